@@ -1,0 +1,121 @@
+//! Events as a provider sees them.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use evbus_abi::v1::{BatchV1, EventV1};
+
+/// Events to publish together, oldest first; never empty.
+///
+/// Memory is shared with the host and with other destinations: reading copies nothing. Keep the
+/// batch (it can be moved into tasks and threads) until its events need no more reading.
+#[derive(Debug)]
+pub struct Batch(BatchV1);
+
+impl Batch {
+    pub(crate) fn new(batch: BatchV1) -> Self {
+        Self(batch)
+    }
+
+    /// How many events it carries.
+    pub fn len(&self) -> usize {
+        self.0.events().len()
+    }
+
+    /// Whether it carries none; the host never hands over an empty batch.
+    pub fn is_empty(&self) -> bool {
+        self.0.events().is_empty()
+    }
+
+    /// The events, oldest first. Their positions are the ones that
+    /// [`Outcomes::set`](crate::Outcomes::set) takes.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Event<'_>> + DoubleEndedIterator + Clone {
+        self.0.events().iter().map(Event)
+    }
+
+    /// The event at a position.
+    pub fn get(&self, index: usize) -> Option<Event<'_>> {
+        self.0.events().get(index).map(Event)
+    }
+}
+
+/// One event of a [`Batch`].
+#[derive(Clone, Copy)]
+pub struct Event<'a>(&'a EventV1<'a>);
+
+impl<'a> Event<'a> {
+    /// The event's id: the same at every destination and every attempt, so that a far system can
+    /// recognise a duplicate.
+    pub fn id(&self) -> EventId {
+        EventId(self.0.id)
+    }
+
+    /// The name the event was fired under.
+    pub fn profile(&self) -> &'a str {
+        self.0.profile.as_str()
+    }
+
+    /// The body, to be delivered as it is.
+    pub fn body(&self) -> &'a [u8] {
+        self.0.body.as_slice()
+    }
+
+    /// Media type of the body: `application/json`, `application/msgpack` or `text/plain`.
+    pub fn content_type(&self) -> &'a str {
+        self.0.content_type.as_str()
+    }
+
+    /// When the event was fired.
+    pub fn time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(self.0.time_unix_ns)
+    }
+
+    /// When the event was fired, in nanoseconds since the Unix epoch.
+    pub fn time_unix_ns(&self) -> u64 {
+        self.0.time_unix_ns
+    }
+
+    /// Which attempt at this destination this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.0.attempt
+    }
+
+    /// The event's string tags, in the order in which they were given.
+    pub fn attributes(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone {
+        self.0
+            .attributes
+            .as_slice()
+            .iter()
+            .map(|attribute| (attribute.key.as_str(), attribute.value.as_str()))
+    }
+}
+
+impl fmt::Debug for Event<'_> {
+    // Bodies may hold anything, so they stay out of logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("id", &format_args!("{}", self.id()))
+            .field("profile", &self.profile())
+            .field("bytes", &self.body().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// 16 bytes that identify an event; displayed as a UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(pub [u8; 16]);
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = u128::from_be_bytes(self.0);
+        write!(
+            f,
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            n >> 96,
+            (n >> 80) & 0xffff,
+            (n >> 64) & 0xffff,
+            (n >> 48) & 0xffff,
+            n & 0xffff_ffff_ffff
+        )
+    }
+}

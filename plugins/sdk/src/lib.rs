@@ -1,0 +1,131 @@
+//! Write an evbus plugin without unsafe code.
+//!
+//! A plugin is a `cdylib` crate that depends on this one. Dropped into a plugin directory of a
+//! running host, it is found, checked and used without a rebuild or a restart.
+//!
+//! # An ingress provider
+//!
+//! A configuration struct, `async fn connect`, `async fn publish` and one macro:
+//!
+//! ```
+//! use evbus_sdk::{Batch, ConnectError, Context, Limits, Outcomes, Provider};
+//! use evbus_sdk::schemars::{self, JsonSchema};
+//! use evbus_sdk::serde::Deserialize;
+//!
+//! /// What stands under a profile in the acct file.
+//! #[derive(Deserialize, JsonSchema)]
+//! #[serde(crate = "evbus_sdk::serde")]
+//! #[schemars(crate = "evbus_sdk::schemars")]
+//! struct Config {
+//!     /// Written before every body.
+//!     #[serde(default)]
+//!     prefix: String,
+//! }
+//!
+//! struct Console {
+//!     prefix: String,
+//! }
+//!
+//! impl Provider for Console {
+//!     const NAMES: &'static [&'static str] = &["console"];
+//!     type Config = Config;
+//!
+//!     async fn connect(config: Config, _context: Context) -> Result<Self, ConnectError> {
+//!         Ok(Self { prefix: config.prefix })
+//!     }
+//!
+//!     async fn publish(&self, batch: Batch) -> Outcomes {
+//!         for event in batch.iter() {
+//!             eprintln!("{}{}", self.prefix, String::from_utf8_lossy(event.body()));
+//!         }
+//!         Outcomes::accepted()
+//!     }
+//! }
+//!
+//! evbus_sdk::export_provider!(Console);
+//! # fn main() {}
+//! ```
+//!
+//! # What the SDK does
+//!
+//! * Each instance has a thread of its own with a tokio runtime: `connect`, `publish` and `close`
+//!   run on it, so tokio's timers, sockets and tasks work. A publish that blocks delays only the
+//!   destination it serves.
+//! * A panic in any function or task of the plugin is contained: the events of the batch are tried
+//!   again and the host builds a new instance.
+//! * `tracing` and `log` lines reach the host's log under the plugin's and the profile's name.
+//! * The configuration is strict: a key that no field takes is an error that names it, whether or
+//!   not the struct says `deny_unknown_fields`. The JSON Schema comes from the struct.
+//!
+//! # A match plugin
+//!
+//! See [`Matcher`] and [`export_matcher!`].
+
+mod batch;
+mod config;
+mod instance;
+mod known_keys;
+#[cfg(feature = "loader")]
+pub mod loader;
+mod log_bridge;
+mod matcher;
+mod outcome;
+mod plugin;
+mod provider;
+
+pub use batch::{Batch, Event, EventId};
+pub use config::{ConfigFault, Secret, parse_config};
+pub use log_bridge::LogScope;
+pub use matcher::{Matcher, Matches, PatternFault};
+pub use outcome::{ConnectError, Outcome, Outcomes};
+pub use plugin::{matcher_plugin, provider_plugin};
+pub use provider::{Context, Limits, Provider};
+
+pub use {schemars, serde, serde_json, tokio, tracing};
+
+/// For the export macros and the host's test harness; not meant for plugin code.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::plugin::prepare_library;
+    pub use evbus_abi::__export_plugin_v1;
+    pub use evbus_abi::v1::PluginV1Ref;
+}
+
+/// The contract below this SDK, for harnesses that play the host. Plugins do not need it.
+pub mod abi {
+    pub use evbus_abi::*;
+}
+
+/// Exports a [`Provider`] as this shared library's plugin.
+///
+/// The plugin's id, version and description are the crate's name, version and description.
+#[macro_export]
+macro_rules! export_provider {
+    ($provider:ty) => {
+        $crate::__private::__export_plugin_v1!(|| -> $crate::__private::PluginV1Ref {
+            $crate::__private::prepare_library();
+            $crate::provider_plugin::<$provider>(
+                env!("CARGO_PKG_NAME"),
+                env!("CARGO_PKG_VERSION"),
+                env!("CARGO_PKG_DESCRIPTION"),
+            )
+        });
+    };
+}
+
+/// Exports a [`Matcher`] as this shared library's plugin.
+///
+/// The plugin's id, version and description are the crate's name, version and description.
+#[macro_export]
+macro_rules! export_matcher {
+    ($matcher:ty) => {
+        $crate::__private::__export_plugin_v1!(|| -> $crate::__private::PluginV1Ref {
+            $crate::__private::prepare_library();
+            $crate::matcher_plugin::<$matcher>(
+                env!("CARGO_PKG_NAME"),
+                env!("CARGO_PKG_VERSION"),
+                env!("CARGO_PKG_DESCRIPTION"),
+            )
+        });
+    };
+}

@@ -1,0 +1,187 @@
+//! `tracing` and `log` lines of the plugin, on their way to the host's log.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use evbus_abi::v1::{HostV1, LevelV1};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span;
+use tracing::{Level, Metadata, Subscriber};
+
+thread_local! {
+    /// The host of the instance that this thread belongs to.
+    static CURRENT: RefCell<Option<Arc<HostV1>>> = const { RefCell::new(None) };
+}
+
+/// Takes lines from threads that no instance owns (those of C libraries, say).
+static LATEST: Mutex<Weak<HostV1>> = Mutex::new(Weak::new());
+
+/// The most verbose level that any host asked for. `tracing` compares with it before all else, so
+/// that a client library's trace lines cost next to nothing.
+static MOST_VERBOSE: AtomicU8 = AtomicU8::new(0);
+
+/// The provider's [`LOG_CEILINGS`](crate::Provider::LOG_CEILINGS).
+static CEILINGS: OnceLock<&[(&str, LevelFilter)]> = OnceLock::new();
+
+/// Sets the ceilings of this library's provider, once.
+pub(crate) fn limit(ceilings: &'static [(&'static str, LevelFilter)]) {
+    // A second provider in one program is a test's; it has no bridge.
+    let _ = CEILINGS.set(ceilings);
+}
+
+/// Makes this library's `tracing` and `log` lines go to the host. Does nothing where the plugin is
+/// linked into a program that has its own subscriber.
+pub(crate) fn install() {
+    if tracing::subscriber::set_global_default(Bridge).is_ok() {
+        let _ = tracing_log::LogTracer::init();
+    }
+}
+
+/// Lines of this thread go to `host` until the guard is dropped.
+pub(crate) fn enter(host: Arc<HostV1>) -> LogScope {
+    *LATEST.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&host);
+    if MOST_VERBOSE.fetch_max(host.max_level.0, Ordering::Relaxed) < host.max_level.0 {
+        tracing::callsite::rebuild_interest_cache();
+    }
+    LogScope {
+        before: CURRENT.with_borrow_mut(|current| current.replace(host)),
+        _stays: PhantomData,
+    }
+}
+
+/// While it lives, log lines of its thread belong to one instance; see
+/// [`Context::enter`](crate::Context::enter).
+#[derive(Debug)]
+pub struct LogScope {
+    before: Option<Arc<HostV1>>,
+    /// It must be dropped on the thread it was made on.
+    _stays: PhantomData<*const ()>,
+}
+
+impl Drop for LogScope {
+    fn drop(&mut self) {
+        // The thread may be past the end of its thread-locals.
+        let _ = CURRENT.try_with(|current| *current.borrow_mut() = self.before.take());
+    }
+}
+
+/// Writes one line to the host of this thread, or to any host of this library.
+pub(crate) fn write(level: LevelV1, target: &str, text: &str) {
+    with_host(|host| host.log(level, target, text));
+}
+
+fn with_host<R>(call: impl FnOnce(&HostV1) -> R) -> Option<R> {
+    let current = CURRENT
+        .try_with(|current| current.try_borrow().ok().and_then(|host| host.clone()))
+        .ok()
+        .flatten();
+    let host = current.or_else(|| {
+        LATEST
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upgrade()
+    })?;
+    Some(call(&host))
+}
+
+fn level(level: Level) -> LevelV1 {
+    match level {
+        Level::ERROR => LevelV1::ERROR,
+        Level::WARN => LevelV1::WARN,
+        Level::INFO => LevelV1::INFO,
+        Level::DEBUG => LevelV1::DEBUG,
+        Level::TRACE => LevelV1::TRACE,
+    }
+}
+
+/// Whether lines of this level may leave the library at all, given their target.
+fn below_ceiling(metadata: &Metadata<'_>) -> bool {
+    let ceilings = CEILINGS.get().copied().unwrap_or_default();
+    ceilings
+        .iter()
+        .filter(|(target, _)| metadata.target().starts_with(target))
+        .max_by_key(|(target, _)| target.len())
+        .is_none_or(|(_, ceiling)| metadata.level() <= ceiling)
+}
+
+/// A subscriber that forwards events and ignores spans.
+struct Bridge;
+
+impl Subscriber for Bridge {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event()
+            && below_ceiling(metadata)
+            && with_host(|host| level(*metadata.level()) <= host.max_level).unwrap_or(false)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(match LevelV1(MOST_VERBOSE.load(Ordering::Relaxed)) {
+            LevelV1(0) => LevelFilter::OFF,
+            LevelV1::ERROR => LevelFilter::ERROR,
+            LevelV1::WARN => LevelFilter::WARN,
+            LevelV1::INFO => LevelFilter::INFO,
+            LevelV1::DEBUG => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
+        })
+    }
+
+    fn register_callsite(
+        &self,
+        metadata: &'static Metadata<'static>,
+    ) -> tracing::subscriber::Interest {
+        // What is enabled depends on the thread's host, so it is asked every time.
+        if metadata.is_event() {
+            tracing::subscriber::Interest::sometimes()
+        } else {
+            tracing::subscriber::Interest::never()
+        }
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        use tracing_log::NormalizeEvent as _;
+
+        let mut line = Line::default();
+        event.record(&mut line);
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+        write(level(*metadata.level()), metadata.target(), &line.finish());
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// The message, then the other fields as `name=value`.
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Line {
+    fn finish(mut self) -> String {
+        self.message.push_str(&self.fields);
+        self.message
+    }
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        // Writing to a String cannot fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            // Repeats of the metadata, made by the bridge from the `log` crate.
+            name if name.starts_with("log.") => Ok(()),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+}

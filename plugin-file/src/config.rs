@@ -1,0 +1,185 @@
+//! What stands under a profile in the acct file.
+
+use std::fmt;
+use std::time::Duration;
+
+use evbus_sdk::ConfigFault;
+use evbus_sdk::schemars::JsonSchema;
+use evbus_sdk::serde::de::{Error, Unexpected, Visitor};
+use evbus_sdk::serde::{Deserialize, Deserializer};
+
+/// Most rotated files that may be kept.
+const MAX_KEEP: u32 = 1000;
+
+/// A destination of the provider `file`.
+#[derive(Deserialize, JsonSchema, Debug, Clone)]
+#[serde(crate = "evbus_sdk::serde")]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub struct Config {
+    /// The file that events are appended to, or `-` for standard output. A relative path starts at
+    /// the directory the host runs in. A missing file is created, a missing directory only with
+    /// `create_dirs`.
+    pub path: String,
+    /// What a line holds. Default `json_lines`.
+    #[serde(default)]
+    pub format: Format,
+    /// Starts a new file when this one is full. Default: the file grows without limit.
+    pub rotate: Option<Rotate>,
+    /// When lines are forced to the disk: `batch`, `never` or `interval: SECONDS`. Default `batch`,
+    /// so that an accepted event survives a power failure. Means nothing for standard output and
+    /// devices.
+    #[serde(default)]
+    pub fsync: Fsync,
+    /// Permissions of a file that is created: octal digits in quotes. Default `"0600"`: events may
+    /// hold secrets.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Whether missing directories above the file are created, with permissions 0755. Default
+    /// false.
+    #[serde(default)]
+    pub create_dirs: bool,
+}
+
+/// What a line holds.
+#[derive(Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[serde(crate = "evbus_sdk::serde", rename_all = "snake_case")]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub enum Format {
+    /// A JSON object with `id`, `time`, `profile`, `tags` where there are any, and `body`.
+    #[default]
+    JsonLines,
+    /// The body alone.
+    Body,
+}
+
+/// When a new file is started, and how many old ones are kept.
+#[derive(Deserialize, JsonSchema, Debug, Clone, Copy)]
+#[serde(crate = "evbus_sdk::serde")]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub struct Rotate {
+    /// Bytes after which a new file is started. A file is larger only when a single batch is.
+    pub max_bytes: u64,
+    /// How many old files are kept, from 1 to 1000: PATH.1 is the newest. Default 5.
+    #[serde(default = "default_keep")]
+    pub keep: u32,
+}
+
+fn default_keep() -> u32 {
+    5
+}
+
+/// When lines are forced to the disk.
+#[derive(Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[serde(crate = "evbus_sdk::serde", rename_all = "lowercase")]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub enum Fsync {
+    /// Before a batch is accepted.
+    #[default]
+    Batch,
+    /// When the operating system finds time. Accepted events survive the end of the host, not that
+    /// of the machine.
+    Never,
+    /// Every so many seconds, from 1. A power failure loses the accepted events of that time.
+    Interval(u32),
+}
+
+impl Fsync {
+    /// The time between two syncs, where it is fixed.
+    pub(crate) fn interval(self) -> Option<Duration> {
+        match self {
+            Self::Interval(seconds) => Some(Duration::from_secs(seconds.into())),
+            Self::Batch | Self::Never => None,
+        }
+    }
+}
+
+/// Permissions of a file.
+#[derive(JsonSchema, Debug, Clone, Copy, PartialEq, Eq)]
+#[schemars(crate = "evbus_sdk::schemars", transparent)]
+pub struct Mode(#[schemars(with = "String", regex(pattern = "^[0-7]{3,4}$"))] pub u32);
+
+impl Default for Mode {
+    /// For the host's user alone.
+    fn default() -> Self {
+        Self(0o600)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // YAML reads 0640 as 416 and 640 as 640: only a string says what was meant.
+        struct OctalDigits;
+
+        impl Visitor<'_> for OctalDigits {
+            type Value = Mode;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("three or four octal digits in quotes, such as \"0640\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Mode, E> {
+                let octal = matches!(text.len(), 3 | 4) && text.bytes().all(|b| b.is_ascii_digit());
+                u32::from_str_radix(text, 8)
+                    .ok()
+                    .filter(|mode| octal && *mode <= 0o777)
+                    .map(Mode)
+                    .ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+
+        deserializer.deserialize_any(OctalDigits)
+    }
+}
+
+impl Config {
+    /// Whether events go to the host's standard output.
+    pub(crate) fn is_stdout(&self) -> bool {
+        self.path == "-"
+    }
+
+    /// Every fault that the types do not show.
+    pub(crate) fn faults(&self) -> Vec<ConfigFault> {
+        let mut faults = Vec::new();
+        let mut fault = |path: &str, message: &str| faults.push(ConfigFault::new(path, message));
+        if self.path.is_empty() {
+            fault(
+                "path",
+                "it is empty; expected the path of a file, or - for standard output",
+            );
+        }
+        if self.path.contains('\0') {
+            fault(
+                "path",
+                "it has a NUL character, which no file name can have",
+            );
+        }
+        if self.mode.0 & 0o200 == 0 {
+            fault(
+                "mode",
+                "the owner may not write; expected octal digits such as \"0600\"",
+            );
+        }
+        if self.fsync == Fsync::Interval(0) {
+            fault(
+                "fsync.interval",
+                "found 0; expected seconds, at least 1, or fsync: batch",
+            );
+        }
+        if let Some(rotate) = self.rotate {
+            if rotate.max_bytes == 0 {
+                fault("rotate.max_bytes", "found 0; expected at least 1");
+            }
+            if rotate.keep == 0 || rotate.keep > MAX_KEEP {
+                let message = format!("found {}; expected 1 to {MAX_KEEP}", rotate.keep);
+                fault("rotate.keep", &message);
+            }
+            if self.is_stdout() {
+                fault(
+                    "rotate",
+                    "standard output cannot be rotated; remove it, or name a file",
+                );
+            }
+        }
+        faults
+    }
+}

@@ -1,0 +1,27 @@
+//! Appends events to a file, one line each: the provider `file`.
+//!
+//! `README.md` is the operator's reference. An event's way through this crate:
+//!
+//! * [`Config`] is what stands under a profile in the acct file,
+//! * `provider` takes batches and answers for them,
+//! * `message` makes an event a line,
+//! * `target` is where lines go: a `regular` file that follows moves, rotates and stays whole, or a
+//!   `stream` such as standard output,
+//! * `outcome` says what failed, and whether another attempt may succeed.
+//!
+//! A batch is one `write` and, unless configured otherwise, one `fdatasync`. File calls block, on
+//! the instance's own thread, where they delay no other destination.
+
+mod config;
+mod message;
+mod outcome;
+mod provider;
+mod regular;
+mod rotate;
+mod stream;
+mod target;
+
+pub use config::{Config, Format, Fsync, Mode, Rotate};
+pub use provider::FileProvider;
+
+evbus_sdk::export_provider!(FileProvider);

@@ -1,0 +1,135 @@
+//! What failed, and whether another attempt may succeed.
+//!
+//! | what happened | while connecting | while publishing |
+//! |---|---|---|
+//! | a directory or another odd file stands at the path, a directory is missing, no permission, a read-only file system, a name too long | permanent | retry |
+//! | the file is locked by another writer | retry | retry |
+//! | disk or quota full, an I/O error, anything else | retry | retry |
+//! | a body with a line break under `format: body` | | rejected |
+//!
+//! Nothing that befalls the file makes an event undeliverable: once the operator has mended it, the
+//! same event can be written.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use evbus_sdk::{ConnectError, Outcome};
+
+/// An operation on a file that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    doing: &'static str,
+    path: PathBuf,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Io(io::Error),
+    /// A sentence that needs no error code, and whether somebody has to change something.
+    Said {
+        what: &'static str,
+        permanent: bool,
+    },
+}
+
+impl Failure {
+    /// `doing` completes "cannot ... PATH".
+    pub(crate) fn new(doing: &'static str, path: &Path, error: io::Error) -> Self {
+        Self {
+            doing,
+            path: path.to_owned(),
+            cause: Cause::Io(error),
+        }
+    }
+
+    pub(crate) fn directory(path: &Path) -> Self {
+        Self::said(path, "it is a directory; expected the path of a file", true)
+    }
+
+    pub(crate) fn odd_file(path: &Path) -> Self {
+        Self::said(
+            path,
+            "it is a named pipe, a socket or a disk; expected a regular file, or - for standard \
+             output",
+            true,
+        )
+    }
+
+    pub(crate) fn locked(path: &Path) -> Self {
+        Self::said(
+            path,
+            "another destination or another program writes to it; give every destination a path \
+             of its own",
+            false,
+        )
+    }
+
+    pub(crate) fn unsteady(path: &Path) -> Self {
+        Self::said(path, "it is moved away as fast as it is opened", false)
+    }
+
+    fn said(path: &Path, what: &'static str, permanent: bool) -> Self {
+        Self {
+            doing: "open",
+            path: path.to_owned(),
+            cause: Cause::Said { what, permanent },
+        }
+    }
+
+    fn is_permanent(&self) -> bool {
+        match &self.cause {
+            Cause::Said { permanent, .. } => *permanent,
+            Cause::Io(error) => matches!(
+                error.kind(),
+                ErrorKind::NotFound
+                    | ErrorKind::PermissionDenied
+                    | ErrorKind::IsADirectory
+                    | ErrorKind::NotADirectory
+                    | ErrorKind::ReadOnlyFilesystem
+                    | ErrorKind::InvalidFilename
+            ),
+        }
+    }
+
+    /// What it means for a connection attempt.
+    pub(crate) fn into_connect_error(self) -> ConnectError {
+        if self.is_permanent() {
+            ConnectError::permanent(self.to_string())
+        } else {
+            ConnectError::retry(self.to_string())
+        }
+    }
+
+    /// What it means for the events of a batch.
+    pub(crate) fn into_outcome(self) -> Outcome {
+        Outcome::retry(self.to_string())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} {}: ", self.doing, self.path.display())?;
+        match &self.cause {
+            Cause::Said { what, .. } => f.write_str(what),
+            Cause::Io(error) => {
+                write!(f, "{error}")?;
+                f.write_str(advice(error.kind()))
+            }
+        }
+    }
+}
+
+/// What the operator can do, where that is known.
+fn advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "; create its directory, or set `create_dirs: true`",
+        ErrorKind::PermissionDenied => "; let the host's user write there, or name another path",
+        ErrorKind::NotADirectory => "; a file stands where a directory was expected",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "; events wait and are written once there is room"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,139 @@
+//! Takes batches and answers for them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use evbus_sdk::{
+    Batch, ConfigFault, ConnectError, Context, Limits, Outcome, Outcomes, Provider, tokio, tracing,
+};
+
+use crate::outcome::Failure;
+use crate::target::Target;
+use crate::{Config, Format, message};
+
+/// Most bytes of bodies in a batch.
+const MAX_BATCH_BYTES: u64 = 4 * 1024 * 1024;
+/// Most bytes that the buffer keeps between batches.
+const MAX_IDLE_BUFFER: usize = 8 * 1024 * 1024;
+/// Many events share the cost of one sync.
+const MAX_BATCH_EVENTS: u32 = 8192;
+
+/// The provider `file`.
+pub struct FileProvider {
+    format: Format,
+    limits: Limits,
+    context: Context,
+    writer: Arc<Mutex<Writer>>,
+}
+
+struct Writer {
+    target: Target,
+    /// The lines of one batch; kept, so that a batch costs no allocation.
+    lines: Vec<u8>,
+    /// The last write failed.
+    down: bool,
+}
+
+impl Provider for FileProvider {
+    const NAMES: &'static [&'static str] = &["file"];
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<(), Vec<ConfigFault>> {
+        let faults = config.faults();
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(faults)
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    async fn connect(config: Config, context: Context) -> Result<Self, ConnectError> {
+        let target = Target::open(&config).map_err(Failure::into_connect_error)?;
+        let writer = Arc::new(Mutex::new(Writer {
+            target,
+            lines: Vec::new(),
+            down: false,
+        }));
+        if let Some(interval) = config.fsync.interval() {
+            tokio::spawn(sync_regularly(Arc::downgrade(&writer), interval));
+        }
+        context.link_up();
+        // A batch must fit into a file that rotates.
+        let file_bytes = config.rotate.map_or(u64::MAX, |rotate| rotate.max_bytes);
+        Ok(Self {
+            format: config.format,
+            limits: Limits {
+                max_batch_events: MAX_BATCH_EVENTS,
+                max_batch_bytes: MAX_BATCH_BYTES.min(file_bytes),
+                max_in_flight: 1,
+            },
+            context,
+            writer,
+        })
+    }
+
+    async fn publish(&self, batch: Batch) -> Outcomes {
+        let mut writer = lock(&self.writer);
+        let Writer {
+            target,
+            lines,
+            down,
+        } = &mut *writer;
+        lines.clear();
+        let mut rejected = Vec::new();
+        for (index, event) in batch.iter().enumerate() {
+            if let Err(reason) = message::push_line(self.format, event, lines) {
+                rejected.push((index, reason));
+            }
+        }
+        let mut outcomes = match target.append(lines) {
+            Ok(()) => {
+                if std::mem::take(down) {
+                    self.context.link_up();
+                }
+                Outcomes::accepted()
+            }
+            Err(failure) => {
+                if !std::mem::replace(down, true) {
+                    self.context.link_down(&failure.to_string());
+                }
+                Outcomes::all(failure.into_outcome())
+            }
+        };
+        for (index, reason) in rejected {
+            outcomes.set(index, Outcome::rejected(reason));
+        }
+        // One very large event must not hold its memory for ever.
+        lines.clear();
+        lines.shrink_to(MAX_IDLE_BUFFER);
+        outcomes
+    }
+
+    async fn close(&self) {
+        if let Err(failure) = lock(&self.writer).target.sync() {
+            tracing::error!("accepted events may be lost in a power failure: {failure}");
+        }
+    }
+}
+
+/// Syncs until the provider is gone.
+async fn sync_regularly(writer: Weak<Mutex<Writer>>, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        let Some(writer) = writer.upgrade() else {
+            return;
+        };
+        if let Err(failure) = lock(&writer).target.sync() {
+            tracing::error!("accepted events may be lost in a power failure: {failure}");
+        }
+    }
+}
+
+/// After a panic the instance is replaced; until then its file is as good as its last write.
+fn lock(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
+    writer.lock().unwrap_or_else(PoisonError::into_inner)
+}

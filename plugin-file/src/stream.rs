@@ -1,0 +1,62 @@
+//! Standard output, or a device.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::outcome::Failure;
+
+/// Destinations on standard output write whole batches in turn.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Somewhere to write to that has no length and no end.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    path: PathBuf,
+    file: File,
+    /// The last write ended somewhere in a line.
+    torn: bool,
+}
+
+impl Stream {
+    pub(crate) fn stdout() -> Result<Self, Failure> {
+        let path = Path::new("standard output");
+        // A descriptor of its own has no buffer in which a half line could wait.
+        let file = io::stdout().as_fd().try_clone_to_owned();
+        file.map(|file| Self::new(path, file.into()))
+            .map_err(|error| Failure::new("write to", path, error))
+    }
+
+    pub(crate) fn device(path: &Path) -> Result<Self, Failure> {
+        let file = File::options().write(true).open(path);
+        file.map(|file| Self::new(path, file))
+            .map_err(|error| Failure::new("open", path, error))
+    }
+
+    fn new(path: &Path, file: File) -> Self {
+        Self {
+            path: path.to_owned(),
+            file,
+            torn: false,
+        }
+    }
+
+    /// Writes whole lines. What a failed write left of a line is ended first.
+    pub(crate) fn append(&mut self, lines: &[u8]) -> Result<(), Failure> {
+        // The lock guards no state that a panic could spoil.
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.torn {
+            self.write(b"\n")?;
+            self.torn = false;
+        }
+        self.write(lines).inspect_err(|_| self.torn = true)
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
+        (&self.file)
+            .write_all(bytes)
+            .map_err(|error| Failure::new("write to", &self.path, error))
+    }
+}

@@ -1,0 +1,51 @@
+//! Where lines go.
+
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use crate::Config;
+use crate::outcome::Failure;
+use crate::regular::RegularFile;
+use crate::stream::Stream;
+
+/// An open target. All calls block until the operating system is done.
+#[derive(Debug)]
+pub(crate) enum Target {
+    Regular(RegularFile),
+    Stream(Stream),
+}
+
+impl Target {
+    /// Opens what the configuration names.
+    pub(crate) fn open(config: &Config) -> Result<Self, Failure> {
+        if config.is_stdout() {
+            return Stream::stdout().map(Self::Stream);
+        }
+        let path = std::path::absolute(&config.path)
+            .map_err(|error| Failure::new("open", Path::new(&config.path), error))?;
+        match fs::metadata(&path) {
+            Ok(found) if found.file_type().is_char_device() => {
+                Stream::device(&path).map(Self::Stream)
+            }
+            // Whatever else stands there, or keeps it from being seen, shows when it is opened.
+            _ => RegularFile::open(path, config).map(Self::Regular),
+        }
+    }
+
+    /// Appends whole lines: all of them, or, in a regular file, nothing.
+    pub(crate) fn append(&mut self, lines: &[u8]) -> Result<(), Failure> {
+        match self {
+            Self::Regular(file) => file.append(lines),
+            Self::Stream(stream) => stream.append(lines),
+        }
+    }
+
+    /// Forces what is not on the disk yet.
+    pub(crate) fn sync(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Regular(file) => file.sync(),
+            Self::Stream(_) => Ok(()),
+        }
+    }
+}

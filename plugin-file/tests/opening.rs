@@ -1,0 +1,244 @@
+//! Which files are opened, how, and what is said about those that are not.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use evbus_testkit::ConnectFailure;
+use serde_json::{Value, json};
+use support::{accepted, connect, harness, numbered, numbers};
+
+fn mode(path: &Path) -> u32 {
+    let metadata = fs::metadata(path).expect("the file exists");
+    metadata.permissions().mode() & 0o777
+}
+
+/// The one permanent sentence about a configuration.
+async fn permanent(config: Value) -> String {
+    match harness().connect(config).await {
+        Err(ConnectFailure::Permanent(reason)) => reason,
+        other => panic!("expected a permanent failure, found {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_new_file_is_for_its_owner_unless_the_mode_says_more() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let [private, shared] = ["private", "shared"].map(|name| dir.path().join(name));
+    connect(json!({"path": private})).await;
+    connect(json!({"path": shared, "mode": "0666"})).await;
+    assert_eq!(mode(&private), 0o600);
+    assert_eq!(mode(&shared), 0o666, "whatever the umask is");
+}
+
+#[tokio::test]
+async fn an_existing_file_keeps_its_mode_and_its_lines() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("events");
+    fs::write(&path, "{\"body\": {\"n\": 100}}\n").expect("the directory is the test's");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("it is the test's");
+    let instance = connect(json!({"path": path})).await;
+    accepted(&instance, numbered(0..2)).await;
+    assert_eq!(numbers(&path), [100, 0, 1]);
+    assert_eq!(mode(&path), 0o640);
+}
+
+#[tokio::test]
+async fn a_missing_directory_is_named_or_created() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("a/b/events");
+    let reason = permanent(json!({"path": path})).await;
+    let expected = format!("cannot open {}: No such file or directory", path.display());
+    assert!(reason.starts_with(&expected), "{reason}");
+    assert!(
+        reason.ends_with("; create its directory, or set `create_dirs: true`"),
+        "{reason}"
+    );
+
+    let instance = connect(json!({"path": path, "create_dirs": true})).await;
+    accepted(&instance, numbered(0..1)).await;
+    assert_eq!(numbers(&path), [0]);
+}
+
+#[tokio::test]
+async fn what_is_no_regular_file_is_refused_in_one_sentence() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let reason = permanent(json!({"path": dir.path()})).await;
+    assert!(
+        reason.ends_with(": it is a directory; expected the path of a file"),
+        "{reason}"
+    );
+
+    let pipe = dir.path().join("pipe");
+    let made = Command::new("mkfifo")
+        .arg(&pipe)
+        .status()
+        .expect("mkfifo is there");
+    assert!(made.success());
+    let reason = permanent(json!({"path": pipe})).await;
+    assert!(reason.contains("it is a named pipe"), "{reason}");
+
+    let file = dir.path().join("file");
+    fs::write(&file, "").expect("the directory is the test's");
+    let reason = permanent(json!({"path": file.join("below")})).await;
+    assert!(
+        reason.contains("a file stands where a directory was expected"),
+        "{reason}"
+    );
+
+    let reason = permanent(json!({"path": dir.path().join("x".repeat(300))})).await;
+    assert!(reason.contains("name too long"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_file_that_may_not_be_written_is_named_with_what_to_do() {
+    // Not even root may write it.
+    let reason = permanent(json!({"path": "/proc/sys/kernel/ostype"})).await;
+    let expected = "cannot open /proc/sys/kernel/ostype: Permission denied (os error 13); let the \
+                    host's user write there, or name another path";
+    assert_eq!(reason, expected);
+}
+
+#[tokio::test]
+async fn a_relative_path_is_shown_in_full() {
+    let here = std::env::current_dir().expect("the test runs somewhere");
+    let reason = permanent(json!({"path": "no-such-directory/events"})).await;
+    let full = here.join("no-such-directory/events");
+    assert!(
+        reason.contains(full.to_str().expect("a path of text")),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn a_file_has_one_writer_at_a_time() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("events");
+    let harness = harness();
+    let first = harness
+        .connect(json!({"path": path}))
+        .await
+        .expect("it opens");
+    let failure = harness
+        .connect(json!({"path": path}))
+        .await
+        .expect_err("it is locked");
+    assert!(matches!(failure, ConnectFailure::Retry(_)), "{failure}");
+    let expected = "another destination or another program writes to it; give every destination \
+                    a path of its own";
+    assert!(failure.reason().ends_with(expected), "{failure}");
+
+    assert!(first.close().await);
+    drop(first);
+    // The first instance's thread closes its file when it ends.
+    harness
+        .all_given_back(support::WITHIN)
+        .await
+        .expect("the instance ends");
+    let second = harness
+        .connect(json!({"path": path}))
+        .await
+        .expect("it is free");
+    accepted(&second, numbered(0..1)).await;
+}
+
+#[tokio::test]
+async fn an_unfinished_last_line_is_removed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let torn = [
+        "{\"id\":\"half".to_owned(),
+        "\0\0\0\0".to_owned(),
+        // Longer than one block, and longer than what is read to see whether it is JSON.
+        format!("{{\"body\":\"{}", "x".repeat(200_000)),
+        format!("{{\"body\":\"{}", "x".repeat(3_000_000)),
+    ];
+    for tail in torn {
+        let path = dir.path().join("events");
+        let whole = "{\"body\": {\"n\": 100}}\n";
+        fs::write(&path, format!("{whole}{tail}")).expect("the directory is the test's");
+        let harness = harness();
+        let instance = harness
+            .connect(json!({"path": path}))
+            .await
+            .expect("it opens");
+        accepted(&instance, numbered(0..1)).await;
+        assert_eq!(numbers(&path), [100, 0]);
+        assert!(instance.close().await);
+        drop(instance);
+        harness
+            .all_given_back(support::WITHIN)
+            .await
+            .expect("the instance ends");
+    }
+    let path = dir.path().join("nothing-else");
+    fs::write(&path, "{\"id\":").expect("the directory is the test's");
+    let instance = connect(json!({"path": path})).await;
+    accepted(&instance, numbered(0..1)).await;
+    assert_eq!(numbers(&path), [0]);
+}
+
+#[tokio::test]
+async fn a_last_line_that_is_json_is_ended_not_removed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("events");
+    fs::write(&path, "{\"body\": {\"n\": 100}}").expect("the directory is the test's");
+    let instance = connect(json!({"path": path})).await;
+    accepted(&instance, numbered(0..1)).await;
+    assert_eq!(numbers(&path), [100, 0]);
+}
+
+#[tokio::test]
+async fn a_link_is_followed_to_a_file_that_does_not_exist_yet() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let [link, file] = ["link", "file"].map(|name| dir.path().join(name));
+    symlink(&file, &link).expect("the directory is the test's");
+    let instance = connect(json!({"path": link})).await;
+    accepted(&instance, numbered(0..1)).await;
+    assert_eq!(numbers(&file), [0]);
+    assert_eq!(mode(&file), 0o600);
+}
+
+#[test]
+fn faults_of_a_configuration_are_named_with_their_keys() {
+    let faults = |config: Value| -> Vec<String> {
+        let faults = harness().check(config);
+        faults.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        faults(json!({"path": ""})),
+        ["path: it is empty; expected the path of a file, or - for standard output"]
+    );
+    assert_eq!(faults(json!({})), ["missing field `path`"]);
+    let octal = "expected three or four octal digits in quotes, such as \"0640\"";
+    for (mode, found) in [
+        (json!(416), "type: integer `416`"),
+        (json!("rw-r-----"), "value: string \"rw-r-----\""),
+        (json!("0o640"), "value: string \"0o640\""),
+        (json!("1640"), "value: string \"1640\""),
+        (json!("689"), "value: string \"689\""),
+    ] {
+        let expected = format!("mode: invalid {found}, {octal}");
+        assert_eq!(faults(json!({"path": "x", "mode": mode})), [expected]);
+    }
+    assert_eq!(
+        faults(json!({
+            "path": "-",
+            "mode": "0400",
+            "fsync": {"interval": 0},
+            "rotate": {"max_bytes": 0, "keep": 0},
+        })),
+        [
+            "mode: the owner may not write; expected octal digits such as \"0600\"",
+            "fsync.interval: found 0; expected seconds, at least 1, or fsync: batch",
+            "rotate.max_bytes: found 0; expected at least 1",
+            "rotate.keep: found 0; expected 1 to 1000",
+            "rotate: standard output cannot be rotated; remove it, or name a file",
+        ]
+    );
+    for fsync in [json!("batch"), json!("never"), json!({"interval": 5})] {
+        assert_eq!(faults(json!({"path": "x", "fsync": fsync})), [""; 0]);
+    }
+}

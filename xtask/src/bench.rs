@@ -1,0 +1,105 @@
+//! `cargo xtask bench`: the benchmarks, which start the brokers they need themselves.
+
+use xtask::system::{self, Need};
+
+use crate::cargo;
+use crate::failure::Failure;
+
+/// A benchmark of the host.
+#[derive(Debug, PartialEq)]
+struct Bench {
+    /// The name of its target.
+    name: &'static str,
+    /// Whether it needs brokers and what they need from the system.
+    brokers: bool,
+    /// What it runs beside the host, to compare: packages and their examples.
+    beside: &'static [(&'static str, &'static str)],
+}
+
+static BENCHES: [Bench; 2] = [
+    Bench {
+        name: "bus",
+        brokers: false,
+        beside: &[],
+    },
+    Bench {
+        name: "brokers",
+        brokers: true,
+        beside: &[
+            ("plugin-kafka", "bare_rdkafka"),
+            ("plugin-pika", "bare_lapin"),
+        ],
+    },
+];
+
+/// Runs the named benchmarks, or all, one after the other.
+pub(crate) fn run(names: &[String]) -> Result<(), Failure> {
+    for bench in choose(names)? {
+        if bench.brokers {
+            let needs: Vec<Need> = [system::BUILD, system::BROKERS].concat();
+            system::ensure(&needs)?;
+        }
+        for (package, example) in bench.beside {
+            cargo::run(&[
+                "build",
+                "--release",
+                "--package",
+                package,
+                "--example",
+                example,
+            ])?;
+        }
+        cargo::run(&["bench", "--package", "evbus", "--bench", bench.name])?;
+    }
+    Ok(())
+}
+
+fn choose(names: &[String]) -> Result<Vec<&'static Bench>, Failure> {
+    if names.is_empty() {
+        return Ok(BENCHES.iter().collect());
+    }
+    names
+        .iter()
+        .map(|wanted| {
+            BENCHES
+                .iter()
+                .find(|bench| bench.name == wanted)
+                .ok_or_else(|| {
+                    let known: Vec<_> = BENCHES.iter().map(|bench| bench.name).collect();
+                    Failure::Usage(format!(
+                        "there is no benchmark `{wanted}`; expected one of {}",
+                        known.join(", ")
+                    ))
+                })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(names: &[&str], expected: &[&str]) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let chosen = choose(&names).expect("all are known");
+        let chosen: Vec<_> = chosen.iter().map(|bench| bench.name).collect();
+        assert_eq!(chosen, expected);
+    }
+
+    #[test]
+    fn without_a_name_all_benchmarks_run() {
+        check(&[], &["bus", "brokers"]);
+        check(&["brokers"], &["brokers"]);
+    }
+
+    #[test]
+    fn an_unknown_benchmark_is_refused_with_the_known_ones() {
+        let Err(Failure::Usage(why)) = choose(&["disk".to_owned()]) else {
+            panic!("expected wrong use");
+        };
+        assert_eq!(
+            why,
+            "there is no benchmark `disk`; expected one of bus, brokers"
+        );
+    }
+}

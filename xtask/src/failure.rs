@@ -1,0 +1,60 @@
+//! How a command ends when it does not end well.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use xtask::brokers::BrokerError;
+use xtask::system::SystemError;
+
+/// A command's end other than success.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line was wrong.
+    Usage(String),
+    /// Something failed, in one sentence.
+    Failed(String),
+    /// Something failed and everything has been said about it.
+    Said,
+    /// A signal asked to end.
+    Interrupted,
+}
+
+impl Failure {
+    /// What an operation's I/O error means to the command.
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |error| Self::Failed(format!("could not {doing}: {error}"))
+    }
+
+    /// As [`Failure::io`], for one file.
+    pub(crate) fn file(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        Self::io(format!("{doing} {}", path.display()))
+    }
+
+    /// Says it on standard error and gives the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        let (code, sentence) = match self {
+            Self::Usage(why) => (2, Some(why)),
+            Self::Failed(why) => (1, Some(why)),
+            Self::Said => (1, None),
+            Self::Interrupted => (130, Some("interrupted".to_owned())),
+        };
+        if let Some(sentence) = sentence {
+            eprintln!("error: {sentence}");
+        }
+        ExitCode::from(code)
+    }
+}
+
+impl From<SystemError> for Failure {
+    fn from(error: SystemError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<BrokerError> for Failure {
+    fn from(error: BrokerError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}

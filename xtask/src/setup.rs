@@ -1,0 +1,42 @@
+//! `cargo xtask setup` and `cargo xtask brokers`: what comes from outside the checkout.
+
+use std::io::{self, Write as _};
+
+use xtask::brokers::{self, Kafka};
+use xtask::system::{self, Need};
+
+use crate::failure::Failure;
+
+/// Installs what builds and tests need from the system and fetches Kafka, where they are missing.
+pub(crate) fn run() -> Result<(), Failure> {
+    let needs: Vec<Need> = [system::BUILD, system::BROKERS].concat();
+    system::ensure(&needs)?;
+    eprintln!("fetching Kafka {} if need be", brokers::kafka::VERSION);
+    Kafka::prepare()?;
+    Ok(())
+}
+
+/// Starts or ends brokers that stay up between commands.
+pub(crate) fn brokers(args: &[String]) -> Result<(), Failure> {
+    let text = match args {
+        [order] if order == "up" => {
+            system::ensure(system::BROKERS)?;
+            brokers::up()?
+        }
+        [order] if order == "down" => {
+            if brokers::down()? {
+                "the brokers are down\n".to_owned()
+            } else {
+                "no brokers were up\n".to_owned()
+            }
+        }
+        _ => {
+            return Err(Failure::Usage(
+                "`brokers` takes one word: up or down".to_owned(),
+            ));
+        }
+    };
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(Failure::io("write to standard output"))
+}

@@ -1,0 +1,251 @@
+//! What stands under a profile in the acct file.
+//!
+//! The names under `connection` are those of aiokafka's producer, which users' files are written
+//! for; librdkafka's own property names stand beside them in the same mapping.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use evbus_sdk::Secret;
+use evbus_sdk::schemars::JsonSchema;
+use evbus_sdk::serde::Deserialize;
+use evbus_sdk::serde::de::IgnoredAny;
+
+/// A Kafka destination.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(crate = "evbus_sdk::serde", default)]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub struct Config {
+    /// How the brokers are reached and how messages are produced.
+    pub connection: Connection,
+    /// Topics that every event goes to, a list or one name. An event is accepted when all of them
+    /// have acknowledged it. Default: the topic is the event's profile name.
+    pub topics: OneOrMany,
+    /// Key of every message, as text. Messages with the same key go to the same partition.
+    /// Default: no key.
+    pub key: Option<String>,
+    /// Partition of every message, from 0. Default: chosen by the key, or evenly without one.
+    #[schemars(range(min = 0))]
+    pub partition: Option<i32>,
+    /// Files for TLS. Its presence alone, even empty, turns TLS on; there is no falling back to
+    /// plaintext, and host names are verified.
+    pub ssl: Option<Ssl>,
+}
+
+/// `connection`: aiokafka's names, and beside them any property of librdkafka by its own name
+/// (`linger.ms: 50`); one setting must not be given under both.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(crate = "evbus_sdk::serde", default)]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub struct Connection {
+    /// `host:port` of some brokers of the cluster, a list or one text separated by commas; a port
+    /// left out is 9092. Default: `localhost:9092`.
+    pub bootstrap_servers: Option<OneOrMany>,
+    /// Name of this client in the brokers' logs and quotas. Default: `evbus`.
+    pub client_id: Option<String>,
+    /// Who must have stored a message before it counts as acknowledged: `all` (or -1) in-sync
+    /// replicas, 1 for the leader alone, 0 for nobody: then "accepted" means only that it was
+    /// written to the connection. Default: `all`. 0 and 1 turn idempotence off.
+    pub acks: Option<Acks>,
+    /// Compression of message sets. Default: `none`.
+    pub compression_type: Option<Compression>,
+    /// Most bytes in a message set. Default: 1000000.
+    pub max_batch_size: Option<u32>,
+    /// How long a message set waits for more messages, in milliseconds. Default: 5.
+    pub linger_ms: Option<f64>,
+    /// Idle connections are closed after this many milliseconds; 0: never. Default: 0.
+    pub connections_max_idle_ms: Option<u32>,
+    /// Largest message in bytes; a larger one is rejected. Default: 1000000.
+    pub max_request_size: Option<u32>,
+    /// Pause before a request is sent again, in milliseconds. Default: 100.
+    pub retry_backoff_ms: Option<u32>,
+    /// How long a broker may take to acknowledge a request, in milliseconds. Default: 30000. The
+    /// deadline of a message over all attempts is librdkafka's `message.timeout.ms`.
+    pub request_timeout_ms: Option<u32>,
+    /// Metadata is refreshed at least this often, in milliseconds. Default: 300000.
+    pub metadata_max_age_ms: Option<u32>,
+    /// What the connection speaks. Default: `PLAINTEXT`; with `ssl` its encrypted form.
+    pub security_protocol: Option<SecurityProtocol>,
+    /// How the client authenticates, with a `security_protocol` of `SASL_...`. Default: `PLAIN`.
+    pub sasl_mechanism: Option<SaslMechanism>,
+    /// User name for SASL.
+    pub sasl_plain_username: Option<String>,
+    /// Password for SASL.
+    pub sasl_plain_password: Option<Secret>,
+    /// Whether the brokers recognise a message that was sent twice over one connection's retries
+    /// and keep the order. Default: true, unless `acks` is 0 or 1.
+    pub enable_idempotence: Option<bool>,
+    /// Accepted for old files, without effect: the protocol version is always negotiated.
+    pub api_version: Option<Property>,
+    /// Properties of librdkafka by their own names, such as `message.timeout.ms`.
+    #[serde(flatten)]
+    pub properties: BTreeMap<String, Property>,
+}
+
+/// Files for TLS; paths are the host's.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(crate = "evbus_sdk::serde", default)]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub struct Ssl {
+    /// Certificates (PEM) of the authorities that the brokers' certificates must come from.
+    /// Default: the system's.
+    pub ca_file: Option<String>,
+    /// This client's certificate (PEM), where the brokers ask for one.
+    pub cert_file: Option<String>,
+    /// The private key (PEM) of `cert_file`.
+    pub key_file: Option<String>,
+    /// The password of `key_file`.
+    pub password: Option<Secret>,
+}
+
+/// A text, or a list of texts.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(
+    crate = "evbus_sdk::serde",
+    untagged,
+    expecting = "expected a text or a list of texts"
+)]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub enum OneOrMany {
+    /// One.
+    One(String),
+    /// Any number.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// All of them, in order.
+    pub fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl Default for OneOrMany {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+/// How many replicas acknowledge: a number, or `all`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(
+    crate = "evbus_sdk::serde",
+    untagged,
+    expecting = "expected 0, 1, -1 or `all`"
+)]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub enum Acks {
+    /// 0, 1 or -1.
+    Number(i16),
+    /// `all`, or a number written as a text.
+    Text(String),
+}
+
+/// A compression codec.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(crate = "evbus_sdk::serde", rename_all = "lowercase")]
+#[schemars(crate = "evbus_sdk::schemars")]
+#[allow(missing_docs)]
+pub enum Compression {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(crate = "evbus_sdk::serde")]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub enum SecurityProtocol {
+    /// No encryption, no authentication.
+    #[serde(rename = "PLAINTEXT")]
+    Plaintext,
+    /// TLS.
+    #[serde(rename = "SSL")]
+    Ssl,
+    /// A password over an unencrypted connection.
+    #[serde(rename = "SASL_PLAINTEXT")]
+    SaslPlaintext,
+    /// A password over TLS.
+    #[serde(rename = "SASL_SSL")]
+    SaslSsl,
+}
+
+/// How a client authenticates.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(crate = "evbus_sdk::serde")]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub enum SaslMechanism {
+    /// The password itself.
+    #[serde(rename = "PLAIN")]
+    Plain,
+    /// A proof of the password, with SHA-256.
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// A proof of the password, with SHA-512.
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+}
+
+/// The value of a property of librdkafka. Never shown: it may be a secret.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(crate = "evbus_sdk::serde", untagged)]
+#[schemars(crate = "evbus_sdk::schemars")]
+#[allow(missing_docs)]
+pub enum Property {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    /// Anything else: taken here so that the check can name the key, and refused there.
+    #[schemars(skip)]
+    Other(IgnoredAny),
+}
+
+impl Property {
+    /// As librdkafka reads it; `None` where it is no single value.
+    pub(crate) fn text(&self) -> Option<String> {
+        match self {
+            Self::Bool(value) => Some(value.to_string()),
+            Self::Int(value) => Some(value.to_string()),
+            Self::Float(value) => Some(value.to_string()),
+            Self::Text(value) => Some(value.clone()),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Writes an enum of the configuration in librdkafka's spelling.
+macro_rules! spelled {
+    ($type:ty { $($variant:ident => $text:literal),+ $(,)? }) => {
+        impl $type {
+            pub(crate) fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+spelled!(Compression { None => "none", Gzip => "gzip", Snappy => "snappy", Lz4 => "lz4", Zstd => "zstd" });
+spelled!(SecurityProtocol {
+    Plaintext => "plaintext",
+    Ssl => "ssl",
+    SaslPlaintext => "sasl_plaintext",
+    SaslSsl => "sasl_ssl",
+});
+spelled!(SaslMechanism {
+    Plain => "PLAIN",
+    ScramSha256 => "SCRAM-SHA-256",
+    ScramSha512 => "SCRAM-SHA-512",
+});

@@ -1,0 +1,29 @@
+//! Publishes events to Apache Kafka.
+//!
+//! One event becomes one message in every configured topic: the payload is the event's body,
+//! byte for byte; id, time, content type and string tags travel as headers. An event is accepted
+//! when the brokers have acknowledged it in every topic. README.md is the operator's reference.
+//!
+//! An event's way through the crate: `provider` hands a batch to librdkafka, whole and in order,
+//! with `message` making the headers; librdkafka's delivery reports arrive on a thread of their
+//! own in `client` and are counted in `reports`; `outcome` says what a failure means. A
+//! message set that a broker finds too large is taken apart in `oversize`. `config` is what
+//! stands in the acct file, `properties` turns it into librdkafka's properties, `link` watches
+//! the connection.
+
+mod client;
+pub mod config;
+mod connect;
+mod link;
+mod message;
+mod outcome;
+mod oversize;
+pub mod properties;
+mod property_names;
+mod provider;
+mod reports;
+mod security;
+
+pub use provider::Kafka;
+
+evbus_sdk::export_provider!(Kafka);

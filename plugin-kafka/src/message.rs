@@ -1,0 +1,120 @@
+//! From an event to the headers of a message.
+//!
+//! | header | value |
+//! |---|---|
+//! | `evbus-id` | the event's id, as a UUID; the same at every attempt, so duplicates can be told |
+//! | `evbus-time` | when the event was fired, in nanoseconds since the Unix epoch, decimal |
+//! | `evbus-profile` | the event's profile name; only where the topic is not that name itself |
+//! | `content-type` | media type of the payload |
+//! | any other | the event's string tag of that name (`ref`, `type`, ...) |
+
+use evbus_sdk::{Event, EventId};
+use rdkafka::message::{Header, OwnedHeaders};
+
+const ID: &str = "evbus-id";
+const TIME: &str = "evbus-time";
+const PROFILE: &str = "evbus-profile";
+const CONTENT_TYPE: &str = "content-type";
+
+/// The headers of an event's message; `with_profile` where the topic does not tell the profile.
+pub(crate) fn headers(event: Event<'_>, with_profile: bool) -> OwnedHeaders {
+    let tags = event.attributes();
+    let mut headers = OwnedHeaders::new_with_capacity(tags.len() + 4);
+    headers = add(headers, ID, &uuid(event.id()));
+    headers = add(headers, TIME, event.time_unix_ns().to_string().as_bytes());
+    if with_profile {
+        headers = add(headers, PROFILE, event.profile().as_bytes());
+    }
+    headers = add(headers, CONTENT_TYPE, event.content_type().as_bytes());
+    for (tag, value) in tags {
+        // Such a tag stays in the body alone, so that a header of ours means what it says.
+        if ![ID, TIME, PROFILE, CONTENT_TYPE].contains(&tag) {
+            headers = add(headers, tag, value.as_bytes());
+        }
+    }
+    headers
+}
+
+fn add(headers: OwnedHeaders, key: &str, value: &[u8]) -> OwnedHeaders {
+    headers.insert(Header {
+        key,
+        value: Some(value),
+    })
+}
+
+/// Kafka's timestamp of an event: milliseconds since the Unix epoch.
+pub(crate) fn timestamp(event: Event<'_>) -> i64 {
+    // u64::MAX nanoseconds are fewer milliseconds than i64::MAX.
+    i64::try_from(event.time_unix_ns() / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// What is wrong with a name as a topic, if anything.
+///
+/// The rule is Kafka's: 1 to 249 ASCII letters, digits, `.`, `_` and `-`, and not `.` or `..`.
+pub(crate) fn topic_fault(name: &str) -> Option<String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.is_empty() || name.len() > 249 {
+        Some(format!(
+            "is {} characters long; Kafka takes topic names of 1 to 249",
+            name.len()
+        ))
+    } else if name == "." || name == ".." {
+        Some(format!("`{name}` is no topic name for Kafka"))
+    } else {
+        let bad = name
+            .char_indices()
+            .find(|(at, _)| !allowed(name.as_bytes()[*at]));
+        bad.map(|(_, bad)| {
+            format!(
+                "`{name}` has the character {bad:?}; Kafka takes ASCII letters, digits, `.`, `_` \
+                 and `-` in topic names"
+            )
+        })
+    }
+}
+
+/// The text of a UUID; a formatter would take longer than librdkafka for the whole message.
+fn uuid(id: EventId) -> [u8; 36] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [b'-'; 36];
+    let mut at = 0;
+    for (position, byte) in id.0.into_iter().enumerate() {
+        if [4, 6, 8, 10].contains(&position) {
+            at += 1;
+        }
+        text[at] = DIGITS[usize::from(byte >> 4)];
+        text[at + 1] = DIGITS[usize::from(byte & 15)];
+        at += 2;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_as_the_sdk_writes_it() {
+        let id = EventId(*b"\x01\x92\xf0\x00\x7a\xbc\xde\x0f\x10\x20\x30\x40\x50\x60\x70\xff");
+        assert_eq!(uuid(id).as_slice(), id.to_string().as_bytes());
+    }
+
+    #[test]
+    fn kafkas_rule_for_topic_names_is_kept() {
+        for good in ["idem-status", "A.b_c-9", &"x".repeat(249), "..."] {
+            assert_eq!(topic_fault(good), None, "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a b",
+            "größe",
+            "a\0b",
+            &"x".repeat(250),
+        ] {
+            assert!(topic_fault(bad).is_some(), "{bad}");
+        }
+    }
+}

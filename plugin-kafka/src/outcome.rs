@@ -1,0 +1,152 @@
+//! From librdkafka's errors to outcomes.
+//!
+//! | what happened | outcome |
+//! |---|---|
+//! | the message is larger than the client, the broker or the topic takes | rejected |
+//! | the topic does not exist and the brokers do not create it; its name is invalid | rejected |
+//! | the configured partition does not exist | rejected |
+//! | the user may not write to the topic | rejected |
+//! | the brokers find the record invalid (timestamp, format, policy of the topic) | rejected |
+//! | everything else: connection, timeouts, change of leader, too few replicas, quotas | retry |
+//! | a fatal error of the idempotent producer | retry, on a new instance |
+//!
+//! An event that goes to several topics is retried when one of them may still take it; rejected
+//! when one refuses it and no other is open.
+
+use evbus_sdk::{ConnectError, Outcome};
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use crate::link::Fault;
+use crate::message::topic_fault;
+
+/// A message that was not delivered.
+pub(crate) struct Undelivered<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: Option<i32>,
+    pub(crate) bytes: usize,
+    pub(crate) code: Code,
+}
+
+impl Undelivered<'_> {
+    /// What becomes of the event. `cause` is the connection's last error.
+    pub(crate) fn outcome(&self, cause: Option<&Fault>) -> Outcome {
+        let topic = self.topic;
+        match self.code {
+            Code::MessageSizeTooLarge | Code::InvalidMessageSize => Outcome::rejected(format!(
+                "a body of {} bytes is too large for topic `{topic}` (`max_request_size` here, \
+                 `message.max.bytes` of the brokers, `max.message.bytes` of the topic)",
+                self.bytes
+            )),
+            Code::UnknownTopic | Code::UnknownTopicOrPartition => Outcome::rejected(format!(
+                "topic `{topic}` does not exist and the brokers do not create it"
+            )),
+            Code::UnknownPartition => Outcome::rejected(match self.partition {
+                Some(partition) => format!("topic `{topic}` has no partition {partition}"),
+                None => format!("topic `{topic}` has no partition"),
+            }),
+            Code::InvalidTopic => Outcome::rejected(match topic_fault(topic) {
+                Some(fault) => format!("the topic {fault}"),
+                None => format!("the brokers find the topic name `{topic}` invalid"),
+            }),
+            Code::TopicAuthorizationFailed => Outcome::rejected(format!(
+                "the brokers do not allow this user to write to topic `{topic}`"
+            )),
+            Code::InvalidTimestamp
+            | Code::InvalidRecord
+            | Code::PolicyViolation
+            | Code::UnsupportedForMessageFormat => {
+                Outcome::rejected(format!("topic `{topic}` does not take it: {}", self.code))
+            }
+            Code::MessageTimedOut => Outcome::retry(match cause {
+                Some(cause) => format!(
+                    "topic `{topic}` did not acknowledge in time: {}",
+                    cause.reason
+                ),
+                None => format!("topic `{topic}` did not acknowledge in time"),
+            }),
+            code => Outcome::retry(format!("topic `{topic}`: {code}")),
+        }
+    }
+}
+
+/// Of two outcomes for one event, the one that stands.
+pub(crate) fn worse(one: Outcome, other: Outcome) -> Outcome {
+    match (&one, &other) {
+        (Outcome::Accepted, _) | (Outcome::Rejected { .. }, Outcome::Retry { .. }) => other,
+        _ => one,
+    }
+}
+
+/// Why a connection attempt ends at once: errors that waiting does not cure.
+pub(crate) fn permanent(fault: &Fault, servers: &str) -> Option<ConnectError> {
+    let what = match fault.code {
+        Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::UnsupportedSASLMechanism
+        | Code::IllegalSASLState => "refused the credentials",
+        Code::SSL => "cannot be reached over TLS",
+        _ => return None,
+    };
+    Some(ConnectError::permanent(format!(
+        "the brokers at {servers} {what}: {}",
+        fault.reason
+    )))
+}
+
+/// Why no broker answered in time.
+pub(crate) fn unreachable(cause: Option<&Fault>, servers: &str) -> ConnectError {
+    ConnectError::retry(match cause {
+        Some(cause) => format!("no broker at {servers} answers: {}", cause.reason),
+        None => format!("no broker at {servers} answers"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(code: Code) -> Outcome {
+        let undelivered = Undelivered {
+            topic: "t",
+            partition: Some(7),
+            bytes: 10,
+            code,
+        };
+        undelivered.outcome(None)
+    }
+
+    #[test]
+    fn what_another_attempt_cannot_cure_is_rejected_and_all_else_is_retried() {
+        for code in [
+            Code::MessageSizeTooLarge,
+            Code::UnknownTopic,
+            Code::UnknownPartition,
+            Code::TopicAuthorizationFailed,
+            Code::InvalidTopic,
+            Code::InvalidRecord,
+        ] {
+            assert!(matches!(outcome(code), Outcome::Rejected { .. }), "{code}");
+        }
+        for code in [
+            Code::MessageTimedOut,
+            Code::BrokerTransportFailure,
+            Code::NotLeaderForPartition,
+            Code::NotEnoughReplicas,
+            Code::PurgeQueue,
+            Code::Fatal,
+            Code::QueueFull,
+            Code::Unknown,
+        ] {
+            assert!(matches!(outcome(code), Outcome::Retry { .. }), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_topic_that_may_still_take_the_event_outweighs_one_that_refuses_it() {
+        let (retry, rejected) = (Outcome::retry("a"), Outcome::rejected("b"));
+        assert_eq!(worse(rejected.clone(), retry.clone()), retry);
+        assert_eq!(worse(retry.clone(), rejected.clone()), retry);
+        assert_eq!(worse(Outcome::Accepted, rejected.clone()), rejected);
+        assert_eq!(worse(rejected.clone(), Outcome::Accepted), rejected);
+    }
+}

@@ -1,0 +1,306 @@
+//! From the configuration to librdkafka's properties.
+
+use evbus_sdk::{ConfigFault, Secret};
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+
+use crate::config::{Acks, Config, Connection};
+use crate::property_names::{canonical, nearest};
+use crate::security;
+
+/// What the plugin sets where the configuration does not.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("metadata.broker.list", "localhost:9092"),
+    ("client.id", "evbus"),
+    // The deadline of a delivery with all of librdkafka's own attempts; then the host takes over.
+    ("message.timeout.ms", "30000"),
+    // Less than the deadline, so that a topic that does not exist is told from a slow broker.
+    ("topic.metadata.propagation.max.ms", "10000"),
+    // What is in flight is at most four batches; this bounds the memory for it.
+    ("queue.buffering.max.kbytes", "65536"),
+    // A broker that is back is found within two seconds.
+    ("reconnect.backoff.max.ms", "2000"),
+    ("socket.keepalive.enable", "true"),
+];
+
+/// Names that exist in aiokafka or librdkafka and cannot be used here, each with the reason.
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "delivery.report.only.error",
+        "every message must be reported, or none would be acknowledged",
+    ),
+    (
+        "key_serializer",
+        "it is a Python function; `key` is sent as UTF-8",
+    ),
+    ("loop", "it is a Python object; remove it"),
+    (
+        "plugin.library.paths",
+        "libraries are loaded by the host alone",
+    ),
+    (
+        "sasl_kerberos_domain_name",
+        "Kerberos is not built in; use PLAIN or SCRAM",
+    ),
+    (
+        "sasl_kerberos_service_name",
+        "Kerberos is not built in; use PLAIN or SCRAM",
+    ),
+    (
+        "sasl_oauth_token_provider",
+        "it is a Python object; use PLAIN or SCRAM",
+    ),
+    (
+        "ssl_context",
+        "it is a Python object; use the key `ssl` beside `connection`",
+    ),
+    ("transaction.timeout.ms", NO_TRANSACTIONS),
+    ("transaction_timeout_ms", NO_TRANSACTIONS),
+    ("transactional.id", NO_TRANSACTIONS),
+    ("transactional_id", NO_TRANSACTIONS),
+    (
+        "value_serializer",
+        "it is a Python function; the event's body is sent as it is",
+    ),
+];
+
+const NO_TRANSACTIONS: &str = "events are acknowledged one by one, transactions would acknowledge \
+                               them together; remove it (a message is not stored twice by one \
+                               connection's retries as it is, see `enable_idempotence`)";
+
+/// Properties whose values must not be shown.
+const SECRETS: &[&str] = &["password", "pem", "secret", "passphrase", "oauthbearer"];
+
+/// Makes librdkafka's configuration. Reads the files that `ssl` names, connects nowhere.
+///
+/// # Errors
+///
+/// Every fault, with the path of its key.
+pub fn client_config(config: &Config) -> Result<ClientConfig, Vec<ConfigFault>> {
+    let (mut settings, mut faults) = collect(config);
+    faults.extend(settings.collisions());
+    faults.extend(settings.0.iter().filter_map(Setting::fault));
+    faults.extend(security::complete(config, &mut settings));
+    for (property, value) in DEFAULTS {
+        settings.default(property, value);
+    }
+    let weak = matches!(settings.get("request.required.acks"), Some("0" | "1"));
+    settings.default("enable.idempotence", if weak { "false" } else { "true" });
+    if faults.is_empty() {
+        Ok(settings.into_client_config())
+    } else {
+        Err(faults)
+    }
+}
+
+/// One property with the key it came from.
+pub(crate) struct Setting {
+    path: String,
+    /// librdkafka's first name of it.
+    property: String,
+    value: String,
+}
+
+impl Setting {
+    /// What librdkafka itself has against it.
+    fn fault(&self) -> Option<ConfigFault> {
+        let mut alone = ClientConfig::new();
+        alone.set(self.property.as_str(), self.value.as_str());
+        let message = match alone.create_native_config() {
+            Ok(_) => return None,
+            Err(KafkaError::ClientConfig(_, why, ..)) if why.contains("No such") => {
+                match nearest(&self.property) {
+                    Some(known) => format!("unknown key; the nearest known one is `{known}`"),
+                    None => "unknown key; expected a name of aiokafka's producer or a property \
+                             of librdkafka"
+                        .to_owned(),
+                }
+            }
+            Err(_) if self.is_secret() => "librdkafka refuses the value".to_owned(),
+            Err(KafkaError::ClientConfig(_, why, ..)) => {
+                format!("found `{}`, which librdkafka refuses: {why}", self.value)
+            }
+            Err(error) => error.to_string(),
+        };
+        Some(ConfigFault::new(self.path.as_str(), message))
+    }
+
+    fn is_secret(&self) -> bool {
+        SECRETS.iter().any(|word| self.property.contains(word))
+    }
+}
+
+/// The properties that are set, in the order of the configuration.
+pub(crate) struct Settings(Vec<Setting>);
+
+impl Settings {
+    /// The value of a property, by its first name.
+    pub(crate) fn get(&self, property: &str) -> Option<&str> {
+        let found = self.0.iter().find(|setting| setting.property == property)?;
+        Some(&found.value)
+    }
+
+    /// Sets a property, by its first name, unless it is set.
+    pub(crate) fn default(&mut self, property: &str, value: &str) {
+        if self.get(property).is_none() {
+            self.push(String::new(), property, value);
+        }
+    }
+
+    fn push(&mut self, path: String, name: &str, value: impl Into<String>) {
+        self.0.push(Setting {
+            path,
+            property: canonical(name).to_owned(),
+            value: value.into(),
+        });
+    }
+
+    /// A fault for every property that is given a second time under another name.
+    fn collisions(&self) -> Vec<ConfigFault> {
+        let mut faults = Vec::new();
+        for (position, setting) in self.0.iter().enumerate() {
+            let before = self.0[..position]
+                .iter()
+                .find(|earlier| earlier.property == setting.property);
+            if let Some(earlier) = before {
+                let message = format!("is the same setting as `{}`; keep one", earlier.path);
+                faults.push(ConfigFault::new(setting.path.as_str(), message));
+            }
+        }
+        faults
+    }
+
+    fn into_client_config(self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for setting in self.0 {
+            config.set(setting.property, setting.value);
+        }
+        config
+    }
+}
+
+/// Everything that the configuration sets, and what is wrong with single keys.
+fn collect(config: &Config) -> (Settings, Vec<ConfigFault>) {
+    let mut settings = Settings(Vec::new());
+    let mut faults = Vec::new();
+    for (name, property, value) in named(&config.connection) {
+        settings.push(format!("connection.{name}"), property, value);
+    }
+    for (name, value) in &config.connection.properties {
+        let path = format!("connection.{name}");
+        if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| refused == name) {
+            faults.push(ConfigFault::new(path, format!("cannot be used: {why}")));
+        } else if let Some(value) = value.text() {
+            settings.push(path, name, value);
+        } else {
+            let message = "found a list, a mapping or nothing, expected a text, a number, true \
+                           or false";
+            faults.push(ConfigFault::new(path, message));
+        }
+    }
+    if let Some(ssl) = &config.ssl {
+        let password = ssl.password.as_ref().map(Secret::reveal);
+        for (name, property, value) in [
+            ("ca_file", "ssl.ca.location", ssl.ca_file.as_deref()),
+            (
+                "cert_file",
+                "ssl.certificate.location",
+                ssl.cert_file.as_deref(),
+            ),
+            ("key_file", "ssl.key.location", ssl.key_file.as_deref()),
+            ("password", "ssl.key.password", password),
+        ] {
+            if let Some(value) = value {
+                settings.push(format!("ssl.{name}"), property, value);
+            }
+        }
+    }
+    (settings, faults)
+}
+
+/// aiokafka's names that are set: the name, librdkafka's property, the value.
+fn named(connection: &Connection) -> impl Iterator<Item = (&'static str, &'static str, String)> {
+    let c = connection;
+    let servers = c.bootstrap_servers.as_ref();
+    let password = c.sasl_plain_password.as_ref();
+    let number = |value: Option<u32>| value.map(|value| value.to_string());
+    [
+        (
+            "bootstrap_servers",
+            "bootstrap.servers",
+            servers.map(|s| s.as_slice().join(",")),
+        ),
+        ("client_id", "client.id", c.client_id.clone()),
+        ("acks", "acks", c.acks.as_ref().map(acks)),
+        (
+            "compression_type",
+            "compression.type",
+            c.compression_type.map(|t| t.text().to_owned()),
+        ),
+        ("max_batch_size", "batch.size", number(c.max_batch_size)),
+        (
+            "linger_ms",
+            "linger.ms",
+            c.linger_ms.map(|ms| ms.to_string()),
+        ),
+        (
+            "connections_max_idle_ms",
+            "connections.max.idle.ms",
+            number(c.connections_max_idle_ms),
+        ),
+        (
+            "max_request_size",
+            "message.max.bytes",
+            number(c.max_request_size),
+        ),
+        (
+            "retry_backoff_ms",
+            "retry.backoff.ms",
+            number(c.retry_backoff_ms),
+        ),
+        (
+            "request_timeout_ms",
+            "request.timeout.ms",
+            number(c.request_timeout_ms),
+        ),
+        (
+            "metadata_max_age_ms",
+            "topic.metadata.refresh.interval.ms",
+            number(c.metadata_max_age_ms),
+        ),
+        (
+            "security_protocol",
+            "security.protocol",
+            c.security_protocol.map(|p| p.text().to_owned()),
+        ),
+        (
+            "sasl_mechanism",
+            "sasl.mechanisms",
+            c.sasl_mechanism.map(|m| m.text().to_owned()),
+        ),
+        (
+            "sasl_plain_username",
+            "sasl.username",
+            c.sasl_plain_username.clone(),
+        ),
+        (
+            "sasl_plain_password",
+            "sasl.password",
+            password.map(|p| p.reveal().to_owned()),
+        ),
+        (
+            "enable_idempotence",
+            "enable.idempotence",
+            c.enable_idempotence.map(|on| on.to_string()),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(name, property, value)| Some((name, property, value?)))
+}
+
+fn acks(acks: &Acks) -> String {
+    match acks {
+        Acks::Number(number) => number.to_string(),
+        Acks::Text(text) => text.clone(),
+    }
+}

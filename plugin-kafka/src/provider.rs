@@ -1,0 +1,254 @@
+//! The provider: batches in, outcomes out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use evbus_sdk::tokio;
+use evbus_sdk::tokio::sync::Mutex;
+use evbus_sdk::tokio::task::AbortHandle;
+use evbus_sdk::{
+    Batch, ConfigFault, ConnectError, Context, Event, Limits, Outcome, Outcomes, Provider,
+};
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::{BaseRecord, Producer as _};
+use rdkafka::types::RDKafkaErrorCode;
+
+use crate::client::Producer;
+use crate::config::Config;
+use crate::link::Link;
+use crate::outcome::{Undelivered, worse};
+use crate::reports::{Expected, Failure, Reports};
+use crate::{connect, message, oversize, properties};
+
+/// How long a batch waits for room in librdkafka's queue before it goes back to the host.
+const ROOM_WITHIN: Duration = Duration::from_secs(30);
+/// How often it looks for room.
+const ROOM_EVERY: Duration = Duration::from_millis(2);
+/// How long the brokers may take to describe a topic.
+const LOOK_FOR: Duration = Duration::from_secs(2);
+
+/// An instance: one librdkafka producer.
+pub struct Kafka {
+    pub(crate) producer: Arc<Producer>,
+    pub(crate) reports: Arc<Reports>,
+    /// Whoever holds it hands messages to librdkafka; the others follow in the order they came.
+    pub(crate) turn: Mutex<()>,
+    link: Arc<Link>,
+    watch: AbortHandle,
+    /// Whether the brokers are being asked for a topic.
+    looking: Arc<AtomicBool>,
+    /// Empty: the topic is the event's profile name.
+    topics: Vec<String>,
+    key: Option<String>,
+    partition: Option<i32>,
+}
+
+/// What became of handing messages to librdkafka.
+pub(crate) struct Handed {
+    /// The reports of those that it took.
+    pub(crate) expected: Expected,
+    /// Those that it did not take.
+    pub(crate) refused: Vec<Failure>,
+}
+
+impl Provider for Kafka {
+    const NAMES: &'static [&'static str] = &["kafka"];
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<(), Vec<ConfigFault>> {
+        let mut faults = properties::client_config(config).err().unwrap_or_default();
+        for (position, topic) in config.topics.as_slice().iter().enumerate() {
+            if let Some(fault) = message::topic_fault(topic) {
+                faults.push(ConfigFault::new(format!("topics[{position}]"), fault));
+            }
+        }
+        if let Some(partition) = config.partition.filter(|partition| *partition < 0) {
+            let message = format!("found {partition}, expected a partition number from 0");
+            faults.push(ConfigFault::new("partition", message));
+        }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(faults)
+        }
+    }
+
+    async fn connect(config: Config, context: Context) -> Result<Self, ConnectError> {
+        let client_config = properties::client_config(&config).map_err(|faults| {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            ConnectError::permanent(faults.join("; "))
+        })?;
+        let connecting =
+            tokio::task::spawn_blocking(move || connect::connect(client_config, context));
+        let (producer, reports, link) = connecting
+            .await
+            .map_err(|error| ConnectError::retry(format!("the attempt broke off: {error}")))??;
+        let producer = Arc::new(producer);
+        let watch = Arc::clone(&link).watch(Arc::downgrade(&producer));
+        Ok(Self {
+            reports,
+            turn: Mutex::new(()),
+            link,
+            watch: tokio::spawn(watch).abort_handle(),
+            looking: Arc::default(),
+            topics: config.topics.as_slice().to_vec(),
+            key: config.key,
+            partition: config.partition,
+            producer,
+        })
+    }
+
+    /// Batches large enough that a message set is full, and as many as keep the brokers busy.
+    /// What is in flight fits into librdkafka's queue of 100000 messages whatever the number of
+    /// topics.
+    fn limits(&self) -> Limits {
+        let topics = u32::try_from(self.fan_out()).unwrap_or(u32::MAX);
+        Limits {
+            max_batch_events: (10_000 / topics).max(1),
+            max_batch_bytes: (4 * 1024 * 1024 / u64::from(topics)).max(1),
+            max_in_flight: 4,
+        }
+    }
+
+    async fn publish(&self, batch: Batch) -> Outcomes {
+        let all = 0..batch.len() * self.fan_out();
+        let handed = {
+            let _turn = self.turn.lock().await;
+            self.hand_over(&batch, all).await
+        };
+        let mut failures = handed.expected.wait().await;
+        if failures.iter().any(oversize::is_oversize) {
+            failures = oversize::take_apart(self, &batch, failures).await;
+        }
+        failures.extend(handed.refused);
+        self.outcomes(&batch, &failures)
+    }
+
+    async fn close(&self) {
+        // Every publish was answered, so at most messages of batches that the host gave up are
+        // left; they are not waited for.
+        self.watch.abort();
+    }
+}
+
+impl Kafka {
+    /// How many messages an event becomes.
+    fn fan_out(&self) -> usize {
+        self.topics.len().max(1)
+    }
+
+    /// The event and the topic of the message at a position of a batch.
+    fn addressed<'a>(&'a self, batch: &'a Batch, position: usize) -> Option<(Event<'a>, &'a str)> {
+        let event = batch.get(position / self.fan_out())?;
+        let topic = self.topics.get(position % self.fan_out());
+        Some((event, topic.map_or(event.profile(), String::as_str)))
+    }
+
+    /// Hands the messages at these positions of a batch to librdkafka, in order. Call it with the
+    /// turn held. Waits only when librdkafka's queue is full.
+    pub(crate) async fn hand_over(
+        &self,
+        batch: &Batch,
+        positions: impl ExactSizeIterator<Item = usize>,
+    ) -> Handed {
+        let expected = self.reports.expect(positions.len());
+        let mut refused = Vec::new();
+        let mut room_until = None;
+        for (index, position) in positions.enumerate() {
+            let ticket = expected.ticket(index);
+            while let Err(code) = self.send(batch, position, ticket) {
+                if code == RDKafkaErrorCode::QueueFull {
+                    let until = *room_until.get_or_insert_with(|| Instant::now() + ROOM_WITHIN);
+                    if Instant::now() < until {
+                        tokio::time::sleep(ROOM_EVERY).await;
+                        continue;
+                    }
+                }
+                expected.forget(index);
+                refused.push((position, code));
+                break;
+            }
+        }
+        Handed { expected, refused }
+    }
+
+    fn send(&self, batch: &Batch, position: usize, ticket: usize) -> Result<(), RDKafkaErrorCode> {
+        let Some((event, topic)) = self.addressed(batch, position) else {
+            return Err(RDKafkaErrorCode::InvalidArgument);
+        };
+        if self.topics.is_empty() && message::topic_fault(topic).is_some() {
+            return Err(RDKafkaErrorCode::InvalidTopic);
+        }
+        let headers: OwnedHeaders = message::headers(event, !self.topics.is_empty());
+        let record = BaseRecord {
+            topic,
+            partition: self.partition,
+            payload: Some(event.body()),
+            key: self.key.as_deref(),
+            timestamp: Some(message::timestamp(event)),
+            headers: Some(headers),
+            delivery_opaque: ticket,
+        };
+        self.producer.send(record).map_err(|(error, _)| {
+            // The only other error is a NUL in the topic's name.
+            error
+                .rdkafka_error_code()
+                .unwrap_or(RDKafkaErrorCode::InvalidTopic)
+        })
+    }
+
+    /// Asks the brokers once more for a topic that did not exist: librdkafka itself would not for
+    /// minutes, and refuse its messages meanwhile. One topic at a time, in the background.
+    fn look_for(&self, topic: &str) {
+        if self.looking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (producer, topic) = (Arc::clone(&self.producer), topic.to_owned());
+        let looking = Arc::clone(&self.looking);
+        tokio::task::spawn_blocking(move || {
+            // The answer updates what the producer knows; it is of no other use.
+            let _ = producer.client().fetch_metadata(Some(&topic), LOOK_FOR);
+            looking.store(false, Ordering::Release);
+        });
+    }
+
+    fn outcomes(&self, batch: &Batch, failures: &[Failure]) -> Outcomes {
+        if failures.is_empty() {
+            return Outcomes::accepted();
+        }
+        let cause = self.link.last_fault();
+        let mut of_events = vec![Outcome::Accepted; batch.len()];
+        for (position, code) in failures {
+            if let Some((event, topic)) = self.addressed(batch, *position) {
+                let undelivered = Undelivered {
+                    topic,
+                    partition: self.partition,
+                    bytes: event.body().len(),
+                    code: *code,
+                };
+                let outcome = undelivered.outcome(cause.as_ref());
+                let of_event = &mut of_events[position / self.fan_out()];
+                *of_event = worse(std::mem::replace(of_event, Outcome::Accepted), outcome);
+            }
+        }
+        let outcomes: Outcomes = of_events.into_iter().collect();
+        let missing = failures
+            .iter()
+            .find(|(_, code)| *code == RDKafkaErrorCode::UnknownTopic);
+        if let Some((_, topic)) = missing.and_then(|(at, _)| self.addressed(batch, *at)) {
+            self.look_for(topic);
+        }
+        if self.producer.client().fatal_error().is_some() {
+            outcomes.rebuild_instance()
+        } else {
+            outcomes
+        }
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}

@@ -1,0 +1,108 @@
+//! TLS and authentication: which protocol a configuration asks for, and whether it is complete.
+
+use evbus_sdk::ConfigFault;
+
+use crate::config::{Config, SecurityProtocol as Protocol};
+use crate::properties::Settings;
+
+/// Adds the protocol, the mechanism and the place of the authorities where the configuration leaves
+/// them open. What it says must fit together: nothing falls back to less than was asked for.
+pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFault> {
+    let mut faults = Vec::new();
+    let wants_tls = config.ssl.is_some();
+    let given = settings
+        .get("security.protocol")
+        .map(str::to_ascii_lowercase);
+    // With SASL over plaintext the password is readable on the wire, so that is never inferred.
+    let has_credentials =
+        settings.get("sasl.username").is_some() || settings.get("sasl.password").is_some();
+    let protocol = match given.as_deref() {
+        None if wants_tls && has_credentials => Protocol::SaslSsl.text(),
+        None if wants_tls => Protocol::Ssl.text(),
+        None => Protocol::Plaintext.text(),
+        Some(given) => given,
+    };
+    settings.default("security.protocol", protocol);
+    let tls = protocol.ends_with("ssl");
+    let sasl = protocol.starts_with("sasl");
+
+    let at = "connection.security_protocol";
+    if wants_tls && !tls {
+        faults.push(ConfigFault::new(
+            at,
+            format!(
+                "found {} beside the key `ssl`, which asks for TLS; write SSL or SASL_SSL, or \
+                 remove `ssl`",
+                protocol.to_ascii_uppercase()
+            ),
+        ));
+    }
+    if has_credentials && !sasl {
+        faults.push(ConfigFault::new(
+            at,
+            format!(
+                "a user or password is given, but {} does not use it; write SASL_SSL (or \
+                 SASL_PLAINTEXT, which sends it over an unencrypted connection)",
+                protocol.to_ascii_uppercase()
+            ),
+        ));
+    }
+    if sasl {
+        for (property, key) in [
+            ("sasl.username", "connection.sasl_plain_username"),
+            ("sasl.password", "connection.sasl_plain_password"),
+        ] {
+            if settings.get(property).is_none() {
+                faults.push(ConfigFault::new(
+                    key,
+                    format!("missing; {} needs it", protocol.to_ascii_uppercase()),
+                ));
+            }
+        }
+        // librdkafka's default is Kerberos, aiokafka's is PLAIN.
+        settings.default("sasl.mechanisms", "PLAIN");
+    }
+    if tls && settings.get("ssl.ca.location").is_none() && settings.get("ssl.ca.pem").is_none() {
+        // The OpenSSL inside this plugin does not know where the system keeps its authorities.
+        settings.default("ssl.ca.location", "probe");
+    }
+    faults.extend(unusable_mechanism(settings));
+    if let Some(ssl) = &config.ssl {
+        faults.extend(unreadable(ssl.ca_file.as_deref(), "ssl.ca_file"));
+        faults.extend(unreadable(ssl.cert_file.as_deref(), "ssl.cert_file"));
+        faults.extend(unreadable(ssl.key_file.as_deref(), "ssl.key_file"));
+        match (&ssl.cert_file, &ssl.key_file) {
+            (Some(_), None) => faults.push(ConfigFault::new(
+                "ssl.key_file",
+                "missing; it is the private key of `cert_file`",
+            )),
+            (None, Some(_)) => faults.push(ConfigFault::new(
+                "ssl.cert_file",
+                "missing; it is the certificate of `key_file`",
+            )),
+            _ => {}
+        }
+    }
+    faults
+}
+
+fn unusable_mechanism(settings: &Settings) -> Option<ConfigFault> {
+    let mechanism = settings.get("sasl.mechanisms")?;
+    let known = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+    (!known.contains(&mechanism)).then(|| {
+        ConfigFault::new(
+            "connection.sasl_mechanism",
+            format!("found {mechanism}, expected one of {}", known.join(", ")),
+        )
+    })
+}
+
+/// A fault when a file that is named cannot be opened.
+fn unreadable(file: Option<&str>, key: &str) -> Option<ConfigFault> {
+    let file = file?;
+    let error = std::fs::File::open(file).err()?;
+    Some(ConfigFault::new(
+        key,
+        format!("{file} cannot be read: {error}"),
+    ))
+}

@@ -1,0 +1,243 @@
+//! What the plugin accepts in the acct file, and what it says of the rest. No broker is needed.
+
+mod support;
+
+use evbus_sdk::Secret;
+use evbus_sdk::serde_json::{Value, json};
+use support::harness;
+
+/// The faults of a configuration, one line each.
+fn faults(config: Value) -> Vec<String> {
+    harness()
+        .check(config)
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[track_caller]
+fn assert_fault(config: Value, path: &str, text: &str) {
+    let faults = faults(config);
+    assert!(
+        faults.len() == 1
+            && faults[0].starts_with(&format!("{path}: "))
+            && faults[0].contains(text),
+        "{faults:?} is not one fault at {path} about `{text}`"
+    );
+}
+
+#[test]
+fn all_names_of_aiokafkas_producer_are_taken() {
+    let config = json!({
+        "connection": {
+            "bootstrap_servers": ["a:9092", "b:9092"],
+            "client_id": "me",
+            "acks": "all",
+            "compression_type": "zstd",
+            "max_batch_size": 16384,
+            "linger_ms": 0.5,
+            "connections_max_idle_ms": 540_000,
+            "max_request_size": 1_048_576,
+            "retry_backoff_ms": 100,
+            "request_timeout_ms": 40_000,
+            "metadata_max_age_ms": 300_000,
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_plain_username": "u",
+            "sasl_plain_password": "p",
+            "enable_idempotence": true,
+            "api_version": "auto",
+        },
+        "topics": ["one", "two"],
+        "key": "k",
+        "partition": 3,
+        "ssl": {},
+    });
+    assert_eq!(faults(config), Vec::<String>::new());
+    assert_eq!(faults(json!({})), Vec::<String>::new());
+    let single = json!({"connection": {"bootstrap_servers": "a:1,b:2", "acks": 0}, "topics": "t"});
+    assert_eq!(faults(single), Vec::<String>::new());
+    for acks in [json!(0), json!(1), json!(-1), json!("all"), json!("1")] {
+        assert_eq!(
+            faults(json!({"connection": {"acks": acks}})),
+            Vec::<String>::new()
+        );
+    }
+}
+
+#[test]
+fn any_property_of_librdkafka_is_taken_by_its_own_name() {
+    let config = json!({"connection": {
+        "linger.ms": 0.5,
+        "message.timeout.ms": "10000",
+        "socket.keepalive.enable": false,
+        "partitioner": "murmur2",
+        "retries": 3,
+    }});
+    assert_eq!(faults(config), Vec::<String>::new());
+}
+
+#[test]
+fn an_unknown_name_is_a_fault_that_names_the_nearest_known_one() {
+    let connection = |name: &str| json!({"connection": {name: 1}});
+    assert_fault(
+        connection("linger.mss"),
+        "connection.linger.mss",
+        "`linger.ms`",
+    );
+    assert_fault(connection("lingerms"), "connection.lingerms", "`linger.ms`");
+    assert_fault(
+        connection("compresion_type"),
+        "connection.compresion_type",
+        "`compression_type`",
+    );
+    assert_fault(
+        connection("wibble"),
+        "connection.wibble",
+        "unknown key; expected",
+    );
+    assert_fault(json!({"topic": "t"}), "topic", "unknown key");
+    assert_fault(json!({"ssl": {"cafile": "x"}}), "ssl.cafile", "unknown key");
+}
+
+#[test]
+fn one_setting_under_two_names_is_a_fault() {
+    for (one, other) in [
+        ("linger_ms", "linger.ms"),
+        ("linger_ms", "queue.buffering.max.ms"),
+        ("acks", "request.required.acks"),
+        ("max_request_size", "message.max.bytes"),
+    ] {
+        let config = json!({"connection": {one: 1000, other: 1000}});
+        assert_fault(
+            config,
+            &format!("connection.{other}"),
+            &format!("`connection.{one}`"),
+        );
+    }
+}
+
+#[test]
+fn a_value_that_librdkafka_does_not_take_is_a_fault_of_its_key() {
+    let connection = |name: &str, value: Value| json!({"connection": {name: value}});
+    assert_fault(
+        connection("linger.ms", json!("soon")),
+        "connection.linger.ms",
+        "soon",
+    );
+    assert_fault(connection("acks", json!(2000)), "connection.acks", "2000");
+    assert_fault(
+        connection("acks", json!(true)),
+        "connection.acks",
+        "0, 1, -1 or `all`",
+    );
+    assert_fault(
+        connection("linger.ms", json!([1])),
+        "connection.linger.ms",
+        "expected a text",
+    );
+    assert_fault(
+        connection("compression_type", json!("lzma")),
+        "connection.compression_type",
+        "zstd",
+    );
+    assert_fault(json!({"topics": ["a", "b/c"]}), "topics[1]", "'/'");
+    assert_fault(json!({"partition": -1}), "partition", "from 0");
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_with_the_reason() {
+    for name in [
+        "transactional_id",
+        "transactional.id",
+        "value_serializer",
+        "ssl_context",
+        "sasl_oauth_token_provider",
+        "delivery.report.only.error",
+        "plugin.library.paths",
+    ] {
+        let config = json!({"connection": {name: "x"}});
+        assert_fault(config, &format!("connection.{name}"), "cannot be used: ");
+    }
+    let oauth = json!({"connection": {
+        "security_protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER",
+        "sasl.username": "u", "sasl.password": "p",
+    }});
+    assert_fault(oauth, "connection.sasl_mechanism", "OAUTHBEARER");
+}
+
+#[test]
+fn tls_and_passwords_are_never_silently_left_out() {
+    assert_fault(
+        json!({"connection": {"security_protocol": "PLAINTEXT"}, "ssl": {}}),
+        "connection.security_protocol",
+        "beside the key `ssl`",
+    );
+    assert_fault(
+        json!({"connection": {"security.protocol": "sasl_plaintext", "sasl.username": "u",
+               "sasl.password": "p"}, "ssl": {}}),
+        "connection.security_protocol",
+        "SASL_SSL",
+    );
+    assert_fault(
+        json!({"connection": {"sasl_plain_username": "u", "sasl_plain_password": "p"}}),
+        "connection.security_protocol",
+        "SASL_PLAINTEXT, which sends it over an unencrypted connection",
+    );
+    assert_fault(
+        json!({"connection": {"security_protocol": "SASL_SSL", "sasl_plain_username": "u"}}),
+        "connection.sasl_plain_password",
+        "missing",
+    );
+    assert_fault(
+        json!({"ssl": {"ca_file": "/no/such.pem"}}),
+        "ssl.ca_file",
+        "/no/such.pem",
+    );
+}
+
+#[test]
+fn secrets_appear_in_no_fault_and_no_debug_output() {
+    let secret = "hunter2";
+    let connection = |name: &str| json!({"connection": {name: secret, "nonsense": 1, "sasl_plain_username": "u"}});
+    for name in [
+        "sasl_plain_password",
+        "sasl.password",
+        "ssl.key.pem",
+        "ssl.ca.pem",
+    ] {
+        let config = connection(name);
+        let found = faults(config.clone());
+        assert!(!found.is_empty());
+        assert!(!format!("{found:?}").contains(secret), "{found:?}");
+        let config: plugin_kafka::config::Config =
+            evbus_sdk::serde_json::from_value(config).expect("the types are right");
+        assert!(!format!("{config:?}").contains(secret));
+    }
+    let ssl = plugin_kafka::config::Ssl {
+        password: Some(Secret::new(secret)),
+        ..Default::default()
+    };
+    assert!(!format!("{ssl:?}").contains(secret));
+    // A number where a text belongs is shown in a fault, unless it is a secret.
+    let found = faults(json!({"connection": {"sasl_plain_password": 12_345_678}}));
+    assert!(!found.is_empty());
+    assert!(!format!("{found:?}").contains("12345678"), "{found:?}");
+}
+
+#[test]
+fn the_schema_describes_every_key() {
+    let schema = harness().schema();
+    let connection = &schema["$defs"]["Connection"]["properties"];
+    for name in [
+        "bootstrap_servers",
+        "acks",
+        "linger_ms",
+        "sasl_plain_password",
+        "request_timeout_ms",
+    ] {
+        let description = connection[name]["description"].as_str().unwrap_or_default();
+        assert!(description.len() > 10, "{name}: {:?}", connection[name]);
+    }
+    assert!(schema["properties"]["topics"]["description"].is_string());
+}

@@ -1,0 +1,258 @@
+//! What stands under a profile of the acct file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use evbus_sdk::schemars::JsonSchema;
+use evbus_sdk::serde::Deserialize;
+use evbus_sdk::{ConfigFault, Secret};
+
+use crate::endpoint::Endpoint;
+use crate::message::MAX_SHORT_STRING;
+use crate::tls;
+
+/// What stands under a profile of the acct file.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(crate = "evbus_sdk::serde")]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub struct Config {
+    /// Where the broker is and who logs in. Default: `guest` at localhost.
+    #[serde(default)]
+    pub connection: Option<ConnectionConfig>,
+    /// The routing key of every event. None or empty: the event's profile name.
+    #[serde(default)]
+    pub routing_key: Option<String>,
+    /// The exchange to publish to, which must exist. None, empty or `default`: the default
+    /// exchange, where the routing key names a queue.
+    #[serde(default)]
+    pub exchange: Option<String>,
+    /// Longest wait for the broker's next confirm, for an unblocked broker and for a connection,
+    /// in seconds; then the events not yet confirmed are tried again. Default: 30.
+    #[serde(default = "default_timeout")]
+    pub timeout: f64,
+    /// On the default exchange: declare a queue that does not exist, durable. Default: true.
+    #[serde(default = "yes")]
+    pub declare: bool,
+    /// An event that no queue takes is an error; false: the broker drops it. Default: true.
+    #[serde(default = "yes")]
+    pub mandatory: bool,
+    /// Durable queues keep the events over a restart of the broker. Default: true.
+    #[serde(default = "yes")]
+    pub persistent: bool,
+}
+
+/// Where the broker is and who logs in: `url`, or `host` and the keys beside it.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(crate = "evbus_sdk::serde")]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub struct ConnectionConfig {
+    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or `amqps:` for TLS; what is special is
+    /// percent-encoded. Without a virtual host it is `/`. Takes the parameters `heartbeat`
+    /// (seconds), `frame_max` (bytes), `channel_max` and `auth_mechanism`.
+    #[serde(default)]
+    pub url: Option<Secret>,
+    /// Name or address of the broker. Default: localhost.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Default: 5672, with `ssl` 5671.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// User name. Default: guest.
+    #[serde(default)]
+    pub login: Option<String>,
+    /// Password. Default: guest.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// Virtual host. Default: `/`.
+    #[serde(default)]
+    pub virtualhost: Option<String>,
+    /// Encrypt the connection with TLS. Default: false; with an `amqps:` URL it always is.
+    #[serde(default)]
+    pub ssl: Option<bool>,
+    /// How the TLS connection is made; needs `ssl: true` or an `amqps:` URL.
+    #[serde(default)]
+    pub ssl_options: Option<SslOptions>,
+    /// Shown by the broker beside the connection. Default: `connection_name: evbus`.
+    #[serde(default)]
+    pub client_properties: Option<BTreeMap<String, Property>>,
+    /// Seconds without a sign of life after which both sides ask for one; a connection that stays
+    /// silent for twice as long is lost. The lower of this and the broker's holds. Default: the
+    /// broker's, 60 as a rule.
+    #[serde(default)]
+    pub heartbeat: Option<u16>,
+    /// Longest time to connect and log in, in seconds. Default: 10.
+    #[serde(default)]
+    pub connection_timeout: Option<f64>,
+}
+
+/// TLS: whom to trust and who to be. Without `ca_file` the system's authorities are trusted.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(crate = "evbus_sdk::serde")]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub struct SslOptions {
+    /// PEM file of the certificate authorities to trust instead of the system's. Also `cafile`.
+    #[serde(default, alias = "cafile", alias = "ca_certs")]
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the client's certificate and what it is signed with. Also `certfile`.
+    #[serde(default, alias = "certfile")]
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of the client's key. Also `keyfile`. Default: `cert_file`.
+    #[serde(default, alias = "keyfile")]
+    pub key_file: Option<PathBuf>,
+    /// What the key is encrypted with (an `ENCRYPTED PRIVATE KEY`).
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// Check the broker's certificate and that it is for the host connected to. False makes the
+    /// connection readable to anybody in between. Default: true.
+    #[serde(default = "yes")]
+    pub verify: bool,
+}
+
+/// The value of a client property.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(crate = "evbus_sdk::serde", untagged)]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub enum Property {
+    /// Text.
+    Text(String),
+    /// A whole number, sent as text.
+    Integer(i64),
+    /// A number, sent as text.
+    Number(f64),
+    /// Sent as `true` or `false`.
+    Flag(bool),
+}
+
+impl std::fmt::Display for Property {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => text.fmt(f),
+            Self::Integer(number) => number.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Flag(flag) => flag.fmt(f),
+        }
+    }
+}
+
+const DEFAULT_TIMEOUT: f64 = 30.0;
+const DEFAULT_CONNECTION_TIMEOUT: f64 = 10.0;
+/// A day; longer waits are mistakes of unit.
+const MAX_SECONDS: f64 = 86_400.0;
+
+fn default_timeout() -> f64 {
+    DEFAULT_TIMEOUT
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Config {
+    /// The exchange's name as the protocol has it: empty for the default exchange.
+    pub(crate) fn exchange(&self) -> &str {
+        match self.exchange.as_deref() {
+            None | Some("default") => "",
+            Some(name) => name,
+        }
+    }
+
+    /// The routing key, if it is not each event's profile name.
+    pub(crate) fn routing_key(&self) -> Option<&str> {
+        self.routing_key.as_deref().filter(|key| !key.is_empty())
+    }
+
+    /// [`Config::timeout`]; the configuration has been checked.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::try_from_secs_f64(self.timeout).unwrap_or(Duration::from_secs(30))
+    }
+
+    /// What types cannot say; reads the TLS files.
+    pub(crate) fn check(&self) -> Result<(), Vec<ConfigFault>> {
+        let mut faults = Vec::new();
+        let fault = ConfigFault::new;
+        if !in_range(self.timeout) {
+            faults.push(fault("timeout", wrong_seconds(self.timeout)));
+        }
+        for (path, name) in [
+            ("exchange", self.exchange.as_deref()),
+            ("routing_key", self.routing_key.as_deref()),
+        ] {
+            if let Some(length) = name
+                .map(str::len)
+                .filter(|length| *length > MAX_SHORT_STRING)
+            {
+                faults.push(fault(path, too_long(length)));
+            }
+        }
+        let connection = self.connection.clone().unwrap_or_default();
+        faults.extend(connection.check());
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(faults)
+        }
+    }
+}
+
+impl ConnectionConfig {
+    /// [`ConnectionConfig::connection_timeout`]; the configuration has been checked.
+    pub(crate) fn timeout(&self) -> Duration {
+        let seconds = self
+            .connection_timeout
+            .unwrap_or(DEFAULT_CONNECTION_TIMEOUT);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(10))
+    }
+
+    fn check(&self) -> Vec<ConfigFault> {
+        let mut faults = Vec::new();
+        if let Some(seconds) = self
+            .connection_timeout
+            .filter(|seconds| !in_range(*seconds))
+        {
+            faults.push(ConfigFault::new(
+                "connection.connection_timeout",
+                wrong_seconds(seconds),
+            ));
+        }
+        for name in self
+            .client_properties
+            .iter()
+            .flatten()
+            .map(|(name, _)| name)
+        {
+            if name.len() > MAX_SHORT_STRING {
+                faults.push(ConfigFault::new(
+                    "connection.client_properties",
+                    format!("a name has {}", too_long(name.len())),
+                ));
+            }
+        }
+        match Endpoint::new(self) {
+            Err(endpoint_faults) => faults.extend(endpoint_faults),
+            Ok(endpoint) => match (&self.ssl_options, endpoint.is_tls()) {
+                (Some(options), true) => faults.extend(tls::connector(options).err()),
+                (Some(_), false) => faults.push(ConfigFault::new(
+                    "connection.ssl_options",
+                    "given for a connection that is not encrypted; add `ssl: true` or use an \
+                     amqps: URL, or remove them",
+                )),
+                // The system's authorities are read when it connects.
+                (None, _) => {}
+            },
+        }
+        faults
+    }
+}
+
+fn in_range(seconds: f64) -> bool {
+    seconds > 0.0 && seconds <= MAX_SECONDS
+}
+
+fn wrong_seconds(found: f64) -> String {
+    format!("found {found}; expected seconds, more than 0 and at most {MAX_SECONDS}")
+}
+
+fn too_long(length: usize) -> String {
+    format!("{length} bytes; AMQP allows {MAX_SHORT_STRING}")
+}

@@ -1,0 +1,263 @@
+//! One connection to the broker: made within a time, and certain to end.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use evbus_sdk::{ConnectError, tokio, tracing};
+use futures_core::Stream;
+use lapin::options::ConfirmSelectOptions;
+use lapin::tcp::RustlsConnector;
+use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, Event};
+use tokio::sync::watch;
+
+use crate::config::{ConnectionConfig, SslOptions};
+use crate::endpoint::Endpoint;
+use crate::outcome::connect_error;
+use crate::tls;
+
+/// How often a connection that says nothing is looked at: lapin tells of every end but its own
+/// orderly one.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Longest wait for the broker's answer to an orderly end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Makes connections, always to the same broker.
+#[derive(Debug, Clone)]
+pub(crate) struct Connector {
+    endpoint: Endpoint,
+    tls: Option<RustlsConnector>,
+    properties: ConnectionProperties,
+    within: Duration,
+}
+
+impl Connector {
+    /// Reads the TLS files; blocks on them.
+    ///
+    /// # Errors
+    ///
+    /// A fault of the configuration.
+    pub(crate) fn new(config: &ConnectionConfig) -> Result<Self, ConnectError> {
+        let endpoint = Endpoint::new(config).map_err(|faults| {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            ConnectError::permanent(faults.join("; "))
+        })?;
+        let tls = if endpoint.is_tls() {
+            let system = SslOptions {
+                verify: true,
+                ..SslOptions::default()
+            };
+            let options = config.ssl_options.as_ref().unwrap_or(&system);
+            if !options.verify {
+                tracing::warn!("the certificate of {endpoint} is not checked (verify: false)");
+            }
+            let made = tls::connector(options);
+            Some(made.map_err(|fault| ConnectError::permanent(fault.to_string()))?)
+        } else {
+            None
+        };
+        let mut properties = ConnectionProperties::default().with_connection_name("evbus".into());
+        for (name, value) in config.client_properties.iter().flatten() {
+            // `Config::check` has refused names that are too long.
+            if let Ok(name) = lapin::types::ShortString::try_new(name.as_str()) {
+                properties = properties.with_client_property(name, value.to_string().into());
+            }
+        }
+        Ok(Self {
+            endpoint,
+            tls,
+            properties,
+            within: config.timeout(),
+        })
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Connects and logs in, within the configured time.
+    ///
+    /// # Errors
+    ///
+    /// Says where to, and why not.
+    pub(crate) async fn connect(&self) -> Result<Session, ConnectError> {
+        let socket = Socket::default();
+        let runtime = lapin::runtime::default_runtime()
+            .map_err(|error| connect_error(&self.endpoint, &error))?;
+        let opening = {
+            let (tls, socket, within) = (self.tls.clone(), socket.clone(), self.within);
+            Connection::connector(
+                self.endpoint.uri().clone(),
+                runtime,
+                // Runs on lapin's thread, which would outlive a timeout around the whole.
+                async move |uri, runtime| {
+                    let authority = &uri.authority;
+                    let opening = async {
+                        let host = (authority.host.as_str(), authority.port);
+                        let addresses: Vec<_> = tokio::net::lookup_host(host).await?.collect();
+                        let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
+                        if let AsyncTcpStream::Plain(plain) = &stream {
+                            socket.keep(plain.get_ref().as_fd())?;
+                        }
+                        match &tls {
+                            Some(tls) => stream.into_rustls(tls, &authority.host).await,
+                            None => Ok(stream),
+                        }
+                    };
+                    let opened = tokio::time::timeout(within, opening).await;
+                    Ok(opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?)
+                },
+                self.properties.clone(),
+            )
+        };
+        match tokio::time::timeout(self.within, opening).await {
+            Ok(Ok(connection)) => Ok(Session {
+                connection,
+                socket,
+                given_up: watch::Sender::default(),
+                blocked: watch::Sender::default(),
+            }),
+            Ok(Err(error)) => {
+                socket.hang_up();
+                Err(connect_error(&self.endpoint, &error))
+            }
+            Err(_) => {
+                socket.hang_up();
+                Err(ConnectError::retry(format!(
+                    "cannot connect to {}: no answer within {:?}",
+                    self.endpoint, self.within
+                )))
+            }
+        }
+    }
+}
+
+/// A second hold on the connection's socket. lapin's thread ends when the socket does; without
+/// this a broker that stopped answering would hold the thread.
+#[derive(Debug, Clone, Default)]
+struct Socket(Arc<Mutex<Option<TcpStream>>>);
+
+impl Socket {
+    fn keep(&self, socket: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
+        let socket = TcpStream::from(socket.try_clone_to_owned()?);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+        Ok(())
+    }
+
+    fn hang_up(&self) {
+        let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(socket) = socket {
+            // It may have ended by itself.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// A connection that was made; dropping it ends it at once.
+#[derive(Debug)]
+pub(crate) struct Session {
+    connection: Connection,
+    socket: Socket,
+    given_up: watch::Sender<Option<String>>,
+    blocked: watch::Sender<Option<String>>,
+}
+
+impl Session {
+    /// Whether publishes can be tried on it.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.given_up.borrow().is_none() && self.connection.status().connected()
+    }
+
+    /// Most bytes of a frame, as the broker and we agreed.
+    pub(crate) fn frame_max(&self) -> usize {
+        self.connection.configuration().frame_max() as usize
+    }
+
+    /// A new channel.
+    pub(crate) async fn channel(&self) -> lapin::Result<Channel> {
+        self.connection.create_channel().await
+    }
+
+    /// A new channel whose publishes the broker confirms.
+    pub(crate) async fn confirming_channel(&self) -> lapin::Result<Channel> {
+        let channel = self.channel().await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        Ok(channel)
+    }
+
+    /// Declares it useless: whoever waits for [`Session::lost`] is told why.
+    pub(crate) fn give_up(&self, reason: &str) {
+        self.given_up.send_if_modified(|given_up| {
+            let first = given_up.is_none();
+            if first {
+                *given_up = Some(reason.to_owned());
+            }
+            first
+        });
+    }
+
+    /// Why the broker takes no publishes, if it does not.
+    pub(crate) fn blocked(&self) -> Option<String> {
+        self.blocked.borrow().clone()
+    }
+
+    /// Waits until the broker takes publishes. False: it did not in time.
+    pub(crate) async fn unblocked(&self, within: Duration) -> bool {
+        let mut blocked = self.blocked.subscribe();
+        let free = blocked.wait_for(Option::is_none);
+        tokio::time::timeout(within, free).await.is_ok()
+    }
+
+    /// Waits until the connection is lost and answers why. `blocking` is told when the broker stops
+    /// taking publishes, and why, and when it takes them again.
+    pub(crate) async fn lost(&self, blocking: impl Fn(Option<&str>)) -> String {
+        let mut events = pin!(self.connection.events_listener());
+        let mut given_up = self.given_up.subscribe();
+        loop {
+            if !self.connection.status().connected() {
+                return "the connection ended".to_owned();
+            }
+            let event = tokio::select! {
+                event = poll_fn(|context| events.as_mut().poll_next(context)) => event,
+                given_up = given_up.wait_for(Option::is_some) => {
+                    return given_up.ok().and_then(|reason| reason.clone()).unwrap_or_default();
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => continue,
+            };
+            let blocked = match event {
+                Some(Event::ConnectionBlocked(reason)) => Some(reason),
+                Some(Event::ConnectionUnblocked) => None,
+                Some(Event::Error(error)) if !self.connection.status().connected() => {
+                    return match error.kind() {
+                        lapin::ErrorKind::ProtocolError(error) => crate::outcome::said(error),
+                        _ => error.to_string(),
+                    };
+                }
+                None => return "the connection ended".to_owned(),
+                _ => continue,
+            };
+            blocking(blocked.as_deref());
+            self.blocked.send_replace(blocked);
+        }
+    }
+
+    /// An orderly end, within a few seconds.
+    pub(crate) async fn close(&self) {
+        let closing = self.connection.close(200, "closed by evbus".into());
+        // A broker that is gone or blocked does not answer; the drop ends it all the same.
+        let _ = tokio::time::timeout(CLOSE_WITHIN, closing).await;
+        self.socket.hang_up();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.socket.hang_up();
+    }
+}

@@ -1,0 +1,33 @@
+//! Publishes events to `RabbitMQ` and other AMQP 0-9-1 brokers, with publisher confirms.
+//!
+//! The operator's reference is this crate's README. An event's way through it:
+//!
+//! ```text
+//! Batch -> provider   one batch at a time, one outcome per event
+//!       -> link       the connection, held up by itself
+//!       -> queues     on the default exchange: is there a queue? declare it
+//!       -> message    event -> routing key, properties, headers
+//!       -> publisher  all of a batch into the channel, then all confirms; splits a batch whose
+//!                     channel the broker closed until the bad event stands alone
+//!       -> outcome    what the broker said -> accepted | retry | rejected
+//! ```
+//!
+//! Deliberately absent: lapin's own recovery. It gives up after a number of attempts, and it
+//! reopens a channel in place, so that a publish cannot tell which confirms it may still wait for.
+//! Here a lost connection fails what is unconfirmed, and a new one starts with nothing pending.
+
+mod config;
+mod connection;
+mod endpoint;
+mod link;
+mod message;
+mod outcome;
+mod provider;
+mod publisher;
+mod queues;
+mod tls;
+
+pub use config::{Config, ConnectionConfig, Property, SslOptions};
+pub use provider::Pika;
+
+evbus_sdk::export_provider!(Pika);

@@ -1,0 +1,164 @@
+//! What the broker or the client library said, as outcomes and connection errors.
+//!
+//! | found | outcome |
+//! |---|---|
+//! | ack | accepted |
+//! | nack (the broker could not keep it) | retry |
+//! | returned: no queue takes it | rejected; on the default exchange with `declare`, retry |
+//! | 404: no such exchange | rejected, with all that is unconfirmed: they share the exchange |
+//! | 403: access refused | rejected |
+//! | 406: precondition failed, larger than the broker's maximum, say | rejected |
+//! | the channel closed for another reason | retry |
+//! | connection lost, connection closed by the broker, no confirm in time, blocked | retry |
+//! | name longer than 255 bytes, tags larger than a frame | rejected before it is sent |
+//! | connect: login refused, virtual host unknown or refused, certificate not trusted | permanent |
+//! | connect: anything else | retry |
+
+use std::fmt;
+
+use evbus_sdk::{ConnectError, Outcome};
+use lapin::ErrorKind;
+use lapin::message::BasicReturnMessage;
+use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError};
+
+use crate::endpoint::Endpoint;
+
+/// Why events that were handed to a channel are not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The broker closed the channel because of an event, and why.
+    Channel(Cause, String),
+    /// The connection is of no use any more.
+    Connection(String),
+}
+
+/// Why the broker closes a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Each event fails that way: the exchange is missing or closed to the user.
+    Destination,
+    /// This event fails that way; others may not.
+    Event,
+    /// It does not say; another attempt may succeed.
+    Unknown,
+}
+
+impl Failure {
+    /// What an error of lapin means for a publish.
+    pub(crate) fn of(error: &lapin::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ProtocolError(error) => match error.kind() {
+                AMQPErrorKind::Soft(soft) => Self::Channel(cause(soft, error), said(error)),
+                AMQPErrorKind::Hard(_) => Self::Connection(said(error)),
+            },
+            // The echo of a channel that is closed for a reason that other publishes are told.
+            ErrorKind::InvalidChannelState(..) | ErrorKind::InvalidChannel(_) => {
+                Self::Channel(Cause::Unknown, "the channel is closed".to_owned())
+            }
+            _ => Self::Connection(error.to_string()),
+        }
+    }
+
+    /// Of two failures of one channel the one that explains the other.
+    pub(crate) fn or(self, other: Self) -> Self {
+        match (&self, &other) {
+            (Self::Channel(Cause::Unknown, _), _) | (_, Self::Connection(_)) => other,
+            _ => self,
+        }
+    }
+
+    /// The outcome of an event that failed alone, or together with its whole destination.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Channel(Cause::Destination | Cause::Event, said) => {
+                Outcome::rejected(format!("the broker refused it: {said}"))
+            }
+            Self::Channel(Cause::Unknown, why) | Self::Connection(why) => {
+                Outcome::retry(format!("not confirmed: {why}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Channel(_, why) | Self::Connection(why) => why.fmt(f),
+        }
+    }
+}
+
+fn cause(soft: &AMQPSoftError, error: &AMQPError) -> Cause {
+    match soft {
+        AMQPSoftError::NOTFOUND => Cause::Destination,
+        // RabbitMQ names what access was refused to: the exchange, or the topic in it, which is
+        // the event's. An unknown wording costs time, not correctness.
+        AMQPSoftError::ACCESSREFUSED
+            if error.get_message().as_str().contains("access to exchange") =>
+        {
+            Cause::Destination
+        }
+        AMQPSoftError::ACCESSREFUSED | AMQPSoftError::PRECONDITIONFAILED => Cause::Event,
+        _ => Cause::Unknown,
+    }
+}
+
+/// The broker's code and words.
+pub(crate) fn said(error: &AMQPError) -> String {
+    format!("{} ({})", error.get_message(), error.get_id())
+}
+
+/// How the reason of an event begins that no queue takes.
+pub(crate) const UNROUTABLE: &str = "unroutable: ";
+
+/// The broker gave a message back: no queue takes it.
+pub(crate) fn unroutable(returned: &BasicReturnMessage) -> Outcome {
+    let (exchange, key) = (&returned.delivery.exchange, &returned.delivery.routing_key);
+    let place = if exchange.as_str().is_empty() {
+        format!("there is no queue `{key}`")
+    } else {
+        format!("no queue is bound to the exchange `{exchange}` for the routing key `{key}`")
+    };
+    Outcome::rejected(format!(
+        "{UNROUTABLE}{place} ({} {})",
+        returned.reply_code, returned.reply_text
+    ))
+}
+
+/// Why there is no connection to `endpoint`.
+pub(crate) fn connect_error(endpoint: &Endpoint, error: &lapin::Error) -> ConnectError {
+    let at = |why: String| format!("cannot connect to {endpoint}: {why}");
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => match error.kind() {
+            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
+                ConnectError::permanent(at(format!(
+                    "the broker refused the login of `{}`: {}",
+                    endpoint.user(),
+                    said(error)
+                )))
+            }
+            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => ConnectError::permanent(at(format!(
+                "the broker refused the virtual host `{}` to `{}`: {}",
+                endpoint.vhost(),
+                endpoint.user(),
+                said(error)
+            ))),
+            _ => ConnectError::retry(at(said(error))),
+        },
+        ErrorKind::IOError(io) => {
+            let tls = io
+                .get_ref()
+                .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            match tls {
+                Some(error @ rustls::Error::InvalidCertificate(_)) => ConnectError::permanent(at(
+                    format!("the broker's certificate is not accepted: {error}"),
+                )),
+                Some(error @ rustls::Error::AlertReceived(_)) => {
+                    ConnectError::permanent(at(format!("the broker refused TLS: {error}")))
+                }
+                _ => ConnectError::retry(at(io.to_string())),
+            }
+        }
+        _ => ConnectError::retry(at(error.to_string())),
+    }
+}

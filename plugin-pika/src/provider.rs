@@ -1,0 +1,80 @@
+//! The provider: connect, publish, close.
+
+use evbus_sdk::tokio::sync::Mutex;
+use evbus_sdk::tracing::level_filters::LevelFilter;
+use evbus_sdk::{Batch, ConfigFault, ConnectError, Context, Limits, Outcomes, Provider};
+use lapin::types::ShortString;
+
+use crate::config::Config;
+use crate::connection::Connector;
+use crate::link::Link;
+use crate::message::Template;
+use crate::publisher::{Publisher, Rules};
+
+/// Publishes events to an AMQP 0-9-1 broker; see the crate.
+#[derive(Debug)]
+pub struct Pika {
+    link: Link,
+    publisher: Mutex<Publisher>,
+}
+
+impl Provider for Pika {
+    const NAMES: &'static [&'static str] = &["pika", "amqp", "rabbitmq"];
+    /// lapin's trace lines hold the login and the bodies, its line about a returned message the
+    /// body. Of a channel that the broker closes it tells as an error, though here that is how a
+    /// missing queue is found out; what is an error is told by this plugin.
+    const LOG_CEILINGS: &'static [(&'static str, LevelFilter)] = &[
+        ("lapin", LevelFilter::DEBUG),
+        ("lapin::returned_messages", LevelFilter::ERROR),
+        ("lapin::channel", LevelFilter::OFF),
+        ("amq_protocol", LevelFilter::DEBUG),
+    ];
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<(), Vec<ConfigFault>> {
+        config.check()
+    }
+
+    /// One batch in flight: an event that is tried again is not overtaken by later ones, and large
+    /// batches keep the broker as busy as two in flight would.
+    fn limits(&self) -> Limits {
+        Limits {
+            max_batch_events: 4096,
+            max_batch_bytes: 4 * 1024 * 1024,
+            max_in_flight: 1,
+        }
+    }
+
+    async fn connect(config: Config, context: Context) -> Result<Self, ConnectError> {
+        let exchange = ShortString::try_new(config.exchange())
+            .map_err(|error| ConnectError::permanent(format!("exchange: {error}")))?;
+        let rules = Rules {
+            template: Template {
+                routing_key: config.routing_key().map(str::to_owned),
+                persistent: config.persistent,
+            },
+            declare: config.declare && exchange.as_str().is_empty(),
+            mandatory: config.mandatory,
+            timeout: config.timeout(),
+            exchange,
+        };
+        let connector = Connector::new(&config.connection.unwrap_or_default())?;
+        Ok(Self {
+            link: Link::new(connector, context).await?,
+            publisher: Mutex::new(Publisher::new(rules)),
+        })
+    }
+
+    async fn publish(&self, batch: Batch) -> Outcomes {
+        self.publisher
+            .lock()
+            .await
+            .publish(&self.link, &batch)
+            .await
+    }
+
+    async fn close(&self) {
+        self.publisher.lock().await.close();
+        self.link.close().await;
+    }
+}

@@ -1,0 +1,183 @@
+//! TLS: whom to trust and who to be.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+
+use evbus_sdk::ConfigFault;
+use lapin::tcp::{RustlsConnector, RustlsConnectorConfig};
+use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+
+use crate::config::SslOptions;
+
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// Reads the files and makes what connections are encrypted with. Blocks on the files.
+///
+/// # Errors
+///
+/// The first fault, at the key of the file.
+pub(crate) fn connector(options: &SslOptions) -> Result<RustlsConnector, ConfigFault> {
+    let identity = identity(options)?;
+    if !options.verify {
+        return unverified(identity);
+    }
+    let roots = match &options.ca_file {
+        Some(file) => RustlsConnectorConfig::default()
+            .with_parsable_certificates(certificates("ca_file", file)?),
+        None => RustlsConnectorConfig::new_with_native_certs().map_err(|error| {
+            let why = format!("the system's certificate authorities cannot be read: {error}");
+            fault("ca_file", format!("{why}; name a file of authorities"))
+        })?,
+    };
+    let made = match identity {
+        Some((chain, key)) => roots.connector_with_single_cert(chain, key),
+        None => roots.connector_with_no_client_auth(),
+    };
+    made.map_err(|error| unusable(options, error))
+}
+
+fn unverified(identity: Option<Identity>) -> Result<RustlsConnector, ConfigFault> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| fault("verify", error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
+    let config = match identity {
+        Some((chain, key)) => builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| fault("cert_file", format!("not usable with its key: {error}")))?,
+        None => builder.with_no_client_auth(),
+    };
+    Ok(config.into())
+}
+
+/// The client's certificate and key, if it shall have one.
+fn identity(options: &SslOptions) -> Result<Option<Identity>, ConfigFault> {
+    let Some(cert_file) = &options.cert_file else {
+        return match (&options.key_file, &options.password) {
+            (None, None) => Ok(None),
+            (Some(_), _) => Err(fault("key_file", "given without a `cert_file`")),
+            (None, Some(_)) => Err(fault("password", "given without a `cert_file`")),
+        };
+    };
+    let chain = certificates("cert_file", cert_file)?;
+    let (key, file) = match &options.key_file {
+        Some(file) => ("key_file", file),
+        None => ("cert_file", cert_file),
+    };
+    let pem = read(key, file)?;
+    let Some(password) = &options.password else {
+        let private = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| {
+            let hint = "expected a PEM file with an unencrypted key, or a `password` beside it";
+            fault(key, format!("{}: {error}; {hint}", file.display()))
+        })?;
+        return Ok(Some((chain, private)));
+    };
+    let private = decrypt(&pem, password.reveal()).map_err(|error| {
+        let hint = "expected an ENCRYPTED PRIVATE KEY (`openssl pkcs8 -topk8` makes one) and its \
+                    password";
+        fault(key, format!("{}: {error}; {hint}", file.display()))
+    })?;
+    Ok(Some((chain, private)))
+}
+
+fn decrypt(pem: &str, password: &str) -> Result<PrivateKeyDer<'static>, String> {
+    const LABEL: &str = "ENCRYPTED PRIVATE KEY";
+    // The file may hold certificates too.
+    let start = pem
+        .find(&format!("-----BEGIN {LABEL}-----"))
+        .ok_or("it holds no encrypted key")?;
+    let end = format!("-----END {LABEL}-----");
+    let length = pem[start..].find(&end).ok_or("its key has no end")? + end.len();
+    let (_, document) =
+        SecretDocument::from_pem(&pem[start..start + length]).map_err(|error| error.to_string())?;
+    let decrypted = EncryptedPrivateKeyInfo::try_from(document.as_bytes())
+        .map_err(|error| error.to_string())?
+        .decrypt(password)
+        .map_err(|error| error.to_string())?;
+    Ok(PrivatePkcs8KeyDer::from(decrypted.as_bytes().to_vec()).into())
+}
+
+fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigFault> {
+    let pem = read(key, file)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(not_a_certificate(key, file, "it holds none")),
+        Err(error) => Err(not_a_certificate(key, file, error)),
+    }
+}
+
+fn read(key: &str, file: &Path) -> Result<String, ConfigFault> {
+    std::fs::read_to_string(file)
+        .map_err(|error| fault(key, format!("cannot read {}: {error}", file.display())))
+}
+
+fn not_a_certificate(key: &str, file: &Path, found: impl Display) -> ConfigFault {
+    let file = file.display();
+    fault(
+        key,
+        format!("{file}: expected certificates in PEM: {found}"),
+    )
+}
+
+/// The faults that only show when all is put together.
+fn unusable(options: &SslOptions, error: impl Display) -> ConfigFault {
+    let key = match (&options.cert_file, &options.ca_file) {
+        (Some(_), _) => "cert_file",
+        (None, _) => "ca_file",
+    };
+    fault(key, format!("not usable: {error}"))
+}
+
+fn fault(key: &str, message: impl Into<String>) -> ConfigFault {
+    ConfigFault::new(format!("connection.ssl_options.{key}"), message)
+}
+
+/// Takes any certificate, for `verify: false`. The peer still has to own it.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,128 @@
+//! Configurations that are refused, without a broker.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::harness;
+
+fn faults(config: Value) -> Vec<String> {
+    let faults = harness().check(config);
+    faults.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn it_serves_its_three_names() {
+    assert_eq!(harness().names(), ["pika", "amqp", "rabbitmq"]);
+}
+
+#[test]
+fn every_key_of_the_python_provider_is_taken() {
+    let connection = json!({
+        "host": "mq.example.com", "port": 5671, "login": "u", "password": "p",
+        "virtualhost": "/v", "ssl": true, "ssl_options": {"verify": false},
+        "client_properties": {"connection_name": "idem", "n": 1, "x": true},
+    });
+    let config = json!({
+        "connection": connection, "routing_key": "r", "exchange": "default", "timeout": 5,
+    });
+    assert_eq!(faults(config), [""; 0]);
+    let url = json!({"connection": {"url": "amqps://u:p@h:1/v?heartbeat=30"}, "routing_key": null});
+    assert_eq!(faults(url), [""; 0]);
+    assert_eq!(faults(json!({})), [""; 0]);
+    assert_eq!(
+        faults(json!({"connection": null, "exchange": null})),
+        [""; 0]
+    );
+}
+
+#[test]
+fn unknown_keys_are_named_at_any_depth() {
+    let config = json!({
+        "queue": "q",
+        "connection": {"user": "u", "ssl": true, "ssl_options": {"ca": "x"}},
+    });
+    let faults = faults(config);
+    let named: Vec<&str> = faults
+        .iter()
+        .filter_map(|fault| fault.split_once(", expected one of: "))
+        .map(|(found, _)| found)
+        .collect();
+    assert_eq!(
+        named,
+        [
+            "queue: found an unknown key",
+            "connection.user: found an unknown key",
+            "connection.ssl_options.ca: found an unknown key"
+        ]
+    );
+}
+
+#[test]
+fn each_impossible_value_is_one_sentence_at_its_key() {
+    let cases = [
+        (json!({"timeout": 0}), "timeout: found 0; expected seconds"),
+        (
+            json!({"timeout": -1}),
+            "timeout: found -1; expected seconds",
+        ),
+        (
+            json!({"exchange": "e".repeat(256)}),
+            "exchange: 256 bytes; AMQP allows 255",
+        ),
+        (
+            json!({"connection": {"port": 70000}}),
+            "connection.port: invalid value",
+        ),
+        (
+            json!({"connection": {"connection_timeout": 100_000}}),
+            "connection.connection_timeout: found 100000; expected seconds",
+        ),
+        (
+            json!({"connection": {"virtualhost": "v".repeat(256)}}),
+            "connection: the virtual host has 256 bytes",
+        ),
+        (
+            json!({"connection": {"url": "localhost:5672"}}),
+            "connection.url: not an AMQP URL; expected amqp://",
+        ),
+        (
+            json!({"connection": {"ssl_options": {"ca_file": "/nowhere"}}}),
+            "connection.ssl_options: given for a connection that is not encrypted",
+        ),
+        (
+            json!({"connection": {"ssl": true, "ssl_options": {"ca_file": "/nowhere"}}}),
+            "connection.ssl_options.ca_file: cannot read /nowhere",
+        ),
+        (
+            json!({"connection": {"ssl": true, "ssl_options": {"ca_file": file!()}}}),
+            "connection.ssl_options.ca_file: ",
+        ),
+        (
+            json!({"connection": {"ssl": true, "ssl_options": {"key_file": "/nowhere"}}}),
+            "connection.ssl_options.key_file: given without a `cert_file`",
+        ),
+    ];
+    for (config, expected) in cases {
+        let found = faults(config.clone());
+        assert_eq!(found.len(), 1, "{config}: {found:?}");
+        assert!(found[0].starts_with(expected), "{config}: {found:?}");
+    }
+}
+
+#[test]
+fn the_schema_marks_the_secrets_and_describes_every_field() {
+    let schema = harness().schema();
+    assert_eq!(schema["$defs"]["Secret"]["writeOnly"], true);
+    for fields in [
+        &schema["properties"],
+        &schema["$defs"]["ConnectionConfig"]["properties"],
+        &schema["$defs"]["SslOptions"]["properties"],
+    ] {
+        for (name, field) in fields.as_object().expect("properties") {
+            assert!(
+                field["description"].is_string(),
+                "{name} has no description"
+            );
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! One destination of the acct file.
+
+use std::fmt;
+
+use super::node::{Key, Node, Value};
+use super::policy_reader::{self, HOST_KEY};
+use super::{AcctError, Location, Policy, Position, Section};
+
+/// One profile of one provider: the pattern, the plugin's configuration and the host's policy.
+#[derive(Clone)]
+pub struct Entry {
+    /// The provider's name as the file writes it.
+    pub provider: String,
+    /// The pattern that profile names are matched against.
+    pub pattern: String,
+    /// The entry's number among those of its section, in file order, from 0.
+    pub index: usize,
+    /// The plugin's configuration: a JSON object, without the host's `evbus` key. It may hold secrets.
+    pub config: serde_json::Value,
+    /// What the host does for this destination.
+    pub policy: Policy,
+    location: Location,
+    position: Position,
+    /// For the places of keys.
+    node: Node,
+}
+
+impl Entry {
+    pub(super) fn read(
+        section: &Section,
+        key: &Key,
+        node: &Node,
+        index: usize,
+    ) -> Result<Self, Vec<AcctError>> {
+        let file = &section.location().file;
+        let path = format!("{}.{}", section.provider(), key.name);
+        let location = Location::at(file, key.position);
+        let pairs: &[(Key, Node)] = match &node.value {
+            Value::Null => &[],
+            Value::Map(pairs) => pairs,
+            other => {
+                let message = format!(
+                    "found {}, expected a mapping of the provider's keys, or nothing; write the keys below the pattern",
+                    other.kind()
+                );
+                return Err(vec![AcctError::new(location, &path, &message)]);
+            }
+        };
+        let mut faults = Vec::new();
+        let mut policy = Policy::default();
+        let mut config = serde_json::Map::new();
+        for (key, value) in pairs {
+            if key.name == HOST_KEY {
+                match policy_reader::read(key, value, file, &path) {
+                    Ok(read) => policy = read,
+                    Err(found) => faults.extend(found),
+                }
+                continue;
+            }
+            match value.to_json() {
+                Ok(value) => {
+                    config.insert(key.name.clone(), value);
+                }
+                Err(unfit) => {
+                    let unfit = unfit.under(&key.name);
+                    let message = format!(
+                        "found {}, expected a value that JSON can hold; quote it if it is text",
+                        unfit.what
+                    );
+                    let location = Location::at(file, unfit.position);
+                    faults.push(AcctError::new(
+                        location,
+                        &join(&path, &unfit.path),
+                        &message,
+                    ));
+                }
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Self {
+            provider: section.provider().to_owned(),
+            pattern: key.name.clone(),
+            index,
+            config: config.into(),
+            policy,
+            location,
+            position: key.position,
+            node: node.clone(),
+        })
+    }
+
+    /// Where the entry's pattern is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Where a key of the configuration is, or else the nearest parent of it that the file has.
+    ///
+    /// `path` is what `serde_path_to_error` or `serde_ignored` print: `connection.acks`, `topics[1]`,
+    /// `.` for the whole. Keys that hold dots themselves (`librdkafka.linger.ms`) are found too.
+    pub fn locate(&self, path: &str) -> Location {
+        Location::at(&self.location.file, self.node.locate(path, self.position))
+    }
+
+    /// A fault a plugin found under `path` of the configuration (see [`Entry::locate`]). The message
+    /// reads "found X, expected Y; do Z" and holds no secret.
+    pub fn fault(&self, path: &str, message: &str) -> AcctError {
+        let entry = format!("{}.{}", self.provider, self.pattern);
+        AcctError::new(self.locate(path), &join(&entry, path), message)
+    }
+}
+
+/// Appends a path to a key.
+fn join(key: &str, path: &str) -> String {
+    match path.trim_start_matches('.') {
+        "" | "?" => key.to_owned(),
+        path if path.starts_with('[') => format!("{key}{path}"),
+        path => format!("{key}.{path}"),
+    }
+}
+
+/// Leaves the configuration out: it may hold secrets.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("provider", &self.provider)
+            .field("pattern", &self.pattern)
+            .field("index", &self.index)
+            .field("policy", &self.policy)
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,201 @@
+//! The acct file as a whole: its match plugin and the sections of its providers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::node::{Key, Node, Value};
+use super::{AcctError, Entry, Location, yaml};
+
+/// The match plugin of a file that names none.
+pub const DEFAULT_MATCH_PLUGIN: &str = "glob";
+
+const MATCH_PLUGIN: &str = "match_plugin";
+/// Keys at the top of the file that belong to Idem's acct and name no provider.
+const NOT_PROVIDERS: [&str; 3] = ["default", "backend_key", "acct-backends"];
+
+/// An acct file that was read: the match plugin and a section per provider.
+///
+/// A provider no plugin serves (`aws`, `azure`) may have any shape, so a section is looked into only
+/// when its [`Section::entries`] are asked for.
+#[derive(Debug, Clone)]
+pub struct AcctFile {
+    match_plugin: String,
+    match_plugin_location: Location,
+    sections: Vec<Section>,
+}
+
+impl AcctFile {
+    /// Splits a tree. An empty file has no sections.
+    pub(super) fn from_text(text: &str, file: &Arc<str>) -> Result<Self, Vec<AcctError>> {
+        let root = yaml::parse(text, file).map_err(|error| vec![error])?;
+        let pairs = match root.value {
+            Value::Map(pairs) => pairs,
+            Value::Null => Vec::new(),
+            other => {
+                let message = format!(
+                    "found {} at the top of the file, expected a mapping of providers; begin with a provider's name and a colon",
+                    other.kind()
+                );
+                return Err(vec![AcctError::new(
+                    Location::at(file, root.position),
+                    "",
+                    &message,
+                )]);
+            }
+        };
+        let mut read = Self {
+            match_plugin: DEFAULT_MATCH_PLUGIN.to_owned(),
+            match_plugin_location: Location::whole(file),
+            sections: Vec::new(),
+        };
+        for (key, node) in pairs {
+            let location = Location::at(file, key.position);
+            if key.name == MATCH_PLUGIN {
+                read.match_plugin = match_plugin(&node, &location)?;
+                read.match_plugin_location = location;
+            } else if !NOT_PROVIDERS.contains(&key.name.as_str()) {
+                read.sections.push(Section {
+                    provider: key.name,
+                    location,
+                    node,
+                });
+            }
+        }
+        Ok(read)
+    }
+
+    /// The plugin that matches profile names against patterns, for the whole file.
+    pub fn match_plugin(&self) -> &str {
+        &self.match_plugin
+    }
+
+    /// Where the file names the match plugin; the file as a whole where it does not.
+    pub fn match_plugin_location(&self) -> &Location {
+        &self.match_plugin_location
+    }
+
+    /// A fault of the match plugin's name, for a caller that finds no such plugin. The message reads
+    /// "found X, expected Y; do Z".
+    pub fn match_plugin_fault(&self, message: &str) -> AcctError {
+        AcctError::new(self.match_plugin_location.clone(), MATCH_PLUGIN, message)
+    }
+
+    /// The providers in file order, served by a plugin or not. Names are distinct.
+    pub fn sections(&self) -> &[Section] {
+        &self.sections
+    }
+}
+
+fn match_plugin(node: &Node, location: &Location) -> Result<String, Vec<AcctError>> {
+    match &node.value {
+        Value::Text(name) if !name.is_empty() => Ok(name.clone()),
+        other => {
+            let found = match other {
+                Value::Text(_) => "empty text",
+                other => other.kind(),
+            };
+            let message = format!(
+                "found {found}, expected the name of a match plugin such as glob or regex; name one or remove the key"
+            );
+            Err(vec![AcctError::new(
+                location.clone(),
+                MATCH_PLUGIN,
+                &message,
+            )])
+        }
+    }
+}
+
+/// One provider's part of the file.
+#[derive(Clone)]
+pub struct Section {
+    provider: String,
+    location: Location,
+    node: Node,
+}
+
+impl Section {
+    /// The provider's name as the file writes it.
+    pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// Where the provider's key is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// A fault of the section as a whole, for a caller that cannot serve it. The message reads
+    /// "found X, expected Y; do Z".
+    pub fn fault(&self, message: &str) -> AcctError {
+        AcctError::new(self.location.clone(), &self.provider, message)
+    }
+
+    /// The section's entries in file order; none where the provider's key has no value.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of the section: a shape other than a mapping of profiles or a list of such mappings,
+    /// a profile that is not a mapping, a value JSON cannot hold, a fault of an `evbus:` key.
+    pub fn entries(&self) -> Result<Vec<Entry>, Vec<AcctError>> {
+        let mut found = Profiles::default();
+        match &self.node.value {
+            Value::Null => {}
+            Value::Map(profiles) => found.take(self, profiles),
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    match &item.value {
+                        Value::Map(profiles) => found.take(self, profiles),
+                        other => found.faults.push(AcctError::new(
+                            Location::at(&self.location.file, item.position),
+                            &format!("{}[{index}]", self.provider),
+                            &format!(
+                                "found {}, expected a mapping with a profile pattern; write `- PATTERN:` and the configuration below it",
+                                other.kind()
+                            ),
+                        )),
+                    }
+                }
+            }
+            other => found.faults.push(self.fault(&format!(
+                "found {}, expected profile patterns, as a mapping or a list of mappings; write `PATTERN:` below the provider",
+                other.kind()
+            ))),
+        }
+        if found.faults.is_empty() {
+            Ok(found.entries)
+        } else {
+            Err(found.faults)
+        }
+    }
+}
+
+/// What a section was found to hold so far.
+#[derive(Default)]
+struct Profiles {
+    count: usize,
+    entries: Vec<Entry>,
+    faults: Vec<AcctError>,
+}
+
+impl Profiles {
+    fn take(&mut self, section: &Section, profiles: &[(Key, Node)]) {
+        for (key, node) in profiles {
+            match Entry::read(section, key, node, self.count) {
+                Ok(entry) => self.entries.push(entry),
+                Err(faults) => self.faults.extend(faults),
+            }
+            self.count += 1;
+        }
+    }
+}
+
+/// Leaves the values out: they may be secrets.
+impl fmt::Debug for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Section")
+            .field("provider", &self.provider)
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+//! The tree an acct file becomes: values with the place they were written at.
+
+use std::fmt;
+
+use serde_json::Number;
+
+use super::Position;
+
+/// A value and where it begins.
+#[derive(Clone)]
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) position: Position,
+}
+
+/// A mapping's key as it was written, and where.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    pub(super) name: String,
+    pub(super) position: Position,
+}
+
+/// What a node holds. Mappings keep the file's order; their keys are distinct.
+#[derive(Clone)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(String),
+    /// A value YAML can say and JSON cannot; says what it is. An error only where the value is used,
+    /// since a section no plugin serves may hold anything.
+    NotJson(&'static str),
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+/// A value that cannot become JSON: the path to it, where it is and what it is.
+#[derive(Debug)]
+pub(super) struct NotJson {
+    pub(super) path: String,
+    pub(super) position: Position,
+    pub(super) what: &'static str,
+}
+
+impl Value {
+    /// What this is, in words, without the value itself.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "nothing",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::Text(_) => "text",
+            Self::NotJson(what) => what,
+            Self::List(_) => "a list",
+            Self::Map(_) => "a mapping",
+        }
+    }
+}
+
+impl Node {
+    /// The value as JSON; order of keys is kept.
+    pub(super) fn to_json(&self) -> Result<serde_json::Value, NotJson> {
+        Ok(match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Number(number) => number.clone().into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::NotJson(what) => {
+                return Err(NotJson {
+                    path: String::new(),
+                    position: self.position,
+                    what,
+                });
+            }
+            Value::List(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| item.to_json().map_err(|e| e.under(&format!("[{index}]"))))
+                .collect::<Result<Vec<_>, _>>()?
+                .into(),
+            Value::Map(pairs) => pairs
+                .iter()
+                .map(|(key, node)| {
+                    let value = node.to_json().map_err(|e| e.under(&key.name))?;
+                    Ok((key.name.clone(), value))
+                })
+                .collect::<Result<serde_json::Map<_, _>, _>>()?
+                .into(),
+        })
+    }
+
+    /// Where the key is that a dotted path names, or else its nearest parent that exists.
+    ///
+    /// Paths are what `serde_path_to_error` prints (`connection.acks`, `topics[1]`, `.` for the root)
+    /// or `serde_ignored` (`topics.1`, `?` for an optional layer). Keys may hold dots themselves.
+    pub(super) fn locate(&self, path: &str, root: Position) -> Position {
+        self.deepest(path, root).1
+    }
+
+    /// The deepest place below this node that `path` reaches, and how many bytes of it remain unused.
+    fn deepest(&self, path: &str, here: Position) -> (usize, Position) {
+        let path = path.strip_prefix('.').unwrap_or(path);
+        let mut best = (path.len(), here);
+        let mut offer = |found: (usize, Position)| {
+            if found.0 < best.0 {
+                best = found;
+            }
+        };
+        if let Some(rest) = path.strip_prefix('?') {
+            offer(self.deepest(rest, here));
+        }
+        match &self.value {
+            Value::Map(pairs) => {
+                for (key, node) in pairs {
+                    if let Some(rest) = path.strip_prefix(key.name.as_str())
+                        && (rest.is_empty() || rest.starts_with(['.', '[']))
+                    {
+                        offer(node.deepest(rest, key.position));
+                    }
+                }
+            }
+            Value::List(items) => {
+                if let Some((index, rest)) = leading_index(path)
+                    && let Some(item) = items.get(index)
+                {
+                    offer(item.deepest(rest, item.position));
+                }
+            }
+            _ => {}
+        }
+        best
+    }
+}
+
+/// Splits `[1].x` or `1.x` into the index and what follows it.
+fn leading_index(path: &str) -> Option<(usize, &str)> {
+    let (index, rest) = match path.strip_prefix('[') {
+        Some(bracketed) => bracketed.split_once(']')?,
+        None => path.split_at(path.find('.').unwrap_or(path.len())),
+    };
+    Some((index.parse().ok()?, rest))
+}
+
+impl NotJson {
+    /// Puts one more step in front of the path.
+    pub(super) fn under(self, step: &str) -> Self {
+        let path = match self.path.as_str() {
+            "" => step.to_owned(),
+            path if path.starts_with('[') => format!("{step}{path}"),
+            path => format!("{step}.{path}"),
+        };
+        Self { path, ..self }
+    }
+}
+
+/// Says what and where, never the value: it may be a secret.
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Position { line, column } = self.position;
+        write!(f, "Node({} at {line}:{column})", self.value.kind())
+    }
+}

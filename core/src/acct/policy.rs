@@ -1,0 +1,102 @@
+//! What the host does for one destination, whatever the plugin: the entry's `evbus:` key.
+
+use std::time::Duration;
+
+/// The host's treatment of one destination. The defaults are those of [`Policy::default`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// How much may wait in memory for this destination.
+    pub queue: QueueLimits,
+    /// What happens to an event that finds the queue full.
+    pub when_full: WhenFull,
+    /// When an event that could not be delivered is tried again.
+    pub retry: Retry,
+    /// Caps on a batch, below the plugin's own limits.
+    pub batch: BatchCaps,
+    /// One batch in flight, and no later event is tried before an earlier one is settled. Default false:
+    /// a retried event may arrive behind later ones.
+    pub ordered: bool,
+    /// How long a batch may take before the plugin's instance counts as hung and is rebuilt.
+    /// Default 60 s, from 0.1 s to a day.
+    pub deadline: Duration,
+    /// The host refuses to start where this destination cannot be served or reached. Default false: it
+    /// starts, says so, and keeps trying.
+    pub required: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            queue: QueueLimits::default(),
+            when_full: WhenFull::default(),
+            retry: Retry::default(),
+            batch: BatchCaps::default(),
+            ordered: false,
+            deadline: Duration::from_mins(1),
+            required: false,
+        }
+    }
+}
+
+/// The bounds of a destination's queue in memory; it is full when either is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Events; default 10000, from 1 to 100 million.
+    pub events: usize,
+    /// Bytes of event bodies; default 64 MiB, from 1 KiB to 1 TiB.
+    pub bytes: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self {
+            events: 10_000,
+            bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// What happens to an event that finds its destination's queue full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// The program that fires waits for room: nothing is lost, and a destination that is gone holds
+    /// that program up.
+    #[default]
+    Block,
+    /// The new event is dropped for this destination, and counted.
+    DropNewest,
+}
+
+/// Capped exponential backoff with full jitter: before attempt n+1 the host waits a random time between
+/// nothing and `first_delay * 2^(n-1)`, `max_delay` at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// The longest wait before the second attempt. Default 0.1 s, from 0.001 s to a day.
+    pub first_delay: Duration,
+    /// The longest wait before any attempt, at least `first_delay`. Default 30 s, at most a day.
+    pub max_delay: Duration,
+    /// How many attempts an event gets, the first included, before it becomes a dead letter.
+    /// Default none: it is tried until it is delivered or rejected.
+    pub max_attempts: Option<u32>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            first_delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(30),
+            max_attempts: None,
+        }
+    }
+}
+
+/// Caps on one batch. A plugin declares its own limits; these can only lower them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BatchCaps {
+    /// Events in a batch, from 1 to 1 million. Default none: the plugin's limit.
+    pub events: Option<usize>,
+    /// Bytes of event bodies in a batch, from 1 B to 1 GiB; a single event above it travels alone.
+    /// Default none: the plugin's limit.
+    pub bytes: Option<usize>,
+}

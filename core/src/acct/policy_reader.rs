@@ -1,0 +1,315 @@
+//! Reads a [`Policy`] from an entry's `evbus:` key, strictly, and reports every fault at once.
+//!
+//! By hand rather than with serde: each fault needs its key's place in the file, and all of them are
+//! wanted, not the first.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::node::{Key, Node, Value};
+use super::{AcctError, BatchCaps, Location, Policy, Position, QueueLimits, Retry, WhenFull};
+
+/// The one key of an entry that is the host's and not the plugin's.
+pub(super) const HOST_KEY: &str = "evbus";
+
+const DAY: f64 = 86_400.0;
+const KIB: u64 = 1024;
+const GIB: u64 = 1024 * 1024 * KIB;
+
+/// Reads the value of an entry's host key; `entry` is the entry's own dotted path.
+pub(super) fn read(
+    key: &Key,
+    node: &Node,
+    file: &Arc<str>,
+    entry: &str,
+) -> Result<Policy, Vec<AcctError>> {
+    let mut reader = Reader {
+        file,
+        faults: Vec::new(),
+    };
+    let spot = Spot {
+        path: format!("{entry}.{HOST_KEY}"),
+        position: key.position,
+        node,
+    };
+    let policy = reader.policy(&spot);
+    if reader.faults.is_empty() {
+        Ok(policy)
+    } else {
+        Err(reader.faults)
+    }
+}
+
+/// A key with its value.
+struct Spot<'n> {
+    path: String,
+    position: Position,
+    node: &'n Node,
+}
+
+struct Reader<'f> {
+    file: &'f Arc<str>,
+    faults: Vec<AcctError>,
+}
+
+impl Reader<'_> {
+    fn policy(&mut self, spot: &Spot<'_>) -> Policy {
+        let mut policy = Policy::default();
+        let known = [
+            "queue",
+            "when_full",
+            "retry",
+            "batch",
+            "ordered",
+            "deadline",
+            "required",
+        ];
+        self.fields(spot, &known, |this, name, spot| match name {
+            "queue" => policy.queue = this.queue(spot),
+            "when_full" => this.set(&mut policy.when_full, spot, when_full),
+            "retry" => policy.retry = this.retry(spot),
+            "batch" => policy.batch = this.batch(spot),
+            "ordered" => this.set(&mut policy.ordered, spot, boolean),
+            "deadline" => this.set(&mut policy.deadline, spot, |v| seconds(v, 0.1)),
+            _ => this.set(&mut policy.required, spot, boolean),
+        });
+        policy
+    }
+
+    fn queue(&mut self, spot: &Spot<'_>) -> QueueLimits {
+        let mut queue = QueueLimits::default();
+        self.fields(spot, &["events", "bytes"], |this, name, spot| match name {
+            "events" => this.set(&mut queue.events, spot, |v| events(v, 100_000_000)),
+            _ => this.set(&mut queue.bytes, spot, |v| bytes(v, KIB..=1024 * GIB)),
+        });
+        queue
+    }
+
+    fn retry(&mut self, spot: &Spot<'_>) -> Retry {
+        let mut retry = Retry::default();
+        let known = ["first_delay", "max_delay", "max_attempts"];
+        self.fields(spot, &known, |this, name, spot| match name {
+            "first_delay" => this.set(&mut retry.first_delay, spot, |v| seconds(v, 0.001)),
+            "max_delay" => this.set(&mut retry.max_delay, spot, |v| seconds(v, 0.001)),
+            _ => this.set(&mut retry.max_attempts, spot, max_attempts),
+        });
+        if retry.max_delay < retry.first_delay {
+            self.fault(
+                spot,
+                &format!(
+                    "found first_delay {} s above max_delay {} s, expected at most the same; raise max_delay or lower first_delay",
+                    retry.first_delay.as_secs_f64(),
+                    retry.max_delay.as_secs_f64()
+                ),
+            );
+        }
+        retry
+    }
+
+    fn batch(&mut self, spot: &Spot<'_>) -> BatchCaps {
+        let mut batch = BatchCaps::default();
+        self.fields(spot, &["events", "bytes"], |this, name, spot| match name {
+            "events" => this.set(&mut batch.events, spot, |v| events(v, 1_000_000).map(Some)),
+            _ => this.set(&mut batch.bytes, spot, |v| bytes(v, 1..=GIB).map(Some)),
+        });
+        batch
+    }
+
+    /// Hands each known key of a mapping to `take`; an unknown one is a fault. Nothing is no keys.
+    fn fields(
+        &mut self,
+        spot: &Spot<'_>,
+        known: &[&str],
+        mut take: impl FnMut(&mut Self, &str, &Spot<'_>),
+    ) {
+        let pairs = match &spot.node.value {
+            Value::Null => return,
+            Value::Map(pairs) => pairs,
+            other => {
+                let message = format!(
+                    "found {}, expected a mapping; write the keys {} below it",
+                    other.kind(),
+                    known.join(", ")
+                );
+                return self.fault(spot, &message);
+            }
+        };
+        for (key, node) in pairs {
+            let spot = Spot {
+                path: format!("{}.{}", spot.path, key.name),
+                position: key.position,
+                node,
+            };
+            if known.contains(&key.name.as_str()) {
+                take(self, &key.name, &spot);
+            } else {
+                self.fault(&spot, &unknown(&key.name, known));
+            }
+        }
+    }
+
+    /// Stores what `read` makes of the value, or reports its sentence.
+    fn set<T>(
+        &mut self,
+        field: &mut T,
+        spot: &Spot<'_>,
+        read: impl FnOnce(&Value) -> Result<T, String>,
+    ) {
+        match read(&spot.node.value) {
+            Ok(value) => *field = value,
+            Err(message) => self.fault(spot, &message),
+        }
+    }
+
+    fn fault(&mut self, spot: &Spot<'_>, message: &str) {
+        let location = Location::at(self.file, spot.position);
+        self.faults
+            .push(AcctError::new(location, &spot.path, message));
+    }
+}
+
+fn unknown(name: &str, known: &[&str]) -> String {
+    let nearest = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, candidate)| *distance <= candidate.len() / 3 + 1);
+    let advice = match nearest {
+        Some((_, candidate)) => format!("did you mean `{candidate}`?"),
+        None => format!("remove it, or move it out of `{HOST_KEY}` if it is the plugin's"),
+    };
+    format!(
+        "found the unknown key `{name}`, expected one of {}; {advice}",
+        known.join(", ")
+    )
+}
+
+/// A value of one of the host's own keys, which never is a secret.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Text(text) if text.chars().count() <= 40 => format!("`{text}`"),
+        Value::Number(number) => number.to_string(),
+        other => other.kind().to_owned(),
+    }
+}
+
+fn boolean(value: &Value) -> Result<bool, String> {
+    match value {
+        Value::Bool(value) => Ok(*value),
+        other => Err(format!(
+            "found {}, expected true or false; write one of the two",
+            shown(other)
+        )),
+    }
+}
+
+fn when_full(value: &Value) -> Result<WhenFull, String> {
+    match value {
+        Value::Text(text) if text == "block" => Ok(WhenFull::Block),
+        Value::Text(text) if text == "drop_newest" => Ok(WhenFull::DropNewest),
+        Value::Text(text) if text == "spill" => Err(
+            "found `spill`, which needs a state directory, and this version keeps none, expected block or drop_newest; choose one of the two"
+                .to_owned(),
+        ),
+        other => Err(format!(
+            "found {}, expected block or drop_newest; choose one of the two",
+            shown(other)
+        )),
+    }
+}
+
+fn whole(value: &Value, range: &RangeInclusive<u64>) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64().filter(|n| range.contains(n)),
+        _ => None,
+    }
+}
+
+fn events(value: &Value, max: u64) -> Result<usize, String> {
+    whole(value, &(1..=max))
+        .and_then(|n| usize::try_from(n).ok())
+        .ok_or_else(|| {
+            format!(
+                "found {}, expected a whole number of events from 1 to {max}; correct the number",
+                shown(value)
+            )
+        })
+}
+
+/// Null and the word `none` mean no limit.
+fn max_attempts(value: &Value) -> Result<Option<u32>, String> {
+    let max = u64::from(u32::MAX);
+    match value {
+        Value::Null => Ok(None),
+        Value::Text(text) if text == "none" => Ok(None),
+        other => whole(other, &(1..=max))
+            .and_then(|n| u32::try_from(n).ok())
+            .map(Some)
+            .ok_or_else(|| {
+                format!(
+                    "found {}, expected a whole number of attempts from 1 to {max}, or none; write none to try for ever",
+                    shown(other)
+                )
+            }),
+    }
+}
+
+fn seconds(value: &Value, min: f64) -> Result<Duration, String> {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        _ => None,
+    };
+    number
+        .filter(|seconds| (min..=DAY).contains(seconds))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| {
+            format!(
+                "found {}, expected a number of seconds from {min} to {DAY}; write it without a unit",
+                shown(value)
+            )
+        })
+}
+
+/// A whole number of bytes, or text with a unit: kB, MB, GB of 1000, KiB, MiB, GiB of 1024.
+fn bytes(value: &Value, range: RangeInclusive<u64>) -> Result<usize, String> {
+    let size = match value {
+        Value::Text(text) => byte_size(text).filter(|n| range.contains(n)),
+        other => whole(other, &range),
+    };
+    size.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| {
+        format!(
+            "found {}, expected a size from {} to {}; write a whole number of bytes, or one with a unit such as `10 KB` or `64 MiB`",
+            shown(value),
+            shown_size(*range.start()),
+            shown_size(*range.end())
+        )
+    })
+}
+
+const UNITS: [(&str, u64); 7] = [
+    ("b", 1),
+    ("kb", 1000),
+    ("mb", 1_000_000),
+    ("gb", 1_000_000_000),
+    ("kib", KIB),
+    ("mib", 1024 * KIB),
+    ("gib", GIB),
+];
+
+fn byte_size(text: &str) -> Option<u64> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_lowercase();
+    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+/// The bounds are powers of 1024; nothing else is shown.
+fn shown_size(bytes: u64) -> String {
+    match bytes {
+        GIB.. => format!("{} GiB", bytes / GIB),
+        KIB.. => format!("{} KiB", bytes / KIB),
+        _ => format!("{bytes} B"),
+    }
+}

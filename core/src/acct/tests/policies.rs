@@ -1,0 +1,153 @@
+//! The host's own key of an entry.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{entries, faults};
+use crate::acct::{BatchCaps, Policy, QueueLimits, Retry, WhenFull};
+
+fn policy(evbus: &str) -> Policy {
+    let mut entries = entries(&format!("p:\n  x:\n    a: 1\n    evbus: {evbus}\n"));
+    assert_eq!(entries[0].config, json!({"a": 1}));
+    entries.remove(0).policy
+}
+
+fn policy_faults(evbus: &str) -> Vec<String> {
+    faults(&format!("p:\n  x:\n    evbus: {evbus}\n"))
+}
+
+#[test]
+fn defaults_are_the_documented_ones() {
+    let expected = Policy {
+        queue: QueueLimits {
+            events: 10_000,
+            bytes: 67_108_864,
+        },
+        when_full: WhenFull::Block,
+        retry: Retry {
+            first_delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(30),
+            max_attempts: None,
+        },
+        batch: BatchCaps {
+            events: None,
+            bytes: None,
+        },
+        ordered: false,
+        deadline: Duration::from_mins(1),
+        required: false,
+    };
+    assert_eq!(Policy::default(), expected);
+    for evbus in ["", "{}", "{queue: }", "{queue: {}, retry: , batch: {}}"] {
+        assert_eq!(policy(evbus), expected, "{evbus}");
+    }
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = "{queue: {events: 5, bytes: 2 KiB}, when_full: drop_newest, \
+        retry: {first_delay: 0.5, max_delay: 2, max_attempts: 3}, \
+        batch: {events: 7, bytes: 10 KB}, ordered: yes, deadline: 1.5, required: true}";
+    let expected = Policy {
+        queue: QueueLimits {
+            events: 5,
+            bytes: 2048,
+        },
+        when_full: WhenFull::DropNewest,
+        retry: Retry {
+            first_delay: Duration::from_millis(500),
+            max_delay: Duration::from_secs(2),
+            max_attempts: Some(3),
+        },
+        batch: BatchCaps {
+            events: Some(7),
+            bytes: Some(10_000),
+        },
+        ordered: true,
+        deadline: Duration::from_millis(1500),
+        required: true,
+    };
+    assert_eq!(policy(text), expected);
+}
+
+#[test]
+fn sizes_take_units() {
+    for (written, expected) in [
+        ("4096", 4096),
+        ("1_000_000", 1_000_000),
+        ("4096 B", 4096),
+        ("'4096'", 0),
+        ("10 KB", 10_000),
+        ("10kB", 10_000),
+        ("64 MiB", 67_108_864),
+        ("64mib", 67_108_864),
+        ("2 MB", 2_000_000),
+        ("1 GiB", 1_073_741_824),
+        ("3 GB", 3_000_000_000),
+        ("2 KiB", 2048),
+    ] {
+        let text = format!("{{queue: {{bytes: {written}}}}}");
+        if expected == 0 {
+            assert_eq!(policy_faults(&text).len(), 1, "{written}");
+        } else {
+            assert_eq!(policy(&text).queue.bytes, expected, "{written}");
+        }
+    }
+}
+
+#[test]
+fn none_means_attempts_without_limit() {
+    for written in ["none", "null", "~", ""] {
+        let text = format!("{{retry: {{max_attempts: {written}}}}}");
+        assert_eq!(policy(&text).retry.max_attempts, None, "{written}");
+    }
+}
+
+#[test]
+fn a_refused_policy_says_what_and_where() {
+    const QUEUE_BYTES: &str = "expected a size from 1 KiB to 1024 GiB; write a whole number of bytes, or one with a unit such as `10 KB` or `64 MiB`";
+    const EVENTS: &str =
+        "expected a whole number of events from 1 to 100000000; correct the number";
+    const SECONDS: &str = "to 86400; write it without a unit";
+    for (evbus, expected) in [
+        ("5", "f:3:5: p.x.evbus: found a number, expected a mapping; write the keys queue, when_full, retry, batch, ordered, deadline, required below it".to_owned()),
+        ("{queue: []}", "f:3:13: p.x.evbus.queue: found a list, expected a mapping; write the keys events, bytes below it".into()),
+        ("{quue: {}}", "f:3:13: p.x.evbus.quue: found the unknown key `quue`, expected one of queue, when_full, retry, batch, ordered, deadline, required; did you mean `queue`?".into()),
+        ("{retry: {maxattempts: 1}}", "f:3:21: p.x.evbus.retry.maxattempts: found the unknown key `maxattempts`, expected one of first_delay, max_delay, max_attempts; did you mean `max_attempts`?".into()),
+        ("{bootstrap: 1}", "f:3:13: p.x.evbus.bootstrap: found the unknown key `bootstrap`, expected one of queue, when_full, retry, batch, ordered, deadline, required; remove it, or move it out of `evbus` if it is the plugin's".into()),
+        ("{queue: {events: 0}}", format!("f:3:21: p.x.evbus.queue.events: found 0, {EVENTS}")),
+        ("{queue: {events: 1.5}}", format!("f:3:21: p.x.evbus.queue.events: found 1.5, {EVENTS}")),
+        ("{queue: {events: -1}}", format!("f:3:21: p.x.evbus.queue.events: found -1, {EVENTS}")),
+        ("{queue: {events: many}}", format!("f:3:21: p.x.evbus.queue.events: found `many`, {EVENTS}")),
+        ("{queue: {events: }}", format!("f:3:21: p.x.evbus.queue.events: found nothing, {EVENTS}")),
+        ("{queue: {events: 100000001}}", format!("f:3:21: p.x.evbus.queue.events: found 100000001, {EVENTS}")),
+        ("{queue: {bytes: 1023}}", format!("f:3:21: p.x.evbus.queue.bytes: found 1023, {QUEUE_BYTES}")),
+        ("{queue: {bytes: 64 megs}}", format!("f:3:21: p.x.evbus.queue.bytes: found `64 megs`, {QUEUE_BYTES}")),
+        ("{queue: {bytes: 1.5 MiB}}", format!("f:3:21: p.x.evbus.queue.bytes: found `1.5 MiB`, {QUEUE_BYTES}")),
+        ("{queue: {bytes: 99999999999999999999 GiB}}", format!("f:3:21: p.x.evbus.queue.bytes: found `99999999999999999999 GiB`, {QUEUE_BYTES}")),
+        ("{batch: {bytes: 0}}", "f:3:21: p.x.evbus.batch.bytes: found 0, expected a size from 1 B to 1 GiB; write a whole number of bytes, or one with a unit such as `10 KB` or `64 MiB`".into()),
+        ("{batch: {events: 0}}", "f:3:21: p.x.evbus.batch.events: found 0, expected a whole number of events from 1 to 1000000; correct the number".into()),
+        ("{when_full: drop}", "f:3:13: p.x.evbus.when_full: found `drop`, expected block or drop_newest; choose one of the two".into()),
+        ("{when_full: spill}", "f:3:13: p.x.evbus.when_full: found `spill`, which needs a state directory, and this version keeps none, expected block or drop_newest; choose one of the two".into()),
+        ("{retry: {first_delay: 0}}", format!("f:3:21: p.x.evbus.retry.first_delay: found 0, expected a number of seconds from 0.001 {SECONDS}")),
+        ("{retry: {max_delay: 30s}}", format!("f:3:21: p.x.evbus.retry.max_delay: found `30s`, expected a number of seconds from 0.001 {SECONDS}")),
+        ("{retry: {first_delay: 60}}", "f:3:13: p.x.evbus.retry: found first_delay 60 s above max_delay 30 s, expected at most the same; raise max_delay or lower first_delay".into()),
+        ("{retry: {max_attempts: 0}}", "f:3:21: p.x.evbus.retry.max_attempts: found 0, expected a whole number of attempts from 1 to 4294967295, or none; write none to try for ever".into()),
+        ("{ordered: 1}", "f:3:13: p.x.evbus.ordered: found 1, expected true or false; write one of the two".into()),
+        ("{required: 'yes'}", "f:3:13: p.x.evbus.required: found `yes`, expected true or false; write one of the two".into()),
+        ("{deadline: 0.05}", format!("f:3:13: p.x.evbus.deadline: found 0.05, expected a number of seconds from 0.1 {SECONDS}")),
+        ("{deadline: 90000}", format!("f:3:13: p.x.evbus.deadline: found 90000, expected a number of seconds from 0.1 {SECONDS}")),
+        ("{deadline: .inf}", format!("f:3:13: p.x.evbus.deadline: found a number that is not finite, expected a number of seconds from 0.1 {SECONDS}")),
+    ] {
+        assert_eq!(policy_faults(evbus), [expected], "{evbus}");
+    }
+}
+
+#[test]
+fn every_fault_of_a_policy_is_reported() {
+    assert_eq!(
+        policy_faults("{queue: {events: 0, byts: 1}, ordered: 2, nothing_like_it: 1}").len(),
+        4
+    );
+}

@@ -1,0 +1,315 @@
+//! The bus: takes events and hands each to the listeners and to every lane that it belongs to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::acct::WhenFull;
+use crate::event::Serial;
+use crate::lane::{Destination, Full, Lane, LaneStatus, Shared};
+use crate::router::Router;
+use crate::salt::Publisher;
+use crate::{Event, EventBuilder, EventError, EventId};
+
+/// Fires events. Cheap to clone; use it from any number of tasks and threads.
+///
+/// Events that one task or thread fires reach each destination in the order in which they were
+/// fired, as long as none has to be tried again there.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    routes: ArcSwap<Routes>,
+    listeners: Publisher,
+    serial: Serial,
+    run_name: String,
+    closed: AtomicBool,
+}
+
+/// An event that was shown to the listeners, the routing table, and its lanes' positions there.
+type Accepted = (Arc<Event>, arc_swap::Guard<Arc<Routes>>, Arc<[u32]>);
+
+/// The routing table, replaced as a whole.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    pub(crate) router: Router,
+    /// By position of their patterns in the router.
+    pub(crate) lanes: Vec<Arc<Lane>>,
+}
+
+impl Routes {
+    fn shared(&self, position: u32) -> Option<&Arc<Shared>> {
+        Some(self.lanes.get(position as usize)?.shared())
+    }
+}
+
+/// An event that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fired {
+    /// Its id.
+    pub id: EventId,
+    /// How many destinations it goes to.
+    pub destinations: usize,
+}
+
+/// Why an event was not taken. Nothing of it was sent anywhere.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PutError {
+    /// The event cannot be made.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// `put_nowait` found no room at a destination whose policy is to wait.
+    #[error(
+        "there is no room for the event at destination {destination}; wait, use put, or set when_full: drop_newest"
+    )]
+    Full {
+        /// Which one.
+        destination: Destination,
+    },
+    /// The bus takes no more events: the host is shutting down.
+    #[error("the bus takes no more events: the host is shutting down")]
+    Closed,
+}
+
+impl Bus {
+    pub(crate) fn new(listeners: Publisher, serial: Serial, run_name: String) -> Self {
+        let routes = Routes {
+            router: Router::empty(),
+            lanes: Vec::new(),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                routes: ArcSwap::from_pointee(routes),
+                listeners,
+                serial,
+                run_name,
+                closed: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Starts an event with this host's run name.
+    pub fn event(&self, profile: &str) -> EventBuilder {
+        Event::builder(profile).run_name(&*self.inner.run_name)
+    }
+
+    /// Fires a message, in the envelope, under a profile. Waits for room where a destination's
+    /// queue is full and its policy is to wait.
+    ///
+    /// Returns when every matching destination has the event in its queue, not when it is
+    /// delivered. A cancelled call may have reached some destinations and not others.
+    ///
+    /// # Errors
+    ///
+    /// The message cannot be written as JSON, or the bus is closed; nothing was sent.
+    pub async fn put<M>(&self, profile: &str, message: &M) -> Result<Fired, PutError>
+    where
+        M: Serialize + ?Sized,
+    {
+        self.put_event(self.event(profile).message(message)?).await
+    }
+
+    /// As [`put`](Self::put), with tags.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub async fn put_tagged<M>(
+        &self,
+        profile: &str,
+        message: &M,
+        tags: impl IntoIterator<Item = (String, Value)>,
+    ) -> Result<Fired, PutError>
+    where
+        M: Serialize + ?Sized,
+    {
+        self.put_event(self.event(profile).tags(tags).message(message)?)
+            .await
+    }
+
+    /// Fires a message, in the envelope, under a profile. Never waits: it says when there is no
+    /// room. Callable from any thread, inside or outside of a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put); and where a destination that waits for room has none, in which case
+    /// no destination got the event.
+    pub fn put_nowait<M>(&self, profile: &str, message: &M) -> Result<Fired, PutError>
+    where
+        M: Serialize + ?Sized,
+    {
+        self.put_event_nowait(self.event(profile).message(message)?)
+    }
+
+    /// As [`put_nowait`](Self::put_nowait), with tags.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_nowait`](Self::put_nowait).
+    pub fn put_nowait_tagged<M>(
+        &self,
+        profile: &str,
+        message: &M,
+        tags: impl IntoIterator<Item = (String, Value)>,
+    ) -> Result<Fired, PutError>
+    where
+        M: Serialize + ?Sized,
+    {
+        self.put_event_nowait(self.event(profile).tags(tags).message(message)?)
+    }
+
+    /// Fires an event that was made before; see [`put`](Self::put).
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub async fn put_event(&self, event: Event) -> Result<Fired, PutError> {
+        let (event, fired, full) = {
+            let (event, routes, matches) = self.accept(event)?;
+            let fired = fired(&event, &matches);
+            let full: Vec<Arc<Shared>> = matches
+                .iter()
+                .filter_map(|position| routes.shared(*position))
+                .filter(|lane| lane.push(&event).is_err())
+                .cloned()
+                .collect();
+            (event, fired, full)
+        };
+        // The other destinations have the event already; only the program that fires waits.
+        for lane in full {
+            lane.push_waiting(&event).await;
+        }
+        Ok(fired)
+    }
+
+    /// Fires an event that was made before; see [`put_nowait`](Self::put_nowait).
+    ///
+    /// # Errors
+    ///
+    /// As [`put_nowait`](Self::put_nowait).
+    pub fn put_event_nowait(&self, event: Event) -> Result<Fired, PutError> {
+        self.check_open()?;
+        let routes = self.inner.routes.load();
+        let matches = routes.router.route(event.profile());
+        // Room is promised by all before anybody, a listener included, gets the event. It is
+        // reckoned with the size before serialization, which JSON keeps.
+        let bytes = event.size();
+        let mut reserved: Vec<&Arc<Shared>> = Vec::with_capacity(matches.len());
+        let mut dropping: Vec<&Arc<Shared>> = Vec::new();
+        let release = |reserved: &[&Arc<Shared>]| {
+            for lane in reserved {
+                lane.queue.release(bytes);
+            }
+        };
+        for lane in matches
+            .iter()
+            .filter_map(|position| routes.shared(*position))
+        {
+            match lane.queue.reserve(bytes) {
+                Ok(()) => reserved.push(lane),
+                Err(Full) if lane.policy.when_full == WhenFull::DropNewest => dropping.push(lane),
+                Err(Full) => {
+                    release(&reserved);
+                    return Err(PutError::Full {
+                        destination: lane.destination.clone(),
+                    });
+                }
+            }
+        }
+        let mut event = event;
+        self.inner.listeners.publish(&event);
+        if !reserved.is_empty()
+            && let Err(error) = self.inner.serial.apply(&mut event)
+        {
+            release(&reserved);
+            return Err(error.into());
+        }
+        let fired = fired(&event, &matches);
+        let event = Arc::new(event);
+        for lane in reserved {
+            lane.queue.push_reserved(&event, bytes);
+        }
+        for lane in dropping {
+            lane.dropped();
+        }
+        Ok(fired)
+    }
+
+    /// What every way of firing begins with: listeners, route, serialization.
+    fn accept(&self, mut event: Event) -> Result<Accepted, PutError> {
+        self.check_open()?;
+        self.inner.listeners.publish(&event);
+        let routes = self.inner.routes.load();
+        let matches = routes.router.route(event.profile());
+        if !matches.is_empty() {
+            self.inner.serial.apply(&mut event)?;
+        }
+        Ok((Arc::new(event), routes, matches))
+    }
+
+    fn check_open(&self) -> Result<(), PutError> {
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(PutError::Closed);
+        }
+        Ok(())
+    }
+
+    /// Which destinations an event fired under `profile` would reach.
+    pub fn route(&self, profile: &str) -> Vec<Destination> {
+        let routes = self.inner.routes.load();
+        routes
+            .router
+            .route(profile)
+            .iter()
+            .filter_map(|position| routes.shared(*position))
+            .map(|lane| lane.destination.clone())
+            .collect()
+    }
+
+    /// Each destination's numbers and state, in the order of the acct file.
+    pub fn status(&self) -> Vec<LaneStatus> {
+        let routes = self.inner.routes.load();
+        routes.lanes.iter().map(|lane| lane.status()).collect()
+    }
+
+    /// Waits until no destination has an unsettled event, or the time is over. Returns whether all
+    /// are settled: accepted, dead-lettered or dropped.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        let routes = self.inner.routes.load_full();
+        let all = async {
+            for lane in &routes.lanes {
+                lane.shared().queue.empty().await;
+            }
+        };
+        tokio::time::timeout(limit, all).await.is_ok()
+    }
+
+    /// Takes no more events.
+    pub(crate) fn close(&self) {
+        self.inner.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn routes(&self) -> Arc<Routes> {
+        self.inner.routes.load_full()
+    }
+
+    /// Replaces the routing table; calls under way finish on the old one.
+    pub(crate) fn set_routes(&self, routes: Routes) {
+        self.inner.routes.store(Arc::new(routes));
+    }
+}
+
+fn fired(event: &Event, matches: &[u32]) -> Fired {
+    Fired {
+        id: event.id(),
+        destinations: matches.len(),
+    }
+}

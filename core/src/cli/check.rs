@@ -1,0 +1,173 @@
+//! `evbus check`: the acct file, the plugins, every entry.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use evbus::acct::WhenFull;
+use evbus::plugin::{Catalog, PluginState};
+use evbus::{INTERNAL, Plan, Planned};
+
+use super::PluginDirs;
+use super::exit::{Exit, error, note};
+use super::output::table;
+use super::route::load;
+use super::run::seconds;
+
+/// Check an acct file and the plugins; with --connect the far systems too
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  evbus check --acct-file acct.yml
+  evbus check --acct-file acct.yml --connect
+
+Exit codes: 0 all is well; 1 a plugin file or a far system has a fault; 78 the acct file cannot be
+used.")]
+pub(super) struct CheckArgs {
+    /// The acct file
+    #[arg(long, value_name = "F", env = "ACCT_FILE")]
+    acct_file: PathBuf,
+    #[command(flatten)]
+    plugins: PluginDirs,
+    /// Connect to every destination, too
+    #[arg(long)]
+    connect: bool,
+    /// Seconds to wait for each connection
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    timeout: Duration,
+}
+
+pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
+    let (acct, catalog) = load(&args.acct_file, &args.plugins)?;
+    let plan = Plan::of(&acct, &catalog);
+    let plugins_well = check_plugins(&catalog);
+    unserved(&plan, &catalog);
+    if !plan.errors().is_empty() {
+        return Err(Exit::acct(plan.errors()));
+    }
+    let links = if args.connect {
+        connect(plan, args.timeout).await
+    } else {
+        plan.into_served()
+            .into_iter()
+            .map(|planned| (planned, None))
+            .collect()
+    };
+    let mut links_well = true;
+    let mut rows = Vec::new();
+    for (planned, link) in &links {
+        let link = match link {
+            None => "-".to_owned(),
+            Some(Ok(())) => "connected".to_owned(),
+            Some(Err(reason)) => {
+                links_well = false;
+                error(&format!("destination {}: {reason}", planned.destination()));
+                "failed".to_owned()
+            }
+        };
+        rows.push(row(planned, link));
+    }
+    table(
+        &[
+            "provider",
+            "index",
+            "pattern",
+            "plugin",
+            "queue",
+            "when full",
+            "retry",
+            "deadline",
+            "link",
+        ],
+        rows,
+    )?;
+    if plugins_well && links_well {
+        Ok(())
+    } else {
+        Err(Exit::silent())
+    }
+}
+
+fn row(planned: &Planned, link: String) -> Vec<String> {
+    let destination = planned.destination();
+    let policy = planned.policy();
+    let attempts = (policy.retry.max_attempts)
+        .map_or_else(|| "no end".to_owned(), |max| format!("{max} attempts"));
+    vec![
+        destination.provider,
+        destination.index.to_string(),
+        destination.pattern,
+        planned.plugin_id().to_owned(),
+        format!(
+            "{} events, {} MiB",
+            policy.queue.events,
+            policy.queue.bytes / (1024 * 1024)
+        ),
+        match policy.when_full {
+            WhenFull::Block => "block".to_owned(),
+            WhenFull::DropNewest => "drop_newest".to_owned(),
+            _ => "other".to_owned(),
+        },
+        format!(
+            "{:?} to {:?}, {attempts}",
+            policy.retry.first_delay, policy.retry.max_delay
+        ),
+        format!("{:?}", policy.deadline),
+        link,
+    ]
+}
+
+/// Says which plugin files are not used. One that another file of the same plugin replaces is no
+/// fault.
+fn check_plugins(catalog: &Catalog) -> bool {
+    let mut well = true;
+    for report in catalog.reports() {
+        let file = report.file.as_ref().map(|file| file.display().to_string());
+        let line = |reason: &str| format!("plugin {}: {reason}", file.unwrap_or_default());
+        match &report.state {
+            PluginState::Refused { reason } => {
+                well = false;
+                error(&line(reason));
+            }
+            PluginState::Discovered { reason } => note(&line(reason)),
+            _ => {}
+        }
+    }
+    well
+}
+
+/// Says which providers nobody serves: they may be other tools', or misspelt.
+fn unserved(plan: &Plan, catalog: &Catalog) {
+    for provider in plan.unserved() {
+        let near = catalog
+            .provider_names()
+            .chain([INTERNAL])
+            .find(|known| strsim::damerau_levenshtein(known, provider) <= 2);
+        let hint = near.map_or_else(
+            || "fine if it belongs to another tool".to_owned(),
+            |known| format!("is {known} meant?"),
+        );
+        note(&format!(
+            "provider {provider}: no plugin serves it ({hint})"
+        ));
+    }
+}
+
+/// Connects to all destinations side by side.
+async fn connect(plan: Plan, limit: Duration) -> Vec<(Planned, Option<Result<(), String>>)> {
+    let trying: Vec<_> = plan
+        .into_served()
+        .into_iter()
+        .map(|planned| {
+            tokio::spawn(async move {
+                let link = planned.try_connect(limit).await;
+                (planned, Some(link))
+            })
+        })
+        .collect();
+    let mut links = Vec::new();
+    for tried in trying {
+        // A task that is neither cancelled nor panics has a result.
+        links.extend(tried.await);
+    }
+    links
+}

@@ -1,0 +1,85 @@
+//! How a command ends.
+
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use evbus::StartError;
+use evbus::acct::AcctError;
+
+/// A command's end other than success: exit code, and what to say.
+#[derive(Debug)]
+pub(super) struct Exit {
+    code: u8,
+    lines: Vec<String>,
+}
+
+impl Exit {
+    /// An event was not delivered, or a check found a fault.
+    pub(super) fn failed(line: impl Into<String>) -> Self {
+        Self {
+            code: 1,
+            lines: vec![line.into()],
+        }
+    }
+
+    /// As `failed`, everything having been said.
+    pub(super) fn silent() -> Self {
+        Self {
+            code: 1,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Wrong use.
+    pub(super) fn usage(line: impl Into<String>) -> Self {
+        Self {
+            code: 2,
+            lines: vec![line.into()],
+        }
+    }
+
+    /// Unusable configuration.
+    pub(super) fn config(line: impl Into<String>) -> Self {
+        Self {
+            code: 78,
+            lines: vec![line.into()],
+        }
+    }
+
+    /// Unusable acct file.
+    pub(super) fn acct(errors: &[AcctError]) -> Self {
+        Self {
+            code: 78,
+            lines: errors.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Says it and gives the code.
+    pub(super) fn report(self) -> ExitCode {
+        for line in &self.lines {
+            error(line);
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<StartError> for Exit {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Acct(errors) => Self::acct(&errors),
+            error => Self::config(error.to_string()),
+        }
+    }
+}
+
+/// Says what is wrong, on standard error.
+pub(super) fn error(line: &str) {
+    let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    anstream::eprintln!("{style}error{style:#}: {line}");
+}
+
+/// Says what is worth knowing, on standard error.
+pub(super) fn note(line: &str) {
+    let style = Style::new().bold().fg_color(Some(AnsiColor::Yellow.into()));
+    anstream::eprintln!("{style}note{style:#}: {line}");
+}

@@ -1,0 +1,95 @@
+//! The command line: one file per command.
+//!
+//! Data goes to standard output, everything else to standard error.
+
+mod check;
+mod exit;
+mod listen;
+mod logging;
+mod output;
+mod plugins;
+mod put;
+mod route;
+mod run;
+mod tag_filter;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use exit::Exit;
+use logging::LogLevel;
+
+const STYLES: clap::builder::Styles = clap::builder::Styles::styled()
+    .header(clap::builder::styling::AnsiColor::Green.on_default().bold())
+    .usage(clap::builder::styling::AnsiColor::Green.on_default().bold())
+    .literal(clap::builder::styling::AnsiColor::Cyan.on_default().bold())
+    .placeholder(clap::builder::styling::AnsiColor::Cyan.on_default());
+
+/// An event bus host: gives events to every destination whose pattern matches their profile.
+#[derive(Debug, Parser)]
+#[command(name = "evbus", version, styles = STYLES, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 an event was not delivered, or a check found a fault; \
+2 wrong use; 78 unusable configuration."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How much to say on standard error: error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "L")]
+    log_level: Option<LogLevel>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    Put(put::PutArgs),
+    Listen(listen::ListenArgs),
+    Route(route::RouteArgs),
+    Check(check::CheckArgs),
+    Plugins(plugins::PluginsArgs),
+}
+
+/// Where plugins are looked for.
+#[derive(Debug, Args)]
+struct PluginDirs {
+    /// Directory with plugin files (.so); may come several times. Searched before the directories
+    /// of `EVBUS_PLUGIN_PATH`, ~/.local/share/evbus/plugins, /usr/local/lib/evbus/plugins and
+    /// /usr/lib/evbus/plugins
+    #[arg(long = "plugin-dir", value_name = "D")]
+    plugin_dirs: Vec<PathBuf>,
+}
+
+/// Runs the command that the process was started with.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.log_level.unwrap_or(match cli.command {
+        Command::Run(_) => LogLevel::Info,
+        _ => LogLevel::Warn,
+    }));
+    let result = match cli.command {
+        Command::Run(args) => with_runtime(run::run(args)),
+        Command::Put(args) => with_runtime(put::run(args)),
+        Command::Listen(args) => with_runtime(listen::run(args)),
+        Command::Route(args) => route::run(&args),
+        Command::Check(args) => with_runtime(check::run(args)),
+        Command::Plugins(args) => plugins::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => exit.report(),
+    }
+}
+
+fn with_runtime(command: impl Future<Output = Result<(), Exit>>) -> Result<(), Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Exit::failed(format!("the runtime cannot be started: {error}")))?;
+    let result = runtime.block_on(command);
+    // What hangs in a plugin or in a read of standard input must not hold the process.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,186 @@
+//! `evbus plugins`: what there is.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use evbus::plugin::{PluginDirSource, PluginReport, PluginState, inspect, install, plugin_dirs};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::PluginDirs;
+use super::exit::Exit;
+use super::output::{json_pretty, table, write};
+use super::route::catalog;
+
+/// Show, inspect and install plugins
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  evbus plugins list --plugin-dir target/plugins
+  evbus plugins inspect target/plugins/libplugin_kafka.so --json
+  evbus plugins install libplugin_mine.so")]
+pub(super) struct PluginsArgs {
+    #[command(subcommand)]
+    command: Option<PluginsCommand>,
+    #[command(flatten)]
+    dirs: PluginDirs,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum PluginsCommand {
+    /// List every plugin file that is found, with its state (the default)
+    List {
+        #[command(flatten)]
+        plugins: PluginDirs,
+    },
+    /// Show one file: id, version, ABI, what it serves, its configuration's schema
+    Inspect {
+        /// The plugin file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Check a file and copy it into a plugin directory; a running host uses it at once
+    Install {
+        /// The plugin file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        plugins: PluginDirs,
+    },
+}
+
+pub(super) fn run(args: &PluginsArgs) -> Result<(), Exit> {
+    let dirs = |inner: &PluginDirs| PluginDirs {
+        plugin_dirs: [&args.dirs.plugin_dirs[..], &inner.plugin_dirs[..]].concat(),
+    };
+    match &args.command {
+        None => list(&args.dirs, args.json),
+        Some(PluginsCommand::List { plugins }) => list(&dirs(plugins), args.json),
+        Some(PluginsCommand::Inspect { file }) => show(file, args.json),
+        Some(PluginsCommand::Install { file, plugins }) => put_in(file, &dirs(plugins)),
+    }
+}
+
+fn list(plugins: &PluginDirs, json: bool) -> Result<(), Exit> {
+    let catalog = catalog(plugins);
+    let reports = catalog.reports();
+    if json {
+        return json_pretty(&reports).map(|_| ());
+    }
+    if reports.is_empty() {
+        super::exit::note(
+            "no plugin file was found; give a directory with --plugin-dir, or install one",
+        );
+        return Ok(());
+    }
+    let rows = reports.iter().map(row).collect();
+    table(
+        &["plugin", "version", "state", "serves", "file", "reason"],
+        rows,
+    )
+}
+
+fn row(report: &PluginReport) -> Vec<String> {
+    let dash = || "-".to_owned();
+    let serves: Vec<&str> = report
+        .providers
+        .iter()
+        .chain(&report.matchers)
+        .map(String::as_str)
+        .collect();
+    let (state, reason) = match &report.state {
+        PluginState::Discovered { reason } => ("discovered", reason.as_str()),
+        PluginState::Loaded => ("loaded", ""),
+        PluginState::Refused { reason } => ("refused", reason.as_str()),
+        _ => ("unknown", ""),
+    };
+    vec![
+        report.id.clone().unwrap_or_else(dash),
+        report.version.clone().unwrap_or_else(dash),
+        state.to_owned(),
+        if serves.is_empty() {
+            dash()
+        } else {
+            serves.join(",")
+        },
+        report
+            .file
+            .as_ref()
+            .map_or_else(dash, |file| file.display().to_string()),
+        reason.to_owned(),
+    ]
+}
+
+#[derive(Serialize)]
+struct Inspected<'a> {
+    id: &'a str,
+    version: &'a str,
+    description: &'a str,
+    abi: &'static str,
+    file: &'a Path,
+    sha256: Option<&'a str>,
+    providers: &'a [String],
+    matchers: &'a [String],
+    config_schema: Option<Value>,
+}
+
+fn show(file: &Path, json: bool) -> Result<(), Exit> {
+    let plugin =
+        inspect(file).map_err(|reason| Exit::failed(format!("{}: {reason}", file.display())))?;
+    let inspected = Inspected {
+        id: plugin.id(),
+        version: plugin.version(),
+        description: plugin.description(),
+        abi: evbus::plugin::ABI_VERSION,
+        file,
+        sha256: plugin.hash(),
+        providers: plugin.provider_names(),
+        matchers: plugin.matcher_names(),
+        config_schema: plugin.config_schema(),
+    };
+    if json {
+        return json_pretty(&inspected).map(|_| ());
+    }
+    let names = |names: &[String]| {
+        if names.is_empty() {
+            "-".to_owned()
+        } else {
+            names.join(", ")
+        }
+    };
+    let mut text = format!(
+        "id           {}\nversion      {}\ndescription  {}\nABI          {}\nfile         {}\nsha256       {}\nproviders    {}\nmatchers     {}\n",
+        inspected.id,
+        inspected.version,
+        inspected.description,
+        inspected.abi,
+        file.display(),
+        inspected.sha256.unwrap_or("-"),
+        names(inspected.providers),
+        names(inspected.matchers),
+    );
+    if let Some(schema) = &inspected.config_schema {
+        // A value that was read from JSON text can be written as JSON text.
+        let schema = serde_json::to_string_pretty(schema).unwrap_or_default();
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\nconfiguration (JSON Schema)\n{schema}\n");
+    }
+    write(text.as_bytes()).map(|_| ())
+}
+
+fn put_in(file: &Path, plugins: &PluginDirs) -> Result<(), Exit> {
+    let dirs = plugin_dirs(&plugins.plugin_dirs);
+    let dir = dirs
+        .iter()
+        .find(|dir| dir.source == PluginDirSource::Given)
+        .or_else(|| {
+            dirs.iter()
+                .find(|dir| dir.source == PluginDirSource::Default)
+        })
+        .ok_or_else(|| Exit::usage("no plugin directory is known; give one with --plugin-dir"))?;
+    let installed = install(file, &dir.path).map_err(Exit::failed)?;
+    write(format!("{}\n", installed.display()).as_bytes()).map(|_| ())
+}

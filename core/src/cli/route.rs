@@ -1,0 +1,86 @@
+//! `evbus route`: which destinations a profile name reaches.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use evbus::acct::AcctFile;
+use evbus::plugin::{Catalog, Registry, plugin_dirs};
+use evbus::{Destination, Plan, acct};
+use serde::Serialize;
+
+use super::PluginDirs;
+use super::exit::Exit;
+use super::output::{Reader, json_line};
+
+/// Show which destinations profile names reach, without firing anything
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  evbus route idem-run idem-status --acct-file acct.yml
+  cut -f1 names.tsv | evbus route --acct-file acct.yml
+
+Prints one JSON line per name:
+  {\"profile\": \"idem-run\", \"destinations\": [{\"provider\": \"kafka\", \"pattern\": \"idem-*\", \"index\": 0}]}
+where index counts the entries of one provider in file order, from 0.")]
+pub(super) struct RouteArgs {
+    /// Profile names; without any, or with -, one per line from standard input
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// The acct file
+    #[arg(long, value_name = "F", env = "ACCT_FILE")]
+    acct_file: PathBuf,
+    #[command(flatten)]
+    plugins: PluginDirs,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    profile: &'a str,
+    destinations: Vec<Destination>,
+}
+
+pub(super) fn run(args: &RouteArgs) -> Result<(), Exit> {
+    let (acct, catalog) = load(&args.acct_file, &args.plugins)?;
+    let plan = Plan::of(&acct, &catalog);
+    if !plan.errors().is_empty() {
+        return Err(Exit::acct(plan.errors()));
+    }
+    let show = |name: &str| {
+        json_line(&Line {
+            profile: name,
+            destinations: plan.route(name),
+        })
+    };
+    for name in args.names.iter().filter(|name| *name != "-") {
+        if show(name)? == Reader::Gone {
+            return Ok(());
+        }
+    }
+    if !args.names.is_empty() && !args.names.iter().any(|name| name == "-") {
+        return Ok(());
+    }
+    let stdin = std::io::stdin();
+    if args.names.is_empty() && stdin.is_terminal() {
+        return Err(Exit::usage(
+            "no profile name was given; give names, or one per line on standard input",
+        ));
+    }
+    for line in stdin.lock().lines() {
+        let name = line.map_err(|error| Exit::failed(format!("standard input: {error}")))?;
+        if !name.is_empty() && show(&name)? == Reader::Gone {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Reads an acct file and looks for plugins.
+pub(super) fn load(acct_file: &Path, plugins: &PluginDirs) -> Result<(AcctFile, Catalog), Exit> {
+    let acct = acct::load(acct_file).map_err(|errors| Exit::acct(&errors))?;
+    Ok((acct, catalog(plugins)))
+}
+
+/// Looks for plugins.
+pub(super) fn catalog(plugins: &PluginDirs) -> Catalog {
+    Registry::new(plugin_dirs(&plugins.plugin_dirs), Vec::new()).scan()
+}

@@ -1,0 +1,205 @@
+//! Events: what programs fire and destinations receive.
+
+mod builder;
+mod envelope;
+mod id;
+pub(crate) mod json;
+mod serial;
+
+use std::fmt;
+
+use bytes::Bytes;
+use evbus_abi::v1::AttributeV1;
+
+pub use builder::EventBuilder;
+pub(crate) use envelope::attributes_of_body;
+pub use id::EventId;
+pub(crate) use id::now_unix_ns;
+pub use serial::Serial;
+
+/// The profile an event is fired under where none is given.
+pub const DEFAULT_PROFILE: &str = "default";
+
+/// The largest body, in bytes: what a frame of Salt's event sockets can carry.
+pub const MAX_BODY_BYTES: usize = 100 * 1024 * 1024;
+
+/// The longest profile name, in bytes.
+pub const MAX_PROFILE_BYTES: usize = 64 * 1024;
+
+/// The deepest nesting of a body.
+pub const MAX_DEPTH: usize = 128;
+
+/// What a body's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ContentType {
+    /// One JSON value.
+    Json,
+    /// One msgpack value.
+    Msgpack,
+    /// Text.
+    Text,
+}
+
+impl ContentType {
+    /// The media type, as destinations receive it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Msgpack => "application/msgpack",
+            Self::Text => "text/plain",
+        }
+    }
+}
+
+/// A fired event.
+///
+/// The body is immutable and shared: however many destinations an event has, its bytes exist once.
+/// Id, time and attributes travel beside the body, never in it.
+pub struct Event {
+    pub(crate) id: EventId,
+    pub(crate) time_unix_ns: u64,
+    pub(crate) profile: Box<str>,
+    pub(crate) body: Bytes,
+    pub(crate) content_type: ContentType,
+    pub(crate) attributes: Vec<AttributeV1>,
+    pub(crate) origin: Origin,
+}
+
+/// How an event came in; decides how it leaves for listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Fired in this process.
+    Fired,
+    /// Came through an event socket; the body is Salt's DATA, a msgpack map, untouched.
+    Salt,
+}
+
+impl Event {
+    /// Starts an event that is fired under `profile`.
+    ///
+    /// ```
+    /// use evbus::Event;
+    ///
+    /// let event = Event::builder("idem-status")
+    ///     .tag("type", "state-status")
+    ///     .run_name("nightly")
+    ///     .message("FINISHED")?;
+    /// assert_eq!(
+    ///     event.body(),
+    ///     br#"{"tags":{"type":"state-status"},"message":"FINISHED","run_name":"nightly"}"#
+    /// );
+    /// # Ok::<(), evbus::EventError>(())
+    /// ```
+    pub fn builder(profile: impl Into<String>) -> EventBuilder {
+        EventBuilder::new(profile.into())
+    }
+
+    /// The event's id: the same at every destination and every attempt.
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+
+    /// When it was fired, in nanoseconds since the Unix epoch.
+    pub fn time_unix_ns(&self) -> u64 {
+        self.time_unix_ns
+    }
+
+    /// The name it was fired under; never empty.
+    pub fn profile(&self) -> &str {
+        &self.profile
+    }
+
+    /// The body, as destinations receive it.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// What the body's bytes are.
+    pub fn content_type(&self) -> ContentType {
+        self.content_type
+    }
+
+    /// The tags whose values are strings, in the order in which they were given.
+    pub fn attributes(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.attributes
+            .iter()
+            .map(|attribute| (attribute.key.as_str(), attribute.value.as_str()))
+    }
+
+    /// What the event costs a queue, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.body.len() + self.profile.len()
+    }
+}
+
+impl fmt::Debug for Event {
+    // Bodies may hold anything, so they stay out of logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("id", &format_args!("{}", self.id))
+            .field("profile", &self.profile)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an event could not be made. Nothing of it was sent anywhere.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventError {
+    /// The profile name cannot be used.
+    #[error(
+        "the profile name {found}; expected 1 to {MAX_PROFILE_BYTES} bytes without two newlines in a row"
+    )]
+    Profile {
+        /// What is wrong with it.
+        found: &'static str,
+    },
+    /// The body cannot be serialized.
+    #[error(
+        "the body of the event for profile {profile:?} cannot be written as {serial}: {reason}"
+    )]
+    Unserializable {
+        /// The event's profile.
+        profile: String,
+        /// The serialization asked for.
+        serial: &'static str,
+        /// What stands in the way.
+        reason: String,
+    },
+    /// The body is not JSON.
+    #[error(
+        "the body is not JSON: {reason}; expected one JSON value, such as {{\"key\": 1}} or \"text\" with its quotes"
+    )]
+    NotJson {
+        /// Where it stops being JSON.
+        reason: String,
+    },
+    /// The body is nested too deeply.
+    #[error("the body is nested {found} levels deep; expected at most {MAX_DEPTH}")]
+    TooDeep {
+        /// How deep it is.
+        found: usize,
+    },
+    /// The body is too large.
+    #[error("the body is {found} bytes long; expected at most {MAX_BODY_BYTES}")]
+    TooLarge {
+        /// How long it is.
+        found: usize,
+    },
+}
+
+pub(crate) fn check_profile(profile: &str) -> Result<(), EventError> {
+    let found = if profile.is_empty() {
+        "is empty"
+    } else if profile.len() > MAX_PROFILE_BYTES {
+        "is too long"
+    } else if profile.contains("\n\n") {
+        // Salt's sockets end a tag at the first two newlines.
+        "has two newlines in a row"
+    } else {
+        return Ok(());
+    };
+    Err(EventError::Profile { found })
+}

@@ -1,0 +1,91 @@
+//! The evbus event bus host.
+//!
+//! Programs fire events under a profile name; the host gives each event to every destination whose
+//! pattern matches; destinations are served by plugins found at run time.
+//!
+//! The `evbus` binary is a thin front of this library. A program that wants a bus of its own embeds
+//! a [`Host`]; this one reads its events itself, through the built-in provider `internal`, and has
+//! its match plugin linked in:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use evbus::Host;
+//! use evbus::plugin::Plugin;
+//! use evbus_sdk::{Matcher, Matches, PatternFault, matcher_plugin};
+//!
+//! /// Patterns are beginnings of names.
+//! struct Prefix(Vec<String>);
+//!
+//! impl Matcher for Prefix {
+//!     const NAMES: &'static [&'static str] = &["prefix"];
+//!
+//!     fn compile(patterns: &[&str]) -> Result<Self, Vec<PatternFault>> {
+//!         Ok(Self(patterns.iter().map(ToString::to_string).collect()))
+//!     }
+//!
+//!     fn matches(&self, name: &str, matches: &mut Matches<'_>) {
+//!         for (index, prefix) in self.0.iter().enumerate() {
+//!             if name.starts_with(prefix) {
+//!                 matches.push(index);
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let dir = tempfile::tempdir()?;
+//! let acct = dir.path().join("acct.yml");
+//! std::fs::write(&acct, "match_plugin: prefix\ninternal:\n  idem-:\n    routing_key: mine\n")?;
+//!
+//! let host = Host::builder()
+//!     .acct_file(acct)
+//!     .linked(Plugin::linked(matcher_plugin::<Prefix>("prefix", "1.0.0", "prefixes")))
+//!     .run_name("nightly")
+//!     .start()
+//!     .await?;
+//! let mut mine = host.internal("mine");
+//! let bus = host.bus();
+//!
+//! // Waits for room:
+//! let fired = bus.put("idem-status", "FINISHED").await?;
+//! assert_eq!(fired.destinations, 1);
+//! assert_eq!(
+//!     mine.recv().await.body,
+//!     r#"{"tags":{},"message":"FINISHED","run_name":"nightly"}"#
+//! );
+//!
+//! // Never waits, and says when there is no room; with tags:
+//! bus.put_nowait_tagged("idem-run", &["a"], [("type".to_owned(), "state-result".into())])?;
+//! assert_eq!(mine.recv().await.profile, "idem-run");
+//!
+//! let lanes = host.shutdown(Duration::from_secs(10)).await;
+//! assert_eq!(lanes[0].counts.accepted, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An event's way: [`event`] makes it, [`bus`](Bus) gives it to the listeners ([`salt`]) and asks
+//! the router which lanes it belongs to, a `lane` queues it and hands it to its plugin's instance
+//! ([`plugin`]). [`acct`] reads the file that says which destinations there are. `docs/ARCHITECTURE.md`
+//! has the whole picture.
+
+pub mod acct;
+mod bus;
+pub mod event;
+mod host;
+mod internal;
+mod lane;
+mod plan;
+pub mod plugin;
+mod router;
+pub mod salt;
+
+pub use bus::{Bus, Fired, PutError};
+pub use event::{Event, EventBuilder, EventError, EventId, Serial};
+pub use host::{Host, HostBuilder, StartError};
+pub use internal::{INTERNAL, INTERNAL_QUEUE_EVENTS, InternalEvent, InternalReader};
+pub use lane::{Counts, Destination, InstanceState, LaneStatus};
+pub use plan::{Plan, Planned};
+pub use router::Router;

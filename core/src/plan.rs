@@ -1,0 +1,249 @@
+//! An acct file and the plugins, brought together: which entry is served by whom, and what is
+//! wrong.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evbus_abi::v1::{HostObjectV1, LevelV1, LinkV1};
+
+use crate::acct::{AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, Policy};
+use crate::internal::{INTERNAL, InternalQueues};
+use crate::lane::{Connector, Destination, closed, log};
+use crate::plugin::Catalog;
+use crate::router::Router;
+
+/// An entry that is served.
+#[derive(Debug)]
+pub struct Planned {
+    pub(crate) entry: Entry,
+    pub(crate) connector: Connector,
+}
+
+impl Planned {
+    /// Which destination it is.
+    pub fn destination(&self) -> Destination {
+        Destination {
+            provider: self.entry.provider.clone(),
+            pattern: self.entry.pattern.clone(),
+            index: self.entry.index,
+        }
+    }
+
+    /// What the host does for it.
+    pub fn policy(&self) -> &Policy {
+        &self.entry.policy
+    }
+
+    /// The id of the plugin that serves it.
+    pub fn plugin_id(&self) -> &str {
+        self.connector.id()
+    }
+
+    /// Connects to the far system and disconnects again.
+    ///
+    /// # Errors
+    ///
+    /// One sentence on why it cannot be reached, without secrets.
+    pub async fn try_connect(&self, limit: Duration) -> Result<(), String> {
+        let host = CheckHost {
+            plugin: self.plugin_id().to_owned(),
+            pattern: self.entry.pattern.clone(),
+        };
+        let instance = self
+            .connector
+            .connect(&self.config(), host, limit)
+            .await
+            .map_err(|failure| failure.reason)?;
+        // Whether it says goodbye in time does not matter to a check.
+        let _ = tokio::time::timeout(limit, closed(&instance)).await;
+        Ok(())
+    }
+
+    /// The plugin's configuration as JSON text.
+    pub(crate) fn config(&self) -> Arc<str> {
+        self.entry.config.to_string().into()
+    }
+}
+
+/// The host, as an instance that is only tried sees it.
+struct CheckHost {
+    plugin: String,
+    pattern: String,
+}
+
+impl HostObjectV1 for CheckHost {
+    fn log(&self, level: LevelV1, target: &str, message: &str) {
+        log(level, &self.plugin, &self.pattern, target, message);
+    }
+
+    fn link(&self, _: LinkV1, _: &str) {}
+}
+
+/// What an acct file means with the plugins that there are: which entries are served by whom, and
+/// what is wrong. Making one connects to nothing.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) served: Vec<Planned>,
+    /// Answers with positions in `served`.
+    pub(crate) router: Router,
+    pub(crate) unserved: Vec<String>,
+    pub(crate) errors: Vec<AcctError>,
+}
+
+impl Plan {
+    /// Brings an acct file and plugins together, for looking at. All faults are found, not only the
+    /// first.
+    pub fn of(acct: &AcctFile, catalog: &Catalog) -> Self {
+        Self::new(acct, catalog, &InternalQueues::default())
+    }
+
+    /// The entries that are served and without a fault, in file order.
+    pub fn served(&self) -> &[Planned] {
+        &self.served
+    }
+
+    /// Gives the served entries away.
+    pub fn into_served(self) -> Vec<Planned> {
+        self.served
+    }
+
+    /// Providers that no plugin serves: other tools', or ones whose plugin is missing.
+    pub fn unserved(&self) -> &[String] {
+        &self.unserved
+    }
+
+    /// Everything that is wrong with the file.
+    pub fn errors(&self) -> &[AcctError] {
+        &self.errors
+    }
+
+    /// The destinations that an event fired under `profile` reaches, in file order.
+    pub fn route(&self, profile: &str) -> Vec<Destination> {
+        self.router
+            .route(profile)
+            .iter()
+            .filter_map(|position| self.served.get(*position as usize))
+            .map(Planned::destination)
+            .collect()
+    }
+
+    /// Brings them together. All faults are found, not only the first; what has a fault is left
+    /// out of `served`.
+    pub(crate) fn new(acct: &AcctFile, catalog: &Catalog, internal: &InternalQueues) -> Self {
+        let mut plan = Self {
+            served: Vec::new(),
+            router: Router::empty(),
+            unserved: Vec::new(),
+            errors: Vec::new(),
+        };
+        for section in acct.sections() {
+            let connector = if section.provider() == INTERNAL {
+                Connector::Internal(internal.clone())
+            } else if let Some(plugin) = catalog.provider(section.provider()) {
+                Connector::Plugin(Arc::clone(plugin))
+            } else {
+                plan.unserved.push(section.provider().to_owned());
+                continue;
+            };
+            match section.entries() {
+                Ok(entries) => {
+                    for entry in entries {
+                        plan.add(entry, connector.clone());
+                    }
+                }
+                Err(errors) => plan.errors.extend(errors),
+            }
+        }
+        plan.compile(acct, catalog);
+        plan
+    }
+
+    /// Whether an entry is served.
+    pub(crate) fn serves(&self, destination: &Destination) -> bool {
+        self.served
+            .iter()
+            .any(|planned| planned.destination() == *destination)
+    }
+
+    fn add(&mut self, entry: Entry, connector: Connector) {
+        let faults = match &connector {
+            Connector::Plugin(plugin) => plugin.check_config(&entry.config.to_string()),
+            Connector::Internal(_) => InternalQueues::check(&entry.config),
+        };
+        if faults.is_empty() {
+            self.served.push(Planned { entry, connector });
+        } else {
+            let faults = faults
+                .iter()
+                .map(|(path, message)| entry.fault(path, message));
+            self.errors.extend(faults);
+        }
+    }
+
+    /// Compiles the patterns; those with a fault are reported and left out.
+    fn compile(&mut self, acct: &AcctFile, catalog: &Catalog) {
+        let Some(plugin) = catalog.matcher(acct.match_plugin()) else {
+            // Without a destination there is nothing to match.
+            if !self.served.is_empty() || acct.match_plugin() != DEFAULT_MATCH_PLUGIN {
+                self.errors
+                    .push(acct.match_plugin_fault(&no_matcher(acct, catalog)));
+            }
+            self.served.clear();
+            return;
+        };
+        let faults = match Router::compile(plugin, &self.patterns()) {
+            Ok(router) => {
+                self.router = router;
+                return;
+            }
+            Err(faults) => faults,
+        };
+        let mut left_out = BTreeSet::new();
+        for (index, reason) in faults {
+            if let Some(planned) = self.served.get(index) {
+                let message = format!(
+                    "found {:?}, expected a pattern of match plugin {}: {reason}",
+                    planned.entry.pattern,
+                    acct.match_plugin()
+                );
+                self.errors.push(planned.entry.fault("", &message));
+                left_out.insert(index);
+            }
+        }
+        let mut index = 0..;
+        self.served
+            .retain(|_| index.next().is_none_or(|index| !left_out.contains(&index)));
+        match Router::compile(plugin, &self.patterns()) {
+            Ok(router) if !left_out.is_empty() => self.router = router,
+            _ => {
+                // A plugin that names no pattern, or still finds faults, is of no use.
+                self.errors.push(acct.match_plugin_fault(&format!(
+                    "match plugin {} cannot compile the patterns of this file",
+                    acct.match_plugin()
+                )));
+                self.served.clear();
+            }
+        }
+    }
+
+    fn patterns(&self) -> Vec<&str> {
+        self.served
+            .iter()
+            .map(|planned| planned.entry.pattern.as_str())
+            .collect()
+    }
+}
+
+fn no_matcher(acct: &AcctFile, catalog: &Catalog) -> String {
+    let known: Vec<&str> = catalog.matcher_names().collect();
+    let known = if known.is_empty() {
+        "no match plugin at all: give the directory of the plugins with --plugin-dir".to_owned()
+    } else {
+        format!("one of: {}", known.join(", "))
+    };
+    format!(
+        "found {:?}, which no loaded plugin provides; expected {known}",
+        acct.match_plugin()
+    )
+}

@@ -1,0 +1,90 @@
+//! Which directories are searched, and which files are looked at.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::permissions;
+
+/// Searched after the directories that are given, in this order, where they exist.
+const SYSTEM_DIRS: [&str; 2] = ["/usr/local/lib/evbus/plugins", "/usr/lib/evbus/plugins"];
+
+/// A directory that is searched for plugins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginDir {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why it is searched.
+    pub source: PluginDirSource,
+}
+
+/// Why a directory is searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PluginDirSource {
+    /// Given by a flag or by the embedding program.
+    Given,
+    /// From `EVBUS_PLUGIN_PATH`.
+    Environment,
+    /// A default; it need not exist.
+    Default,
+}
+
+/// The directories to search, in order: those given, those of `EVBUS_PLUGIN_PATH` (joined by
+/// colons), the user's (`$XDG_DATA_HOME/evbus/plugins`, `~/.local/share/evbus/plugins`) and the
+/// system's. A directory that comes twice is searched once.
+pub fn plugin_dirs(given: &[PathBuf]) -> Vec<PluginDir> {
+    let environment = std::env::var_os("EVBUS_PLUGIN_PATH").unwrap_or_default();
+    let user = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share")))
+        .map(|data| data.join("evbus/plugins"));
+    let given = given
+        .iter()
+        .cloned()
+        .map(|path| (path, PluginDirSource::Given));
+    let environment = std::env::split_paths(&environment)
+        .filter(|path| !path.as_os_str().is_empty())
+        .map(|path| (path, PluginDirSource::Environment));
+    let defaults = user
+        .into_iter()
+        .chain(SYSTEM_DIRS.map(PathBuf::from))
+        .map(|path| (path, PluginDirSource::Default));
+
+    let mut dirs: Vec<PluginDir> = Vec::new();
+    for (path, source) in given.chain(environment).chain(defaults) {
+        if !dirs.iter().any(|dir| dir.path == path) {
+            dirs.push(PluginDir { path, source });
+        }
+    }
+    dirs
+}
+
+/// The plugin files of a directory, in name order.
+///
+/// # Errors
+///
+/// One sentence on why the directory is not used; an absent default is an empty one.
+pub(crate) fn plugin_files(dir: &PluginDir) -> Result<Vec<PathBuf>, String> {
+    let listing = match fs::read_dir(&dir.path) {
+        Ok(listing) => listing,
+        Err(error)
+            if dir.source == PluginDirSource::Default
+                && error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err("there is no such directory; create it or give another".to_owned());
+        }
+        Err(error) => return Err(format!("it cannot be listed: {error}")),
+    };
+    permissions::check(&dir.path)?;
+    let mut files: Vec<PathBuf> = listing
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension() == Some(OsStr::new("so")))
+        .collect();
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,78 @@
+//! Reads a plugin's ELF headers before anything of it runs.
+//!
+//! `dlopen` runs a library's constructors before any check can be made, and maps what the headers
+//! promise, so a file that is cut short kills the process with SIGBUS. Both are found out here.
+
+use evbus_abi::{SYMBOL_PREFIX, SYMBOL_V1};
+use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
+use object::{Endianness, Object as _, ObjectSymbol as _, elf};
+
+/// Checks that `bytes` are a whole shared library for this machine with a v1 plugin header.
+///
+/// # Errors
+///
+/// One sentence on what was found and what was expected.
+pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
+    if !bytes.starts_with(&elf::ELFMAG) {
+        return Err(if bytes.is_empty() {
+            "it is empty; expected a shared library (ELF)".to_owned()
+        } else {
+            "it is no shared library: it does not begin as an ELF file".to_owned()
+        });
+    }
+    let cut = |why: &str| {
+        format!(
+            "it is damaged or cut short ({why}, {} bytes); copy it again",
+            bytes.len()
+        )
+    };
+    let file = ElfFile64::<Endianness>::parse(bytes).map_err(|error| cut(&error.to_string()))?;
+    let endian = file.endian();
+    let header = file.elf_header();
+    if header.e_machine(endian) != MACHINE {
+        return Err(format!(
+            "it was built for another processor (ELF machine {}); expected {} ({})",
+            header.e_machine(endian).0,
+            MACHINE.0,
+            std::env::consts::ARCH
+        ));
+    }
+    if header.e_type(endian) != elf::ET_DYN {
+        return Err("it is an ELF file but no shared library; build it as a cdylib".to_owned());
+    }
+    for segment in file.elf_program_headers() {
+        let (offset, size) = segment.file_range(endian);
+        let end = offset.checked_add(size);
+        if end.is_none_or(|end| end > bytes.len() as u64) {
+            return Err(cut("its headers promise more"));
+        }
+    }
+    let exported: Vec<&str> = file
+        .dynamic_symbols()
+        .filter(object::ObjectSymbol::is_definition)
+        .filter_map(|symbol| symbol.name().ok())
+        .filter(|name| name.starts_with(SYMBOL_PREFIX))
+        .collect();
+    if exported.contains(&SYMBOL_V1) {
+        return Ok(());
+    }
+    match exported
+        .first()
+        .and_then(|name| name.strip_prefix(SYMBOL_PREFIX))
+    {
+        Some(version) => Err(format!(
+            "it speaks plugin ABI {version}, this host speaks 1; rebuild it with this host's \
+             evbus-sdk or use a newer host"
+        )),
+        None => Err(format!(
+            "it is a shared library but no evbus plugin: it does not export {SYMBOL_V1}"
+        )),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+const MACHINE: elf::Machine = elf::EM_X86_64;
+#[cfg(target_arch = "aarch64")]
+const MACHINE: elf::Machine = elf::EM_AARCH64;
+#[cfg(target_arch = "riscv64")]
+const MACHINE: elf::Machine = elf::EM_RISCV;

@@ -1,0 +1,26 @@
+//! Plugins: found in directories at run time, checked, loaded, and described.
+//!
+//! A file's way: `discovery` lists the directories, `permissions` refuses what another user could
+//! have written, `elf` reads the headers without running anything, `library` opens a private copy
+//! and checks its types, `catalog` decides which plugin serves which name, `watch` notices changes.
+//!
+//! This is the host's one module with unsafe code, and all of it is in `library`.
+
+mod catalog;
+mod discovery;
+mod elf;
+mod install;
+#[allow(unsafe_code)]
+mod library;
+mod permissions;
+mod registry;
+mod watch;
+
+pub use evbus_abi::ABI_VERSION;
+
+pub use catalog::{Catalog, PluginReport, PluginState};
+pub use discovery::{PluginDir, PluginDirSource, plugin_dirs};
+pub use install::install;
+pub use library::Plugin;
+pub use registry::{Registry, inspect};
+pub(crate) use watch::PluginWatch;

@@ -1,0 +1,260 @@
+//! Frames: where they end in a stream, and what is in them.
+
+use super::mapping::{self, check_data, unstamped_to_json, value_to_json};
+use super::token::{self, Head, Stop, Token};
+
+/// The longest frame, in bytes, without its length prefix: the limit of Salt's own servers and
+/// clients.
+pub const MAX_FRAME_BYTES: usize = 100 * 1024 * 1024;
+
+/// How frames are told apart on the socket that listeners read. It cannot be detected, since a
+/// listener says nothing: each socket directory has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Framing {
+    /// Frames follow one another: every release of Salt but 3006.26 and later 3006.
+    #[default]
+    Bare,
+    /// Each frame after its length in 4 bytes: Salt 3006.26 and later 3006.
+    Prefixed,
+}
+
+/// Bytes that are no frame: where the next one begins is unknown, so the connection must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LostSync {
+    /// The first byte of a frame begins neither a msgpack map nor a length.
+    #[error(
+        "found byte {0:#04x} where a frame begins; expected a msgpack map, or a length of 4 bytes and a map"
+    )]
+    NoFrame(u8),
+    /// The frame, or what it announces, is longer than [`MAX_FRAME_BYTES`].
+    #[error("found a frame of more than {MAX_FRAME_BYTES} bytes; expected at most that")]
+    TooLong,
+    /// The length before the frame is zero.
+    #[error("found a frame of length 0; expected a msgpack map")]
+    Empty,
+    /// The frame is no msgpack.
+    #[error("found byte 0xc1 in a frame, which msgpack never uses")]
+    Reserved,
+}
+
+/// Finds the frames in a stream, bare and with a length prefix alike, told apart frame by frame.
+///
+/// Keeps no bytes; remembers how much of an unfinished frame it has looked at, so that a frame
+/// that arrives in many pieces is walked once.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    /// How many bytes of a bare frame have been walked.
+    walked: usize,
+    /// How many values the frame still has.
+    left: u64,
+}
+
+impl Decoder {
+    pub(super) fn new() -> Self {
+        Self { walked: 0, left: 1 }
+    }
+
+    /// The payload of the frame at the front of `input`, and how many bytes the frame takes; `None`
+    /// until it is whole. Until then each call must have the same bytes at its front.
+    pub(super) fn next<'a>(
+        &mut self,
+        input: &'a [u8],
+    ) -> Result<Option<(&'a [u8], usize)>, LostSync> {
+        match input.first() {
+            None => Ok(None),
+            Some(0..0x80) => prefixed(input),
+            Some(0x80..=0x8f | 0xde | 0xdf) => self.bare(input),
+            Some(&byte) => Err(LostSync::NoFrame(byte)),
+        }
+    }
+
+    fn bare<'a>(&mut self, input: &'a [u8]) -> Result<Option<(&'a [u8], usize)>, LostSync> {
+        while self.left > 0 {
+            let rest = input.get(self.walked..).unwrap_or_default();
+            let head = match Head::read(rest) {
+                Ok(head) => head,
+                Err(Stop::Incomplete) => return Ok(None),
+                Err(Stop::Reserved) => return Err(LostSync::Reserved),
+            };
+            let walked = self.walked + head.len();
+            let left = (self.left - 1).saturating_add(head.children);
+            // Every value has at least one byte.
+            if walked as u64 + left > MAX_FRAME_BYTES as u64 {
+                return Err(LostSync::TooLong);
+            }
+            (self.walked, self.left) = (walked, left);
+        }
+        let Some(payload) = input.get(..self.walked) else {
+            return Ok(None);
+        };
+        *self = Self::new();
+        Ok(Some((payload, payload.len())))
+    }
+}
+
+fn prefixed(input: &[u8]) -> Result<Option<(&[u8], usize)>, LostSync> {
+    let Some((prefix, rest)) = input.split_first_chunk() else {
+        return Ok(None);
+    };
+    match u32::from_be_bytes(*prefix) as usize {
+        0 => Err(LostSync::Empty),
+        len if len > MAX_FRAME_BYTES => Err(LostSync::TooLong),
+        len => Ok(rest.get(..len).map(|payload| (payload, 4 + len))),
+    }
+}
+
+/// Why one frame is of no use; those after it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("it is not one msgpack map")]
+    NoMap,
+    #[error("it has no \"body\"; expected one of type bin")]
+    NoBody,
+    #[error("its \"body\" has no two newlines, which end the tag")]
+    NoTag,
+    #[error("its tag is empty")]
+    EmptyTag,
+    #[error("its tag is not UTF-8")]
+    TagNotText,
+    #[error("its tag is longer than 65536 bytes")]
+    LongTag,
+    #[error("its data is no use: {0}")]
+    Data(&'static str),
+    #[error("its head has an \"evbus\" that is no use; expected id, time, and json or wrap")]
+    Head,
+    #[error("its body is no use")]
+    Body,
+}
+
+/// What a frame holds.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Content<'a> {
+    pub(super) tag: &'a str,
+    /// One msgpack map, checked.
+    pub(super) data: &'a [u8],
+    /// What an evbus program wrote beside it; `None` if a Salt program fired the event.
+    pub(super) head: Option<EvbusHead<'a>>,
+}
+
+/// The entry `evbus` of a frame's head.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct EvbusHead<'a> {
+    pub(super) id: [u8; 16],
+    pub(super) time_unix_ns: u64,
+    /// Whether the body is the value under `body` in DATA, not DATA itself.
+    pub(super) wrap: bool,
+    /// The body's exact text.
+    pub(super) json: Option<&'a [u8]>,
+}
+
+impl<'a> Content<'a> {
+    /// Reads and checks a payload.
+    pub(super) fn read(payload: &'a [u8]) -> Result<Self, Fault> {
+        let mut rest = payload;
+        let Ok(Token::Map(pairs)) = token::read(&mut rest) else {
+            return Err(Fault::NoMap);
+        };
+        let (mut body, mut head) = (None, None);
+        for _ in 0..pairs {
+            let key = token::skip(&mut rest).map_err(|_| Fault::NoMap)?;
+            let value = token::skip(&mut rest).map_err(|_| Fault::NoMap)?;
+            match token::read(&mut &*key) {
+                Ok(Token::Str(b"body") | Token::Bin(b"body")) => body = Some(value),
+                Ok(Token::Str(b"head") | Token::Bin(b"head")) => head = Some(value),
+                _ => {}
+            }
+        }
+        if !rest.is_empty() {
+            return Err(Fault::NoMap);
+        }
+        let (Token::Bin(body) | Token::Str(body)) =
+            token::read(&mut body.ok_or(Fault::NoBody)?).map_err(|_| Fault::NoMap)?
+        else {
+            return Err(Fault::NoBody);
+        };
+        let end = memchr::memmem::find(body, b"\n\n").ok_or(Fault::NoTag)?;
+        let (tag, data) = (&body[..end], &body[end + 2..]);
+        if tag.is_empty() {
+            return Err(Fault::EmptyTag);
+        }
+        if tag.len() > crate::event::MAX_PROFILE_BYTES {
+            return Err(Fault::LongTag);
+        }
+        let tag = std::str::from_utf8(tag).map_err(|_| Fault::TagNotText)?;
+        check_data(data).map_err(Fault::Data)?;
+        let head = head.map_or(Ok(None), EvbusHead::find)?;
+        Ok(Self { tag, data, head })
+    }
+
+    /// The event's body as JSON text: exactly what an evbus program fired, or DATA.
+    pub(super) fn body_json(&self) -> Result<Vec<u8>, String> {
+        match &self.head {
+            None => mapping::data_to_json(self.data),
+            Some(EvbusHead {
+                json: Some(json), ..
+            }) => Ok(json.to_vec()),
+            Some(head) if head.wrap => {
+                value_to_json(wrapped(self.data).ok_or("DATA has no \"body\"")?)
+            }
+            Some(_) => unstamped_to_json(self.data),
+        }
+    }
+}
+
+/// The value under `body` in DATA.
+fn wrapped(mut data: &[u8]) -> Option<&[u8]> {
+    let Ok(Token::Map(pairs)) = token::read(&mut data) else {
+        return None;
+    };
+    for _ in 0..pairs {
+        let key = token::skip(&mut data).ok()?;
+        let value = token::skip(&mut data).ok()?;
+        if token::read(&mut &*key) == Ok(Token::Str(b"body")) {
+            return Some(value);
+        }
+    }
+    None
+}
+
+impl<'a> EvbusHead<'a> {
+    /// Finds the entry in the value of a frame's head, which may be anything.
+    fn find(mut head: &'a [u8]) -> Result<Option<Self>, Fault> {
+        let Ok(Token::Map(pairs)) = token::read(&mut head) else {
+            return Ok(None);
+        };
+        for _ in 0..pairs {
+            let key = token::skip(&mut head).map_err(|_| Fault::NoMap)?;
+            let value = token::skip(&mut head).map_err(|_| Fault::NoMap)?;
+            if token::read(&mut &*key) == Ok(Token::Str(b"evbus")) {
+                return Self::read(value).ok_or(Fault::Head).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the entry; keys it does not know are those of a later release.
+    fn read(mut entry: &'a [u8]) -> Option<Self> {
+        let Ok(Token::Map(pairs)) = token::read(&mut entry) else {
+            return None;
+        };
+        let (mut id, mut time_unix_ns, mut wrap, mut json) = (None, None, false, None);
+        for _ in 0..pairs {
+            let key = token::skip(&mut entry).ok()?;
+            let value = token::read(&mut token::skip(&mut entry).ok()?).ok()?;
+            match (token::read(&mut &*key), value) {
+                (Ok(Token::Str(b"id")), Token::Bin(bytes)) => id = bytes.try_into().ok(),
+                (Ok(Token::Str(b"time")), Token::Uint(time)) => time_unix_ns = Some(time),
+                (Ok(Token::Str(b"wrap")), Token::Bool(value)) => wrap = value,
+                (Ok(Token::Str(b"json")), Token::Str(text)) => json = Some(text),
+                (Ok(Token::Str(b"id" | b"time" | b"wrap" | b"json")), _) => return None,
+                _ => {}
+            }
+        }
+        Some(Self {
+            id: id?,
+            time_unix_ns: time_unix_ns?,
+            wrap,
+            json,
+        })
+    }
+}

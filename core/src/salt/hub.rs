@@ -1,0 +1,320 @@
+//! What all clones of a publisher and all its listeners share.
+
+use std::io;
+use std::os::unix::net::UnixListener as StdListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use parking_lot::Mutex;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::encode::Frame;
+use super::frame::Framing;
+use super::listener;
+use super::log::Log;
+use super::peer;
+
+/// The listeners, what they are to be sent, and the doors they come in through.
+pub(super) struct Hub {
+    pub(super) queue_bytes: u64,
+    state: Mutex<State>,
+    pub(super) listeners: AtomicUsize,
+    has_doors: AtomicBool,
+    /// Whether pacing has been tried in vain since listeners last kept up.
+    pub(super) unpaced: AtomicBool,
+    pub(super) published: AtomicU64,
+    pub(super) cut_off: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) unencodable: AtomicU64,
+    /// Told whenever something is there to be sent, by framing.
+    appended: [Notify; 2],
+    /// Told whenever something has been sent, or a listener has gone.
+    pub(super) progress: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    doors: Vec<Door>,
+    /// By framing.
+    branches: [Branch; 2],
+}
+
+/// A bound socket that listeners connect to.
+struct Door {
+    socket: Arc<StdListener>,
+    framing: Framing,
+    runtime: Handle,
+}
+
+/// The listeners of one framing.
+#[derive(Default)]
+struct Branch {
+    log: Log,
+    seats: Vec<Seat>,
+    /// No listener can have too much waiting before the log is this long.
+    check_at: u64,
+    /// The longest frame since everything was last sent. It may wait beside the limit: one long
+    /// frame is no sign of a slow listener.
+    longest: u64,
+}
+
+struct Seat {
+    /// How much of the log has been sent.
+    sent: Arc<AtomicU64>,
+    task: AbortHandle,
+}
+
+fn branch(framing: Framing) -> usize {
+    match framing {
+        Framing::Bare => 0,
+        Framing::Prefixed => 1,
+    }
+}
+
+impl Hub {
+    pub(super) fn new(queue_bytes: u64) -> Self {
+        Self {
+            queue_bytes,
+            state: Mutex::default(),
+            listeners: AtomicUsize::new(0),
+            has_doors: AtomicBool::new(false),
+            unpaced: AtomicBool::new(false),
+            published: AtomicU64::new(0),
+            cut_off: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            unencodable: AtomicU64::new(0),
+            appended: [Notify::new(), Notify::new()],
+            progress: Notify::new(),
+        }
+    }
+
+    /// Listeners may connect to `socket`, which does not block, from now on.
+    pub(super) fn open_door(&self, socket: Arc<StdListener>, framing: Framing, runtime: Handle) {
+        let door = Door {
+            socket,
+            framing,
+            runtime,
+        };
+        self.state.lock().doors.push(door);
+        self.has_doors.store(true, Ordering::Release);
+    }
+
+    /// Lets listeners in at `socket`, whose door is open, as they come. Ready only with an error.
+    ///
+    /// Here and in [`accept`](Self::accept), accepting and letting in are one step under the lock:
+    /// a listener that has been accepted never misses an event because it has no seat yet.
+    pub(super) fn poll_accept(
+        hub: &Arc<Self>,
+        framing: Framing,
+        socket: &UnixListener,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Error> {
+        let mut state = hub.state.lock();
+        loop {
+            match ready!(socket.poll_accept(context)) {
+                Ok((stream, _)) => {
+                    state.let_in(hub, framing, &Handle::current(), stream);
+                }
+                Err(error) => return Poll::Ready(error),
+            }
+        }
+    }
+
+    /// Lets in all that wait at any door. Never waits.
+    pub(super) fn accept_all(hub: &Arc<Self>) {
+        if hub.has_doors.load(Ordering::Acquire) {
+            let mut state = hub.state.lock();
+            for door in 0..state.doors.len() {
+                // What goes wrong here goes wrong again where the door is watched, and is told
+                // there.
+                let _ = Self::accept(hub, &mut state, door);
+            }
+        }
+    }
+
+    fn accept(hub: &Arc<Self>, state: &mut State, door: usize) -> io::Result<()> {
+        loop {
+            let Door {
+                socket,
+                framing,
+                runtime,
+            } = &state.doors[door];
+            let stream = match socket.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let (framing, runtime) = (*framing, runtime.clone());
+            let _in_runtime = runtime.enter();
+            stream.set_nonblocking(true)?;
+            state.let_in(hub, framing, &runtime, UnixStream::from_std(stream)?);
+        }
+    }
+
+    /// Queues a frame for all listeners, and cuts off those that had too much waiting before it.
+    pub(super) fn append(&self, frame: &Frame<'_>) {
+        let mut cut_off = 0;
+        {
+            let state = &mut *self.state.lock();
+            for (branch, framing) in state
+                .branches
+                .iter_mut()
+                .zip([Framing::Bare, Framing::Prefixed])
+            {
+                if branch.log.end() > branch.check_at {
+                    cut_off += branch.cut_off_the_slow(self.queue_bytes);
+                }
+                if branch.seats.is_empty() {
+                    continue;
+                }
+                branch.longest = branch.longest.max(frame.len() as u64);
+                match framing {
+                    Framing::Bare => branch.log.append(frame.len(), frame.pieces()),
+                    Framing::Prefixed => {
+                        let prefix = frame.prefix();
+                        let pieces = [&prefix[..]].into_iter().chain(frame.pieces());
+                        branch.log.append(prefix.len() + frame.len(), pieces);
+                    }
+                }
+            }
+        }
+        self.published.fetch_add(1, Ordering::Relaxed);
+        for appended in &self.appended {
+            appended.notify_waiters();
+        }
+        if cut_off > 0 {
+            self.listeners.fetch_sub(cut_off, Ordering::AcqRel);
+            self.cut_off.fetch_add(cut_off as u64, Ordering::Relaxed);
+            self.progress.notify_waiters();
+            tracing::warn!(
+                "cut off {cut_off} listeners, for each of which more than {} bytes waited unread",
+                self.queue_bytes
+            );
+        }
+    }
+
+    /// Told when there is something to send.
+    pub(super) fn appended(&self, framing: Framing) -> &Notify {
+        &self.appended[branch(framing)]
+    }
+
+    /// Makes what has been appended readable; tells whether there was anything.
+    pub(super) fn seal(&self, framing: Framing) -> bool {
+        self.state.lock().branches[branch(framing)].log.seal()
+    }
+
+    /// Forgets a listener that has gone.
+    pub(super) fn leave(&self, framing: Framing, sent: &Arc<AtomicU64>) {
+        let mut state = self.state.lock();
+        let branch = &mut state.branches[branch(framing)];
+        // One that has been cut off has no seat any more.
+        if let Some(seat) = branch
+            .seats
+            .iter()
+            .position(|seat| Arc::ptr_eq(&seat.sent, sent))
+        {
+            branch.seats.swap_remove(seat);
+            branch.clear_if_empty();
+            self.listeners.fetch_sub(1, Ordering::AcqRel);
+        }
+        drop(state);
+        self.progress.notify_waiters();
+    }
+
+    /// Closes the door to `socket`.
+    pub(super) fn close_door(&self, socket: &Arc<StdListener>) {
+        let mut state = self.state.lock();
+        state
+            .doors
+            .retain(|door| !Arc::ptr_eq(&door.socket, socket));
+        self.has_doors
+            .store(!state.doors.is_empty(), Ordering::Release);
+    }
+
+    /// Ends every listener's connection.
+    pub(super) fn end_all(&self) {
+        let mut state = self.state.lock();
+        for branch in &mut state.branches {
+            for seat in branch.seats.drain(..) {
+                seat.task.abort();
+                self.listeners.fetch_sub(1, Ordering::AcqRel);
+            }
+            branch.clear_if_empty();
+        }
+    }
+
+    /// How far behind the fastest listener is, in bytes; 0 if there is none.
+    pub(super) fn least_lag(&self) -> u64 {
+        if self.listeners.load(Ordering::Acquire) == 0 {
+            return 0;
+        }
+        self.state.lock().lags().min().unwrap_or(0)
+    }
+
+    /// How far behind the slowest listener is, in bytes.
+    pub(super) fn greatest_lag(&self) -> u64 {
+        self.state.lock().lags().max().unwrap_or(0)
+    }
+}
+
+impl State {
+    fn let_in(&mut self, hub: &Arc<Hub>, framing: Framing, runtime: &Handle, stream: UnixStream) {
+        if !peer::is_admitted(&stream, &hub.refused) {
+            return;
+        }
+        let branch = &mut self.branches[branch(framing)];
+        let sent = Arc::new(AtomicU64::new(branch.log.end()));
+        let reader = branch.log.reader();
+        let listener = listener::send(Arc::clone(hub), framing, stream, reader, Arc::clone(&sent));
+        let task = runtime.spawn(listener).abort_handle();
+        branch.seats.push(Seat { sent, task });
+        hub.listeners.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn lags(&self) -> impl Iterator<Item = u64> {
+        self.branches.iter().flat_map(|branch| {
+            let end = branch.log.end();
+            let sent = branch
+                .seats
+                .iter()
+                .map(|seat| seat.sent.load(Ordering::Acquire));
+            sent.map(move |sent| end - sent)
+        })
+    }
+}
+
+impl Branch {
+    /// Ends the connections of the listeners that have more than `limit` bytes waiting.
+    fn cut_off_the_slow(&mut self, limit: u64) -> usize {
+        let before = self.seats.len();
+        let end = self.log.end();
+        let allowed = limit + self.longest;
+        let mut furthest_behind = end;
+        self.seats.retain(|seat| {
+            let sent = seat.sent.load(Ordering::Acquire);
+            let keeps_up = end - sent <= allowed;
+            if keeps_up {
+                furthest_behind = furthest_behind.min(sent);
+            } else {
+                seat.task.abort();
+            }
+            keeps_up
+        });
+        if furthest_behind == end {
+            self.longest = 0;
+        }
+        self.check_at = furthest_behind + limit;
+        self.clear_if_empty();
+        before - self.seats.len()
+    }
+
+    fn clear_if_empty(&mut self) {
+        if self.seats.is_empty() {
+            self.log.clear();
+        }
+    }
+}

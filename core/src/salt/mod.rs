@@ -1,0 +1,30 @@
+//! The event sockets: Salt's event bus, served on Unix sockets.
+//!
+//! A program that fires writes frames to the pull socket of a directory ([`serve`]); a listener
+//! reads frames from its pub socket ([`Publisher`]). `docs/EVENT_SOCKETS.md` describes both, and
+//! what of it is Salt's.
+
+mod arrival;
+pub mod client;
+mod directory;
+mod encode;
+mod frame;
+mod hub;
+mod listener;
+mod log;
+pub(crate) mod mapping;
+mod pack;
+mod peer;
+mod publisher;
+mod pull;
+mod server;
+mod stamp;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+pub use directory::{PUB_SOCKET, PULL_SOCKET, SocketDir, SocketError};
+pub use frame::{Framing, LostSync, MAX_FRAME_BYTES};
+pub use publisher::{LISTENER_QUEUE_BYTES, Publisher, PublisherCounts};
+pub use server::{PullCounts, Server, serve};

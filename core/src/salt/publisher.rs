@@ -1,0 +1,154 @@
+//! What listeners are sent.
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::encode::{Exact, Frame, came_from_salt};
+use super::hub::Hub;
+use crate::event::Event;
+
+/// How many bytes may wait for one listener before it is cut off, unless told otherwise.
+pub const LISTENER_QUEUE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// The longest time [`Publisher::pace`] waits.
+const PACE_LIMIT: Duration = Duration::from_millis(100);
+
+/// Sends events to every listener of every socket directory, all in one order. A clone is the
+/// same publisher.
+///
+/// A listener never delays anything: what it has not read waits for it, up to a limit, and past
+/// the limit its connection ends. Its program may connect again.
+#[derive(Clone)]
+pub struct Publisher {
+    pub(super) hub: Arc<Hub>,
+}
+
+/// What a publisher has done, and whom it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PublisherCounts {
+    /// Listeners connected now.
+    pub listeners: usize,
+    /// Events sent on to at least one listener.
+    pub published: u64,
+    /// Listeners cut off, since they read too slowly.
+    pub cut_off: u64,
+    /// Connections refused, since they came from another user.
+    pub refused: u64,
+    /// Events that no listener got, since they make no frame.
+    pub unencodable: u64,
+}
+
+impl Default for Publisher {
+    /// A publisher whose listeners have [`LISTENER_QUEUE_BYTES`] each.
+    fn default() -> Self {
+        Self::new(LISTENER_QUEUE_BYTES)
+    }
+}
+
+impl Publisher {
+    /// A publisher that cuts a listener off when more than `queue_bytes` wait for it.
+    ///
+    /// The longest frame that waits is not counted: one long event cuts nobody off.
+    pub fn new(queue_bytes: u64) -> Self {
+        Self {
+            hub: Arc::new(Hub::new(queue_bytes)),
+        }
+    }
+
+    /// Sends an event to every listener that had connected when this is called.
+    ///
+    /// Never waits for a listener, and encodes nothing if there are none. May be called from any
+    /// thread. Events of one thread keep their order; all listeners see the same order of all.
+    pub fn publish(&self, event: &Event) {
+        let hub = &*self.hub;
+        // The pull side accepts waiting listeners once for each batch of Salt events that it reads.
+        if !came_from_salt(event) {
+            self.accept_waiting();
+        }
+        if hub.listeners.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        match Frame::new(event, Exact::No) {
+            Ok(frame) => hub.append(&frame),
+            Err(reason) => {
+                if hub.unencodable.fetch_add(1, Ordering::Relaxed) == 0 {
+                    tracing::warn!(
+                        profile = event.profile(),
+                        "an event does not reach the listeners: {reason} (told once; the rest is counted)"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Lets in every listener whose connection waits, so that it gets all that is published from
+    /// now on. Never waits.
+    pub(super) fn accept_waiting(&self) {
+        Hub::accept_all(&self.hub);
+    }
+
+    /// Waits a moment if even the fastest listener is far behind, which delays none of them: each
+    /// has enough to read. Without it, a program that fires faster than anyone can read would get
+    /// fast listeners cut off.
+    ///
+    /// Waits at most 100 ms, and not again until listeners have caught up: a listener that does
+    /// not read at all slows nobody down.
+    pub async fn pace(&self) {
+        let hub = &*self.hub;
+        let far = hub.queue_bytes / 4;
+        if hub.least_lag() <= far {
+            hub.unpaced.store(false, Ordering::Relaxed);
+            return;
+        }
+        if hub.unpaced.load(Ordering::Relaxed) {
+            return;
+        }
+        let caught_up = async {
+            loop {
+                let mut progress = pin!(hub.progress.notified());
+                progress.as_mut().enable();
+                if hub.least_lag() <= far - far / 8 {
+                    return;
+                }
+                progress.await;
+            }
+        };
+        if tokio::time::timeout(PACE_LIMIT, caught_up).await.is_err() {
+            hub.unpaced.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until every listener has been sent all that was published, or has gone.
+    pub(super) async fn flush(&self) {
+        loop {
+            let mut progress = pin!(self.hub.progress.notified());
+            progress.as_mut().enable();
+            if self.hub.greatest_lag() == 0 {
+                return;
+            }
+            progress.await;
+        }
+    }
+
+    /// What has been done so far.
+    pub fn counts(&self) -> PublisherCounts {
+        let hub = &*self.hub;
+        PublisherCounts {
+            listeners: hub.listeners.load(Ordering::Relaxed),
+            published: hub.published.load(Ordering::Relaxed),
+            cut_off: hub.cut_off.load(Ordering::Relaxed),
+            refused: hub.refused.load(Ordering::Relaxed),
+            unencodable: hub.unencodable.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Publisher").field(&self.counts()).finish()
+    }
+}

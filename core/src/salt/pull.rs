@@ -1,0 +1,151 @@
+//! What programs fire: reads frames from a connection and hands the events in, in order.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Buf as _, BytesMut};
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+
+use super::arrival;
+use super::frame::{Content, Decoder};
+use super::publisher::Publisher;
+use crate::event::{Event, now_unix_ns};
+
+/// How much is read at a time.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What has come in through the sockets.
+#[derive(Debug, Default)]
+pub(super) struct PullCounters {
+    pub(super) connections: AtomicU64,
+    pub(super) events: AtomicU64,
+    pub(super) faults: AtomicU64,
+    pub(super) lost_sync: AtomicU64,
+    pub(super) refused: AtomicU64,
+}
+
+/// Serves one connection until the program at the other end closes it, or sends what is no frame.
+/// Never answers.
+///
+/// Reads no further while `intake` has an event in hand, so a full host slows the program down and
+/// nobody else. A connection costs a read buffer while events arrive, and an unfinished frame keeps
+/// only what has come of it.
+pub(super) async fn serve<I, F>(
+    stream: UnixStream,
+    publisher: Publisher,
+    intake: I,
+    counters: Arc<PullCounters>,
+    mut stop: watch::Receiver<bool>,
+) where
+    I: Fn(Event) -> F,
+    F: Future<Output = ()>,
+{
+    let mut connection = Connection {
+        buffer: BytesMut::new(),
+        decoder: Decoder::new(),
+        publisher,
+        intake,
+        counters,
+    };
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = told(&mut stop), if !stopping => {
+                stopping = true;
+                // What the kernel has taken is still read, and then the stream ends; the program's
+                // further writes fail, so that it knows they went nowhere. This fails only if
+                // the other end is gone, and then the stream ends anyway.
+                let _ = rustix::net::shutdown(&stream, rustix::net::Shutdown::Read);
+            }
+            more = connection.read(&stream) => match more {
+                Ok(true) => {}
+                // A read error is the same as the end: a frame that is not whole is no event.
+                Ok(false) | Err(_) => return,
+            },
+        }
+        if !connection.hand_in().await {
+            return;
+        }
+    }
+}
+
+/// Waits until the intake is to stop.
+pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone, which says the same.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+struct Connection<I> {
+    /// What has been read and makes no whole frame yet.
+    buffer: BytesMut,
+    decoder: Decoder,
+    publisher: Publisher,
+    intake: I,
+    counters: Arc<PullCounters>,
+}
+
+impl<I, F> Connection<I>
+where
+    I: Fn(Event) -> F,
+    F: Future<Output = ()>,
+{
+    /// Reads once; false at the end of the stream. May be dropped while it waits.
+    async fn read(&mut self, stream: &UnixStream) -> io::Result<bool> {
+        loop {
+            stream.readable().await?;
+            self.buffer.reserve(READ_BYTES);
+            match stream.try_read_buf(&mut self.buffer) {
+                Ok(0) => return Ok(false),
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // The program may be silent for days; it keeps no more than it sent.
+                    if self.buffer.len() < READ_BYTES {
+                        self.buffer = BytesMut::from(&self.buffer[..]);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Hands in every event that is whole; false if the connection must end.
+    async fn hand_in(&mut self) -> bool {
+        // A listener that connected before an event was written is in before it is published.
+        self.publisher.accept_waiting();
+        let now = now_unix_ns();
+        let mut taken = 0;
+        let in_sync = loop {
+            let (payload, len) = match self.decoder.next(&self.buffer[taken..]) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break true,
+                Err(reason) => {
+                    self.counters.lost_sync.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!("closed a connection to a pull socket: {reason}");
+                    break false;
+                }
+            };
+            match Content::read(payload).and_then(|content| arrival::event(&content, now)) {
+                Ok(event) => {
+                    self.counters.events.fetch_add(1, Ordering::Relaxed);
+                    (self.intake)(event).await;
+                }
+                Err(reason) => {
+                    if self.counters.faults.fetch_add(1, Ordering::Relaxed) == 0 {
+                        tracing::warn!(
+                            "skipped a frame on a pull socket: {reason} (told once; the rest is counted)"
+                        );
+                    }
+                }
+            }
+            taken += len;
+        };
+        self.buffer.advance(taken);
+        self.publisher.pace().await;
+        // A program that never pauses leaves the others, and the listeners, their turn.
+        tokio::task::yield_now().await;
+        in_sync
+    }
+}

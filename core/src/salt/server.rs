@@ -1,0 +1,243 @@
+//! The event sockets at work.
+
+use std::future::poll_fn;
+use std::io;
+use std::os::unix::net::UnixListener as StdListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::directory::{Bound, DirGuard, SocketDir, SocketError};
+use super::frame::Framing;
+use super::hub::Hub;
+use super::peer;
+use super::publisher::Publisher;
+use super::pull::{self, PullCounters};
+use crate::event::Event;
+
+/// How long to wait after the system could not give a connection, as when files run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves the event sockets of `dirs`, which are all one bus: what comes in through any of them
+/// goes to `intake`, and what `publisher` publishes goes to the listeners of all.
+///
+/// `intake` gets the events of one connection in order, each when the one before has been taken;
+/// waiting in it slows the program at the other end down. Listeners hear of an event when the
+/// intake publishes it, before it changes the body. Must be called within a tokio runtime; blocks
+/// for the moment that file operations take.
+///
+/// # Errors
+///
+/// A directory cannot be served; then none is.
+pub fn serve<I, F>(
+    dirs: Vec<SocketDir>,
+    publisher: Publisher,
+    intake: I,
+) -> Result<Server, SocketError>
+where
+    I: Fn(Event) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    // All are bound before any serves.
+    let bound: Vec<Bound> = dirs.iter().map(SocketDir::bind).collect::<Result<_, _>>()?;
+    let mut server = Server {
+        publisher,
+        stop: watch::Sender::new(false),
+        counters: Arc::default(),
+        pulls: Vec::new(),
+        doors: Vec::new(),
+        dirs: Vec::new(),
+    };
+    for (bound, dir) in bound.into_iter().zip(dirs) {
+        let fault = |source| SocketError::System {
+            action: "serve the socket directory",
+            path: dir.path.clone(),
+            source,
+        };
+        let socket = Arc::new(bound.publish.try_clone().map_err(&fault)?);
+        let watched = UnixListener::from_std(bound.publish).map_err(&fault)?;
+        let pull = UnixListener::from_std(bound.pull).map_err(&fault)?;
+        let hub = &server.publisher.hub;
+        hub.open_door(Arc::clone(&socket), bound.framing, Handle::current());
+        server.doors.push(Door {
+            socket,
+            watch: tokio::spawn(watch_door(Arc::clone(hub), bound.framing, watched)),
+        });
+        let accept = accept_pulls(
+            pull,
+            server.publisher.clone(),
+            intake.clone(),
+            Arc::clone(&server.counters),
+            server.stop.subscribe(),
+        );
+        server.pulls.push(tokio::spawn(accept));
+        server.dirs.push(bound.guard);
+    }
+    Ok(server)
+}
+
+/// The event sockets of some directories. Dropping it ends all connections at once and removes
+/// the sockets.
+#[derive(Debug)]
+pub struct Server {
+    publisher: Publisher,
+    stop: watch::Sender<bool>,
+    counters: Arc<PullCounters>,
+    pulls: Vec<JoinHandle<()>>,
+    doors: Vec<Door>,
+    /// Dropped after the connections have been ended.
+    dirs: Vec<DirGuard>,
+}
+
+/// A socket that listeners connect to.
+#[derive(Debug)]
+struct Door {
+    socket: Arc<StdListener>,
+    watch: JoinHandle<()>,
+}
+
+/// What has come in through the sockets since they were bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PullCounts {
+    /// Connections of programs that fire, now.
+    pub connections: u64,
+    /// Events handed in.
+    pub events: u64,
+    /// Frames skipped, since no event was in them.
+    pub faults: u64,
+    /// Connections closed, since what they sent was no frame.
+    pub lost_sync: u64,
+    /// Connections refused, since they came from another user.
+    pub refused: u64,
+}
+
+impl Server {
+    /// Takes no more from programs, and waits until all they had written before has been handed
+    /// in: until then their writes succeeded, from then on they fail. Listeners stay.
+    ///
+    /// Takes as long as the intake does; may be dropped and called again.
+    pub async fn stop_intake(&mut self) {
+        self.stop.send_replace(true);
+        while let Some(pull) = self.pulls.last_mut() {
+            // An error means that it panicked or was aborted: either way it has ended.
+            let _ = pull.await;
+            self.pulls.pop();
+        }
+    }
+
+    /// Waits until every listener has been sent all that was published, at most for `limit`, then
+    /// ends their connections and removes the sockets.
+    pub async fn close(mut self, limit: Duration) {
+        self.stop_doors();
+        // Past the limit, what is left waits for listeners that do not read.
+        let _ = tokio::time::timeout(limit, self.publisher.flush()).await;
+    }
+
+    /// What has come in so far.
+    pub fn counts(&self) -> PullCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        PullCounts {
+            connections: read(&self.counters.connections),
+            events: read(&self.counters.events),
+            faults: read(&self.counters.faults),
+            lost_sync: read(&self.counters.lost_sync),
+            refused: read(&self.counters.refused),
+        }
+    }
+
+    fn stop_doors(&mut self) {
+        for door in self.doors.drain(..) {
+            door.watch.abort();
+            self.publisher.hub.close_door(&door.socket);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop_doors();
+        for pull in &self.pulls {
+            pull.abort();
+        }
+        self.publisher.hub.end_all();
+    }
+}
+
+/// Lets listeners in while nothing is published.
+async fn watch_door(hub: Arc<Hub>, framing: Framing, socket: UnixListener) {
+    loop {
+        let error = poll_fn(|context| Hub::poll_accept(&hub, framing, &socket, context)).await;
+        pause_after(&error).await;
+    }
+}
+
+async fn pause_after(error: &io::Error) {
+    tracing::warn!("cannot accept a connection to an event socket: {error}; trying again");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+/// Serves programs that fire, until told to stop.
+async fn accept_pulls<I, F>(
+    socket: UnixListener,
+    publisher: Publisher,
+    intake: I,
+    counters: Arc<PullCounters>,
+    stop: watch::Receiver<bool>,
+) where
+    I: Fn(Event) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    // Dropped with this task, and with it all connections.
+    let mut connections = JoinSet::new();
+    let let_in = |connections: &mut JoinSet<()>, stream: UnixStream| {
+        if peer::is_admitted(&stream, &counters.refused) {
+            counters.connections.fetch_add(1, Ordering::Relaxed);
+            connections.spawn(pull::serve(
+                stream,
+                publisher.clone(),
+                intake.clone(),
+                Arc::clone(&counters),
+                stop.clone(),
+            ));
+        }
+    };
+    let mut stopped = stop.clone();
+    loop {
+        tokio::select! {
+            biased;
+            () = pull::told(&mut stopped) => break,
+            accepted = socket.accept() => match accepted {
+                Ok((stream, _)) => let_in(&mut connections, stream),
+                Err(error) => pause_after(&error).await,
+            },
+            Some(_) = connections.join_next() => {
+                counters.connections.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+    for stream in last_in_line(socket) {
+        let_in(&mut connections, stream);
+    }
+    while connections.join_next().await.is_some() {
+        counters.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Lets nobody queue any more, and yields those who wait: they have been told that they are
+/// connected, and may have written already.
+fn last_in_line(socket: UnixListener) -> impl Iterator<Item = UnixStream> {
+    // Fails only for what is no socket.
+    let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Read);
+    let socket = socket.into_std().ok();
+    std::iter::from_fn(move || {
+        let (stream, _) = socket.as_ref()?.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        UnixStream::from_std(stream).ok()
+    })
+}

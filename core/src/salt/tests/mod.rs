@@ -1,0 +1,120 @@
+mod directories;
+mod frames;
+mod listeners;
+mod programs;
+pub(super) mod random;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::client::Listener;
+use super::{Framing, Publisher, Server, SocketDir, serve};
+use crate::event::Event;
+
+/// Long enough for a busy machine; a test that gets here has failed.
+pub(super) const LIMIT: Duration = Duration::from_mins(1);
+
+pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, future)
+        .await
+        .expect("it happens within the limit")
+}
+
+/// Waits until a condition holds that nothing tells of.
+pub(super) async fn until(condition: impl Fn() -> bool) {
+    soon(async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+/// A bus of one or two directories that publishes what it takes in, as the host does.
+pub(super) struct Bus {
+    pub(super) server: Server,
+    pub(super) publisher: Publisher,
+    /// What the intake got.
+    pub(super) taken: mpsc::UnboundedReceiver<Event>,
+    root: tempfile::TempDir,
+}
+
+impl Bus {
+    pub(super) fn start() -> Self {
+        Self::with_queue(super::LISTENER_QUEUE_BYTES)
+    }
+
+    pub(super) fn start_in(root: tempfile::TempDir) -> Self {
+        Self::new(root, super::LISTENER_QUEUE_BYTES)
+    }
+
+    pub(super) fn with_queue(queue_bytes: u64) -> Self {
+        Self::new(
+            tempfile::tempdir().expect("there is room for a directory"),
+            queue_bytes,
+        )
+    }
+
+    fn new(root: tempfile::TempDir, queue_bytes: u64) -> Self {
+        let publisher = Publisher::new(queue_bytes);
+        let (take, taken) = mpsc::unbounded_channel();
+        let dirs =
+            [("bare", Framing::Bare), ("prefixed", Framing::Prefixed)].map(|(name, framing)| {
+                SocketDir {
+                    path: root.path().join(name),
+                    framing,
+                }
+            });
+        let publish = publisher.clone();
+        let server = serve(dirs.to_vec(), publisher.clone(), move |event| {
+            publish.publish(&event);
+            let take = take.clone();
+            async move {
+                // A test that looks at its listeners only keeps no receiver.
+                let _ = take.send(event);
+            }
+        })
+        .expect("the directories are new");
+        Self {
+            server,
+            publisher,
+            taken,
+            root,
+        }
+    }
+
+    pub(super) fn dir(&self) -> PathBuf {
+        self.root.path().join("bare")
+    }
+
+    pub(super) fn prefixed_dir(&self) -> PathBuf {
+        self.root.path().join("prefixed")
+    }
+}
+
+pub(super) async fn next_tag(listener: &mut Listener) -> String {
+    let received = soon(listener.next()).await.expect("the host sends frames");
+    received.expect("the connection goes on").tag
+}
+
+pub(super) async fn listener(dir: &Path) -> Listener {
+    Listener::connect(dir)
+        .await
+        .expect("the host lets listeners in")
+}
+
+/// A frame as Salt programs write it; DATA is one map.
+pub(super) fn salt_frame(tag: &str, data: &[u8]) -> Vec<u8> {
+    let body = [tag.as_bytes(), b"\n\n", data].concat();
+    let mut frame = b"\x82\xa4head\x80\xa4body".to_vec();
+    super::pack::bin(&mut frame, &body);
+    frame
+}
+
+pub(super) fn prefixed(payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).expect("the payload is short");
+    [&len.to_be_bytes()[..], payload].concat()
+}

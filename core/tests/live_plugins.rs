@@ -1,0 +1,103 @@
+//! Plugin files that come and change while the host runs.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use evbus_testkit::{built, plugin_dir};
+use support::{RunningHost, lines_of, wait_for};
+
+const ACCT: &str = "
+fixture-good:
+  idem-*:
+    path: {dir}/good.jsonl
+fixture-null:
+  idem-*:
+";
+
+/// Fires events until one arrives, since a file that was just put there is noticed in a moment.
+fn wait_until_served(host: &RunningHost, out: &Path) {
+    wait_for("an event to arrive", || {
+        host.put("idem-run", "\"probe\"");
+        (!lines_of(out).is_empty()).then_some(())
+    });
+}
+
+fn put_in(dir: &Path, package: &str, name: &str) {
+    // As `cp` does it: into the place, in several writes.
+    let target = dir.join(name);
+    fs::copy(built(package), &target).unwrap();
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o644)).unwrap();
+}
+
+#[test]
+fn a_plugin_dropped_into_the_directory_serves_entries_that_waited_for_it() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-null"]);
+    let host = RunningHost::start(ACCT, plugins.path(), &[]);
+    host.wait_for_log("provider fixture-good of the acct file is served by no plugin");
+    host.put("idem-run", "\"too early\"");
+    let out = host.path("good.jsonl");
+    assert!(!out.exists());
+
+    put_in(plugins.path(), "fixture-good", "libfixture_good.so");
+    wait_until_served(&host, &out);
+    host.put("idem-run", "\"after\"");
+    wait_for("the event fired after it", || {
+        lines_of(&out)
+            .iter()
+            .any(|line| line["body"] == "\"after\"")
+            .then_some(())
+    });
+    assert!(
+        lines_of(&out)
+            .iter()
+            .all(|line| line["body"] != "\"too early\"")
+    );
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn a_plugin_overwritten_in_place_is_used_and_the_host_lives_on() {
+    let plugins = plugin_dir(&["plugin-glob"]);
+    // Under the name of the plugin that is to come stands another one, and is at work.
+    put_in(plugins.path(), "fixture-null", "provider.so");
+    let host = RunningHost::start(ACCT, plugins.path(), &[]);
+    host.put("idem-run", "1");
+
+    put_in(plugins.path(), "fixture-good", "provider.so");
+    let out = host.path("good.jsonl");
+    wait_until_served(&host, &out);
+
+    // Cut short, as by a copy that failed: refused; what is loaded goes on.
+    let whole = fs::read(plugins.path().join("provider.so")).unwrap();
+    fs::write(
+        plugins.path().join("provider.so"),
+        &whole[..whole.len() / 2],
+    )
+    .unwrap();
+    host.wait_for_log("it is damaged or cut short");
+    host.wait_for_log("fixture-good is served by plugin fixture-good 0.1.0 as it was loaded");
+    host.put("idem-run", "\"meanwhile\"");
+    wait_for("the event fired meanwhile", || {
+        let lines = lines_of(&out);
+        lines
+            .iter()
+            .any(|line| line["body"] == "\"meanwhile\"")
+            .then_some(())
+    });
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn the_newer_of_two_files_with_one_id_is_used_and_the_log_says_so() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    put_in(plugins.path(), "fixture-good", "a-copy.so");
+    let host = RunningHost::start(ACCT, plugins.path(), &[]);
+    host.wait_for_log("version 0.1.0 of fixture-good is used instead, from");
+    wait_until_served(&host, &host.path("good.jsonl"));
+}

@@ -1,0 +1,195 @@
+//! What the tests of the `evbus` command share: a running host, its directories, waiting.
+#![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take before a test fails; generous, since machines are shared.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Waits until `condition` gives something.
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// `evbus` with an environment that holds nothing of the developer's.
+pub fn evbus(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evbus"));
+    for name in [
+        "ACCT_FILE",
+        "ACCT_KEY",
+        "EVBUS_PLUGIN_PATH",
+        "EVBUS_SOCK_DIR",
+        "EVBUS_STATE_DIR",
+        "XDG_DATA_HOME",
+    ] {
+        command.env_remove(name);
+    }
+    command.env("HOME", home);
+    command
+}
+
+/// Runs a command to its end with something on its standard input.
+pub fn run(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("evbus can be started");
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        // A command that does not read its input closes it.
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+/// Standard error as text.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Standard output, one JSON value per line.
+pub fn json_lines(output: &Output) -> Vec<Value> {
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect()
+}
+
+/// The whole lines of a file so far, as JSON; none where there is no file.
+pub fn lines_of(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect()
+}
+
+/// A running `evbus run`, killed when dropped.
+pub struct RunningHost {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    pub dir: TempDir,
+}
+
+impl RunningHost {
+    /// Starts a host with this acct file text and plugin directory, and waits for `ready`.
+    /// `{dir}` in the text stands for the host's own directory.
+    pub fn start(acct: &str, plugin_dir: &Path, more: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let acct_file = dir.path().join("acct.yml");
+        fs::write(
+            &acct_file,
+            acct.replace("{dir}", &dir.path().to_string_lossy()),
+        )
+        .unwrap();
+        let mut child = evbus(dir.path())
+            .arg("run")
+            .arg("--acct-file")
+            .arg(acct_file)
+            .arg("--plugin-dir")
+            .arg(plugin_dir)
+            .arg("--sock-dir")
+            .arg(dir.path().join("s"))
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("evbus can be started");
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let sink = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut log = sink.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let mut host = Self { child, log, dir };
+        wait_for("the host to be ready", || {
+            let ended = host.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the host ended: {}", host.log());
+            host.log().lines().any(|line| line == "ready").then_some(())
+        });
+        host
+    }
+
+    /// A path in the host's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Everything the host has said so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until the host has said something.
+    pub fn wait_for_log(&self, text: &str) {
+        wait_for(
+            &format!("the log to say {text:?}, which says\n{}", self.log()),
+            || self.log().contains(text).then_some(()),
+        );
+    }
+
+    /// Fires recorded events, one per line, through the host's socket.
+    pub fn put_events(&self, lines: &str) {
+        let output = run(
+            evbus(self.dir.path())
+                .args(["put", "--events", "--timeout", "120", "--sock-dir"])
+                .arg(self.path("s")),
+            lines.as_bytes(),
+        );
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+
+    /// Fires one event.
+    pub fn put(&self, profile: &str, body: &str) {
+        self.put_events(&format!(
+            "{{\"profile\": \"{profile}\", \"body\": {body}}}\n"
+        ));
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn stop(mut self) -> (ExitStatus, String) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).expect("the host runs");
+        let status = wait_for("the host to end", || self.child.try_wait().unwrap());
+        (status, self.log())
+    }
+}
+
+impl Drop for RunningHost {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

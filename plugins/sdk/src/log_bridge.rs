@@ -103,9 +103,16 @@ fn below_ceiling(metadata: &Metadata<'_>) -> bool {
     let ceilings = CEILINGS.get().copied().unwrap_or_default();
     ceilings
         .iter()
-        .filter(|(target, _)| metadata.target().starts_with(target))
+        .filter(|(module, _)| is_within(metadata.target(), module))
         .max_by_key(|(target, _)| target.len())
         .is_none_or(|(_, ceiling)| metadata.level() <= ceiling)
+}
+
+/// Whether a target is a module or lies inside of it; `a::bc` does not lie inside of `a::b`.
+fn is_within(target: &str, module: &str) -> bool {
+    target
+        .strip_prefix(module)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 /// A subscriber that forwards events and ignores spans.
@@ -183,5 +190,24 @@ impl Visit for Line {
             name if name.starts_with("log.") => Ok(()),
             name => write!(self.fields, " {name}={value:?}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ceiling_holds_for_its_module_and_what_lies_inside_of_it() {
+        for (target, module, expected) in [
+            ("lapin", "lapin", true),
+            ("lapin::channel", "lapin", true),
+            ("lapin::channel", "lapin::channel", true),
+            ("lapin::channel::inner", "lapin::channel", true),
+            ("lapin::channels", "lapin::channel", false),
+            ("lapin_pool", "lapin", false),
+        ] {
+            assert_eq!(is_within(target, module), expected, "{target} in {module}");
+        }
     }
 }

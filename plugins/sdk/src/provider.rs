@@ -25,8 +25,8 @@ pub trait Provider: Sized + Send + Sync + 'static {
     /// for passwords. Document the fields: the text is in the schema that operators read.
     type Config: DeserializeOwned + JsonSchema + Send + 'static;
 
-    /// Log targets of client libraries, by prefix, and the most verbose level that is passed on
-    /// from them; of two prefixes the longer one holds.
+    /// Modules of client libraries (`lapin`, `lapin::channel`) and the most verbose level that is
+    /// passed on from each and from what lies inside of it; of two that apply the longer one holds.
     ///
     /// For libraries whose verbose lines show secrets or bodies, since the operator may turn on
     /// everything; and, with `OFF`, for those that call an error what the plugin handles itself.

@@ -21,12 +21,14 @@ pub struct Pika {
 impl Provider for Pika {
     const NAMES: &'static [&'static str] = &["pika", "amqp", "rabbitmq"];
     /// lapin's trace lines hold the login and the bodies, its line about a returned message the
-    /// body. Of a channel that the broker closes it tells as an error, though here that is how a
-    /// missing queue is found out; what is an error is told by this plugin.
+    /// body. Of a channel that is closed, by the broker or by this plugin's end, it tells as an
+    /// error, though here that is how a missing queue is found out; what is an error is told by this
+    /// plugin.
     const LOG_CEILINGS: &'static [(&'static str, LevelFilter)] = &[
         ("lapin", LevelFilter::DEBUG),
         ("lapin::returned_messages", LevelFilter::ERROR),
         ("lapin::channel", LevelFilter::OFF),
+        ("lapin::channels", LevelFilter::OFF),
         ("amq_protocol", LevelFilter::DEBUG),
     ];
     type Config = Config;

@@ -81,6 +81,7 @@ mod plan;
 pub mod plugin;
 mod router;
 pub mod salt;
+pub mod store;
 
 pub use bus::{Bus, Fired, PutError};
 pub use event::{Event, EventBuilder, EventError, EventId, Serial};

@@ -1,0 +1,284 @@
+//! Dead letters: looked at, purged, and put back into their queues.
+//!
+//! Looking and purging work beside a running host, which writes the same files. To put dead letters
+//! back, a running host has to be asked, since it knows its queues; see [`replay`].
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, params_from_iter};
+use serde::Serialize;
+
+use super::record::{self, COLUMNS, RowFault};
+use super::schema;
+use super::state_dir::{StateError, StateLimits, in_store, store_files};
+use super::{StateDir, StoreName};
+use crate::event::EventId;
+
+/// One event that a destination did not take.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeadLetter {
+    /// The provider of the destination.
+    pub provider: String,
+    /// The destination's profile pattern.
+    pub pattern: String,
+    /// Counts the provider's entries with this pattern, from 0.
+    pub nth: usize,
+    /// Its number in the destination's store, ascending with time.
+    pub number: i64,
+    /// The event's id; none where its record is damaged.
+    pub id: Option<String>,
+    /// The event's profile.
+    pub profile: String,
+    /// When the event was fired, in nanoseconds since the Unix epoch.
+    pub time_unix_ns: u64,
+    /// Why it was given up, in one sentence.
+    pub error: String,
+    /// How many attempts it had.
+    pub attempts: u32,
+    /// When the first attempt ended, in nanoseconds since the Unix epoch.
+    pub first_attempt_unix_ns: u64,
+    /// When the last attempt ended, in nanoseconds since the Unix epoch.
+    pub last_attempt_unix_ns: u64,
+    /// Bytes of its body.
+    pub body_bytes: u64,
+    /// The media type of its body.
+    pub content_type: String,
+    /// Its body, where it was asked for.
+    #[serde(skip)]
+    pub body: Vec<u8>,
+    #[serde(skip)]
+    pub(crate) file: PathBuf,
+}
+
+/// Which dead letters are meant; all conditions have to hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Filter {
+    /// The destination's provider.
+    pub provider: Option<String>,
+    /// The destination's pattern, as it stands in the acct file.
+    pub pattern: Option<String>,
+    /// The event's profile.
+    pub profile: Option<String>,
+    /// The event's id.
+    pub id: Option<String>,
+    /// Given up at this time or before, in nanoseconds since the Unix epoch.
+    pub until_unix_ns: Option<u64>,
+}
+
+impl Filter {
+    fn takes_store(&self, name: &StoreName) -> bool {
+        let is = |wanted: &Option<String>, found: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == found)
+        };
+        is(&self.provider, &name.provider) && is(&self.pattern, &name.pattern)
+    }
+
+    fn takes(&self, letter: &DeadLetter) -> bool {
+        self.profile
+            .as_deref()
+            .is_none_or(|wanted| wanted == letter.profile)
+            && self
+                .id
+                .as_deref()
+                .is_none_or(|wanted| letter.id.as_deref() == Some(wanted))
+            && self
+                .until_unix_ns
+                .is_none_or(|until| letter.last_attempt_unix_ns <= until)
+    }
+}
+
+/// Gives every dead letter that the filter takes to `see`, store by store, oldest first, until it
+/// says `false`. Bodies are read where `bodies` is true.
+///
+/// # Errors
+///
+/// There is no such state directory, or a store cannot be read.
+pub fn each(
+    state_dir: &Path,
+    filter: &Filter,
+    bodies: bool,
+    mut see: impl FnMut(DeadLetter) -> bool,
+) -> Result<(), StateError> {
+    for file in store_files(state_dir)? {
+        let store = schema::open_beside(&file, false)?;
+        let goes_on = each_of(&store, &file, filter, bodies, &mut see);
+        if !goes_on.map_err(in_store("read", &file))? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn each_of(
+    store: &Connection,
+    file: &Path,
+    filter: &Filter,
+    bodies: bool,
+    see: &mut impl FnMut(DeadLetter) -> bool,
+) -> rusqlite::Result<bool> {
+    let name = schema::destination(store)?;
+    if !filter.takes_store(&name) {
+        return Ok(true);
+    }
+    let body = if bodies { "body" } else { "x''" };
+    let mut select = store.prepare(&format!(
+        "SELECT number, id, profile, time, error, attempts, first_attempt, last_attempt, \
+         length(body), content_type, {body} FROM dead_letters ORDER BY number"
+    ))?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let id: Vec<u8> = row.get(1)?;
+        let time = |column: usize| row.get(column).map(i64::cast_unsigned);
+        let letter = DeadLetter {
+            provider: name.provider.clone(),
+            pattern: name.pattern.clone(),
+            nth: name.nth,
+            number: row.get(0)?,
+            id: id.try_into().ok().map(|id| EventId(id).to_string()),
+            profile: row.get(2)?,
+            time_unix_ns: time(3)?,
+            error: row.get(4)?,
+            attempts: row.get(5)?,
+            first_attempt_unix_ns: time(6)?,
+            last_attempt_unix_ns: time(7)?,
+            body_bytes: row.get(8)?,
+            content_type: row.get(9)?,
+            body: row.get(10)?,
+            file: file.to_owned(),
+        };
+        if filter.takes(&letter) && !see(letter) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The numbers of a store's dead letters that the filter takes.
+fn numbers(store: &Connection, file: &Path, filter: &Filter) -> rusqlite::Result<Vec<i64>> {
+    let mut numbers = Vec::new();
+    each_of(store, file, filter, false, &mut |letter| {
+        numbers.push(letter.number);
+        true
+    })?;
+    Ok(numbers)
+}
+
+/// Deletes the dead letters that the filter takes; says how many there were.
+///
+/// # Errors
+///
+/// There is no such state directory, or a store cannot be written.
+pub fn purge(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
+    let mut purged = 0;
+    for file in store_files(state_dir)? {
+        let mut store = schema::open_beside(&file, true)?;
+        let numbers = numbers(&store, &file, filter).map_err(in_store("read", &file))?;
+        purged += delete(&mut store, &numbers).map_err(in_store("write", &file))? as u64;
+    }
+    Ok(purged)
+}
+
+/// Puts the dead letters that the filter takes back into their queues, where no host runs: the next
+/// one delivers them. Says how many there were.
+///
+/// # Errors
+///
+/// [`StateError::InUse`] where a host runs, which then has to be asked; or a store cannot be written.
+pub fn replay(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
+    if !fs::exists(state_dir).unwrap_or(false) {
+        return store_files(state_dir).map(|_| 0);
+    }
+    let _held = StateDir::open(state_dir, StateLimits::default())?;
+    let mut replayed = 0;
+    for file in store_files(state_dir)? {
+        replayed += replay_file(&file, filter)?;
+    }
+    Ok(replayed)
+}
+
+/// As [`replay`], for one store that nobody else writes.
+pub(crate) fn replay_file(file: &Path, filter: &Filter) -> Result<u64, StateError> {
+    let mut store = schema::open_beside(file, true)?;
+    let requeued = numbers(&store, file, filter).and_then(|numbers| {
+        let last: i64 = store.query_row("SELECT coalesce(max(seq), 0) FROM queue", [], |row| {
+            row.get(0)
+        })?;
+        requeue(&mut store, &numbers, last.cast_unsigned() + 1)
+    });
+    Ok(requeued.map_err(in_store("write", file))? as u64)
+}
+
+/// The stores below a state directory with the dead letters in each that the filter takes.
+pub(crate) fn selected(
+    state_dir: &Path,
+    filter: &Filter,
+) -> Result<Vec<(PathBuf, StoreName, Vec<i64>)>, StateError> {
+    let mut selected = Vec::new();
+    for file in store_files(state_dir)? {
+        let store = schema::open_beside(&file, false)?;
+        let found = schema::destination(&store)
+            .and_then(|name| Ok((name, numbers(&store, &file, filter)?)));
+        let (name, numbers) = found.map_err(in_store("read", &file))?;
+        if !numbers.is_empty() {
+            selected.push((file, name, numbers));
+        }
+    }
+    Ok(selected)
+}
+
+/// Moves dead letters to the queue, at `first_seq` and the places that follow; gives how many were
+/// moved. One whose record is damaged stays where it is.
+pub(super) fn requeue(
+    store: &mut Connection,
+    numbers: &[i64],
+    first_seq: u64,
+) -> rusqlite::Result<usize> {
+    let transaction = store.transaction()?;
+    let mut moved = 0;
+    {
+        let mut select = transaction.prepare(&format!(
+            "SELECT {COLUMNS} FROM dead_letters WHERE number = ?"
+        ))?;
+        let mut insert = transaction.prepare(&schema::insert_queued())?;
+        let mut delete = transaction.prepare("DELETE FROM dead_letters WHERE number = ?")?;
+        for (number, seq) in numbers.iter().zip(first_seq..) {
+            let mut rows = select.query([number])?;
+            let Some(row) = rows.next()? else { continue };
+            let event = match record::read(row, 0) {
+                Ok(event) => event,
+                Err(RowFault::Damaged) => continue,
+                Err(RowFault::Unreadable(error)) => return Err(error),
+            };
+            drop(rows);
+            insert.raw_bind_parameter(1, seq.cast_signed())?;
+            insert.raw_bind_parameter(2, 0)?;
+            record::bind(&mut insert, 3, &event)?;
+            insert.raw_execute()?;
+            moved += delete.execute([number])?;
+        }
+        transaction.execute(
+            "UPDATE counts SET queued = queued + ?1, dead = dead - ?1",
+            [moved],
+        )?;
+    }
+    transaction.commit()?;
+    Ok(moved)
+}
+
+fn delete(store: &mut Connection, numbers: &[i64]) -> rusqlite::Result<usize> {
+    /// Far below what a statement may have.
+    const AT_ONCE: usize = 500;
+    let transaction = store.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let mut deleted = 0;
+    for some in numbers.chunks(AT_ONCE) {
+        let marks = vec!["?"; some.len()].join(", ");
+        deleted += transaction.execute(
+            &format!("DELETE FROM dead_letters WHERE number IN ({marks})"),
+            params_from_iter(some),
+        )?;
+    }
+    transaction.execute("UPDATE counts SET dead = max(dead - ?, 0)", [deleted])?;
+    transaction.commit()?;
+    Ok(deleted)
+}

@@ -1,0 +1,402 @@
+//! One destination's store, as its lane uses it.
+//!
+//! Nothing here waits for the disk: what is to be written is handed to the store's own thread
+//! (`writer`), which commits all that has gathered at once. [`Receipt`] waits for such a commit.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::{StateDir, StateError, StoreName, Stored, writer};
+use crate::Event;
+
+/// How many bytes of events may wait to be written. A program that fires faster than the disk
+/// writes waits, as its destination's policy says.
+const MAX_STAGED_BYTES: usize = 8 * 1024 * 1024;
+
+/// How many events may wait to be written.
+const MAX_STAGED_EVENTS: usize = 65_536;
+
+/// What an event takes on disk beside its body and profile, about.
+pub(crate) const RECORD_BYTES: u64 = 100;
+
+/// What an event takes on disk.
+pub(crate) fn record_bytes(event: &Event) -> u64 {
+    event.size() as u64 + RECORD_BYTES
+}
+
+/// An event to be written to the queue.
+#[derive(Debug, Clone)]
+pub(super) struct Append {
+    pub(super) seq: u64,
+    pub(super) attempts: u32,
+    pub(super) event: Arc<Event>,
+    /// Somebody waits until it is on disk for good.
+    pub(super) durable: bool,
+}
+
+/// An event that becomes a dead letter.
+#[derive(Debug, Clone)]
+pub(crate) struct Burial {
+    /// Its place in the queue, where it is on disk; that row goes.
+    pub(crate) seq: Option<u64>,
+    pub(crate) event: Arc<Event>,
+    pub(crate) error: String,
+    pub(crate) attempts: u32,
+    /// In nanoseconds since the Unix epoch.
+    pub(crate) first_attempt_ns: u64,
+    pub(crate) last_attempt_ns: u64,
+}
+
+/// Events that were read back.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    pub(crate) events: Vec<Stored>,
+    /// Records that turned out to be damaged; they are among the dead letters now.
+    pub(crate) damaged: u64,
+    /// Records that could not be read at all.
+    pub(crate) lost: u64,
+    /// All events up to this place that are on disk and were asked for are in `events`, since there
+    /// is none beyond the last of them.
+    pub(crate) complete_to: Option<u64>,
+}
+
+pub(super) struct ReadRequest {
+    pub(super) from: u64,
+    pub(super) max_events: usize,
+    pub(super) max_bytes: usize,
+    pub(super) reply: oneshot::Sender<Loaded>,
+}
+
+/// What waits for the writer.
+#[derive(Default)]
+pub(super) struct Pending {
+    pub(super) appends: Vec<Append>,
+    pub(super) burials: Vec<Burial>,
+    /// Places of settled events.
+    pub(super) settled: Vec<u64>,
+    pub(super) reads: Vec<ReadRequest>,
+    /// Numbers of dead letters to be queued again; none: all. Answered with how many were.
+    pub(super) replays: Vec<Replay>,
+    pub(super) close: bool,
+    /// Of appends and burials, those that the writer has taken and not committed included.
+    staged_events: usize,
+    staged_bytes: usize,
+}
+
+/// Dead letters that go back into the queue.
+pub(super) struct Replay {
+    pub(super) numbers: Vec<i64>,
+    /// Their places in the queue: this one and those that follow.
+    pub(super) first_seq: u64,
+    pub(super) reply: oneshot::Sender<Result<u64, String>>,
+}
+
+impl Pending {
+    fn is_idle(&self) -> bool {
+        self.appends.is_empty()
+            && self.burials.is_empty()
+            && self.settled.is_empty()
+            && self.reads.is_empty()
+            && self.replays.is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        self.staged_bytes < MAX_STAGED_BYTES && self.staged_events < MAX_STAGED_EVENTS
+    }
+}
+
+/// How far the writer is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress {
+    /// All events up to this place are on disk, or settled.
+    pub(super) written_to: u64,
+    /// Why the disk takes nothing at the moment.
+    pub(super) fault: Option<Arc<str>>,
+    pub(super) closed: bool,
+}
+
+/// What lane and writer share.
+pub(super) struct Shared {
+    pub(super) pending: Mutex<Pending>,
+    pub(super) wake: Condvar,
+    pub(super) progress: watch::Sender<Progress>,
+    /// Whoever found no room waits here.
+    pub(super) room: Notify,
+}
+
+impl Shared {
+    /// Gives room back that was taken by what is now on disk.
+    pub(super) fn committed(&self, events: usize, bytes: usize) {
+        let mut pending = self.pending.lock();
+        pending.staged_events -= events;
+        pending.staged_bytes -= bytes;
+        drop(pending);
+        self.room.notify_waiters();
+    }
+}
+
+/// What is found in a store when it is opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Events in the queue.
+    pub(crate) events: u64,
+    /// What they take.
+    pub(crate) bytes: u64,
+    /// The first of them.
+    pub(crate) first_seq: u64,
+    /// The last place that was ever used.
+    pub(crate) last_seq: u64,
+    /// Dead letters.
+    pub(crate) dead_letters: u64,
+    /// Records that could not be read any more.
+    pub(crate) lost: u64,
+}
+
+/// A destination's store. Dropping it commits what has been handed in, in the background.
+pub(crate) struct Journal {
+    shared: Arc<Shared>,
+    found: Found,
+    state: StateDir,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal")
+            .field("found", &self.found)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Opens the store of a destination and starts its thread. Blocks while it reads how much
+    /// there is. A damaged store is replaced, and what can be read of it kept.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be written to, or the store is of a newer format.
+    pub(crate) fn open(state: &StateDir, name: &StoreName) -> Result<Self, StateError> {
+        let (writer, found) = writer::Writer::open(state, name)?;
+        state.add(found.bytes);
+        let shared = Arc::new(Shared {
+            pending: Mutex::default(),
+            wake: Condvar::new(),
+            progress: watch::Sender::new(Progress {
+                written_to: found.last_seq,
+                ..Progress::default()
+            }),
+            room: Notify::new(),
+        });
+        let its = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("evbus-store".to_owned())
+            .spawn(move || writer.run(&its))
+            .map_err(super::state_dir::at(
+                "start a thread for the store in",
+                state.path(),
+            ))?;
+        Ok(Self {
+            shared,
+            found,
+            state: state.clone(),
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// What was in it when it was opened.
+    pub(crate) fn found(&self) -> Found {
+        self.found
+    }
+
+    /// The state directory it lies in.
+    pub(crate) fn state(&self) -> &StateDir {
+        &self.state
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Pending)) {
+        let mut pending = self.shared.pending.lock();
+        let was_idle = pending.is_idle();
+        change(&mut pending);
+        drop(pending);
+        if was_idle {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Whether another event may be handed in.
+    pub(crate) fn has_room(&self) -> bool {
+        self.shared.pending.lock().has_room()
+    }
+
+    /// Hands in an event for the queue. Places ascend from call to call, except when the lane ends.
+    pub(crate) fn append(&self, seq: u64, attempts: u32, event: &Arc<Event>, durable: bool) {
+        self.state.add(record_bytes(event));
+        self.change(|pending| {
+            pending.staged_events += 1;
+            pending.staged_bytes += event.size();
+            pending.appends.push(Append {
+                seq,
+                attempts,
+                event: Arc::clone(event),
+                durable,
+            });
+        });
+    }
+
+    /// Hands in an event that is already on disk, for the attempts it has had since.
+    pub(crate) fn update(&self, seq: u64, attempts: u32, event: &Arc<Event>) {
+        self.state.subtract(record_bytes(event));
+        self.append(seq, attempts, event, false);
+    }
+
+    /// Forgets events that are settled: their places, and what they took.
+    pub(crate) fn settle(&self, seqs: Vec<u64>, bytes: u64) {
+        self.state.subtract(bytes);
+        self.change(|pending| pending.settled.extend(seqs));
+    }
+
+    /// Hands in dead letters.
+    pub(crate) fn bury(&self, burials: Vec<Burial>) {
+        self.change(|pending| {
+            for burial in burials {
+                pending.staged_events += 1;
+                pending.staged_bytes += burial.event.size();
+                pending.burials.push(burial);
+            }
+        });
+    }
+
+    /// Resolves when there may be room again.
+    pub(crate) async fn room(&self) {
+        loop {
+            let room = self.shared.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// Whoever waits for room is woken by the writer, too.
+    pub(crate) fn room_notify(&self) -> &Notify {
+        &self.shared.room
+    }
+
+    /// Asks for events from a place on, in order: at least one where there is one.
+    pub(crate) fn read(
+        &self,
+        from: u64,
+        max_events: usize,
+        max_bytes: usize,
+    ) -> oneshot::Receiver<Loaded> {
+        let (reply, loaded) = oneshot::channel();
+        self.change(|pending| {
+            pending.reads.push(ReadRequest {
+                from,
+                max_events,
+                max_bytes,
+                reply,
+            });
+        });
+        loaded
+    }
+
+    /// Puts dead letters back into the queue, at `first_seq` and the places that follow. Answers
+    /// with how many there were.
+    pub(crate) fn replay(
+        &self,
+        numbers: Vec<i64>,
+        first_seq: u64,
+    ) -> oneshot::Receiver<Result<u64, String>> {
+        let (reply, done) = oneshot::channel();
+        self.change(|pending| {
+            pending.replays.push(Replay {
+                numbers,
+                first_seq,
+                reply,
+            });
+        });
+        done
+    }
+
+    /// Why the disk takes nothing at the moment.
+    pub(crate) fn fault(&self) -> Option<Arc<str>> {
+        self.shared.progress.borrow().fault.clone()
+    }
+
+    /// A receipt for the event at a place.
+    pub(crate) fn receipt(&self, seq: u64) -> Receipt {
+        Receipt {
+            seq,
+            progress: self.shared.progress.subscribe(),
+        }
+    }
+
+    /// Commits what has been handed in and ends the thread. Resolves when the file is closed, or
+    /// with the reason why the disk does not take the rest.
+    pub(crate) async fn close(&self) -> Result<(), String> {
+        self.change(|pending| pending.close = true);
+        self.shared.wake.notify_one();
+        let mut progress = self.shared.progress.subscribe();
+        let ended = progress
+            .wait_for(|progress| progress.closed)
+            .await
+            .map(|progress| progress.fault.clone());
+        if let Some(thread) = self.thread.lock().take() {
+            // It has nothing left to do; whether it panicked was seen by its closed channel.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        match ended {
+            Ok(None) => Ok(()),
+            Ok(Some(fault)) => Err(fault.to_string()),
+            Err(_) => Err("the store's thread ended early".to_owned()),
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.shared.pending.lock().close = true;
+        self.shared.wake.notify_one();
+    }
+}
+
+/// Waits until an event is on disk for good.
+#[derive(Debug, Clone)]
+pub(crate) struct Receipt {
+    seq: u64,
+    progress: watch::Receiver<Progress>,
+}
+
+impl Receipt {
+    /// The place that it is for.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Resolves when it is on disk, or settled; or with the reason why the disk takes nothing.
+    /// Cancel safe.
+    pub(crate) async fn written(mut self) -> Result<(), String> {
+        let seq = self.seq;
+        let reached = self
+            .progress
+            .wait_for(|progress| {
+                progress.written_to >= seq || progress.fault.is_some() || progress.closed
+            })
+            .await;
+        match reached {
+            Ok(progress) if progress.written_to >= seq => Ok(()),
+            Ok(progress) => Err(progress
+                .fault
+                .as_deref()
+                .unwrap_or("the store was closed")
+                .to_owned()),
+            Err(_) => Err("the store's thread ended early".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The state directory: events that wait on disk, and dead letters.
+//!
+//! Every destination has a store of its own, one `SQLite` file in `queues/`, so that a store that is
+//! slow, full or damaged is one destination's trouble. A store is written by one thread ([`Journal`]
+//! talks to it), which gathers what has come in and commits it at once. Whatever is read carries a
+//! checksum. A file that cannot be used is moved to `quarantine/`, and what can be read of it goes
+//! into a new one (`salvage`).
+//!
+//! [`StateDir`] holds the lock of the directory and its limits. `deadletters` is what the command
+//! `evbus deadletters` uses, beside a running host and without one.
+
+pub mod deadletters;
+mod journal;
+mod record;
+mod salvage;
+mod schema;
+mod state_dir;
+mod wal;
+mod writer;
+
+pub(crate) use journal::{Burial, Journal, Loaded, Receipt};
+pub(crate) use record::Stored;
+pub use state_dir::{StateDir, StateError, StateLimits};
+
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+/// Which entry of an acct file a store belongs to, however often the file is read or rearranged.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct StoreName {
+    /// The provider, as it stands in the file.
+    pub(crate) provider: String,
+    /// The profile pattern.
+    pub(crate) pattern: String,
+    /// Counts the provider's entries with this very pattern, from 0.
+    pub(crate) nth: usize,
+}
+
+impl StoreName {
+    /// The name of the file, without its ending: readable, and unique by a part of a hash.
+    fn file_stem(&self) -> String {
+        let readable = |text: &str| -> String {
+            text.chars()
+                .map(|c| {
+                    if c.is_ascii_alphanumeric() || "-.".contains(c) {
+                        c
+                    } else {
+                        '_'
+                    }
+                })
+                .take(32)
+                .collect()
+        };
+        let digest = Sha256::digest(format!("{}\n{}\n{}", self.provider, self.nth, self.pattern));
+        let mut stem = format!("{}-{}-", readable(&self.provider), readable(&self.pattern));
+        for byte in &digest[..6] {
+            // Writing to a String cannot fail.
+            let _ = write!(stem, "{byte:02x}");
+        }
+        stem
+    }
+}
+
+#[cfg(test)]
+mod tests;

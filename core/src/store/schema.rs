@@ -1,0 +1,216 @@
+//! How a store's file is laid out, and opening one.
+
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::StoreName;
+use super::record::{COLUMNS, PARAMETERS};
+use super::state_dir::{StateError, at, in_store};
+use super::writer::is_damage;
+
+/// Marks a file as a store of this program ("evbs"); `file` and SQLite's tools show it.
+const APPLICATION_ID: i64 = 0x6576_6273;
+
+/// The version of the layout below.
+pub(super) const FORMAT: i64 = 1;
+
+/// How long to wait for another process that reads or changes the file.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// `queue` has an event until it is settled; `seq` is its place, and the checksum is over all of an
+/// event's columns. `counts` says how many rows there should be, so that missing ones are missed.
+const SCHEMA: &str = "
+CREATE TABLE destination (provider TEXT NOT NULL, pattern TEXT NOT NULL, nth INTEGER NOT NULL) STRICT;
+CREATE TABLE counts (queued INTEGER NOT NULL, dead INTEGER NOT NULL) STRICT;
+INSERT INTO counts VALUES (0, 0);
+CREATE TABLE queue (
+    seq INTEGER PRIMARY KEY, attempts INTEGER NOT NULL,
+    id BLOB NOT NULL, time INTEGER NOT NULL, profile TEXT NOT NULL, content_type TEXT NOT NULL,
+    attributes TEXT, body BLOB NOT NULL, checksum INTEGER NOT NULL
+) STRICT;
+CREATE TABLE dead_letters (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    error TEXT NOT NULL, attempts INTEGER NOT NULL, first_attempt INTEGER NOT NULL, last_attempt INTEGER NOT NULL,
+    id BLOB NOT NULL, time INTEGER NOT NULL, profile TEXT NOT NULL, content_type TEXT NOT NULL,
+    attributes TEXT, body BLOB NOT NULL, checksum INTEGER NOT NULL
+) STRICT;
+";
+
+/// Why a store was not opened.
+#[derive(Debug)]
+pub(super) enum OpenFault {
+    /// The file is not what was written.
+    Damage(String),
+    /// Another trouble.
+    State(StateError),
+}
+
+impl From<StateError> for OpenFault {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+/// Opens a store for writing, and makes it where it is missing.
+pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFault> {
+    make_private(path)?;
+    let fault = |error: rusqlite::Error| {
+        if is_damage(&error) {
+            OpenFault::Damage(error.to_string())
+        } else {
+            OpenFault::State(in_store("open", path)(error))
+        }
+    };
+    let store = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .map_err(fault)?;
+    store.busy_timeout(BUSY).map_err(fault)?;
+    match format_of(&store).map_err(fault)? {
+        Format::Known => {}
+        Format::Empty => create(&store, name).map_err(fault)?,
+        Format::Newer(found) => return Err(newer(path, found).into()),
+        Format::Foreign => {
+            return Err(OpenFault::Damage(
+                "it is no store of this program".to_owned(),
+            ));
+        }
+    }
+    configure(&store).map_err(fault)?;
+    if destination(&store).map_err(fault)? != *name {
+        return Err(OpenFault::Damage(
+            "it belongs to another destination".to_owned(),
+        ));
+    }
+    Ok(store)
+}
+
+/// Opens a store that another process may be writing, to look at it or to change dead letters.
+pub(super) fn open_beside(path: &Path, write: bool) -> Result<Connection, StateError> {
+    let access = if write {
+        OpenFlags::SQLITE_OPEN_READ_WRITE
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+    };
+    let store = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(in_store("open", path))?;
+    store.busy_timeout(BUSY).map_err(in_store("open", path))?;
+    match format_of(&store).map_err(in_store("read", path))? {
+        Format::Known => Ok(store),
+        Format::Newer(found) => Err(newer(path, found)),
+        Format::Empty | Format::Foreign => Err(StateError::Store {
+            action: "use",
+            path: path.to_owned(),
+            reason: "it is no store of this program".to_owned(),
+        }),
+    }
+}
+
+/// Nobody else may read events; `SQLite` gives its other files the mode of this one.
+fn make_private(path: &Path) -> Result<(), StateError> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(at("make the store", path))?;
+    if let Some(directory) = path.parent() {
+        // The file's name must survive a power cut as well as its content.
+        let directory_file = File::open(directory).map_err(at("open", directory))?;
+        directory_file
+            .sync_all()
+            .map_err(at("write out", directory))?;
+    }
+    Ok(())
+}
+
+enum Format {
+    Known,
+    Empty,
+    Newer(i64),
+    Foreign,
+}
+
+fn format_of(store: &Connection) -> rusqlite::Result<Format> {
+    let pragma = |name: &str| -> rusqlite::Result<i64> {
+        store.pragma_query_value(None, name, |row| row.get(0))
+    };
+    Ok(match (pragma("application_id")?, pragma("user_version")?) {
+        (0, 0) => Format::Empty,
+        (APPLICATION_ID, FORMAT) => Format::Known,
+        (APPLICATION_ID, newer) if newer > FORMAT => Format::Newer(newer),
+        _ => Format::Foreign,
+    })
+}
+
+fn newer(path: &Path, found: i64) -> StateError {
+    StateError::NewerFormat {
+        path: path.to_owned(),
+        found,
+        expected: FORMAT,
+    }
+}
+
+fn create(store: &Connection, name: &StoreName) -> rusqlite::Result<()> {
+    store.pragma_update(None, "page_size", 4096)?;
+    // Before there are tables, or it has no effect: freed pages can be given back.
+    store.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    store.pragma_update(None, "journal_mode", "WAL")?;
+    store.execute_batch(&format!("BEGIN;{SCHEMA}"))?;
+    store.execute(
+        "INSERT INTO destination VALUES (?, ?, ?)",
+        params![name.provider, name.pattern, name.nth],
+    )?;
+    store.pragma_update(None, "application_id", APPLICATION_ID)?;
+    store.pragma_update(None, "user_version", FORMAT)?;
+    store.execute_batch("COMMIT")
+}
+
+fn configure(store: &Connection) -> rusqlite::Result<()> {
+    store.pragma_update(None, "journal_mode", "WAL")?;
+    // Every commit of durable events asks for more; see `writer`.
+    store.pragma_update(None, "synchronous", "NORMAL")?;
+    // 2 MiB of pages are kept in memory, and the log is cut back to 16 MiB.
+    store.pragma_update(None, "cache_size", -2048)?;
+    store.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024)?;
+    store.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+/// The entry that a store belongs to.
+pub(super) fn destination(store: &Connection) -> rusqlite::Result<StoreName> {
+    store.query_row(
+        "SELECT provider, pattern, nth FROM destination",
+        [],
+        |row| {
+            Ok(StoreName {
+                provider: row.get(0)?,
+                pattern: row.get(1)?,
+                nth: row.get(2)?,
+            })
+        },
+    )
+}
+
+/// The statement that adds an event to the queue, or replaces what is known of it.
+pub(super) fn insert_queued() -> String {
+    format!(
+        "INSERT OR REPLACE INTO queue (seq, attempts, {COLUMNS}) VALUES (?, ?, {})",
+        PARAMETERS
+    )
+}
+
+/// The statement that adds a dead letter.
+pub(super) fn insert_dead() -> String {
+    format!(
+        "INSERT INTO dead_letters (error, attempts, first_attempt, last_attempt, {COLUMNS}) VALUES (?, ?, ?, ?, {})",
+        PARAMETERS
+    )
+}

@@ -1,0 +1,267 @@
+//! A store by itself: what is handed in is there again, whatever happened to the file.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::deadletters::{self, Filter};
+use super::*;
+use crate::Event;
+
+fn name(pattern: &str, nth: usize) -> StoreName {
+    StoreName {
+        provider: "kafka".to_owned(),
+        pattern: pattern.to_owned(),
+        nth,
+    }
+}
+
+fn event(number: u64) -> Arc<Event> {
+    let body = format!("{{\"number\":{number},\"fill\":\"{}\"}}", "x".repeat(100));
+    Arc::new(
+        Event::builder("idem-run")
+            .unwrapped_json(body)
+            .expect("the body is JSON"),
+    )
+}
+
+fn state(dir: &Path) -> StateDir {
+    StateDir::open(dir, StateLimits::default()).unwrap()
+}
+
+/// A store with the events 1 to `last`, closed.
+async fn filled(dir: &Path, last: u64) -> std::path::PathBuf {
+    let state = state(dir);
+    let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
+    for number in 1..=last {
+        journal.append(number, 0, &event(number), false);
+        if !journal.has_room() {
+            journal.room().await;
+        }
+    }
+    journal.close().await.unwrap();
+    state.store_file(&name("idem-*", 0))
+}
+
+async fn read_all(journal: &Journal) -> (Vec<u64>, u64) {
+    let (mut seqs, mut damaged) = (Vec::new(), 0);
+    let mut from = 0;
+    loop {
+        let loaded = journal.read(from, 1000, usize::MAX).await.unwrap();
+        damaged += loaded.damaged + loaded.lost;
+        for stored in &loaded.events {
+            let body: serde_json::Value = serde_json::from_slice(stored.event.body()).unwrap();
+            assert_eq!(body["number"], stored.seq, "every body is at its place");
+            seqs.push(stored.seq);
+            from = stored.seq + 1;
+        }
+        if loaded.complete_to.is_some() {
+            return (seqs, damaged);
+        }
+    }
+}
+
+#[test]
+fn a_store_file_is_named_after_its_entry_and_unlike_any_other() {
+    let stem = name("salt/job/*", 0).file_stem();
+    assert!(stem.starts_with("kafka-salt_job__-"), "{stem}");
+    assert_ne!(stem, name("salt/job/?", 0).file_stem());
+    assert_ne!(stem, name("salt/job/*", 1).file_stem());
+}
+
+#[tokio::test]
+async fn events_are_there_again_in_order_until_they_are_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 5000).await;
+    let state = state(dir.path());
+    let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
+    let found = journal.found();
+    assert_eq!(
+        (found.events, found.first_seq, found.last_seq),
+        (5000, 1, 5000)
+    );
+    assert_eq!(state.bytes(), found.bytes);
+    assert_eq!(read_all(&journal).await.0, (1..=5000).collect::<Vec<u64>>());
+    let bytes = found.bytes / 5000 * 4990;
+    journal.settle((1..=4990).collect(), bytes);
+    journal.close().await.unwrap();
+    drop(journal);
+    let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
+    assert_eq!(
+        read_all(&journal).await.0,
+        (4991..=5000).collect::<Vec<u64>>()
+    );
+}
+
+#[tokio::test]
+async fn a_receipt_resolves_when_the_event_is_in_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = state(dir.path());
+    let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
+    journal.append(7, 0, &event(7), true);
+    journal.receipt(7).written().await.unwrap();
+    let file = state.store_file(&name("idem-*", 0));
+    let beside = rusqlite::Connection::open(file).unwrap();
+    let rows: i64 = beside
+        .query_row("SELECT count(*) FROM queue", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(rows, 1);
+}
+
+#[tokio::test]
+async fn a_dead_letter_leaves_the_queue_and_can_be_seen_replayed_and_purged() {
+    let dir = tempfile::tempdir().unwrap();
+    let state_dir = state(dir.path());
+    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+    let burial = |number: u64| Burial {
+        seq: Some(number),
+        event: event(number),
+        error: format!("refused {number}"),
+        attempts: 3,
+        first_attempt_ns: 1,
+        last_attempt_ns: number,
+    };
+    for number in 1..=4 {
+        journal.append(number, 0, &event(number), false);
+    }
+    journal.bury((1..=3).map(burial).collect());
+    journal.close().await.unwrap();
+    let seen = |filter: &Filter| {
+        let mut seen = Vec::new();
+        deadletters::each(dir.path(), filter, true, |letter| {
+            assert!(letter.body.starts_with(b"{\"number\":"));
+            seen.push(letter.error);
+            true
+        })
+        .unwrap();
+        seen
+    };
+    let all = Filter::default();
+    let first = Filter {
+        until_unix_ns: Some(1),
+        ..Filter::default()
+    };
+    assert_eq!(seen(&all), ["refused 1", "refused 2", "refused 3"]);
+    let error = deadletters::replay(dir.path(), &all).unwrap_err();
+    assert!(
+        error.to_string().contains("used by another process"),
+        "{error}"
+    );
+    drop((journal, state_dir));
+    assert_eq!(deadletters::purge(dir.path(), &first).unwrap(), 1);
+    assert_eq!(deadletters::replay(dir.path(), &all).unwrap(), 2);
+    assert_eq!(seen(&all), [""; 0]);
+    let state_dir = state(dir.path());
+    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+    let found = journal.found();
+    assert_eq!((found.events, found.dead_letters, found.lost), (3, 0, 0));
+    let loaded = journal.read(0, 10, usize::MAX).await.unwrap();
+    let numbers: Vec<serde_json::Value> = loaded
+        .events
+        .iter()
+        .map(|stored| serde_json::from_slice(stored.event.body()).unwrap())
+        .collect();
+    assert_eq!(numbers[1]["number"], 2);
+    assert_eq!(numbers[2]["number"], 3);
+}
+
+#[tokio::test]
+async fn a_flipped_bit_anywhere_in_the_file_is_survived_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = filled(dir.path(), 3000).await;
+    let whole = fs::read(&file).unwrap();
+    // Every part of the file gets its turn, its first page more than others.
+    let places = (0..40)
+        .map(|n| n * 97)
+        .chain((0..60).map(|n| n * whole.len() / 60 + n));
+    for (round, place) in places.enumerate() {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 1 << (round % 8);
+        fs::write(&file, damaged).unwrap();
+        let state = state(dir.path());
+        let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
+        let found = journal.found();
+        let (seqs, bad) = read_all(&journal).await;
+        assert!(seqs.is_sorted(), "place {place}");
+        let missing = 3000 - seqs.len() as u64;
+        assert!(
+            found.lost + bad >= missing,
+            "bit at {place}: {missing} are missing, {} told",
+            found.lost + bad
+        );
+        assert!(missing <= 60, "bit at {place}: {missing} are missing");
+        journal.close().await.unwrap();
+        drop((journal, state));
+        for name in ["-wal", "-shm"] {
+            let _ = fs::remove_file(format!("{}{name}", file.display()));
+        }
+    }
+    let kept = fs::read_dir(dir.path().join("quarantine")).unwrap().count();
+    assert!(kept > 0, "damaged files are kept");
+}
+
+#[tokio::test]
+async fn files_that_are_no_stores_are_replaced_and_a_newer_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = filled(dir.path(), 10).await;
+    let whole = fs::read(&file).unwrap();
+    for content in [&b"not a store at all"[..], &whole[..5000], &[0; 9000]] {
+        fs::write(&file, content).unwrap();
+        let state = state(dir.path());
+        let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
+        journal.append(1, 0, &event(1), true);
+        journal.receipt(1).written().await.unwrap();
+        journal.close().await.unwrap();
+    }
+    let newer = rusqlite::Connection::open(&file).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    drop(newer);
+    let state = state(dir.path());
+    let error = Journal::open(&state, &name("idem-*", 0)).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("has format 99; expected 1 or less"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_state_directory_is_held_by_one_and_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let held = state(&dir.path().join("state"));
+    let again = StateDir::open(held.path(), StateLimits::default()).unwrap_err();
+    assert!(
+        again.to_string().contains("used by another process"),
+        "{again}"
+    );
+    let open = dir.path().join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    let exposed = StateDir::open(&open, StateLimits::default()).unwrap_err();
+    assert!(exposed.to_string().contains("mode 0777"), "{exposed}");
+}
+
+#[tokio::test]
+async fn too_little_free_space_is_told_and_nothing_is_taken_for_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = StateLimits {
+        min_free: Some(u64::MAX),
+        ..StateLimits::default()
+    };
+    let state = StateDir::open(dir.path(), limits).unwrap();
+    let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
+    journal.append(1, 0, &event(1), true);
+    let reason = journal.receipt(1).written().await.unwrap_err();
+    assert!(reason.contains("bytes are free"), "{reason}");
+    let loaded = journal.read(0, 10, usize::MAX).await.unwrap();
+    assert_eq!(
+        loaded.events.len(),
+        1,
+        "what waits for the disk can be read"
+    );
+    journal.settle(vec![1], 0);
+    journal.close().await.unwrap();
+}

@@ -1,0 +1,532 @@
+//! The one thread that writes a store.
+//!
+//! It takes all that has gathered, writes it in one transaction, commits, and tells. Where the disk
+//! refuses, everything stays where it is and is tried again; reads are answered all the same, from
+//! the disk and from what is not on it yet.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, params};
+
+use super::journal::{
+    Append, Burial, Found, Loaded, Pending, Progress, ReadRequest, Replay, Shared,
+};
+use super::record::{self, COLUMNS, RowFault};
+use super::{StateDir, StateError, StoreName, Stored, salvage, schema};
+use crate::event::now_unix_ns;
+
+/// How long to wait before the disk is asked again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The free space is looked at after this many bytes, or this much time.
+const FREE_CHECK_BYTES: u64 = 4 * 1024 * 1024;
+const FREE_CHECK_PERIOD: Duration = Duration::from_secs(1);
+
+/// How many freed pages are given back to the file system at a time.
+const GIVE_BACK_PAGES: i64 = 4096;
+
+pub(super) struct Writer {
+    state: StateDir,
+    name: StoreName,
+    path: PathBuf,
+    store: Connection,
+    /// Taken and not committed.
+    held: Held,
+    /// Rows in the two tables.
+    queued: i64,
+    dead: i64,
+    last_seq: u64,
+    written_since_check: u64,
+    checked: Option<Instant>,
+    /// Whether freed pages may be given back.
+    shrinks: bool,
+}
+
+#[derive(Default)]
+struct Held {
+    appends: Vec<Append>,
+    burials: Vec<Burial>,
+    settled: Vec<u64>,
+}
+
+impl Held {
+    fn is_empty(&self) -> bool {
+        self.appends.is_empty() && self.burials.is_empty() && self.settled.is_empty()
+    }
+
+    /// What it takes of the room for what waits to be written.
+    fn size(&self) -> (usize, usize) {
+        let events = self.appends.iter().map(|append| &append.event);
+        let buried = self.burials.iter().map(|burial| &burial.event);
+        let bytes = events.chain(buried).map(|event| event.size()).sum();
+        (self.appends.len() + self.burials.len(), bytes)
+    }
+}
+
+impl Writer {
+    /// Opens a store, or replaces a damaged one.
+    pub(super) fn open(state: &StateDir, name: &StoreName) -> Result<(Self, Found), StateError> {
+        let path = state.store_file(name);
+        let (store, lost) = salvage::open(state, &path, name)?;
+        let found = match count(&store) {
+            Ok(found) => Ok((store, found, 0)),
+            Err(error) if is_damage(&error) => {
+                drop(store);
+                let (store, lost) = salvage::replace(state, &path, name, &error.to_string())?;
+                count(&store).map(|found| (store, found, lost))
+            }
+            Err(error) => Err(error),
+        };
+        let (store, mut found, more) = found.map_err(super::state_dir::in_store("read", &path))?;
+        found.lost = lost + more;
+        let expected: (i64, i64) = store
+            .query_row("SELECT queued, dead FROM counts", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .map_err(super::state_dir::in_store("read", &path))?;
+        let rows = (found.events.cast_signed(), found.dead_letters.cast_signed());
+        let missing = (expected.0 - rows.0).max(0) + (expected.1 - rows.1).max(0);
+        if missing > 0 {
+            tracing::error!("store {path:?}: {missing} records are missing; the file was damaged");
+            found.lost += missing.cast_unsigned();
+        }
+        let mut writer = Self {
+            state: state.clone(),
+            name: name.clone(),
+            path,
+            store,
+            held: Held::default(),
+            queued: rows.0,
+            dead: rows.1,
+            last_seq: found.last_seq,
+            written_since_check: 0,
+            checked: None,
+            shrinks: false,
+        };
+        if expected != rows {
+            // Where the disk refuses even this, the next commit says so.
+            let _ = writer.save_counts();
+        }
+        Ok((writer, found))
+    }
+
+    /// Works until the store is to be closed and everything is on disk.
+    pub(super) fn run(mut self, shared: &Shared) {
+        let mut failing = false;
+        loop {
+            let (reads, replays, close) = self.gather(shared, failing);
+            failing = !self.commit_all(shared);
+            for replay in replays {
+                self.replay(replay);
+            }
+            for read in reads {
+                self.answer(read);
+            }
+            if close && (self.held.is_empty() || failing) {
+                break;
+            }
+            if self.held.is_empty() && self.shrinks {
+                self.give_back();
+            }
+        }
+        drop(self.store);
+        shared
+            .progress
+            .send_modify(|progress| progress.closed = true);
+    }
+
+    /// Waits for something to do and takes it.
+    fn gather(&mut self, shared: &Shared, failing: bool) -> (Vec<ReadRequest>, Vec<Replay>, bool) {
+        let mut pending = shared.pending.lock();
+        let is_idle = |pending: &mut Pending| {
+            let nothing_new = pending.appends.is_empty()
+                && pending.burials.is_empty()
+                && pending.settled.is_empty();
+            nothing_new && pending.reads.is_empty() && pending.replays.is_empty() && !pending.close
+        };
+        if failing {
+            let until = Instant::now() + RETRY;
+            while is_idle(&mut pending) && !shared.wake.wait_until(&mut pending, until).timed_out()
+            {
+            }
+        } else {
+            shared.wake.wait_while(&mut pending, is_idle);
+        }
+        self.held.appends.append(&mut pending.appends);
+        self.held.burials.append(&mut pending.burials);
+        self.held.settled.append(&mut pending.settled);
+        (
+            std::mem::take(&mut pending.reads),
+            std::mem::take(&mut pending.replays),
+            pending.close,
+        )
+    }
+
+    /// Writes what is held. Returns false where the disk refused.
+    fn commit_all(&mut self, shared: &Shared) -> bool {
+        if self.held.is_empty() {
+            return true;
+        }
+        let before = self.held.size();
+        self.drop_settled();
+        if let Some(last) = self.held.appends.iter().map(|append| append.seq).max() {
+            self.last_seq = self.last_seq.max(last);
+        }
+        let result = self.check_free().and_then(|()| {
+            self.commit().map_err(|error| {
+                if is_damage(&error) {
+                    self.replace(&error.to_string());
+                }
+                format!("store {:?}: {error}", self.path)
+            })
+        });
+        let fault = match result {
+            Ok(()) => None,
+            Err(reason) => Some(reason),
+        };
+        let after = if fault.is_none() {
+            self.written_since_check += before.1 as u64;
+            self.held = Held::default();
+            (0, 0)
+        } else {
+            self.held.size()
+        };
+        shared.committed(before.0 - after.0, before.1 - after.1);
+        let first_held = self.held.appends.iter().map(|append| append.seq).min();
+        let written_to = first_held.map_or(self.last_seq, |seq| seq.saturating_sub(1));
+        shared.progress.send_modify(|progress| {
+            tell(fault.as_deref(), progress);
+            progress.written_to = progress.written_to.max(written_to);
+        });
+        fault.is_none()
+    }
+
+    /// An event that is settled before it was written need not be.
+    fn drop_settled(&mut self) {
+        if self.held.settled.is_empty() || self.held.appends.is_empty() {
+            return;
+        }
+        self.held.settled.sort_unstable();
+        let Held {
+            appends, settled, ..
+        } = &mut self.held;
+        appends.retain(|append| settled.binary_search(&append.seq).is_err());
+    }
+
+    fn check_free(&mut self) -> Result<(), String> {
+        let due = self.written_since_check >= FREE_CHECK_BYTES
+            || self
+                .checked
+                .is_none_or(|checked| checked.elapsed() >= FREE_CHECK_PERIOD);
+        // What only frees room is always allowed.
+        if self.held.appends.is_empty() && self.held.burials.is_empty() || !due {
+            return Ok(());
+        }
+        self.state.check_free()?;
+        self.written_since_check = 0;
+        self.checked = Some(Instant::now());
+        Ok(())
+    }
+
+    fn commit(&mut self) -> rusqlite::Result<()> {
+        let durable = self.held.appends.iter().any(|append| append.durable);
+        // FULL: the log is on disk before the commit returns. It is set between transactions only.
+        let level = if durable { "FULL" } else { "NORMAL" };
+        self.store.pragma_update(None, "synchronous", level)?;
+        let (mut queued, mut dead) = (self.queued, self.dead);
+        let transaction = self.store.transaction()?;
+        {
+            let mut insert = transaction.prepare_cached(&schema::insert_queued())?;
+            let mut exists = transaction.prepare_cached("SELECT 1 FROM queue WHERE seq = ?")?;
+            for append in &self.held.appends {
+                if append.attempts == 0 || !exists.exists([append.seq.cast_signed()])? {
+                    queued += 1;
+                }
+                insert.raw_bind_parameter(1, append.seq.cast_signed())?;
+                insert.raw_bind_parameter(2, append.attempts)?;
+                record::bind(&mut insert, 3, &append.event)?;
+                insert.raw_execute()?;
+            }
+            let mut bury = transaction.prepare_cached(&schema::insert_dead())?;
+            let mut delete = transaction.prepare_cached("DELETE FROM queue WHERE seq = ?")?;
+            for burial in &self.held.burials {
+                bury.raw_bind_parameter(1, &burial.error)?;
+                bury.raw_bind_parameter(2, burial.attempts)?;
+                bury.raw_bind_parameter(3, burial.first_attempt_ns.cast_signed())?;
+                bury.raw_bind_parameter(4, burial.last_attempt_ns.cast_signed())?;
+                record::bind(&mut bury, 5, &burial.event)?;
+                bury.raw_execute()?;
+                dead += 1;
+                if let Some(seq) = burial.seq {
+                    queued -= changes(delete.execute([seq.cast_signed()])?);
+                }
+            }
+            for seq in &self.held.settled {
+                queued -= changes(delete.execute([seq.cast_signed()])?);
+            }
+            transaction
+                .prepare_cached("UPDATE counts SET queued = ?, dead = dead + ?")?
+                .execute([queued, dead - self.dead])?;
+        }
+        transaction.commit()?;
+        self.shrinks |= !self.held.settled.is_empty();
+        (self.queued, self.dead) = (queued, dead);
+        Ok(())
+    }
+
+    fn save_counts(&mut self) -> rusqlite::Result<()> {
+        self.store
+            .execute(
+                "UPDATE counts SET queued = ?, dead = ?",
+                [self.queued, self.dead],
+            )
+            .map(drop)
+    }
+
+    /// Puts dead letters back into the queue.
+    fn replay(&mut self, replay: Replay) {
+        let Replay {
+            numbers,
+            first_seq,
+            reply,
+        } = replay;
+        let moved = super::deadletters::requeue(&mut self.store, &numbers, first_seq);
+        if let Ok(moved) = &moved {
+            self.queued += changes(*moved);
+            self.last_seq = self.last_seq.max(first_seq + numbers.len() as u64);
+        }
+        // Whoever asked may have gone.
+        let _ = reply.send(
+            moved
+                .map(|moved| moved as u64)
+                .map_err(|error| error.to_string()),
+        );
+    }
+
+    /// Answers a read from the disk and from what is not on it yet.
+    fn answer(&mut self, request: ReadRequest) {
+        let mut loaded = Loaded::default();
+        let mut bytes = 0_usize;
+        let read = loop {
+            match self.read(&request, &mut loaded, &mut bytes) {
+                Err(RowFault::Damaged) => {}
+                Err(RowFault::Unreadable(error)) if is_damage(&error) => {
+                    let Some(lost) = self.replace(&error.to_string()) else {
+                        break false;
+                    };
+                    loaded = Loaded {
+                        lost: loaded.lost + lost,
+                        ..Loaded::default()
+                    };
+                    bytes = 0;
+                }
+                Err(RowFault::Unreadable(error)) => {
+                    tracing::error!("store {:?}: {error}", self.path);
+                    break false;
+                }
+                Ok(whole) => break whole,
+            }
+        };
+        let from = loaded
+            .events
+            .last()
+            .map_or(request.from, |stored| stored.seq + 1);
+        let mut whole = read;
+        if whole {
+            let mut held: Vec<&Append> = self
+                .held
+                .appends
+                .iter()
+                .filter(|append| append.seq >= from)
+                .collect();
+            held.sort_unstable_by_key(|append| append.seq);
+            for append in held {
+                bytes += append.event.size();
+                let full = loaded.events.len() >= request.max_events || bytes > request.max_bytes;
+                if full && !loaded.events.is_empty() {
+                    whole = false;
+                    break;
+                }
+                loaded.events.push(Stored {
+                    seq: append.seq,
+                    attempts: append.attempts,
+                    event: std::sync::Arc::clone(&append.event),
+                });
+            }
+        }
+        if whole {
+            loaded.complete_to = Some(self.last_seq);
+        }
+        // The lane may be gone; its events stay here.
+        let _ = request.reply.send(loaded);
+    }
+
+    /// Reads on from where `loaded` ends. Returns whether there is nothing beyond.
+    fn read(
+        &mut self,
+        request: &ReadRequest,
+        loaded: &mut Loaded,
+        bytes: &mut usize,
+    ) -> Result<bool, RowFault> {
+        let from = loaded
+            .events
+            .last()
+            .map_or(request.from, |stored| stored.seq + 1);
+        let damaged = {
+            let mut select = self.store.prepare_cached(&format!(
+                "SELECT seq, attempts, {COLUMNS} FROM queue WHERE seq >= ? ORDER BY seq"
+            ))?;
+            let mut rows = select.query([from.cast_signed()])?;
+            loop {
+                let Some(row) = rows.next()? else {
+                    return Ok(true);
+                };
+                let seq: i64 = row.get(0)?;
+                let event = match record::read(row, 2) {
+                    Ok(event) => event,
+                    Err(RowFault::Damaged) => break seq,
+                    Err(fault) => return Err(fault),
+                };
+                *bytes = bytes.saturating_add(event.size());
+                let full = loaded.events.len() >= request.max_events || *bytes > request.max_bytes;
+                if full && !loaded.events.is_empty() {
+                    return Ok(false);
+                }
+                loaded.events.push(Stored {
+                    seq: seq.cast_unsigned(),
+                    attempts: row.get(1).unwrap_or_default(),
+                    event: std::sync::Arc::new(event),
+                });
+            }
+        };
+        self.bury_damaged(damaged)?;
+        loaded.damaged += 1;
+        Err(RowFault::Damaged)
+    }
+
+    /// A record that is damaged becomes a dead letter as it is, for somebody to look at.
+    fn bury_damaged(&mut self, seq: i64) -> rusqlite::Result<()> {
+        tracing::error!(
+            "store {:?}: the record at place {seq} is damaged; it is among the dead letters now",
+            self.path
+        );
+        let now = now_unix_ns().cast_signed();
+        let transaction = self.store.transaction()?;
+        transaction.execute(
+            &format!(
+                "INSERT INTO dead_letters (error, attempts, first_attempt, last_attempt, {COLUMNS}) \
+                 SELECT ?, attempts, ?, ?, {COLUMNS} FROM queue WHERE seq = ?"
+            ),
+            params![RowFault::Damaged.to_string(), now, now, seq],
+        )?;
+        transaction.execute("DELETE FROM queue WHERE seq = ?", [seq])?;
+        transaction.execute("UPDATE counts SET queued = queued - 1, dead = dead + 1", [])?;
+        transaction.commit()?;
+        self.queued -= 1;
+        self.dead += 1;
+        Ok(())
+    }
+
+    /// Replaces a store that turns out to be damaged. Gives how many records were lost; nothing
+    /// where it cannot be replaced.
+    fn replace(&mut self, why: &str) -> Option<u64> {
+        let placeholder = Connection::open_in_memory().ok()?;
+        // The file must be closed before it is moved.
+        drop(std::mem::replace(&mut self.store, placeholder));
+        match salvage::replace(&self.state, &self.path, &self.name, why) {
+            Ok((store, lost)) => {
+                if let Ok(found) = count(&store) {
+                    self.queued = found.events.cast_signed();
+                    self.dead = found.dead_letters.cast_signed();
+                }
+                self.store = store;
+                Some(lost)
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                None
+            }
+        }
+    }
+
+    /// Gives freed pages back to the file system, some at a time.
+    fn give_back(&mut self) {
+        let freed: i64 = self
+            .store
+            .pragma_query_value(None, "freelist_count", |row| row.get(0))
+            .unwrap_or_default();
+        // A queue that fills again needs them again.
+        if freed <= GIVE_BACK_PAGES {
+            self.shrinks = false;
+            return;
+        }
+        let result = self
+            .store
+            .execute_batch(&format!("PRAGMA incremental_vacuum({GIVE_BACK_PAGES})"));
+        self.shrinks = result.is_ok();
+    }
+}
+
+/// Puts the fault of the last commit into the progress; says when that changes.
+fn tell(fault: Option<&str>, progress: &mut Progress) {
+    match fault {
+        None => {
+            if progress.fault.take().is_some() {
+                tracing::info!("the disk takes events again");
+            }
+        }
+        Some(reason) => {
+            if progress.fault.as_deref() != Some(reason) {
+                tracing::error!("events cannot be written to disk: {reason}; trying again");
+                progress.fault = Some(reason.into());
+            }
+        }
+    }
+}
+
+fn changes(rows: usize) -> i64 {
+    // A statement changes no more rows than a file can have.
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+/// Counts what is in a store; reads every page of the queue's tree, but not the bodies.
+fn count(store: &Connection) -> rusqlite::Result<Found> {
+    store.query_row(
+        "SELECT count(*), coalesce(sum(length(body) + length(profile)), 0), coalesce(min(seq), 0), \
+         coalesce(max(seq), 0), (SELECT count(*) FROM dead_letters) FROM queue",
+        [],
+        |row| {
+            let events: u64 = row.get(0)?;
+            let bytes: u64 = row.get(1)?;
+            Ok(Found {
+                events,
+                bytes: bytes + events * super::journal::RECORD_BYTES,
+                first_seq: row.get(2)?,
+                last_seq: row.get(3)?,
+                dead_letters: row.get(4)?,
+                lost: 0,
+            })
+        },
+    )
+}
+
+/// Whether an error says that the file is not what was written.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, message) => {
+            matches!(
+                failure.code,
+                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase
+            ) || message
+                .as_deref()
+                .is_some_and(|text| text.contains("no such") || text.contains("malformed"))
+        }
+        // A damaged schema shows as SQL that makes no sense.
+        rusqlite::Error::SqlInputError { .. }
+        | rusqlite::Error::QueryReturnedNoRows
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..) => true,
+        _ => false,
+    }
+}

@@ -1,6 +1,6 @@
 //! The host: plugins, acct file, bus and event sockets, put together and kept up.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +45,7 @@ pub struct HostBuilder {
     socket_dirs: Vec<SocketDir>,
     serial: Serial,
     run_name: String,
+    isolation_program: Option<Arc<Path>>,
 }
 
 impl HostBuilder {
@@ -82,6 +83,15 @@ impl HostBuilder {
     /// The run name of events that bring none; empty by default.
     pub fn run_name(mut self, run_name: impl Into<String>) -> Self {
         self.run_name = run_name.into();
+        self
+    }
+
+    /// Runs the plugins of destinations with `isolate: process` in processes of this program: evbus
+    /// of this very version, or one that calls [`child_main`](crate::isolate::child_main) as evbus
+    /// does. `/proc/self/exe` is the running program itself. Without it such destinations are not
+    /// connected.
+    pub fn isolation_program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.isolation_program = Some(path.into().into());
         self
     }
 
@@ -141,6 +151,7 @@ struct State {
     registry: Registry,
     catalog: Catalog,
     unserved: Vec<String>,
+    isolation_program: Option<Arc<Path>>,
 }
 
 impl Host {
@@ -167,6 +178,7 @@ impl Host {
             registry,
             catalog,
             unserved: Vec::new(),
+            isolation_program: builder.isolation_program,
         };
         let errors = state.apply(&bus, &internal);
         if !errors.is_empty() {
@@ -273,7 +285,8 @@ impl State {
         let Some(acct) = &self.acct else {
             return Vec::new();
         };
-        let plan = Plan::new(acct, &self.catalog, internal);
+        let program = self.isolation_program.as_ref();
+        let plan = Plan::new(acct, &self.catalog, internal, program);
         for provider in &plan.unserved {
             if !self.unserved.contains(provider) {
                 tracing::info!("provider {provider} of the acct file is served by no plugin");

@@ -76,6 +76,7 @@ mod bus;
 pub mod event;
 mod host;
 mod internal;
+pub mod isolate;
 mod lane;
 mod plan;
 pub mod plugin;

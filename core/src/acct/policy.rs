@@ -22,6 +22,8 @@ pub struct Policy {
     /// The host refuses to start where this destination cannot be served or reached. Default false: it
     /// starts, says so, and keeps trying.
     pub required: bool,
+    /// Where the plugin's instance runs. Default: in the host's own process.
+    pub isolate: Isolation,
 }
 
 impl Default for Policy {
@@ -34,6 +36,7 @@ impl Default for Policy {
             ordered: false,
             deadline: Duration::from_mins(1),
             required: false,
+            isolate: Isolation::default(),
         }
     }
 }
@@ -66,6 +69,17 @@ pub enum WhenFull {
     Block,
     /// The new event is dropped for this destination, and counted.
     DropNewest,
+}
+
+/// How far a destination's plugin is kept away from the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Isolation {
+    /// It runs in the host's process: fastest, and what crashes there ends the host.
+    #[default]
+    None,
+    /// It runs in a process of its own: what crashes there is started anew, and no event is lost.
+    Process,
 }
 
 /// Capped exponential backoff with full jitter: before attempt n+1 the host waits a random time between

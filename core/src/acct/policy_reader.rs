@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::node::{Key, Node, Value};
-use super::{AcctError, BatchCaps, Location, Policy, Position, QueueLimits, Retry, WhenFull};
+use super::{
+    AcctError, BatchCaps, Isolation, Location, Policy, Position, QueueLimits, Retry, WhenFull,
+};
 
 /// The one key of an entry that is the host's and not the plugin's.
 pub(super) const HOST_KEY: &str = "evbus";
@@ -64,6 +66,7 @@ impl Reader<'_> {
             "ordered",
             "deadline",
             "required",
+            "isolate",
         ];
         self.fields(spot, &known, |this, name, spot| match name {
             "queue" => policy.queue = this.queue(spot),
@@ -72,7 +75,8 @@ impl Reader<'_> {
             "batch" => policy.batch = this.batch(spot),
             "ordered" => this.set(&mut policy.ordered, spot, boolean),
             "deadline" => this.set(&mut policy.deadline, spot, |v| seconds(v, 0.1)),
-            _ => this.set(&mut policy.required, spot, boolean),
+            "required" => this.set(&mut policy.required, spot, boolean),
+            _ => this.set(&mut policy.isolate, spot, isolation),
         });
         policy
     }
@@ -214,6 +218,19 @@ fn when_full(value: &Value) -> Result<WhenFull, String> {
         ),
         other => Err(format!(
             "found {}, expected block or drop_newest; choose one of the two",
+            shown(other)
+        )),
+    }
+}
+
+/// Null is the word `none`, as for `max_attempts`.
+fn isolation(value: &Value) -> Result<Isolation, String> {
+    match value {
+        Value::Null => Ok(Isolation::None),
+        Value::Text(text) if text == "none" => Ok(Isolation::None),
+        Value::Text(text) if text == "process" => Ok(Isolation::Process),
+        other => Err(format!(
+            "found {}, expected none or process; choose one of the two",
             shown(other)
         )),
     }

@@ -8,11 +8,11 @@ use evbus::acct::WhenFull;
 use evbus::plugin::{Catalog, PluginState};
 use evbus::{INTERNAL, Plan, Planned};
 
-use super::PluginDirs;
 use super::exit::{Exit, error, note};
 use super::output::table;
 use super::route::load;
 use super::run::seconds;
+use super::{PluginDirs, THIS_PROGRAM};
 
 /// Check an acct file and the plugins; with --connect the far systems too
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ pub(super) struct CheckArgs {
 
 pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     let (acct, catalog) = load(&args.acct_file, &args.plugins)?;
-    let plan = Plan::of(&acct, &catalog);
+    let plan = Plan::with_program(&acct, &catalog, THIS_PROGRAM.as_ref());
     let plugins_well = check_plugins(&catalog);
     unserved(&plan, &catalog);
     if !plan.errors().is_empty() {

@@ -9,8 +9,8 @@ use evbus::salt::{Framing, SocketDir};
 use evbus::{Host, LaneStatus, Serial};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::PluginDirs;
 use super::exit::{Exit, note};
+use super::{PluginDirs, THIS_PROGRAM};
 
 /// Run the host: deliver events from the event sockets to the destinations of the acct file
 #[derive(Debug, Args)]
@@ -55,6 +55,7 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Exit> {
     // Before anything else, so that no signal finds its default action.
     let mut signals = Signals::new()?;
     let mut host = Host::builder()
+        .isolation_program(THIS_PROGRAM)
         .serial(args.serial_plugin)
         .run_name(args.run_name);
     if let Some(file) = args.acct_file {

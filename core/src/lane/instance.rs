@@ -14,6 +14,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::{InstanceState, Shared};
 use crate::internal::InternalQueues;
+use crate::isolate::Isolated;
 use crate::plugin::Plugin;
 
 /// Who makes the instances of a lane.
@@ -21,6 +22,8 @@ use crate::plugin::Plugin;
 pub(crate) enum Connector {
     /// A plugin.
     Plugin(Arc<Plugin>),
+    /// A plugin, in a process of its own.
+    Isolated(Isolated),
     /// The host itself.
     Internal(InternalQueues),
 }
@@ -30,6 +33,7 @@ impl PartialEq for Connector {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Plugin(a), Self::Plugin(b)) => Arc::ptr_eq(a, b),
+            (Self::Isolated(a), Self::Isolated(b)) => a == b,
             (Self::Internal(_), Self::Internal(_)) => true,
             _ => false,
         }
@@ -54,6 +58,9 @@ impl Connector {
     ) -> Result<InstanceV1, ConnectFailure> {
         let plugin = match self {
             Self::Internal(queues) => return queues.connect(config),
+            Self::Isolated(isolated) => {
+                return isolated.connect(config, host, max_level(), deadline).await;
+            }
             Self::Plugin(plugin) => plugin,
         };
         let (sender, answer) = oneshot::channel();
@@ -88,6 +95,7 @@ impl Connector {
     pub(crate) fn id(&self) -> &str {
         match self {
             Self::Plugin(plugin) => plugin.id(),
+            Self::Isolated(isolated) => isolated.plugin().id(),
             Self::Internal(_) => "internal",
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{entries, faults};
-use crate::acct::{BatchCaps, Policy, QueueLimits, Retry, WhenFull};
+use crate::acct::{BatchCaps, Isolation, Policy, QueueLimits, Retry, WhenFull};
 
 fn policy(evbus: &str) -> Policy {
     let mut entries = entries(&format!("p:\n  x:\n    a: 1\n    evbus: {evbus}\n"));
@@ -37,9 +37,17 @@ fn defaults_are_the_documented_ones() {
         ordered: false,
         deadline: Duration::from_mins(1),
         required: false,
+        isolate: Isolation::None,
     };
     assert_eq!(Policy::default(), expected);
-    for evbus in ["", "{}", "{queue: }", "{queue: {}, retry: , batch: {}}"] {
+    for evbus in [
+        "",
+        "{}",
+        "{queue: }",
+        "{queue: {}, retry: , batch: {}}",
+        "{isolate: none}",
+        "{isolate: }",
+    ] {
         assert_eq!(policy(evbus), expected, "{evbus}");
     }
 }
@@ -48,7 +56,7 @@ fn defaults_are_the_documented_ones() {
 fn every_key_is_read() {
     let text = "{queue: {events: 5, bytes: 2 KiB}, when_full: drop_newest, \
         retry: {first_delay: 0.5, max_delay: 2, max_attempts: 3}, \
-        batch: {events: 7, bytes: 10 KB}, ordered: yes, deadline: 1.5, required: true}";
+        batch: {events: 7, bytes: 10 KB}, ordered: yes, deadline: 1.5, required: true, isolate: process}";
     let expected = Policy {
         queue: QueueLimits {
             events: 5,
@@ -67,6 +75,7 @@ fn every_key_is_read() {
         ordered: true,
         deadline: Duration::from_millis(1500),
         required: true,
+        isolate: Isolation::Process,
     };
     assert_eq!(policy(text), expected);
 }
@@ -111,11 +120,11 @@ fn a_refused_policy_says_what_and_where() {
         "expected a whole number of events from 1 to 100000000; correct the number";
     const SECONDS: &str = "to 86400; write it without a unit";
     for (evbus, expected) in [
-        ("5", "f:3:5: p.x.evbus: found a number, expected a mapping; write the keys queue, when_full, retry, batch, ordered, deadline, required below it".to_owned()),
+        ("5", "f:3:5: p.x.evbus: found a number, expected a mapping; write the keys queue, when_full, retry, batch, ordered, deadline, required, isolate below it".to_owned()),
         ("{queue: []}", "f:3:13: p.x.evbus.queue: found a list, expected a mapping; write the keys events, bytes below it".into()),
-        ("{quue: {}}", "f:3:13: p.x.evbus.quue: found the unknown key `quue`, expected one of queue, when_full, retry, batch, ordered, deadline, required; did you mean `queue`?".into()),
+        ("{quue: {}}", "f:3:13: p.x.evbus.quue: found the unknown key `quue`, expected one of queue, when_full, retry, batch, ordered, deadline, required, isolate; did you mean `queue`?".into()),
         ("{retry: {maxattempts: 1}}", "f:3:21: p.x.evbus.retry.maxattempts: found the unknown key `maxattempts`, expected one of first_delay, max_delay, max_attempts; did you mean `max_attempts`?".into()),
-        ("{bootstrap: 1}", "f:3:13: p.x.evbus.bootstrap: found the unknown key `bootstrap`, expected one of queue, when_full, retry, batch, ordered, deadline, required; remove it, or move it out of `evbus` if it is the plugin's".into()),
+        ("{bootstrap: 1}", "f:3:13: p.x.evbus.bootstrap: found the unknown key `bootstrap`, expected one of queue, when_full, retry, batch, ordered, deadline, required, isolate; remove it, or move it out of `evbus` if it is the plugin's".into()),
         ("{queue: {events: 0}}", format!("f:3:21: p.x.evbus.queue.events: found 0, {EVENTS}")),
         ("{queue: {events: 1.5}}", format!("f:3:21: p.x.evbus.queue.events: found 1.5, {EVENTS}")),
         ("{queue: {events: -1}}", format!("f:3:21: p.x.evbus.queue.events: found -1, {EVENTS}")),
@@ -136,6 +145,8 @@ fn a_refused_policy_says_what_and_where() {
         ("{retry: {max_attempts: 0}}", "f:3:21: p.x.evbus.retry.max_attempts: found 0, expected a whole number of attempts from 1 to 4294967295, or none; write none to try for ever".into()),
         ("{ordered: 1}", "f:3:13: p.x.evbus.ordered: found 1, expected true or false; write one of the two".into()),
         ("{required: 'yes'}", "f:3:13: p.x.evbus.required: found `yes`, expected true or false; write one of the two".into()),
+        ("{isolate: thread}", "f:3:13: p.x.evbus.isolate: found `thread`, expected none or process; choose one of the two".into()),
+        ("{isolate: yes}", "f:3:13: p.x.evbus.isolate: found a boolean, expected none or process; choose one of the two".into()),
         ("{deadline: 0.05}", format!("f:3:13: p.x.evbus.deadline: found 0.05, expected a number of seconds from 0.1 {SECONDS}")),
         ("{deadline: 90000}", format!("f:3:13: p.x.evbus.deadline: found 90000, expected a number of seconds from 0.1 {SECONDS}")),
         ("{deadline: .inf}", format!("f:3:13: p.x.evbus.deadline: found a number that is not finite, expected a number of seconds from 0.1 {SECONDS}")),

@@ -6,8 +6,11 @@ mod support;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
+use evbus::Host;
 use evbus_testkit::plugin_dir;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -364,4 +367,66 @@ fn the_command_of_a_plugins_process_is_not_for_people() {
     assert!(stderr(&output).contains("the host itself starts this command"));
     let help = run(evbus(dir.path()).arg("--help"), b"");
     assert!(!String::from_utf8_lossy(&help.stdout).contains("plugin-child"));
+}
+
+/// What a host says of an isolated destination whose processes are of this program.
+async fn said_with(program: Option<&Path>, expected: &str) {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    let acct = dir.path().join("acct.yml");
+    let text = GOOD.replace("{dir}", &dir.path().to_string_lossy());
+    fs::write(&acct, text).unwrap();
+    let mut host = Host::builder().acct_file(acct).plugin_dir(plugins.path());
+    if let Some(program) = program {
+        host = host.isolation_program(program);
+    }
+    let host = host.start().await.unwrap();
+    let bus = host.bus().clone();
+    bus.put("idem-run", "x").await.unwrap();
+    let said = || {
+        let status = bus.status().remove(0);
+        let error = status.last_error.unwrap_or_default();
+        (error.contains(expected) || expected.is_empty() && status.counts.accepted == 1)
+            .then_some(())
+    };
+    tokio::task::block_in_place(|| wait_for(&format!("{expected:?}"), said));
+    host.shutdown(Duration::from_millis(100)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_embeds_a_host_names_the_program_for_isolated_plugins() {
+    said_with(None, "HostBuilder::isolation_program").await;
+    said_with(Some(env!("CARGO_BIN_EXE_evbus").as_ref()), "").await;
+    said_with(
+        Some("/bin/true".as_ref()),
+        "ended with exit code 0, before it",
+    )
+    .await;
+    said_with(
+        Some("/nowhere".as_ref()),
+        "started from /nowhere: No such file",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_sends_nonsense_or_closes_its_socket_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, script, expected) in [
+        (
+            "nonsense",
+            "printf 'GET / HTTP/1.1' >&0",
+            "was killed, since it sent a frame of 542393671 bytes, where 1 to 268435456 are possible, before it",
+        ),
+        (
+            "closing",
+            "exec 0</dev/null",
+            "was killed, since it closed its socket, before it",
+        ),
+    ] {
+        let program = dir.path().join(name);
+        fs::write(&program, format!("#!/bin/sh\n{script}\nexec sleep 1000\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        said_with(Some(&program), expected).await;
+    }
 }

@@ -8,11 +8,11 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::acct::WhenFull;
-use crate::event::Serial;
-use crate::lane::{Destination, Full, Lane, LaneStatus, Shared};
+use crate::event::{Serial, error_event};
+use crate::lane::{Destination, Full, Lane, LaneStatus, OnDead, Place, Shared};
 use crate::router::Router;
 use crate::salt::Publisher;
+use crate::store::Receipt;
 use crate::{Event, EventBuilder, EventError, EventId};
 
 /// Fires events. Cheap to clone; use it from any number of tasks and threads.
@@ -74,6 +74,15 @@ pub enum PutError {
         /// Which one.
         destination: Destination,
     },
+    /// A destination whose policy is `durable` could not write the event to disk. It may still be
+    /// delivered; fired again, it may be delivered twice.
+    #[error("the event is not on disk for destination {destination}: {reason}")]
+    NotStored {
+        /// Which one.
+        destination: Destination,
+        /// Why not.
+        reason: String,
+    },
     /// The bus takes no more events: the host is shutting down.
     #[error("the bus takes no more events: the host is shutting down")]
     Closed,
@@ -105,11 +114,13 @@ impl Bus {
     /// queue is full and its policy is to wait.
     ///
     /// Returns when every matching destination has the event in its queue, not when it is
-    /// delivered. A cancelled call may have reached some destinations and not others.
+    /// delivered; for destinations whose policy is `durable`, when it is on disk or acknowledged. A
+    /// cancelled call may have reached some destinations and not others.
     ///
     /// # Errors
     ///
-    /// The message cannot be written as JSON, or the bus is closed; nothing was sent.
+    /// The message cannot be written as JSON, or the bus is closed; nothing was sent. Or the event
+    /// could not be written to disk for a `durable` destination ([`PutError::NotStored`]).
     pub async fn put<M>(&self, profile: &str, message: &M) -> Result<Fired, PutError>
     where
         M: Serialize + ?Sized,
@@ -135,8 +146,8 @@ impl Bus {
             .await
     }
 
-    /// Fires a message, in the envelope, under a profile. Never waits: it says when there is no
-    /// room. Callable from any thread, inside or outside of a runtime.
+    /// Fires a message, in the envelope, under a profile. Never waits, not for the disk either: it
+    /// says when there is no room. Callable from any thread, inside or outside of a runtime.
     ///
     /// # Errors
     ///
@@ -172,22 +183,41 @@ impl Bus {
     ///
     /// As [`put`](Self::put).
     pub async fn put_event(&self, event: Event) -> Result<Fired, PutError> {
+        let (fired, receipts) = self.put_unconfirmed(event).await?;
+        receipts.written().await?;
+        Ok(fired)
+    }
+
+    /// As [`put_event`](Self::put_event), without waiting for the disk: for programs that fire many
+    /// events and wait for the receipts of all together.
+    pub(crate) async fn put_unconfirmed(
+        &self,
+        event: Event,
+    ) -> Result<(Fired, Receipts), PutError> {
+        let mut receipts = Receipts::default();
         let (event, fired, full) = {
             let (event, routes, matches) = self.accept(event)?;
             let fired = fired(&event, &matches);
-            let full: Vec<Arc<Shared>> = matches
+            let mut full = Vec::new();
+            for lane in matches
                 .iter()
                 .filter_map(|position| routes.shared(*position))
-                .filter(|lane| lane.push(&event).is_err())
-                .cloned()
-                .collect();
+            {
+                match lane.push(&event) {
+                    Ok(None) => {}
+                    Ok(Some(receipt)) => receipts.add(lane, receipt),
+                    Err(Full) => full.push(Arc::clone(lane)),
+                }
+            }
             (event, fired, full)
         };
         // The other destinations have the event already; only the program that fires waits.
         for lane in full {
-            lane.push_waiting(&event).await;
+            if let Some(receipt) = lane.push_waiting(&event).await {
+                receipts.add(&lane, receipt);
+            }
         }
-        Ok(fired)
+        Ok((fired, receipts))
     }
 
     /// Fires an event that was made before; see [`put_nowait`](Self::put_nowait).
@@ -202,27 +232,23 @@ impl Bus {
         // Room is promised by all before anybody, a listener included, gets the event. It is
         // reckoned with the size before serialization, which JSON keeps.
         let bytes = event.size();
-        let mut reserved: Vec<&Arc<Shared>> = Vec::with_capacity(matches.len());
-        let mut dropping: Vec<&Arc<Shared>> = Vec::new();
-        let release = |reserved: &[&Arc<Shared>]| {
-            for lane in reserved {
-                lane.queue.release(bytes);
+        let mut reserved: Vec<(&Arc<Shared>, Place)> = Vec::with_capacity(matches.len());
+        let release = |reserved: &[(&Arc<Shared>, Place)]| {
+            for (lane, place) in reserved {
+                lane.queue.release(*place, bytes);
             }
         };
         for lane in matches
             .iter()
             .filter_map(|position| routes.shared(*position))
         {
-            match lane.queue.reserve(bytes) {
-                Ok(()) => reserved.push(lane),
-                Err(Full) if lane.policy.when_full == WhenFull::DropNewest => dropping.push(lane),
-                Err(Full) => {
-                    release(&reserved);
-                    return Err(PutError::Full {
-                        destination: lane.destination.clone(),
-                    });
-                }
-            }
+            let Ok(place) = lane.queue.reserve(bytes) else {
+                release(&reserved);
+                return Err(PutError::Full {
+                    destination: Destination::clone(&lane.destination()),
+                });
+            };
+            reserved.push((lane, place));
         }
         let mut event = event;
         self.inner.listeners.publish(&event);
@@ -234,11 +260,11 @@ impl Bus {
         }
         let fired = fired(&event, &matches);
         let event = Arc::new(event);
-        for lane in reserved {
-            lane.queue.push_reserved(&event, bytes);
-        }
-        for lane in dropping {
-            lane.dropped();
+        for (lane, place) in reserved {
+            lane.queue.push_reserved(&event, place, bytes);
+            if place == Place::Dropped {
+                lane.tell_dropped();
+            }
         }
         Ok(fired)
     }
@@ -270,7 +296,7 @@ impl Bus {
             .route(profile)
             .iter()
             .filter_map(|position| routes.shared(*position))
-            .map(|lane| lane.destination.clone())
+            .map(|lane| Destination::clone(&lane.destination()))
             .collect()
     }
 
@@ -292,6 +318,21 @@ impl Bus {
         tokio::time::timeout(limit, all).await.is_ok()
     }
 
+    /// Fires the error event of every event that becomes a dead letter, where there is room for it.
+    pub(crate) fn error_events(&self) -> OnDead {
+        // The lanes belong to the bus, so they must not keep it alive.
+        let bus = Arc::downgrade(&self.inner);
+        Arc::new(move |event, provider, error| {
+            let Some(inner) = bus.upgrade() else { return };
+            let Some(told) = error_event(event, provider, error) else {
+                return;
+            };
+            if let Err(error) = (Bus { inner }).put_event_nowait(told) {
+                tracing::warn!(event = %event.id(), "no error event could be fired: {error}");
+            }
+        })
+    }
+
     /// Takes no more events.
     pub(crate) fn close(&self) {
         self.inner.closed.store(true, Ordering::Release);
@@ -304,6 +345,45 @@ impl Bus {
     /// Replaces the routing table; calls under way finish on the old one.
     pub(crate) fn set_routes(&self, routes: Routes) {
         self.inner.routes.store(Arc::new(routes));
+    }
+}
+
+/// What a program has to wait for until its events are on disk: the last receipt of each
+/// destination, since a destination writes its events in order.
+#[derive(Debug, Default)]
+pub(crate) struct Receipts(Vec<(Arc<Shared>, Receipt)>);
+
+impl Receipts {
+    fn add(&mut self, lane: &Arc<Shared>, receipt: Receipt) {
+        match self
+            .0
+            .iter_mut()
+            .find(|(other, _)| Arc::ptr_eq(other, lane))
+        {
+            Some((_, known)) if known.seq() >= receipt.seq() => {}
+            Some((_, known)) => *known = receipt,
+            None => self.0.push((Arc::clone(lane), receipt)),
+        }
+    }
+
+    /// Adds those of another event.
+    pub(crate) fn extend(&mut self, others: Self) {
+        for (lane, receipt) in others.0 {
+            self.add(&lane, receipt);
+        }
+    }
+
+    /// Resolves when all are on disk, or settled.
+    pub(crate) async fn written(self) -> Result<(), PutError> {
+        for (lane, receipt) in self.0 {
+            if let Err(reason) = receipt.written().await {
+                return Err(PutError::NotStored {
+                    destination: Destination::clone(&lane.destination()),
+                    reason,
+                });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,22 +1,21 @@
 //! The host: plugins, acct file, bus and event sockets, put together and kept up.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use crate::acct::{self, AcctError, AcctFile};
-use crate::bus::Routes;
+use crate::acct::AcctError;
+use crate::deployment::{Deployment, Sources};
 use crate::event::Serial;
 use crate::internal::{InternalQueues, InternalReader};
-use crate::lane::{InstanceState, Lane, LaneStatus};
-use crate::plan::{Plan, Planned};
-use crate::plugin::{
-    Catalog, Plugin, PluginReport, PluginState, PluginWatch, Registry, plugin_dirs,
-};
-use crate::salt::{self, Publisher, Server, SocketDir, SocketError};
+use crate::lane::{InstanceState, LaneStatus};
+use crate::plugin::{Plugin, PluginReport, PluginWatch, Registry, plugin_dirs};
+use crate::salt::{self, Publisher, Server, SocketDir, SocketError, Taken};
+use crate::store::deadletters::Filter;
+use crate::store::{StateDir, StateError, StateLimits};
 use crate::{Bus, Event};
 
 /// What a host is started with.
@@ -45,6 +44,11 @@ pub struct HostBuilder {
     socket_dirs: Vec<SocketDir>,
     serial: Serial,
     run_name: String,
+    isolation_program: Option<Arc<Path>>,
+    state_dir: Option<PathBuf>,
+    without_state: bool,
+    state_limits: StateLimits,
+    retire_within: Option<Duration>,
 }
 
 impl HostBuilder {
@@ -85,6 +89,43 @@ impl HostBuilder {
         self
     }
 
+    /// Runs the plugins of destinations with `isolate: process` in processes of this program: evbus
+    /// of this very version, or one that calls [`child_main`](crate::isolate::child_main) as evbus
+    /// does. `/proc/self/exe` is the running program itself. Without it such destinations are not
+    /// connected.
+    pub fn isolation_program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.isolation_program = Some(path.into().into());
+        self
+    }
+
+    /// Keeps what waits for destinations, and dead letters, in this directory. Without one, both are
+    /// in memory alone. No other process may use it meanwhile.
+    pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(path.into());
+        self
+    }
+
+    /// Serves destinations that ask for a queue on disk without one: for a program that itself waits
+    /// until the far systems have acknowledged its events.
+    pub fn without_state(mut self) -> Self {
+        self.state_dir = None;
+        self.without_state = true;
+        self
+    }
+
+    /// How much the state directory may take.
+    pub fn state_limits(mut self, limits: StateLimits) -> Self {
+        self.state_limits = limits;
+        self
+    }
+
+    /// How long a destination that a reload takes away may go on delivering what it has; 10 s by
+    /// default.
+    pub fn retire_within(mut self, limit: Duration) -> Self {
+        self.retire_within = Some(limit);
+        self
+    }
+
     /// Starts on the current tokio runtime. Returns when the sockets accept and every served
     /// destination has its lane; connections are made in the background, except those of
     /// destinations that are `required`.
@@ -105,6 +146,9 @@ pub enum StartError {
     /// The acct file cannot be used as it is.
     #[error("{}", lines(.0))]
     Acct(Vec<AcctError>),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// An event socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -123,6 +167,27 @@ fn lines(errors: &[AcctError]) -> String {
     lines.join("\n")
 }
 
+/// Why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// The acct file cannot be used as it is.
+    #[error("{}", lines(.0))]
+    Acct(Vec<AcctError>),
+    /// The store of a new destination cannot be opened.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl From<ReloadError> for StartError {
+    fn from(error: ReloadError) -> Self {
+        match error {
+            ReloadError::Acct(errors) => Self::Acct(errors),
+            ReloadError::State(error) => Self::State(error),
+        }
+    }
+}
+
 /// A running host. Dropping it ends everything at once; [`shutdown`](Self::shutdown) ends it in
 /// order.
 #[derive(Debug)]
@@ -130,17 +195,8 @@ pub struct Host {
     bus: Bus,
     internal: InternalQueues,
     server: Option<Server>,
-    state: Arc<Mutex<State>>,
+    deployment: Arc<Mutex<Deployment>>,
     watching: JoinHandle<()>,
-}
-
-/// What a change of the plugins may change.
-#[derive(Debug)]
-struct State {
-    acct: Option<AcctFile>,
-    registry: Registry,
-    catalog: Catalog,
-    unserved: Vec<String>,
 }
 
 impl Host {
@@ -150,50 +206,45 @@ impl Host {
     }
 
     async fn start(builder: HostBuilder) -> Result<Self, StartError> {
-        let acct = match &builder.acct_file {
-            Some(path) => Some(acct::load(path).map_err(StartError::Acct)?),
-            None => None,
-        };
         let registry = Registry::new(plugin_dirs(&builder.plugin_dirs), builder.linked);
-        let watch = PluginWatch::new(registry.dirs());
-        let (registry, catalog) = scan(registry).await;
-        report(&Catalog::default(), &catalog);
-
+        let watch = PluginWatch::new(registry.dirs(), builder.acct_file.as_deref());
         let internal = InternalQueues::default();
         let listeners = Publisher::default();
         let bus = Bus::new(listeners.clone(), builder.serial, builder.run_name);
-        let mut state = State {
-            acct,
-            registry,
-            catalog,
-            unserved: Vec::new(),
+        let state_dir = match &builder.state_dir {
+            Some(path) => Some(StateDir::open(path, builder.state_limits)?),
+            None => None,
         };
-        let errors = state.apply(&bus, &internal);
-        if !errors.is_empty() {
-            return Err(StartError::Acct(errors));
-        }
+        let sources = Sources {
+            acct_file: builder.acct_file,
+            isolation_program: builder.isolation_program,
+            state_dir,
+            without_state: builder.without_state,
+            retire_within: builder.retire_within.unwrap_or(RETIRE_WITHIN),
+        };
+        let deployment =
+            Deployment::start(sources, registry, bus.clone(), internal.clone()).await?;
         let intake = bus.clone();
         let server = salt::serve(builder.socket_dirs, listeners, move |event: Event| {
             let bus = intake.clone();
             async move {
-                if let Err(error) = bus.put_event(event).await {
-                    tracing::warn!("an event from a socket was not taken: {error}");
+                match bus.put_unconfirmed(event).await {
+                    Ok((_, receipts)) => Taken::Queued(receipts),
+                    Err(error) => {
+                        tracing::warn!("an event from a socket was not taken: {error}");
+                        Taken::Refused
+                    }
                 }
             }
         })?;
         required(&bus).await?;
-        let state = Arc::new(Mutex::new(state));
-        let watching = tokio::spawn(follow(
-            watch,
-            Arc::clone(&state),
-            bus.clone(),
-            internal.clone(),
-        ));
+        let deployment = Arc::new(Mutex::new(deployment));
+        let watching = tokio::spawn(follow(watch, Arc::clone(&deployment)));
         Ok(Self {
             bus,
             internal,
             server: Some(server),
-            state,
+            deployment,
             watching,
         })
     }
@@ -210,12 +261,35 @@ impl Host {
 
     /// What became of every plugin file.
     pub async fn plugins(&self) -> Vec<PluginReport> {
-        self.state.lock().await.catalog.reports().to_vec()
+        self.deployment.lock().await.catalog().reports().to_vec()
+    }
+
+    /// Reads the acct file again and makes the destinations what it says. It is checked whole first.
+    /// Destinations that stay as they are keep their queues and connections; one that is taken away
+    /// delivers what it has for a while, and what remains waits on disk for its return.
+    ///
+    /// Returns when the new destinations have their queues; connections are made in the background.
+    ///
+    /// # Errors
+    ///
+    /// The file, or the store of a new destination, cannot be used; nothing was changed.
+    pub async fn reload(&self) -> Result<(), ReloadError> {
+        self.deployment.lock().await.reload().await
+    }
+
+    /// Puts dead letters back into the queues of their destinations. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// One sentence: there is no state directory, or a store cannot be read or written.
+    pub async fn replay(&self, filter: &Filter) -> Result<u64, String> {
+        self.deployment.lock().await.replay(filter).await
     }
 
     /// Ends in order: takes no more events, waits until all destinations have settled theirs, but
-    /// at most `drain`, then lets every instance disconnect. Returns each destination's last
-    /// numbers; what they say is queued was not delivered.
+    /// at most `drain`, lets every instance disconnect, and writes what is left to the state
+    /// directory. Returns each destination's last numbers; what they say is queued was not delivered,
+    /// and what of that is not on disk is lost.
     pub async fn shutdown(mut self, drain: Duration) -> Vec<LaneStatus> {
         let until = tokio::time::Instant::now() + drain;
         self.watching.abort();
@@ -227,28 +301,21 @@ impl Host {
         let rest = until.saturating_duration_since(tokio::time::Instant::now());
         self.bus.drain(rest).await;
         let grace = until.saturating_duration_since(tokio::time::Instant::now());
-        let routes = self.bus.routes();
-        let stopping: Vec<_> = routes
-            .lanes
-            .iter()
-            .map(|lane| {
-                let lane = Arc::clone(lane);
-                tokio::spawn(async move { lane.stop(grace.max(MIN_GRACE)).await })
-            })
-            .collect();
-        for stopped in stopping {
-            let _ = stopped.await;
-        }
+        let grace = grace.max(MIN_GRACE);
+        let left = self.deployment.lock().await.stop(grace).await;
         if let Some(server) = self.server.take() {
             // Listeners still get what was published before.
-            server.close(grace.max(MIN_GRACE)).await;
+            server.close(grace).await;
         }
-        self.bus.status()
+        left
     }
 }
 
 /// An instance gets at least this long to disconnect, whatever the drain has left.
 const MIN_GRACE: Duration = Duration::from_millis(500);
+
+/// See [`HostBuilder::retire_within`].
+const RETIRE_WITHIN: Duration = Duration::from_secs(10);
 
 impl Drop for Host {
     fn drop(&mut self) {
@@ -256,85 +323,18 @@ impl Drop for Host {
     }
 }
 
-/// Scans on a thread that may block.
-async fn scan(mut registry: Registry) -> (Registry, Catalog) {
-    let scanning = tokio::task::spawn_blocking(move || {
-        let catalog = registry.scan();
-        (registry, catalog)
-    });
-    // The task is never cancelled, and `scan` contains what a plugin file can do to it.
-    scanning.await.expect("a scan ends")
-}
-
-impl State {
-    /// Makes the lanes what acct file and plugins ask for. Lanes that are to stay, stay: with their
-    /// queues, their numbers, and their instances unless their plugin was replaced.
-    fn apply(&mut self, bus: &Bus, internal: &InternalQueues) -> Vec<AcctError> {
-        let Some(acct) = &self.acct else {
-            return Vec::new();
-        };
-        let plan = Plan::new(acct, &self.catalog, internal);
-        for provider in &plan.unserved {
-            if !self.unserved.contains(provider) {
-                tracing::info!("provider {provider} of the acct file is served by no plugin");
-            }
-        }
-        let old = bus.routes();
-        if let Some(lost) = old
-            .lanes
-            .iter()
-            .find(|lane| !plan.serves(lane.destination()))
-        {
-            // A plugin that came while the host runs must not take a working destination away.
-            tracing::error!(
-                "nothing is changed, since destination {} would end with it",
-                lost.destination()
-            );
-            return plan.errors;
-        }
-        let lanes = plan
-            .served
-            .iter()
-            .map(|planned| lane(planned, &old.lanes))
-            .collect();
-        bus.set_routes(Routes {
-            router: plan.router,
-            lanes,
-        });
-        self.unserved = plan.unserved;
-        plan.errors
-    }
-}
-
-/// The lane of an entry: the one it has, or a new one.
-fn lane(planned: &Planned, old: &[Arc<Lane>]) -> Arc<Lane> {
-    let destination = planned.destination();
-    if let Some(lane) = old.iter().find(|lane| *lane.destination() == destination) {
-        if lane.connector() != planned.connector {
-            tracing::info!("destination {destination}: moves to the new plugin");
-            lane.switch(planned.connector.clone());
-        }
-        return Arc::clone(lane);
-    }
-    Arc::new(Lane::start(
-        destination,
-        planned.entry.policy.clone(),
-        planned.config(),
-        planned.connector.clone(),
-    ))
-}
-
 /// Waits for the destinations that the host must not start without.
 async fn required(bus: &Bus) -> Result<(), StartError> {
-    let routes = bus.routes();
-    for lane in routes
-        .lanes
-        .iter()
-        .filter(|lane| lane.shared().policy.required)
-    {
-        let limit = lane.shared().policy.deadline;
+    for lane in &bus.routes().lanes {
+        let policy = lane.policy();
+        if !policy.required {
+            continue;
+        }
         let connected = lane.shared().wait_for(InstanceState::Connected);
-        if tokio::time::timeout(limit, connected).await.is_err() {
+        if tokio::time::timeout(policy.deadline, connected)
+            .await
+            .is_err()
+        {
             return Err(StartError::Required {
                 destination: lane.destination().to_string(),
                 reason: lane
@@ -347,54 +347,18 @@ async fn required(bus: &Bus) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Follows the plugin directories.
-async fn follow(
-    mut watch: PluginWatch,
-    state: Arc<Mutex<State>>,
-    bus: Bus,
-    internal: InternalQueues,
-) {
+/// Follows the plugin directories and the acct file.
+async fn follow(mut watch: PluginWatch, deployment: Arc<Mutex<Deployment>>) {
     loop {
         watch.changed().await;
-        let mut state = state.lock().await;
-        let registry =
-            std::mem::replace(&mut state.registry, Registry::new(Vec::new(), Vec::new()));
-        let (registry, mut catalog) = scan(registry).await;
-        state.registry = registry;
-        if report(&state.catalog, &catalog) {
-            catalog.keep(&state.catalog);
-            state.catalog = catalog;
-            for error in state.apply(&bus, &internal) {
-                tracing::error!("{error}");
-            }
+        let mut deployment = deployment.lock().await;
+        deployment.rescan().await;
+        if deployment.acct_file_changed()
+            && let Err(error) = deployment.reload().await
+        {
+            tracing::error!(
+                "the acct file changed, and nothing else did, since it cannot be used: {error}"
+            );
         }
     }
-}
-
-/// Writes what changed into the log. Returns whether anything did.
-fn report(before: &Catalog, after: &Catalog) -> bool {
-    for report in after.reports() {
-        let Some(file) = report
-            .file
-            .as_ref()
-            .filter(|_| !before.reports().contains(report))
-        else {
-            continue;
-        };
-        match &report.state {
-            PluginState::Refused { reason } => {
-                tracing::warn!("plugin {}: not used: {reason}", file.display());
-            }
-            PluginState::Discovered { reason } => {
-                tracing::info!("plugin {}: not used: {reason}", file.display());
-            }
-            _ => tracing::info!(
-                "plugin {}: {} {} loaded",
-                file.display(),
-                report.id.as_deref().unwrap_or_default(),
-                report.version.as_deref().unwrap_or_default(),
-            ),
-        }
-    }
-    before.reports() != after.reports()
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evbus_abi::v1::{
-    BatchOutcomeV1, BatchV1, CompletionV1, InstanceObjectV1, InstanceV1, LimitsV1, OutcomeCodeV1,
-    OutcomeV1,
+    BatchOutcomeV1, BatchV1, CompletionV1, FateV1, InstanceObjectV1, InstanceV1, LimitsV1,
+    OutcomeCodeV1, OutcomeV1,
 };
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -100,7 +100,7 @@ impl InstanceObjectV1 for InternalInstance {
         let mut outcome = BatchOutcomeV1 {
             all: OutcomeV1::accepted(),
             exceptions: evbus_abi::RVec::new(),
-            rebuild: false,
+            instance: FateV1::WORKS,
         };
         let mut waiting = self.queue.inner.lock();
         for (index, event) in batch.events().iter().enumerate() {

@@ -73,9 +73,11 @@
 
 pub mod acct;
 mod bus;
+mod deployment;
 pub mod event;
 mod host;
 mod internal;
+pub mod isolate;
 mod lane;
 mod plan;
 pub mod plugin;
@@ -85,7 +87,7 @@ pub mod store;
 
 pub use bus::{Bus, Fired, PutError};
 pub use event::{Event, EventBuilder, EventError, EventId, Serial};
-pub use host::{Host, HostBuilder, StartError};
+pub use host::{Host, HostBuilder, ReloadError, StartError};
 pub use internal::{INTERNAL, INTERNAL_QUEUE_EVENTS, InternalEvent, InternalReader};
 pub use lane::{Counts, Destination, InstanceState, LaneStatus};
 pub use plan::{Plan, Planned};

@@ -2,13 +2,15 @@
 //! wrong.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evbus_abi::v1::{HostObjectV1, LevelV1, LinkV1};
 
-use crate::acct::{AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, Policy};
+use crate::acct::{AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, Isolation, Policy};
 use crate::internal::{INTERNAL, InternalQueues};
+use crate::isolate::{Isolated, LINKED};
 use crate::lane::{Connector, Destination, closed, log};
 use crate::plugin::Catalog;
 use crate::router::Router;
@@ -95,7 +97,18 @@ impl Plan {
     /// Brings an acct file and plugins together, for looking at. All faults are found, not only the
     /// first.
     pub fn of(acct: &AcctFile, catalog: &Catalog) -> Self {
-        Self::new(acct, catalog, &InternalQueues::default())
+        Self::new(acct, catalog, &InternalQueues::default(), None)
+    }
+
+    /// As [`of`](Self::of), for connecting: isolated plugins run in processes of `program` (see
+    /// [`isolation_program`](crate::HostBuilder::isolation_program)).
+    pub fn with_program(acct: &AcctFile, catalog: &Catalog, program: &Path) -> Self {
+        Self::new(
+            acct,
+            catalog,
+            &InternalQueues::default(),
+            Some(&program.into()),
+        )
     }
 
     /// The entries that are served and without a fault, in file order.
@@ -130,7 +143,12 @@ impl Plan {
 
     /// Brings them together. All faults are found, not only the first; what has a fault is left
     /// out of `served`.
-    pub(crate) fn new(acct: &AcctFile, catalog: &Catalog, internal: &InternalQueues) -> Self {
+    pub(crate) fn new(
+        acct: &AcctFile,
+        catalog: &Catalog,
+        internal: &InternalQueues,
+        program: Option<&Arc<Path>>,
+    ) -> Self {
         let mut plan = Self {
             served: Vec::new(),
             router: Router::empty(),
@@ -149,7 +167,8 @@ impl Plan {
             match section.entries() {
                 Ok(entries) => {
                     for entry in entries {
-                        plan.add(entry, connector.clone());
+                        let connector = isolate(&entry, &connector, program);
+                        plan.add(entry, connector);
                     }
                 }
                 Err(errors) => plan.errors.extend(errors),
@@ -159,18 +178,25 @@ impl Plan {
         plan
     }
 
-    /// Whether an entry is served.
-    pub(crate) fn serves(&self, destination: &Destination) -> bool {
-        self.served
-            .iter()
-            .any(|planned| planned.destination() == *destination)
+    /// Leaves out every entry that `fault` has something against, as path and message.
+    pub(crate) fn refuse(&mut self, fault: impl Fn(&Planned) -> Option<(String, String)>) {
+        for planned in &self.served {
+            if let Some((path, message)) = fault(planned) {
+                self.errors.push(planned.entry.fault(&path, &message));
+            }
+        }
     }
 
     fn add(&mut self, entry: Entry, connector: Connector) {
-        let faults = match &connector {
-            Connector::Plugin(plugin) => plugin.check_config(&entry.config.to_string()),
+        let config = || entry.config.to_string();
+        let mut faults = match &connector {
+            Connector::Plugin(plugin) => plugin.check_config(&config()),
+            Connector::Isolated(isolated) => isolated.plugin().check_config(&config()),
             Connector::Internal(_) => InternalQueues::check(&entry.config),
         };
+        if entry.policy.isolate == Isolation::Process && !can_isolate(&connector) {
+            faults.push(("evbus.isolate".to_owned(), LINKED.to_owned()));
+        }
         if faults.is_empty() {
             self.served.push(Planned { entry, connector });
         } else {
@@ -232,6 +258,24 @@ impl Plan {
             .iter()
             .map(|planned| planned.entry.pattern.as_str())
             .collect()
+    }
+}
+
+/// The connector as the entry wants it.
+fn isolate(entry: &Entry, connector: &Connector, program: Option<&Arc<Path>>) -> Connector {
+    match (connector, entry.policy.isolate) {
+        (Connector::Plugin(plugin), Isolation::Process) => {
+            Connector::Isolated(Isolated::new(Arc::clone(plugin), program.cloned()))
+        }
+        _ => connector.clone(),
+    }
+}
+
+/// Whether there is a file that another process can load.
+fn can_isolate(connector: &Connector) -> bool {
+    match connector {
+        Connector::Isolated(isolated) => isolated.plugin().image().is_some(),
+        _ => false,
     }
 }
 

@@ -24,5 +24,6 @@ mod tests;
 pub use entry::Entry;
 pub use error::{AcctError, Location, Position};
 pub use file::{AcctFile, DEFAULT_MATCH_PLUGIN, Section};
-pub use policy::{BatchCaps, Policy, QueueLimits, Retry, WhenFull};
+pub use policy::{BatchCaps, DiskLimits, Isolation, Policy, QueueLimits, Retry, WhenFull};
+pub use policy_reader::byte_size;
 pub use source::{MAX_FILE_BYTES, load, parse};

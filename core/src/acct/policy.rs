@@ -7,8 +7,14 @@ use std::time::Duration;
 pub struct Policy {
     /// How much may wait in memory for this destination.
     pub queue: QueueLimits,
-    /// What happens to an event that finds the queue full.
-    pub when_full: WhenFull,
+    /// How much may wait on disk for this destination; without a state directory nothing does.
+    pub disk: DiskLimits,
+    /// What happens to an event that finds the queue full. Default none: [`WhenFull::Spill`] where
+    /// the host has a state directory, [`WhenFull::Block`] where it has none.
+    pub when_full: Option<WhenFull>,
+    /// Every event is on disk, or acknowledged, before the program that fires it goes on. Needs a
+    /// state directory. Default false.
+    pub durable: bool,
     /// When an event that could not be delivered is tried again.
     pub retry: Retry,
     /// Caps on a batch, below the plugin's own limits.
@@ -22,18 +28,23 @@ pub struct Policy {
     /// The host refuses to start where this destination cannot be served or reached. Default false: it
     /// starts, says so, and keeps trying.
     pub required: bool,
+    /// Where the plugin's instance runs. Default: in the host's own process.
+    pub isolate: Isolation,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         Self {
             queue: QueueLimits::default(),
-            when_full: WhenFull::default(),
+            disk: DiskLimits::default(),
+            when_full: None,
+            durable: false,
             retry: Retry::default(),
             batch: BatchCaps::default(),
             ordered: false,
             deadline: Duration::from_mins(1),
             required: false,
+            isolate: Isolation::default(),
         }
     }
 }
@@ -56,16 +67,44 @@ impl Default for QueueLimits {
     }
 }
 
+/// The bound of a destination's queue on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskLimits {
+    /// Bytes of events; default 10 GiB, from 1 MiB to 1024 GiB. Where it is reached, the program that
+    /// fires waits.
+    pub bytes: u64,
+}
+
+impl Default for DiskLimits {
+    fn default() -> Self {
+        Self {
+            bytes: 10 * 1024 * 1024 * 1024,
+        }
+    }
+}
+
 /// What happens to an event that finds its destination's queue full.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenFull {
+    /// The event waits on disk. Needs a state directory.
+    Spill,
     /// The program that fires waits for room: nothing is lost, and a destination that is gone holds
     /// that program up.
-    #[default]
     Block,
     /// The new event is dropped for this destination, and counted.
     DropNewest,
+}
+
+/// How far a destination's plugin is kept away from the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Isolation {
+    /// It runs in the host's process: fastest, and what crashes there ends the host.
+    #[default]
+    None,
+    /// It runs in a process of its own: what crashes there is started anew, and no event is lost.
+    Process,
 }
 
 /// Capped exponential backoff with full jitter: before attempt n+1 the host waits a random time between
@@ -79,6 +118,13 @@ pub struct Retry {
     /// How many attempts an event gets, the first included, before it becomes a dead letter.
     /// Default none: it is tried until it is delivered or rejected.
     pub max_attempts: Option<u32>,
+    /// How long after it was fired an event that could not be delivered becomes a dead letter.
+    /// Default none, from 1 s to 10 years.
+    pub max_age: Option<Duration>,
+    /// How often an event may take the plugin's instance with it (a panic; with `isolate: process` a
+    /// crash) before it becomes a dead letter. An event that was in flight then is tried again alone,
+    /// so that only the one to blame is counted. Default 3, or none.
+    pub max_crashes: Option<u32>,
 }
 
 impl Default for Retry {
@@ -87,6 +133,8 @@ impl Default for Retry {
             first_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(30),
             max_attempts: None,
+            max_age: None,
+            max_crashes: Some(3),
         }
     }
 }

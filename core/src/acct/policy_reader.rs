@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::node::{Key, Node, Value};
-use super::{AcctError, BatchCaps, Location, Policy, Position, QueueLimits, Retry, WhenFull};
+use super::{
+    AcctError, BatchCaps, DiskLimits, Isolation, Location, Policy, Position, QueueLimits, Retry,
+    WhenFull,
+};
 
 /// The one key of an entry that is the host's and not the plugin's.
 pub(super) const HOST_KEY: &str = "evbus";
@@ -58,21 +61,27 @@ impl Reader<'_> {
         let mut policy = Policy::default();
         let known = [
             "queue",
+            "disk",
             "when_full",
+            "durable",
             "retry",
             "batch",
             "ordered",
             "deadline",
             "required",
+            "isolate",
         ];
         self.fields(spot, &known, |this, name, spot| match name {
             "queue" => policy.queue = this.queue(spot),
-            "when_full" => this.set(&mut policy.when_full, spot, when_full),
+            "disk" => policy.disk = this.disk(spot),
+            "when_full" => this.set(&mut policy.when_full, spot, |v| when_full(v).map(Some)),
+            "durable" => this.set(&mut policy.durable, spot, boolean),
             "retry" => policy.retry = this.retry(spot),
             "batch" => policy.batch = this.batch(spot),
             "ordered" => this.set(&mut policy.ordered, spot, boolean),
-            "deadline" => this.set(&mut policy.deadline, spot, |v| seconds(v, 0.1)),
-            _ => this.set(&mut policy.required, spot, boolean),
+            "deadline" => this.set(&mut policy.deadline, spot, |v| seconds(v, 0.1..=DAY)),
+            "required" => this.set(&mut policy.required, spot, boolean),
+            _ => this.set(&mut policy.isolate, spot, isolation),
         });
         policy
     }
@@ -86,13 +95,32 @@ impl Reader<'_> {
         queue
     }
 
+    fn disk(&mut self, spot: &Spot<'_>) -> DiskLimits {
+        let mut disk = DiskLimits::default();
+        self.fields(spot, &["bytes"], |this, _, spot| {
+            this.set(&mut disk.bytes, spot, |v| {
+                bytes(v, 1024 * KIB..=1024 * GIB).map(|n| n as u64)
+            });
+        });
+        disk
+    }
+
     fn retry(&mut self, spot: &Spot<'_>) -> Retry {
         let mut retry = Retry::default();
-        let known = ["first_delay", "max_delay", "max_attempts"];
+        let known = [
+            "first_delay",
+            "max_delay",
+            "max_attempts",
+            "max_age",
+            "max_crashes",
+        ];
+        let up_to_a_day = |v: &Value| seconds(v, 0.001..=DAY);
         self.fields(spot, &known, |this, name, spot| match name {
-            "first_delay" => this.set(&mut retry.first_delay, spot, |v| seconds(v, 0.001)),
-            "max_delay" => this.set(&mut retry.max_delay, spot, |v| seconds(v, 0.001)),
-            _ => this.set(&mut retry.max_attempts, spot, max_attempts),
+            "first_delay" => this.set(&mut retry.first_delay, spot, up_to_a_day),
+            "max_delay" => this.set(&mut retry.max_delay, spot, up_to_a_day),
+            "max_attempts" => this.set(&mut retry.max_attempts, spot, |v| count(v, "attempts")),
+            "max_age" => this.set(&mut retry.max_age, spot, max_age),
+            _ => this.set(&mut retry.max_crashes, spot, |v| count(v, "crashes")),
         });
         if retry.max_delay < retry.first_delay {
             self.fault(
@@ -206,14 +234,24 @@ fn boolean(value: &Value) -> Result<bool, String> {
 
 fn when_full(value: &Value) -> Result<WhenFull, String> {
     match value {
+        Value::Text(text) if text == "spill" => Ok(WhenFull::Spill),
         Value::Text(text) if text == "block" => Ok(WhenFull::Block),
         Value::Text(text) if text == "drop_newest" => Ok(WhenFull::DropNewest),
-        Value::Text(text) if text == "spill" => Err(
-            "found `spill`, which needs a state directory, and this version keeps none, expected block or drop_newest; choose one of the two"
-                .to_owned(),
-        ),
         other => Err(format!(
-            "found {}, expected block or drop_newest; choose one of the two",
+            "found {}, expected spill, block or drop_newest; choose one of them",
+            shown(other)
+        )),
+    }
+}
+
+/// Null is the word `none`, as for `max_attempts`.
+fn isolation(value: &Value) -> Result<Isolation, String> {
+    match value {
+        Value::Null => Ok(Isolation::None),
+        Value::Text(text) if text == "none" => Ok(Isolation::None),
+        Value::Text(text) if text == "process" => Ok(Isolation::Process),
+        other => Err(format!(
+            "found {}, expected none or process; choose one of the two",
             shown(other)
         )),
     }
@@ -238,35 +276,53 @@ fn events(value: &Value, max: u64) -> Result<usize, String> {
 }
 
 /// Null and the word `none` mean no limit.
-fn max_attempts(value: &Value) -> Result<Option<u32>, String> {
-    let max = u64::from(u32::MAX);
+fn is_none(value: &Value) -> bool {
     match value {
-        Value::Null => Ok(None),
-        Value::Text(text) if text == "none" => Ok(None),
-        other => whole(other, &(1..=max))
-            .and_then(|n| u32::try_from(n).ok())
-            .map(Some)
-            .ok_or_else(|| {
-                format!(
-                    "found {}, expected a whole number of attempts from 1 to {max}, or none; write none to try for ever",
-                    shown(other)
-                )
-            }),
+        Value::Null => true,
+        Value::Text(text) => text == "none",
+        _ => false,
     }
 }
 
-fn seconds(value: &Value, min: f64) -> Result<Duration, String> {
+fn count(value: &Value, what: &str) -> Result<Option<u32>, String> {
+    if is_none(value) {
+        return Ok(None);
+    }
+    let max = u64::from(u32::MAX);
+    whole(value, &(1..=max))
+        .and_then(|n| u32::try_from(n).ok())
+        .map(Some)
+        .ok_or_else(|| {
+            format!(
+                "found {}, expected a whole number of {what} from 1 to {max}, or none; write none to try for ever",
+                shown(value)
+            )
+        })
+}
+
+fn max_age(value: &Value) -> Result<Option<Duration>, String> {
+    if is_none(value) {
+        return Ok(None);
+    }
+    seconds(value, 1.0..=3650.0 * DAY)
+        .map(Some)
+        .map_err(|message| format!("{message}, or none to try for ever"))
+}
+
+fn seconds(value: &Value, range: RangeInclusive<f64>) -> Result<Duration, String> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
         _ => None,
     };
     number
-        .filter(|seconds| (min..=DAY).contains(seconds))
+        .filter(|seconds| range.contains(seconds))
         .map(Duration::from_secs_f64)
         .ok_or_else(|| {
             format!(
-                "found {}, expected a number of seconds from {min} to {DAY}; write it without a unit",
-                shown(value)
+                "found {}, expected a number of seconds from {} to {}; write it without a unit",
+                shown(value),
+                range.start(),
+                range.end()
             )
         })
 }
@@ -297,7 +353,9 @@ const UNITS: [(&str, u64); 7] = [
     ("gib", GIB),
 ];
 
-fn byte_size(text: &str) -> Option<u64> {
+/// Reads a size as acct files have it, a whole number and a unit: `64 MiB`; nothing where it is
+/// none.
+pub fn byte_size(text: &str) -> Option<u64> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim().to_ascii_lowercase();

@@ -8,11 +8,11 @@ use evbus::acct::WhenFull;
 use evbus::plugin::{Catalog, PluginState};
 use evbus::{INTERNAL, Plan, Planned};
 
-use super::PluginDirs;
 use super::exit::{Exit, error, note};
 use super::output::table;
 use super::route::load;
 use super::run::seconds;
+use super::{PluginDirs, THIS_PROGRAM};
 
 /// Check an acct file and the plugins; with --connect the far systems too
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ pub(super) struct CheckArgs {
 
 pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     let (acct, catalog) = load(&args.acct_file, &args.plugins)?;
-    let plan = Plan::of(&acct, &catalog);
+    let plan = Plan::with_program(&acct, &catalog, THIS_PROGRAM.as_ref());
     let plugins_well = check_plugins(&catalog);
     unserved(&plan, &catalog);
     if !plan.errors().is_empty() {
@@ -98,14 +98,18 @@ fn row(planned: &Planned, link: String) -> Vec<String> {
         destination.pattern,
         planned.plugin_id().to_owned(),
         format!(
-            "{} events, {} MiB",
+            "{} events, {} MiB{}",
             policy.queue.events,
-            policy.queue.bytes / (1024 * 1024)
+            policy.queue.bytes / (1024 * 1024),
+            if policy.durable { ", durable" } else { "" },
         ),
         match policy.when_full {
-            WhenFull::Block => "block".to_owned(),
-            WhenFull::DropNewest => "drop_newest".to_owned(),
-            _ => "other".to_owned(),
+            // What it is without a key depends on whether the host has a state directory.
+            None => "spill, or block without --state-dir".to_owned(),
+            Some(WhenFull::Spill) => "spill".to_owned(),
+            Some(WhenFull::Block) => "block".to_owned(),
+            Some(WhenFull::DropNewest) => "drop_newest".to_owned(),
+            Some(_) => "other".to_owned(),
         },
         format!(
             "{:?} to {:?}, {attempts}",

@@ -50,7 +50,16 @@ enum Command {
     Route(route::RouteArgs),
     Check(check::CheckArgs),
     Plugins(plugins::PluginsArgs),
+    /// The process of one plugin; the host starts it
+    #[command(hide = true)]
+    PluginChild {
+        /// The plugin's id, for whoever lists processes
+        plugin: String,
+    },
 }
+
+/// The program for isolated plugins: this one, and it stays this one when its file is replaced.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Where plugins are looked for.
 #[derive(Debug, Args)]
@@ -76,6 +85,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Route(args) => route::run(&args),
         Command::Check(args) => with_runtime(check::run(args)),
         Command::Plugins(args) => plugins::run(&args),
+        Command::PluginChild { .. } => return evbus::isolate::child_main(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

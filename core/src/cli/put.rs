@@ -11,9 +11,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
-use super::PluginDirs;
 use super::exit::{Exit, error, note};
 use super::run::seconds;
+use super::{PluginDirs, THIS_PROGRAM};
 
 /// Fire events: to a running host, or straight to the destinations of an acct file
 #[derive(Debug, Args)]
@@ -238,6 +238,8 @@ impl Target {
         };
         let mut host = Host::builder()
             .acct_file(acct_file)
+            .without_state()
+            .isolation_program(THIS_PROGRAM)
             .serial(args.serial_plugin);
         for dir in &args.plugins.plugin_dirs {
             host = host.plugin_dir(dir);

@@ -1,16 +1,18 @@
 //! `evbus run`: the host.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use evbus::acct::byte_size;
 use evbus::salt::{Framing, SocketDir};
+use evbus::store::StateLimits;
 use evbus::{Host, LaneStatus, Serial};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::PluginDirs;
 use super::exit::{Exit, note};
+use super::{PluginDirs, THIS_PROGRAM};
 
 /// Run the host: deliver events from the event sockets to the destinations of the acct file
 #[derive(Debug, Args)]
@@ -19,7 +21,8 @@ use super::exit::{Exit, note};
   evbus put --sock-dir /run/evbus idem-status '\"FINISHED\"'
 
 Prints the line `ready` on standard error when the sockets accept. On SIGTERM or SIGINT it takes no
-more events, delivers what it has within --drain-timeout, and says what remained.")]
+more events, delivers what it has within --drain-timeout, and says what remained and where. On
+SIGHUP, and when the acct file or a plugin changes, it goes on with what they say then.")]
 pub(super) struct RunArgs {
     /// The acct file: destinations, their patterns and connections
     #[arg(long, value_name = "F", env = "ACCT_FILE")]
@@ -32,6 +35,17 @@ pub(super) struct RunArgs {
     /// Directory for event sockets in the framing of Salt 3006.26 and later 3006
     #[arg(long = "prefixed-sock-dir", value_name = "D")]
     prefixed_sock_dirs: Vec<PathBuf>,
+    /// Directory for what waits for destinations and for dead letters; without one both are kept in
+    /// memory alone
+    #[arg(long, value_name = "D", env = "EVBUS_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// The most that may wait in the state directory, such as `20 GiB`
+    #[arg(long, value_name = "SIZE", default_value = "64 GiB", value_parser = size)]
+    state_limit: u64,
+    /// What is left free of the state directory's file system [default: 256 MiB, or a twentieth of
+    /// it where that is less]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    state_free: Option<u64>,
     /// The run name of events that bring none
     #[arg(long, value_name = "N", default_value = "", hide_default_value = true)]
     run_name: String,
@@ -51,15 +65,33 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a number of seconds, 0 or more".to_owned())
 }
 
+fn size(text: &str) -> Result<u64, String> {
+    text.parse()
+        .ok()
+        .or_else(|| byte_size(text))
+        .ok_or_else(|| {
+            "expected a whole number of bytes, or one with a unit such as `500 MB` or `20 GiB`"
+                .to_owned()
+        })
+}
+
 pub(super) async fn run(args: RunArgs) -> Result<(), Exit> {
     // Before anything else, so that no signal finds its default action.
     let mut signals = Signals::new()?;
     let mut host = Host::builder()
+        .isolation_program(THIS_PROGRAM)
         .serial(args.serial_plugin)
         .run_name(args.run_name);
     if let Some(file) = args.acct_file {
         host = host.acct_file(file);
     }
+    if let Some(dir) = &args.state_dir {
+        host = host.state_dir(dir).state_limits(StateLimits {
+            max_bytes: args.state_limit,
+            min_free: args.state_free,
+        });
+    }
+    host = host.retire_within(args.drain_timeout);
     for dir in args.plugins.plugin_dirs {
         host = host.plugin_dir(dir);
     }
@@ -70,40 +102,63 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Exit> {
     }
     let host = tokio::select! {
         host = host.start() => host?,
-        () = signals.next() => return Ok(()),
+        () = signals.end() => return Ok(()),
     };
     // Whoever started the host may have closed its end; that is no reason to stop.
     let _ = writeln!(std::io::stderr(), "ready");
 
-    signals.next().await;
+    while let Asked::Reload = signals.next().await {
+        tracing::info!("SIGHUP: reading the acct file again");
+        if let Err(error) = host.reload().await {
+            tracing::error!("nothing is changed, since the acct file cannot be used: {error}");
+        }
+    }
     tracing::info!("ending: delivering what is queued");
     tokio::select! {
-        left = host.shutdown(args.drain_timeout) => remaining(&left),
-        () = signals.next() => Err(Exit::failed("ended at once by a second signal; what was queued in memory is not delivered")),
+        left = host.shutdown(args.drain_timeout) => remaining(&left, args.state_dir.as_deref()),
+        () = signals.end() => Err(Exit::failed("ended at once by a second signal; what was queued in memory alone is not delivered")),
     }
 }
 
-/// Says what remained.
-fn remaining(lanes: &[LaneStatus]) -> Result<(), Exit> {
-    let mut all = 0;
+/// Says what remained, and where it is.
+fn remaining(lanes: &[LaneStatus], state_dir: Option<&Path>) -> Result<(), Exit> {
+    let (mut lost, mut kept) = (0, 0);
     for lane in lanes.iter().filter(|lane| lane.counts.queued > 0) {
-        all += lane.counts.queued;
+        let on_disk = match lane.disk_fault {
+            None => lane.counts.queued_on_disk,
+            Some(_) => 0,
+        };
+        kept += on_disk;
+        lost += lane.counts.queued - on_disk;
+        let reason = lane.disk_fault.as_ref().or(lane.last_error.as_ref());
         note(&format!(
             "destination {}: {} events were not delivered in time{}",
             lane.destination,
             lane.counts.queued,
-            lane.last_error
-                .as_ref()
+            reason
                 .map(|error| format!(" ({error})"))
                 .unwrap_or_default()
         ));
     }
-    if all == 0 {
+    if let Some(dir) = state_dir.filter(|_| kept > 0) {
+        note(&format!(
+            "{kept} events are kept in {} and delivered after the next start",
+            dir.display()
+        ));
+    }
+    if lost == 0 {
         return Ok(());
     }
     Err(Exit::failed(format!(
-        "{all} events remained in memory and are lost with this process"
+        "{lost} events remained in memory and are lost with this process"
     )))
+}
+
+/// What a signal asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    End,
+    Reload,
 }
 
 struct Signals {
@@ -125,15 +180,16 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => tracing::warn!(
-                    "SIGHUP: the acct file is read at start only; restart the host to read it again"
-                ),
-            }
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.hangup.recv() => Asked::Reload,
         }
+    }
+
+    /// Resolves when the process is to end.
+    async fn end(&mut self) {
+        while self.next().await != Asked::End {}
     }
 }

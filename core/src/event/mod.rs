@@ -2,6 +2,7 @@
 
 mod builder;
 mod envelope;
+mod error_event;
 mod id;
 pub(crate) mod json;
 mod serial;
@@ -13,6 +14,7 @@ use evbus_abi::v1::AttributeV1;
 
 pub use builder::EventBuilder;
 pub(crate) use envelope::attributes_of_body;
+pub(crate) use error_event::error_event;
 pub use id::EventId;
 pub(crate) use id::now_unix_ns;
 pub use serial::Serial;

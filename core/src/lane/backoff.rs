@@ -33,7 +33,7 @@ mod tests {
         let retry = Retry {
             first_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(2),
-            max_attempts: None,
+            ..Retry::default()
         };
         let longest = |attempts| {
             (0..2000)

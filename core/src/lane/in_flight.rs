@@ -42,6 +42,26 @@ impl InFlight {
         self.batches.len()
     }
 
+    /// How many events are in them, and when the oldest was fired.
+    pub(super) fn events(&self) -> (usize, Option<u64>) {
+        let count = self.batches.values().map(|batch| batch.events.len()).sum();
+        let events = self
+            .batches
+            .values()
+            .filter_map(|batch| batch.events.first());
+        (
+            count,
+            events.map(|queued| queued.event.time_unix_ns()).min(),
+        )
+    }
+
+    /// Whether an event that is tried alone is in flight.
+    pub(super) fn holds_suspect(&self) -> bool {
+        self.batches
+            .values()
+            .any(|batch| batch.events.first().is_some_and(|queued| queued.suspect))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evbus_abi::RResult;
 use evbus_abi::v1::{
     CompletionV1, ConnectFailureV1, HostObjectV1, HostV1, InstanceV1, LevelV1, LinkV1,
 };
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use super::{InstanceState, Shared};
 use crate::internal::InternalQueues;
+use crate::isolate::Isolated;
 use crate::plugin::Plugin;
 
 /// Who makes the instances of a lane.
@@ -21,6 +23,8 @@ use crate::plugin::Plugin;
 pub(crate) enum Connector {
     /// A plugin.
     Plugin(Arc<Plugin>),
+    /// A plugin, in a process of its own.
+    Isolated(Isolated),
     /// The host itself.
     Internal(InternalQueues),
 }
@@ -30,6 +34,7 @@ impl PartialEq for Connector {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Plugin(a), Self::Plugin(b)) => Arc::ptr_eq(a, b),
+            (Self::Isolated(a), Self::Isolated(b)) => a == b,
             (Self::Internal(_), Self::Internal(_)) => true,
             _ => false,
         }
@@ -54,6 +59,9 @@ impl Connector {
     ) -> Result<InstanceV1, ConnectFailure> {
         let plugin = match self {
             Self::Internal(queues) => return queues.connect(config),
+            Self::Isolated(isolated) => {
+                return isolated.connect(config, host, max_level(), deadline).await;
+            }
             Self::Plugin(plugin) => plugin,
         };
         let (sender, answer) = oneshot::channel();
@@ -88,6 +96,7 @@ impl Connector {
     pub(crate) fn id(&self) -> &str {
         match self {
             Self::Plugin(plugin) => plugin.id(),
+            Self::Isolated(isolated) => isolated.plugin().id(),
             Self::Internal(_) => "internal",
         }
     }
@@ -110,7 +119,51 @@ pub(crate) struct LaneHost {
     plugin: String,
     /// Which attempt at an instance it was made for.
     epoch: u64,
+    log_rate: LogRate,
     shared: Arc<Shared>,
+}
+
+/// Lets so many lines of an instance into the log a second; a flood would drown all others.
+#[derive(Debug, Default)]
+struct LogRate(Mutex<LogSecond>);
+
+#[derive(Debug, Default)]
+struct LogSecond {
+    began: Option<Instant>,
+    lines: u32,
+    suppressed: u64,
+}
+
+/// Lines that an instance may log in a second.
+const MAX_LINES_A_SECOND: u32 = 500;
+
+/// A longer line is cut.
+const MAX_LINE_BYTES: usize = 16 * 1024;
+
+impl LogRate {
+    /// Whether a line may be logged: if so, how many were left out before it.
+    fn admit(&self) -> Option<u64> {
+        let mut second = self.0.lock();
+        let now = Instant::now();
+        let over = second
+            .began
+            .is_none_or(|began| now.duration_since(began) >= Duration::from_secs(1));
+        if over {
+            second.began = Some(now);
+            second.lines = 0;
+        }
+        if second.lines == MAX_LINES_A_SECOND {
+            second.suppressed += 1;
+            return None;
+        }
+        second.lines += 1;
+        Some(std::mem::take(&mut second.suppressed))
+    }
+}
+
+/// The beginning of a line that is too long.
+fn cut(line: &str) -> &str {
+    &line[..line.floor_char_boundary(MAX_LINE_BYTES)]
 }
 
 impl LaneHost {
@@ -120,6 +173,7 @@ impl LaneHost {
         Self {
             plugin: plugin.to_owned(),
             epoch: shared.observed.connecting(),
+            log_rate: LogRate::default(),
             shared: Arc::clone(shared),
         }
     }
@@ -136,17 +190,18 @@ impl Drop for LaneHost {
 
 impl HostObjectV1 for LaneHost {
     fn log(&self, level: LevelV1, target: &str, message: &str) {
-        log(
-            level,
-            &self.plugin,
-            &self.shared.destination.pattern,
-            target,
-            message,
-        );
+        if let Some(suppressed) = self.log_rate.admit() {
+            let pattern = &self.shared.destination().pattern;
+            if suppressed > 0 {
+                let message = format!("{suppressed} lines were left out; it logs too much");
+                log(LevelV1::WARN, &self.plugin, pattern, "evbus", &message);
+            }
+            log(level, &self.plugin, pattern, target, cut(message));
+        }
     }
 
     fn link(&self, link: LinkV1, reason: &str) {
-        let destination = &self.shared.destination;
+        let destination = self.shared.destination();
         // An instance that was given up may live on; its successor's state is not its own.
         if self.shared.observed.epoch() != self.epoch {
             return;

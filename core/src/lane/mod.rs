@@ -1,30 +1,36 @@
 //! Lanes: destinations at work.
 //!
-//! A lane has a queue of its own (`queue`), a task of its own (`worker`) that hands batches over,
-//! tracks what is in flight (`in_flight`) and retries (`backoff`), and a plugin instance of its own
-//! (`instance`). Lanes share nothing that one of them could hold.
+//! A lane has a queue of its own (`queue`, continued on `disk`), a task of its own (`worker`) that hands batches over,
+//! tracks what is in flight (`in_flight`), retries (`backoff`) and says what becomes of answered
+//! events (`outcome`), and a plugin instance of its own (`instance`). Lanes share nothing that one of
+//! them could hold.
 
 mod backoff;
+mod disk;
 mod in_flight;
 mod instance;
+mod outcome;
 mod queue;
+mod settled;
 mod status;
 mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub(crate) use instance::{ConnectFailure, Connector, closed, log};
-pub use queue::Counts;
-pub(crate) use queue::{Full, Queue};
+pub(crate) use queue::{Full, Place, Queue};
+pub use settled::Counts;
 pub use status::{InstanceState, LaneStatus};
 
 use crate::Event;
-use crate::acct::{Policy, WhenFull};
+use crate::acct::Policy;
+use crate::store::{Journal, Receipt};
 use status::Observed;
 
 /// Names one entry of the acct file.
@@ -44,73 +50,94 @@ impl std::fmt::Display for Destination {
     }
 }
 
+/// What a lane is to do; replaced as a whole when the acct file or a plugin changes.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// Who makes its instances.
+    pub(crate) connector: Connector,
+    /// JSON text that the plugin has checked.
+    pub(crate) config: Arc<str>,
+    pub(crate) policy: Arc<Policy>,
+}
+
+impl PartialEq for Setup {
+    fn eq(&self, other: &Self) -> bool {
+        self.connector == other.connector
+            && self.config == other.config
+            && self.policy == other.policy
+    }
+}
+
+/// Told of every event that becomes a dead letter: the event, the provider, why.
+pub(crate) type OnDead = Arc<dyn Fn(&Event, &str, &str) + Send + Sync>;
+
 /// What the lane's task and the rest of the host share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) destination: Destination,
-    pub(crate) policy: Policy,
+    /// The entry it serves; its index changes with the acct file.
+    destination: ArcSwap<Destination>,
     pub(crate) queue: Queue,
     observed: Observed,
 }
 
-/// A destination at work. Dropping it ends its task; what is queued is lost.
+/// A destination at work. Dropping it ends its task; what is queued in memory is lost.
 #[derive(Debug)]
 pub(crate) struct Lane {
     shared: Arc<Shared>,
-    connector: watch::Sender<Connector>,
+    setup: watch::Sender<Setup>,
     stop: watch::Sender<Option<Duration>>,
     task: JoinHandle<()>,
 }
 
 impl Lane {
-    /// Starts a lane on the current tokio runtime. `config` is JSON text that the plugin has
-    /// checked.
+    /// Starts a lane on the current tokio runtime, with what its journal has kept.
     pub(crate) fn start(
         destination: Destination,
-        policy: Policy,
-        config: Arc<str>,
-        connector: Connector,
+        setup: Setup,
+        journal: Option<Journal>,
+        on_dead: OnDead,
     ) -> Self {
         let shared = Arc::new(Shared {
-            destination,
-            queue: Queue::new(policy.queue.clone()),
-            policy,
+            destination: ArcSwap::from_pointee(destination),
+            queue: Queue::new(&setup.policy, journal),
             observed: Observed::default(),
         });
-        let (connector, connectors) = watch::channel(connector);
+        let (setup, setups) = watch::channel(setup);
         let (stop, stopping) = watch::channel(None);
-        let task = tokio::spawn(worker::run(
-            Arc::clone(&shared),
-            config,
-            connectors,
-            stopping,
-        ));
+        let task = tokio::spawn(worker::run(Arc::clone(&shared), setups, on_dead, stopping));
         Self {
             shared,
-            connector,
+            setup,
             stop,
             task,
         }
     }
 
     /// Which entry it serves.
-    pub(crate) fn destination(&self) -> &Destination {
-        &self.shared.destination
+    pub(crate) fn destination(&self) -> Arc<Destination> {
+        self.shared.destination()
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    /// The plugin that serves it, where that is one.
-    pub(crate) fn connector(&self) -> Connector {
-        self.connector.borrow().clone()
+    /// Makes it serve an entry, perhaps another one of the same pattern, with this setup. Where the
+    /// setup is new, what is in flight ends on the old instance and everything later goes to a new
+    /// one. Returns whether it is.
+    pub(crate) fn switch(&self, destination: Destination, setup: Setup) -> bool {
+        self.shared.destination.store(Arc::new(destination));
+        if *self.setup.borrow() == setup {
+            return false;
+        }
+        self.shared.queue.set_policy(&setup.policy);
+        self.setup.send_replace(setup);
+        true
     }
 
-    /// Moves the lane to another plugin (a newer file of it): what is in flight ends on the old
-    /// instance, everything later goes to a new one.
-    pub(crate) fn switch(&self, connector: Connector) {
-        let _ = self.connector.send(connector);
+    /// What the host does for it.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.setup.borrow().policy)
     }
 
     /// A consistent picture of its numbers and its state.
@@ -118,11 +145,20 @@ impl Lane {
         self.shared.status()
     }
 
-    /// Ends the lane's work: the instance gets `grace` to flush and disconnect.
-    pub(crate) async fn stop(&self, grace: Duration) {
+    /// Ends the lane's work: the instance gets `grace` to flush and disconnect; then what is left is
+    /// written to disk, where there is a journal. Returns why that did not work.
+    pub(crate) async fn stop(&self, grace: Duration) -> Result<(), String> {
         self.stop.send_replace(Some(grace));
         let closed = self.shared.wait_for(InstanceState::Closed);
-        let _ = tokio::time::timeout(grace + Duration::from_millis(100), closed).await;
+        let in_time = tokio::time::timeout(grace + Duration::from_millis(500), closed).await;
+        if in_time.is_err() {
+            // The task itself hangs nowhere; if it did, what it holds would be lost with it.
+            tracing::error!("destination {}: does not end", self.destination());
+        }
+        match self.shared.queue.journal() {
+            None => Ok(()),
+            Some(journal) => journal.close().await,
+        }
     }
 }
 
@@ -133,37 +169,41 @@ impl Drop for Lane {
 }
 
 impl Shared {
-    /// Puts an event into the queue, or says that there is no room.
+    /// The entry that the lane serves.
+    pub(crate) fn destination(&self) -> Arc<Destination> {
+        self.destination.load_full()
+    }
+
+    /// Puts an event into the queue, or says that there is no room. Gives the receipt to wait for
+    /// where the policy is `durable`.
     ///
     /// Where the policy drops, an event that finds no room is counted and forgotten, which is no
-    /// error.
-    pub(crate) fn push(&self, event: &Arc<Event>) -> Result<(), Full> {
-        match self.queue.push(event) {
-            Err(Full) if self.policy.when_full == WhenFull::DropNewest => {
-                self.dropped();
-                Ok(())
-            }
-            result => result,
+    /// error; neither is a destination that is not there any more.
+    pub(crate) fn push(&self, event: &Arc<Event>) -> Result<Option<Receipt>, Full> {
+        let (place, receipt) = self.queue.push(event)?;
+        if place == Place::Dropped {
+            self.tell_dropped();
         }
+        Ok(receipt)
     }
 
     /// Puts an event into the queue, waiting for room. Cancel safe: either it is in or it is not.
-    pub(crate) async fn push_waiting(&self, event: &Arc<Event>) {
+    pub(crate) async fn push_waiting(&self, event: &Arc<Event>) -> Option<Receipt> {
         loop {
             let room = self.queue.room();
-            if self.push(event).is_ok() {
-                return;
+            if let Ok(receipt) = self.push(event) {
+                return receipt;
             }
             room.await;
         }
     }
 
-    /// Counts an event that found no room; the log gets one line per burst.
-    pub(crate) fn dropped(&self) {
-        if self.queue.count_dropped() {
+    /// The log gets one line per burst of dropped events.
+    pub(crate) fn tell_dropped(&self) {
+        if self.queue.begins_dropping() {
             tracing::warn!(
                 "destination {}: its queue is full, new events are dropped (when_full: drop_newest)",
-                self.destination
+                self.destination()
             );
         }
     }
@@ -174,6 +214,12 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> LaneStatus {
-        self.observed.status(&self.destination, self.queue.counts())
+        let disk_fault = self.queue.journal().and_then(Journal::fault);
+        self.observed.status(
+            &self.destination(),
+            self.queue.counts(),
+            self.queue.oldest_ns(),
+            disk_fault.as_deref(),
+        )
     }
 }

@@ -1,71 +1,100 @@
-//! A lane's queue: bounded in events and bytes, and the place where its numbers are kept.
+//! A lane's queue: bounded in events and bytes, continued on disk, and the place where its numbers
+//! are kept.
 //!
-//! Everything that is counted is counted under the queue's own lock, so that at any moment
+//! Events in memory are always older than those that are on disk alone: once one had to go to disk,
+//! all later ones follow it until the disk has been read back. Everything that is counted is counted
+//! under the queue's own lock, so that at any moment
 //! `accepted + dead_lettered + dropped + queued = received`.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use serde::Serialize;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
+use super::settled::{Counts, Settled};
 use crate::Event;
-use crate::acct::QueueLimits;
+use crate::acct::{Policy, WhenFull};
+use crate::store::{Journal, Receipt, record_bytes};
 
 /// An event that waits for, or is on, its way to the destination.
 #[derive(Debug, Clone)]
 pub(crate) struct Queued {
     pub(crate) event: Arc<Event>,
+    /// Its place in the queue.
+    pub(crate) seq: u64,
+    /// It is on disk, too, or about to be.
+    pub(crate) stored: bool,
     /// How many attempts it has had.
     pub(crate) attempts: u32,
+    /// When the first of them ended, in nanoseconds since the Unix epoch; 0 before that.
+    pub(crate) first_attempt_ns: u64,
+    /// It was in flight when an instance broke, and is tried alone until that is cleared up.
+    pub(crate) suspect: bool,
+    /// How many instances broke with it alone in flight.
+    pub(crate) crashes: u32,
 }
 
 /// There is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
 
-/// What became of the events of a destination so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Events that were fired and matched.
-    pub received: u64,
-    /// Events that the far system acknowledged.
-    pub accepted: u64,
-    /// Events that were rejected, or whose attempts were used up.
-    pub dead_lettered: u64,
-    /// Events that found no room and were dropped, as the policy says.
-    pub dropped: u64,
-    /// Events that wait, are in flight, or wait for another attempt.
-    pub queued: u64,
-    /// Attempts that ended with "try again".
-    pub retries: u64,
+/// Where an event goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Into memory; and on disk where the policy is `durable`.
+    Memory,
+    /// On disk alone.
+    Disk,
+    /// Nowhere: there is no room, and the policy is to drop it.
+    Dropped,
+    /// Nowhere: the destination is not there any more.
+    Gone,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
-    waiting: VecDeque<Queued>,
-    /// Waiting, in flight or to be retried: they all take room until they are settled.
-    unsettled_events: usize,
-    unsettled_bytes: usize,
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) rules: Rules,
+    pub(super) waiting: VecDeque<Queued>,
+    /// Waiting, in flight or to be retried: they all take room in memory until they are settled.
+    pub(super) unsettled_events: usize,
+    pub(super) unsettled_bytes: usize,
     /// Room that was promised to events which are not in yet.
-    reserved: usize,
-    received: u64,
-    accepted: u64,
-    dead_lettered: u64,
-    dropped: u64,
-    retries: u64,
-    dropping: bool,
+    pub(super) reserved: usize,
+    /// Events that are on disk alone.
+    pub(super) on_disk: u64,
+    /// The first of them.
+    pub(super) disk_next: u64,
+    /// What all of this destination's events on disk take.
+    pub(super) stored_bytes: u64,
+    pub(super) next_seq: u64,
+    pub(super) received: u64,
+    pub(super) accepted: u64,
+    pub(super) dead_lettered: u64,
+    pub(super) dropped: u64,
+    pub(super) retries: u64,
+    pub(super) dropping: bool,
+    pub(super) closed: bool,
+}
+
+/// What the policy says of the queue.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    pub(super) disk_bytes: u64,
+    pub(super) when_full: WhenFull,
+    pub(super) durable: bool,
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    limits: QueueLimits,
-    inner: Mutex<Inner>,
+    pub(super) inner: Mutex<Inner>,
+    pub(super) journal: Option<Journal>,
     /// The lane's task waits here for events.
-    readable: Notify,
+    pub(super) readable: Notify,
     /// Programs that fire wait here for room.
     room: Notify,
     /// Whoever drains the lane waits here.
@@ -73,73 +102,126 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(limits: QueueLimits) -> Self {
+    /// A queue with what its journal, if there is one, has kept.
+    pub(crate) fn new(policy: &Policy, journal: Option<Journal>) -> Self {
+        let found = journal.as_ref().map(Journal::found).unwrap_or_default();
         Self {
-            limits,
-            inner: Mutex::default(),
+            inner: Mutex::new(Inner {
+                rules: rules(policy, journal.is_some()),
+                waiting: VecDeque::new(),
+                unsettled_events: 0,
+                unsettled_bytes: 0,
+                reserved: 0,
+                on_disk: found.events,
+                disk_next: found.first_seq,
+                stored_bytes: found.bytes,
+                next_seq: found.last_seq + 1,
+                received: found.events,
+                accepted: 0,
+                dead_lettered: 0,
+                dropped: 0,
+                retries: 0,
+                dropping: false,
+                closed: false,
+            }),
+            journal,
             readable: Notify::new(),
             room: Notify::new(),
             empty: Notify::new(),
         }
     }
 
-    fn has_room(&self, inner: &Inner, bytes: usize) -> bool {
+    /// Goes on under another policy.
+    pub(crate) fn set_policy(&self, policy: &Policy) {
+        self.inner.lock().rules = rules(policy, self.journal.is_some());
+        // There may be more room now, or none to wait for.
+        self.room.notify_waiters();
+    }
+
+    pub(crate) fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    fn place(&self, inner: &Inner, bytes: usize) -> Result<Place, Full> {
+        if inner.closed {
+            return Ok(Place::Gone);
+        }
+        let rules = &inner.rules;
         // An event larger than the whole queue is let in when it is alone.
-        inner.unsettled_events == 0
-            || (inner.unsettled_events < self.limits.events
-                && inner.unsettled_bytes.saturating_add(bytes) <= self.limits.bytes)
+        let fits = inner.unsettled_events == 0
+            || (inner.unsettled_events < rules.events
+                && inner.unsettled_bytes.saturating_add(bytes) <= rules.bytes);
+        let disk_takes = |journal: &Journal| {
+            let more = bytes as u64;
+            journal.has_room()
+                && (inner.stored_bytes == 0
+                    || inner.stored_bytes.saturating_add(more) <= rules.disk_bytes)
+                && journal.state().has_room(more)
+        };
+        let on_disk = inner.on_disk > 0;
+        if fits && !on_disk && (!rules.durable || self.journal.as_ref().is_some_and(disk_takes)) {
+            return Ok(Place::Memory);
+        }
+        // What is on disk is older: whatever the policy, a new event goes behind it.
+        if (rules.when_full == WhenFull::Spill || (on_disk && fits))
+            && self.journal.as_ref().is_some_and(disk_takes)
+        {
+            return Ok(Place::Disk);
+        }
+        match rules.when_full {
+            WhenFull::DropNewest => Ok(Place::Dropped),
+            WhenFull::Spill | WhenFull::Block => Err(Full),
+        }
     }
 
-    /// Puts an event at the end.
-    pub(crate) fn push(&self, event: &Arc<Event>) -> Result<(), Full> {
-        let bytes = event.size();
+    /// Puts an event at the end, or drops it where the policy says so. Gives the receipt where the
+    /// event has to be on disk before the program that fires it goes on.
+    pub(crate) fn push(&self, event: &Arc<Event>) -> Result<(Place, Option<Receipt>), Full> {
         let mut inner = self.inner.lock();
-        if !self.has_room(&inner, bytes) {
-            return Err(Full);
+        let place = self.place(&inner, event.size())?;
+        if place == Place::Memory {
+            inner.unsettled_events += 1;
+            inner.unsettled_bytes += event.size();
         }
-        inner.unsettled_events += 1;
-        inner.unsettled_bytes += bytes;
-        self.enter(inner, event);
-        Ok(())
-    }
-
-    fn enter(&self, mut inner: parking_lot::MutexGuard<'_, Inner>, event: &Arc<Event>) {
-        inner.received += 1;
-        inner.dropping = false;
-        let first = inner.waiting.is_empty();
-        inner.waiting.push_back(Queued {
-            event: Arc::clone(event),
-            attempts: 0,
-        });
-        drop(inner);
-        if first {
-            self.readable.notify_one();
-        }
+        Ok((place, self.enter(inner, event, place)))
     }
 
     /// Promises room for an event; `push_reserved` or `release` must follow.
-    pub(crate) fn reserve(&self, bytes: usize) -> Result<(), Full> {
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<Place, Full> {
         let mut inner = self.inner.lock();
-        if !self.has_room(&inner, bytes) {
-            return Err(Full);
+        let place = self.place(&inner, bytes)?;
+        if place == Place::Memory {
+            inner.unsettled_events += 1;
+            inner.unsettled_bytes += bytes;
+            inner.reserved += 1;
         }
-        inner.unsettled_events += 1;
-        inner.unsettled_bytes += bytes;
-        inner.reserved += 1;
-        Ok(())
+        Ok(place)
     }
 
     /// Puts in an event that room for `promised` bytes was promised to. Its size may have changed
     /// with its serialization.
-    pub(crate) fn push_reserved(&self, event: &Arc<Event>, promised: usize) {
+    pub(crate) fn push_reserved(&self, event: &Arc<Event>, place: Place, promised: usize) {
         let mut inner = self.inner.lock();
-        inner.reserved -= 1;
-        inner.unsettled_bytes = inner.unsettled_bytes - promised + event.size();
-        self.enter(inner, event);
+        let mut place = place;
+        if place == Place::Memory {
+            inner.reserved -= 1;
+            if inner.on_disk > 0 {
+                // Others had to go to disk since, and this one goes behind them.
+                inner.unsettled_events -= 1;
+                inner.unsettled_bytes -= promised;
+                place = Place::Disk;
+            } else {
+                inner.unsettled_bytes = inner.unsettled_bytes - promised + event.size();
+            }
+        }
+        self.enter(inner, event, place);
     }
 
     /// Gives promised room back.
-    pub(crate) fn release(&self, bytes: usize) {
+    pub(crate) fn release(&self, place: Place, bytes: usize) {
+        if place != Place::Memory {
+            return;
+        }
         let mut inner = self.inner.lock();
         inner.reserved -= 1;
         inner.unsettled_events -= 1;
@@ -148,12 +230,65 @@ impl Queue {
         self.room.notify_waiters();
     }
 
-    /// Counts an event that found no room. Returns whether it is the first of a burst.
-    pub(crate) fn count_dropped(&self) -> bool {
-        let mut inner = self.inner.lock();
+    /// Counts an event and puts it into its place, whose room has been taken.
+    fn enter(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        event: &Arc<Event>,
+        place: Place,
+    ) -> Option<Receipt> {
+        match place {
+            Place::Gone => return None,
+            Place::Dropped => {
+                inner.received += 1;
+                inner.dropped += 1;
+                return None;
+            }
+            Place::Memory | Place::Disk => {}
+        }
+        let durable = inner.rules.durable;
+        let seq = inner.next_seq;
+        inner.next_seq += 1;
         inner.received += 1;
-        inner.dropped += 1;
-        !std::mem::replace(&mut inner.dropping, true)
+        inner.dropping = false;
+        let journal = self
+            .journal
+            .as_ref()
+            .filter(|_| durable || place == Place::Disk);
+        let wake = if place == Place::Disk {
+            if inner.on_disk == 0 {
+                inner.disk_next = seq;
+            }
+            inner.on_disk += 1;
+            inner.on_disk == 1
+        } else {
+            inner.waiting.push_back(Queued {
+                event: Arc::clone(event),
+                seq,
+                stored: journal.is_some(),
+                attempts: 0,
+                first_attempt_ns: 0,
+                suspect: false,
+                crashes: 0,
+            });
+            inner.waiting.len() == 1
+        };
+        let receipt = journal.and_then(|journal| {
+            inner.stored_bytes += record_bytes(event);
+            // Under the queue's lock, since places have to ascend.
+            journal.append(seq, 0, event, durable);
+            durable.then(|| journal.receipt(seq))
+        });
+        drop(inner);
+        if wake {
+            self.readable.notify_one();
+        }
+        receipt
+    }
+
+    /// Whether an event was the first of a burst of dropped ones.
+    pub(crate) fn begins_dropping(&self) -> bool {
+        !std::mem::replace(&mut self.inner.lock().dropping, true)
     }
 
     /// Takes events from the front until one of the limits is reached; at least one where there is
@@ -178,7 +313,16 @@ impl Queue {
         !self.inner.lock().waiting.is_empty()
     }
 
-    /// Resolves when events may wait. Cancel safe.
+    /// When the oldest event in memory was fired, in nanoseconds since the Unix epoch.
+    pub(crate) fn oldest_ns(&self) -> Option<u64> {
+        let inner = self.inner.lock();
+        inner
+            .waiting
+            .front()
+            .map(|queued| queued.event.time_unix_ns())
+    }
+
+    /// Resolves when events may wait, in memory or on disk. Cancel safe.
     pub(crate) async fn readable(&self) {
         if !self.has_waiting() {
             self.readable.notified().await;
@@ -189,7 +333,22 @@ impl Queue {
     pub(crate) fn room(&self) -> impl Future<Output = ()> + '_ {
         let mut room = Box::pin(self.room.notified());
         room.as_mut().enable();
-        room
+        let mut disk = self.journal.as_ref().map(|journal| {
+            let mut disk = Box::pin(journal.room_notify().notified());
+            disk.as_mut().enable();
+            disk
+        });
+        async move {
+            match &mut disk {
+                None => room.await,
+                Some(disk) => {
+                    tokio::select! {
+                        () = room => {}
+                        () = disk => {}
+                    }
+                }
+            }
+        }
     }
 
     /// Resolves when nothing is unsettled.
@@ -198,10 +357,21 @@ impl Queue {
             let empty = self.empty.notified();
             tokio::pin!(empty);
             empty.as_mut().enable();
-            if self.inner.lock().unsettled_events == 0 {
+            if self.is_empty() {
                 return;
             }
             empty.await;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.unsettled_events == 0 && inner.on_disk == 0
+    }
+
+    pub(super) fn tell_if_empty(&self) {
+        if self.is_empty() {
+            self.empty.notify_waiters();
         }
     }
 
@@ -215,14 +385,34 @@ impl Queue {
         let over = usize::try_from(settled.accepted + settled.dead_lettered).unwrap_or(usize::MAX);
         inner.unsettled_events -= over;
         inner.unsettled_bytes -= settled.bytes;
-        let empty = inner.unsettled_events == 0;
+        inner.stored_bytes = inner.stored_bytes.saturating_sub(settled.stored_bytes);
+        let empty = inner.unsettled_events == 0 && inner.on_disk == 0;
         drop(inner);
+        if let Some(journal) = &self.journal {
+            if !settled.stored.is_empty() {
+                journal.settle(settled.stored, settled.stored_bytes - settled.buried_bytes);
+            }
+            if !settled.burials.is_empty() {
+                journal.bury(settled.burials, settled.buried_bytes);
+            }
+        }
         if over > 0 {
             self.room.notify_waiters();
         }
         if empty {
             self.empty.notify_waiters();
         }
+    }
+
+    /// Takes no more events, and gives away those that wait in memory.
+    pub(crate) fn close(&self) -> Vec<Queued> {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        let waiting = inner.waiting.drain(..).collect();
+        drop(inner);
+        // Whoever waits for room learns that there is nothing to wait for.
+        self.room.notify_waiters();
+        waiting
     }
 
     /// A consistent picture.
@@ -233,107 +423,26 @@ impl Queue {
             accepted: inner.accepted,
             dead_lettered: inner.dead_lettered,
             dropped: inner.dropped,
-            queued: (inner.unsettled_events - inner.reserved) as u64,
+            queued: (inner.unsettled_events - inner.reserved) as u64 + inner.on_disk,
+            queued_on_disk: inner.on_disk,
             retries: inner.retries,
         }
     }
 }
 
-/// What an answered batch changes in the numbers.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Settled {
-    pub(crate) accepted: u64,
-    pub(crate) dead_lettered: u64,
-    pub(crate) retries: u64,
-    /// Of accepted and dead-lettered events.
-    pub(crate) bytes: usize,
+fn rules(policy: &Policy, has_disk: bool) -> Rules {
+    Rules {
+        events: policy.queue.events,
+        bytes: policy.queue.bytes,
+        disk_bytes: policy.disk.bytes,
+        when_full: match policy.when_full {
+            Some(WhenFull::Spill) | None if !has_disk => WhenFull::Block,
+            None => WhenFull::Spill,
+            Some(when_full) => when_full,
+        },
+        durable: policy.durable && has_disk,
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(body: &str) -> Arc<Event> {
-        Arc::new(
-            Event::builder("p")
-                .unwrapped_json(body.to_owned())
-                .expect("the body is JSON"),
-        )
-    }
-
-    fn queue(events: usize, bytes: usize) -> Queue {
-        Queue::new(QueueLimits { events, bytes })
-    }
-
-    #[test]
-    fn room_is_taken_until_events_are_settled() {
-        let queue = queue(2, 1000);
-        let one = event("1");
-        assert_eq!(queue.push(&one), Ok(()));
-        assert_eq!(queue.push(&one), Ok(()));
-        assert_eq!(queue.push(&one), Err(Full));
-        let mut batch = Vec::new();
-        queue.take(&mut batch, 10, 1000);
-        assert_eq!(batch.len(), 2);
-        assert_eq!(queue.push(&one), Err(Full), "in flight takes room");
-        queue.settle(Settled {
-            accepted: 1,
-            bytes: one.size(),
-            ..Settled::default()
-        });
-        assert_eq!(queue.push(&one), Ok(()));
-        assert!(queue.count_dropped());
-        assert!(!queue.count_dropped(), "one log line per burst");
-        let counts = queue.counts();
-        assert_eq!(
-            (
-                counts.received,
-                counts.accepted,
-                counts.dropped,
-                counts.queued
-            ),
-            (5, 1, 2, 2)
-        );
-    }
-
-    #[test]
-    fn bytes_bound_the_queue_and_an_oversized_event_is_let_in_alone() {
-        let queue = queue(100, 10);
-        let large = event("\"0123456789abcdef\"");
-        assert_eq!(queue.push(&large), Ok(()));
-        assert_eq!(queue.push(&event("1")), Err(Full));
-        let mut batch = Vec::new();
-        queue.take(&mut batch, 10, 5);
-        assert_eq!(batch.len(), 1, "a batch takes at least one event");
-    }
-
-    #[test]
-    fn reserved_room_is_not_counted_as_received() {
-        let queue = queue(1, 1000);
-        let one = event("1");
-        queue.reserve(one.size()).expect("there is room");
-        assert_eq!(queue.push(&one), Err(Full));
-        assert_eq!(queue.counts(), Counts::default());
-        queue.release(one.size());
-        queue.reserve(one.size()).expect("the room is back");
-        queue.push_reserved(&one, one.size());
-        assert_eq!(queue.counts().received, 1);
-        assert_eq!(queue.counts().queued, 1);
-    }
-
-    #[tokio::test]
-    async fn whoever_waits_for_room_is_woken_by_a_settlement() {
-        let queue = queue(1, 1000);
-        let one = event("1");
-        queue.push(&one).expect("there is room");
-        let room = queue.room();
-        assert_eq!(queue.push(&one), Err(Full));
-        queue.settle(Settled {
-            dead_lettered: 1,
-            bytes: one.size(),
-            ..Settled::default()
-        });
-        room.await;
-        assert_eq!(queue.push(&one), Ok(()));
-    }
-}
+mod tests;

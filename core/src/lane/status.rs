@@ -1,13 +1,15 @@
 //! What can be seen of a lane from outside.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::Destination;
-use super::queue::Counts;
+use super::settled::Counts;
+use crate::event::now_unix_ns;
 
 /// The state of a lane's plugin instance.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -36,10 +38,20 @@ pub struct LaneStatus {
     /// Always: accepted + `dead_lettered` + dropped + queued = received.
     #[serde(flatten)]
     pub counts: Counts,
+    /// Events in the hands of the plugin.
+    pub in_flight: u64,
+    /// Events that wait for another attempt.
+    pub retrying: u64,
+    /// How long ago the oldest event in memory was fired, in seconds. Those on disk are younger.
+    pub oldest_age_s: Option<f64>,
     /// The state of its plugin instance.
     pub state: InstanceState,
     /// How many instances there have been.
     pub instances: u64,
+    /// Counts the setups it has had, from 1: another plugin, configuration or policy is another.
+    pub generation: u64,
+    /// Why the disk takes no events at the moment.
+    pub disk_fault: Option<String>,
     /// The last error, without secrets.
     pub last_error: Option<String>,
 }
@@ -50,6 +62,11 @@ pub(super) struct Observed {
     state: watch::Sender<InstanceState>,
     epoch: AtomicU64,
     living: AtomicUsize,
+    in_flight: AtomicU64,
+    retrying: AtomicU64,
+    /// When the oldest of these two kinds was fired; 0 where there is none.
+    oldest_ns: AtomicU64,
+    generation: AtomicU64,
     seen: Mutex<Seen>,
 }
 
@@ -65,6 +82,10 @@ impl Default for Observed {
             state: watch::Sender::new(InstanceState::default()),
             epoch: AtomicU64::new(0),
             living: AtomicUsize::new(0),
+            in_flight: AtomicU64::new(0),
+            retrying: AtomicU64::new(0),
+            oldest_ns: AtomicU64::new(0),
+            generation: AtomicU64::new(1),
             seen: Mutex::default(),
         }
     }
@@ -87,6 +108,19 @@ impl Observed {
     /// given up and hang.
     pub(super) fn living(&self) -> &AtomicUsize {
         &self.living
+    }
+
+    /// Publishes what the lane's task has out of the queue.
+    pub(super) fn out(&self, in_flight: u64, retrying: u64, oldest_ns: Option<u64>) {
+        self.in_flight.store(in_flight, Ordering::Relaxed);
+        self.retrying.store(retrying, Ordering::Relaxed);
+        self.oldest_ns
+            .store(oldest_ns.unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    /// Another setup takes over.
+    pub(super) fn switched(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn connected(&self) {
@@ -124,13 +158,27 @@ impl Observed {
         let _ = self.state.subscribe().wait_for(|now| *now == state).await;
     }
 
-    pub(super) fn status(&self, destination: &Destination, counts: Counts) -> LaneStatus {
+    pub(super) fn status(
+        &self,
+        destination: &Destination,
+        counts: Counts,
+        waiting_ns: Option<u64>,
+        disk_fault: Option<&str>,
+    ) -> LaneStatus {
         let seen = self.seen.lock();
+        let out_ns = Some(self.oldest_ns.load(Ordering::Relaxed)).filter(|ns| *ns > 0);
+        let oldest = out_ns.into_iter().chain(waiting_ns).min();
         LaneStatus {
             destination: destination.clone(),
             counts,
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            retrying: self.retrying.load(Ordering::Relaxed),
+            oldest_age_s: oldest
+                .map(|ns| Duration::from_nanos(now_unix_ns().saturating_sub(ns)).as_secs_f64()),
             state: *self.state.borrow(),
             instances: seen.instances,
+            generation: self.generation.load(Ordering::Relaxed),
+            disk_fault: disk_fault.map(ToOwned::to_owned),
             last_error: seen.last_error.clone(),
         }
     }

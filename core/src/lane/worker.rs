@@ -1,37 +1,45 @@
-//! A lane's task: instance, batches, outcomes, retries.
+//! A lane's task: instance, batches, and what is read back from disk. `outcome` has the answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use evbus_abi::v1::{BatchOutcomeV1, InstanceV1, OutcomeCodeV1, OutcomeV1};
-use tokio::sync::watch;
+use evbus_abi::v1::InstanceV1;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 
 use super::in_flight::InFlight;
 use super::instance::{LaneHost, closed};
-use super::queue::{Queued, Settled};
-use super::{ConnectFailure, Connector, InstanceState, Shared, backoff};
+use super::outcome::retry;
+use super::queue::Queued;
+use super::{ConnectFailure, InstanceState, OnDead, Setup, Shared, backoff};
+use crate::store::Loaded;
 
 /// How many instances of one lane may live at once. One that was given up because it hangs keeps
 /// its thread, and a plugin that always hangs must not take all threads there are.
 const MAX_LIVING: usize = 16;
 
+/// How long to wait before a disk that gave nothing is asked again.
+const RELOAD: Duration = Duration::from_millis(500);
+
 /// Runs a lane until it is told to stop.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    config: Arc<str>,
-    connectors: watch::Receiver<Connector>,
+    setups: watch::Receiver<Setup>,
+    on_dead: OnDead,
     mut stopping: watch::Receiver<Option<Duration>>,
 ) {
+    let setup = setups.borrow().clone();
     let mut worker = Worker {
         shared,
-        config,
-        connectors,
+        setup,
+        setups,
+        on_dead,
         instance: None,
         in_flight: InFlight::new(),
         delayed: BTreeMap::new(),
-        next_delayed: 0,
+        loading: None,
+        reload: Instant::now(),
         resume: Instant::now(),
         failures: 0,
     };
@@ -54,24 +62,27 @@ async fn stopped(stopping: &mut watch::Receiver<Option<Duration>>) -> Duration {
 enum Over {
     /// It is broken or hung, and already let go.
     Broken,
-    /// Another plugin takes over; nothing is in flight.
+    /// Another setup takes over; nothing is in flight.
     Switched,
 }
 
-struct Worker {
-    shared: Arc<Shared>,
-    config: Arc<str>,
-    connectors: watch::Receiver<Connector>,
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) setup: Setup,
+    setups: watch::Receiver<Setup>,
+    pub(super) on_dead: OnDead,
     instance: Option<InstanceV1>,
-    in_flight: InFlight,
-    /// Events to be tried again, by the time when they are due and in the order in which they
-    /// came back.
-    delayed: BTreeMap<(Instant, u64), Queued>,
-    next_delayed: u64,
+    pub(super) in_flight: InFlight,
+    /// Events to be tried again, by the time when they are due and their places in the queue.
+    pub(super) delayed: BTreeMap<(Instant, u64), Queued>,
+    /// Events on their way back from disk.
+    loading: Option<oneshot::Receiver<Loaded>>,
+    /// The disk is not asked before this moment.
+    reload: Instant,
     /// Nothing is handed over before this moment.
-    resume: Instant,
+    pub(super) resume: Instant,
     /// Batches in a row of which not one event was settled.
-    failures: u32,
+    pub(super) failures: u32,
 }
 
 impl Worker {
@@ -82,47 +93,46 @@ impl Worker {
                 && let Some(old) = self.instance.take()
             {
                 // The old instance flushes on its own time, the new one need not wait.
-                let deadline = self.shared.policy.deadline;
+                let deadline = self.setup.policy.deadline;
                 tokio::spawn(async move { timeout(deadline, closed(&old)).await });
             }
+        }
+    }
+
+    /// Takes over a setup that came since.
+    fn take_setup(&mut self) {
+        if self.setups.has_changed().unwrap_or(false) {
+            self.setup = self.setups.borrow_and_update().clone();
+            self.shared.observed.switched();
         }
     }
 
     /// Makes an instance, trying again with backoff until there is one.
     async fn connect(&mut self) {
         let shared = Arc::clone(&self.shared);
-        let (destination, policy) = (&shared.destination, &shared.policy);
         let mut attempts = 0;
         let mut said = String::new();
         loop {
-            let connector = self.connectors.borrow_and_update().clone();
-            let failure = if shared.observed.living().load(Ordering::Relaxed) >= MAX_LIVING {
-                ConnectFailure {
-                    permanent: true,
-                    reason: format!(
-                        "{MAX_LIVING} instances of plugin {} hang and none is made until one ends; \
-                         restart the host if none does",
-                        connector.id()
-                    ),
+            self.take_setup();
+            let destination = shared.destination();
+            let failure = match self.make_instance().await {
+                Ok(instance) => {
+                    self.instance = Some(instance);
+                    shared.observed.connected();
+                    tracing::info!("destination {destination}: connected");
+                    return;
                 }
-            } else {
-                let host = LaneHost::new(connector.id(), &shared);
-                match connector.connect(&self.config, host, policy.deadline).await {
-                    Ok(instance) => {
-                        self.instance = Some(instance);
-                        shared.observed.connected();
-                        tracing::info!("destination {destination}: connected");
-                        return;
-                    }
-                    Err(failure) => failure,
-                }
+                // Another setup is there, and may do better at once.
+                Err(None) => continue,
+                Err(Some(failure)) => failure,
             };
             attempts += 1;
             shared.observed.fail(InstanceState::Failed, &failure.reason);
+            let limits = &self.setup.policy.retry;
             let wait = if failure.permanent {
-                policy.retry.max_delay
+                limits.max_delay
             } else {
-                backoff::delay(&policy.retry, attempts)
+                backoff::delay(limits, attempts)
             };
             if said != failure.reason {
                 if failure.permanent {
@@ -137,9 +147,32 @@ impl Worker {
             }
             tokio::select! {
                 () = sleep(wait) => {}
-                // Another plugin may do better at once.
-                Ok(()) = self.connectors.changed() => {}
+                _ = self.setups.wait_for(|setup| *setup != self.setup) => attempts = 0,
             }
+        }
+    }
+
+    /// Makes one attempt at an instance; an error of `None` says that another setup came meanwhile.
+    async fn make_instance(&mut self) -> Result<InstanceV1, Option<ConnectFailure>> {
+        let Setup {
+            connector,
+            config,
+            policy,
+        } = self.setup.clone();
+        if self.shared.observed.living().load(Ordering::Relaxed) >= MAX_LIVING {
+            return Err(Some(ConnectFailure {
+                permanent: true,
+                reason: format!(
+                    "{MAX_LIVING} instances of plugin {} hang and none is made until one ends; \
+                     restart the host if none does",
+                    connector.id()
+                ),
+            }));
+        }
+        let host = LaneHost::new(connector.id(), &self.shared);
+        tokio::select! {
+            made = connector.connect(&config, host, policy.deadline) => made.map_err(Some),
+            _ = self.setups.wait_for(|setup| *setup != self.setup) => Err(None),
         }
     }
 
@@ -147,34 +180,43 @@ impl Worker {
     async fn serve(&mut self) -> Over {
         let mut switching = false;
         loop {
+            switching |= self.setups.has_changed().unwrap_or(false);
             if switching && self.in_flight.is_empty() {
                 return Over::Switched;
             }
             if !switching {
                 self.hand_over();
             }
+            self.ask_disk();
+            self.publish_numbers();
             let now = Instant::now();
             let takes = !switching
                 && self.in_flight.len() < self.max_in_flight()
                 && self.resume <= now
-                && (!self.shared.policy.ordered || self.delayed.is_empty());
+                && (!self.setup.policy.ordered || self.delayed.is_empty())
+                && !self.holds_suspects();
             let timer = self.timer(now, switching);
             tokio::select! {
                 (events, outcome) = self.in_flight.answer(), if !self.in_flight.is_empty() => {
-                    if self.settle(&events, outcome) {
-                        self.give_up("it ended with its plugin's instance");
+                    if self.settle(&events, outcome).await {
+                        self.give_up("it ended with its plugin's instance").await;
                         return Over::Broken;
                     }
+                }
+                loaded = loaded(&mut self.loading), if self.loading.is_some() => {
+                    self.take_loaded(loaded);
                 }
                 () = self.shared.queue.readable(), if takes => {}
                 () = sleep_until(timer.unwrap_or(now)), if timer.is_some() => {
                     if self.in_flight.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
-                        let deadline = self.shared.policy.deadline.as_secs_f32();
-                        self.give_up(&format!("the plugin gave no answer within {deadline} s"));
+                        let deadline = self.setup.policy.deadline.as_secs_f32();
+                        self.give_up(&format!("the plugin gave no answer within {deadline} s")).await;
                         return Over::Broken;
                     }
                 }
-                Ok(()) = self.connectors.changed(), if !switching => switching = true,
+                Ok(()) = self.setups.changed(), if !switching => {
+                    self.setups.mark_changed();
+                }
             }
         }
     }
@@ -190,33 +232,44 @@ impl Worker {
         } else {
             due
         };
-        send.into_iter().chain(self.in_flight.deadline()).min()
+        let reload = Some(self.reload).filter(|at| self.loading.is_none() && *at > now);
+        send.into_iter()
+            .chain(reload)
+            .chain(self.in_flight.deadline())
+            .min()
     }
 
     fn max_in_flight(&self) -> usize {
         match &self.instance {
-            _ if self.shared.policy.ordered => 1,
+            _ if self.setup.policy.ordered || self.holds_suspects() => 1,
             Some(instance) => instance.limits.max_in_flight.max(1) as usize,
             None => 0,
         }
     }
 
+    /// Whether events are to be tried one by one: an instance went down over one of them.
+    fn holds_suspects(&self) -> bool {
+        self.delayed
+            .first_key_value()
+            .is_some_and(|(_, queued)| queued.suspect)
+            || self.in_flight.holds_suspect()
+    }
+
     /// Fills the room that the instance has for batches.
     fn hand_over(&mut self) {
-        let max_in_flight = self.max_in_flight();
-        while self.in_flight.len() < max_in_flight && self.resume <= Instant::now() {
+        while self.in_flight.len() < self.max_in_flight() && self.resume <= Instant::now() {
             let batch = self.next_batch();
             let Some(instance) = self.instance.as_ref().filter(|_| !batch.is_empty()) else {
                 return;
             };
             self.in_flight
-                .publish(instance, batch, self.shared.policy.deadline);
+                .publish(instance, batch, self.setup.policy.deadline);
         }
     }
 
-    /// Events whose retry is due, then new ones.
+    /// Events whose retry is due, then new ones; a suspect alone.
     fn next_batch(&mut self) -> Vec<Queued> {
-        let policy = &self.shared.policy;
+        let policy = &self.setup.policy;
         let Some(limits) = self.instance.as_ref().map(|instance| instance.limits) else {
             return Vec::new();
         };
@@ -230,161 +283,74 @@ impl Worker {
         let mut bytes = 0_usize;
         while let Some(entry) = self.delayed.first_entry() {
             bytes = bytes.saturating_add(entry.get().event.size());
+            let suspect = entry.get().suspect;
             if entry.key().0 > now
                 || batch.len() == max_events
-                || (bytes > max_bytes && !batch.is_empty())
+                || ((bytes > max_bytes || suspect) && !batch.is_empty())
             {
                 break;
             }
             batch.push(entry.remove());
+            if suspect {
+                return batch;
+            }
         }
-        if !policy.ordered || self.delayed.is_empty() {
+        if self.delayed.is_empty() || !(policy.ordered || self.holds_suspects()) {
             self.shared.queue.take(&mut batch, max_events, max_bytes);
         }
         batch
     }
 
-    /// Takes an answer. Returns whether the instance is broken.
-    fn settle(&mut self, events: &[Queued], outcome: Option<BatchOutcomeV1>) -> bool {
-        let Some(outcome) = outcome else {
-            let dropped = retry("the plugin dropped the batch without an answer");
-            self.settle_each(events.iter().map(|event| (event, &dropped)), events.len());
-            return true;
-        };
-        if outcome.exceptions.is_empty() && outcome.all.code == OutcomeCodeV1::ACCEPTED {
-            self.recovered();
-            self.shared.queue.settle(Settled {
-                accepted: events.len() as u64,
-                bytes: events.iter().map(|queued| queued.event.size()).sum(),
-                ..Settled::default()
-            });
-        } else {
-            let mut outcomes = vec![&outcome.all; events.len()];
-            for exception in &outcome.exceptions {
-                if let Some(slot) = outcomes.get_mut(exception.index as usize) {
-                    *slot = &exception.outcome;
-                }
-            }
-            self.settle_each(events.iter().zip(outcomes), events.len());
-        }
-        outcome.rebuild
-    }
-
-    fn settle_each<'a>(
-        &mut self,
-        outcomes: impl Iterator<Item = (&'a Queued, &'a OutcomeV1)>,
-        total: usize,
-    ) {
-        let mut settled = Settled::default();
-        let mut again = Vec::new();
-        for (queued, outcome) in outcomes {
-            let attempts = queued.attempts + 1;
-            let spent = (self.shared.policy.retry.max_attempts).is_some_and(|max| attempts >= max);
-            match outcome.code {
-                OutcomeCodeV1::ACCEPTED => settled.accepted += 1,
-                OutcomeCodeV1::REJECTED => {
-                    settled.dead_lettered += 1;
-                    self.dead(queued, attempts, &format!("rejected: {}", outcome.reason));
-                }
-                _ if spent => {
-                    settled.dead_lettered += 1;
-                    let reason = format!("given up after {attempts} attempts: {}", outcome.reason);
-                    self.dead(queued, attempts, &reason);
-                }
-                _ => {
-                    settled.retries += 1;
-                    again.push((
-                        Queued {
-                            event: Arc::clone(&queued.event),
-                            attempts,
-                        },
-                        outcome,
-                    ));
-                    continue;
-                }
-            }
-            settled.bytes += queued.event.size();
-        }
-        if let Some((first, outcome)) = again.first() {
-            let whole = again.len() == total;
-            if whole {
-                self.failures += 1;
-            } else {
-                self.failures = 0;
-            }
-            self.shared.observed.error(&outcome.reason);
-            if !whole || self.failures.is_power_of_two() {
-                tracing::warn!(
-                    "destination {}: {} of {total} events will be tried again (attempt {} failed): {}",
-                    self.shared.destination,
-                    again.len(),
-                    first.attempts,
-                    outcome.reason
-                );
-            }
-            self.delay(again, whole);
-        } else {
-            self.recovered();
-        }
-        self.shared.queue.settle(settled);
-    }
-
-    /// Plans another attempt. Where a whole batch failed, the destination itself is in trouble and
-    /// the lane pauses; otherwise only the events wait, unless their order counts.
-    fn delay(&mut self, again: Vec<(Queued, &OutcomeV1)>, whole: bool) {
-        let retry = &self.shared.policy.retry;
-        let now = Instant::now();
-        let together = whole || self.shared.policy.ordered;
-        if together {
-            let asked = again
-                .iter()
-                .map(|(_, outcome)| outcome.retry_after_ms)
-                .max();
-            let wait = backoff::delay(retry, self.failures.max(1))
-                .max(Duration::from_millis(asked.unwrap_or(0).into()));
-            self.resume = self.resume.max(now + wait);
-        }
-        for (queued, outcome) in again {
-            let due = if together {
-                self.resume
-            } else {
-                let asked = Duration::from_millis(outcome.retry_after_ms.into());
-                now + backoff::delay(retry, queued.attempts).max(asked)
-            };
-            self.delayed.insert((due, self.next_delayed), queued);
-            self.next_delayed += 1;
+    /// Asks the disk for events where memory has room for them again.
+    fn ask_disk(&mut self) {
+        if self.loading.is_none() && self.reload <= Instant::now() {
+            self.loading = self.shared.queue.load();
         }
     }
 
-    fn recovered(&mut self) {
-        if std::mem::take(&mut self.failures) > 1 {
-            tracing::info!("destination {}: delivering again", self.shared.destination);
+    fn take_loaded(&mut self, loaded: Option<Loaded>) {
+        self.loading = None;
+        let loaded = loaded.unwrap_or_default();
+        if loaded.events.is_empty() {
+            // The disk has nothing to give, or cannot; it is not asked in a loop.
+            self.reload = Instant::now() + RELOAD;
         }
+        let bad = self.shared.queue.loaded(loaded);
+        if bad > 0 {
+            tracing::error!(
+                "destination {}: {bad} events on disk are damaged or missing",
+                self.shared.destination()
+            );
+        }
+    }
+
+    fn publish_numbers(&self) {
+        let (in_flight, oldest_in_flight) = self.in_flight.events();
+        let retrying = self.delayed.len();
+        let oldest_retrying = self
+            .delayed
+            .values()
+            .next()
+            .map(|queued| queued.event.time_unix_ns());
+        self.shared.observed.out(
+            in_flight as u64,
+            retrying as u64,
+            oldest_in_flight.into_iter().chain(oldest_retrying).min(),
+        );
     }
 
     /// Lets go of an instance that is broken or hung; what it had in flight is tried again.
-    fn give_up(&mut self, reason: &str) {
+    async fn give_up(&mut self, reason: &str) {
         self.instance = None;
         let events = self.in_flight.abandon();
         self.shared.observed.set(InstanceState::Failed);
         if !events.is_empty() {
-            let outcome = retry(reason);
-            self.settle_each(events.iter().map(|event| (event, &outcome)), events.len());
+            self.settle_alike(&events, &retry(reason), false).await;
         }
     }
 
-    fn dead(&self, queued: &Queued, attempts: u32, reason: &str) {
-        self.shared.observed.error(reason);
-        tracing::error!(
-            event = %queued.event.id(),
-            profile = queued.event.profile(),
-            attempts,
-            "destination {}: an event is not delivered: {reason}",
-            self.shared.destination
-        );
-    }
-
-    /// Ends in order: the instance flushes and disconnects within `grace`.
+    /// Ends in order: the instance flushes and disconnects within `grace`, and what is left goes to
+    /// disk.
     async fn end(&mut self, grace: Duration) {
         if let Some(instance) = self.instance.take() {
             let until = Instant::now() + grace;
@@ -393,21 +359,30 @@ impl Worker {
             loop {
                 tokio::select! {
                     (events, outcome) = self.in_flight.answer(), if !self.in_flight.is_empty() => {
-                        self.settle(&events, outcome);
+                        let settling = self.settle(&events, outcome);
+                        if tokio::time::timeout_at(until, settling).await.is_err() {
+                            break;
+                        }
                     }
                     () = &mut closing => break,
                     () = sleep_until(until) => break,
                 }
             }
         }
+        let mut left = self.shared.queue.close();
+        left.extend(self.in_flight.abandon());
+        left.extend(std::mem::take(&mut self.delayed).into_values());
+        left.sort_unstable_by_key(|queued| queued.seq);
+        self.shared.queue.keep(&left);
+        self.publish_numbers();
         self.shared.observed.set(InstanceState::Closed);
     }
 }
 
-fn retry(reason: &str) -> OutcomeV1 {
-    OutcomeV1 {
-        code: OutcomeCodeV1::RETRY,
-        retry_after_ms: 0,
-        reason: reason.into(),
+/// Resolves when what was asked for has been read; nothing where the store's thread has ended.
+async fn loaded(loading: &mut Option<oneshot::Receiver<Loaded>>) -> Option<Loaded> {
+    match loading {
+        Some(loading) => loading.await.ok(),
+        None => std::future::pending().await,
     }
 }

@@ -1,7 +1,9 @@
 //! Opens a plugin file: a private copy, the one symbol, the type check.
 
 use std::ffi::CString;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use evbus_abi::v1::{
@@ -21,6 +23,8 @@ pub struct Plugin {
     description: String,
     path: Option<PathBuf>,
     hash: Option<String>,
+    /// What was loaded, whatever became of the file since; none for one that is linked in.
+    image: Option<File>,
     provider: Option<ProviderV1>,
     provider_names: Vec<String>,
     matcher: Option<MatcherFnsV1>,
@@ -36,10 +40,35 @@ impl Plugin {
     ///
     /// One sentence; the details go to the log at debug level.
     pub(crate) fn load(path: &Path, bytes: &[u8], hash: &str) -> Result<Self, String> {
-        let module = open_copy(bytes, hash)?;
+        let (module, image) = open_copy(bytes, hash)?;
         let mut plugin = Self::linked(module);
         plugin.path = Some(path.to_owned());
         plugin.hash = Some(hash.to_owned());
+        plugin.image = Some(image);
+        Ok(plugin)
+    }
+
+    /// Loads a plugin in its own process from what the host has loaded ([`image`](Self::image)):
+    /// the very same pages, which both processes share, and no second copy.
+    ///
+    /// # Errors
+    ///
+    /// As for `load`.
+    pub(crate) fn of_image(mut image: File, path: &Path) -> Result<Self, String> {
+        // The linker opens the descriptor anew, through the one place that gives it a path.
+        let descriptor = PathBuf::from(format!("/proc/self/fd/{}", image.as_raw_fd()));
+        let (module, image) = if descriptor.exists() {
+            (open(&descriptor)?, image)
+        } else {
+            let mut bytes = Vec::new();
+            image
+                .read_to_end(&mut bytes)
+                .map_err(|error| format!("it cannot be read: {error}"))?;
+            open_copy(&bytes, "image")?
+        };
+        let mut plugin = Self::linked(module);
+        plugin.path = Some(path.to_owned());
+        plugin.image = Some(image);
         Ok(plugin)
     }
 
@@ -57,6 +86,7 @@ impl Plugin {
             description: info.description.to_string(),
             path: None,
             hash: None,
+            image: None,
             provider_names: provider.map(|p| owned((p.names)())).unwrap_or_default(),
             matcher_names: matcher.map(|m| owned((m.names)())).unwrap_or_default(),
             provider,
@@ -87,6 +117,11 @@ impl Plugin {
     /// SHA-256 of its file, in hexadecimal digits; none for one that is linked in.
     pub fn hash(&self) -> Option<&str> {
         self.hash.as_deref()
+    }
+
+    /// A descriptor of exactly what was loaded; none for a plugin that is linked in.
+    pub(crate) fn image(&self) -> Option<BorrowedFd<'_>> {
+        self.image.as_ref().map(File::as_fd)
     }
 
     /// The provider names it serves.
@@ -148,8 +183,9 @@ impl Plugin {
 ///
 /// The copy exists so that overwriting the original in place cannot reach mapped pages (which
 /// kills the process), and because the dynamic linker gives the old library for a path it has
-/// seen. It is unlinked as soon as it is mapped, so nothing is left behind.
-fn open_copy(bytes: &[u8], hash: &str) -> Result<PluginV1Ref, String> {
+/// seen. It is unlinked as soon as it is mapped, so nothing is left behind; the descriptor that
+/// comes with the plugin keeps it for processes of its own.
+fn open_copy(bytes: &[u8], hash: &str) -> Result<(PluginV1Ref, File), String> {
     let directory = tempfile::Builder::new()
         .prefix("evbus-plugin-")
         .tempdir()
@@ -159,25 +195,30 @@ fn open_copy(bytes: &[u8], hash: &str) -> Result<PluginV1Ref, String> {
             )
         })?;
     let copy = directory.path().join(format!("{hash}.so"));
-    std::fs::File::create(&copy)
+    let image = File::create(&copy)
         .and_then(|mut file| file.write_all(bytes))
+        // For reading only: nobody who gets the descriptor can change what is mapped.
+        .and_then(|()| File::open(&copy))
         .map_err(|error| {
             format!(
                 "no private copy of it could be made ({error}); set TMPDIR to a usable directory"
             )
         })?;
+    Ok((open(&copy)?, image))
+}
 
+/// Opens a library that nobody changes any more, and checks its types.
+fn open(copy: &Path) -> Result<PluginV1Ref, String> {
     // SAFETY: opening runs the library's constructors. The file is a plugin by its symbol, written
     // by nobody but the host's user or root; trusting such files is what a plugin directory means.
-    let library =
-        unsafe { Library::open(Some(&copy), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
-            tracing::debug!(%error, "dlopen");
-            let error = error.to_string().replace(&*copy.to_string_lossy(), "it");
-            format!(
-                "the dynamic linker refuses it ({error}); link its libraries statically, and make \
+    let library = unsafe { Library::open(Some(copy), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
+        tracing::debug!(%error, "dlopen");
+        let error = error.to_string().replace(&*copy.to_string_lossy(), "it");
+        format!(
+            "the dynamic linker refuses it ({error}); link its libraries statically, and make \
                  sure that TMPDIR is not mounted noexec"
-            )
-        })?;
+        )
+    })?;
     // Symbol names are constants without NUL bytes, so this cannot fail.
     let symbol = CString::new(SYMBOL_V1).unwrap_or_default();
     // SAFETY: a symbol of this name is a static `LibHeader` of abi_stable by the contract, whose

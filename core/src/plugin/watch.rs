@@ -1,7 +1,7 @@
-//! Notices that a plugin directory changed.
+//! Notices that a plugin directory or the acct file changed.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -12,11 +12,14 @@ use super::PluginDir;
 /// How long a directory must be quiet before it is scanned: a copy in progress makes many changes.
 const QUIET: Duration = Duration::from_millis(150);
 
+/// How long to wait for quiet at most.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+
 /// How often the directories are looked at anyway: some file systems report nothing, and a
 /// directory that did not exist cannot be watched.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Tells when plugin directories may have changed.
+/// Tells when plugins or the acct file may have changed.
 pub(crate) struct PluginWatch {
     dirs: Vec<PathBuf>,
     watched: HashSet<PathBuf>,
@@ -25,24 +28,39 @@ pub(crate) struct PluginWatch {
 }
 
 impl PluginWatch {
-    /// Starts to watch.
-    pub(crate) fn new(dirs: &[PluginDir]) -> Self {
+    /// Starts to watch plugin directories, and one file in a directory that may have others.
+    pub(crate) fn new(dirs: &[PluginDir], file: Option<&Path>) -> Self {
         // One waiting message is enough: it says "look", not "what".
         let (sender, changes) = mpsc::channel(1);
+        let mut dirs: Vec<PathBuf> = dirs.iter().map(|dir| dir.path.clone()).collect();
+        let plugin_dirs = dirs.clone();
+        let name = file.and_then(Path::file_name).map(ToOwned::to_owned);
+        let matters = move |path: &PathBuf| {
+            path.extension().is_some_and(|extension| extension == "so")
+                || plugin_dirs.contains(path)
+                || path.file_name() == name.as_deref()
+        };
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| !event.kind.is_access()) {
+            if event.is_ok_and(|event| {
+                !event.kind.is_access() && event.paths.iter().any(&matters)
+            }) {
                 let _ = sender.try_send(());
             }
         })
         .inspect_err(|error| {
             tracing::warn!(
-                "changes of plugin directories are noticed within {} s only, since they cannot be watched: {error}",
+                "changes of plugins and the acct file are noticed within {} s only, since they cannot be watched: {error}",
                 PERIOD.as_secs()
             );
         })
         .ok();
+        // A file that is replaced is another file, so its directory is watched.
+        dirs.extend(file.map(|file| match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        }));
         let mut watch = Self {
-            dirs: dirs.iter().map(|dir| dir.path.clone()).collect(),
+            dirs,
             watched: HashSet::new(),
             watcher,
             changes,
@@ -59,8 +77,10 @@ impl PluginWatch {
                     // No watcher: the period alone counts.
                     tokio::time::sleep(PERIOD).await;
                 }
+                let patience = tokio::time::Instant::now() + MAX_WAIT;
                 while let Ok(Some(())) =
-                    tokio::time::timeout(QUIET, self.changes.recv()).await {}
+                    tokio::time::timeout(QUIET, self.changes.recv()).await
+                    && tokio::time::Instant::now() < patience {}
             }
             () = tokio::time::sleep(PERIOD) => {}
         }

@@ -12,6 +12,7 @@ use super::directory::{PUB_SOCKET, PULL_SOCKET};
 use super::encode::{Exact, Frame};
 use super::frame::{Content, Decoder, LostSync};
 use super::mapping::data_to_json;
+use super::pull::ACKNOWLEDGED;
 use crate::event::{Event, EventId};
 
 /// How much is read, and gathered to be written, at a time.
@@ -42,6 +43,14 @@ pub enum ClientError {
     /// The connection broke. Of the events sent since it was made, some may not have arrived.
     #[error("the connection to the host broke: {0}")]
     Broken(#[from] io::Error),
+    /// The host ended before it had taken all events; some may have arrived.
+    #[error(
+        "the host closed the connection without saying that it has all events; some may not have arrived"
+    )]
+    Unconfirmed,
+    /// The host says that it did not take all events.
+    #[error("the host did not take all events, and its log says why; the others were taken")]
+    Refused,
     /// The host did not take all events in time.
     #[error("the host did not take all events within {} seconds; it may be waiting for room", .0.as_secs_f64())]
     Slow(Duration),
@@ -63,6 +72,8 @@ async fn connect(dir: &Path, socket: &str) -> Result<UnixStream, ClientError> {
 pub struct Sender {
     stream: UnixStream,
     unsent: Vec<u8>,
+    /// Whether there was an event at all.
+    sent: bool,
 }
 
 impl Sender {
@@ -75,6 +86,7 @@ impl Sender {
         Ok(Self {
             stream: connect(dir, PULL_SOCKET).await?,
             unsent: Vec::new(),
+            sent: false,
         })
     }
 
@@ -91,6 +103,7 @@ impl Sender {
             reason,
         })?;
         self.unsent.extend(frame.pieces().concat());
+        self.sent = true;
         if self.unsent.len() >= BLOCK_BYTES {
             self.flush().await?;
         }
@@ -109,20 +122,25 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends all that is left, and waits until the host has taken every event: only then does it
-    /// close the connection.
+    /// Sends all that is left, and waits until the host says that it has taken every event; where a
+    /// destination is `durable`, until they are on disk. Without an event it only closes.
     ///
     /// # Errors
     ///
-    /// The connection broke, or the host has not taken all within `limit`.
+    /// The connection broke, or the host has not taken all, or not within `limit`.
     pub async fn finish(mut self, limit: Duration) -> Result<(), ClientError> {
         let taken = async {
+            if !self.sent {
+                return Ok(());
+            }
             self.flush().await?;
             self.stream.shutdown().await?;
-            // The host writes nothing; what ends the loop is its close.
-            let mut ignored = [0; 64];
-            while self.stream.read(&mut ignored).await? > 0 {}
-            Ok(())
+            let mut answer = [0; 1];
+            match (self.stream.read(&mut answer).await?, answer[0]) {
+                (0, _) => Err(ClientError::Unconfirmed),
+                (_, ACKNOWLEDGED) => Ok(()),
+                _ => Err(ClientError::Refused),
+            }
         };
         tokio::time::timeout(limit, taken)
             .await

@@ -1,6 +1,6 @@
 //! The event sockets: Salt's event bus, served on Unix sockets.
 //!
-//! A program that fires writes frames to the pull socket of a directory ([`serve`]); a listener
+//! A program that fires writes frames to the pull socket of a directory ([`Server`]); a listener
 //! reads frames from its pub socket ([`Publisher`]). `docs/EVENT_SOCKETS.md` describes both, and
 //! what of it is Salt's.
 
@@ -27,4 +27,6 @@ mod tests;
 pub use directory::{PUB_SOCKET, PULL_SOCKET, SocketDir, SocketError};
 pub use frame::{Framing, LostSync, MAX_FRAME_BYTES};
 pub use publisher::{LISTENER_QUEUE_BYTES, Publisher, PublisherCounts};
-pub use server::{PullCounts, Server, serve};
+pub(crate) use pull::Taken;
+pub(crate) use server::serve;
+pub use server::{PullCounts, Server};

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::arrival;
 use super::frame::{Content, Decoder};
 use super::publisher::Publisher;
+use crate::bus::Receipts;
 use crate::event::{Event, now_unix_ns};
 
 /// How much is read at a time.
@@ -26,8 +27,26 @@ pub(super) struct PullCounters {
     pub(super) refused: AtomicU64,
 }
 
+/// What the host made of an event.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// It is in the queues; wait for these to know it on disk.
+    Queued(Receipts),
+    /// It is nowhere.
+    Refused,
+}
+
+/// The only answer there is: all events of the connection were taken, and are on disk where they
+/// have to be.
+pub(super) const ACKNOWLEDGED: u8 = 0x06;
+
+/// Not all events of the connection were taken.
+pub(super) const NOT_ACKNOWLEDGED: u8 = 0x15;
+
 /// Serves one connection until the program at the other end closes it, or sends what is no frame.
-/// Never answers.
+///
+/// Never answers a program of Salt's. A program of this project, which is known by the heads of its
+/// frames, gets one byte at the end of its stream.
 ///
 /// Reads no further while `intake` has an event in hand, so a full host slows the program down and
 /// nobody else. A connection costs a read buffer while events arrive, and an unfinished frame keeps
@@ -40,7 +59,7 @@ pub(super) async fn serve<I, F>(
     mut stop: watch::Receiver<bool>,
 ) where
     I: Fn(Event) -> F,
-    F: Future<Output = ()>,
+    F: Future<Output = Taken>,
 {
     let mut connection = Connection {
         buffer: BytesMut::new(),
@@ -48,6 +67,9 @@ pub(super) async fn serve<I, F>(
         publisher,
         intake,
         counters,
+        receipts: Receipts::default(),
+        wants_answer: false,
+        all_taken: true,
     };
     let mut stopping = false;
     loop {
@@ -62,8 +84,9 @@ pub(super) async fn serve<I, F>(
             }
             more = connection.read(&stream) => match more {
                 Ok(true) => {}
-                // A read error is the same as the end: a frame that is not whole is no event.
-                Ok(false) | Err(_) => return,
+                Ok(false) => return connection.answer(&stream).await,
+                // A frame that is not whole is no event, and there is nobody to tell.
+                Err(_) => return,
             },
         }
         if !connection.hand_in().await {
@@ -85,13 +108,38 @@ struct Connection<I> {
     publisher: Publisher,
     intake: I,
     counters: Arc<PullCounters>,
+    receipts: Receipts,
+    wants_answer: bool,
+    all_taken: bool,
 }
 
 impl<I, F> Connection<I>
 where
     I: Fn(Event) -> F,
-    F: Future<Output = ()>,
+    F: Future<Output = Taken>,
 {
+    /// At the end of the stream: tells a program that waits for it whether all was taken.
+    async fn answer(self, stream: &UnixStream) {
+        if !self.wants_answer {
+            return;
+        }
+        let written = match self.receipts.written().await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!("events from a socket were not acknowledged: {error}");
+                false
+            }
+        };
+        let whole = self.all_taken && written && self.buffer.is_empty();
+        let answer = if whole {
+            ACKNOWLEDGED
+        } else {
+            NOT_ACKNOWLEDGED
+        };
+        // Where the program has gone, nobody reads it.
+        let _ = stream.try_write(&[answer]);
+    }
+
     /// Reads once; false at the end of the stream. May be dropped while it waits.
     async fn read(&mut self, stream: &UnixStream) -> io::Result<bool> {
         loop {
@@ -127,12 +175,21 @@ where
                     break false;
                 }
             };
-            match Content::read(payload).and_then(|content| arrival::event(&content, now)) {
-                Ok(event) => {
+            let arrived = Content::read(payload).and_then(|content| {
+                let is_ours = content.head.is_some();
+                Ok((arrival::event(&content, now)?, is_ours))
+            });
+            match arrived {
+                Ok((event, is_ours)) => {
                     self.counters.events.fetch_add(1, Ordering::Relaxed);
-                    (self.intake)(event).await;
+                    self.wants_answer |= is_ours;
+                    match (self.intake)(event).await {
+                        Taken::Queued(receipts) => self.receipts.extend(receipts),
+                        Taken::Refused => self.all_taken = false,
+                    }
                 }
                 Err(reason) => {
+                    self.all_taken = false;
                     if self.counters.faults.fetch_add(1, Ordering::Relaxed) == 0 {
                         tracing::warn!(
                             "skipped a frame on a pull socket: {reason} (told once; the rest is counted)"

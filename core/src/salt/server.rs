@@ -17,7 +17,7 @@ use super::frame::Framing;
 use super::hub::Hub;
 use super::peer;
 use super::publisher::Publisher;
-use super::pull::{self, PullCounters};
+use super::pull::{self, PullCounters, Taken};
 use crate::event::Event;
 
 /// How long to wait after the system could not give a connection, as when files run out.
@@ -34,14 +34,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 ///
 /// A directory cannot be served; then none is.
-pub fn serve<I, F>(
+pub(crate) fn serve<I, F>(
     dirs: Vec<SocketDir>,
     publisher: Publisher,
     intake: I,
 ) -> Result<Server, SocketError>
 where
     I: Fn(Event) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output = Taken> + Send + 'static,
 {
     // All are bound before any serves.
     let bound: Vec<Bound> = dirs.iter().map(SocketDir::bind).collect::<Result<_, _>>()?;
@@ -191,7 +191,7 @@ async fn accept_pulls<I, F>(
     stop: watch::Receiver<bool>,
 ) where
     I: Fn(Event) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output = Taken> + Send + 'static,
 {
     // Dropped with this task, and with it all connections.
     let mut connections = JoinSet::new();

@@ -47,8 +47,6 @@ pub struct DeadLetter {
     /// Its body, where it was asked for.
     #[serde(skip)]
     pub body: Vec<u8>,
-    #[serde(skip)]
-    pub(crate) file: PathBuf,
 }
 
 /// Which dead letters are meant; all conditions have to hold.
@@ -102,7 +100,7 @@ pub fn each(
 ) -> Result<(), StateError> {
     for file in store_files(state_dir)? {
         let store = schema::open_beside(&file, false)?;
-        let goes_on = each_of(&store, &file, filter, bodies, &mut see);
+        let goes_on = each_of(&store, filter, bodies, &mut see);
         if !goes_on.map_err(in_store("read", &file))? {
             break;
         }
@@ -112,7 +110,6 @@ pub fn each(
 
 fn each_of(
     store: &Connection,
-    file: &Path,
     filter: &Filter,
     bodies: bool,
     see: &mut impl FnMut(DeadLetter) -> bool,
@@ -145,7 +142,6 @@ fn each_of(
             body_bytes: row.get(8)?,
             content_type: row.get(9)?,
             body: row.get(10)?,
-            file: file.to_owned(),
         };
         if filter.takes(&letter) && !see(letter) {
             return Ok(false);
@@ -155,9 +151,9 @@ fn each_of(
 }
 
 /// The numbers of a store's dead letters that the filter takes.
-fn numbers(store: &Connection, file: &Path, filter: &Filter) -> rusqlite::Result<Vec<i64>> {
+fn numbers(store: &Connection, filter: &Filter) -> rusqlite::Result<Vec<i64>> {
     let mut numbers = Vec::new();
-    each_of(store, file, filter, false, &mut |letter| {
+    each_of(store, filter, false, &mut |letter| {
         numbers.push(letter.number);
         true
     })?;
@@ -173,7 +169,7 @@ pub fn purge(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
     let mut purged = 0;
     for file in store_files(state_dir)? {
         let mut store = schema::open_beside(&file, true)?;
-        let numbers = numbers(&store, &file, filter).map_err(in_store("read", &file))?;
+        let numbers = numbers(&store, filter).map_err(in_store("read", &file))?;
         purged += delete(&mut store, &numbers).map_err(in_store("write", &file))? as u64;
     }
     Ok(purged)
@@ -200,7 +196,7 @@ pub fn replay(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
 /// As [`replay`], for one store that nobody else writes.
 pub(crate) fn replay_file(file: &Path, filter: &Filter) -> Result<u64, StateError> {
     let mut store = schema::open_beside(file, true)?;
-    let requeued = numbers(&store, file, filter).and_then(|numbers| {
+    let requeued = numbers(&store, filter).and_then(|numbers| {
         let last: i64 = store.query_row("SELECT coalesce(max(seq), 0) FROM queue", [], |row| {
             row.get(0)
         })?;
@@ -217,8 +213,8 @@ pub(crate) fn selected(
     let mut selected = Vec::new();
     for file in store_files(state_dir)? {
         let store = schema::open_beside(&file, false)?;
-        let found = schema::destination(&store)
-            .and_then(|name| Ok((name, numbers(&store, &file, filter)?)));
+        let found =
+            schema::destination(&store).and_then(|name| Ok((name, numbers(&store, filter)?)));
         let (name, numbers) = found.map_err(in_store("read", &file))?;
         if !numbers.is_empty() {
             selected.push((file, name, numbers));
@@ -245,7 +241,7 @@ pub(super) fn requeue(
         for (number, seq) in numbers.iter().zip(first_seq..) {
             let mut rows = select.query([number])?;
             let Some(row) = rows.next()? else { continue };
-            let event = match record::read(row, 0) {
+            let event = match record::read(row, 0, record::NO_PLACE) {
                 Ok(event) => event,
                 Err(RowFault::Damaged) => continue,
                 Err(RowFault::Unreadable(error)) => return Err(error),
@@ -253,7 +249,7 @@ pub(super) fn requeue(
             drop(rows);
             insert.raw_bind_parameter(1, seq.cast_signed())?;
             insert.raw_bind_parameter(2, 0)?;
-            record::bind(&mut insert, 3, &event)?;
+            record::bind(&mut insert, 3, seq, &event)?;
             insert.raw_execute()?;
             moved += delete.execute([number])?;
         }

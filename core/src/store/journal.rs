@@ -258,8 +258,9 @@ impl Journal {
         self.change(|pending| pending.settled.extend(seqs));
     }
 
-    /// Hands in dead letters.
-    pub(crate) fn bury(&self, burials: Vec<Burial>) {
+    /// Hands in dead letters; `bytes` is what those of them that are in the queue take there.
+    pub(crate) fn bury(&self, burials: Vec<Burial>, bytes: u64) {
+        self.state.subtract(bytes);
         self.change(|pending| {
             for burial in burials {
                 pending.staged_events += 1;
@@ -346,15 +347,17 @@ impl Journal {
         let ended = progress
             .wait_for(|progress| progress.closed)
             .await
-            .map(|progress| progress.fault.clone());
-        if let Some(thread) = self.thread.lock().take() {
+            .map(|progress| progress.fault.clone())
+            .map_err(drop);
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
             // It has nothing left to do; whether it panicked was seen by its closed channel.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
         match ended {
             Ok(None) => Ok(()),
             Ok(Some(fault)) => Err(fault.to_string()),
-            Err(_) => Err("the store's thread ended early".to_owned()),
+            Err(()) => Err("the store's thread ended early".to_owned()),
         }
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod deadletters;
 mod journal;
+mod reads;
 mod record;
 mod salvage;
 mod schema;
@@ -18,7 +19,7 @@ mod state_dir;
 mod wal;
 mod writer;
 
-pub(crate) use journal::{Burial, Journal, Loaded, Receipt};
+pub(crate) use journal::{Burial, Journal, Loaded, Receipt, record_bytes};
 pub(crate) use record::Stored;
 pub use state_dir::{StateDir, StateError, StateLimits};
 

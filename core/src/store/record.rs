@@ -35,10 +35,15 @@ pub(super) enum RowFault {
     Unreadable(#[from] rusqlite::Error),
 }
 
-/// Binds the values of [`COLUMNS`] to a statement's parameters from `first` on.
+/// The place under which dead letters are checked: they have none in the queue.
+pub(super) const NO_PLACE: u64 = 0;
+
+/// Binds the values of [`COLUMNS`] to a statement's parameters from `first` on. `place` is the
+/// event's place in the queue, which a record is checked for, too.
 pub(super) fn bind(
     statement: &mut Statement<'_>,
     first: usize,
+    place: u64,
     event: &Event,
 ) -> rusqlite::Result<()> {
     let pairs: Vec<(&str, &str)> = event.attributes().collect();
@@ -49,6 +54,7 @@ pub(super) fn bind(
     // Nanoseconds pass the largest signed number in the year 2262.
     let time = event.time_unix_ns.cast_signed();
     let checksum = checksum(
+        place,
         &event.id.0,
         time,
         &event.profile,
@@ -65,8 +71,8 @@ pub(super) fn bind(
     statement.raw_bind_parameter(first + 6, checksum)
 }
 
-/// Reads the event whose [`COLUMNS`] begin at column `first`.
-pub(super) fn read(row: &Row<'_>, first: usize) -> Result<Event, RowFault> {
+/// Reads the event whose [`COLUMNS`] begin at column `first`, and which was written for `place`.
+pub(super) fn read(row: &Row<'_>, first: usize, place: u64) -> Result<Event, RowFault> {
     let id = row
         .get_ref(first)?
         .as_blob()
@@ -86,7 +92,7 @@ pub(super) fn read(row: &Row<'_>, first: usize) -> Result<Event, RowFault> {
         .as_blob()
         .map_err(|_| RowFault::Damaged)?;
     let expected: u32 = row.get(first + 6).map_err(damaged)?;
-    if checksum(id, time, profile, content_type, attributes, body) != expected {
+    if checksum(place, id, time, profile, content_type, attributes, body) != expected {
         return Err(RowFault::Damaged);
     }
     let pairs: Vec<(String, String)> = match attributes {
@@ -129,6 +135,7 @@ fn content_type_of(text: &str) -> Option<ContentType> {
 
 /// CRC-32 over all that makes the event; lengths keep neighbours apart.
 fn checksum(
+    place: u64,
     id: &[u8],
     time: i64,
     profile: &str,
@@ -137,6 +144,7 @@ fn checksum(
     body: &[u8],
 ) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&place.to_le_bytes());
     hasher.update(&time.to_le_bytes());
     for part in [
         id,

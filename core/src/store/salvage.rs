@@ -104,16 +104,10 @@ pub(super) fn replace(
 /// Where a damaged store is kept.
 fn aside(state: &StateDir, path: &Path) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let millis = now_unix_ns() / 1_000_000;
-    (0..)
-        .map(|number| {
-            state
-                .quarantine()
-                .join(format!("{stem}-{millis}-{number}.db"))
-        })
-        .find(|kept| !kept.exists())
-        // Some number is free.
-        .unwrap_or_else(|| state.quarantine().join("store.db"))
+    // Nanoseconds: two stores of one name are not damaged in the same one.
+    state
+        .quarantine()
+        .join(format!("{stem}-{}.db", now_unix_ns()))
 }
 
 /// A file that `SQLite` keeps beside a store.
@@ -209,7 +203,12 @@ fn copy_table(
     let mut copied = 0;
     let mut take = |row: &rusqlite::Row<'_>| -> rusqlite::Result<i64> {
         let at: i64 = row.get(0)?;
-        match record::read(row, first) {
+        let place = if table == "queue" {
+            at.cast_unsigned()
+        } else {
+            record::NO_PLACE
+        };
+        match record::read(row, first, place) {
             Ok(_) => {
                 for column in 0..width {
                     insert.raw_bind_parameter(

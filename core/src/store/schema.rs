@@ -12,7 +12,7 @@ use super::record::{COLUMNS, PARAMETERS};
 use super::state_dir::{StateError, at, in_store};
 use super::writer::is_damage;
 
-/// Marks a file as a store of this program ("evbs"); `file` and SQLite's tools show it.
+/// Marks a file as a store of this program ("evbs"); `file` and `SQLite`'s tools show it.
 const APPLICATION_ID: i64 = 0x6576_6273;
 
 /// The version of the layout below.
@@ -201,16 +201,12 @@ pub(super) fn destination(store: &Connection) -> rusqlite::Result<StoreName> {
 
 /// The statement that adds an event to the queue, or replaces what is known of it.
 pub(super) fn insert_queued() -> String {
-    format!(
-        "INSERT OR REPLACE INTO queue (seq, attempts, {COLUMNS}) VALUES (?, ?, {})",
-        PARAMETERS
-    )
+    format!("INSERT OR REPLACE INTO queue (seq, attempts, {COLUMNS}) VALUES (?, ?, {PARAMETERS})")
 }
 
 /// The statement that adds a dead letter.
 pub(super) fn insert_dead() -> String {
     format!(
-        "INSERT INTO dead_letters (error, attempts, first_attempt, last_attempt, {COLUMNS}) VALUES (?, ?, ?, ?, {})",
-        PARAMETERS
+        "INSERT INTO dead_letters (error, attempts, first_attempt, last_attempt, {COLUMNS}) VALUES (?, ?, ?, ?, {PARAMETERS})"
     )
 }

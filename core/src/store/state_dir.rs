@@ -214,7 +214,7 @@ impl StateDir {
     }
 
     /// Whether the stores may take this many bytes more.
-    pub(super) fn has_room(&self, bytes: u64) -> bool {
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
         self.bytes().saturating_add(bytes) <= self.inner.limits.max_bytes
     }
 
@@ -227,8 +227,8 @@ impl StateDir {
         let floor = (self.inner.limits.min_free).unwrap_or((256 * 1024 * 1024).min(all / 20));
         if free < floor {
             return Err(format!(
-                "only {free} bytes are free in {:?}, expected at least {floor}; make room",
-                self.inner.path
+                "only {free} bytes are free in {}, expected at least {floor}; make room",
+                self.inner.path.display()
             ));
         }
         Ok(())

@@ -125,7 +125,7 @@ async fn a_dead_letter_leaves_the_queue_and_can_be_seen_replayed_and_purged() {
     for number in 1..=4 {
         journal.append(number, 0, &event(number), false);
     }
-    journal.bury((1..=3).map(burial).collect());
+    journal.bury((1..=3).map(burial).collect(), 0);
     journal.close().await.unwrap();
     let seen = |filter: &Filter| {
         let mut seen = Vec::new();

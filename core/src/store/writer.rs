@@ -7,14 +7,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{Connection, ErrorCode};
 
-use super::journal::{
-    Append, Burial, Found, Loaded, Pending, Progress, ReadRequest, Replay, Shared,
-};
-use super::record::{self, COLUMNS, RowFault};
-use super::{StateDir, StateError, StoreName, Stored, salvage, schema};
-use crate::event::now_unix_ns;
+use super::journal::{Append, Burial, Found, Pending, Progress, ReadRequest, Replay, Shared};
+use super::record;
+use super::{StateDir, StateError, StoreName, salvage, schema};
 
 /// How long to wait before the disk is asked again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -29,14 +26,14 @@ const GIVE_BACK_PAGES: i64 = 4096;
 pub(super) struct Writer {
     state: StateDir,
     name: StoreName,
-    path: PathBuf,
-    store: Connection,
+    pub(super) path: PathBuf,
+    pub(super) store: Connection,
     /// Taken and not committed.
-    held: Held,
+    pub(super) held: Held,
     /// Rows in the two tables.
-    queued: i64,
-    dead: i64,
-    last_seq: u64,
+    pub(super) queued: i64,
+    pub(super) dead: i64,
+    pub(super) last_seq: u64,
     written_since_check: u64,
     checked: Option<Instant>,
     /// Whether freed pages may be given back.
@@ -44,8 +41,8 @@ pub(super) struct Writer {
 }
 
 #[derive(Default)]
-struct Held {
-    appends: Vec<Append>,
+pub(super) struct Held {
+    pub(super) appends: Vec<Append>,
     burials: Vec<Burial>,
     settled: Vec<u64>,
 }
@@ -178,13 +175,10 @@ impl Writer {
                 if is_damage(&error) {
                     self.replace(&error.to_string());
                 }
-                format!("store {:?}: {error}", self.path)
+                format!("store {}: {error}", self.path.display())
             })
         });
-        let fault = match result {
-            Ok(()) => None,
-            Err(reason) => Some(reason),
-        };
+        let fault = result.err();
         let after = if fault.is_none() {
             self.written_since_check += before.1 as u64;
             self.held = Held::default();
@@ -245,7 +239,7 @@ impl Writer {
                 }
                 insert.raw_bind_parameter(1, append.seq.cast_signed())?;
                 insert.raw_bind_parameter(2, append.attempts)?;
-                record::bind(&mut insert, 3, &append.event)?;
+                record::bind(&mut insert, 3, append.seq, &append.event)?;
                 insert.raw_execute()?;
             }
             let mut bury = transaction.prepare_cached(&schema::insert_dead())?;
@@ -255,7 +249,7 @@ impl Writer {
                 bury.raw_bind_parameter(2, burial.attempts)?;
                 bury.raw_bind_parameter(3, burial.first_attempt_ns.cast_signed())?;
                 bury.raw_bind_parameter(4, burial.last_attempt_ns.cast_signed())?;
-                record::bind(&mut bury, 5, &burial.event)?;
+                record::bind(&mut bury, 5, record::NO_PLACE, &burial.event)?;
                 bury.raw_execute()?;
                 dead += 1;
                 if let Some(seq) = burial.seq {
@@ -294,7 +288,7 @@ impl Writer {
         let moved = super::deadletters::requeue(&mut self.store, &numbers, first_seq);
         if let Ok(moved) = &moved {
             self.queued += changes(*moved);
-            self.last_seq = self.last_seq.max(first_seq + numbers.len() as u64);
+            self.last_seq = self.last_seq.max(first_seq + numbers.len() as u64 - 1);
         }
         // Whoever asked may have gone.
         let _ = reply.send(
@@ -304,133 +298,9 @@ impl Writer {
         );
     }
 
-    /// Answers a read from the disk and from what is not on it yet.
-    fn answer(&mut self, request: ReadRequest) {
-        let mut loaded = Loaded::default();
-        let mut bytes = 0_usize;
-        let read = loop {
-            match self.read(&request, &mut loaded, &mut bytes) {
-                Err(RowFault::Damaged) => {}
-                Err(RowFault::Unreadable(error)) if is_damage(&error) => {
-                    let Some(lost) = self.replace(&error.to_string()) else {
-                        break false;
-                    };
-                    loaded = Loaded {
-                        lost: loaded.lost + lost,
-                        ..Loaded::default()
-                    };
-                    bytes = 0;
-                }
-                Err(RowFault::Unreadable(error)) => {
-                    tracing::error!("store {:?}: {error}", self.path);
-                    break false;
-                }
-                Ok(whole) => break whole,
-            }
-        };
-        let from = loaded
-            .events
-            .last()
-            .map_or(request.from, |stored| stored.seq + 1);
-        let mut whole = read;
-        if whole {
-            let mut held: Vec<&Append> = self
-                .held
-                .appends
-                .iter()
-                .filter(|append| append.seq >= from)
-                .collect();
-            held.sort_unstable_by_key(|append| append.seq);
-            for append in held {
-                bytes += append.event.size();
-                let full = loaded.events.len() >= request.max_events || bytes > request.max_bytes;
-                if full && !loaded.events.is_empty() {
-                    whole = false;
-                    break;
-                }
-                loaded.events.push(Stored {
-                    seq: append.seq,
-                    attempts: append.attempts,
-                    event: std::sync::Arc::clone(&append.event),
-                });
-            }
-        }
-        if whole {
-            loaded.complete_to = Some(self.last_seq);
-        }
-        // The lane may be gone; its events stay here.
-        let _ = request.reply.send(loaded);
-    }
-
-    /// Reads on from where `loaded` ends. Returns whether there is nothing beyond.
-    fn read(
-        &mut self,
-        request: &ReadRequest,
-        loaded: &mut Loaded,
-        bytes: &mut usize,
-    ) -> Result<bool, RowFault> {
-        let from = loaded
-            .events
-            .last()
-            .map_or(request.from, |stored| stored.seq + 1);
-        let damaged = {
-            let mut select = self.store.prepare_cached(&format!(
-                "SELECT seq, attempts, {COLUMNS} FROM queue WHERE seq >= ? ORDER BY seq"
-            ))?;
-            let mut rows = select.query([from.cast_signed()])?;
-            loop {
-                let Some(row) = rows.next()? else {
-                    return Ok(true);
-                };
-                let seq: i64 = row.get(0)?;
-                let event = match record::read(row, 2) {
-                    Ok(event) => event,
-                    Err(RowFault::Damaged) => break seq,
-                    Err(fault) => return Err(fault),
-                };
-                *bytes = bytes.saturating_add(event.size());
-                let full = loaded.events.len() >= request.max_events || *bytes > request.max_bytes;
-                if full && !loaded.events.is_empty() {
-                    return Ok(false);
-                }
-                loaded.events.push(Stored {
-                    seq: seq.cast_unsigned(),
-                    attempts: row.get(1).unwrap_or_default(),
-                    event: std::sync::Arc::new(event),
-                });
-            }
-        };
-        self.bury_damaged(damaged)?;
-        loaded.damaged += 1;
-        Err(RowFault::Damaged)
-    }
-
-    /// A record that is damaged becomes a dead letter as it is, for somebody to look at.
-    fn bury_damaged(&mut self, seq: i64) -> rusqlite::Result<()> {
-        tracing::error!(
-            "store {:?}: the record at place {seq} is damaged; it is among the dead letters now",
-            self.path
-        );
-        let now = now_unix_ns().cast_signed();
-        let transaction = self.store.transaction()?;
-        transaction.execute(
-            &format!(
-                "INSERT INTO dead_letters (error, attempts, first_attempt, last_attempt, {COLUMNS}) \
-                 SELECT ?, attempts, ?, ?, {COLUMNS} FROM queue WHERE seq = ?"
-            ),
-            params![RowFault::Damaged.to_string(), now, now, seq],
-        )?;
-        transaction.execute("DELETE FROM queue WHERE seq = ?", [seq])?;
-        transaction.execute("UPDATE counts SET queued = queued - 1, dead = dead + 1", [])?;
-        transaction.commit()?;
-        self.queued -= 1;
-        self.dead += 1;
-        Ok(())
-    }
-
     /// Replaces a store that turns out to be damaged. Gives how many records were lost; nothing
     /// where it cannot be replaced.
-    fn replace(&mut self, why: &str) -> Option<u64> {
+    pub(super) fn replace(&mut self, why: &str) -> Option<u64> {
         let placeholder = Connection::open_in_memory().ok()?;
         // The file must be closed before it is moved.
         drop(std::mem::replace(&mut self.store, placeholder));

@@ -5,7 +5,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use evbus_abi::v1::{
-    BatchOutcomeV1, BatchV1, CompletionV1, ConnectOutcomeV1, HostV1, InstanceObjectV1, InstanceV1,
+    BatchOutcomeV1, BatchV1, CompletionV1, ConnectOutcomeV1, FateV1, HostV1, InstanceObjectV1,
+    InstanceV1,
 };
 use evbus_abi::{RErr, ROk};
 use futures_util::FutureExt;
@@ -113,7 +114,7 @@ async fn publish<P: Provider>(
             "the plugin panicked: {}",
             message(&*panic)
         )))
-        .rebuild_instance(),
+        .crashed(),
     };
     done.complete(outcomes.into_abi());
 }
@@ -139,15 +140,15 @@ impl InstanceObjectV1 for Handle {
             Err(mpsc::error::TrySendError::Full(command)) => (
                 command,
                 "more batches came in flight than the plugin allows",
-                false,
+                FateV1::WORKS,
             ),
             Err(mpsc::error::TrySendError::Closed(command)) => {
-                (command, "the plugin's instance has ended", true)
+                (command, "the plugin's instance has ended", FateV1::BROKEN)
             }
         };
-        if let (Command::Publish(_, done), reason, rebuild) = refused {
+        if let (Command::Publish(_, done), reason, fate) = refused {
             let mut outcomes = Outcomes::all(Outcome::retry(reason)).into_abi();
-            outcomes.rebuild = rebuild;
+            outcomes.instance = fate;
             done.complete(outcomes);
         }
     }

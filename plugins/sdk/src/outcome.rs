@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use evbus_abi::RString;
-use evbus_abi::v1::{BatchOutcomeV1, ConnectFailureV1, ExceptionV1, OutcomeCodeV1, OutcomeV1};
+use evbus_abi::v1::{
+    BatchOutcomeV1, ConnectFailureV1, ExceptionV1, FateV1, OutcomeCodeV1, OutcomeV1,
+};
 
 /// What became of one event. Reasons are for the operator: one sentence, no secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +68,7 @@ impl Outcome {
 pub struct Outcomes {
     all: Outcome,
     exceptions: Vec<(usize, Outcome)>,
-    rebuild: bool,
+    instance: FateV1,
 }
 
 impl Outcomes {
@@ -80,7 +82,7 @@ impl Outcomes {
         Self {
             all: outcome,
             exceptions: Vec::new(),
-            rebuild: false,
+            instance: FateV1::WORKS,
         }
     }
 
@@ -92,7 +94,13 @@ impl Outcomes {
     /// Asks the host to replace this instance by a new one (its connection is beyond repair, say).
     #[must_use]
     pub fn rebuild_instance(mut self) -> Self {
-        self.rebuild = true;
+        self.instance = FateV1::BROKEN;
+        self
+    }
+
+    /// Tells the host that the instance went down over this batch.
+    pub(crate) fn crashed(mut self) -> Self {
+        self.instance = FateV1::CRASHED;
         self
     }
 
@@ -109,7 +117,7 @@ impl Outcomes {
                     })
                 })
                 .collect(),
-            rebuild: self.rebuild,
+            instance: self.instance,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use evbus_abi::v1::{
-    BatchOutcomeV1, BatchV1, CompletionV1, InstanceV1, LimitsV1, OutcomeCodeV1, OutcomeV1,
+    BatchOutcomeV1, BatchV1, CompletionV1, FateV1, InstanceV1, LimitsV1, OutcomeCodeV1, OutcomeV1,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -84,8 +84,8 @@ impl From<OutcomeV1> for Outcome {
 pub struct Answer {
     /// One outcome per event, in the batch's order.
     pub outcomes: Vec<Outcome>,
-    /// The plugin asks for a new instance.
-    pub rebuild: bool,
+    /// What became of the instance.
+    pub fate: FateV1,
 }
 
 impl Answer {
@@ -93,7 +93,7 @@ impl Answer {
         let Some(answer) = answer else {
             return Self {
                 outcomes: vec![Outcome::Dropped; events],
-                rebuild: false,
+                fate: FateV1::WORKS,
             };
         };
         let mut outcomes = vec![Outcome::from(answer.all); events];
@@ -104,7 +104,7 @@ impl Answer {
         }
         Self {
             outcomes,
-            rebuild: answer.rebuild,
+            fate: answer.instance,
         }
     }
 }
@@ -208,7 +208,7 @@ impl Instance {
                 }
                 last[index] = outcome;
             }
-            if answer.rebuild {
+            if answer.fate != FateV1::WORKS {
                 return last;
             }
             if again.is_empty() {

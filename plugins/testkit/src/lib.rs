@@ -36,4 +36,5 @@ pub use matching::{PatternFault, PatternSet};
 pub use seen::{Link, LogLine, Seen};
 
 /// Severity of a [`LogLine`].
+pub use evbus_abi::v1::FateV1 as Fate;
 pub use evbus_abi::v1::LevelV1 as Level;

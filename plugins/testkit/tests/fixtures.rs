@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use evbus_testkit::{
-    ConnectFailure, Harness, Instance, Level, Outcome, TestEvent, built, built_all, idem_events,
+    ConnectFailure, Fate, Harness, Instance, Level, Outcome, TestEvent, built, built_all,
+    idem_events,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -149,7 +150,7 @@ async fn a_panic_is_an_answer_wherever_it_happens() {
             .await
             .expect("it connects");
         let answer = instance.publish(vec![event("a")]).answer().await;
-        assert!(answer.rebuild, "{at}");
+        assert_eq!(answer.fate, Fate::CRASHED, "{at}");
         assert!(
             matches!(answer.outcomes[0], Outcome::Retry { .. }),
             "{at}: {answer:?}"
@@ -185,7 +186,8 @@ async fn a_panic_is_over_once_its_file_exists() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("over");
     let instance = connect("fixture-panicking", json!({"until_exists": file})).await;
-    assert!(instance.publish(vec![event("a")]).answer().await.rebuild);
+    let answer = instance.publish(vec![event("a")]).answer().await;
+    assert_eq!(answer.fate, Fate::CRASHED);
     fs::write(&file, "").expect("the directory is the test's");
     assert_eq!(
         instance.publish(vec![event("a")]).await,

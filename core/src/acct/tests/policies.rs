@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{entries, faults};
-use crate::acct::{BatchCaps, Policy, QueueLimits, Retry, WhenFull};
+use crate::acct::{BatchCaps, DiskLimits, Isolation, Policy, QueueLimits, Retry, WhenFull};
 
 fn policy(evbus: &str) -> Policy {
     let mut entries = entries(&format!("p:\n  x:\n    a: 1\n    evbus: {evbus}\n"));
@@ -24,11 +24,17 @@ fn defaults_are_the_documented_ones() {
             events: 10_000,
             bytes: 67_108_864,
         },
-        when_full: WhenFull::Block,
+        disk: DiskLimits {
+            bytes: 10_737_418_240,
+        },
+        when_full: None,
+        durable: false,
         retry: Retry {
             first_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(30),
             max_attempts: None,
+            max_age: None,
+            max_crashes: Some(3),
         },
         batch: BatchCaps {
             events: None,
@@ -37,9 +43,17 @@ fn defaults_are_the_documented_ones() {
         ordered: false,
         deadline: Duration::from_mins(1),
         required: false,
+        isolate: Isolation::None,
     };
     assert_eq!(Policy::default(), expected);
-    for evbus in ["", "{}", "{queue: }", "{queue: {}, retry: , batch: {}}"] {
+    for evbus in [
+        "",
+        "{}",
+        "{queue: }",
+        "{queue: {}, retry: , batch: {}}",
+        "{isolate: none}",
+        "{isolate: }",
+    ] {
         assert_eq!(policy(evbus), expected, "{evbus}");
     }
 }
@@ -47,18 +61,23 @@ fn defaults_are_the_documented_ones() {
 #[test]
 fn every_key_is_read() {
     let text = "{queue: {events: 5, bytes: 2 KiB}, when_full: drop_newest, \
-        retry: {first_delay: 0.5, max_delay: 2, max_attempts: 3}, \
-        batch: {events: 7, bytes: 10 KB}, ordered: yes, deadline: 1.5, required: true}";
+        disk: {bytes: 5 MiB}, durable: true, \
+        retry: {first_delay: 0.5, max_delay: 2, max_attempts: 3, max_age: 3600, max_crashes: none}, \
+        batch: {events: 7, bytes: 10 KB}, ordered: yes, deadline: 1.5, required: true, isolate: process}";
     let expected = Policy {
         queue: QueueLimits {
             events: 5,
             bytes: 2048,
         },
-        when_full: WhenFull::DropNewest,
+        disk: DiskLimits { bytes: 5_242_880 },
+        when_full: Some(WhenFull::DropNewest),
+        durable: true,
         retry: Retry {
             first_delay: Duration::from_millis(500),
             max_delay: Duration::from_secs(2),
             max_attempts: Some(3),
+            max_age: Some(Duration::from_hours(1)),
+            max_crashes: None,
         },
         batch: BatchCaps {
             events: Some(7),
@@ -67,6 +86,7 @@ fn every_key_is_read() {
         ordered: true,
         deadline: Duration::from_millis(1500),
         required: true,
+        isolate: Isolation::Process,
     };
     assert_eq!(policy(text), expected);
 }
@@ -111,11 +131,11 @@ fn a_refused_policy_says_what_and_where() {
         "expected a whole number of events from 1 to 100000000; correct the number";
     const SECONDS: &str = "to 86400; write it without a unit";
     for (evbus, expected) in [
-        ("5", "f:3:5: p.x.evbus: found a number, expected a mapping; write the keys queue, when_full, retry, batch, ordered, deadline, required below it".to_owned()),
+        ("5", "f:3:5: p.x.evbus: found a number, expected a mapping; write the keys queue, disk, when_full, durable, retry, batch, ordered, deadline, required, isolate below it".to_owned()),
         ("{queue: []}", "f:3:13: p.x.evbus.queue: found a list, expected a mapping; write the keys events, bytes below it".into()),
-        ("{quue: {}}", "f:3:13: p.x.evbus.quue: found the unknown key `quue`, expected one of queue, when_full, retry, batch, ordered, deadline, required; did you mean `queue`?".into()),
-        ("{retry: {maxattempts: 1}}", "f:3:21: p.x.evbus.retry.maxattempts: found the unknown key `maxattempts`, expected one of first_delay, max_delay, max_attempts; did you mean `max_attempts`?".into()),
-        ("{bootstrap: 1}", "f:3:13: p.x.evbus.bootstrap: found the unknown key `bootstrap`, expected one of queue, when_full, retry, batch, ordered, deadline, required; remove it, or move it out of `evbus` if it is the plugin's".into()),
+        ("{quue: {}}", "f:3:13: p.x.evbus.quue: found the unknown key `quue`, expected one of queue, disk, when_full, durable, retry, batch, ordered, deadline, required, isolate; did you mean `queue`?".into()),
+        ("{retry: {maxattempts: 1}}", "f:3:21: p.x.evbus.retry.maxattempts: found the unknown key `maxattempts`, expected one of first_delay, max_delay, max_attempts, max_age, max_crashes; did you mean `max_attempts`?".into()),
+        ("{bootstrap: 1}", "f:3:13: p.x.evbus.bootstrap: found the unknown key `bootstrap`, expected one of queue, disk, when_full, durable, retry, batch, ordered, deadline, required, isolate; remove it, or move it out of `evbus` if it is the plugin's".into()),
         ("{queue: {events: 0}}", format!("f:3:21: p.x.evbus.queue.events: found 0, {EVENTS}")),
         ("{queue: {events: 1.5}}", format!("f:3:21: p.x.evbus.queue.events: found 1.5, {EVENTS}")),
         ("{queue: {events: -1}}", format!("f:3:21: p.x.evbus.queue.events: found -1, {EVENTS}")),
@@ -128,14 +148,19 @@ fn a_refused_policy_says_what_and_where() {
         ("{queue: {bytes: 99999999999999999999 GiB}}", format!("f:3:21: p.x.evbus.queue.bytes: found `99999999999999999999 GiB`, {QUEUE_BYTES}")),
         ("{batch: {bytes: 0}}", "f:3:21: p.x.evbus.batch.bytes: found 0, expected a size from 1 B to 1 GiB; write a whole number of bytes, or one with a unit such as `10 KB` or `64 MiB`".into()),
         ("{batch: {events: 0}}", "f:3:21: p.x.evbus.batch.events: found 0, expected a whole number of events from 1 to 1000000; correct the number".into()),
-        ("{when_full: drop}", "f:3:13: p.x.evbus.when_full: found `drop`, expected block or drop_newest; choose one of the two".into()),
-        ("{when_full: spill}", "f:3:13: p.x.evbus.when_full: found `spill`, which needs a state directory, and this version keeps none, expected block or drop_newest; choose one of the two".into()),
+        ("{when_full: drop}", "f:3:13: p.x.evbus.when_full: found `drop`, expected spill, block or drop_newest; choose one of them".into()),
+        ("{disk: {bytes: 10}}", "f:3:20: p.x.evbus.disk.bytes: found 10, expected a size from 1024 KiB to 1024 GiB; write a whole number of bytes, or one with a unit such as `10 KB` or `64 MiB`".into()),
+        ("{durable: maybe}", "f:3:13: p.x.evbus.durable: found `maybe`, expected true or false; choose".replace("choose", "write one of the two")),
+        ("{retry: {max_age: 0.5}}", "f:3:21: p.x.evbus.retry.max_age: found 0.5, expected a number of seconds from 1 to 315360000; write it without a unit, or none to try for ever".into()),
+        ("{retry: {max_crashes: -1}}", "f:3:21: p.x.evbus.retry.max_crashes: found -1, expected a whole number of crashes from 1 to 4294967295, or none; write none to try for ever".into()),
         ("{retry: {first_delay: 0}}", format!("f:3:21: p.x.evbus.retry.first_delay: found 0, expected a number of seconds from 0.001 {SECONDS}")),
         ("{retry: {max_delay: 30s}}", format!("f:3:21: p.x.evbus.retry.max_delay: found `30s`, expected a number of seconds from 0.001 {SECONDS}")),
         ("{retry: {first_delay: 60}}", "f:3:13: p.x.evbus.retry: found first_delay 60 s above max_delay 30 s, expected at most the same; raise max_delay or lower first_delay".into()),
         ("{retry: {max_attempts: 0}}", "f:3:21: p.x.evbus.retry.max_attempts: found 0, expected a whole number of attempts from 1 to 4294967295, or none; write none to try for ever".into()),
         ("{ordered: 1}", "f:3:13: p.x.evbus.ordered: found 1, expected true or false; write one of the two".into()),
         ("{required: 'yes'}", "f:3:13: p.x.evbus.required: found `yes`, expected true or false; write one of the two".into()),
+        ("{isolate: thread}", "f:3:13: p.x.evbus.isolate: found `thread`, expected none or process; choose one of the two".into()),
+        ("{isolate: yes}", "f:3:13: p.x.evbus.isolate: found a boolean, expected none or process; choose one of the two".into()),
         ("{deadline: 0.05}", format!("f:3:13: p.x.evbus.deadline: found 0.05, expected a number of seconds from 0.1 {SECONDS}")),
         ("{deadline: 90000}", format!("f:3:13: p.x.evbus.deadline: found 90000, expected a number of seconds from 0.1 {SECONDS}")),
         ("{deadline: .inf}", format!("f:3:13: p.x.evbus.deadline: found a number that is not finite, expected a number of seconds from 0.1 {SECONDS}")),

@@ -16,7 +16,7 @@ pub use batch::{AttributeV1, BatchV1, EventV1};
 pub use completion::CompletionV1;
 pub use host::{HostObjectV1, HostV1, LevelV1, LinkV1};
 pub use matcher::{MatcherFnsV1, MatchesV1, PatternFaultV1, PatternSetObjectV1, PatternSetV1};
-pub use outcome::{BatchOutcomeV1, ExceptionV1, OutcomeCodeV1, OutcomeV1};
+pub use outcome::{BatchOutcomeV1, ExceptionV1, FateV1, OutcomeCodeV1, OutcomeV1};
 pub use plugin::{InfoV1, PluginV1, PluginV1Ref};
 pub use provider::{
     ConfigFaultV1, ConnectFailureV1, ConnectOutcomeV1, InstanceObjectV1, InstanceV1, LimitsV1,

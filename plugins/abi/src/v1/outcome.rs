@@ -60,6 +60,22 @@ pub struct BatchOutcomeV1 {
     pub all: OutcomeV1,
     /// In any order; of two for one event, the last holds.
     pub exceptions: RVec<ExceptionV1>,
-    /// The instance is broken (a task of it panicked, say): the host builds a new one.
-    pub rebuild: bool,
+    /// What became of the instance meanwhile.
+    pub instance: FateV1,
+}
+
+/// What became of an instance while it had a batch. An open set: an unknown code counts as
+/// [`FateV1::BROKEN`].
+#[repr(transparent)]
+#[derive(StableAbi, Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FateV1(pub u8);
+
+impl FateV1 {
+    /// It works on.
+    pub const WORKS: Self = Self(0);
+    /// It is of no more use (a connection beyond repair, say): the host makes a new one.
+    pub const BROKEN: Self = Self(1);
+    /// It panicked or died over the batch, so that one of the events may be to blame: the host makes
+    /// a new one, tries the events one by one, and gives up one that does it again and again.
+    pub const CRASHED: Self = Self(2);
 }

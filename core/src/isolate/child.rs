@@ -1,0 +1,242 @@
+//! The plugin's process: what `evbus plugin-child` does.
+//!
+//! The main thread reads the socket and ends the process with it, whatever the plugin does. A
+//! second one loads the plugin and calls it, a third sends what the socket did not take at once.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use evbus_abi::v1::{
+    BatchV1, CompletionV1, ConnectFailureV1, ConnectOutcomeV1, HostV1, InstanceV1, LevelV1,
+};
+use evbus_abi::{RErr, ROk};
+use rustix::fs::{FileType, fstat};
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::outbox::{Outbox, RemoteHost};
+use super::process::{COMMAND, receive_image};
+use super::wire::{self, ReceivedEvent, ToChild};
+use crate::plugin::Plugin;
+
+/// How much sooner than its host the kernel ends this process when memory runs out (the host
+/// usually has 0, the most is 1000).
+const OOM_SCORE: i32 = 500;
+
+/// Runs the process of one plugin until the host lets go of it.
+///
+/// The evbus program calls it for its hidden command `plugin-child`, as may a program that embeds a
+/// host and names itself with [`isolation_program`](crate::HostBuilder::isolation_program): it is to
+/// do so before anything else, when its first argument is `plugin-child`. Standard input is the
+/// host's socket. Returns where it is not; else it blocks and ends the process itself.
+pub fn child_main() -> ExitCode {
+    let Err(reason) = run();
+    // There is no host to tell.
+    eprintln!("error: {COMMAND}: {reason}");
+    ExitCode::from(2)
+}
+
+fn run() -> Result<std::convert::Infallible, String> {
+    let socket = take_socket()?;
+    ignore_signals();
+    go_first();
+    let image = receive_image(&socket).map_err(|error| error.to_string())?;
+    let sending = socket.try_clone().map_err(|error| error.to_string())?;
+    let outbox = Arc::new(Outbox::new(sending));
+    let (calls, queue) = mpsc::channel();
+    spawn("evbus sender", {
+        let outbox = Arc::clone(&outbox);
+        move || outbox.run()
+    })?;
+    spawn("evbus caller", move || {
+        serve(image.into(), &queue, &outbox);
+    })?;
+    let mut socket = BufReader::with_capacity(64 * 1024, socket);
+    loop {
+        match wire::read(&mut socket) {
+            // Bounded by what the host leaves in flight. The other end lives as long as the process.
+            Ok(message) => drop(calls.send(message)),
+            Err(_) => end(),
+        }
+    }
+}
+
+/// Takes the socket off standard input, which a plugin, or a program it starts, might read.
+fn take_socket() -> Result<UnixStream, String> {
+    let stdin = std::io::stdin();
+    let is_socket =
+        fstat(&stdin).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket);
+    if !is_socket {
+        return Err(
+            "the host itself starts this command, for destinations with `isolate: process`"
+                .to_owned(),
+        );
+    }
+    let socket = stdin
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|error| error.to_string())?;
+    let nothing = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
+    rustix::stdio::dup2_stdin(&nothing).map_err(|error| error.to_string())?;
+    Ok(UnixStream::from(socket))
+}
+
+/// A terminal and a service manager send these to all processes of a host; but it is the host that
+/// decides when a plugin ends, after what is queued.
+fn ignore_signals() {
+    // Catching is the safe way to ignore; what is caught stays so without the runtime.
+    if let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+    {
+        let _inside = runtime.enter();
+        for kind in [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ] {
+            // Without it the process ends early, and the host starts another.
+            drop(signal(kind));
+        }
+    }
+}
+
+/// Where memory runs out the plugin goes before the host.
+fn go_first() {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let now = std::fs::read_to_string(FILE).ok();
+    if now.is_none_or(|now| now.trim().parse().unwrap_or(0) < OOM_SCORE) {
+        // Not everywhere allowed; then the kernel chooses.
+        let _ = std::fs::write(FILE, OOM_SCORE.to_string());
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map(drop)
+        .map_err(|error| format!("no thread can be started: {error}"))
+}
+
+/// Ends the process at once: no destructor of a plugin gets a chance to hang.
+fn end() -> ! {
+    loop {
+        // Nothing refuses a process its own end.
+        let _ = kill_process(getpid(), Signal::KILL);
+    }
+}
+
+/// Loads the plugin and carries out the host's calls, one after the other.
+fn serve(image: File, calls: &mpsc::Receiver<ToChild>, outbox: &Arc<Outbox>) {
+    let Ok(ToChild::Connect {
+        version,
+        max_level,
+        path,
+        config,
+    }) = calls.recv()
+    else {
+        end();
+    };
+    let fail = |permanent, reason: &str| outbox.answer(wire::failed(permanent, reason));
+    if version != wire::VERSION {
+        return fail(
+            true,
+            &format!(
+                "the program for isolated plugins is evbus {}, this host is {version}; name one of \
+                 the same version",
+                wire::VERSION
+            ),
+        );
+    }
+    let plugin = match Plugin::of_image(image, path.as_ref()) {
+        Ok(plugin) => plugin,
+        Err(reason) => {
+            return fail(
+                true,
+                &format!("its process cannot load the plugin: {reason}"),
+            );
+        }
+    };
+    let instance = match connect(&plugin, &config, max_level, outbox) {
+        Some(ROk(instance)) => instance,
+        Some(RErr(ConnectFailureV1 { permanent, reason })) => return fail(permanent, &reason),
+        None => return fail(false, "the plugin dropped the request to connect"),
+    };
+    outbox.answer(wire::connected(instance.limits));
+    let mut batch = Incoming::default();
+    // The main thread holds the other end as long as the process lives.
+    while let Ok(call) = calls.recv() {
+        match call {
+            ToChild::Batch { number, count } => {
+                batch = Incoming {
+                    number,
+                    count: count as usize,
+                    events: Vec::new(),
+                };
+            }
+            ToChild::Events(events) => {
+                batch.events.extend(events);
+                if batch.events.len() >= batch.count {
+                    publish(&instance, std::mem::take(&mut batch), outbox);
+                }
+            }
+            ToChild::Close => close(&instance, outbox),
+            // A host connects once.
+            ToChild::Connect { .. } => end(),
+        }
+    }
+}
+
+fn connect(
+    plugin: &Plugin,
+    config: &str,
+    max_level: LevelV1,
+    outbox: &Arc<Outbox>,
+) -> Option<ConnectOutcomeV1> {
+    let (sender, answer) = mpsc::sync_channel(1);
+    let host = HostV1::new(RemoteHost(Arc::clone(outbox)), max_level);
+    let done = CompletionV1::new(move |connected| drop(sender.send(connected)));
+    plugin.connect(config, host, done);
+    answer.recv().ok().flatten()
+}
+
+/// A batch of which not all frames have come.
+#[derive(Default)]
+struct Incoming {
+    number: u64,
+    count: usize,
+    events: Vec<ReceivedEvent>,
+}
+
+fn publish(instance: &InstanceV1, incoming: Incoming, outbox: &Arc<Outbox>) {
+    let Incoming { number, events, .. } = incoming;
+    let count = events.len();
+    let batch = BatchV1::new(events, count, |events, views| {
+        views.extend(events.iter().map(ReceivedEvent::view));
+    });
+    let outbox = Arc::clone(outbox);
+    let done = CompletionV1::new(move |outcome| {
+        outbox.answer(wire::outcome(number, Option::as_ref(&outcome)));
+    });
+    instance.publish(batch, done);
+}
+
+/// Ends in order, and then the process.
+fn close(instance: &InstanceV1, outbox: &Outbox) {
+    let (sender, closed) = mpsc::sync_channel(1);
+    instance.close(CompletionV1::new(move |_| {
+        // The other end waits below.
+        let _ = sender.send(());
+    }));
+    // A dropped completion closes the channel, which says the same.
+    let _ = closed.recv();
+    outbox.answer(wire::closed());
+    outbox.flush();
+    end();
+}

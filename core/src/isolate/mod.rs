@@ -1,0 +1,108 @@
+//! Plugins in processes of their own: `isolate: process`.
+//!
+//! The host starts its own program again as `evbus plugin-child` (`process`), hands it the plugin's
+//! file and its configuration over a socket (`wire`), and shows the lane an instance like any other
+//! (`parent`). The process loads the very same file and drives it through the very same contract
+//! (`child`); neither the plugin nor the lane can tell the difference. When the process dies, what
+//! was in flight is answered with "try again", and the lane makes a new instance, as it does after
+//! a panic.
+//!
+//! The socket is the process's whole life: it ends when its end of file comes, so none outlives a
+//! host that was killed. (A death signal of the kernel's would follow the thread that started the
+//! process, and threads of a runtime come and go.)
+
+mod child;
+mod outbox;
+mod parent;
+mod process;
+mod wire;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evbus_abi::v1::{HostObjectV1, InstanceV1, LevelV1};
+
+use crate::lane::ConnectFailure;
+use crate::plugin::Plugin;
+
+pub use child::child_main;
+
+/// Makes instances of a plugin in processes of their own.
+#[derive(Debug, Clone)]
+pub(crate) struct Isolated {
+    plugin: Arc<Plugin>,
+    program: Option<Arc<Path>>,
+}
+
+impl PartialEq for Isolated {
+    /// Whether both are the very same plugin.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.plugin, &other.plugin)
+    }
+}
+
+impl Isolated {
+    /// For a plugin; `program` is an evbus program of this version.
+    pub(crate) fn new(plugin: Arc<Plugin>, program: Option<Arc<Path>>) -> Self {
+        Self { plugin, program }
+    }
+
+    /// The plugin.
+    pub(crate) fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// Starts a process and makes an instance in it, within `deadline`. Cancel safe: a process
+    /// whose instance nobody waits for is ended.
+    pub(crate) async fn connect(
+        &self,
+        config: &str,
+        host: impl HostObjectV1,
+        max_level: LevelV1,
+        deadline: Duration,
+    ) -> Result<InstanceV1, ConnectFailure> {
+        let permanent = |reason: &str| ConnectFailure {
+            permanent: true,
+            reason: reason.to_owned(),
+        };
+        let Some(program) = &self.program else {
+            return Err(permanent(
+                "isolate: process needs the evbus program, and this program names none; name it \
+                 with HostBuilder::isolation_program, or remove the key",
+            ));
+        };
+        let Some(image) = self.plugin.image() else {
+            return Err(permanent(LINKED));
+        };
+        let (process, socket) = process::PluginProcess::start(program, self.plugin.id(), image)
+            .map_err(|error| ConnectFailure {
+                permanent: false,
+                reason: format!(
+                    "no process for the plugin can be started from {}: {error}",
+                    program.display()
+                ),
+            })?;
+        let path = self.plugin.path().unwrap_or(Path::new("")).display();
+        let Some(request) = wire::connect(max_level, &path.to_string(), config) else {
+            return Err(permanent(
+                "the configuration is too large for a process of its own",
+            ));
+        };
+        let connecting = parent::connect(process, socket, request, host);
+        match tokio::time::timeout(deadline, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(ConnectFailure {
+                permanent: false,
+                reason: format!(
+                    "the plugin did not connect within {} s",
+                    deadline.as_secs_f32()
+                ),
+            }),
+        }
+    }
+}
+
+/// Why some plugins cannot run in another process.
+pub(crate) const LINKED: &str = "found process for a plugin that is linked into this program, expected none; remove the key, or \
+     load the plugin from a file";

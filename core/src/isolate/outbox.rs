@@ -1,0 +1,224 @@
+//! What a plugin's process has to say to the host.
+//!
+//! The plugin's threads must never wait for the host, and its last words before a crash should
+//! still arrive: so a frame goes out at once where the socket takes it, and a thread sends the
+//! rest. Answers are few (the host bounds what is in flight) and always kept; of the link only the
+//! newest state counts; log lines beyond a bound are dropped and counted.
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+
+use evbus_abi::v1::{HostObjectV1, LevelV1, LinkV1};
+use parking_lot::{Condvar, Mutex};
+use rustix::net::{SendFlags, send};
+
+use super::wire;
+
+/// How many bytes of log lines may wait.
+const MAX_WAITING_LINES: usize = 1024 * 1024;
+
+/// Frames on their way to the host.
+pub(super) struct Outbox {
+    socket: UnixStream,
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// The rest of a frame that went out in part. Nothing may come between.
+    rest: Vec<u8>,
+    answers: VecDeque<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    lines: VecDeque<Vec<u8>>,
+    line_bytes: usize,
+    lines_lost: u64,
+    /// The thread is sending.
+    sending: bool,
+    /// The host is gone.
+    over: bool,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+            && self.answers.is_empty()
+            && self.link.is_none()
+            && self.lines.is_empty()
+            && self.lines_lost == 0
+    }
+
+    /// What is to be sent next.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        if !self.rest.is_empty() {
+            return Some(std::mem::take(&mut self.rest));
+        }
+        if let Some(frame) = self.answers.pop_front().or_else(|| self.link.take()) {
+            return Some(frame);
+        }
+        if let Some(line) = self.lines.pop_front() {
+            self.line_bytes -= line.len();
+            return Some(line);
+        }
+        self.lost()
+    }
+
+    /// Puts a line at the end, where there is room.
+    fn line(&mut self, frame: Vec<u8>) {
+        if self.line_bytes + frame.len() > MAX_WAITING_LINES {
+            self.lines_lost += 1;
+            return;
+        }
+        for frame in self.lost().into_iter().chain([frame]) {
+            self.line_bytes += frame.len();
+            self.lines.push_back(frame);
+        }
+    }
+
+    /// Says how many lines were lost, if any were.
+    fn lost(&mut self) -> Option<Vec<u8>> {
+        let lost = std::mem::take(&mut self.lines_lost);
+        (lost > 0).then(|| {
+            let text =
+                format!("{lost} lines are lost: the plugin logs faster than the host takes them");
+            wire::log(LevelV1::WARN, module_path!(), &text)
+        })
+    }
+}
+
+impl Outbox {
+    pub(super) fn new(socket: UnixStream) -> Self {
+        Self {
+            socket,
+            waiting: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Sends an answer.
+    pub(super) fn answer(&self, frame: Vec<u8>) {
+        self.post(|waiting| waiting.answers.push_back(frame));
+    }
+
+    fn post(&self, put: impl FnOnce(&mut Waiting)) {
+        let mut waiting = self.waiting.lock();
+        if waiting.over {
+            return;
+        }
+        put(&mut waiting);
+        if waiting.sending {
+            return;
+        }
+        while let Some(mut frame) = waiting.next() {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            // An error is met again, and acted on, by the thread.
+            let sent = send(&self.socket, &frame, flags).unwrap_or(0);
+            if sent < frame.len() {
+                waiting.rest = frame.split_off(sent);
+                self.changed.notify_all();
+                return;
+            }
+        }
+    }
+
+    /// Sends what the socket did not take at once. Runs on a thread of its own, and never returns.
+    pub(super) fn run(&self) {
+        let mut waiting = self.waiting.lock();
+        loop {
+            match waiting.next() {
+                Some(frame) => {
+                    waiting.sending = true;
+                    drop(waiting);
+                    let sent = (&self.socket).write_all(&frame);
+                    waiting = self.waiting.lock();
+                    waiting.sending = false;
+                    if sent.is_err() {
+                        // Whoever reads the socket ends the process.
+                        *waiting = Waiting {
+                            over: true,
+                            ..Waiting::default()
+                        };
+                    }
+                    if waiting.is_empty() {
+                        self.changed.notify_all();
+                    }
+                }
+                None => self.changed.wait(&mut waiting),
+            }
+        }
+    }
+
+    /// Waits until everything is sent.
+    pub(super) fn flush(&self) {
+        let mut waiting = self.waiting.lock();
+        while waiting.sending || !waiting.is_empty() {
+            self.changed.wait(&mut waiting);
+        }
+    }
+}
+
+/// The host, as the plugin in its own process sees it.
+pub(super) struct RemoteHost(pub(super) std::sync::Arc<Outbox>);
+
+impl HostObjectV1 for RemoteHost {
+    fn log(&self, level: LevelV1, target: &str, message: &str) {
+        let frame = wire::log(level, target, message);
+        self.0.post(|waiting| waiting.line(frame));
+    }
+
+    fn link(&self, link: LinkV1, reason: &str) {
+        let frame = wire::link(link, reason);
+        self.0.post(|waiting| waiting.link = Some(frame));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use evbus_abi::v1::BatchOutcomeV1;
+
+    use super::*;
+    use crate::isolate::wire::{ToHost, read_async};
+
+    #[tokio::test]
+    async fn a_flood_of_lines_is_bounded_and_counted_and_holds_no_answer_up() {
+        const LINES: u64 = 50_000;
+        let (ours, theirs) = UnixStream::pair().expect("a socket");
+        ours.set_nonblocking(true).expect("a socket");
+        let mut host = tokio::net::UnixStream::from_std(ours).expect("a socket");
+        let outbox = Arc::new(Outbox::new(theirs));
+        let sending = Arc::clone(&outbox);
+        std::thread::spawn(move || sending.run());
+        // Nobody reads yet, and none of this waits.
+        let remote = RemoteHost(Arc::clone(&outbox));
+        for _ in 0..LINES {
+            remote.log(LevelV1::INFO, "flood", &"x".repeat(100));
+        }
+        remote.link(LinkV1::DOWN, "gone");
+        remote.link(LinkV1::UP, "back");
+        outbox.answer(wire::outcome(1, None::<&BatchOutcomeV1>));
+        assert!(outbox.waiting.lock().line_bytes <= MAX_WAITING_LINES);
+
+        let (mut flooded, mut before_answer) = (0, None);
+        let mut links = Vec::new();
+        let lost = loop {
+            match read_async(&mut host).await.expect("a frame") {
+                ToHost::Log { target, .. } if target == "flood" => flooded += 1,
+                ToHost::Log { message, .. } => break message,
+                ToHost::Link { link, .. } => links.push(link),
+                ToHost::Outcome { number: 1, .. } => before_answer = Some(flooded),
+                _ => panic!("nothing else was sent"),
+            }
+        };
+        let count = LINES - flooded;
+        assert!(
+            lost.starts_with(&format!("{count} lines are lost")),
+            "{lost}"
+        );
+        assert!(count > 0 && before_answer.is_some_and(|before| before < flooded));
+        assert_eq!(links, [LinkV1::UP], "only the newest counts");
+        outbox.flush();
+    }
+}

@@ -1,0 +1,99 @@
+//! The queue in memory: room, promises, waiting.
+
+use super::*;
+use crate::acct::QueueLimits;
+
+fn event(body: &str) -> Arc<Event> {
+    Arc::new(
+        Event::builder("p")
+            .unwrapped_json(body.to_owned())
+            .expect("the body is JSON"),
+    )
+}
+
+fn queue(events: usize, bytes: usize) -> Queue {
+    let policy = Policy {
+        queue: QueueLimits { events, bytes },
+        ..Policy::default()
+    };
+    Queue::new(&policy, None)
+}
+
+fn push(queue: &Queue, event: &Arc<Event>) -> Result<(), Full> {
+    queue.push(event).map(|(place, receipt)| {
+        assert_eq!(place, Place::Memory);
+        assert!(receipt.is_none());
+    })
+}
+
+#[test]
+fn room_is_taken_until_events_are_settled() {
+    let queue = queue(2, 1000);
+    let one = event("1");
+    assert_eq!(push(&queue, &one), Ok(()));
+    assert_eq!(push(&queue, &one), Ok(()));
+    assert_eq!(push(&queue, &one), Err(Full));
+    let mut batch = Vec::new();
+    queue.take(&mut batch, 10, 1000);
+    assert_eq!(batch.len(), 2);
+    assert_eq!(push(&queue, &one), Err(Full), "in flight takes room");
+    queue.settle(Settled {
+        accepted: 1,
+        bytes: one.size(),
+        ..Settled::default()
+    });
+    assert_eq!(push(&queue, &one), Ok(()));
+    assert!(queue.begins_dropping());
+    assert!(!queue.begins_dropping(), "one log line per burst");
+    let counts = queue.counts();
+    assert_eq!(
+        (
+            counts.received,
+            counts.accepted,
+            counts.dropped,
+            counts.queued
+        ),
+        (3, 1, 0, 2)
+    );
+}
+
+#[test]
+fn bytes_bound_the_queue_and_an_oversized_event_is_let_in_alone() {
+    let queue = queue(100, 10);
+    let large = event("\"0123456789abcdef\"");
+    assert_eq!(push(&queue, &large), Ok(()));
+    assert_eq!(push(&queue, &event("1")), Err(Full));
+    let mut batch = Vec::new();
+    queue.take(&mut batch, 10, 5);
+    assert_eq!(batch.len(), 1, "a batch takes at least one event");
+}
+
+#[test]
+fn reserved_room_is_not_counted_as_received() {
+    let queue = queue(1, 1000);
+    let one = event("1");
+    let place = queue.reserve(one.size()).expect("there is room");
+    assert_eq!(push(&queue, &one), Err(Full));
+    assert_eq!(queue.counts(), Counts::default());
+    queue.release(place, one.size());
+    let place = queue.reserve(one.size()).expect("the room is back");
+    queue.push_reserved(&one, place, one.size());
+    assert_eq!(queue.counts().received, 1);
+    assert_eq!(queue.counts().queued, 1);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_room_is_woken_by_a_settlement() {
+    let queue = queue(1, 1000);
+    let one = event("1");
+    push(&queue, &one).expect("there is room");
+    let room = queue.room();
+    assert_eq!(push(&queue, &one), Err(Full));
+    queue.settle(Settled {
+        dead_lettered: 1,
+        bytes: one.size(),
+        ..Settled::default()
+    });
+    room.await;
+    assert_eq!(push(&queue, &one), Ok(()));
+}

@@ -202,12 +202,12 @@ mod tests {
         assert!(outbox.waiting.lock().line_bytes <= MAX_WAITING_LINES);
 
         let (mut flooded, mut before_answer) = (0, None);
-        let mut links = Vec::new();
+        let mut states = Vec::new();
         let lost = loop {
             match read_async(&mut host).await.expect("a frame") {
                 ToHost::Log { target, .. } if target == "flood" => flooded += 1,
                 ToHost::Log { message, .. } => break message,
-                ToHost::Link { link, .. } => links.push(link),
+                ToHost::Link { link, .. } => states.push(link),
                 ToHost::Outcome { number: 1, .. } => before_answer = Some(flooded),
                 _ => panic!("nothing else was sent"),
             }
@@ -218,7 +218,7 @@ mod tests {
             "{lost}"
         );
         assert!(count > 0 && before_answer.is_some_and(|before| before < flooded));
-        assert_eq!(links, [LinkV1::UP], "only the newest counts");
+        assert_eq!(states, [LinkV1::UP], "only the newest counts");
         outbox.flush();
     }
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evbus::Host;
 use evbus_testkit::plugin_dir;
@@ -280,6 +280,31 @@ fn the_process_that_replaces_a_dead_one_runs_the_same_file_whatever_lies_there_n
     host.put("idem-run", "2");
     wait_for_bodies(&host.path("out.jsonl"), 2);
     assert_ne!(child(&host), first);
+}
+
+#[test]
+fn a_process_that_dies_idle_is_replaced_at_no_events_cost() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let acct = GOOD.replace(
+        "isolate: process",
+        "isolate: process, retry: {max_attempts: 1}",
+    );
+    let host = RunningHost::start(&acct, plugins.path(), &[]);
+    host.put("idem-run", "1");
+    wait_for_bodies(&host.path("out.jsonl"), 1);
+    let first = child(&host);
+    let connected = Instant::now();
+    wait_for("the process to count as settled", || {
+        (connected.elapsed() > Duration::from_millis(1100)).then_some(())
+    });
+    signal(first, Signal::KILL);
+    host.wait_for_log(": connected again");
+    assert_ne!(child(&host), first);
+    host.put("idem-run", "2");
+    wait_for_bodies(&host.path("out.jsonl"), 2);
+    let (status, log) = host.stop();
+    assert!(status.success(), "{log}");
+    assert!(log.contains("closed"), "the plugin said goodbye: {log}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! The host starts its own program again as `evbus plugin-child` (`process`), hands it the plugin's
 //! file and its configuration over a socket (`wire`), and shows the lane an instance like any other
-//! (`parent`). The process loads the very same file and drives it through the very same contract
+//! (`parent`, `driver`). The process loads the very same file and drives it through the very same contract
 //! (`child`); neither the plugin nor the lane can tell the difference. When the process dies, what
 //! was in flight is answered with "try again", and the lane makes a new instance, as it does after
 //! a panic.
@@ -12,6 +12,7 @@
 //! process, and threads of a runtime come and go.)
 
 mod child;
+mod driver;
 mod outbox;
 mod parent;
 mod process;
@@ -72,34 +73,19 @@ impl Isolated {
                  with HostBuilder::isolation_program, or remove the key",
             ));
         };
-        let Some(image) = self.plugin.image() else {
-            return Err(permanent(LINKED));
-        };
-        let (process, socket) = process::PluginProcess::start(program, self.plugin.id(), image)
-            .map_err(|error| ConnectFailure {
-                permanent: false,
-                reason: format!(
-                    "no process for the plugin can be started from {}: {error}",
-                    program.display()
-                ),
-            })?;
         let path = self.plugin.path().unwrap_or(Path::new("")).display();
         let Some(request) = wire::connect(max_level, &path.to_string(), config) else {
             return Err(permanent(
                 "the configuration is too large for a process of its own",
             ));
         };
-        let connecting = parent::connect(process, socket, request, host);
-        match tokio::time::timeout(deadline, connecting).await {
-            Ok(connected) => connected,
-            Err(_) => Err(ConnectFailure {
-                permanent: false,
-                reason: format!(
-                    "the plugin did not connect within {} s",
-                    deadline.as_secs_f32()
-                ),
-            }),
-        }
+        let start = parent::Start {
+            program: Arc::clone(program),
+            plugin: Arc::clone(&self.plugin),
+            request,
+            deadline,
+        };
+        start.instance(host).await
     }
 }
 

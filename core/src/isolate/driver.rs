@@ -1,0 +1,259 @@
+//! Carries messages between the lane's instance and the process behind it.
+//!
+//! A process that dies with batches unanswered is the lane's to replace, as any broken instance is.
+//! One that dies idle is replaced here: nothing was lost, and no event shall pay an attempt for it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use evbus_abi::v1::{
+    BatchOutcomeV1, CompletionV1, FateV1, HostObjectV1, LimitsV1, LinkV1, OutcomeCodeV1, OutcomeV1,
+};
+use parking_lot::Mutex;
+use tokio::io::{AsyncWriteExt as _, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::parent::{Command, Start};
+use super::process::{Killer, PluginProcess, describe};
+use super::wire::{self, BatchFrames, ToHost, WireError};
+
+/// How long a process that let go of its socket may take to end by itself: it is dying, and its own
+/// end tells more than ours.
+const DYING: Duration = Duration::from_secs(2);
+
+/// A process that lived shorter is not replaced here: one that dies again and again is for the
+/// lane's backoff.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Batches without an answer, oldest first.
+type Pending = Mutex<BTreeMap<u64, CompletionV1<BatchOutcomeV1>>>;
+
+/// All of the batch again, on another instance. `instance` says whether the process had the batch
+/// when it ended.
+pub(super) fn again(reason: &str, instance: FateV1) -> BatchOutcomeV1 {
+    BatchOutcomeV1 {
+        all: OutcomeV1 {
+            code: OutcomeCodeV1::RETRY,
+            retry_after_ms: 0,
+            reason: reason.into(),
+        },
+        exceptions: evbus_abi::RVec::new(),
+        instance,
+    }
+}
+
+/// A frame that is none of the host's business now.
+pub(super) fn misplaced() -> WireError {
+    WireError::Malformed("a frame out of its turn".to_owned())
+}
+
+/// A process that has connected.
+pub(super) struct Talk {
+    pub(super) process: PluginProcess,
+    pub(super) reader: BufReader<OwnedReadHalf>,
+    pub(super) writer: OwnedWriteHalf,
+}
+
+/// Why a conversation is over.
+enum Over {
+    /// The lane let go of the instance.
+    LetGo,
+    /// The plugin has ended in order.
+    Closed,
+    /// The process is gone, or talks nonsense.
+    Dead(WireError),
+}
+
+/// Carries messages between the lane's instance and the process behind it.
+pub(super) struct Driver<H> {
+    pub(super) start: Start,
+    pub(super) limits: LimitsV1,
+    pub(super) host: H,
+    pub(super) queue: mpsc::UnboundedReceiver<Command>,
+    pub(super) gone: oneshot::Receiver<()>,
+    pub(super) killer: Arc<Mutex<Killer>>,
+    pub(super) why: Arc<OnceLock<String>>,
+}
+
+impl<H: HostObjectV1> Driver<H> {
+    /// Until the lane lets go, or a process ends that is not replaced.
+    pub(super) async fn run(mut self, mut talk: Talk) {
+        loop {
+            let since = Instant::now();
+            let pending = Pending::default();
+            let closing = Mutex::new(None);
+            let over = tokio::select! {
+                over = answers(&mut talk.reader, &self.host, &pending) => over,
+                () = write(&mut talk.writer, &mut self.queue, &pending, &closing) => Over::LetGo,
+            };
+            let closing = closing.into_inner();
+            let error = match over {
+                Over::LetGo => {
+                    talk.process.end(Duration::ZERO).await;
+                    return;
+                }
+                Over::Closed => {
+                    talk.process.end(DYING).await;
+                    if let Some(done) = closing {
+                        done.complete(());
+                    }
+                    return;
+                }
+                Over::Dead(error) => error,
+            };
+            let settled = since.elapsed() >= SETTLED;
+            let why = dead(&mut talk.process, &error).await;
+            let unanswered = pending.into_inner();
+            // The lane learns it from its answers, unless there are none.
+            if unanswered.is_empty() && !self.queue.is_closed() {
+                self.host.link(LinkV1::DOWN, &why);
+                if closing.is_none()
+                    && settled
+                    && let Some(next) = self.replace().await
+                {
+                    talk = next;
+                    continue;
+                }
+            }
+            return self.give_back(&why, unanswered.into_values()).await;
+        }
+    }
+
+    /// Puts another process behind the instance, where that is done without ado.
+    async fn replace(&mut self) -> Option<Talk> {
+        let connected = tokio::select! {
+            connected = self.start.connect(&self.host) => connected,
+            _ = &mut self.gone => return None,
+        };
+        // The lane has read the limits once and for all.
+        let (talk, _) = connected
+            .ok()
+            .filter(|(_, limits)| *limits == self.limits)?;
+        *self.killer.lock() = talk.process.killer();
+        self.host.link(LinkV1::UP, "");
+        Some(talk)
+    }
+
+    /// Gives all batches back to the lane, to be tried on another instance.
+    async fn give_back(
+        mut self,
+        why: &str,
+        unanswered: impl Iterator<Item = CompletionV1<BatchOutcomeV1>>,
+    ) {
+        let _ = self.why.set(why.to_owned());
+        // From here on the instance itself answers.
+        self.queue.close();
+        for done in unanswered {
+            done.complete(again(why, FateV1::CRASHED));
+        }
+        while let Some(command) = self.queue.recv().await {
+            if let Command::Publish(_, done) = command {
+                done.complete(again(why, FateV1::BROKEN));
+            }
+        }
+    }
+}
+
+/// The next message that is for the instance; lines and link states go to the host.
+pub(super) async fn next(
+    reader: &mut BufReader<OwnedReadHalf>,
+    host: &impl HostObjectV1,
+) -> Result<ToHost, WireError> {
+    loop {
+        match wire::read_async(reader).await? {
+            ToHost::Log {
+                level,
+                target,
+                message,
+            } => host.log(level, &target, &message),
+            ToHost::Link { link, reason } => host.link(link, &reason),
+            message => return Ok(message),
+        }
+    }
+}
+
+/// Sees to it that the process has ended, and says in one sentence how.
+pub(super) async fn dead(process: &mut PluginProcess, error: &WireError) -> String {
+    match error {
+        WireError::Malformed(what) => {
+            process.end(Duration::ZERO).await;
+            format!("the plugin's process was killed, since it sent {what}")
+        }
+        WireError::End(_) => match process.end(DYING).await {
+            (_, true) => "the plugin's process was killed, since it closed its socket".to_owned(),
+            (status, false) => describe(status),
+        },
+    }
+}
+
+/// Gives the plugin's answers to the lane.
+async fn answers(
+    reader: &mut BufReader<OwnedReadHalf>,
+    host: &impl HostObjectV1,
+    pending: &Pending,
+) -> Over {
+    loop {
+        match next(reader, host).await {
+            Ok(ToHost::Outcome { number, outcome }) => {
+                let Some(done) = pending.lock().remove(&number) else {
+                    return Over::Dead(WireError::Malformed(format!(
+                        "an answer to batch {number}, which waits for none"
+                    )));
+                };
+                // Without an outcome the completion is dropped, as the plugin did.
+                if let Some(outcome) = outcome {
+                    done.complete(outcome);
+                }
+            }
+            Ok(ToHost::Closed) => return Over::Closed,
+            Ok(_) => return Over::Dead(misplaced()),
+            Err(error) => return Over::Dead(error),
+        }
+    }
+}
+
+/// Writes the lane's commands. Returns when the lane has let go of the instance.
+async fn write(
+    writer: &mut OwnedWriteHalf,
+    queue: &mut mpsc::UnboundedReceiver<Command>,
+    pending: &Pending,
+    closing: &Mutex<Option<CompletionV1<()>>>,
+) {
+    let mut buffer = Vec::new();
+    let mut number = 0;
+    while let Some(command) = queue.recv().await {
+        let written = match command {
+            Command::Publish(batch, done) => {
+                number += 1;
+                pending.lock().insert(number, done);
+                let mut frames = BatchFrames::new(number, batch.events());
+                loop {
+                    match frames.next(&mut buffer) {
+                        Ok(true) => {
+                            if let Err(error) = writer.write_all(&buffer).await {
+                                break Err(error);
+                            }
+                        }
+                        Ok(false) => break Ok(()),
+                        Err(_) => {
+                            // Dropped: the lane makes a new instance, for a half batch is no batch.
+                            pending.lock().remove(&number);
+                            break Err(std::io::ErrorKind::InvalidInput.into());
+                        }
+                    }
+                }
+            }
+            Command::Close(done) => {
+                *closing.lock() = Some(done);
+                writer.write_all(&wire::close()).await
+            }
+        };
+        if written.is_err() {
+            // What is wrong with the process shows where its answers are read.
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! The host: plugins, acct file, bus and event sockets, put together and kept up.
 
+mod control;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,6 +132,7 @@ pub struct Host {
     bus: Bus,
     internal: InternalQueues,
     server: Option<Server>,
+    control: Option<crate::control::Server>,
     state: Arc<Mutex<State>>,
     watching: JoinHandle<()>,
 }
@@ -140,6 +143,7 @@ struct State {
     acct: Option<AcctFile>,
     registry: Registry,
     catalog: Catalog,
+    plugins: control::PluginsSeen,
     unserved: Vec<String>,
 }
 
@@ -161,19 +165,23 @@ impl Host {
 
         let internal = InternalQueues::default();
         let listeners = Publisher::default();
+        let run_name = builder.run_name.clone();
         let bus = Bus::new(listeners.clone(), builder.serial, builder.run_name);
         let mut state = State {
             acct,
             registry,
             catalog,
+            plugins: control::PluginsSeen::default(),
             unserved: Vec::new(),
         };
+        state.plugins.note(&state.catalog);
         let errors = state.apply(&bus, &internal);
         if !errors.is_empty() {
             return Err(StartError::Acct(errors));
         }
         let intake = bus.clone();
-        let server = salt::serve(builder.socket_dirs, listeners, move |event: Event| {
+        let publisher = listeners.clone();
+        let mut server = salt::serve(builder.socket_dirs, publisher, move |event: Event| {
             let bus = intake.clone();
             async move {
                 if let Err(error) = bus.put_event(event).await {
@@ -181,6 +189,16 @@ impl Host {
                 }
             }
         })?;
+        let handle = control::Handle {
+            bus: bus.clone(),
+            run_name,
+            plugins: state.plugins.clone(),
+            state_dir: None,
+            listeners,
+            intake: server.counters(),
+            started: std::time::Instant::now(),
+        };
+        let control = crate::control::serve(&mut server, None, handle)?;
         required(&bus).await?;
         let state = Arc::new(Mutex::new(state));
         let watching = tokio::spawn(follow(
@@ -193,6 +211,7 @@ impl Host {
             bus,
             internal,
             server: Some(server),
+            control: Some(control),
             state,
             watching,
         })
@@ -242,6 +261,9 @@ impl Host {
         if let Some(server) = self.server.take() {
             // Listeners still get what was published before.
             server.close(grace.max(MIN_GRACE)).await;
+        }
+        if let Some(control) = self.control.take() {
+            control.close().await;
         }
         self.bus.status()
     }
@@ -364,6 +386,7 @@ async fn follow(
         if report(&state.catalog, &catalog) {
             catalog.keep(&state.catalog);
             state.catalog = catalog;
+            state.plugins.note(&state.catalog);
             for error in state.apply(&bus, &internal) {
                 tracing::error!("{error}");
             }

@@ -7,6 +7,8 @@
 mod client;
 mod protocol;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use client::{Client, ControlError, StatusAnswer};
 pub use protocol::{

@@ -129,7 +129,8 @@ async fn run(
                 Ok(stream) if !peer::is_admitted(&stream, &refused) => {}
                 Ok(stream) if make_room(&mut guests) => {
                     let is_asking = Arc::<AtomicBool>::default();
-                    let attended = attend(stream, Arc::clone(&controlled), Arc::clone(&is_asking));
+                    let attended =
+                        attend(stream, Arc::clone(&controlled), Arc::clone(&is_asking), PATIENCE);
                     let task = tasks.spawn(attended);
                     guests.push(Guest { is_asking, task });
                 }
@@ -175,12 +176,17 @@ fn make_room(guests: &mut Vec<Guest>) -> bool {
 }
 
 /// Answers one program until it is done, is silent for too long, or does not read.
-async fn attend(stream: UnixStream, controlled: Arc<impl Controlled>, is_asking: Arc<AtomicBool>) {
+pub(super) async fn attend(
+    stream: UnixStream,
+    controlled: Arc<impl Controlled>,
+    is_asking: Arc<AtomicBool>,
+    patience: Duration,
+) {
     let (read, mut write) = split(stream);
     let mut read = BufReader::new(read);
     let mut line = Vec::new();
     loop {
-        let Ok(Ok(end)) = timeout(PATIENCE, read_line(&mut read, &mut line)).await else {
+        let Ok(Ok(end)) = timeout(patience, read_line(&mut read, &mut line)).await else {
             return;
         };
         is_asking.store(true, Ordering::Relaxed);
@@ -192,7 +198,7 @@ async fn attend(stream: UnixStream, controlled: Arc<impl Controlled>, is_asking:
             LineEnd::Never => return,
         };
         text.push(b'\n');
-        let Ok(Ok(())) = timeout(PATIENCE, write.write_all(&text)).await else {
+        let Ok(Ok(())) = timeout(patience, write.write_all(&text)).await else {
             return;
         };
         is_asking.store(false, Ordering::Relaxed);

@@ -149,7 +149,7 @@ pub(super) fn run(args: &DeadlettersArgs) -> Result<(), Exit> {
     match &args.command {
         DeadlettersCommand::List { .. } => list(dir, &filter, args.json),
         DeadlettersCommand::Show { body, .. } => show(dir, &filter, *body),
-        DeadlettersCommand::Replay { .. } => replay(dir, filter, args.json),
+        DeadlettersCommand::Replay { .. } => replay(dir, &filter, args.json),
         DeadlettersCommand::Purge { .. } => purge(dir, &filter, args.json),
     }
 }
@@ -165,10 +165,12 @@ fn state_dir(args: &DeadlettersArgs) -> Result<&Path, Exit> {
     match fs::metadata(dir) {
         Ok(found) if found.is_dir() => Ok(dir),
         Ok(_) => Err(Exit::config(format!(
-            "the state directory {dir:?} is no directory; give the one that the host runs with"
+            "the state directory {} is no directory; give the one that the host runs with",
+            dir.display()
         ))),
         Err(error) => Err(Exit::config(format!(
-            "the state directory {dir:?} cannot be used: {error}; give the one that the host runs with"
+            "the state directory {} cannot be used: {error}; give the one that the host runs with",
+            dir.display()
         ))),
     }
 }
@@ -222,15 +224,15 @@ fn list(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
 }
 
 fn row(letter: DeadLetter) -> Vec<String> {
-    let mut destination = format!("{} {}", letter.provider, letter.pattern);
-    if letter.nth > 0 {
+    let nth = match letter.nth {
+        0 => String::new(),
         // Of several entries with one pattern.
-        destination.push_str(&format!(" #{}", letter.nth));
-    }
+        nth => format!(" #{nth}"),
+    };
     let last_attempt = SystemTime::UNIX_EPOCH + Duration::from_nanos(letter.last_attempt_unix_ns);
     vec![
         humantime::format_rfc3339_seconds(last_attempt).to_string(),
-        destination,
+        format!("{} {}{nth}", letter.provider, letter.pattern),
         letter.profile,
         letter.id.unwrap_or_else(|| "-".to_owned()),
         letter.attempts.to_string(),
@@ -258,10 +260,14 @@ fn no_match() -> Exit {
     Exit::failed("no dead letter matches")
 }
 
-fn replay(dir: &Path, filter: Filter, json: bool) -> Result<(), Exit> {
+fn replay(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
+    #[derive(Serialize)]
+    struct Replayed {
+        replayed: u64,
+    }
     // A directory without any is not touched, whatever it is.
     let mut found = false;
-    deadletters::each(dir, &filter, false, |_| {
+    deadletters::each(dir, filter, false, |_| {
         found = true;
         false
     })
@@ -269,22 +275,17 @@ fn replay(dir: &Path, filter: Filter, json: bool) -> Result<(), Exit> {
     if !found {
         return Err(no_match());
     }
-    let replayed = match with_runtime(ask_host(dir, filter.clone()))? {
-        Some(replayed) => replayed,
-        None => {
-            let replayed = deadletters::replay(dir, &filter).map_err(|error| fault(&error))?;
-            note("no host runs with this directory; the next one that does delivers them");
-            replayed
-        }
+    let replayed = if let Some(replayed) = with_runtime(ask_host(dir, filter.clone()))? {
+        replayed
+    } else {
+        let replayed = deadletters::replay(dir, filter).map_err(|error| fault(&error))?;
+        note("no host runs with this directory; the next one that does delivers them");
+        replayed
     };
-    #[derive(Serialize)]
-    struct Replayed {
-        replayed: u64,
-    }
     done(
         replayed,
         json.then_some(&Replayed { replayed }),
-        "put back into their queues",
+        "put back into the queue",
     )
 }
 

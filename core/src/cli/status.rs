@@ -129,7 +129,7 @@ impl Display {
             Self::Once => {
                 lines.push(String::new());
                 let shown = write(lines.join("\n").as_bytes())?;
-                summary(&answer.status, note_line, |line| note(&line));
+                summary(&answer.status, |line| note_line(&line), |line| note(&line));
                 Ok(shown)
             }
             Self::Screen { is_clear } => {
@@ -154,7 +154,7 @@ impl Display {
     }
 }
 
-fn note_line(line: String) {
+fn note_line(line: &str) {
     // Whoever closed standard error does not want to know.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
@@ -231,36 +231,29 @@ fn age(seconds: f64) -> String {
 
 /// The table: on a terminal the last error is cut to its width.
 fn table(status: &Status, width: Option<u16>, colour: bool) -> Vec<String> {
-    let lanes = &status.destinations;
-    let part = |header: &[&str], numbers: &[usize], row: fn(&DestinationStatus) -> Vec<String>| {
-        columns(header, numbers, lanes.iter().map(row).collect(), None)
+    let all = &status.destinations;
+    let part = |header: &[&str], right: &[usize], row: fn(&DestinationStatus) -> Vec<String>| {
+        columns(header, right, all.iter().map(row).collect(), None)
     };
-    let names = part(&["provider", "index", "pattern"], &[1], |lane| {
-        vec![
-            lane.provider.clone(),
-            lane.index.to_string(),
-            lane.pattern.clone(),
-        ]
-    });
-    let states = part(&["state"], &[], |lane| vec![lane.state.clone()]);
-    let header = [
-        "received",
-        "accepted",
-        "queued",
-        "on disk",
-        "retrying",
-        "in flight",
-        "dead",
-        "dropped",
-        "oldest",
-    ];
-    let numbers = part(&header, &[0, 1, 2, 3, 4, 5, 6, 7, 8], numbers);
-    let errors = lanes
-        .iter()
-        .map(|lane| vec![lane.last_error.clone().unwrap_or_else(|| "-".to_owned())])
-        .collect();
+    let names = part(&["provider", "index", "pattern"], &[1], names);
+    let condition = part(&["state"], &[], |lane| vec![lane.state.clone()]);
+    let numbers = part(
+        &[
+            "received",
+            "accepted",
+            "queued",
+            "on disk",
+            "retrying",
+            "in flight",
+            "dead",
+            "dropped",
+            "oldest",
+        ],
+        &[0, 1, 2, 3, 4, 5, 6, 7, 8],
+        numbers,
+    );
     // Every line is as wide as its header, which is ASCII.
-    let used: usize = [&names, &states, &numbers]
+    let used: usize = [&names, &condition, &numbers]
         .iter()
         .filter_map(|lines| lines.first())
         .map(String::len)
@@ -270,27 +263,35 @@ fn table(status: &Status, width: Option<u16>, colour: bool) -> Vec<String> {
         // The margin on the left goes.
         (width + 1).saturating_sub(used).max(LEAST_ERROR_WIDTH)
     });
+    let errors = (all.iter())
+        .map(|lane| vec![lane.last_error.clone().unwrap_or_else(|| "-".to_owned())])
+        .collect();
     let errors = columns(&["last error"], &[], errors, rest);
-    let mut lines = Vec::with_capacity(errors.len());
-    for (number, (((name, state), numbers), error)) in (names.iter().zip(&states))
-        .zip(&numbers)
-        .zip(&errors)
-        .enumerate()
-    {
-        let style = match number.checked_sub(1).and_then(|row| lanes.get(row)) {
-            Some(lane) if colour => style_of(&lane.state),
-            _ => Style::new(),
-        };
-        let line = format!("{name}{style}{state}{style:#}{numbers}{error}");
-        let line = without_margins(&line);
-        let bold = Style::new().bold();
-        lines.push(if number == 0 && colour {
-            format!("{bold}{line}{bold:#}")
-        } else {
-            line.to_owned()
-        });
-    }
-    lines
+
+    let bold = Style::new().bold();
+    (0..errors.len())
+        .map(|line| {
+            let lane = line.checked_sub(1).and_then(|row| all.get(row));
+            let (whole, state) = match lane {
+                _ if !colour => (Style::new(), Style::new()),
+                None => (bold, Style::new()),
+                Some(lane) => (Style::new(), style_of(&lane.state)),
+            };
+            let text = format!(
+                "{}{state}{}{state:#}{}{}",
+                names[line], condition[line], numbers[line], errors[line]
+            );
+            format!("{whole}{}{whole:#}", without_margins(&text))
+        })
+        .collect()
+}
+
+fn names(lane: &DestinationStatus) -> Vec<String> {
+    vec![
+        lane.provider.clone(),
+        lane.index.to_string(),
+        lane.pattern.clone(),
+    ]
 }
 
 /// Less of an error says nothing.

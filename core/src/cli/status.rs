@@ -171,10 +171,10 @@ fn frame(lines: &[String], height: usize) -> String {
     let mut text = "\x1b[?7l\x1b[H".to_owned();
     for line in shown {
         // Writing to a String cannot fail.
-        let _ = write!(text, "{line}\x1b[K\r\n");
+        let _ = write!(text, "{line}\x1b[K\n");
     }
     if hidden > 0 {
-        let _ = write!(text, "{hidden} more lines\x1b[K\r\n");
+        let _ = write!(text, "{hidden} more lines\x1b[K\n");
     }
     text.push_str("\x1b[J\x1b[?7h");
     text
@@ -381,7 +381,7 @@ mod tests {
         let whole = frame(&lines, 24);
         assert!(whole.contains("9\x1b[K"), "{whole:?}");
         let cut = frame(&lines, 5);
-        assert_eq!(cut.matches("\r\n").count(), 4, "{cut:?}");
+        assert_eq!(cut.matches("\n").count(), 4, "{cut:?}");
         assert!(cut.contains("7 more lines"), "{cut:?}");
     }
 

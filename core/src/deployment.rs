@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::Bus;
 use crate::acct::{self, AcctFile, WhenFull};
 use crate::bus::Routes;
+use crate::control::PluginsStatus;
 use crate::host::ReloadError;
 use crate::internal::InternalQueues;
 use crate::lane::{Lane, LaneStatus, Setup};
@@ -34,6 +35,29 @@ pub(crate) struct Sources {
     pub(crate) retire_within: Duration,
 }
 
+/// The numbers of the latest catalog, beside it: the catalog itself is locked during a scan.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PluginsSeen(Arc<Mutex<PluginsStatus>>);
+
+impl PluginsSeen {
+    /// The numbers at this moment.
+    pub(crate) fn status(&self) -> PluginsStatus {
+        *self.0.lock()
+    }
+
+    /// Notes a catalog that is now in use.
+    pub(crate) fn note(&self, catalog: &Catalog) {
+        let count = |wanted: fn(&PluginState) -> bool| {
+            let reports = catalog.reports().iter();
+            reports.filter(|report| wanted(&report.state)).count()
+        };
+        let mut seen = self.0.lock();
+        seen.generation += 1;
+        seen.loaded = count(|state| matches!(state, PluginState::Loaded));
+        seen.refused = count(|state| matches!(state, PluginState::Refused { .. }));
+    }
+}
+
 /// Changes whenever a file's content may have changed.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
@@ -45,6 +69,7 @@ pub(crate) struct Deployment {
     acct_stamp: Stamp,
     registry: Registry,
     catalog: Catalog,
+    seen: PluginsSeen,
     unserved: Vec<String>,
     bus: Bus,
     internal: InternalQueues,
@@ -73,6 +98,7 @@ impl Deployment {
         registry: Registry,
         bus: Bus,
         internal: InternalQueues,
+        seen: PluginsSeen,
     ) -> Result<Self, ReloadError> {
         let mut deployment = Self {
             sources,
@@ -80,6 +106,7 @@ impl Deployment {
             acct_stamp: None,
             registry,
             catalog: Catalog::default(),
+            seen,
             unserved: Vec::new(),
             bus,
             internal,
@@ -90,6 +117,7 @@ impl Deployment {
         let acct = deployment.read_acct()?;
         let catalog = deployment.scan().await;
         report(&Catalog::default(), &catalog);
+        deployment.seen.note(&catalog);
         deployment.catalog = catalog;
         deployment.apply(acct).await?;
         Ok(deployment)
@@ -150,6 +178,7 @@ impl Deployment {
         for error in plan.iter().flat_map(Plan::errors) {
             tracing::error!("{error}");
         }
+        self.seen.note(&self.catalog);
         if let Some(plan) = plan
             && let Err(error) = self.make(plan, acct).await
         {

@@ -1,5 +1,7 @@
 //! The host: plugins, acct file, bus and event sockets, put together and kept up.
 
+mod control;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::acct::AcctError;
-use crate::deployment::{Deployment, Sources};
+use crate::deployment::{Deployment, PluginsSeen, Sources};
 use crate::event::Serial;
 use crate::internal::{InternalQueues, InternalReader};
 use crate::lane::{InstanceState, LaneStatus};
@@ -195,6 +197,7 @@ pub struct Host {
     bus: Bus,
     internal: InternalQueues,
     server: Option<Server>,
+    control: Option<crate::control::Server>,
     deployment: Arc<Mutex<Deployment>>,
     watching: JoinHandle<()>,
 }
@@ -210,6 +213,7 @@ impl Host {
         let watch = PluginWatch::new(registry.dirs(), builder.acct_file.as_deref());
         let internal = InternalQueues::default();
         let listeners = Publisher::default();
+        let run_name = builder.run_name.clone();
         let bus = Bus::new(listeners.clone(), builder.serial, builder.run_name);
         let state_dir = match &builder.state_dir {
             Some(path) => Some(StateDir::open(path, builder.state_limits)?),
@@ -218,14 +222,22 @@ impl Host {
         let sources = Sources {
             acct_file: builder.acct_file,
             isolation_program: builder.isolation_program,
-            state_dir,
+            state_dir: state_dir.clone(),
             without_state: builder.without_state,
             retire_within: builder.retire_within.unwrap_or(RETIRE_WITHIN),
         };
-        let deployment =
-            Deployment::start(sources, registry, bus.clone(), internal.clone()).await?;
+        let plugins = PluginsSeen::default();
+        let deployment = Deployment::start(
+            sources,
+            registry,
+            bus.clone(),
+            internal.clone(),
+            plugins.clone(),
+        )
+        .await?;
         let intake = bus.clone();
-        let server = salt::serve(builder.socket_dirs, listeners, move |event: Event| {
+        let publisher = listeners.clone();
+        let mut server = salt::serve(builder.socket_dirs, publisher, move |event: Event| {
             let bus = intake.clone();
             async move {
                 match bus.put_unconfirmed(event).await {
@@ -237,13 +249,25 @@ impl Host {
                 }
             }
         })?;
-        required(&bus).await?;
         let deployment = Arc::new(Mutex::new(deployment));
+        let handle = control::Handle {
+            bus: bus.clone(),
+            run_name,
+            plugins,
+            deployment: Arc::clone(&deployment),
+            state_dir: state_dir.clone(),
+            listeners,
+            intake: server.counters(),
+            started: std::time::Instant::now(),
+        };
+        let control = crate::control::serve(&mut server, state_dir.as_ref(), handle)?;
+        required(&bus).await?;
         let watching = tokio::spawn(follow(watch, Arc::clone(&deployment)));
         Ok(Self {
             bus,
             internal,
             server: Some(server),
+            control: Some(control),
             deployment,
             watching,
         })
@@ -306,6 +330,9 @@ impl Host {
         if let Some(server) = self.server.take() {
             // Listeners still get what was published before.
             server.close(grace).await;
+        }
+        if let Some(control) = self.control.take() {
+            control.close().await;
         }
         left
     }

@@ -73,6 +73,7 @@
 
 pub mod acct;
 mod bus;
+pub mod control;
 mod deployment;
 pub mod event;
 mod host;

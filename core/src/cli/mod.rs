@@ -3,7 +3,9 @@
 //! Data goes to standard output, everything else to standard error.
 
 mod check;
+mod deadletters;
 mod exit;
+mod letter;
 mod listen;
 mod logging;
 mod output;
@@ -11,6 +13,7 @@ mod plugins;
 mod put;
 mod route;
 mod run;
+mod status;
 mod tag_filter;
 
 use std::path::PathBuf;
@@ -50,6 +53,8 @@ enum Command {
     Route(route::RouteArgs),
     Check(check::CheckArgs),
     Plugins(plugins::PluginsArgs),
+    Status(status::StatusArgs),
+    Deadletters(deadletters::DeadlettersArgs),
     /// The process of one plugin; the host starts it
     #[command(hide = true)]
     PluginChild {
@@ -85,6 +90,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Route(args) => route::run(&args),
         Command::Check(args) => with_runtime(check::run(args)),
         Command::Plugins(args) => plugins::run(&args),
+        Command::Status(args) => with_runtime(status::run(args)),
+        Command::Deadletters(args) => deadletters::run(&args),
         Command::PluginChild { .. } => return evbus::isolate::child_main(),
     };
     match result {
@@ -93,7 +100,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn with_runtime(command: impl Future<Output = Result<(), Exit>>) -> Result<(), Exit> {
+fn with_runtime<T>(command: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

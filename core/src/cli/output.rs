@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anstyle::Style;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Row, Table, presets};
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -44,17 +44,11 @@ pub(super) fn write(bytes: &[u8]) -> Result<Reader, Exit> {
 
 /// Writes a table: aligned columns, a header, no frames, so that `awk` can read it too.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Exit> {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(header.iter().map(|title| title.to_uppercase()))
-        .add_rows(rows);
+    let lines = columns(header, &[], rows, None);
     let mut text = String::new();
     let bold = Style::new().bold();
-    for (number, line) in table.lines().enumerate() {
-        let line = line.trim_end();
-        let line = line.strip_prefix(' ').unwrap_or(line);
+    for (number, line) in lines.iter().enumerate() {
+        let line = without_margins(line);
         if number == 0 && io::stdout().is_terminal() {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{bold}{line}{bold:#}");
@@ -64,4 +58,107 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Exit>
         }
     }
     write(text.as_bytes()).map(|_| ())
+}
+
+/// The lines of some columns, the header's first, all equally wide, with a space on either side:
+/// lines of several groups of columns can be joined. The columns at the places `numbers` stand to
+/// the right. What does not fit into `width` is cut.
+pub(super) fn columns(
+    header: &[&str],
+    numbers: &[usize],
+    rows: Vec<Vec<String>>,
+    width: Option<u16>,
+) -> Vec<String> {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header.iter().map(|title| title.to_uppercase()));
+    if let Some(width) = width {
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width);
+    }
+    for cells in rows {
+        let mut row = Row::from(cells.into_iter().map(one_line));
+        row.max_height(1);
+        table.add_row(row);
+    }
+    for place in numbers {
+        if let Some(column) = table.column_mut(*place) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.lines().collect()
+}
+
+/// A table's line as it is printed.
+pub(super) fn without_margins(line: &str) -> &str {
+    let line = line.trim_end();
+    line.strip_prefix(' ').unwrap_or(line)
+}
+
+/// Shows control characters as text: what a far system says must not move a terminal's cursor, nor
+/// break a line of a table.
+fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Columns and rows of the terminal that standard output is; none where it is something else.
+pub(super) fn terminal_size() -> Option<(u16, u16)> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
+    // Terminals that do not know it say 0.
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}
+
+/// Whether standard output takes colours, and its user wants them.
+pub(super) fn wants_colour() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_numbers_to_the_right_and_control_characters_shown() {
+        let rows = vec![
+            vec!["a".to_owned(), "7".to_owned(), "x\ny\u{1b}[2J".to_owned()],
+            vec!["long".to_owned(), "1000".to_owned(), String::new()],
+        ];
+        let lines = columns(&["name", "n", "error"], &[1], rows, None);
+        let lines: Vec<&str> = lines.iter().map(|line| without_margins(line)).collect();
+        assert_eq!(
+            lines,
+            [
+                "NAME     N  ERROR",
+                "a        7  x\\ny\\u{1b}[2J",
+                "long  1000"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut_to_one_line() {
+        let rows = vec![vec!["no route to host, tried three times".to_owned()]];
+        let lines = columns(&["last error"], &[], rows, Some(20));
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[1].chars().count() <= 20, "{lines:?}");
+        assert!(lines[1].starts_with(" no route to"), "{lines:?}");
+    }
 }

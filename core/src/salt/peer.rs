@@ -8,11 +8,11 @@ use rustix::process::{Uid, geteuid};
 
 /// Whether the program at the other end belongs to this process's user or to root. The sockets'
 /// modes say the same; this holds too where somebody loosened them. Others are counted.
-pub(super) fn is_admitted(socket: impl AsFd, refused: &AtomicU64) -> bool {
+pub(crate) fn is_admitted(socket: impl AsFd, refused: &AtomicU64) -> bool {
     let admitted = socket_peercred(socket).is_ok_and(|peer| may_connect(peer.uid, geteuid()));
     if !admitted && refused.fetch_add(1, Ordering::Relaxed) == 0 {
         tracing::warn!(
-            "refused a connection from another user; the event sockets serve their owner and root (told once; the rest is counted)"
+            "refused a connection from another user; the sockets serve their owner and root (told once; the rest is counted)"
         );
     }
     admitted

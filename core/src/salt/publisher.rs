@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::encode::{Exact, Frame, came_from_salt};
 use super::hub::Hub;
 use crate::event::Event;
@@ -27,7 +29,8 @@ pub struct Publisher {
 }
 
 /// What a publisher has done, and whom it serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct PublisherCounts {
     /// Listeners connected now.

@@ -19,7 +19,7 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// What has come in through the sockets.
 #[derive(Debug, Default)]
-pub(super) struct PullCounters {
+pub(crate) struct PullCounters {
     pub(super) connections: AtomicU64,
     pub(super) events: AtomicU64,
     pub(super) faults: AtomicU64,

@@ -3,10 +3,12 @@
 use std::future::poll_fn;
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -102,7 +104,8 @@ struct Door {
 }
 
 /// What has come in through the sockets since they were bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct PullCounts {
     /// Connections of programs that fire, now.
@@ -115,6 +118,20 @@ pub struct PullCounts {
     pub lost_sync: u64,
     /// Connections refused, since they came from another user.
     pub refused: u64,
+}
+
+impl PullCounters {
+    /// What has come in so far.
+    pub(crate) fn counts(&self) -> PullCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        PullCounts {
+            connections: read(&self.connections),
+            events: read(&self.events),
+            faults: read(&self.faults),
+            lost_sync: read(&self.lost_sync),
+            refused: read(&self.refused),
+        }
+    }
 }
 
 impl Server {
@@ -141,14 +158,22 @@ impl Server {
 
     /// What has come in so far.
     pub fn counts(&self) -> PullCounts {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        PullCounts {
-            connections: read(&self.counters.connections),
-            events: read(&self.counters.events),
-            faults: read(&self.counters.faults),
-            lost_sync: read(&self.counters.lost_sync),
-            refused: read(&self.counters.refused),
-        }
+        self.counters.counts()
+    }
+
+    /// The counters themselves, for whoever reads them beside the server.
+    pub(crate) fn counters(&self) -> Arc<PullCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Binds a further socket in every directory, each to be removed with the others.
+    pub(crate) fn bind_in_all(
+        &mut self,
+        name: &str,
+    ) -> Result<Vec<(PathBuf, StdListener)>, SocketError> {
+        (self.dirs.iter_mut())
+            .map(|dir| Ok((dir.path().to_owned(), dir.bind(name)?)))
+            .collect()
     }
 
     fn stop_doors(&mut self) {

@@ -51,6 +51,8 @@ pub struct DeadLetter {
 
 /// Which dead letters are meant; all conditions have to hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+// A condition that this version does not know must not be left out: more would be taken.
+#[serde(default, deny_unknown_fields)]
 pub struct Filter {
     /// The destination's provider.
     pub provider: Option<String>,

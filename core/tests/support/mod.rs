@@ -97,7 +97,11 @@ impl RunningHost {
     /// Starts a host with this acct file text and plugin directory, and waits for `ready`.
     /// `{dir}` in the text stands for the host's own directory.
     pub fn start(acct: &str, plugin_dir: &Path, more: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), acct, plugin_dir, more)
+    }
+
+    /// As `start`, in a directory that may be another host's.
+    pub fn start_in(dir: TempDir, acct: &str, plugin_dir: &Path, more: &[&str]) -> Self {
         let acct_file = dir.path().join("acct.yml");
         fs::write(
             &acct_file,
@@ -178,11 +182,29 @@ impl RunningHost {
     }
 
     /// Sends SIGTERM and waits for the end.
-    pub fn stop(mut self) -> (ExitStatus, String) {
+    pub fn stop(self) -> (ExitStatus, String) {
+        let (status, log, _) = self.stop_and_keep();
+        (status, log)
+    }
+
+    /// As `stop`; gives the host's directory for another one.
+    pub fn stop_and_keep(mut self) -> (ExitStatus, String, TempDir) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).expect("the host runs");
         let status = wait_for("the host to end", || self.child.try_wait().unwrap());
-        (status, self.log())
+        let log = self.log();
+        (status, log, self.take_dir())
+    }
+
+    /// Sends SIGKILL and waits for the end; gives the host's directory for another one.
+    pub fn kill(mut self) -> TempDir {
+        self.child.kill().expect("the host runs");
+        self.child.wait().unwrap();
+        self.take_dir()
+    }
+
+    fn take_dir(&mut self) -> TempDir {
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
     }
 }
 

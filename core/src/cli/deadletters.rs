@@ -1,0 +1,322 @@
+//! `evbus deadletters`: the events that destinations did not take.
+
+use std::fs;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, Subcommand};
+use evbus::control::Client;
+use evbus::store::StateError;
+use evbus::store::deadletters::{self, DeadLetter, Filter};
+use serde::Serialize;
+
+use super::exit::{Exit, note};
+use super::letter::Shown;
+use super::output::{Reader, json_line, json_pretty, table, write};
+use super::run::seconds;
+use super::with_runtime;
+
+/// List, show, replay and purge the events that destinations did not take
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  evbus deadletters list --state-dir /var/lib/evbus
+  evbus deadletters list --provider kafka --older-than 86400 --json
+  evbus deadletters show 01a2068f-b371-7000-8000-0346bc3975c9 --body
+  evbus deadletters replay --provider kafka --pattern 'idem-*'
+  evbus deadletters purge --older-than 604800
+
+Works beside a running host and without one. show, replay and purge end with 1 when nothing matches;
+78 means that there is no such directory, or that a newer version wrote it.")]
+pub(super) struct DeadlettersArgs {
+    #[command(subcommand)]
+    command: DeadlettersCommand,
+    /// The state directory of the host
+    #[arg(long, global = true, value_name = "D", env = "EVBUS_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeadlettersCommand {
+    /// List dead letters, oldest first within each destination
+    List {
+        #[command(flatten)]
+        filter: FilterArgs,
+    },
+    /// Print the dead letters with an event id, bodies included, as JSON
+    Show {
+        /// The event's id
+        #[arg(
+            value_name = "ID",
+            required_unless_present = "id",
+            conflicts_with = "id"
+        )]
+        event_id: Option<String>,
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// Print the body's bytes and nothing else
+        #[arg(long, conflicts_with = "json")]
+        body: bool,
+    },
+    /// Put dead letters back into the queues of their destinations, with all their attempts
+    ///
+    /// A running host delivers them at once; without one, the next host that is started with the
+    /// directory does.
+    Replay {
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// Replay every dead letter
+        #[arg(long, conflicts_with_all = ["provider", "pattern", "profile", "id", "older_than"])]
+        all: bool,
+    },
+    /// Delete dead letters for good
+    Purge {
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// Delete every dead letter
+        #[arg(long, conflicts_with_all = ["provider", "pattern", "profile", "id", "older_than"])]
+        all: bool,
+    },
+}
+
+/// Which dead letters are meant.
+#[derive(Debug, Args)]
+struct FilterArgs {
+    /// Only those of this provider's destinations
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    /// Only those of destinations with this pattern, as it stands in the acct file
+    #[arg(long, value_name = "PATTERN")]
+    pattern: Option<String>,
+    /// Only events of this profile
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Only the event with this id
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// Only those whose last attempt was so many seconds ago or more
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    older_than: Option<Duration>,
+}
+
+impl FilterArgs {
+    fn filter(&self) -> Filter {
+        let until = self.older_than.map(|age| {
+            let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+            u64::try_from(now.saturating_sub(age).as_nanos()).unwrap_or(u64::MAX)
+        });
+        Filter {
+            provider: self.provider.clone(),
+            pattern: self.pattern.clone(),
+            profile: self.profile.clone(),
+            id: self.id.as_deref().map(str::to_ascii_lowercase),
+            until_unix_ns: until,
+        }
+    }
+
+    /// The filter of a command that changes something.
+    fn chosen(&self, all: bool, command: &str) -> Result<Filter, Exit> {
+        let filter = self.filter();
+        if !all && filter == Filter::default() {
+            return Err(Exit::usage(format!(
+                "{command} which dead letters? give a filter such as --provider, or --all"
+            )));
+        }
+        Ok(filter)
+    }
+}
+
+pub(super) fn run(args: &DeadlettersArgs) -> Result<(), Exit> {
+    // What is wrong with the use is said before anything is looked at.
+    let filter = match &args.command {
+        DeadlettersCommand::List { filter } => filter.filter(),
+        DeadlettersCommand::Show {
+            event_id, filter, ..
+        } => {
+            let mut filter = filter.filter();
+            if let Some(id) = event_id {
+                filter.id = Some(id.to_ascii_lowercase());
+            }
+            filter
+        }
+        DeadlettersCommand::Replay { filter, all } => filter.chosen(*all, "replay")?,
+        DeadlettersCommand::Purge { filter, all } => filter.chosen(*all, "purge")?,
+    };
+    let dir = state_dir(args)?;
+    match &args.command {
+        DeadlettersCommand::List { .. } => list(dir, &filter, args.json),
+        DeadlettersCommand::Show { body, .. } => show(dir, &filter, *body),
+        DeadlettersCommand::Replay { .. } => replay(dir, &filter, args.json),
+        DeadlettersCommand::Purge { .. } => purge(dir, &filter, args.json),
+    }
+}
+
+fn state_dir(args: &DeadlettersArgs) -> Result<&Path, Exit> {
+    let dir = (args.state_dir.as_deref())
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .ok_or_else(|| {
+            Exit::usage(
+                "whose dead letters? give the state directory with --state-dir or in EVBUS_STATE_DIR",
+            )
+        })?;
+    match fs::metadata(dir) {
+        Ok(found) if found.is_dir() => Ok(dir),
+        Ok(_) => Err(Exit::config(format!(
+            "the state directory {} is no directory; give the one that the host runs with",
+            dir.display()
+        ))),
+        Err(error) => Err(Exit::config(format!(
+            "the state directory {} cannot be used: {error}; give the one that the host runs with",
+            dir.display()
+        ))),
+    }
+}
+
+/// A store that cannot be read is a fault; a directory that is not for this program is a wrong
+/// configuration.
+fn fault(error: &StateError) -> Exit {
+    match error {
+        StateError::Store { .. } | StateError::InUse { .. } => Exit::failed(error.to_string()),
+        _ => Exit::config(error.to_string()),
+    }
+}
+
+/// Gives every dead letter to `see`, until the reader of standard output is gone.
+fn each(
+    dir: &Path,
+    filter: &Filter,
+    bodies: bool,
+    mut see: impl FnMut(DeadLetter) -> Result<Reader, Exit>,
+) -> Result<(), Exit> {
+    let mut seen = Ok(Reader::There);
+    deadletters::each(dir, filter, bodies, |letter| {
+        seen = see(letter);
+        matches!(seen, Ok(Reader::There))
+    })
+    .map_err(|error| fault(&error))?;
+    seen.map(|_| ())
+}
+
+fn list(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
+    if json {
+        return each(dir, filter, false, |letter| json_line(&letter));
+    }
+    let mut rows = Vec::new();
+    each(dir, filter, false, |letter| {
+        rows.push(row(letter));
+        Ok(Reader::There)
+    })?;
+    table(
+        &[
+            "last attempt",
+            "destination",
+            "profile",
+            "id",
+            "attempts",
+            "bytes",
+            "error",
+        ],
+        rows,
+    )
+}
+
+fn row(letter: DeadLetter) -> Vec<String> {
+    let nth = match letter.nth {
+        0 => String::new(),
+        // Of several entries with one pattern.
+        nth => format!(" #{nth}"),
+    };
+    let last_attempt = SystemTime::UNIX_EPOCH + Duration::from_nanos(letter.last_attempt_unix_ns);
+    vec![
+        humantime::format_rfc3339_seconds(last_attempt).to_string(),
+        format!("{} {}{nth}", letter.provider, letter.pattern),
+        letter.profile,
+        letter.id.unwrap_or_else(|| "-".to_owned()),
+        letter.attempts.to_string(),
+        letter.body_bytes.to_string(),
+        letter.error,
+    ]
+}
+
+fn show(dir: &Path, filter: &Filter, body: bool) -> Result<(), Exit> {
+    let mut found = false;
+    each(dir, filter, true, |letter| {
+        found = true;
+        if body {
+            write(&letter.body)
+        } else if std::io::stdout().is_terminal() {
+            json_pretty(&Shown::new(&letter))
+        } else {
+            json_line(&Shown::new(&letter))
+        }
+    })?;
+    if found { Ok(()) } else { Err(no_match()) }
+}
+
+fn no_match() -> Exit {
+    Exit::failed("no dead letter matches")
+}
+
+fn replay(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
+    #[derive(Serialize)]
+    struct Replayed {
+        replayed: u64,
+    }
+    // A directory without any is not touched, whatever it is.
+    let mut found = false;
+    deadletters::each(dir, filter, false, |_| {
+        found = true;
+        false
+    })
+    .map_err(|error| fault(&error))?;
+    if !found {
+        return Err(no_match());
+    }
+    let replayed = if let Some(replayed) = with_runtime(ask_host(dir, filter.clone()))? {
+        replayed
+    } else {
+        let replayed = deadletters::replay(dir, filter).map_err(|error| fault(&error))?;
+        note("no host runs with this directory; the next one that does delivers them");
+        replayed
+    };
+    done(
+        replayed,
+        json.then_some(&Replayed { replayed }),
+        "put back into the queue",
+    )
+}
+
+/// Asks the host that holds the directory, where one does.
+async fn ask_host(dir: &Path, filter: Filter) -> Result<Option<u64>, Exit> {
+    let Ok(mut host) = Client::connect(dir).await else {
+        return Ok(None);
+    };
+    (host.replay(filter).await)
+        .map(Some)
+        .map_err(|error| Exit::failed(error.to_string()))
+}
+
+fn purge(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
+    #[derive(Serialize)]
+    struct Purged {
+        purged: u64,
+    }
+    let purged = deadletters::purge(dir, filter).map_err(|error| fault(&error))?;
+    done(purged, json.then_some(&Purged { purged }), "deleted")
+}
+
+/// Says how many there were.
+fn done(number: u64, json: Option<&impl Serialize>, what: &str) -> Result<(), Exit> {
+    if number == 0 {
+        return Err(no_match());
+    }
+    let letters = if number == 1 { "letter" } else { "letters" };
+    match json {
+        Some(json) => json_line(json),
+        None => write(format!("{number} dead {letters} {what}\n").as_bytes()),
+    }
+    .map(|_| ())
+}

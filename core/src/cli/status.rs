@@ -1,0 +1,399 @@
+//! `evbus status`: how a running host and its destinations are.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use clap::Args;
+use evbus::control::{Client, ControlError, DestinationStatus, HostStatus, Status, StatusAnswer};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::exit::{Exit, note};
+use super::output::{
+    Reader, columns, json_line, terminal_size, wants_colour, without_margins, write,
+};
+use super::run::seconds;
+
+/// Show how a running host and its destinations are
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  evbus status --sock-dir /run/evbus
+  evbus status --state-dir /var/lib/evbus --watch
+  evbus status --sock-dir /run/evbus --json | jq '.destinations[] | select(.state != \"connected\")'
+
+QUEUED counts every event that is not settled; ON DISK, RETRYING and IN FLIGHT are parts of it. OLDEST
+is how long ago the oldest of them was fired. Ends with 1 when no host answers.")]
+pub(super) struct StatusArgs {
+    /// Socket directory of the host [env: `EVBUS_SOCK_DIR`]
+    #[arg(long, value_name = "D", conflicts_with = "state_dir")]
+    sock_dir: Option<PathBuf>,
+    /// State directory of the host [env: `EVBUS_STATE_DIR`]
+    #[arg(long, value_name = "D")]
+    state_dir: Option<PathBuf>,
+    /// Print the host's answer as JSON, one line per answer
+    #[arg(long)]
+    json: bool,
+    /// Ask again every S seconds, until Ctrl-C
+    #[arg(long, value_name = "S", num_args = 0..=1, default_missing_value = "2", value_parser = period)]
+    watch: Option<Duration>,
+}
+
+/// Reads a number of seconds that leaves the host in peace.
+fn period(text: &str) -> Result<Duration, String> {
+    let period = seconds(text)?;
+    if period < Duration::from_millis(100) {
+        return Err("expected 0.1 seconds or more".to_owned());
+    }
+    Ok(period)
+}
+
+impl StatusArgs {
+    /// Where the host is: what is given goes before the environment.
+    fn dir(&self) -> Result<PathBuf, Exit> {
+        let from = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        (self.sock_dir.clone())
+            .or_else(|| self.state_dir.clone())
+            .or_else(|| from("EVBUS_SOCK_DIR"))
+            .or_else(|| from("EVBUS_STATE_DIR"))
+            .ok_or_else(|| {
+                Exit::usage("which host? give its socket directory with --sock-dir, or its state directory with --state-dir")
+            })
+    }
+}
+
+pub(super) async fn run(args: StatusArgs) -> Result<(), Exit> {
+    let dir = args.dir()?;
+    let answer = ask(&dir)
+        .await
+        .map_err(|error| Exit::failed(error.to_string()))?;
+    let Some(period) = args.watch else {
+        return Display::Once.show(&answer, args.json).map(|_| ());
+    };
+    tokio::select! {
+        watched = watch(&dir, answer, period, args.json) => watched,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    }
+}
+
+/// A connection for each question: a host ends those that are silent.
+async fn ask(dir: &std::path::Path) -> Result<StatusAnswer, ControlError> {
+    Client::connect(dir).await?.status().await
+}
+
+async fn watch(
+    dir: &std::path::Path,
+    mut answer: StatusAnswer,
+    period: Duration,
+    json: bool,
+) -> Result<(), Exit> {
+    let mut display = match terminal_size() {
+        Some(_) if !json => Display::Screen { is_clear: false },
+        _ => Display::Once,
+    };
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        if display.show(&answer, json)? == Reader::Gone {
+            return Ok(());
+        }
+        ticks.tick().await;
+        answer = ask(dir)
+            .await
+            .map_err(|error| Exit::failed(format!("the host is gone: {error}")))?;
+    }
+}
+
+/// How an answer is shown.
+enum Display {
+    /// Below what was there.
+    Once,
+    /// In place of the last one.
+    Screen { is_clear: bool },
+}
+
+impl Display {
+    fn show(&mut self, answer: &StatusAnswer, json: bool) -> Result<Reader, Exit> {
+        if json {
+            return json_line(&answer.json);
+        }
+        let size = terminal_size();
+        let mut lines = table(&answer.status, size.map(|(width, _)| width), wants_colour());
+        match self {
+            Self::Once => {
+                lines.push(String::new());
+                let shown = write(lines.join("\n").as_bytes())?;
+                summary(&answer.status, |line| note_line(&line), |line| note(&line));
+                Ok(shown)
+            }
+            Self::Screen { is_clear } => {
+                let mut head = Vec::new();
+                let mut tail = Vec::new();
+                summary(
+                    &answer.status,
+                    |line| head.push(line),
+                    |line| tail.push(format!("note: {line}")),
+                );
+                head.push(String::new());
+                let all = [head, lines, tail].concat();
+                let height = size.map_or(usize::MAX, |(_, height)| usize::from(height));
+                let clear = if std::mem::replace(is_clear, true) {
+                    ""
+                } else {
+                    "\x1b[2J"
+                };
+                write(format!("{clear}{}", frame(&all, height)).as_bytes())
+            }
+        }
+    }
+}
+
+fn note_line(line: &str) {
+    // Whoever closed standard error does not want to know.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A picture that is drawn over the one before, in one write, so that nothing flickers. Lines that
+/// are too long are cut by the terminal.
+fn frame(lines: &[String], height: usize) -> String {
+    let (shown, hidden) = if lines.len() < height {
+        (lines, 0)
+    } else {
+        let shown = height.saturating_sub(2).min(lines.len());
+        (&lines[..shown], lines.len() - shown)
+    };
+    let mut text = "\x1b[?7l\x1b[H".to_owned();
+    for line in shown {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{line}\x1b[K");
+    }
+    if hidden > 0 {
+        let _ = writeln!(text, "{hidden} more lines\x1b[K");
+    }
+    text.push_str("\x1b[J\x1b[?7h");
+    text
+}
+
+/// Says how the host itself is, and what is wrong with its stores.
+fn summary(status: &Status, say: impl FnOnce(String), mut warn: impl FnMut(String)) {
+    say(host_line(&status.host, status.destinations.len()));
+    for lane in status.destinations.iter().filter(|lane| lane.damaged > 0) {
+        warn(format!(
+            "destination {}[{}] {}: {} records of its store were damaged",
+            lane.provider, lane.index, lane.pattern, lane.damaged
+        ));
+    }
+}
+
+fn host_line(host: &HostStatus, destinations: usize) -> String {
+    let mut line = format!(
+        "evbus {}, pid {}, up {}: {}, {}, {}, {} taken from the sockets",
+        host.version,
+        host.pid,
+        age(host.uptime_s),
+        count(destinations as u64, "destination"),
+        count(host.plugins.loaded as u64, "plugin"),
+        count(host.listeners.listeners as u64, "listener"),
+        count(host.intake.events, "event"),
+    );
+    // Writing to a String cannot fail.
+    if let Some(dir) = &host.state_dir {
+        let mib = dir.bytes.div_ceil(1024 * 1024);
+        let _ = write!(line, ", {mib} MiB in {}", dir.path.display());
+    }
+    if !host.run_name.is_empty() {
+        let _ = write!(line, ", run name {}", host.run_name);
+    }
+    line
+}
+
+fn count(number: u64, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Seconds as one word: `1h2m3s`.
+fn age(seconds: f64) -> String {
+    let Ok(age) = Duration::try_from_secs_f64(seconds) else {
+        return "-".to_owned();
+    };
+    if age < Duration::from_secs(10) {
+        return format!("{seconds:.1}s");
+    }
+    let whole = humantime::format_duration(Duration::from_secs(age.as_secs()));
+    whole.to_string().replace(' ', "")
+}
+
+/// The table: on a terminal the last error is cut to its width.
+fn table(status: &Status, width: Option<u16>, colour: bool) -> Vec<String> {
+    let all = &status.destinations;
+    let part = |header: &[&str], right: &[usize], row: fn(&DestinationStatus) -> Vec<String>| {
+        columns(header, right, all.iter().map(row).collect(), None)
+    };
+    let names = part(&["provider", "index", "pattern"], &[1], names);
+    let condition = part(&["state"], &[], |lane| vec![lane.state.clone()]);
+    let numbers = part(
+        &[
+            "received",
+            "accepted",
+            "queued",
+            "on disk",
+            "retrying",
+            "in flight",
+            "dead",
+            "dropped",
+            "oldest",
+        ],
+        &[0, 1, 2, 3, 4, 5, 6, 7, 8],
+        numbers,
+    );
+    // Every line is as wide as its header, which is ASCII.
+    let used: usize = [&names, &condition, &numbers]
+        .iter()
+        .filter_map(|lines| lines.first())
+        .map(String::len)
+        .sum();
+    let rest = width.map(|width| {
+        let used = u16::try_from(used).unwrap_or(u16::MAX);
+        // The margin on the left goes.
+        (width + 1).saturating_sub(used).max(LEAST_ERROR_WIDTH)
+    });
+    let errors = (all.iter())
+        .map(|lane| vec![lane.last_error.clone().unwrap_or_else(|| "-".to_owned())])
+        .collect();
+    let errors = columns(&["last error"], &[], errors, rest);
+
+    let bold = Style::new().bold();
+    (0..errors.len())
+        .map(|line| {
+            let lane = line.checked_sub(1).and_then(|row| all.get(row));
+            let (whole, state) = match lane {
+                _ if !colour => (Style::new(), Style::new()),
+                None => (bold, Style::new()),
+                Some(lane) => (Style::new(), style_of(&lane.state)),
+            };
+            let text = format!(
+                "{}{state}{}{state:#}{}{}",
+                names[line], condition[line], numbers[line], errors[line]
+            );
+            format!("{whole}{}{whole:#}", without_margins(&text))
+        })
+        .collect()
+}
+
+fn names(lane: &DestinationStatus) -> Vec<String> {
+    vec![
+        lane.provider.clone(),
+        lane.index.to_string(),
+        lane.pattern.clone(),
+    ]
+}
+
+/// Less of an error says nothing.
+const LEAST_ERROR_WIDTH: u16 = 16;
+
+fn numbers(lane: &DestinationStatus) -> Vec<String> {
+    let said = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    vec![
+        lane.received.to_string(),
+        lane.accepted.to_string(),
+        lane.queued.to_string(),
+        said(lane.queued_on_disk),
+        said(lane.retrying),
+        said(lane.in_flight),
+        lane.dead_lettered.to_string(),
+        lane.dropped.to_string(),
+        lane.oldest_age_s.map_or_else(|| "-".to_owned(), age),
+    ]
+}
+
+fn style_of(state: &str) -> Style {
+    let colour = match state {
+        "connected" => AnsiColor::Green,
+        "connecting" | "disconnected" => AnsiColor::Yellow,
+        "failed" => AnsiColor::Red,
+        _ => return Style::new(),
+    };
+    Style::new().fg_color(Some(colour.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(json: &str) -> Status {
+        serde_json::from_str(json).expect("it is an answer")
+    }
+
+    #[test]
+    fn the_table_shows_what_a_host_of_this_version_and_of_others_says() {
+        let status = status(
+            r#"{"host": {"pid": 7, "new": 1}, "destinations": [
+                {"provider": "kafka", "index": 0, "pattern": "idem-*", "state": "connected",
+                 "received": 1200, "accepted": 1000, "dead_lettered": 1, "dropped": 0, "queued": 199,
+                 "retries": 3, "instances": 1, "last_error": null},
+                {"provider": "pika", "index": 1, "pattern": "*", "state": "failed", "received": 1,
+                 "queued": 1, "queued_on_disk": 1, "retrying": 1, "in_flight": 0, "oldest_age_s": 3723.4,
+                 "generation": 2, "damaged": 0, "last_error": "no route\nto host"}]}"#,
+        );
+        assert_eq!(
+            table(&status, None, false),
+            [
+                "PROVIDER  INDEX  PATTERN  STATE      RECEIVED  ACCEPTED  QUEUED  ON DISK  RETRYING  IN FLIGHT  DEAD  DROPPED  OLDEST  LAST ERROR",
+                "kafka         0  idem-*   connected      1200      1000     199        -         -          -     1        0       -  -",
+                r"pika          1  *        failed            1         0       1        1         1          0     0        0  1h2m3s  no route\nto host",
+            ]
+        );
+        let coloured = table(&status, None, true);
+        assert!(
+            coloured[1].contains("\x1b[32m connected \x1b[0m"),
+            "{coloured:?}"
+        );
+        assert!(
+            coloured[2].contains("\x1b[31m failed    \x1b[0m"),
+            "{coloured:?}"
+        );
+    }
+
+    #[test]
+    fn the_last_error_is_cut_to_the_terminals_width() {
+        let status = status(
+            r#"{"destinations": [{"provider": "p", "pattern": "*", "state": "failed",
+                "last_error": "no route to host, and a long story why that may be so"}]}"#,
+        );
+        let lines = table(&status, Some(130), false);
+        assert_eq!(lines.len(), 2);
+        assert!(
+            lines.iter().all(|line| line.chars().count() <= 130),
+            "{lines:?}"
+        );
+        assert!(lines[1].contains("no route to"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_picture_is_no_higher_than_the_terminal() {
+        let lines: Vec<String> = (0..10).map(|line| line.to_string()).collect();
+        let whole = frame(&lines, 24);
+        assert!(whole.contains("9\x1b[K"), "{whole:?}");
+        let cut = frame(&lines, 5);
+        assert_eq!(cut.matches('\n').count(), 4, "{cut:?}");
+        assert!(cut.contains("7 more lines"), "{cut:?}");
+    }
+
+    #[test]
+    fn ages_are_one_word() {
+        for (seconds, expected) in [
+            (0.04, "0.0s"),
+            (9.96, "10.0s"),
+            (75.9, "1m15s"),
+            (-1.0, "-"),
+        ] {
+            assert_eq!(age(seconds), expected);
+        }
+    }
+}

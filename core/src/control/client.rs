@@ -1,0 +1,164 @@
+//! Asking a running host.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::protocol::{Ask, CONTROL_SOCKET, Done, Replayed, Status};
+use crate::store::deadletters::Filter;
+
+/// How long a host may take to say how it is, which costs it no work.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The longest answer, in bytes; that of a host with a hundred thousand destinations.
+const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// No host can be asked there.
+    #[error(
+        "no host answers on the control socket {path:?}: {source}; is one running with this directory?"
+    )]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The connection ended before the answer did: the host has ended, or serves other users.
+    #[error(
+        "the host at {path:?} closed the connection without an answer; it has ended, or serves another user"
+    )]
+    Gone {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The host is there and says nothing.
+    #[error("the host at {path:?} gave no answer within {} seconds", PATIENCE.as_secs())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The host did not do what it was asked; its own sentence.
+    #[error("{0}")]
+    Refused(String),
+    /// The answer is not what was expected.
+    #[error("the answer from {path:?} cannot be read: {reason}")]
+    Unreadable {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// An answer to the question for the status.
+#[derive(Debug, Clone)]
+pub struct StatusAnswer {
+    /// What of it is known to this version.
+    pub status: Status,
+    /// All of it, on one line.
+    pub json: Box<RawValue>,
+}
+
+/// A connection to a host's control socket. A host ends one that asks nothing for some seconds.
+#[derive(Debug)]
+pub struct Client {
+    path: PathBuf,
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Connects to the host that serves `dir`, a socket directory or a state directory.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it does not let this user in.
+    pub async fn connect(dir: &Path) -> Result<Self, ControlError> {
+        let path = dir.join(CONTROL_SOCKET);
+        match UnixStream::connect(&path).await {
+            Ok(stream) => Ok(Self {
+                path,
+                stream: BufReader::new(stream),
+            }),
+            Err(source) => Err(ControlError::Connect { path, source }),
+        }
+    }
+
+    /// Asks how the host and its destinations are.
+    ///
+    /// # Errors
+    ///
+    /// The host has gone, gives no answer within 20 seconds, or one that cannot be read.
+    pub async fn status(&mut self) -> Result<StatusAnswer, ControlError> {
+        let asked = timeout(PATIENCE, self.ask::<Box<RawValue>>(Ask::Status)).await;
+        let json = asked.map_err(|_| ControlError::Silent {
+            path: self.path.clone(),
+        })??;
+        let status = serde_json::from_str(json.get()).map_err(|error| self.unreadable(&error))?;
+        Ok(StatusAnswer { status, json })
+    }
+
+    /// Puts the dead letters that the filter takes back into their queues; gives how many there
+    /// were. Takes as long as the host does.
+    ///
+    /// # Errors
+    ///
+    /// The host has gone, or says why it does not.
+    pub async fn replay(&mut self, filter: Filter) -> Result<u64, ControlError> {
+        let answer: Replayed = self.ask(Ask::Replay(filter)).await?;
+        Ok(answer.replayed)
+    }
+
+    /// Makes the host read its acct file again. Takes as long as the host does.
+    ///
+    /// # Errors
+    ///
+    /// The host has gone, or says why it does not; then it goes on as before.
+    pub async fn reload(&mut self) -> Result<(), ControlError> {
+        let Done { .. } = self.ask(Ask::Reload).await?;
+        Ok(())
+    }
+
+    async fn ask<A: DeserializeOwned>(&mut self, ask: Ask) -> Result<A, ControlError> {
+        #[derive(Deserialize)]
+        struct Refusal {
+            error: String,
+        }
+        let mut line = ask.write();
+        line.push(b'\n');
+        let gone = |path: &Path| ControlError::Gone {
+            path: path.to_owned(),
+        };
+        if self.stream.write_all(&line).await.is_err() {
+            return Err(gone(&self.path));
+        }
+        line.clear();
+        let mut limited = (&mut self.stream).take(MAX_ANSWER_BYTES);
+        // A connection that breaks and one that ends are the same to whoever asked.
+        let read = limited.read_until(b'\n', &mut line).await;
+        if read.is_err() || line.last() != Some(&b'\n') {
+            return Err(gone(&self.path));
+        }
+        if let Ok(Refusal { error }) = serde_json::from_slice(&line) {
+            return Err(ControlError::Refused(error));
+        }
+        serde_json::from_slice(&line).map_err(|error| self.unreadable(&error))
+    }
+
+    fn unreadable(&self, error: &serde_json::Error) -> ControlError {
+        ControlError::Unreadable {
+            path: self.path.clone(),
+            reason: error.to_string(),
+        }
+    }
+}

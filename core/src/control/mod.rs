@@ -1,0 +1,33 @@
+//! The control socket: how an operator asks a running host.
+//!
+//! Every socket directory of a host and its state directory have a socket [`CONTROL_SOCKET`]. A
+//! program writes one JSON object per line (`{"evbus": 1, "ask": "status"}`) and reads one per
+//! line. `protocol` has the questions and answers, `server` the host's side, [`Client`] the other.
+
+mod client;
+mod protocol;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, ControlError, StatusAnswer};
+pub use protocol::{
+    CONTROL_SOCKET, DestinationStatus, HostStatus, PluginsStatus, StateDirStatus, Status,
+};
+pub(crate) use server::{Server, serve};
+
+use crate::lane::LaneStatus;
+use crate::store::deadletters::Filter;
+
+/// What can be asked of a host.
+pub(crate) trait Controlled: Send + Sync + 'static {
+    /// The host and its destinations at this moment. Never waits.
+    fn status(&self) -> (HostStatus, Vec<LaneStatus>);
+
+    /// Puts the dead letters that the filter takes back into their queues; gives how many, or a
+    /// sentence that says why not.
+    fn replay(&self, filter: Filter) -> impl Future<Output = Result<u64, String>> + Send;
+
+    /// Reads the acct file again, or gives a sentence that says why not.
+    fn reload(&self) -> impl Future<Output = Result<(), String>> + Send;
+}

@@ -1,0 +1,202 @@
+//! Questions and answers.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::salt::{PublisherCounts, PullCounts};
+use crate::store::deadletters::Filter;
+
+/// The socket that operators' programs connect to.
+pub const CONTROL_SOCKET: &str = "evbus_control.ipc";
+
+/// The version of the protocol. An answer may gain keys without a new one.
+const VERSION: u64 = 1;
+
+/// The longest question, in bytes.
+pub(super) const MAX_QUESTION_BYTES: usize = 64 * 1024;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ask {
+    Status,
+    Replay(Filter),
+    Reload,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Question<F> {
+    evbus: u64,
+    ask: String,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    filter: Option<F>,
+}
+
+fn none<F>() -> Option<F> {
+    None
+}
+
+impl Ask {
+    /// Reads a line, or says in a sentence what is wrong with it.
+    pub(super) fn read(line: &[u8]) -> Result<Self, String> {
+        let question: Question<serde_json::Value> =
+            serde_json::from_slice(line).map_err(|error| {
+                format!(
+                    "expected one line like {{\"evbus\": {VERSION}, \"ask\": \"status\"}}, but {error}"
+                )
+            })?;
+        if question.evbus != VERSION {
+            return Err(format!(
+                "the question is of version {}; this host speaks version {VERSION}",
+                question.evbus
+            ));
+        }
+        match question.ask.as_str() {
+            "status" => Ok(Self::Status),
+            "reload" => Ok(Self::Reload),
+            "replay" => {
+                let filter = question
+                    .filter
+                    .ok_or("replay needs a filter; the empty one, {}, takes every dead letter")?;
+                serde_json::from_value(filter)
+                    .map(Self::Replay)
+                    .map_err(|error| format!("the filter cannot be used: {error}"))
+            }
+            other => Err(format!(
+                "this host does not know the question {other:?}; expected status, replay or reload"
+            )),
+        }
+    }
+
+    /// The line without its end.
+    pub(super) fn write(self) -> Vec<u8> {
+        let (ask, filter) = match self {
+            Self::Status => ("status", None),
+            Self::Reload => ("reload", None),
+            Self::Replay(filter) => ("replay", Some(filter)),
+        };
+        let question = Question {
+            evbus: VERSION,
+            ask: ask.to_owned(),
+            filter,
+        };
+        // Strings and numbers always make JSON.
+        serde_json::to_vec(&question).unwrap_or_default()
+    }
+}
+
+/// The answer to a question that is not answered.
+#[derive(Debug, Serialize)]
+pub(super) struct Refusal {
+    pub(super) error: String,
+}
+
+/// The answer to `replay`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Replayed {
+    pub(super) replayed: u64,
+}
+
+/// The answer to `reload`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Done {
+    pub(super) ok: bool,
+}
+
+/// What a host says of itself and its destinations. A host of another version may say less, which
+/// reads as the default, or more, which is left out.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Status {
+    /// The host.
+    pub host: HostStatus,
+    /// Its destinations, in the order of the acct file.
+    pub destinations: Vec<DestinationStatus>,
+}
+
+/// What a host says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct HostStatus {
+    /// Its process.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// Seconds since it was started.
+    pub uptime_s: f64,
+    /// The run name of events that bring none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub run_name: String,
+    /// Its plugin files.
+    pub plugins: PluginsStatus,
+    /// Its state directory, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_dir: Option<StateDirStatus>,
+    /// The listeners on its event sockets.
+    pub listeners: PublisherCounts,
+    /// What came in through its event sockets.
+    pub intake: PullCounts,
+}
+
+/// The plugin files of a host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct PluginsStatus {
+    /// How many sets of plugins there have been: 1 at the start, one more with every change.
+    pub generation: u64,
+    /// Plugins in use.
+    pub loaded: usize,
+    /// Files that were refused.
+    pub refused: usize,
+}
+
+/// The state directory of a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct StateDirStatus {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes of events that wait in it.
+    pub bytes: u64,
+}
+
+/// What a host says of a destination. What is `None` was not said.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct DestinationStatus {
+    /// The provider, as it stands in the acct file.
+    pub provider: String,
+    /// Counts the entries of one provider in file order, from 0.
+    pub index: usize,
+    /// The profile pattern.
+    pub pattern: String,
+    /// The state of its plugin instance, such as `connected`.
+    pub state: String,
+    /// Events that were fired and matched.
+    pub received: u64,
+    /// Events that the far system acknowledged.
+    pub accepted: u64,
+    /// Events that were rejected, or whose attempts were used up.
+    pub dead_lettered: u64,
+    /// Events that found no room and were dropped.
+    pub dropped: u64,
+    /// Events that are not settled: all that wait or are in flight.
+    pub queued: u64,
+    /// Of those queued, the ones on disk alone.
+    pub queued_on_disk: Option<u64>,
+    /// Of those queued, the ones that wait for another attempt.
+    pub retrying: Option<u64>,
+    /// Of those queued, the ones that the plugin has.
+    pub in_flight: Option<u64>,
+    /// Seconds since the oldest one queued was fired; none where nothing is queued.
+    pub oldest_age_s: Option<f64>,
+    /// Records of the store that turned out to be damaged.
+    pub damaged: u64,
+    /// The last error, without secrets.
+    pub last_error: Option<String>,
+}

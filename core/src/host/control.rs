@@ -1,0 +1,55 @@
+//! What the control sockets see of the host.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Mutex;
+
+use crate::Bus;
+use crate::control::{Controlled, HostStatus, StateDirStatus};
+use crate::deployment::{Deployment, PluginsSeen};
+use crate::lane::LaneStatus;
+use crate::salt::{Publisher, PullCounters};
+use crate::store::StateDir;
+use crate::store::deadletters::Filter;
+
+/// Answers for the host.
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub(super) bus: Bus,
+    pub(super) run_name: String,
+    pub(super) plugins: PluginsSeen,
+    pub(super) deployment: Arc<Mutex<Deployment>>,
+    pub(super) state_dir: Option<StateDir>,
+    pub(super) listeners: Publisher,
+    pub(super) intake: Arc<PullCounters>,
+    pub(super) started: Instant,
+}
+
+impl Controlled for Handle {
+    fn status(&self) -> (HostStatus, Vec<LaneStatus>) {
+        let host = HostStatus {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            run_name: self.run_name.clone(),
+            plugins: self.plugins.status(),
+            state_dir: self.state_dir.as_ref().map(|dir| StateDirStatus {
+                path: dir.path().to_owned(),
+                bytes: dir.bytes(),
+            }),
+            listeners: self.listeners.counts(),
+            intake: self.intake.counts(),
+        };
+        (host, self.bus.status())
+    }
+
+    async fn replay(&self, filter: Filter) -> Result<u64, String> {
+        self.deployment.lock().await.replay(&filter).await
+    }
+
+    async fn reload(&self) -> Result<(), String> {
+        let reloaded = self.deployment.lock().await.reload().await;
+        reloaded.map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,135 @@
+//! A socket in the file system: bound so that nobody else ever gets in, and removed at the end.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, chmod, fchmod};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
+
+use super::directory::{SocketError, at};
+
+/// The longest path of a socket on Linux, in bytes.
+pub(super) const MAX_PATH_BYTES: usize = 107;
+
+/// How many connections may wait to be accepted; the kernel lowers it to its own limit. A
+/// program that does not block gets an error at once when no more may wait.
+const BACKLOG: i32 = 4096;
+
+/// A socket this process bound, to be found again when it is removed. Dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    /// Binds a socket with mode 0600, in place of one whose process is gone. Neither the socket nor
+    /// this call blocks. Who binds in a directory holds its lock, so that no two ever take a socket
+    /// for abandoned at once.
+    pub(crate) fn bind(path: PathBuf) -> Result<(UnixListener, Self), SocketError> {
+        check_length(&path)?;
+        remove_abandoned(&path)?;
+        let socket = open_socket(&path).map_err(at("bind the socket", &path))?;
+        let found = fs::symlink_metadata(&path).map_err(at("read the socket", &path))?;
+        let file = Self {
+            path,
+            device: found.dev(),
+            inode: found.ino(),
+        };
+        Ok((socket, file))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody may have put another socket there; that one is not ours to remove.
+        let is_ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
+        if is_ours {
+            // Fails if it is gone, which is what is wanted.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Refuses a path that the system would not bind.
+pub(super) fn check_length(path: &Path) -> Result<(), SocketError> {
+    let found = path.as_os_str().len();
+    if found > MAX_PATH_BYTES {
+        return Err(SocketError::PathTooLong {
+            path: path.to_owned(),
+            found,
+        });
+    }
+    Ok(())
+}
+
+fn open_socket(path: &Path) -> io::Result<UnixListener> {
+    let owner_only = Mode::RUSR | Mode::WUSR;
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    // Linux gives the file the socket's own mode, less the umask: it is never open to others, not
+    // even for the moment between bind and chmod.
+    fchmod(&socket, owner_only)?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    // And back what a strict umask took away.
+    chmod(path, owner_only)?;
+    listen(&socket, BACKLOG)?;
+    Ok(UnixListener::from(socket))
+}
+
+/// Removes the socket of a process that is gone.
+fn remove_abandoned(path: &Path) -> Result<(), SocketError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(at("read the socket", path)(error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(SocketError::NotASocket { path: path.into() });
+        }
+        Ok(_) => {}
+    }
+    match connect_at_once(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(at("remove the abandoned socket", path))
+        }
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            // Its backlog is full, or it is somebody else's: it lives.
+            Err(in_use(path))
+        }
+        Err(error) => Err(at("connect to the socket", path)(error)),
+        Ok(_) => Err(in_use(path)),
+    }
+}
+
+/// Connects without waiting, even where the other process lives and accepts nothing.
+fn connect_at_once(path: &Path) -> io::Result<UnixStream> {
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(UnixStream::from(socket))
+}
+
+fn in_use(path: &Path) -> SocketError {
+    SocketError::InUse {
+        path: path.parent().unwrap_or(path).into(),
+    }
+}

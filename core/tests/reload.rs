@@ -100,7 +100,7 @@ fn a_file_that_cannot_be_used_changes_nothing_and_is_explained() {
     let plugins = plugins();
     let host = RunningHost::start(ONE, plugins.path(), &[]);
     for (number, (acct, reason)) in [
-        ("fixture-good: {idem-*: {pth: x}}", "pth"),
+        ("fixture-good: {idem-*: {pth: x}}", "missing field `path`"),
         ("fixture-good: [", "acct.yml:"),
         (
             "match_plugin: nothing\nfixture-good: {'*': {path: x}}",

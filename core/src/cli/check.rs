@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use evbus::acct::WhenFull;
+use evbus::acct::{Isolation, WhenFull};
 use evbus::plugin::{Catalog, PluginState};
 use evbus::{INTERNAL, Plan, Planned};
 
@@ -96,7 +96,10 @@ fn row(planned: &Planned, link: String) -> Vec<String> {
         destination.provider,
         destination.index.to_string(),
         destination.pattern,
-        planned.plugin_id().to_owned(),
+        match policy.isolate {
+            Isolation::Process => format!("{} (process)", planned.plugin_id()),
+            _ => planned.plugin_id().to_owned(),
+        },
         format!(
             "{} events, {} MiB{}",
             policy.queue.events,
@@ -105,7 +108,7 @@ fn row(planned: &Planned, link: String) -> Vec<String> {
         ),
         match policy.when_full {
             // What it is without a key depends on whether the host has a state directory.
-            None => "spill, or block without --state-dir".to_owned(),
+            None => "spill or block".to_owned(),
             Some(WhenFull::Spill) => "spill".to_owned(),
             Some(WhenFull::Block) => "block".to_owned(),
             Some(WhenFull::DropNewest) => "drop_newest".to_owned(),

@@ -133,6 +133,8 @@ fn bury(
         0x01, 0xa2, 0x06, 0x8f, 0xb3, 0x71, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, id,
     ];
     let mut checksum = crc32fast::Hasher::new();
+    // A dead letter has no place in the queue.
+    checksum.update(&0_u64.to_le_bytes());
     checksum.update(&TIME.to_le_bytes());
     for part in [
         &id[..],

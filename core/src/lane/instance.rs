@@ -1,5 +1,6 @@
 //! Making a plugin instance for a lane, and what the instance may ask of the host.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -161,9 +162,14 @@ impl LogRate {
     }
 }
 
-/// The beginning of a line that is too long.
-fn cut(line: &str) -> &str {
-    &line[..line.floor_char_boundary(MAX_LINE_BYTES)]
+/// The line, or the beginning of one that is too long.
+fn cut(line: &str) -> Cow<'_, str> {
+    // A line that comes out of another process has been cut there, and says so behind its beginning.
+    if line.len() <= MAX_LINE_BYTES + 256 {
+        return line.into();
+    }
+    let beginning = &line[..line.floor_char_boundary(MAX_LINE_BYTES)];
+    format!("{beginning} (cut: it has {} bytes)", line.len()).into()
 }
 
 impl LaneHost {
@@ -196,7 +202,7 @@ impl HostObjectV1 for LaneHost {
                 let message = format!("{suppressed} lines were left out; it logs too much");
                 log(LevelV1::WARN, &self.plugin, pattern, "evbus", &message);
             }
-            log(level, &self.plugin, pattern, target, cut(message));
+            log(level, &self.plugin, pattern, target, &cut(message));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The state directory: events that wait on disk, and dead letters.
 //!
 //! Every destination has a store of its own, one `SQLite` file in `queues/`, so that a store that is
-//! slow, full or damaged is one destination's trouble. A store is written by one thread ([`Journal`]
+//! slow, full or damaged is one destination's trouble. A store is written by one thread (`journal`
 //! talks to it), which gathers what has come in and commits it at once. Whatever is read carries a
 //! checksum. A file that cannot be used is moved to `quarantine/`, and what can be read of it goes
 //! into a new one (`salvage`).

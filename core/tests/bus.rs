@@ -99,11 +99,13 @@ fixture-panicking:
     let lanes = started.host.shutdown(Duration::from_secs(5)).await;
     assert_adds_up(&bus);
     let counts: Vec<_> = lanes.iter().map(|lane| lane.counts).collect();
+    // What was fired, and the error events of what was not delivered.
+    let received = counts[0].received;
     assert!(
-        counts.iter().all(|counts| counts.received == 8000),
+        received >= 8000 && counts.iter().all(|counts| counts.received == received),
         "{counts:?}"
     );
-    assert_eq!(counts[0].accepted, 8000, "retried until accepted");
+    assert_eq!(counts[0].accepted, received, "retried until accepted");
     assert!(counts[0].retries >= 50, "{counts:?}");
     assert!(
         counts[1].dead_lettered > 0 && counts[1].queued == 0,
@@ -116,7 +118,7 @@ fixture-panicking:
         counts[3].dead_lettered > 0,
         "attempts are used up: {counts:?}"
     );
-    assert_eq!(lines(&started.dir.path().join("a")).len(), 8000);
+    assert_eq!(lines(&started.dir.path().join("a")).len() as u64, received);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::queue::{Queue, Queued};
-use crate::store::{Loaded, record_bytes};
+use crate::store::Loaded;
 
 /// The most events that are read back at a time.
 const MAX_LOAD_EVENTS: usize = 4096;
@@ -91,7 +91,6 @@ impl Queue {
         let mut inner = self.inner.lock();
         for queued in events {
             if !queued.stored {
-                inner.stored_bytes += record_bytes(&queued.event);
                 journal.append(queued.seq, queued.attempts, &queued.event, false);
             } else if queued.attempts > 0 {
                 journal.update(queued.seq, queued.attempts, &queued.event);

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::settled::{Counts, Settled};
 use crate::Event;
 use crate::acct::{Policy, WhenFull};
-use crate::store::{Journal, Receipt, record_bytes};
+use crate::store::{Journal, Receipt};
 
 /// An event that waits for, or is on, its way to the destination.
 #[derive(Debug, Clone)]
@@ -66,8 +66,6 @@ pub(super) struct Inner {
     pub(super) on_disk: u64,
     /// The first of them.
     pub(super) disk_next: u64,
-    /// What all of this destination's events on disk take.
-    pub(super) stored_bytes: u64,
     pub(super) next_seq: u64,
     pub(super) received: u64,
     pub(super) accepted: u64,
@@ -114,7 +112,6 @@ impl Queue {
                 reserved: 0,
                 on_disk: found.events,
                 disk_next: found.first_seq,
-                stored_bytes: found.bytes,
                 next_seq: found.last_seq + 1,
                 received: found.events,
                 accepted: 0,
@@ -154,8 +151,8 @@ impl Queue {
         let disk_takes = |journal: &Journal| {
             let more = bytes as u64;
             journal.has_room()
-                && (inner.stored_bytes == 0
-                    || inner.stored_bytes.saturating_add(more) <= rules.disk_bytes)
+                && (journal.bytes() == 0
+                    || journal.bytes().saturating_add(more) <= rules.disk_bytes)
                 && journal.state().has_room(more)
         };
         let on_disk = inner.on_disk > 0;
@@ -274,7 +271,6 @@ impl Queue {
             inner.waiting.len() == 1
         };
         let receipt = journal.and_then(|journal| {
-            inner.stored_bytes += record_bytes(event);
             // Under the queue's lock, since places have to ascend.
             journal.append(seq, 0, event, durable);
             durable.then(|| journal.receipt(seq))
@@ -385,7 +381,6 @@ impl Queue {
         let over = usize::try_from(settled.accepted + settled.dead_lettered).unwrap_or(usize::MAX);
         inner.unsettled_events -= over;
         inner.unsettled_bytes -= settled.bytes;
-        inner.stored_bytes = inner.stored_bytes.saturating_sub(settled.stored_bytes);
         let empty = inner.unsettled_events == 0 && inner.on_disk == 0;
         drop(inner);
         if let Some(journal) = &self.journal {

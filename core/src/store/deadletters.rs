@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
 
+use super::journal::record_bytes;
 use super::record::{self, COLUMNS, RowFault};
 use super::schema;
 use super::state_dir::{StateError, StateLimits, in_store, store_files};
@@ -204,7 +205,8 @@ pub(crate) fn replay_file(file: &Path, filter: &Filter) -> Result<u64, StateErro
         })?;
         requeue(&mut store, &numbers, last.cast_unsigned() + 1)
     });
-    Ok(requeued.map_err(in_store("write", file))? as u64)
+    let (moved, _) = requeued.map_err(in_store("write", file))?;
+    Ok(moved as u64)
 }
 
 /// The stores below a state directory with the dead letters in each that the filter takes.
@@ -226,14 +228,14 @@ pub(crate) fn selected(
 }
 
 /// Moves dead letters to the queue, at `first_seq` and the places that follow; gives how many were
-/// moved. One whose record is damaged stays where it is.
+/// moved and what they take. One whose record is damaged stays where it is.
 pub(super) fn requeue(
     store: &mut Connection,
     numbers: &[i64],
     first_seq: u64,
-) -> rusqlite::Result<usize> {
+) -> rusqlite::Result<(usize, u64)> {
     let transaction = store.transaction()?;
-    let mut moved = 0;
+    let (mut moved, mut bytes) = (0, 0);
     {
         let mut select = transaction.prepare(&format!(
             "SELECT {COLUMNS} FROM dead_letters WHERE number = ?"
@@ -254,6 +256,7 @@ pub(super) fn requeue(
             record::bind(&mut insert, 3, seq, &event)?;
             insert.raw_execute()?;
             moved += delete.execute([number])?;
+            bytes += record_bytes(&event);
         }
         transaction.execute(
             "UPDATE counts SET queued = queued + ?1, dead = dead - ?1",
@@ -261,7 +264,7 @@ pub(super) fn requeue(
         )?;
     }
     transaction.commit()?;
-    Ok(moved)
+    Ok((moved, bytes))
 }
 
 fn delete(store: &mut Connection, numbers: &[i64]) -> rusqlite::Result<usize> {

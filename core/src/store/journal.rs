@@ -4,6 +4,7 @@
 //! (`writer`), which commits all that has gathered at once. [`Receipt`] waits for such a commit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
@@ -125,9 +126,27 @@ pub(super) struct Shared {
     pub(super) progress: watch::Sender<Progress>,
     /// Whoever found no room waits here.
     pub(super) room: Notify,
+    /// What the events of this store take.
+    bytes: AtomicU64,
+    state: StateDir,
 }
 
 impl Shared {
+    pub(super) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.state.add(bytes);
+    }
+
+    fn subtract(&self, bytes: u64) {
+        let take = |now: u64| Some(now.saturating_sub(bytes));
+        // The function always gives a value.
+        let before = self
+            .bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .unwrap_or_default();
+        self.state.subtract(before.min(bytes));
+    }
+
     /// Gives room back that was taken by what is now on disk.
     pub(super) fn committed(&self, events: usize, bytes: usize) {
         let mut pending = self.pending.lock();
@@ -159,7 +178,6 @@ pub(crate) struct Found {
 pub(crate) struct Journal {
     shared: Arc<Shared>,
     found: Found,
-    state: StateDir,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -180,7 +198,6 @@ impl Journal {
     /// The directory cannot be written to, or the store is of a newer format.
     pub(crate) fn open(state: &StateDir, name: &StoreName) -> Result<Self, StateError> {
         let (writer, found) = writer::Writer::open(state, name)?;
-        state.add(found.bytes);
         let shared = Arc::new(Shared {
             pending: Mutex::default(),
             wake: Condvar::new(),
@@ -189,7 +206,10 @@ impl Journal {
                 ..Progress::default()
             }),
             room: Notify::new(),
+            bytes: AtomicU64::new(0),
+            state: state.clone(),
         });
+        shared.add(found.bytes);
         let its = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("evbus-store".to_owned())
@@ -201,7 +221,6 @@ impl Journal {
         Ok(Self {
             shared,
             found,
-            state: state.clone(),
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -213,7 +232,12 @@ impl Journal {
 
     /// The state directory it lies in.
     pub(crate) fn state(&self) -> &StateDir {
-        &self.state
+        &self.shared.state
+    }
+
+    /// What the events of this store take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Relaxed)
     }
 
     fn change(&self, change: impl FnOnce(&mut Pending)) {
@@ -233,7 +257,7 @@ impl Journal {
 
     /// Hands in an event for the queue. Places ascend from call to call, except when the lane ends.
     pub(crate) fn append(&self, seq: u64, attempts: u32, event: &Arc<Event>, durable: bool) {
-        self.state.add(record_bytes(event));
+        self.shared.add(record_bytes(event));
         self.change(|pending| {
             pending.staged_events += 1;
             pending.staged_bytes += event.size();
@@ -248,19 +272,19 @@ impl Journal {
 
     /// Hands in an event that is already on disk, for the attempts it has had since.
     pub(crate) fn update(&self, seq: u64, attempts: u32, event: &Arc<Event>) {
-        self.state.subtract(record_bytes(event));
+        self.shared.subtract(record_bytes(event));
         self.append(seq, attempts, event, false);
     }
 
     /// Forgets events that are settled: their places, and what they took.
     pub(crate) fn settle(&self, seqs: Vec<u64>, bytes: u64) {
-        self.state.subtract(bytes);
+        self.shared.subtract(bytes);
         self.change(|pending| pending.settled.extend(seqs));
     }
 
     /// Hands in dead letters; `bytes` is what those of them that are in the queue take there.
     pub(crate) fn bury(&self, burials: Vec<Burial>, bytes: u64) {
-        self.state.subtract(bytes);
+        self.shared.subtract(bytes);
         self.change(|pending| {
             for burial in burials {
                 pending.staged_events += 1;
@@ -364,6 +388,8 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
+        // What stays in the file is counted again by whoever opens it next.
+        self.shared.subtract(u64::MAX);
         self.shared.pending.lock().close = true;
         self.shared.wake.notify_one();
     }

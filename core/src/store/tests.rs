@@ -85,8 +85,14 @@ async fn events_are_there_again_in_order_until_they_are_settled() {
     assert_eq!(read_all(&journal).await.0, (1..=5000).collect::<Vec<u64>>());
     let bytes = found.bytes / 5000 * 4990;
     journal.settle((1..=4990).collect(), bytes);
+    assert_eq!(state.bytes(), found.bytes - bytes);
     journal.close().await.unwrap();
     drop(journal);
+    assert_eq!(
+        state.bytes(),
+        0,
+        "what lies in closed stores is not counted"
+    );
     let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
     assert_eq!(
         read_all(&journal).await.0,

@@ -115,7 +115,7 @@ impl Writer {
             let (reads, replays, close) = self.gather(shared, failing);
             failing = !self.commit_all(shared);
             for replay in replays {
-                self.replay(replay);
+                self.replay(shared, replay);
             }
             for read in reads {
                 self.answer(read);
@@ -279,21 +279,23 @@ impl Writer {
     }
 
     /// Puts dead letters back into the queue.
-    fn replay(&mut self, replay: Replay) {
+    fn replay(&mut self, shared: &Shared, replay: Replay) {
         let Replay {
             numbers,
             first_seq,
             reply,
         } = replay;
         let moved = super::deadletters::requeue(&mut self.store, &numbers, first_seq);
-        if let Ok(moved) = &moved {
+        if let Ok((moved, bytes)) = &moved {
+            shared.add(*bytes);
             self.queued += changes(*moved);
+            self.dead -= changes(*moved);
             self.last_seq = self.last_seq.max(first_seq + numbers.len() as u64 - 1);
         }
         // Whoever asked may have gone.
         let _ = reply.send(
             moved
-                .map(|moved| moved as u64)
+                .map(|(moved, _)| moved as u64)
                 .map_err(|error| error.to_string()),
         );
     }

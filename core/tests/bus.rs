@@ -217,7 +217,7 @@ async fn an_instance_that_panicked_is_rebuilt_and_delivers_later() {
     let started = start(
         "
 fixture-panicking:
-  '*': {until_exists: '{dir}/healed', evbus: {retry: {first_delay: 0.01, max_delay: 0.05}}}
+  '*': {until_exists: '{dir}/healed', evbus: {retry: {first_delay: 0.01, max_delay: 0.05, max_crashes: none}}}
 ",
     )
     .await;

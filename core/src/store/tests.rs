@@ -116,6 +116,20 @@ async fn a_receipt_resolves_when_the_event_is_in_the_file() {
 }
 
 #[tokio::test]
+async fn a_receipt_resolves_when_the_event_is_settled_before_it_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = state(dir.path());
+    let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
+    for seq in 1..200 {
+        journal.append(seq, 0, &event(seq), true);
+        journal.settle(vec![seq], 0);
+        let receipt = journal.receipt(seq).written();
+        let in_time = tokio::time::timeout(std::time::Duration::from_secs(30), receipt).await;
+        in_time.expect("it resolves").unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_dead_letter_leaves_the_queue_and_can_be_seen_replayed_and_purged() {
     let dir = tempfile::tempdir().unwrap();
     let state_dir = state(dir.path());

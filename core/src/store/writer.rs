@@ -166,10 +166,11 @@ impl Writer {
             return true;
         }
         let before = self.held.size();
-        self.drop_settled();
+        // Before any is dropped: whoever waits for an event that is settled already waits for its place.
         if let Some(last) = self.held.appends.iter().map(|append| append.seq).max() {
             self.last_seq = self.last_seq.max(last);
         }
+        self.drop_settled();
         let result = self.check_free().and_then(|()| {
             self.commit().map_err(|error| {
                 if is_damage(&error) {

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -90,6 +91,7 @@ pub fn lines_of(path: &Path) -> Vec<Value> {
 pub struct RunningHost {
     child: Child,
     log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
     pub dir: TempDir,
 }
 
@@ -125,14 +127,19 @@ impl RunningHost {
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let sink = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let mut log = sink.lock().unwrap();
                 log.push_str(&line);
                 log.push('\n');
             }
         });
-        let mut host = Self { child, log, dir };
+        let mut host = Self {
+            child,
+            log,
+            reader: Some(reader),
+            dir,
+        };
         wait_for("the host to be ready", || {
             let ended = host.child.try_wait().unwrap();
             assert!(ended.is_none(), "the host ended: {}", host.log());
@@ -194,6 +201,15 @@ impl RunningHost {
         let status = wait_for("the host to end", || self.child.try_wait().unwrap());
         let log = self.log();
         (status, log, self.take_dir())
+    }
+
+    /// Sends a signal that ends the host and waits for the end; gives all it has said, and its
+    /// directory for another one.
+    pub fn end(mut self, signal: Signal) -> (ExitStatus, String, TempDir) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the host runs");
+        let status = wait_for("the host to end", || self.child.try_wait().unwrap());
+        self.reader.take().unwrap().join().unwrap();
+        (status, self.log(), self.take_dir())
     }
 
     /// Sends SIGKILL and waits for the end; gives the host's directory for another one.

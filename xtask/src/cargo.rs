@@ -35,8 +35,14 @@ pub(crate) fn prepare(mut cargo: Command) -> Command {
 
 /// Runs cargo to its end; its words go where this program's go.
 pub(crate) fn run(args: &[&str]) -> Result<(), Failure> {
+    run_with(args, &[])
+}
+
+/// As [`run`], with additions to its environment.
+pub(crate) fn run_with(args: &[&str], environment: &[(&str, String)]) -> Result<(), Failure> {
     let status = command()
         .args(args)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .status()
         .map_err(Failure::io("start cargo"))?;
     if status.success() {

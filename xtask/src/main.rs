@@ -9,6 +9,7 @@ mod setup;
 mod stage;
 mod test;
 mod tidy;
+mod torture;
 mod workspace;
 
 use std::io::{self, Write as _};
@@ -30,6 +31,9 @@ Commands:
                               build plugins (all, or those named) and put them into target/plugins
   bench [NAME...]             run benchmarks: bus, brokers (all without a name)
   brokers up|down             start or end a RabbitMQ and a Kafka for trying things by hand
+  torture [--runs N] [--seed N]
+                              kill, damage and reload hosts under load, and look for lost events;
+                              200 runs if N is not given
   setup                       install what builds and tests need from the system, and fetch Kafka
   tidy [--bless-abi]          check the rules that no compiler checks; --bless-abi notes in
                               docs/ABI.md that it describes the contract as it is now
@@ -75,6 +79,7 @@ fn dispatch(args: &[String]) -> Result<(), Failure> {
         "stage" => stage::run(rest),
         "bench" => bench::run(rest),
         "brokers" => setup::brokers(rest),
+        "torture" => torture::run(rest),
         "setup" => none_left(command, rest).and_then(|()| setup::run()),
         "tidy" => tidy::run(rest),
         other => Err(Failure::Usage(format!(

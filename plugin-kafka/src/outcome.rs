@@ -5,7 +5,7 @@
 //! | the message is larger than the client, the broker or the topic takes | rejected |
 //! | the topic does not exist and the brokers do not create it; its name is invalid | rejected |
 //! | the configured partition does not exist | rejected |
-//! | the user may not write to the topic | rejected |
+//! | the user may not write to the topic, or not at all | rejected |
 //! | the brokers find the record invalid (timestamp, format, policy of the topic) | rejected |
 //! | everything else: connection, timeouts, change of leader, too few replicas, quotas | retry |
 //! | a fatal error of the idempotent producer | retry, on a new instance |
@@ -32,11 +32,13 @@ impl Undelivered<'_> {
     pub(crate) fn outcome(&self, cause: Option<&Fault>) -> Outcome {
         let topic = self.topic;
         match self.code {
-            Code::MessageSizeTooLarge | Code::InvalidMessageSize => Outcome::rejected(format!(
-                "a body of {} bytes is too large for topic `{topic}` (`max_request_size` here, \
-                 `message.max.bytes` of the brokers, `max.message.bytes` of the topic)",
-                self.bytes
-            )),
+            Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
+                Outcome::rejected(format!(
+                    "a body of {} bytes is too large for topic `{topic}` (`max_request_size` here, \
+                 `message.max.bytes` of the brokers, `max.message.bytes` and `segment.bytes` of the topic)",
+                    self.bytes
+                ))
+            }
             Code::UnknownTopic | Code::UnknownTopicOrPartition => Outcome::rejected(format!(
                 "topic `{topic}` does not exist and the brokers do not create it"
             )),
@@ -50,6 +52,10 @@ impl Undelivered<'_> {
             }),
             Code::TopicAuthorizationFailed => Outcome::rejected(format!(
                 "the brokers do not allow this user to write to topic `{topic}`"
+            )),
+            Code::ClusterAuthorizationFailed => Outcome::rejected(format!(
+                "the brokers do not allow this user to write to topic `{topic}`: {}",
+                self.code
             )),
             Code::InvalidTimestamp
             | Code::InvalidRecord
@@ -119,19 +125,37 @@ mod tests {
     fn what_another_attempt_cannot_cure_is_rejected_and_all_else_is_retried() {
         for code in [
             Code::MessageSizeTooLarge,
+            Code::MessageBatchTooLarge,
+            Code::InvalidMessageSize,
             Code::UnknownTopic,
+            Code::UnknownTopicOrPartition,
             Code::UnknownPartition,
             Code::TopicAuthorizationFailed,
+            Code::ClusterAuthorizationFailed,
             Code::InvalidTopic,
             Code::InvalidRecord,
+            Code::InvalidTimestamp,
+            Code::PolicyViolation,
+            Code::UnsupportedForMessageFormat,
         ] {
             assert!(matches!(outcome(code), Outcome::Rejected { .. }), "{code}");
         }
         for code in [
             Code::MessageTimedOut,
+            Code::OperationTimedOut,
+            Code::RequestTimedOut,
             Code::BrokerTransportFailure,
+            Code::AllBrokersDown,
+            Code::BrokerNotAvailable,
+            Code::LeaderNotAvailable,
             Code::NotLeaderForPartition,
+            Code::FencedLeaderEpoch,
+            Code::UnknownLeaderEpoch,
+            Code::ReplicaNotAvailable,
             Code::NotEnoughReplicas,
+            Code::NotEnoughReplicasAfterAppend,
+            Code::KafkaStorageError,
+            Code::ThrottlingQuotaExceeded,
             Code::PurgeQueue,
             Code::Fatal,
             Code::QueueFull,

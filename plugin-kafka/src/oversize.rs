@@ -21,7 +21,11 @@ const ALONE_EVERY: Duration = Duration::from_millis(2);
 
 /// Whether a message failed for its size, or for that of the set it was in.
 pub(crate) fn is_oversize(failure: &Failure) -> bool {
-    failure.1 == RDKafkaErrorCode::MessageSizeTooLarge
+    // The latter: larger than a segment of the topic.
+    matches!(
+        failure.1,
+        RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge
+    )
 }
 
 /// Sends the messages that failed for their size again, in smaller sets, and gives the failures

@@ -162,3 +162,59 @@ pub(crate) fn connect_error(endpoint: &Endpoint, error: &lapin::Error) -> Connec
         _ => ConnectError::retry(at(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::ShortString;
+
+    use super::*;
+
+    fn outcome(kind: impl Into<AMQPErrorKind>, said: &str) -> Outcome {
+        let error = AMQPError::new(kind.into(), ShortString::from(said));
+        Failure::of(&ErrorKind::ProtocolError(error).into()).outcome()
+    }
+
+    #[test]
+    fn what_the_broker_refuses_is_rejected_and_what_it_merely_breaks_off_is_retried() {
+        for (soft, said) in [
+            (AMQPSoftError::NOTFOUND, "no exchange 'x'"),
+            (AMQPSoftError::ACCESSREFUSED, "access to exchange 'x'"),
+            (AMQPSoftError::ACCESSREFUSED, "access to topic 't'"),
+            (
+                AMQPSoftError::PRECONDITIONFAILED,
+                "message size 2 is larger",
+            ),
+        ] {
+            let outcome = outcome(soft, said);
+            assert!(matches!(outcome, Outcome::Rejected { .. }), "{outcome:?}");
+        }
+        for soft in [
+            AMQPSoftError::RESOURCELOCKED,
+            AMQPSoftError::CONTENTTOOLARGE,
+            AMQPSoftError::NOCONSUMERS,
+        ] {
+            let outcome = outcome(soft, "closed");
+            assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+        }
+        for hard in [
+            AMQPHardError::CONNECTIONFORCED,
+            AMQPHardError::RESOURCEERROR,
+            AMQPHardError::INTERNALERROR,
+        ] {
+            let outcome = outcome(hard, "closed");
+            assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_lost_channel_or_connection_is_retried() {
+        let io = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        for kind in [
+            ErrorKind::InvalidChannel(1),
+            ErrorKind::IOError(std::sync::Arc::new(io)),
+        ] {
+            let outcome = Failure::of(&kind.into()).outcome();
+            assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+        }
+    }
+}

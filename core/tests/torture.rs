@@ -14,6 +14,7 @@ mod random;
 mod support;
 
 use std::fmt;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
@@ -223,11 +224,13 @@ impl<'a> Run<'a> {
     fn acct(&self) -> String {
         let mut text = "fixture-good:\n".to_owned();
         for (destination, delay_ms) in DESTINATIONS.iter().zip(self.delays_ms) {
-            text += &format!(
+            writeln!(
+                text,
                 "  - '{}': {{path: '{{dir}}/{}/out.jsonl', delay_ms: {delay_ms}, evbus: \
-                 {{durable: true, retry: {{first_delay: 0.01, max_delay: 0.1}}, {}}}}}\n",
+                 {{durable: true, retry: {{first_delay: 0.01, max_delay: 0.1}}, {}}}}}",
                 destination.pattern, destination.dir, destination.policy
-            );
+            )
+            .unwrap();
         }
         text
     }
@@ -323,7 +326,7 @@ impl<'a> Run<'a> {
         if self.flips && self.random.below(2) == 0 {
             let store = &stores[self.random.index(stores.len())];
             if let Some(bit) = damage::flip(store, &mut self.random) {
-                self.log += &format!("-- bit {bit} of {} flipped\n", store.display());
+                writeln!(self.log, "-- bit {bit} of {} flipped", store.display()).unwrap();
                 self.tally.flips += 1;
             }
         }

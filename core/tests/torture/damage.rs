@@ -90,7 +90,7 @@ fn is_about(line: &str, number: usize) -> bool {
     let store = DESTINATIONS[number].store;
     let in_store = line.split("/queues/").nth(1).is_some_and(|file| {
         let hash = file.strip_prefix(store).and_then(|rest| rest.get(..15));
-        hash.is_some_and(|hash| hash.ends_with(".db"))
+        hash.is_some_and(|hash| Path::new(hash).extension().is_some_and(|end| end == "db"))
     });
     in_store || line.contains(&format!("destination fixture-good[{number}]"))
 }

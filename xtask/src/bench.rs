@@ -16,9 +16,14 @@ struct Bench {
     beside: &'static [(&'static str, &'static str)],
 }
 
-static BENCHES: [Bench; 2] = [
+static BENCHES: [Bench; 3] = [
     Bench {
         name: "bus",
+        brokers: false,
+        beside: &[],
+    },
+    Bench {
+        name: "store",
         brokers: false,
         beside: &[],
     },
@@ -88,7 +93,7 @@ mod tests {
 
     #[test]
     fn without_a_name_all_benchmarks_run() {
-        check(&[], &["bus", "brokers"]);
+        check(&[], &["bus", "store", "brokers"]);
         check(&["brokers"], &["brokers"]);
     }
 
@@ -99,7 +104,7 @@ mod tests {
         };
         assert_eq!(
             why,
-            "there is no benchmark `disk`; expected one of bus, brokers"
+            "there is no benchmark `disk`; expected one of bus, store, brokers"
         );
     }
 }

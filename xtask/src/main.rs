@@ -29,7 +29,7 @@ Commands:
                               ARGS go to cargo test
   stage [--release] [PLUGIN...]
                               build plugins (all, or those named) and put them into target/plugins
-  bench [NAME...]             run benchmarks: bus, brokers (all without a name)
+  bench [NAME...]             run benchmarks: bus, store, brokers (all without a name)
   brokers up|down             start or end a RabbitMQ and a Kafka for trying things by hand
   torture [--runs N] [--seed N]
                               kill, damage and reload hosts under load, and look for lost events;

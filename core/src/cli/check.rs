@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use evbus::acct::{Isolation, WhenFull};
+use evbus::acct::{Isolation, Policy, WhenFull};
 use evbus::plugin::{Catalog, PluginState};
 use evbus::{INTERNAL, Plan, Planned};
+use serde_json::{Value, json};
 
 use super::exit::{Exit, error, note};
-use super::output::table;
+use super::output::{json_line, table};
 use super::route::load;
 use super::run::seconds;
 use super::{PluginDirs, THIS_PROGRAM};
@@ -28,6 +29,9 @@ pub(super) struct CheckArgs {
     acct_file: PathBuf,
     #[command(flatten)]
     plugins: PluginDirs,
+    /// Print one JSON line per destination, with all that its policy says, defaults included
+    #[arg(long)]
+    json: bool,
     /// Connect to every destination, too
     #[arg(long)]
     connect: bool,
@@ -64,8 +68,23 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
                 "failed".to_owned()
             }
         };
-        rows.push(row(planned, link));
+        if args.json {
+            json_line(&policy_json(planned, &link))?;
+        } else {
+            rows.push(row(planned, link));
+        }
     }
+    if !args.json {
+        show(rows)?;
+    }
+    if plugins_well && links_well {
+        Ok(())
+    } else {
+        Err(Exit::silent())
+    }
+}
+
+fn show(rows: Vec<Vec<String>>) -> Result<(), Exit> {
     table(
         &[
             "provider",
@@ -79,11 +98,59 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
             "link",
         ],
         rows,
-    )?;
-    if plugins_well && links_well {
-        Ok(())
-    } else {
-        Err(Exit::silent())
+    )
+}
+
+/// A destination with everything that the host does for it; durations in seconds, sizes in bytes.
+fn policy_json(planned: &Planned, link: &str) -> Value {
+    let destination = planned.destination();
+    let Policy {
+        queue,
+        disk,
+        when_full,
+        durable,
+        retry,
+        batch,
+        ordered,
+        deadline,
+        required,
+        isolate,
+    } = planned.policy();
+    json!({
+        "provider": destination.provider,
+        "index": destination.index,
+        "pattern": destination.pattern,
+        "plugin": planned.plugin_id(),
+        "link": link,
+        "evbus": {
+            "queue": {"events": queue.events, "bytes": queue.bytes},
+            "disk": {"bytes": disk.bytes},
+            "when_full": when_full_text(*when_full),
+            "durable": durable,
+            "retry": {
+                "first_delay": retry.first_delay.as_secs_f64(),
+                "max_delay": retry.max_delay.as_secs_f64(),
+                "max_attempts": retry.max_attempts,
+                "max_age": retry.max_age.map(|age| age.as_secs_f64()),
+                "max_crashes": retry.max_crashes,
+            },
+            "batch": {"events": batch.events, "bytes": batch.bytes},
+            "ordered": ordered,
+            "deadline": deadline.as_secs_f64(),
+            "required": required,
+            "isolate": if *isolate == Isolation::Process { "process" } else { "none" },
+        },
+    })
+}
+
+/// What it is without a key depends on whether the host has a state directory.
+fn when_full_text(when_full: Option<WhenFull>) -> &'static str {
+    match when_full {
+        None => "spill or block",
+        Some(WhenFull::Spill) => "spill",
+        Some(WhenFull::Block) => "block",
+        Some(WhenFull::DropNewest) => "drop_newest",
+        Some(_) => "other",
     }
 }
 
@@ -106,14 +173,7 @@ fn row(planned: &Planned, link: String) -> Vec<String> {
             policy.queue.bytes / (1024 * 1024),
             if policy.durable { ", durable" } else { "" },
         ),
-        match policy.when_full {
-            // What it is without a key depends on whether the host has a state directory.
-            None => "spill or block".to_owned(),
-            Some(WhenFull::Spill) => "spill".to_owned(),
-            Some(WhenFull::Block) => "block".to_owned(),
-            Some(WhenFull::DropNewest) => "drop_newest".to_owned(),
-            Some(_) => "other".to_owned(),
-        },
+        when_full_text(policy.when_full).to_owned(),
         format!(
             "{:?} to {:?}, {attempts}",
             policy.retry.first_delay, policy.retry.max_delay

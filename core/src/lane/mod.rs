@@ -214,12 +214,11 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> LaneStatus {
-        let disk_fault = self.queue.journal().and_then(Journal::fault);
         self.observed.status(
             &self.destination(),
             self.queue.counts(),
             self.queue.oldest_ns(),
-            disk_fault.as_deref(),
+            self.queue.journal(),
         )
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::Destination;
 use super::settled::Counts;
 use crate::event::now_unix_ns;
+use crate::store::Journal;
 
 /// The state of a lane's plugin instance.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -50,6 +51,8 @@ pub struct LaneStatus {
     pub instances: u64,
     /// Counts the setups it has had, from 1: another plugin, configuration or policy is another.
     pub generation: u64,
+    /// Commits that were flushed to disk for `durable` events; each may have many of them.
+    pub flushed_commits: u64,
     /// Why the disk takes no events at the moment.
     pub disk_fault: Option<String>,
     /// The last error, without secrets.
@@ -163,7 +166,7 @@ impl Observed {
         destination: &Destination,
         counts: Counts,
         waiting_ns: Option<u64>,
-        disk_fault: Option<&str>,
+        journal: Option<&Journal>,
     ) -> LaneStatus {
         let seen = self.seen.lock();
         let out_ns = Some(self.oldest_ns.load(Ordering::Relaxed)).filter(|ns| *ns > 0);
@@ -178,7 +181,10 @@ impl Observed {
             state: *self.state.borrow(),
             instances: seen.instances,
             generation: self.generation.load(Ordering::Relaxed),
-            disk_fault: disk_fault.map(ToOwned::to_owned),
+            flushed_commits: journal.map(Journal::flushed_commits).unwrap_or_default(),
+            disk_fault: journal
+                .and_then(Journal::fault)
+                .map(|fault| fault.to_string()),
             last_error: seen.last_error.clone(),
         }
     }

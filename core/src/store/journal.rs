@@ -116,6 +116,8 @@ pub(super) struct Progress {
     pub(super) written_to: u64,
     /// Why the disk takes nothing at the moment.
     pub(super) fault: Option<Arc<str>>,
+    /// Commits that were flushed, for durable events.
+    pub(super) flushed_commits: u64,
     pub(super) closed: bool,
 }
 
@@ -352,6 +354,11 @@ impl Journal {
     /// Why the disk takes nothing at the moment.
     pub(crate) fn fault(&self) -> Option<Arc<str>> {
         self.shared.progress.borrow().fault.clone()
+    }
+
+    /// Commits that were flushed, for durable events, since it was opened.
+    pub(crate) fn flushed_commits(&self) -> u64 {
+        self.shared.progress.borrow().flushed_commits
     }
 
     /// A receipt for the event at a place.

@@ -166,6 +166,7 @@ impl Writer {
             return true;
         }
         let before = self.held.size();
+        let durable = self.held.appends.iter().any(|append| append.durable);
         // Before any is dropped: whoever waits for an event that is settled already waits for its place.
         if let Some(last) = self.held.appends.iter().map(|append| append.seq).max() {
             self.last_seq = self.last_seq.max(last);
@@ -192,6 +193,7 @@ impl Writer {
         let written_to = first_held.map_or(self.last_seq, |seq| seq.saturating_sub(1));
         shared.progress.send_modify(|progress| {
             tell(fault.as_deref(), progress);
+            progress.flushed_commits += u64::from(durable && fault.is_none());
             progress.written_to = progress.written_to.max(written_to);
         });
         fault.is_none()

@@ -1,0 +1,62 @@
+//! `evbus check` shows what the host does for a destination.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+
+use evbus_testkit::plugin_dir;
+use serde_json::json;
+use support::{evbus, json_lines, run, stderr};
+
+#[test]
+fn every_default_of_a_destination_is_shown_as_json() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    let acct = dir.path().join("acct.yml");
+    let text = "
+fixture-good:
+  - plain: {path: /dev/null}
+  - other: {path: /dev/null, evbus: {durable: true, when_full: block, retry: {max_attempts: 5}}}
+";
+    fs::write(&acct, text).unwrap();
+    let output = run(
+        evbus(dir.path())
+            .args(["check", "--json", "--connect", "--acct-file"])
+            .arg(&acct)
+            .arg("--plugin-dir")
+            .arg(plugins.path()),
+        b"",
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut lines = json_lines(&output);
+    assert_eq!(lines.len(), 2);
+    assert_eq!(
+        lines[0],
+        json!({
+            "provider": "fixture-good", "index": 0, "pattern": "plain", "plugin": "fixture-good",
+            "link": "connected",
+            "evbus": {
+                "queue": {"events": 10_000, "bytes": 67_108_864},
+                "disk": {"bytes": 10_737_418_240_u64},
+                "when_full": "spill or block",
+                "durable": false,
+                "retry": {
+                    "first_delay": 0.1, "max_delay": 30.0, "max_attempts": null, "max_age": null,
+                    "max_crashes": 3,
+                },
+                "batch": {"events": null, "bytes": null},
+                "ordered": false,
+                "deadline": 60.0,
+                "required": false,
+                "isolate": "none",
+            },
+        })
+    );
+    let other = lines[1]["evbus"].take();
+    assert_eq!(
+        (&other["durable"], &other["when_full"]),
+        (&json!(true), &json!("block"))
+    );
+    assert_eq!(other["retry"]["max_attempts"], 5);
+}

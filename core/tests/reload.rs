@@ -96,6 +96,21 @@ fn a_changed_destination_switches_without_loss() {
 }
 
 #[test]
+fn a_change_reaches_a_destination_that_has_no_connection() {
+    let plugins = plugins();
+    let host = RunningHost::start(
+        "fixture-good: {'*': {path: '{dir}/missing/one.jsonl'}}",
+        plugins.path(),
+        &[],
+    );
+    host.wait_for_log("cannot open");
+    host.put("p", "1");
+    write(&host, "fixture-good: {'*': {path: '{dir}/two.jsonl'}}");
+    wait_for_lines(&host, "two.jsonl", 1);
+    assert_eq!(count(&host, "INFO opened"), 1, "{}", host.log());
+}
+
+#[test]
 fn a_file_that_cannot_be_used_changes_nothing_and_is_explained() {
     let plugins = plugins();
     let host = RunningHost::start(ONE, plugins.path(), &[]);

@@ -101,8 +101,10 @@ impl Worker {
 
     /// Takes over a setup that came since.
     fn take_setup(&mut self) {
-        if self.setups.has_changed().unwrap_or(false) {
-            self.setup = self.setups.borrow_and_update().clone();
+        // Whoever waited for another one has marked it as seen: it is compared.
+        let newest = self.setups.borrow_and_update().clone();
+        if newest != self.setup {
+            self.setup = newest;
             self.shared.observed.switched();
         }
     }

@@ -186,6 +186,11 @@ impl<'a> Run<'a> {
         } else {
             (puts, Vec::new())
         };
+        assert!(
+            self.flips || early.iter().all(|put| put.acknowledged),
+            "a host that lives takes what is fired: {}",
+            host.log()
+        );
         let killed = self.random.below(3) > 0;
         let (status, log, home) = host.end(if killed { Signal::KILL } else { Signal::TERM });
         self.log += &log;

@@ -74,6 +74,11 @@ pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFaul
     match format_of(&store).map_err(fault)? {
         Format::Known => {}
         Format::Empty => create(&store, name).map_err(fault)?,
+        Format::Newer(found) if is_flipped(&store, found).map_err(fault)? => {
+            return Err(OpenFault::Damage(format!(
+                "its format is {found}, but its tables are those of format {FORMAT}"
+            )));
+        }
         Format::Newer(found) => return Err(newer(path, found).into()),
         Format::Foreign => {
             return Err(OpenFault::Damage(
@@ -148,6 +153,21 @@ fn format_of(store: &Connection) -> rusqlite::Result<Format> {
         (APPLICATION_ID, newer) if newer > FORMAT => Format::Newer(newer),
         _ => Format::Foreign,
     })
+}
+
+/// Whether a format that looks newer is this one with a bit flipped: then the tables are this one's,
+/// too. A format to come has other tables, or a number that more than one bit sets apart.
+fn is_flipped(store: &Connection, found: i64) -> rusqlite::Result<bool> {
+    if (found ^ FORMAT).count_ones() != 1 {
+        return Ok(false);
+    }
+    let mut select = store.prepare(
+        "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+    )?;
+    let tables = select.query_map([], |row| row.get::<_, String>(0))?;
+    let tables = tables.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(tables.len() == SCHEMA.matches("CREATE TABLE").count()
+        && tables.iter().all(|table| SCHEMA.contains(&**table)))
 }
 
 fn newer(path: &Path, found: i64) -> StateError {

@@ -285,3 +285,29 @@ async fn too_little_free_space_is_told_and_nothing_is_taken_for_written() {
     journal.settle(vec![1], 0);
     journal.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn no_flipped_bit_in_the_head_of_the_file_stops_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = filled(dir.path(), 50).await;
+    let whole = fs::read(&file).unwrap();
+    // What says how to read the file: page size and versions; formats, encoding, marks.
+    for bit in (16 * 8..24 * 8).chain(44 * 8..72 * 8) {
+        let mut damaged = whole.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&file, damaged).unwrap();
+        let state = state(dir.path());
+        let journal = Journal::open(&state, &name("idem-*", 0))
+            .unwrap_or_else(|error| panic!("byte {}, bit {}: {error}", bit / 8, bit % 8));
+        let (seqs, bad) = read_all(&journal).await;
+        assert!(
+            seqs.len() as u64 + journal.found().lost + bad >= 50,
+            "bit {bit}"
+        );
+        journal.close().await.unwrap();
+        drop((journal, state));
+        for name in ["-wal", "-shm"] {
+            let _ = fs::remove_file(format!("{}{name}", file.display()));
+        }
+    }
+}

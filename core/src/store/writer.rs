@@ -393,9 +393,11 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
             matches!(
                 failure.code,
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase
-            ) || message
-                .as_deref()
-                .is_some_and(|text| text.contains("no such") || text.contains("malformed"))
+            ) || message.as_deref().is_some_and(|text| {
+                ["no such", "malformed", "unsupported file format"]
+                    .iter()
+                    .any(|damage| text.contains(damage))
+            })
         }
         // A damaged schema shows as SQL that makes no sense.
         rusqlite::Error::SqlInputError { .. }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use rusqlite::params;
+use rusqlite::types::ValueRef;
 
 use super::Stored;
 use super::journal::{Append, Loaded, ReadRequest};
 use super::record::{self, COLUMNS, RowFault};
+use super::schema;
 use super::writer::{Writer, is_damage};
 use crate::event::now_unix_ns;
 
@@ -112,7 +113,8 @@ impl Writer {
         Err(RowFault::Damaged)
     }
 
-    /// A record that is damaged becomes a dead letter as it is, for somebody to look at.
+    /// A record that is damaged becomes a dead letter, as much as there is of it, for somebody to look
+    /// at.
     fn bury_damaged(&mut self, seq: i64) -> rusqlite::Result<()> {
         tracing::error!(
             "store {:?}: the record at place {seq} is damaged; it is among the dead letters now",
@@ -120,18 +122,58 @@ impl Writer {
         );
         let now = now_unix_ns().cast_signed();
         let transaction = self.store.transaction()?;
-        transaction.execute(
-            &format!(
-                "INSERT INTO dead_letters (error, attempts, first_attempt, last_attempt, {COLUMNS}) \
-                 SELECT ?, attempts, ?, ?, {COLUMNS} FROM queue WHERE seq = ?"
-            ),
-            params![RowFault::Damaged.to_string(), now, now, seq],
-        )?;
-        transaction.execute("DELETE FROM queue WHERE seq = ?", [seq])?;
+        {
+            let mut select =
+                transaction.prepare(&format!("SELECT {COLUMNS} FROM queue WHERE seq = ?"))?;
+            let mut rows = select.query([seq])?;
+            if let Some(row) = rows.next()? {
+                let mut insert = transaction.prepare(&schema::insert_dead())?;
+                insert.raw_bind_parameter(1, RowFault::Damaged.to_string())?;
+                insert.raw_bind_parameter(2, 0)?;
+                insert.raw_bind_parameter(3, now)?;
+                insert.raw_bind_parameter(4, now)?;
+                // The type of a value may be what is damaged, and the table takes no other.
+                insert.raw_bind_parameter(5, bytes(row.get_ref(0)?))?;
+                insert.raw_bind_parameter(6, number(row.get_ref(1)?))?;
+                insert.raw_bind_parameter(7, text(row.get_ref(2)?))?;
+                insert.raw_bind_parameter(8, text(row.get_ref(3)?))?;
+                insert.raw_bind_parameter(9, text(row.get_ref(4)?))?;
+                insert.raw_bind_parameter(10, bytes(row.get_ref(5)?))?;
+                insert.raw_bind_parameter(11, number(row.get_ref(6)?))?;
+                insert.raw_execute()?;
+            }
+        }
+        if transaction.execute("DELETE FROM queue WHERE seq = ?", [seq])? == 0 {
+            // It was met on the way and is not found by its key: the tree itself is damaged.
+            return Err(rusqlite::Error::QueryReturnedNoRows);
+        }
         transaction.execute("UPDATE counts SET queued = queued - 1, dead = dead + 1", [])?;
         transaction.commit()?;
         self.queued -= 1;
         self.dead += 1;
         Ok(())
+    }
+}
+
+/// The bytes of a value of any type.
+fn bytes(value: ValueRef<'_>) -> Vec<u8> {
+    match value {
+        ValueRef::Blob(bytes) | ValueRef::Text(bytes) => bytes.to_vec(),
+        ValueRef::Integer(number) => number.to_string().into_bytes(),
+        ValueRef::Real(number) => number.to_string().into_bytes(),
+        ValueRef::Null => Vec::new(),
+    }
+}
+
+/// A value of any type as text; what is no UTF-8 in it is replaced.
+fn text(value: ValueRef<'_>) -> String {
+    String::from_utf8_lossy(&bytes(value)).into_owned()
+}
+
+/// A value of any type as a number; 0 for what is none.
+fn number(value: ValueRef<'_>) -> i64 {
+    match value {
+        ValueRef::Integer(number) => number,
+        _ => 0,
     }
 }

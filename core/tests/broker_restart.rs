@@ -19,7 +19,7 @@ use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde::Deserialize;
 use serde_json::Value;
-use support::{PATIENCE, RunningHost, evbus, run, stderr, wait_for};
+use support::{PATIENCE, RunningHost, wait_for};
 use xtask::brokers::{Kafka, RabbitMq};
 
 const EVENTS: usize = 100_000;
@@ -151,14 +151,7 @@ fn check(place: &str, arrived: &[Body]) {
 }
 
 fn lanes(host: &RunningHost) -> Vec<Value> {
-    let output = run(
-        evbus(host.dir.path())
-            .args(["status", "--json", "--sock-dir"])
-            .arg(host.path("s")),
-        b"",
-    );
-    assert!(output.status.success(), "{}", stderr(&output));
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let answer = host.status();
     answer["destinations"].as_array().unwrap().clone()
 }
 

@@ -7,8 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use evbus_testkit::plugin_dir;
-use serde_json::Value;
-use support::{RunningHost, evbus, run, stderr};
+use support::RunningHost;
 
 /// The queue in memory (64 MiB), what waits to be written (8 MiB), and everything else.
 const BOUND_KIB: u64 = (64 + 8 + 64) * 1024;
@@ -55,14 +54,7 @@ fn events_for_a_destination_that_is_away_stay_within_the_bound_however_many() {
         }
         host.put_events(&lines);
     }
-    let output = run(
-        evbus(host.dir.path())
-            .args(["status", "--json", "--sock-dir"])
-            .arg(host.path("s")),
-        b"",
-    );
-    assert!(output.status.success(), "{}", stderr(&output));
-    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let status = host.status();
     let lane = &status["destinations"][0];
     assert_eq!(lane["queued"], events, "{lane}");
     assert!(

@@ -51,14 +51,7 @@ fn wait_for_bodies(path: &Path, expected: &BTreeSet<u32>) {
 }
 
 fn status(host: &RunningHost) -> Value {
-    let output = run(
-        evbus(host.dir.path())
-            .args(["status", "--json", "--sock-dir"])
-            .arg(host.path("s")),
-        b"",
-    );
-    assert!(output.status.success(), "{}", stderr(&output));
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let answer = host.status();
     for lane in answer["destinations"].as_array().unwrap() {
         let count = |name: &str| lane[name].as_u64().unwrap();
         assert_eq!(

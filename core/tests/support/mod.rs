@@ -166,6 +166,18 @@ impl RunningHost {
         );
     }
 
+    /// What `evbus status` says of it.
+    pub fn status(&self) -> Value {
+        let output = run(
+            evbus(self.dir.path())
+                .args(["status", "--json", "--sock-dir"])
+                .arg(self.path("s")),
+            b"",
+        );
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// Fires recorded events, one per line, through the host's socket.
     pub fn put_events(&self, lines: &str) {
         let output = run(

@@ -21,14 +21,15 @@ pub struct Pika {
 impl Provider for Pika {
     const NAMES: &'static [&'static str] = &["pika", "amqp", "rabbitmq"];
     /// lapin's trace lines hold the login and the bodies, its line about a returned message the
-    /// body. Of a channel that is closed, by the broker or by this plugin's end, it tells as an
-    /// error, though here that is how a missing queue is found out; what is an error is told by this
-    /// plugin.
+    /// body. Of a channel that is closed, by the broker or by this plugin's end, and of a socket that
+    /// takes nothing for a moment, it tells as errors, though here the one is how a missing queue is
+    /// found out and the other an ordinary end; what is an error is told by this plugin.
     const LOG_CEILINGS: &'static [(&'static str, LevelFilter)] = &[
         ("lapin", LevelFilter::DEBUG),
         ("lapin::returned_messages", LevelFilter::ERROR),
         ("lapin::channel", LevelFilter::OFF),
         ("lapin::channels", LevelFilter::OFF),
+        ("lapin::io_loop", LevelFilter::OFF),
         ("amq_protocol", LevelFilter::DEBUG),
     ];
     type Config = Config;

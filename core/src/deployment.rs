@@ -17,7 +17,7 @@ use crate::bus::Routes;
 use crate::control::PluginsStatus;
 use crate::host::ReloadError;
 use crate::internal::InternalQueues;
-use crate::lane::{Lane, LaneStatus, Setup};
+use crate::lane::{Lane, LaneStatus, OnDead, Setup};
 use crate::plan::{Plan, Planned};
 use crate::plugin::{Catalog, PluginState, Registry};
 use crate::store::deadletters::{self, Filter};
@@ -254,7 +254,7 @@ impl Deployment {
                 planned.destination(),
                 setup(planned),
                 journal,
-                self.bus.error_events(),
+                self.on_dead(),
             );
             started.insert(name, Arc::new(lane));
         }
@@ -292,6 +292,16 @@ impl Deployment {
         }
         self.acct = acct;
         Ok(())
+    }
+
+    /// A program that itself waits for its events' delivery is told by their numbers, and not by
+    /// events of their own.
+    fn on_dead(&self) -> OnDead {
+        if self.sources.without_state {
+            Arc::new(|_, _, _| {})
+        } else {
+            self.bus.error_events()
+        }
     }
 
     async fn journal(&self, name: &StoreName) -> Result<Option<Journal>, StateError> {

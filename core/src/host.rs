@@ -108,7 +108,7 @@ impl HostBuilder {
     }
 
     /// Serves destinations that ask for a queue on disk without one: for a program that itself waits
-    /// until the far systems have acknowledged its events.
+    /// until the far systems have acknowledged its events. No error events are fired.
     pub fn without_state(mut self) -> Self {
         self.state_dir = None;
         self.without_state = true;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::envelope::{Envelope, attributes, attributes_of_body};
-use super::id::now_unix_ns;
+use super::now_unix_ns;
 use super::{
     ContentType, DEFAULT_PROFILE, Event, EventError, EventId, MAX_BODY_BYTES, Origin,
     check_profile, json,

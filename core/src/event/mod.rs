@@ -3,7 +3,6 @@
 mod builder;
 mod envelope;
 mod error_event;
-mod id;
 pub(crate) mod json;
 mod serial;
 
@@ -15,21 +14,15 @@ use evbus_abi::v1::AttributeV1;
 pub use builder::EventBuilder;
 pub(crate) use envelope::attributes_of_body;
 pub(crate) use error_event::error_event;
-pub use id::EventId;
-pub(crate) use id::now_unix_ns;
+pub(crate) use evbus_wire::now_unix_ns;
+pub use evbus_wire::{EventId, MAX_BODY_BYTES, MAX_DEPTH};
 pub use serial::Serial;
 
 /// The profile an event is fired under where none is given.
 pub const DEFAULT_PROFILE: &str = "default";
 
-/// The largest body, in bytes: what a frame of Salt's event sockets can carry.
-pub const MAX_BODY_BYTES: usize = 100 * 1024 * 1024;
-
 /// The longest profile name, in bytes.
-pub const MAX_PROFILE_BYTES: usize = 64 * 1024;
-
-/// The deepest nesting of a body.
-pub const MAX_DEPTH: usize = 128;
+pub const MAX_PROFILE_BYTES: usize = evbus_wire::MAX_TAG_BYTES;
 
 /// What a body's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::envelope::attributes_of_body;
 use super::{ContentType, Event, EventError, Origin};
-use crate::salt::mapping;
+use evbus_wire::mapping;
 
 /// The form in which bodies reach destinations; Idem's serial plugins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

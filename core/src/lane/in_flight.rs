@@ -125,7 +125,7 @@ impl InFlight {
 fn view(queued: &Queued) -> EventV1<'_> {
     let event = &*queued.event;
     EventV1 {
-        id: event.id.0,
+        id: *event.id.as_bytes(),
         time_unix_ns: event.time_unix_ns,
         attempt: queued.attempts + 1,
         profile: (&*event.profile).into(),

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::frame::{Content, Fault};
 use crate::event::{ContentType, Event, EventId, MAX_BODY_BYTES, Origin, attributes_of_body, json};
+use evbus_wire::{Content, Fault};
 
 /// Makes the event that a frame carries. The body is copied, since a slice would keep the whole
 /// read buffer alive for as long as the event waits in a queue.
@@ -25,7 +25,7 @@ pub(super) fn event(content: &Content<'_>, now_unix_ns: u64) -> Result<Event, Fa
         return Err(Fault::Body);
     }
     Ok(Event {
-        id: EventId(head.id),
+        id: EventId::from_bytes(head.id),
         time_unix_ns: head.time_unix_ns,
         profile,
         attributes: attributes_of_body(&body),

@@ -8,12 +8,11 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use super::directory::{PUB_SOCKET, PULL_SOCKET};
-use super::encode::{Exact, Frame};
-use super::frame::{Content, Decoder, LostSync};
-use super::mapping::data_to_json;
-use super::pull::ACKNOWLEDGED;
 use crate::event::{Event, EventId};
+use evbus_wire::mapping::data_to_json;
+use evbus_wire::{
+    ACKNOWLEDGED, Content, Decoder, Exact, Fired, Frame, LostSync, PUB_SOCKET, PULL_SOCKET,
+};
 
 /// How much is read, and gathered to be written, at a time.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -98,9 +97,16 @@ impl Sender {
     ///
     /// The event is too long for a frame, or the connection broke.
     pub async fn send(&mut self, event: &Event) -> Result<(), ClientError> {
-        let frame = Frame::new(event, Exact::Yes).map_err(|reason| ClientError::Unsendable {
-            profile: event.profile().to_owned(),
-            reason,
+        let fired = Fired {
+            json: event.body(),
+            id: event.id(),
+            time_unix_ns: event.time_unix_ns(),
+        };
+        let frame = Frame::of_evbus(event.profile(), &fired, Exact::Yes).map_err(|reason| {
+            ClientError::Unsendable {
+                profile: event.profile().to_owned(),
+                reason,
+            }
         })?;
         self.unsent.extend(frame.pieces().concat());
         self.sent = true;
@@ -249,7 +255,10 @@ fn received(payload: &Bytes) -> Option<Received> {
     Some(Received {
         tag: content.tag.to_owned(),
         data: payload.slice_ref(content.data),
-        id: content.head.as_ref().map(|head| EventId(head.id)),
+        id: content
+            .head
+            .as_ref()
+            .map(|head| EventId::from_bytes(head.id)),
         time_unix_ns: content.head.as_ref().map(|head| head.time_unix_ns),
         payload: payload.clone(),
     })

@@ -6,17 +6,11 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use evbus_wire::{Framing, PUB_SOCKET, PULL_SOCKET};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
 
-use super::frame::Framing;
 use super::socket_file::{MAX_PATH_BYTES, SocketFile, check_length};
-
-/// The socket that listeners connect to; Salt's name.
-pub const PUB_SOCKET: &str = "master_event_pub.ipc";
-
-/// The socket that programs fire events at; Salt's name.
-pub const PULL_SOCKET: &str = "master_event_pull.ipc";
 
 /// A directory with the two event sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
+use evbus_wire::{Frame, Framing};
 use parking_lot::Mutex;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::encode::Frame;
-use super::frame::Framing;
 use super::listener;
 use super::log::Log;
 use super::peer;

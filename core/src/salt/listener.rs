@@ -5,10 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use evbus_wire::Framing;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::frame::Framing;
 use super::hub::Hub;
 use super::log::Reader;
 

@@ -6,27 +6,22 @@
 
 mod arrival;
 pub mod client;
+mod departure;
 mod directory;
-mod encode;
-mod frame;
 mod hub;
 mod listener;
 mod log;
-pub(crate) mod mapping;
-mod pack;
 pub(crate) mod peer;
 mod publisher;
 mod pull;
 mod server;
 mod socket_file;
-mod stamp;
-mod token;
 
 #[cfg(test)]
 mod tests;
 
-pub use directory::{PUB_SOCKET, PULL_SOCKET, SocketDir, SocketError};
-pub use frame::{Framing, LostSync, MAX_FRAME_BYTES};
+pub use directory::{SocketDir, SocketError};
+pub use evbus_wire::{Framing, LostSync, MAX_FRAME_BYTES, PUB_SOCKET, PULL_SOCKET};
 pub use publisher::{LISTENER_QUEUE_BYTES, Publisher, PublisherCounts};
 pub(crate) use pull::{PullCounters, Taken};
 pub(crate) use server::serve;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::encode::{Exact, Frame, came_from_salt};
+use super::departure::{self, came_from_salt};
 use super::hub::Hub;
 use crate::event::Event;
 
@@ -75,7 +75,7 @@ impl Publisher {
         if hub.listeners.load(Ordering::Acquire) == 0 {
             return;
         }
-        match Frame::new(event, Exact::No) {
+        match departure::frame(event) {
             Ok(frame) => hub.append(&frame),
             Err(reason) => {
                 if hub.unencodable.fetch_add(1, Ordering::Relaxed) == 0 {

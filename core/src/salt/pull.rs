@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf as _, BytesMut};
+use evbus_wire::{ACKNOWLEDGED, Content, Decoder, NOT_ACKNOWLEDGED};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::arrival;
-use super::frame::{Content, Decoder};
 use super::publisher::Publisher;
 use crate::bus::Receipts;
 use crate::event::{Event, now_unix_ns};
@@ -35,13 +35,6 @@ pub(crate) enum Taken {
     /// It is nowhere.
     Refused,
 }
-
-/// The only answer there is: all events of the connection were taken, and are on disk where they
-/// have to be.
-pub(super) const ACKNOWLEDGED: u8 = 0x06;
-
-/// Not all events of the connection were taken.
-pub(super) const NOT_ACKNOWLEDGED: u8 = 0x15;
 
 /// Serves one connection until the program at the other end closes it, or sends what is no frame.
 ///

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use evbus_wire::Framing;
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
@@ -15,7 +16,6 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::directory::{Bound, DirGuard, SocketDir, SocketError};
-use super::frame::Framing;
 use super::hub::Hub;
 use super::peer;
 use super::publisher::Publisher;

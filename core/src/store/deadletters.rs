@@ -135,7 +135,10 @@ fn each_of(
             pattern: name.pattern.clone(),
             nth: name.nth,
             number: row.get(0)?,
-            id: id.try_into().ok().map(|id| EventId(id).to_string()),
+            id: id
+                .try_into()
+                .ok()
+                .map(|id| EventId::from_bytes(id).to_string()),
             profile: row.get(2)?,
             time_unix_ns: time(3)?,
             error: row.get(4)?,

@@ -55,14 +55,14 @@ pub(super) fn bind(
     let time = event.time_unix_ns.cast_signed();
     let checksum = checksum(
         place,
-        &event.id.0,
+        event.id.as_bytes(),
         time,
         &event.profile,
         content_type,
         attributes.as_deref(),
         &event.body,
     );
-    statement.raw_bind_parameter(first, event.id.0)?;
+    statement.raw_bind_parameter(first, event.id.as_bytes())?;
     statement.raw_bind_parameter(first + 1, time)?;
     statement.raw_bind_parameter(first + 2, &*event.profile)?;
     statement.raw_bind_parameter(first + 3, content_type)?;
@@ -100,7 +100,7 @@ pub(super) fn read(row: &Row<'_>, first: usize, place: u64) -> Result<Event, Row
         Some(json) => serde_json::from_str(json).map_err(|_| RowFault::Damaged)?,
     };
     Ok(Event {
-        id: EventId(id.try_into().map_err(|_| RowFault::Damaged)?),
+        id: EventId::from_bytes(id.try_into().map_err(|_| RowFault::Damaged)?),
         time_unix_ns: time.cast_unsigned(),
         profile: profile.into(),
         body: Bytes::copy_from_slice(body),

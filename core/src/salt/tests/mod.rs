@@ -2,7 +2,6 @@ mod directories;
 mod frames;
 mod listeners;
 mod programs;
-pub(super) mod random;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -111,7 +110,7 @@ pub(super) async fn listener(dir: &Path) -> Listener {
 pub(super) fn salt_frame(tag: &str, data: &[u8]) -> Vec<u8> {
     let body = [tag.as_bytes(), b"\n\n", data].concat();
     let mut frame = b"\x82\xa4head\x80\xa4body".to_vec();
-    super::pack::bin(&mut frame, &body);
+    rmp::encode::write_bin(&mut frame, &body).expect("a Vec takes every byte");
     frame
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 ///
 /// Ids of one thread ascend as long as the clock does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EventId(pub(crate) [u8; 16]);
+pub struct EventId([u8; 16]);
 
 /// How many counter values a thread takes at a time, so that threads rarely meet.
 const BLOCK: u64 = 1024;
@@ -29,7 +29,7 @@ thread_local! {
 
 impl EventId {
     /// A new id for an event fired at `time_unix_ns`.
-    pub(crate) fn new(time_unix_ns: u64) -> Self {
+    pub fn new(time_unix_ns: u64) -> Self {
         let counter = COUNTER.with(|counter| {
             let mut value = counter.get();
             if value % BLOCK == 0 {
@@ -47,6 +47,11 @@ impl EventId {
             | (counter & 0xf_ffff) << 42
             | u128::from(*PROCESS);
         Self(id.to_be_bytes())
+    }
+
+    /// The id with these bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
     }
 
     /// The id's bytes.
@@ -71,7 +76,7 @@ impl fmt::Display for EventId {
 }
 
 /// Now, in nanoseconds since the Unix epoch.
-pub(crate) fn now_unix_ns() -> u64 {
+pub fn now_unix_ns() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)

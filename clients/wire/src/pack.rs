@@ -5,46 +5,46 @@ use rmp::encode;
 /// Why the results below may be dropped: a `Vec` takes every byte, so writing to it cannot fail.
 fn into_vec<T, E>(_: Result<T, E>) {}
 
-pub(super) fn nil(out: &mut Vec<u8>) {
+pub(crate) fn nil(out: &mut Vec<u8>) {
     into_vec(encode::write_nil(out));
 }
 
-pub(super) fn bool(out: &mut Vec<u8>, value: bool) {
+pub(crate) fn bool(out: &mut Vec<u8>, value: bool) {
     into_vec(encode::write_bool(out, value));
 }
 
-pub(super) fn uint(out: &mut Vec<u8>, value: u64) {
+pub(crate) fn uint(out: &mut Vec<u8>, value: u64) {
     into_vec(encode::write_uint(out, value));
 }
 
-pub(super) fn int(out: &mut Vec<u8>, value: i64) {
+pub(crate) fn int(out: &mut Vec<u8>, value: i64) {
     into_vec(encode::write_sint(out, value));
 }
 
-pub(super) fn float(out: &mut Vec<u8>, value: f64) {
+pub(crate) fn float(out: &mut Vec<u8>, value: f64) {
     into_vec(encode::write_f64(out, value));
 }
 
-pub(super) fn str(out: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn str(out: &mut Vec<u8>, text: &[u8]) {
     into_vec(encode::write_str_len(out, length(text.len())));
     out.extend_from_slice(text);
 }
 
-pub(super) fn bin(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn bin(out: &mut Vec<u8>, bytes: &[u8]) {
     bin_head(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
 /// Announces `len` bytes that the caller writes.
-pub(super) fn bin_head(out: &mut Vec<u8>, len: usize) {
+pub(crate) fn bin_head(out: &mut Vec<u8>, len: usize) {
     into_vec(encode::write_bin_len(out, length(len)));
 }
 
-pub(super) fn map(out: &mut Vec<u8>, pairs: u32) {
+pub(crate) fn map(out: &mut Vec<u8>, pairs: u32) {
     into_vec(encode::write_map_len(out, pairs));
 }
 
-pub(super) fn array(out: &mut Vec<u8>, items: u32) {
+pub(crate) fn array(out: &mut Vec<u8>, items: u32) {
     into_vec(encode::write_array_len(out, items));
 }
 

@@ -1,8 +1,7 @@
 //! JSON text to msgpack, in one pass over the text.
 
 use super::STAMP;
-use crate::event::MAX_DEPTH;
-use crate::salt::pack;
+use crate::{MAX_DEPTH, pack};
 
 /// Writes JSON text as msgpack.
 ///
@@ -13,7 +12,7 @@ use crate::salt::pack;
 ///
 /// One sentence about what is not JSON, with the byte at which it stands; or the text is nested
 /// more than [`MAX_DEPTH`] levels deep.
-pub(crate) fn json_to_msgpack(json: &[u8]) -> Result<Vec<u8>, String> {
+pub fn json_to_msgpack(json: &[u8]) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(json.len() + 16);
     Writer::new(json, &mut out, None).write()?;
     Ok(out)
@@ -21,7 +20,7 @@ pub(crate) fn json_to_msgpack(json: &[u8]) -> Result<Vec<u8>, String> {
 
 /// How a body stands in DATA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::salt) enum Stamped {
+pub enum Stamped {
     /// DATA is the body's map and `_stamp`.
     Beside,
     /// DATA is `{"body": <the body>, "_stamp": ...}`, since the body is no map, or a map with a
@@ -34,10 +33,7 @@ pub(in crate::salt) enum Stamped {
 /// # Errors
 ///
 /// As [`json_to_msgpack`].
-pub(in crate::salt) fn json_to_data(
-    json: &[u8],
-    stamp: &str,
-) -> Result<(Vec<u8>, Stamped), String> {
+pub fn json_to_data(json: &[u8], stamp: &str) -> Result<(Vec<u8>, Stamped), String> {
     let mut out = Vec::with_capacity(json.len() + 64);
     if Writer::new(json, &mut out, Some(stamp)).write()? {
         return Ok((out, Stamped::Beside));

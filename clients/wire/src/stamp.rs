@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// A time as Salt 3006 and 3007 write it: UTC, without an offset, always with microseconds
 /// (`2026-11-23T00:22:03.419201`).
-pub(super) fn stamp(time_unix_ns: u64) -> String {
+pub fn stamp(time_unix_ns: u64) -> String {
     let seconds = time_unix_ns / 1_000_000_000;
     let (year, month, day) = date(seconds / 86_400);
     let mut text = String::with_capacity(26);

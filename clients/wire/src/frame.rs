@@ -1,7 +1,7 @@
 //! Frames: where they end in a stream, and what is in them.
 
-use super::mapping::{self, check_data, unstamped_to_json, value_to_json};
-use super::token::{self, Head, Stop, Token};
+use crate::mapping::{self, check_data, unstamped_to_json, value_to_json};
+use crate::token::{self, Head, Stop, Token};
 
 /// The longest frame, in bytes, without its length prefix: the limit of Salt's own servers and
 /// clients.
@@ -41,25 +41,33 @@ pub enum LostSync {
 ///
 /// Keeps no bytes; remembers how much of an unfinished frame it has looked at, so that a frame
 /// that arrives in many pieces is walked once.
-#[derive(Debug)]
-pub(super) struct Decoder {
+#[derive(Debug, Clone)]
+pub struct Decoder {
     /// How many bytes of a bare frame have been walked.
     walked: usize,
     /// How many values the frame still has.
     left: u64,
 }
 
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Decoder {
-    pub(super) fn new() -> Self {
+    /// A decoder at the beginning of a stream.
+    pub fn new() -> Self {
         Self { walked: 0, left: 1 }
     }
 
     /// The payload of the frame at the front of `input`, and how many bytes the frame takes; `None`
     /// until it is whole. Until then each call must have the same bytes at its front.
-    pub(super) fn next<'a>(
-        &mut self,
-        input: &'a [u8],
-    ) -> Result<Option<(&'a [u8], usize)>, LostSync> {
+    ///
+    /// # Errors
+    ///
+    /// What follows is no frame; nothing after it can be read.
+    pub fn next<'a>(&mut self, input: &'a [u8]) -> Result<Option<(&'a [u8], usize)>, LostSync> {
         match input.first() {
             None => Ok(None),
             Some(0..0x80) => prefixed(input),
@@ -105,51 +113,68 @@ fn prefixed(input: &[u8]) -> Result<Option<(&[u8], usize)>, LostSync> {
 
 /// Why one frame is of no use; those after it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Fault {
+#[non_exhaustive]
+pub enum Fault {
+    /// No map, or more than one.
     #[error("it is not one msgpack map")]
     NoMap,
+    /// No body, or one that is neither bin nor str.
     #[error("it has no \"body\"; expected one of type bin")]
     NoBody,
+    /// Nothing ends the tag.
     #[error("its \"body\" has no two newlines, which end the tag")]
     NoTag,
+    /// There is nothing before the two newlines.
     #[error("its tag is empty")]
     EmptyTag,
+    /// The tag is no text.
     #[error("its tag is not UTF-8")]
     TagNotText,
+    /// The tag is longer than [`MAX_TAG_BYTES`](crate::MAX_TAG_BYTES).
     #[error("its tag is longer than 65536 bytes")]
     LongTag,
+    /// DATA is not one map that can be JSON; why.
     #[error("its data is no use: {0}")]
     Data(&'static str),
+    /// The head's `evbus` entry lacks something, or has something of a wrong type.
     #[error("its head has an \"evbus\" that is no use; expected id, time, and json or wrap")]
     Head,
+    /// The body cannot be an event's.
     #[error("its body is no use")]
     Body,
 }
 
 /// What a frame holds.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Content<'a> {
-    pub(super) tag: &'a str,
+pub struct Content<'a> {
+    /// The tag, which is the event's profile.
+    pub tag: &'a str,
     /// One msgpack map, checked.
-    pub(super) data: &'a [u8],
+    pub data: &'a [u8],
     /// What an evbus program wrote beside it; `None` if a Salt program fired the event.
-    pub(super) head: Option<EvbusHead<'a>>,
+    pub head: Option<EvbusHead<'a>>,
 }
 
 /// The entry `evbus` of a frame's head.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct EvbusHead<'a> {
-    pub(super) id: [u8; 16],
-    pub(super) time_unix_ns: u64,
+pub struct EvbusHead<'a> {
+    /// The event's id.
+    pub id: [u8; 16],
+    /// When it was fired, in nanoseconds since the Unix epoch.
+    pub time_unix_ns: u64,
     /// Whether the body is the value under `body` in DATA, not DATA itself.
-    pub(super) wrap: bool,
+    pub wrap: bool,
     /// The body's exact text.
-    pub(super) json: Option<&'a [u8]>,
+    pub json: Option<&'a [u8]>,
 }
 
 impl<'a> Content<'a> {
     /// Reads and checks a payload.
-    pub(super) fn read(payload: &'a [u8]) -> Result<Self, Fault> {
+    ///
+    /// # Errors
+    ///
+    /// There is no event in it.
+    pub fn read(payload: &'a [u8]) -> Result<Self, Fault> {
         let mut rest = payload;
         let Ok(Token::Map(pairs)) = token::read(&mut rest) else {
             return Err(Fault::NoMap);
@@ -177,7 +202,7 @@ impl<'a> Content<'a> {
         if tag.is_empty() {
             return Err(Fault::EmptyTag);
         }
-        if tag.len() > crate::event::MAX_PROFILE_BYTES {
+        if tag.len() > crate::MAX_TAG_BYTES {
             return Err(Fault::LongTag);
         }
         let tag = std::str::from_utf8(tag).map_err(|_| Fault::TagNotText)?;
@@ -187,7 +212,11 @@ impl<'a> Content<'a> {
     }
 
     /// The event's body as JSON text: exactly what an evbus program fired, or DATA.
-    pub(super) fn body_json(&self) -> Result<Vec<u8>, String> {
+    ///
+    /// # Errors
+    ///
+    /// One sentence: the text would be longer than a body may be.
+    pub fn body_json(&self) -> Result<Vec<u8>, String> {
         match &self.head {
             None => mapping::data_to_json(self.data),
             Some(EvbusHead {

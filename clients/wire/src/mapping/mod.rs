@@ -26,10 +26,9 @@ mod to_msgpack;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use to_json::data_to_json;
-pub(super) use to_json::{check_data, unstamped_to_json, value_to_json};
-pub(crate) use to_msgpack::json_to_msgpack;
-pub(super) use to_msgpack::{Stamped, json_to_data};
+pub(crate) use to_json::{check_data, unstamped_to_json};
+pub use to_json::{data_to_json, value_to_json};
+pub use to_msgpack::{Stamped, json_to_data, json_to_msgpack};
 
 /// The key of the time that every event on Salt's bus carries in its DATA.
-pub(super) const STAMP: &[u8] = b"_stamp";
+pub const STAMP: &[u8] = b"_stamp";

@@ -1,7 +1,9 @@
+use serde::de::IgnoredAny;
+
 use super::to_json::check_data;
 use super::*;
-use crate::event::MAX_DEPTH;
-use crate::salt::tests::random::Random;
+use crate::MAX_DEPTH;
+use crate::tests::random::Random;
 
 /// A map with one entry, `v`, of the given msgpack value.
 fn data_of(value: &[u8]) -> Vec<u8> {
@@ -229,7 +231,7 @@ fn random_bytes_never_panic_and_what_the_check_accepts_becomes_json() {
         assert_eq!(check_data(&data).is_ok(), json.is_ok(), "{data:02x?}");
         if let Ok(json) = json {
             accepted += 1;
-            crate::event::json::check(&json).expect("the text is JSON");
+            serde_json::from_slice::<IgnoredAny>(&json).expect("the text is JSON");
             json_to_msgpack(&json).expect("JSON becomes msgpack");
         }
         let text: Vec<u8> = data
@@ -237,7 +239,7 @@ fn random_bytes_never_panic_and_what_the_check_accepts_becomes_json() {
             .map(|byte| b"[]{}\",:\\u0e-19 "[usize::from(*byte) % 15])
             .collect();
         let _ = json_to_msgpack(&text);
-        if crate::event::json::check(&text).is_ok() {
+        if serde_json::from_slice::<IgnoredAny>(&text).is_ok() {
             json_to_msgpack(&text).expect("JSON becomes msgpack");
         }
     }

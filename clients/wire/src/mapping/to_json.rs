@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::STAMP;
-use crate::event::{MAX_BODY_BYTES, MAX_DEPTH};
-use crate::salt::token::{self, Head, Stop, Token};
+use crate::token::{self, Head, Stop, Token};
+use crate::{MAX_BODY_BYTES, MAX_DEPTH};
 
 /// Salt's extension type for a datetime; its payload is text.
 const EXT_DATETIME: i8 = 78;
@@ -17,17 +17,21 @@ const EXT_DATETIME: i8 = 78;
 /// One sentence about the fault: DATA is not exactly one well-formed map, is nested more than
 /// [`MAX_DEPTH`] levels deep, has a container for a key, or is more than [`MAX_BODY_BYTES`] long
 /// as JSON.
-pub(crate) fn data_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
+pub fn data_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
     whole_map(data, false)
 }
 
 /// As [`data_to_json`], without the top-level key `_stamp`.
-pub(in crate::salt) fn unstamped_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn unstamped_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
     whole_map(data, true)
 }
 
 /// Writes one msgpack value of any type as JSON text.
-pub(in crate::salt) fn value_to_json(value: &[u8]) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+///
+/// As [`data_to_json`], but that it need not be a map.
+pub fn value_to_json(value: &[u8]) -> Result<Vec<u8>, String> {
     let mut rest = value;
     let mut out = Vec::with_capacity(value.len() + value.len() / 2);
     write_value(&mut rest, &mut out, false)?;
@@ -46,7 +50,7 @@ fn whole_map(data: &[u8], without_stamp: bool) -> Result<Vec<u8>, String> {
 
 /// Checks, without writing anything, that [`data_to_json`] can write `data` (unless its text
 /// becomes too long).
-pub(in crate::salt) fn check_data(data: &[u8]) -> Result<(), &'static str> {
+pub(crate) fn check_data(data: &[u8]) -> Result<(), &'static str> {
     opens_map(data)?;
     let mut rest = data;
     // What is left to read in each open container, and whether it is a map.

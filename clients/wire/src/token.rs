@@ -4,7 +4,7 @@ use rmp::Marker;
 
 /// A scalar, or the opening of a container whose items follow.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Token<'a> {
+pub(crate) enum Token<'a> {
     Nil,
     Bool(bool),
     Uint(u64),
@@ -23,7 +23,7 @@ pub(super) enum Token<'a> {
 
 /// Why no token could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// The input ends within the token.
     Incomplete,
     /// The byte c1, which msgpack never uses.
@@ -32,25 +32,25 @@ pub(super) enum Stop {
 
 /// A token's beginning: enough to know where it ends.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head {
+pub(crate) struct Head {
     marker: Marker,
     /// Bytes up to the payload.
     header: usize,
     /// Bytes that follow the header and belong to the token itself.
     payload: usize,
     /// Values that follow the token and belong to it: items, or keys and values.
-    pub(super) children: u64,
+    pub(crate) children: u64,
 }
 
 impl Head {
     /// The token's length in bytes, without its children. At most 4 GiB and a few bytes.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.header + self.payload
     }
 
     /// Reads the beginning of the token at the front of `input`.
     #[inline]
-    pub(super) fn read(input: &[u8]) -> Result<Self, Stop> {
+    pub(crate) fn read(input: &[u8]) -> Result<Self, Stop> {
         let &first = input.first().ok_or(Stop::Incomplete)?;
         let marker = Marker::from_u8(first);
         let (header, payload, children) = match marker {
@@ -90,7 +90,7 @@ impl Head {
     }
 
     /// Whether the token opens an array or a map.
-    pub(super) fn is_container(&self) -> bool {
+    pub(crate) fn is_container(&self) -> bool {
         self.is_map()
             || matches!(
                 self.marker,
@@ -99,7 +99,7 @@ impl Head {
     }
 
     /// Whether the token opens a map.
-    pub(super) fn is_map(&self) -> bool {
+    pub(crate) fn is_map(&self) -> bool {
         matches!(
             self.marker,
             Marker::FixMap(_) | Marker::Map16 | Marker::Map32
@@ -123,7 +123,7 @@ fn unsigned(bytes: &[u8]) -> u64 {
 
 /// Takes the token at the front of `input`.
 #[inline]
-pub(super) fn read<'a>(input: &mut &'a [u8]) -> Result<Token<'a>, Stop> {
+pub(crate) fn read<'a>(input: &mut &'a [u8]) -> Result<Token<'a>, Stop> {
     let head = Head::read(input)?;
     let whole = input.get(..head.len()).ok_or(Stop::Incomplete)?;
     let payload = &whole[head.header..];
@@ -171,7 +171,7 @@ fn count(children: u64) -> u32 {
 }
 
 /// Takes the whole value at the front of `input`, with all that is nested in it.
-pub(super) fn skip<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], Stop> {
+pub(crate) fn skip<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], Stop> {
     let all = *input;
     let mut at = 0;
     let mut left = 1_u64;

@@ -1,0 +1,111 @@
+//! Events as frames.
+
+use std::borrow::Cow;
+
+use crate::mapping::{Stamped, json_to_data};
+use crate::{EventId, MAX_FRAME_BYTES, pack, stamp};
+
+/// A frame in the pieces it is written in; its payload is one after the other.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    /// Head, and the beginning of the body.
+    opening: Vec<u8>,
+    tag: &'a [u8],
+    data: Cow<'a, [u8]>,
+}
+
+/// Ends the tag.
+const TAG_END: &[u8] = b"\n\n";
+
+/// Whether the frame carries the body's JSON text beside DATA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exact {
+    /// Towards a host, which delivers the text byte for byte.
+    Yes,
+    /// Towards listeners, for whom DATA is the event.
+    No,
+}
+
+/// What a program of this project fired.
+#[derive(Debug, Clone, Copy)]
+pub struct Fired<'a> {
+    /// The body: one JSON value.
+    pub json: &'a [u8],
+    /// Its id.
+    pub id: EventId,
+    /// When it was fired, in nanoseconds since the Unix epoch.
+    pub time_unix_ns: u64,
+}
+
+impl<'a> Frame<'a> {
+    /// The frame of an event as Salt's programs write it. `data` is one msgpack map, which leaves as
+    /// it is.
+    ///
+    /// # Errors
+    ///
+    /// One sentence: the frame would be longer than [`MAX_FRAME_BYTES`].
+    pub fn of_salt(tag: &'a str, data: &'a [u8]) -> Result<Self, String> {
+        let mut opening = Vec::with_capacity(24);
+        opening.extend_from_slice(b"\x82\xa4head\x80");
+        Self::close(opening, tag, Cow::Borrowed(data))
+    }
+
+    /// The frame of an event of ours, whose profile is the tag: DATA with `_stamp`, as any listener of Salt's reads it, and an
+    /// `evbus` entry in the head.
+    ///
+    /// # Errors
+    ///
+    /// One sentence: the frame would be longer than [`MAX_FRAME_BYTES`], or the body is no JSON.
+    pub fn of_evbus(tag: &'a str, event: &Fired<'_>, exact: Exact) -> Result<Self, String> {
+        let (data, stamped) = json_to_data(event.json, &stamp(event.time_unix_ns))?;
+        let wrap = stamped == Stamped::Around;
+        let exact = exact == Exact::Yes;
+        let mut opening = Vec::with_capacity(96);
+        opening.extend_from_slice(b"\x82\xa4head\x81\xa5evbus");
+        pack::map(&mut opening, 2 + u32::from(wrap) + u32::from(exact));
+        pack::str(&mut opening, b"id");
+        pack::bin(&mut opening, event.id.as_bytes());
+        pack::str(&mut opening, b"time");
+        pack::uint(&mut opening, event.time_unix_ns);
+        if wrap {
+            pack::str(&mut opening, b"wrap");
+            pack::bool(&mut opening, true);
+        }
+        if exact {
+            pack::str(&mut opening, b"json");
+            pack::str(&mut opening, event.json);
+        }
+        Self::close(opening, tag, Cow::Owned(data))
+    }
+
+    fn close(mut opening: Vec<u8>, tag: &'a str, data: Cow<'a, [u8]>) -> Result<Self, String> {
+        let tag = tag.as_bytes();
+        pack::str(&mut opening, b"body");
+        pack::bin_head(&mut opening, tag.len() + TAG_END.len() + data.len());
+        let frame = Self { opening, tag, data };
+        if frame.len() > MAX_FRAME_BYTES {
+            return Err(format!(
+                "its frame is {} bytes long; expected at most {MAX_FRAME_BYTES}",
+                frame.len()
+            ));
+        }
+        Ok(frame)
+    }
+
+    /// The payload's length in bytes.
+    #[allow(clippy::len_without_is_empty, reason = "no frame is empty")]
+    pub fn len(&self) -> usize {
+        self.opening.len() + self.tag.len() + TAG_END.len() + self.data.len()
+    }
+
+    /// The pieces of the payload, in order.
+    pub fn pieces(&self) -> [&[u8]; 4] {
+        [&self.opening, self.tag, TAG_END, &self.data]
+    }
+
+    /// The length that stands before the payload where frames are prefixed.
+    pub fn prefix(&self) -> [u8; 4] {
+        // At most MAX_FRAME_BYTES, as checked when it was made.
+        u32::try_from(self.len()).unwrap_or(u32::MAX).to_be_bytes()
+    }
+}

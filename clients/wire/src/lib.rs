@@ -1,0 +1,47 @@
+//! The wire format of the event sockets: what a host and the programs that fire and listen write to
+//! each other, whichever of them is Salt's.
+//!
+//! A frame is one msgpack map with a body: a tag, two newlines, and DATA, one more map. [`Decoder`]
+//! finds frames in a stream, [`Content`] reads one, [`Frame`] writes one; [`mapping`] turns DATA into
+//! JSON text and back. `docs/EVENT_SOCKETS.md` describes the format, and what of it is Salt's.
+//!
+//! Nothing here reads or writes a socket, blocks, or allocates more than the input asks for within
+//! the limits below.
+
+mod encode;
+mod frame;
+mod id;
+pub mod mapping;
+mod pack;
+mod stamp;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+pub use encode::{Exact, Fired, Frame};
+pub use frame::{Content, Decoder, EvbusHead, Fault, Framing, LostSync, MAX_FRAME_BYTES};
+pub use id::{EventId, now_unix_ns};
+pub use stamp::stamp;
+
+/// The socket that listeners connect to; Salt's name.
+pub const PUB_SOCKET: &str = "master_event_pub.ipc";
+
+/// The socket that programs fire events at; Salt's name.
+pub const PULL_SOCKET: &str = "master_event_pull.ipc";
+
+/// What a host answers at the end of a connection whose program wrote frames with an `evbus` head:
+/// all its events were taken, and are on disk where they have to be.
+pub const ACKNOWLEDGED: u8 = 0x06;
+
+/// As [`ACKNOWLEDGED`]: not all of its events were taken.
+pub const NOT_ACKNOWLEDGED: u8 = 0x15;
+
+/// The largest body, in bytes: what a frame can carry.
+pub const MAX_BODY_BYTES: usize = 100 * 1024 * 1024;
+
+/// The longest tag, in bytes. A tag is the profile name of an event.
+pub const MAX_TAG_BYTES: usize = 64 * 1024;
+
+/// The deepest nesting of a body.
+pub const MAX_DEPTH: usize = 128;

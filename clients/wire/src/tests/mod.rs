@@ -1,0 +1,2 @@
+mod frames;
+pub(crate) mod random;

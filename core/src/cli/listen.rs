@@ -4,15 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use evbus::salt::client::{Listener, Received};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use evbus_client::{Event, Listener, MatchType, TagFilter};
 use tokio::time::Instant;
 
 use super::exit::{Exit, note};
-use super::output::{Reader, json_line};
+use super::output::{self, Reader};
 use super::run::seconds;
-use super::tag_filter::{MatchType, TagFilter};
 
 /// Show the events of a running host, one JSON line per event
 #[derive(Debug, Args)]
@@ -27,7 +25,7 @@ pub(super) struct ListenArgs {
     #[arg(long, value_name = "T", default_value = "", hide_default_value = true)]
     tag: String,
     /// How the tag is compared
-    #[arg(long, value_name = "M", default_value = "startswith")]
+    #[arg(long, value_name = "M", default_value = "startswith", value_parser = match_type())]
     match_type: MatchType,
     /// Seconds to wait for the next event; without it, for ever
     #[arg(long, value_name = "S", value_parser = seconds)]
@@ -43,14 +41,14 @@ pub(super) struct ListenArgs {
     sock_dir: PathBuf,
 }
 
-#[derive(Serialize)]
-struct Full<'a> {
-    tag: &'a str,
-    data: &'a RawValue,
+fn match_type() -> impl clap::builder::TypedValueParser<Value = MatchType> {
+    PossibleValuesParser::new(MatchType::ALL.map(MatchType::as_str))
+        .try_map(|name| name.parse::<MatchType>())
 }
 
 pub(super) async fn run(args: ListenArgs) -> Result<(), Exit> {
-    let filter = TagFilter::new(&args.tag, args.match_type).map_err(Exit::usage)?;
+    let filter = TagFilter::new(&args.tag, args.match_type)
+        .map_err(|error| Exit::usage(error.to_string()))?;
     let mut listener = Listener::connect(&args.sock_dir)
         .await
         .map_err(|error| Exit::failed(error.to_string()))?;
@@ -81,7 +79,7 @@ pub(super) async fn run(args: ListenArgs) -> Result<(), Exit> {
 }
 
 enum Next {
-    Event(Received),
+    Event(Event),
     TimeOver,
     HostGone,
 }
@@ -104,24 +102,20 @@ async fn next(
             },
         };
         match received.map_err(|error| Exit::failed(error.to_string()))? {
-            Some(received) if filter.passes(&received.tag) => return Ok(Next::Event(received)),
+            Some(received) if filter.passes(received.tag()) => return Ok(Next::Event(received)),
             Some(_) => {}
             None => return Ok(Next::HostGone),
         }
     }
 }
 
-fn show(received: &Received, full: bool) -> Result<Reader, Exit> {
-    let fault = |reason: String| Exit::failed(format!("event {:?}: {reason}", received.tag));
-    let json = received.data_json().map_err(fault)?;
-    let data: &RawValue =
-        serde_json::from_slice(&json).map_err(|error| fault(error.to_string()))?;
-    if full {
-        json_line(&Full {
-            tag: &received.tag,
-            data,
-        })
+fn show(event: &Event, full: bool) -> Result<Reader, Exit> {
+    let json = if full {
+        event.full_json()
     } else {
-        json_line(&data)
-    }
+        event.data_json()
+    };
+    let mut line = json.map_err(|error| Exit::failed(error.to_string()))?;
+    line.push('\n');
+    output::write(line.as_bytes())
 }

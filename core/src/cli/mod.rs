@@ -14,7 +14,6 @@ mod put;
 mod route;
 mod run;
 mod status;
-mod tag_filter;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use evbus::salt::client::Sender;
 use evbus::{Event, Host, LaneStatus, Serial};
+use evbus_client::{Fired, Sender};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -249,10 +249,17 @@ impl Target {
 
     async fn put(&mut self, event: Event) -> Result<(), Exit> {
         match self {
-            Self::Socket(sender) => sender
-                .send(&event)
-                .await
-                .map_err(|error| Exit::failed(error.to_string())),
+            Self::Socket(sender) => {
+                let fired = Fired {
+                    json: event.body(),
+                    id: event.id(),
+                    time_unix_ns: event.time_unix_ns(),
+                };
+                sender
+                    .send(event.profile(), &fired)
+                    .await
+                    .map_err(|error| Exit::failed(error.to_string()))
+            }
             Self::Destinations(host) => {
                 let profile = event.profile().to_owned();
                 let fired = host

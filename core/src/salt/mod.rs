@@ -5,7 +5,6 @@
 //! what of it is Salt's.
 
 mod arrival;
-pub mod client;
 mod departure;
 mod directory;
 mod hub;

@@ -1,10 +1,10 @@
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 
+use evbus_client::Listener;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::super::PUB_SOCKET;
-use super::super::client::Listener;
 use super::{Bus, listener, next_tag, prefixed, salt_frame, soon, until};
 use crate::event::Event;
 
@@ -76,7 +76,7 @@ async fn a_listener_gets_what_is_published_once_it_has_connected_and_nothing_bef
         // Blocking, so that nothing of the host runs in between.
         let stream = UnixStream::connect(bus.dir().join(PUB_SOCKET)).expect("the host accepts");
         bus.publisher.publish(&event(format!("after/{n}")));
-        let mut listener = Listener::over(stream);
+        let mut listener = Listener::over(stream).expect("it is a socket");
         assert_eq!(next_tag(&mut listener).await, format!("after/{n}"));
     }
 }
@@ -122,7 +122,7 @@ async fn a_frame_longer_than_the_queue_reaches_a_listener_that_reads() {
         received.body_json().expect("the body is there").len(),
         body.len()
     );
-    assert_eq!(received.id, Some(long.id()));
+    assert_eq!(received.id(), Some(long.id()));
     assert_eq!(next_tag(&mut listener).await, "next");
     assert_eq!(next_tag(&mut listener).await, "last");
     assert_eq!(bus.publisher.counts().cut_off, 0);

@@ -7,9 +7,9 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use evbus_client::Listener;
 use tokio::sync::mpsc;
 
-use super::client::Listener;
 use super::{Framing, Publisher, Server, SocketDir, serve};
 use crate::event::Event;
 
@@ -97,7 +97,7 @@ impl Bus {
 
 pub(super) async fn next_tag(listener: &mut Listener) -> String {
     let received = soon(listener.next()).await.expect("the host sends frames");
-    received.expect("the connection goes on").tag
+    received.expect("the connection goes on").tag().to_owned()
 }
 
 pub(super) async fn listener(dir: &Path) -> Listener {

@@ -3,10 +3,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evbus_client::{Error, Fired, Sender};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 
-use super::super::client::{ClientError, Sender};
 use super::super::{Framing, PULL_SOCKET, Publisher, SocketDir, serve};
 use super::{Bus, LIMIT, prefixed, salt_frame, soon, until};
 use crate::event::{Event, Serial};
@@ -15,6 +15,14 @@ async fn connect(bus: &Bus) -> tokio::net::UnixStream {
     tokio::net::UnixStream::connect(bus.dir().join(PULL_SOCKET))
         .await
         .expect("the host lets programs in")
+}
+
+fn fired(event: &Event) -> Fired<'_> {
+    Fired {
+        json: event.body(),
+        id: event.id(),
+        time_unix_ns: event.time_unix_ns(),
+    }
 }
 
 async fn taken(bus: &mut Bus) -> Event {
@@ -140,7 +148,10 @@ async fn a_sender_knows_that_the_host_took_its_events() {
         })
         .collect();
     for event in &sent {
-        sender.send(event).await.expect("the host reads");
+        sender
+            .send(event.profile(), &fired(event))
+            .await
+            .expect("the host reads");
     }
     sender.finish(LIMIT).await.expect("the host takes all");
     for event in &sent {
@@ -194,9 +205,12 @@ async fn a_full_host_slows_the_program_down() {
     let event = Event::builder("p")
         .unwrapped_json("{}")
         .expect("it is JSON");
-    sender.send(&event).await.expect("the host reads");
+    sender
+        .send(event.profile(), &fired(&event))
+        .await
+        .expect("the host reads");
     let slow = sender.finish(Duration::from_millis(50)).await;
-    assert!(matches!(slow, Err(ClientError::Slow(_))), "{slow:?}");
+    assert!(matches!(slow, Err(Error::Slow(_))), "{slow:?}");
     permits.add_permits(1);
     until(|| server.counts().connections == 0).await;
 }

@@ -1,0 +1,71 @@
+//! What goes wrong between a program and a host.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use evbus_wire::LostSync;
+
+/// What goes wrong between a program and a host.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No host answers there.
+    #[error(
+        "cannot connect to the event socket {path:?}: {source}; is a host running with this socket directory?"
+    )]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The event cannot be sent; others can.
+    #[error("the event with the tag (profile) {tag:?} cannot be sent: {reason}")]
+    Unsendable {
+        /// The event's tag.
+        tag: String,
+        /// Why.
+        reason: String,
+    },
+    /// The connection broke. Of the events sent since it was made, some may not have arrived.
+    #[error("the connection to the host broke: {0}")]
+    Broken(#[from] io::Error),
+    /// The host has ended, or has cut this listener off, and the client does not reconnect.
+    #[error(
+        "the host has closed the connection: it has ended, or this listener has read too slowly"
+    )]
+    Closed,
+    /// The host ended before it had taken all events; some may have arrived.
+    #[error(
+        "the host closed the connection without saying that it has all events; some may not have arrived"
+    )]
+    Unconfirmed,
+    /// The host says that it did not take all events.
+    #[error("the host did not take all events, and its log says why; the others were taken")]
+    Refused,
+    /// The host did not take all events in time.
+    #[error("the host did not take all events within {} seconds; it may be waiting for room", .0.as_secs_f64())]
+    Slow(Duration),
+    /// The host sent what is no frame.
+    #[error("the host sent what cannot be read: {0}")]
+    LostSync(#[from] LostSync),
+    /// A tag is no pattern of its match type.
+    #[error("the tag {tag:?} is no pattern of the match type {match_type}: {reason}")]
+    Pattern {
+        /// The tag.
+        tag: String,
+        /// Its match type.
+        match_type: crate::MatchType,
+        /// Why.
+        reason: String,
+    },
+    /// An event's data are not what the program expects.
+    #[error("the data of the event with the tag {tag:?} cannot be read: {reason}")]
+    Data {
+        /// The event's tag.
+        tag: String,
+        /// Why.
+        reason: String,
+    },
+}

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -44,7 +46,7 @@ pub(super) fn open(
             "the log of store {path:?} is damaged; {} pages behind the damage are recovered, and the log as it was is kept at {kept:?}",
             mended.frames
         );
-        fs::write(&log, &mended.log).map_err(at("mend the log of the store", &log))?;
+        replace_whole(&log, &mended.log).map_err(at("mend the log of the store", &log))?;
         // The index of the log is made anew.
         let _ = fs::remove_file(beside(path, "-shm"));
     }
@@ -53,6 +55,20 @@ pub(super) fn open(
         Err(OpenFault::Damage(why)) => replace(state, path, name, &why),
         Err(OpenFault::State(error)) => Err(error),
     }
+}
+
+/// Writes a file anew; a crash in the middle leaves the old one.
+fn replace_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = beside(path, ".new");
+    let mut file = (fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true))
+    .mode(0o600)
+    .open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(new, path)
 }
 
 /// Moves a damaged store, which must not be open, into the quarantine and makes a new one of what

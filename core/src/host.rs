@@ -15,7 +15,7 @@ use crate::event::Serial;
 use crate::internal::{InternalQueues, InternalReader};
 use crate::lane::{InstanceState, LaneStatus};
 use crate::plugin::{Plugin, PluginReport, PluginWatch, Registry, plugin_dirs};
-use crate::salt::{self, Publisher, Server, SocketDir, SocketError, Taken};
+use crate::salt::{self, Follower, Publisher, SaltMaster, Server, SocketDir, SocketError, Taken};
 use crate::store::deadletters::Filter;
 use crate::store::{StateDir, StateError, StateLimits};
 use crate::{Bus, Event};
@@ -44,6 +44,7 @@ pub struct HostBuilder {
     plugin_dirs: Vec<PathBuf>,
     linked: Vec<Arc<Plugin>>,
     socket_dirs: Vec<SocketDir>,
+    salt_masters: Vec<SaltMaster>,
     serial: Serial,
     run_name: String,
     isolation_program: Option<Arc<Path>>,
@@ -76,6 +77,13 @@ impl HostBuilder {
     /// Opens event sockets in a directory.
     pub fn socket_dir(mut self, dir: SocketDir) -> Self {
         self.socket_dirs.push(dir);
+        self
+    }
+
+    /// Takes the events of a running Salt master, and nothing is ever written to it. It may come later
+    /// than this host, go, and come back.
+    pub fn from_salt(mut self, master: SaltMaster) -> Self {
+        self.salt_masters.push(master);
         self
     }
 
@@ -154,6 +162,15 @@ pub enum StartError {
     /// An event socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// A directory to take a Salt master's events from is one of the host's own, which would take its
+    /// own events for ever.
+    #[error(
+        "the socket directory {dir:?} is this host's own; expected that of a Salt master to take events from"
+    )]
+    OwnDirectory {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// A required destination is not there.
     #[error("destination {destination} is required and not connected: {reason}")]
     Required {
@@ -197,6 +214,7 @@ pub struct Host {
     bus: Bus,
     internal: InternalQueues,
     server: Option<Server>,
+    followers: Vec<Follower>,
     control: Option<crate::control::Server>,
     deployment: Arc<Mutex<Deployment>>,
     watching: JoinHandle<()>,
@@ -209,6 +227,12 @@ impl Host {
     }
 
     async fn start(builder: HostBuilder) -> Result<Self, StartError> {
+        for SaltMaster { dir, .. } in &builder.salt_masters {
+            let own = builder.socket_dirs.iter().map(|own| own.path.as_path());
+            if salt::is_among(dir, own) {
+                return Err(StartError::OwnDirectory { dir: dir.clone() });
+            }
+        }
         let registry = Registry::new(plugin_dirs(&builder.plugin_dirs), builder.linked);
         let watch = PluginWatch::new(registry.dirs(), builder.acct_file.as_deref());
         let internal = InternalQueues::default();
@@ -249,6 +273,9 @@ impl Host {
                 }
             }
         })?;
+        let followers: Vec<Follower> = (builder.salt_masters.into_iter())
+            .map(|master| follow_master(master, bus.clone()))
+            .collect();
         let deployment = Arc::new(Mutex::new(deployment));
         let handle = control::Handle {
             bus: bus.clone(),
@@ -258,6 +285,7 @@ impl Host {
             state_dir: state_dir.clone(),
             listeners,
             intake: server.counters(),
+            salt_masters: followers.iter().map(Follower::counters).collect(),
             started: std::time::Instant::now(),
         };
         let control = crate::control::serve(&mut server, state_dir.as_ref(), handle)?;
@@ -267,6 +295,7 @@ impl Host {
             bus,
             internal,
             server: Some(server),
+            followers,
             control: Some(control),
             deployment,
             watching,
@@ -321,6 +350,10 @@ impl Host {
             // What programs have written already is still taken, as long as there is room for it.
             let _ = tokio::time::timeout(drain, server.stop_intake()).await;
         }
+        for follower in &mut self.followers {
+            let rest = until.saturating_duration_since(tokio::time::Instant::now());
+            let _ = tokio::time::timeout(rest, follower.stop()).await;
+        }
         self.bus.close();
         let rest = until.saturating_duration_since(tokio::time::Instant::now());
         self.bus.drain(rest).await;
@@ -348,6 +381,22 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.watching.abort();
     }
+}
+
+/// Takes a Salt master's events into the bus.
+fn follow_master(master: SaltMaster, bus: Bus) -> Follower {
+    Follower::start(master, move |event: Event| {
+        let bus = bus.clone();
+        async move {
+            match bus.put_unconfirmed(event).await {
+                Ok(_) => true,
+                Err(error) => {
+                    tracing::warn!("an event of a Salt master was not taken: {error}");
+                    false
+                }
+            }
+        }
+    })
 }
 
 /// Waits for the destinations that the host must not start without.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::Args;
 use evbus::acct::byte_size;
-use evbus::salt::{Framing, SocketDir};
+use evbus::salt::{Framing, SaltMaster, SocketDir};
 use evbus::store::StateLimits;
 use evbus::{Host, LaneStatus, Serial};
+use evbus_client::{MatchType, TagFilter};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::{Exit, note};
@@ -19,6 +20,7 @@ use super::{PluginDirs, THIS_PROGRAM};
 #[command(after_help = "Examples:
   evbus run --acct-file acct.yml --sock-dir /run/evbus
   evbus put --sock-dir /run/evbus idem-status '\"FINISHED\"'
+  evbus run --acct-file acct.yml --from-salt /var/run/salt/master --salt-tag 'salt/job/*/ret/*'
 
 Prints the line `ready` on standard error when the sockets accept. On SIGTERM or SIGINT it takes no
 more events, delivers what it has within --drain-timeout, and says what remained and where. On
@@ -35,6 +37,13 @@ pub(super) struct RunArgs {
     /// Directory for event sockets in the framing of Salt 3006.26 and later 3006
     #[arg(long = "prefixed-sock-dir", value_name = "D")]
     prefixed_sock_dirs: Vec<PathBuf>,
+    /// Take the events of the Salt master with the socket directory D; nothing is written to it
+    #[arg(long = "from-salt", value_name = "D")]
+    from_salt: Vec<PathBuf>,
+    /// Take only the Salt master's events whose tag matches this shell pattern, such as
+    /// `salt/job/*/ret/*`; may come several times
+    #[arg(long = "salt-tag", value_name = "PATTERN", requires = "from_salt")]
+    salt_tags: Vec<String>,
     /// Directory for what waits for destinations and for dead letters; without one both are kept in
     /// memory alone
     #[arg(long, value_name = "D", env = "EVBUS_STATE_DIR")]
@@ -100,6 +109,11 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Exit> {
     for (path, framing) in bare.chain(prefixed.map(|path| (path, Framing::Prefixed))) {
         host = host.socket_dir(SocketDir { path, framing });
     }
+    let tags = salt_tags(&args.salt_tags)?;
+    for dir in args.from_salt {
+        let tags = tags.clone();
+        host = host.from_salt(SaltMaster { dir, tags });
+    }
     let host = tokio::select! {
         host = host.start() => host?,
         () = signals.end() => return Ok(()),
@@ -118,6 +132,19 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Exit> {
         left = host.shutdown(args.drain_timeout) => remaining(&left, args.state_dir.as_deref()),
         () = signals.end() => Err(Exit::failed("ended at once by a second signal; what was queued in memory alone is not delivered")),
     }
+}
+
+/// All tags where none is named.
+fn salt_tags(patterns: &[String]) -> Result<TagFilter, Exit> {
+    if patterns.is_empty() {
+        return Ok(TagFilter::all());
+    }
+    let filters: Result<Vec<_>, _> = patterns
+        .iter()
+        .map(|pattern| TagFilter::new(pattern, MatchType::Fnmatch))
+        .collect();
+    let filters = filters.map_err(|error| Exit::usage(format!("--salt-tag: {error}")))?;
+    Ok(TagFilter::any_of(filters))
 }
 
 /// Says what remained, and where it is.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 use evbus::control::{Client, ControlError, DestinationStatus, HostStatus, Status, StatusAnswer};
+use evbus::salt::SaltMasterStatus;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::exit::{Exit, note};
@@ -181,14 +182,34 @@ fn frame(lines: &[String], height: usize) -> String {
 }
 
 /// Says how the host itself is, and what is wrong with its stores.
-fn summary(status: &Status, say: impl FnOnce(String), mut warn: impl FnMut(String)) {
+fn summary(status: &Status, mut say: impl FnMut(String), mut warn: impl FnMut(String)) {
     say(host_line(&status.host, status.destinations.len()));
+    for master in &status.host.salt_masters {
+        say(master_line(master));
+    }
     for lane in status.destinations.iter().filter(|lane| lane.damaged > 0) {
         warn(format!(
             "destination {}[{}] {}: {} records of its store were damaged",
             lane.provider, lane.index, lane.pattern, lane.damaged
         ));
     }
+}
+
+/// Where a Salt master's events come from, and how many.
+fn master_line(master: &SaltMasterStatus) -> String {
+    let state = if master.connected {
+        "connected"
+    } else {
+        "not connected"
+    };
+    format!(
+        "Salt master at {}: {state}, {} taken, {} dropped, {} filtered out, connection lost {}",
+        master.dir.display(),
+        count(master.events, "event"),
+        master.dropped,
+        master.filtered,
+        count(master.gaps, "time"),
+    )
 }
 
 fn host_line(host: &HostStatus, destinations: usize) -> String {

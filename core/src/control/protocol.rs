@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::salt::{PublisherCounts, PullCounts};
+use crate::salt::{PublisherCounts, PullCounts, SaltMasterStatus};
 use crate::store::deadletters::Filter;
 
 /// The socket that operators' programs connect to.
@@ -138,6 +138,9 @@ pub struct HostStatus {
     pub listeners: PublisherCounts,
     /// What came in through its event sockets.
     pub intake: PullCounts,
+    /// The Salt masters whose events it takes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub salt_masters: Vec<SaltMasterStatus>,
 }
 
 /// The plugin files of a host.

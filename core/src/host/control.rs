@@ -9,7 +9,7 @@ use crate::Bus;
 use crate::control::{Controlled, HostStatus, StateDirStatus};
 use crate::deployment::{Deployment, PluginsSeen};
 use crate::lane::LaneStatus;
-use crate::salt::{Publisher, PullCounters};
+use crate::salt::{FollowCounters, Publisher, PullCounters};
 use crate::store::StateDir;
 use crate::store::deadletters::Filter;
 
@@ -23,6 +23,7 @@ pub(super) struct Handle {
     pub(super) state_dir: Option<StateDir>,
     pub(super) listeners: Publisher,
     pub(super) intake: Arc<PullCounters>,
+    pub(super) salt_masters: Vec<Arc<FollowCounters>>,
     pub(super) started: Instant,
 }
 
@@ -40,6 +41,9 @@ impl Controlled for Handle {
             }),
             listeners: self.listeners.counts(),
             intake: self.intake.counts(),
+            salt_masters: (self.salt_masters.iter())
+                .map(|master| master.status())
+                .collect(),
         };
         (host, self.bus.status())
     }

@@ -7,6 +7,7 @@
 mod arrival;
 mod departure;
 mod directory;
+mod follow;
 mod hub;
 mod listener;
 mod log;
@@ -21,6 +22,8 @@ mod tests;
 
 pub use directory::{SocketDir, SocketError};
 pub use evbus_wire::{Framing, LostSync, MAX_FRAME_BYTES, PUB_SOCKET, PULL_SOCKET};
+pub(crate) use follow::{FollowCounters, Follower, is_among};
+pub use follow::{SaltMaster, SaltMasterStatus};
 pub use publisher::{LISTENER_QUEUE_BYTES, Publisher, PublisherCounts};
 pub(crate) use pull::{PullCounters, Taken};
 pub(crate) use server::serve;

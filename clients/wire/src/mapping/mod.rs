@@ -20,12 +20,14 @@
 //!
 //! Neither direction recurses, so no nesting overflows the stack.
 
+mod stamped;
 mod to_json;
 mod to_msgpack;
 
 #[cfg(test)]
 mod tests;
 
+pub use stamped::stamp_data;
 pub(crate) use to_json::{check_data, unstamped_to_json};
 pub use to_json::{data_to_json, value_to_json};
 pub use to_msgpack::{Stamped, json_to_data, json_to_msgpack};

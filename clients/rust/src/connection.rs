@@ -1,13 +1,15 @@
 //! A connection to a pub socket.
 
-use std::io;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::UnixStream;
+use tokio::task::coop::has_budget_remaining;
 
 use crate::Error;
 
@@ -28,31 +30,66 @@ pub(crate) async fn connect(path: &Path) -> Result<UnixStream, Error> {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: UnixStream,
+    /// The same socket past the runtime, which may not have heard yet of what has arrived.
+    direct: StdStream,
     block: Box<[u8]>,
+    drained: bool,
 }
 
 impl Connection {
     pub(crate) async fn open(path: &Path) -> Result<Self, Error> {
-        connect(path).await.map(Self::new)
+        Ok(Self::new(connect(path).await?)?)
     }
 
     pub(crate) fn over(stream: StdStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        UnixStream::from_std(stream).map(Self::new)
+        Self::new(UnixStream::from_std(stream)?)
     }
 
-    fn new(stream: UnixStream) -> Self {
-        Self {
+    fn new(stream: UnixStream) -> io::Result<Self> {
+        Ok(Self {
+            // Non-blocking too: that belongs to the socket, not to the descriptor.
+            direct: stream.as_fd().try_clone_to_owned()?.into(),
             stream,
             block: vec![0; BLOCK_BYTES].into_boxed_slice(),
-        }
+            drained: false,
+        })
     }
 
-    /// Reads what has arrived, waiting for something; nothing at the end.
+    /// Whether the last read found nothing.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drained
+    }
+
+    /// Reads what has arrived, at most a block; nothing at the end. Pending only where nothing has
+    /// arrived, or where others must have their turn first.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        self.drained = false;
         let mut block = ReadBuf::new(&mut self.block);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut block))?;
-        let len = block.filled().len();
+        let len = match Pin::new(&mut self.stream).poll_read(cx, &mut block) {
+            Poll::Ready(result) => {
+                result?;
+                block.filled().len()
+            }
+            Poll::Pending if !has_budget_remaining() => return Poll::Pending,
+            Poll::Pending => match read(&mut self.direct, &mut self.block) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.drained = true;
+                    return Poll::Pending;
+                }
+                result => result?,
+            },
+        };
         Poll::Ready(Ok(&self.block[..len]))
+    }
+}
+
+/// Reads once, whatever signals come.
+pub(crate) fn read(stream: &mut StdStream, block: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(block) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }

@@ -109,6 +109,16 @@ impl Event {
         self.head.map(|(_, time_unix_ns)| time_unix_ns)
     }
 
+    /// Bytes of memory that the event takes where it is kept.
+    pub(crate) fn size(&self) -> usize {
+        self.payload.len() + self.tag.len()
+    }
+
+    /// The event with memory of its own: as received, it holds all that was read with it.
+    pub(crate) fn detached(&self) -> Option<Self> {
+        Self::read(Bytes::copy_from_slice(&self.payload))
+    }
+
     fn text(&self, json: Result<Vec<u8>, String>) -> Result<String, Error> {
         json.and_then(|json| String::from_utf8(json).map_err(|error| error.to_string()))
             .map_err(|reason| self.unreadable(reason))

@@ -1,8 +1,31 @@
 //! Events on their way to a pull socket.
 
-use evbus_wire::MAX_TAG_BYTES;
+use evbus_wire::mapping::stamp_data;
+use evbus_wire::{Frame, MAX_TAG_BYTES, now_unix_ns, stamp};
+use serde::Serialize;
 
-use crate::Error;
+use crate::{Error, PullFraming};
+
+/// An event as Salt's programs write it, `_stamp` added, with what stands before it.
+pub(crate) fn salt_frame(
+    tag: &str,
+    data: &(impl Serialize + ?Sized),
+    framing: PullFraming,
+) -> Result<Vec<u8>, Error> {
+    check_tag(tag)?;
+    let data = rmp_serde::to_vec_named(data).map_err(|error| unsendable(tag)(error.to_string()))?;
+    let data = stamp_data(&data, &stamp(now_unix_ns()))
+        .map_err(|reason| unsendable(tag)(format!("its data are no use: {reason}")))?;
+    let frame = Frame::of_salt(tag, &data).map_err(unsendable(tag))?;
+    let mut bytes = Vec::with_capacity(frame.len() + 4);
+    if framing == PullFraming::Prefixed {
+        bytes.extend_from_slice(&frame.prefix());
+    }
+    for piece in frame.pieces() {
+        bytes.extend_from_slice(piece);
+    }
+    Ok(bytes)
+}
 
 /// A tag must come out at the other end as it went in.
 pub(crate) fn check_tag(tag: &str) -> Result<(), Error> {

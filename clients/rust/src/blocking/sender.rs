@@ -1,0 +1,119 @@
+//! Firing with an answer, blocking.
+
+use std::io::{self, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use evbus_wire::{Fired, PULL_SOCKET};
+use serde::Serialize;
+
+use super::connect;
+use crate::Error;
+use crate::connection::read;
+use crate::sender::{Outgoing, judge};
+
+/// As [`crate::Sender`], blocking the thread.
+#[derive(Debug)]
+pub struct Sender {
+    stream: UnixStream,
+    outgoing: Outgoing,
+}
+
+impl Sender {
+    /// Connects to the host that serves the socket directory `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Connect`]: there is none, or it does not let this user in.
+    pub fn connect(dir: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            stream: connect(&dir.join(PULL_SOCKET))?,
+            outgoing: Outgoing::default(),
+        })
+    }
+
+    /// Sends an event; see [`crate::Sender::send`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn send(&mut self, tag: &str, event: &Fired<'_>) -> Result<(), Error> {
+        if self.outgoing.add(tag, event)? {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Sends a new event; see [`crate::Sender::fire`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn fire(&mut self, tag: &str, body: &(impl Serialize + ?Sized)) -> Result<(), Error> {
+        if self.outgoing.add_new(tag, body)? {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes all that has been gathered; see [`crate::Sender::flush`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.stream.write_all(&self.outgoing.unsent)?;
+        self.outgoing.unsent.clear();
+        Ok(())
+    }
+
+    /// Sends all that is left, and waits until the host says that it has taken every event; see
+    /// [`crate::Sender::finish`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn finish(mut self, limit: Duration) -> Result<(), Error> {
+        if !self.outgoing.sent {
+            return Ok(());
+        }
+        self.finish_within(limit).map_err(|error| match error {
+            Error::Broken(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
+                Error::Slow(limit)
+            }
+            error => error,
+        })
+    }
+
+    fn finish_within(&mut self, limit: Duration) -> Result<(), Error> {
+        let start = Instant::now();
+        let left = || {
+            let left = limit.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Err(io::Error::from(io::ErrorKind::TimedOut));
+            }
+            Ok(Some(left))
+        };
+        let mut rest = &self.outgoing.unsent[..];
+        while !rest.is_empty() {
+            self.stream.set_write_timeout(left()?)?;
+            match self.stream.write(rest) {
+                Ok(len) => rest = &rest[len..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.stream.shutdown(Shutdown::Write)?;
+        self.stream.set_read_timeout(left()?)?;
+        let mut answer = [0; 1];
+        let len = read(&mut self.stream, &mut answer)?;
+        judge(&answer[..len])
+    }
+}

@@ -1,0 +1,116 @@
+//! Firing as Salt's programs do.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use evbus_wire::PULL_SOCKET;
+use serde::Serialize;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixStream;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::connection::connect;
+use crate::outgoing::salt_frame;
+use crate::{Error, PullFraming};
+
+/// How long to wait before another attempt to connect.
+pub(crate) const RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// Fires events without listening. Clones share one connection, which is made at the first event and
+/// made again when it has ended.
+#[derive(Debug, Clone)]
+pub struct Firing {
+    path: PathBuf,
+    framing: PullFraming,
+    timeout: Duration,
+    connection: Arc<Mutex<Option<UnixStream>>>,
+}
+
+impl Firing {
+    /// Will fire at the host that serves the socket directory `dir`.
+    pub fn new(dir: &Path) -> Self {
+        Self {
+            path: dir.join(PULL_SOCKET),
+            framing: PullFraming::default(),
+            timeout: Duration::from_secs(1),
+            connection: Arc::default(),
+        }
+    }
+
+    /// How frames are written; `Prefixed` by default.
+    #[must_use]
+    pub fn framing(mut self, framing: PullFraming) -> Self {
+        self.framing = framing;
+        self
+    }
+
+    /// How long to try to connect; 1 second by default, as Salt.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Fires an event as Salt's `fire_event` does: `data`, which must become a map, travels as msgpack
+    /// with `_stamp`, the time, in place of any it has. Bytes stay bytes where the type says bytes.
+    /// Waits while the host has no room. Needs a tokio runtime with IO and time.
+    ///
+    /// That it succeeds means that the system has the event, not that the host has it: a host that
+    /// ends at this moment may lose it. [`Sender`](crate::Sender) learns more. If the future is
+    /// dropped, the event is fired or not, and never half.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsendable`]: the tag is empty or longer than 64 KiB, the data are no map, or the frame
+    /// would be longer than 100 MiB. [`Error::Connect`]: no host within the timeout.
+    /// [`Error::Broken`]: the host goes away whenever the event is written.
+    pub async fn fire_event(
+        &self,
+        data: &(impl Serialize + ?Sized),
+        tag: &str,
+    ) -> Result<(), Error> {
+        let frame = salt_frame(tag, data, self.framing)?;
+        // A time too far away for the clock is a day away.
+        let now = Instant::now();
+        let until = now.checked_add(self.timeout).unwrap_or(now + FAR);
+        let mut place = self.connection.lock().await;
+        loop {
+            // Taken out: a connection with half a frame on it must not be used again.
+            let mut stream = match place.take() {
+                Some(stream) => stream,
+                None => self.connect(until).await?,
+            };
+            match stream.write_all(&frame).await {
+                Ok(()) => {
+                    *place = Some(stream);
+                    return Ok(());
+                }
+                // The host has not got all of the frame, so it has got no event.
+                Err(error) if Instant::now() >= until => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn connect(&self, until: Instant) -> Result<UnixStream, Error> {
+        loop {
+            let error = match timeout_at(until, connect(&self.path)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => error,
+                Err(_) => Error::Connect {
+                    path: self.path.clone(),
+                    source: std::io::ErrorKind::TimedOut.into(),
+                },
+            };
+            let retry = Instant::now() + RETRY_DELAY;
+            if retry >= until {
+                return Err(error);
+            }
+            sleep(RETRY_DELAY).await;
+        }
+    }
+}
+
+pub(crate) const FAR: Duration = Duration::from_hours(24);

@@ -1,0 +1,96 @@
+//! What a client that reconnects can receive.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use crate::Event;
+
+/// An event, or what must be known to judge a sequence of events.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Incoming {
+    /// An event.
+    Event(Event),
+    /// The connection has just ended. The client connects again by itself, and then comes a
+    /// [`Gap`](Self::Gap).
+    Lost(Lost),
+    /// Events may be missing between those before and those after it.
+    Gap(Gap),
+}
+
+impl Incoming {
+    /// The event, if it is one.
+    pub fn into_event(self) -> Option<Event> {
+        match self {
+            Self::Event(event) => Some(event),
+            Self::Lost(_) | Self::Gap(_) => None,
+        }
+    }
+}
+
+/// The end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lost {
+    /// When the client noticed.
+    pub at: SystemTime,
+    /// One sentence.
+    pub reason: String,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the connection to the host is lost: {}", self.reason)
+    }
+}
+
+/// A time of which events may be missing: the connection was lost in it, or more events waited for
+/// subscriptions than are kept. Gaps that nobody takes become one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// Nothing that was published before is missing: then the client had read all there was. For a
+    /// listener that is cut off because it does not read, this is long before the connection ends.
+    pub from: SystemTime,
+    /// When the client was connected again. Nothing that was published later is missing.
+    pub until: SystemTime,
+    /// How often the connection was lost.
+    pub connections_lost: u64,
+    /// How many events were dropped that had been kept for subscriptions, the oldest first.
+    pub pending_dropped: u64,
+}
+
+impl Gap {
+    pub(crate) fn join(&mut self, later: &Self) {
+        self.from = self.from.min(later.from);
+        self.until = self.until.max(later.until);
+        self.connections_lost += later.connections_lost;
+        self.pending_dropped += later.pending_dropped;
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = self.until.duration_since(self.from).unwrap_or_default();
+        write!(
+            f,
+            "events of {:.1} seconds may be missing",
+            length.as_secs_f64()
+        )?;
+        if self.connections_lost > 0 {
+            write!(
+                f,
+                "; the connection was lost {} times",
+                self.connections_lost
+            )?;
+        }
+        if self.pending_dropped > 0 {
+            write!(
+                f,
+                "; {} events that waited for subscriptions were dropped",
+                self.pending_dropped
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! The receiving half of a client, without its socket: the same for both clients.
+
+use std::time::{Duration, SystemTime};
+
+use evbus_wire::LostSync;
+
+use crate::inbox::Inbox;
+use crate::pending::{Pending, PendingLimit};
+use crate::{Event, Gap, Incoming, Lost, TagFilter};
+
+/// The first delay before a lost connection is made again. Not none: there may be somebody who
+/// accepts and closes at once.
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+
+/// The longest delay: Salt's programs try about once a second.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
+/// What has been read and not been asked for, and where something is missing.
+#[derive(Debug)]
+pub(crate) struct Reception {
+    inbox: Inbox,
+    pub(crate) pending: Pending,
+    /// The last moment at which everything that had arrived was read.
+    complete: SystemTime,
+    /// Whether a connection was lost and not made again yet.
+    interrupted: bool,
+    lost: Option<Lost>,
+    gap: Option<Gap>,
+    delay: Duration,
+}
+
+impl Reception {
+    pub(crate) fn new(limit: PendingLimit) -> Self {
+        Self {
+            inbox: Inbox::default(),
+            pending: Pending::new(limit),
+            complete: SystemTime::now(),
+            interrupted: false,
+            lost: None,
+            gap: None,
+            delay: FIRST_DELAY,
+        }
+    }
+
+    /// Adds what has been read.
+    pub(crate) fn fill(&mut self, bytes: &[u8]) {
+        self.inbox.fill(bytes);
+        self.delay = FIRST_DELAY;
+    }
+
+    /// There was nothing to be read.
+    pub(crate) fn is_complete_now(&mut self) {
+        self.complete = SystemTime::now();
+    }
+
+    /// The next event read that passes. Those before it are kept where they are subscribed to.
+    pub(crate) fn next(&mut self, filter: &TagFilter) -> Result<Option<Event>, LostSync> {
+        while let Some(event) = self.inbox.next()? {
+            if filter.passes(event.tag()) {
+                return Ok(Some(event));
+            }
+            let pending_dropped = self.pending.offer(&event);
+            if pending_dropped > 0 {
+                let now = SystemTime::now();
+                self.add_gap(Gap {
+                    from: now,
+                    until: now,
+                    connections_lost: 0,
+                    pending_dropped,
+                });
+            }
+        }
+        Ok(None)
+    }
+
+    /// The connection is there.
+    pub(crate) fn connected(&mut self) {
+        let now = SystemTime::now();
+        if std::mem::take(&mut self.interrupted) {
+            self.add_gap(Gap {
+                from: self.complete,
+                until: now,
+                connections_lost: 1,
+                pending_dropped: 0,
+            });
+        }
+        self.complete = now;
+        // The gap says it.
+        self.lost = None;
+    }
+
+    /// The connection has ended. Half a frame goes with it.
+    pub(crate) fn disconnected(&mut self, reason: String) {
+        self.inbox = Inbox::default();
+        self.interrupted = true;
+        self.lost = Some(Lost {
+            at: SystemTime::now(),
+            reason,
+        });
+    }
+
+    /// How long to wait before the next attempt to connect.
+    pub(crate) fn next_delay(&mut self) -> Duration {
+        let delay = self.delay;
+        self.delay = (delay * 2).min(LONGEST_DELAY);
+        delay
+    }
+
+    /// What must be told before the next event.
+    pub(crate) fn take_notice(&mut self) -> Option<Incoming> {
+        if let Some(lost) = self.lost.take() {
+            return Some(Incoming::Lost(lost));
+        }
+        self.gap.take().map(Incoming::Gap)
+    }
+
+    pub(crate) fn take_gap(&mut self) -> Option<Gap> {
+        self.gap.take()
+    }
+
+    fn add_gap(&mut self, gap: Gap) {
+        match &mut self.gap {
+            Some(earlier) => earlier.join(&gap),
+            none => *none = Some(gap),
+        }
+    }
+}

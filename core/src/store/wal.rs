@@ -75,25 +75,25 @@ fn mended(mut log: Vec<u8>) -> Option<Mended> {
     let mut commit_is_whole = true;
     for number in 0..frames {
         let (bytes, behind) = log.get_mut(at(number)..)?.split_at_mut_checked(frame)?;
+        let next = behind.chunks_exact(frame).next();
+        let next = next.filter(|next| next[8..16] == salts);
+        let stored = stored_sum(bytes)?;
+        // The sum goes on from one frame to the next.
+        let goes_on =
+            next.is_some_and(|next| Some(frame_sum(next, stored, big_endian)) == stored_sum(next));
         let salts_differ = salt_distance(bytes, salts);
-        let mut behind = behind.chunks_exact(frame);
-        if salts_differ > SALT_BITS && !behind.clone().any(|frame| frame[8..16] == salts) {
+        if salts_differ > SALT_BITS && !goes_on {
             break;
         }
-        let stored = stored_sum(bytes)?;
         let computed = original.map_or(stored, |sum| frame_sum(bytes, sum, big_endian));
-        // A flipped bit in the last word of a page looks like one in the stored sum, but the next
-        // frame goes on from the sum as it was.
-        let goes_on = behind
-            .clone()
-            .next()
-            .is_some_and(|next| Some(frame_sum(next, stored, big_endian)) == stored_sum(next));
+        // A flipped bit in the last word of a page looks like one in the stored sum; the next frame
+        // tells.
         let stored_is_flipped = sum_distance(computed, stored) == 1 && !goes_on;
         if computed != stored || salts_differ > 0 {
             stop.get_or_insert(number);
         }
         if computed != stored && !stored_is_flipped {
-            let is_last = behind.next().is_none_or(|next| next[8..16] != salts);
+            let is_last = next.is_none();
             commit_is_whole &= flip_back(bytes, computed, stored, big_endian, is_last);
         }
         original = Some(if stored_is_flipped { computed } else { stored });
@@ -366,6 +366,8 @@ mod tests {
         let mut reused = log.clone();
         let last = log.len() - frame;
         reused[last + 8..last + 16].copy_from_slice(&[0x5a; 8]);
+        // And behind them what looks like a frame of now.
+        reused.extend_from_slice(&log[HEADER..HEADER + frame]);
         assert_eq!(mended(reused.clone()), None);
         assert_eq!(rows(&dir, &reused), 2);
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use xtask::brokers::BrokerError;
+use xtask::salt::SaltError;
 use xtask::system::SystemError;
 
 /// A command's end other than success.
@@ -55,6 +56,12 @@ impl From<SystemError> for Failure {
 
 impl From<BrokerError> for Failure {
     fn from(error: BrokerError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<SaltError> for Failure {
+    fn from(error: SaltError) -> Self {
         Self::Failed(error.to_string())
     }
 }

@@ -35,6 +35,7 @@ Commands:
                               kill, damage and reload hosts under load, and look for lost events;
                               200 runs if N is not given
   setup                       install what builds and tests need from the system, and fetch Kafka
+                              and Salt
   tidy [--bless-abi]          check the rules that no compiler checks; --bless-abi notes in
                               docs/ABI.md that it describes the contract as it is now
   help                        this text

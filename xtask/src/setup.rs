@@ -3,16 +3,20 @@
 use std::io::{self, Write as _};
 
 use xtask::brokers::{self, Kafka};
+use xtask::salt;
 use xtask::system::{self, Need};
 
 use crate::failure::Failure;
 
-/// Installs what builds and tests need from the system and fetches Kafka, where they are missing.
+/// Installs what builds and tests need from the system and fetches Kafka and
+/// Salt, where they are missing.
 pub(crate) fn run() -> Result<(), Failure> {
-    let needs: Vec<Need> = [system::BUILD, system::BROKERS].concat();
+    let needs: Vec<Need> = [system::BUILD, system::BROKERS, system::SALT].concat();
     system::ensure(&needs)?;
     eprintln!("fetching Kafka {} if need be", brokers::kafka::VERSION);
     Kafka::prepare()?;
+    eprintln!("installing Salt {} if need be", salt::RELEASES.join(", "));
+    salt::prepare()?;
     Ok(())
 }
 

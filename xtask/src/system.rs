@@ -33,12 +33,16 @@ pub enum Need {
     Maven,
     /// The `openssl` program, which makes the certificates of the tests.
     OpenSsl,
+    /// Python 3.10 or newer with its module `venv`, for the tests with Salt's own library.
+    Python,
 }
 
 /// What compiling the plugins takes.
 pub const BUILD: &[Need] = &[Need::Cc, Need::Cxx, Need::Make, Need::Cmake, Need::Perl];
 /// What the brokers of the tests take.
 pub const BROKERS: &[Need] = &[Need::RabbitMq, Need::Java, Need::Maven, Need::OpenSsl];
+/// What installing Salt takes.
+pub const SALT: &[Need] = &[Need::Python];
 
 impl Need {
     /// Whether the program is there.
@@ -53,6 +57,7 @@ impl Need {
             Self::Java => find_java().is_some(),
             Self::Maven => on_path("mvn"),
             Self::OpenSsl => on_path("openssl"),
+            Self::Python => makes_environments(),
         }
     }
 
@@ -68,12 +73,15 @@ impl Need {
             Self::Java => "openjdk-21-jre-headless|openjdk-17-jre-headless|default-jre-headless",
             Self::Maven => "maven",
             Self::OpenSsl => "openssl",
+            // It brings python3 along.
+            Self::Python => "python3-venv",
         }
     }
 
     fn description(self) -> String {
         match self {
             Self::Java => format!("a Java runtime {JAVA} or newer"),
+            Self::Python => "Python 3.10 or newer with its module venv".to_owned(),
             other => other.package().to_owned(),
         }
     }
@@ -280,6 +288,21 @@ fn java_version(java: &Path) -> Option<String> {
         .ok()?;
     let text = String::from_utf8_lossy(&output.stderr);
     text.split('"').nth(1).map(str::to_owned)
+}
+
+/// Salt 3008.5 runs on 3.10 and newer. Debian's python3 has the module `venv`, but not what puts pip
+/// into an environment.
+fn makes_environments() -> bool {
+    Command::new("python3")
+        .args([
+            "-Ic",
+            "import ensurepip, sys, venv; assert sys.version_info >= (3, 10)",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {

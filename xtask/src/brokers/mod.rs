@@ -36,11 +36,7 @@ pub const PASSWORD: &str = "evbus-secret";
 
 /// Where things that outlive one run are kept: the Kafka jars and the state of [`up`].
 fn shared_dir() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")),
-        PathBuf::from,
-    );
-    target.join("brokers")
+    crate::target_dir().join("brokers")
 }
 
 /// Waits until no other process works in `dir`, which is made if need be; the lock lasts as long as

@@ -1,0 +1,66 @@
+//! Why Salt could not be had.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use crate::system::SystemError;
+
+/// Why a release of Salt could not be installed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SaltError {
+    /// The system lacks a program.
+    System(SystemError),
+    /// A file or a process could not be had.
+    Io {
+        /// What was being done.
+        doing: String,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// A program that was run on the way failed.
+    Step {
+        /// What it was to do.
+        doing: String,
+        /// Its exit status and the end of what it printed.
+        why: String,
+    },
+}
+
+impl SaltError {
+    pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source }
+    }
+
+    pub(super) fn file(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        Self::io(format!("{doing} {}", path.display()))
+    }
+}
+
+impl fmt::Display for SaltError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(error) => error.fmt(f),
+            Self::Io { doing, source } => write!(f, "could not {doing}: {source}"),
+            Self::Step { doing, why } => write!(f, "could not {doing}: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for SaltError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::System(error) => Some(error),
+            Self::Io { source, .. } => Some(source),
+            Self::Step { .. } => None,
+        }
+    }
+}
+
+impl From<SystemError> for SaltError {
+    fn from(error: SystemError) -> Self {
+        Self::System(error)
+    }
+}

@@ -1,0 +1,123 @@
+//! The real Salt Python library, each release in a virtual environment of its own, for the tests of
+//! the event sockets.
+//!
+//! What is here depends on nothing that is installed beside it, and is made once: under Cargo's target
+//! directory, in `salt/`. Every call blocks; inside an async test call it through `spawn_blocking`.
+
+mod error;
+mod install;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub use error::SaltError;
+
+use crate::system::{self, Need};
+use crate::target_dir;
+
+/// The releases of Salt that the event sockets are tested with: one of each series that has users.
+/// The first one listens to length-prefixed frames, the others to bare ones.
+pub const RELEASES: [&str; 3] = ["3006.30", "3007.13", "3008.5"];
+
+/// What the file that tells of a whole environment is called. It is written last.
+const MARKER: &str = "complete";
+
+/// Installs every release that is not there yet; blocks for up to a minute or two then, and for a moment
+/// otherwise. Processes that come meanwhile wait.
+///
+/// # Errors
+///
+/// When Python is missing, or pip cannot fetch what it takes.
+pub fn prepare() -> Result<(), SaltError> {
+    system::check(&[Need::Python])?;
+    let home = home();
+    if missing(&home).is_empty() {
+        return Ok(());
+    }
+    let _lock = install::lock(&home)?;
+    install::install(&home, &missing(&home))
+}
+
+/// The Python in whose environment a release is installed; installs it first if need be. Run it with
+/// `-E`, so that it sees nothing of the developer's.
+///
+/// # Errors
+///
+/// Those of [`prepare`].
+///
+/// # Panics
+///
+/// When the release is not one of [`RELEASES`].
+pub fn python(release: &str) -> Result<PathBuf, SaltError> {
+    assert!(
+        RELEASES.contains(&release),
+        "found Salt {release}, expected one of {}",
+        RELEASES.join(", ")
+    );
+    prepare()?;
+    Ok(interpreter(&home().join(release)))
+}
+
+fn home() -> PathBuf {
+    target_dir().join("salt")
+}
+
+fn missing(home: &Path) -> Vec<&'static str> {
+    let whole = |release: &&'static str| is_whole(&home.join(release), release);
+    RELEASES.into_iter().filter(|it| !whole(it)).collect()
+}
+
+/// Whether an environment was made to its end, as this version of the recipe makes it, and its Python
+/// is still the one it was made for: a newer one does not find what was installed.
+fn is_whole(environment: &Path, release: &str) -> bool {
+    let noted = std::fs::read_to_string(environment.join(MARKER));
+    noted.is_ok_and(|noted| {
+        python_version(environment).is_some_and(|it| noted == note(release, &it))
+    })
+}
+
+/// What the marker of a whole environment says.
+fn note(release: &str, python: &str) -> String {
+    let requirements = install::REQUIREMENTS.join(" ");
+    format!("salt {release}, {requirements}, for Python {python}\n")
+}
+
+/// The version of an environment's Python as `3.11`.
+fn python_version(environment: &Path) -> Option<String> {
+    let output = Command::new(interpreter(environment))
+        .args(["-ISc", "import sys; print('%d.%d' % sys.version_info[:2])"])
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let version = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| version.trim().to_owned())
+}
+
+fn interpreter(environment: &Path) -> PathBuf {
+    environment.join("bin/python")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_without_its_marker_or_with_another_one_is_not_whole() {
+        let [release, other, ..] = RELEASES;
+        prepare().expect("the environments can be made");
+        let made = home().join(release);
+        assert!(is_whole(&made, release));
+        assert!(!is_whole(&made, other));
+
+        let dir = tempfile::tempdir().expect("there is room for a directory");
+        let half = dir.path().join(release);
+        install::environment(&half).expect("Python makes environments");
+        assert!(!is_whole(&half, release), "it was not made to its end");
+        let python = python_version(&half).expect("it has a Python");
+        let marker = half.join(MARKER);
+        std::fs::write(&marker, note(release, "2.7")).expect("is written");
+        assert!(!is_whole(&half, release), "Python is another one now");
+        std::fs::write(&marker, note(release, &python)).expect("is written");
+        assert!(is_whole(&half, release));
+    }
+}

@@ -1,0 +1,3 @@
+import salt.utils.event
+event = salt.utils.event.MasterEvent('/var/run/salt')
+data = event.get_event(wait=10, tag='auth')

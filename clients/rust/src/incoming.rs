@@ -40,7 +40,7 @@ pub struct Lost {
 
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the connection to the host is lost: {}", self.reason)
+        f.write_str(&self.reason)
     }
 }
 
@@ -49,8 +49,9 @@ impl fmt::Display for Lost {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
-    /// Nothing that was published before is missing: then the client had read all there was. For a
-    /// listener that is cut off because it does not read, this is long before the connection ends.
+    /// Nothing that was published before is missing: then the client had read all there was. While
+    /// it is asked for events it looks at least once a second; for a listener that is cut off
+    /// because it does not read, this is long before the connection ends.
     pub from: SystemTime,
     /// When the client was connected again. Nothing that was published later is missing.
     pub until: SystemTime,
@@ -74,15 +75,13 @@ impl fmt::Display for Gap {
         let length = self.until.duration_since(self.from).unwrap_or_default();
         write!(
             f,
-            "events of {:.1} seconds may be missing",
+            "events fired within {:.1} seconds may be missing",
             length.as_secs_f64()
         )?;
-        if self.connections_lost > 0 {
-            write!(
-                f,
-                "; the connection was lost {} times",
-                self.connections_lost
-            )?;
+        match self.connections_lost {
+            0 => {}
+            1 => f.write_str("; the connection was lost")?,
+            times => write!(f, "; the connection was lost {times} times")?,
         }
         if self.pending_dropped > 0 {
             write!(

@@ -4,18 +4,23 @@ use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::connection::Connection;
 use crate::reception::Reception;
 use crate::{Error, Event, TagFilter};
+
+/// How often a client looks while it waits: how exactly it knows when it last had everything.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// Where a client's connection is.
 pub(crate) struct Link {
     path: PathBuf,
     reconnect: bool,
     state: State,
+    pulse: Pin<Box<Sleep>>,
 }
 
 enum State {
@@ -52,6 +57,7 @@ impl Link {
             path,
             reconnect,
             state,
+            pulse: Box::pin(sleep(PULSE)),
         }
     }
 
@@ -75,7 +81,7 @@ impl Link {
                         Ok(None) => {}
                         Ok(event) => return Poll::Ready(Ok(event)),
                         Err(lost_sync) => {
-                            self.lose(reception, &lost_sync);
+                            self.lose(reception, &Error::LostSync(lost_sync));
                             return Poll::Ready(Err(lost_sync.into()));
                         }
                     }
@@ -84,7 +90,10 @@ impl Link {
                             if connection.is_drained() {
                                 reception.is_complete_now();
                             }
-                            return Poll::Pending;
+                            if self.pulse.is_elapsed() {
+                                self.pulse.as_mut().reset(Instant::now() + PULSE);
+                            }
+                            ready!(self.pulse.as_mut().poll(cx));
                         }
                         Poll::Ready(Ok([])) => {
                             self.lose(reception, &Error::Closed);
@@ -92,7 +101,7 @@ impl Link {
                         }
                         Poll::Ready(Ok(bytes)) => reception.fill(bytes),
                         Poll::Ready(Err(error)) => {
-                            self.lose(reception, &error);
+                            self.lose(reception, &Error::Broken(error));
                             return Poll::Ready(Ok(None));
                         }
                     }
@@ -114,7 +123,7 @@ impl Link {
         }
     }
 
-    fn lose(&mut self, reception: &mut Reception, reason: &dyn fmt::Display) {
+    fn lose(&mut self, reception: &mut Reception, reason: &Error) {
         reception.disconnected(reason.to_string());
         self.state = if self.reconnect {
             waiting(reception)

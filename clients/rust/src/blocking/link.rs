@@ -1,6 +1,5 @@
 //! The connection of a blocking client, made again when it ends.
 
-use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -116,7 +115,7 @@ impl Link {
                         Ok(None) => {}
                         Ok(Some(event)) => return Ok(Next::Event(event)),
                         Err(lost_sync) => {
-                            self.lose(reception, &lost_sync);
+                            self.lose(reception, &Error::LostSync(lost_sync));
                             return Err(lost_sync.into());
                         }
                     }
@@ -139,7 +138,7 @@ impl Link {
                             }
                         }
                         Err(error) => {
-                            self.lose(reception, &error);
+                            self.lose(reception, &Error::Broken(error));
                             return Ok(Next::Notice);
                         }
                     }
@@ -167,7 +166,7 @@ impl Link {
         }
     }
 
-    fn lose(&mut self, reception: &mut Reception, reason: &dyn fmt::Display) {
+    fn lose(&mut self, reception: &mut Reception, reason: &Error) {
         reception.disconnected(reason.to_string());
         self.state = if self.reconnect {
             down(reception)

@@ -8,6 +8,9 @@ const HOST: &str = "evbus";
 const SDK: &str = "evbus-sdk";
 const ABI: &str = "evbus-abi";
 
+/// What other programs use.
+const CLIENTS: [&str; 2] = ["evbus-client", "evbus-wire"];
+
 /// Checks what `cargo metadata` says. Dependencies of tests are not looked at.
 pub(super) fn point_the_right_way(metadata: &Value) -> Vec<String> {
     let graph = graph(metadata);
@@ -31,6 +34,15 @@ pub(super) fn point_the_right_way(metadata: &Value) -> Vec<String> {
             }
             if is_plugin(name) && !direct.contains(SDK) {
                 findings.push(format!("{name}: does not depend on {SDK}, expected it to"));
+            }
+        }
+        if CLIENTS.contains(name) {
+            let ours = |other: &&&str| [HOST, SDK, ABI].contains(*other) || is_plugin(other);
+            for other in all.iter().filter(ours) {
+                findings.push(format!(
+                    "{name}: depends on {other}, expected neither host nor plugin: programs that \
+                     listen and fire are built without them"
+                ));
             }
         }
         if *name == ABI && direct.iter().any(|other| *other != "abi_stable") {
@@ -139,6 +151,19 @@ mod tests {
     #[test]
     fn a_plugin_without_the_sdk_is_found() {
         check(&[("plugin-file", &["evbus-abi"])], &["plugin-file"]);
+    }
+
+    #[test]
+    fn a_client_that_knows_the_host_or_a_plugin_is_found() {
+        check(
+            &[
+                ("evbus", &["evbus-client"]),
+                ("evbus-client", &["evbus-wire", "tokio", "dev:evbus"]),
+            ],
+            &[],
+        );
+        check(&[("evbus-client", &["evbus"])], &["evbus-client"]);
+        check(&[("evbus-wire", &["evbus-abi"])], &["evbus-wire"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Frames: where they end in a stream, and what is in them.
 
+use crate::MAX_DEPTH;
 use crate::mapping::{self, check_data, unstamped_to_json, value_to_json};
 use crate::token::{self, Head, Stop, Token};
 
@@ -206,8 +207,10 @@ impl<'a> Content<'a> {
             return Err(Fault::LongTag);
         }
         let tag = std::str::from_utf8(tag).map_err(|_| Fault::TagNotText)?;
-        check_data(data).map_err(Fault::Data)?;
         let head = head.map_or(Ok(None), EvbusHead::find)?;
+        // The map around a body is none of its levels.
+        let around = head.as_ref().is_some_and(|head| head.wrap);
+        check_data(data, MAX_DEPTH + usize::from(around)).map_err(Fault::Data)?;
         Ok(Self { tag, data, head })
     }
 

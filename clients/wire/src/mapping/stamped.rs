@@ -2,7 +2,7 @@
 
 use super::{STAMP, check_data};
 use crate::token::{self, Token};
-use crate::{MAX_BODY_BYTES, pack};
+use crate::{MAX_BODY_BYTES, MAX_DEPTH, pack};
 
 /// DATA with the time it is fired under `_stamp`, in place of any it has, as Salt's clients add it.
 /// Everything else stays as it is, byte for byte.
@@ -16,7 +16,7 @@ pub fn stamp_data(data: &[u8], stamp: &str) -> Result<Vec<u8>, &'static str> {
     if data.len() > MAX_BODY_BYTES {
         return Err("longer than 100 MiB");
     }
-    check_data(data)?;
+    check_data(data, MAX_DEPTH)?;
     let mut rest = data;
     let Ok(Token::Map(pairs)) = token::read(&mut rest) else {
         return Err(UNREADABLE);

@@ -45,7 +45,7 @@ fn every_msgpack_type_has_its_documented_json_form() {
             assert!(data_to_json(&data).is_err(), "{value:02x?}");
             continue;
         }
-        assert_eq!(check_data(&data), Ok(()), "{value:02x?}");
+        assert_eq!(check_data(&data, MAX_DEPTH), Ok(()), "{value:02x?}");
         let json = data_to_json(&data).expect("the data is well-formed");
         assert_eq!(String::from_utf8_lossy(&json), format!("{{\"v\":{expected}}}"));
     }
@@ -68,7 +68,7 @@ fn data_that_is_not_one_map_is_refused_with_the_reason() {
         let error = data_to_json(data).expect_err("the data is at fault");
         assert!(error.contains(reason), "{data:02x?}: {error}");
         assert!(
-            check_data(data).is_err_and(|error| error.contains(reason)),
+            check_data(data, MAX_DEPTH).is_err_and(|error| error.contains(reason)),
             "{data:02x?}"
         );
     }
@@ -81,10 +81,15 @@ fn nesting_is_bounded_and_never_overflows_the_stack() {
         data.push(0x80);
         data
     };
-    assert_eq!(check_data(&nested(MAX_DEPTH)), Ok(()));
+    assert_eq!(check_data(&nested(MAX_DEPTH), MAX_DEPTH), Ok(()));
     assert!(data_to_json(&nested(MAX_DEPTH)).is_ok());
-    for depth in [MAX_DEPTH + 1, 1_000_000] {
-        assert!(check_data(&nested(depth)).is_err());
+    // One level more, for a map around a body that deep.
+    assert_eq!(check_data(&nested(MAX_DEPTH + 1), MAX_DEPTH + 1), Ok(()));
+    assert!(data_to_json(&nested(MAX_DEPTH + 1)).is_ok());
+    assert!(value_to_json(&nested(MAX_DEPTH + 1)).is_err());
+    assert!(check_data(&nested(MAX_DEPTH + 1), MAX_DEPTH).is_err());
+    for depth in [MAX_DEPTH + 2, 1_000_000] {
+        assert!(check_data(&nested(depth), MAX_DEPTH + 1).is_err());
         assert!(data_to_json(&nested(depth)).is_err_and(|error| error.contains("128")));
     }
     let json = |depth: usize| ["[".repeat(depth), "]".repeat(depth)].concat();
@@ -228,7 +233,11 @@ fn random_bytes_never_panic_and_what_the_check_accepts_becomes_json() {
             .collect();
         data.insert(0, b"\x80\x81\x82"[random.below(3)]);
         let json = data_to_json(&data);
-        assert_eq!(check_data(&data).is_ok(), json.is_ok(), "{data:02x?}");
+        assert_eq!(
+            check_data(&data, MAX_DEPTH + 1).is_ok(),
+            json.is_ok(),
+            "{data:02x?}"
+        );
         if let Ok(json) = json {
             accepted += 1;
             serde_json::from_slice::<IgnoredAny>(&json).expect("the text is JSON");

@@ -15,46 +15,47 @@ const EXT_DATETIME: i8 = 78;
 /// # Errors
 ///
 /// One sentence about the fault: DATA is not exactly one well-formed map, is nested more than
-/// [`MAX_DEPTH`] levels deep, has a container for a key, or is more than [`MAX_BODY_BYTES`] long
-/// as JSON.
+/// [`MAX_DEPTH`] + 1 levels deep (a body that deep may stand in a map), has a container for a key,
+/// or is more than [`MAX_BODY_BYTES`] long as JSON.
 pub fn data_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
-    whole_map(data, false)
+    whole_map(data, false, MAX_DEPTH + 1)
 }
 
 /// As [`data_to_json`], without the top-level key `_stamp`.
 pub(crate) fn unstamped_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
-    whole_map(data, true)
+    whole_map(data, true, MAX_DEPTH)
 }
 
 /// Writes one msgpack value of any type as JSON text.
 ///
 /// # Errors
 ///
-/// As [`data_to_json`], but that it need not be a map.
+/// As [`data_to_json`], but that it need not be a map, and [`MAX_DEPTH`] levels are the limit.
 pub fn value_to_json(value: &[u8]) -> Result<Vec<u8>, String> {
     let mut rest = value;
     let mut out = Vec::with_capacity(value.len() + value.len() / 2);
-    write_value(&mut rest, &mut out, false)?;
+    write_value(&mut rest, &mut out, false, MAX_DEPTH)?;
     at_end(rest)?;
     Ok(out)
 }
 
-fn whole_map(data: &[u8], without_stamp: bool) -> Result<Vec<u8>, String> {
+fn whole_map(data: &[u8], without_stamp: bool, levels: usize) -> Result<Vec<u8>, String> {
     opens_map(data)?;
     let mut rest = data;
     let mut out = Vec::with_capacity(data.len() + data.len() / 2);
-    write_value(&mut rest, &mut out, without_stamp)?;
+    write_value(&mut rest, &mut out, without_stamp, levels)?;
     at_end(rest)?;
     Ok(out)
 }
 
 /// Checks, without writing anything, that [`data_to_json`] can write `data` (unless its text
-/// becomes too long).
-pub(crate) fn check_data(data: &[u8]) -> Result<(), &'static str> {
+/// becomes too long), and that it has at most `levels`, of which there are [`MAX_DEPTH`] + 1.
+pub(crate) fn check_data(data: &[u8], levels: usize) -> Result<(), &'static str> {
     opens_map(data)?;
     let mut rest = data;
     // What is left to read in each open container, and whether it is a map.
-    let mut open = [(0_u64, false); MAX_DEPTH];
+    let mut open = [(0_u64, false); MAX_DEPTH + 1];
+    let open = open.get_mut(..levels).ok_or(TOO_DEEP)?;
     let mut depth = 0;
     loop {
         let head = Head::read(rest).map_err(malformed)?;
@@ -115,17 +116,18 @@ fn write_value(
     input: &mut &[u8],
     out: &mut Vec<u8>,
     without_stamp: bool,
+    levels: usize,
 ) -> Result<(), &'static str> {
     let mut open: Vec<Open> = Vec::with_capacity(8);
     loop {
         match token::read(input).map_err(malformed)? {
             Token::Array(left) => {
                 out.push(b'[');
-                push(&mut open, left, false)?;
+                push(&mut open, left, false, levels)?;
             }
             Token::Map(left) => {
                 out.push(b'{');
-                push(&mut open, left, true)?;
+                push(&mut open, left, true, levels)?;
             }
             scalar => write_scalar(scalar, out),
         }
@@ -166,8 +168,8 @@ fn write_value(
     }
 }
 
-fn push(open: &mut Vec<Open>, left: u32, is_map: bool) -> Result<(), &'static str> {
-    if open.len() == MAX_DEPTH {
+fn push(open: &mut Vec<Open>, left: u32, is_map: bool, levels: usize) -> Result<(), &'static str> {
+    if open.len() == levels {
         return Err(TOO_DEEP);
     }
     open.push(Open {

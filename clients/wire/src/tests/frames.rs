@@ -3,7 +3,8 @@
 use super::random::Random;
 use crate::mapping::data_to_json;
 use crate::{
-    Content, Decoder, EventId, Exact, Fault, Fired, Frame, LostSync, MAX_FRAME_BYTES, pack,
+    Content, Decoder, EventId, Exact, Fault, Fired, Frame, LostSync, MAX_DEPTH, MAX_FRAME_BYTES,
+    pack,
 };
 
 /// A frame as Salt programs write it; DATA is one map.
@@ -241,6 +242,21 @@ fn other_shapes_that_salt_servers_accept_are_accepted() {
     let frame = salt_frame(tag, &data);
     let content = Content::read(&frame).expect("an event is in the frame");
     assert_eq!((content.tag, content.data), (tag, &data[..]));
+}
+
+#[test]
+fn a_body_of_the_deepest_nesting_arrives_with_a_map_around_it() {
+    let json = |depth: usize| ["[".repeat(depth), "]".repeat(depth)].concat();
+    for exact in [Exact::Yes, Exact::No] {
+        let frame = ours(json(MAX_DEPTH).as_bytes(), exact);
+        let content = Content::read(&frame).expect("an event is in the frame");
+        assert_eq!(content.body_json(), Ok(json(MAX_DEPTH).into_bytes()));
+        data_to_json(content.data).expect("DATA can be shown as well");
+    }
+    // DATA that is a body has no level more.
+    let deeper = [&[0x81, 0xa1, b'a'].repeat(MAX_DEPTH)[..], &[0x80]].concat();
+    let fault = Content::read(&salt_frame("t", &deeper)).expect_err("it is nested too deeply");
+    assert!(matches!(fault, Fault::Data(_)), "{fault}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod bench;
 mod cargo;
 mod demo;
 mod failure;
+mod fuzz;
 mod interrupt;
 mod setup;
 mod stage;
@@ -25,8 +26,8 @@ Usage: cargo xtask COMMAND
 Commands:
   demo                        build the host and three plugins, fire recorded Idem events at five
                               destinations, show what arrives, and compare
-  test [ARGS...]              install what the tests need, build the plugins, run every test;
-                              ARGS go to cargo test
+  test [ARGS...]              install what the tests need, build the plugins, fuzz for some seconds,
+                              run every test; ARGS go to cargo test, and with any nothing is fuzzed
   stage [--release] [PLUGIN...]
                               build plugins (all, or those named) and put them into target/plugins
   bench [NAME...]             run benchmarks: bus, store, brokers (all without a name)
@@ -34,6 +35,10 @@ Commands:
   torture [--runs N] [--seed N]
                               kill, damage and reload hosts under load, and look for lost events;
                               200 runs if N is not given
+  fuzz [TARGET...] [--seconds N] [--keep]
+                              give what reads from the sockets inputs that libFuzzer makes; TARGET is
+                              frames or pull, both if none is given, 300 seconds each if N is not;
+                              --keep adds what reached more to core/fuzz/corpus
   setup                       install what builds and tests need from the system, and fetch Kafka
                               and Salt
   tidy [--bless-abi]          check the rules that no compiler checks; --bless-abi notes in
@@ -81,6 +86,7 @@ fn dispatch(args: &[String]) -> Result<(), Failure> {
         "bench" => bench::run(rest),
         "brokers" => setup::brokers(rest),
         "torture" => torture::run(rest),
+        "fuzz" => fuzz::run(rest),
         "setup" => none_left(command, rest).and_then(|()| setup::run()),
         "tidy" => tidy::run(rest),
         other => Err(Failure::Usage(format!(

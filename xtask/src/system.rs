@@ -17,7 +17,7 @@ const RABBITMQ: &str = "/usr/lib/rabbitmq/lib";
 pub enum Need {
     /// A C compiler, for the C parts of the plugins.
     Cc,
-    /// A C++ compiler, for the C++ parts of the plugins.
+    /// A C++ compiler, for the C++ parts of the plugins and for libFuzzer.
     Cxx,
     /// make.
     Make,

@@ -3,10 +3,10 @@
 use std::os::unix::process::CommandExt as _;
 
 use crate::failure::Failure;
-use crate::{cargo, setup, stage, workspace};
+use crate::{cargo, fuzz, setup, stage, workspace};
 
-/// Installs, builds, and becomes `cargo test`. What tests build themselves is built before, so that
-/// no test waits for a compiler.
+/// Installs, builds, fuzzes for some seconds, and becomes `cargo test`. What tests build themselves is
+/// built before, so that no test waits for a compiler. Who chooses tests waits for no fuzzing.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     setup::run()?;
     let release = args
@@ -15,6 +15,9 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         .any(|arg| arg == "--release" || arg == "-r");
     stage::stage(&workspace::plugins()?, release)?;
     cargo::libraries(&workspace::fixtures()?, release)?;
+    if args.is_empty() {
+        fuzz::suite()?;
+    }
 
     let mut cargo = cargo::command();
     cargo.args(arguments(args));

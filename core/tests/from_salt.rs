@@ -1,5 +1,6 @@
 //! Events of real Salt masters, taken by a host: their event publishers, without the masters around
 //! them, of every release that speaks differently.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -8,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use evbus_client::{GetEvent, PullFraming, blocking};
 use evbus_testkit::plugin_dir;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -84,6 +86,7 @@ fn follows_a_master(release: &str) {
     });
 
     nothing_goes_back(&host, &mut salt, sockets.path());
+    the_event_library_listens_and_fires(release, &mut salt, sockets.path());
     drop(master);
     let (status, log) = host.stop();
     assert!(status.success(), "{log}");
@@ -104,6 +107,34 @@ fn nothing_goes_back(host: &RunningHost, salt: &mut Salt, sockets: &Path) {
         contains(&heard, b"salt/last").then_some(())
     });
     assert!(!contains(&heard, b"salt/job/3/ret/ours"));
+}
+
+/// The event library for Rust, at the master's sockets.
+fn the_event_library_listens_and_fires(release: &str, salt: &mut Salt, sockets: &Path) {
+    let framing = match release {
+        "3007.13" => PullFraming::Bare,
+        _ => PullFraming::Prefixed,
+    };
+    let mut client = blocking::Client::builder(sockets)
+        .pull_framing(framing)
+        .connect_blocking()
+        .unwrap();
+    salt.fire("salt/to/rust", &json!({"n": 1}));
+    let data = next(&mut client, "salt/to/rust");
+    assert_eq!(data["n"], 1);
+    client.fire_event(&json!({"n": 2}), "rust/to/salt").unwrap();
+    let data = next(&mut client, "rust/to/salt");
+    assert_eq!(data["n"], 2);
+}
+
+fn next(client: &mut blocking::Client, tag: &str) -> Value {
+    let request = GetEvent::new().tag(tag).wait(support::PATIENCE);
+    let event = client.get_event(request).unwrap();
+    let event = event.expect("the event arrives");
+    assert_eq!(event.tag(), tag);
+    let data: Value = serde_json::from_str(&event.data_json().unwrap()).unwrap();
+    assert!(data["_stamp"].is_string(), "{data}");
+    data
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

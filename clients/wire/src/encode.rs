@@ -3,19 +3,23 @@
 use std::borrow::Cow;
 
 use crate::mapping::{Stamped, json_to_data};
-use crate::{EventId, MAX_FRAME_BYTES, pack, stamp};
+use crate::{Content, EventId, MAX_FRAME_BYTES, pack, stamp};
 
 /// A frame in the pieces it is written in; its payload is one after the other.
 #[derive(Debug)]
 pub struct Frame<'a> {
-    /// Head, and the beginning of the body.
-    opening: Vec<u8>,
+    /// Head, and the beginning of the body; or all there is.
+    opening: Cow<'a, [u8]>,
     tag: &'a [u8],
+    tag_end: &'static [u8],
     data: Cow<'a, [u8]>,
 }
 
 /// Ends the tag.
 const TAG_END: &[u8] = b"\n\n";
+
+/// What every frame of Salt's begins with; the body's type and length follow.
+pub(crate) const SALT_OPENING: &[u8] = b"\x82\xa4head\x80\xa4body";
 
 /// Whether the frame carries the body's JSON text beside DATA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +50,26 @@ impl<'a> Frame<'a> {
     /// One sentence: the frame would be longer than [`MAX_FRAME_BYTES`].
     pub fn of_salt(tag: &'a str, data: &'a [u8]) -> Result<Self, String> {
         let mut opening = Vec::with_capacity(24);
-        opening.extend_from_slice(b"\x82\xa4head\x80");
+        opening.extend_from_slice(SALT_OPENING);
         Self::close(opening, tag, Cow::Borrowed(data))
+    }
+
+    /// The frame of an event that came from a program of Salt's: the payload that came, where it has
+    /// the form in which frames leave.
+    ///
+    /// # Errors
+    ///
+    /// One sentence: the frame would be longer than [`MAX_FRAME_BYTES`].
+    pub fn of_content(content: &Content<'a>) -> Result<Self, String> {
+        match content.canonical {
+            Some(payload) => Ok(Self {
+                opening: Cow::Borrowed(payload),
+                tag: b"",
+                tag_end: b"",
+                data: Cow::Borrowed(b""),
+            }),
+            None => Self::of_salt(content.tag, content.data),
+        }
     }
 
     /// The frame of an event of ours, whose profile is the tag: DATA with `_stamp`, as any listener of Salt's reads it, and an
@@ -75,14 +97,20 @@ impl<'a> Frame<'a> {
             pack::str(&mut opening, b"json");
             pack::str(&mut opening, event.json);
         }
+        pack::str(&mut opening, b"body");
         Self::close(opening, tag, Cow::Owned(data))
     }
 
+    /// `opening` ends with the key of the body.
     fn close(mut opening: Vec<u8>, tag: &'a str, data: Cow<'a, [u8]>) -> Result<Self, String> {
         let tag = tag.as_bytes();
-        pack::str(&mut opening, b"body");
         pack::bin_head(&mut opening, tag.len() + TAG_END.len() + data.len());
-        let frame = Self { opening, tag, data };
+        let frame = Self {
+            opening: Cow::Owned(opening),
+            tag,
+            tag_end: TAG_END,
+            data,
+        };
         if frame.len() > MAX_FRAME_BYTES {
             return Err(format!(
                 "its frame is {} bytes long; expected at most {MAX_FRAME_BYTES}",
@@ -95,12 +123,12 @@ impl<'a> Frame<'a> {
     /// The payload's length in bytes.
     #[allow(clippy::len_without_is_empty, reason = "no frame is empty")]
     pub fn len(&self) -> usize {
-        self.opening.len() + self.tag.len() + TAG_END.len() + self.data.len()
+        self.pieces().iter().map(|piece| piece.len()).sum()
     }
 
     /// The pieces of the payload, in order.
     pub fn pieces(&self) -> [&[u8]; 4] {
-        [&self.opening, self.tag, TAG_END, &self.data]
+        [&self.opening, self.tag, self.tag_end, &self.data]
     }
 
     /// The length that stands before the payload where frames are prefixed.

@@ -1,8 +1,9 @@
 //! Frames: where they end in a stream, and what is in them.
 
-use crate::MAX_DEPTH;
+use crate::encode::SALT_OPENING;
 use crate::mapping::{self, check_data, unstamped_to_json, value_to_json};
 use crate::token::{self, Head, Stop, Token};
+use crate::{MAX_DEPTH, pack};
 
 /// The longest frame, in bytes, without its length prefix: the limit of Salt's own servers and
 /// clients.
@@ -154,6 +155,21 @@ pub struct Content<'a> {
     pub data: &'a [u8],
     /// What an evbus program wrote beside it; `None` if a Salt program fired the event.
     pub head: Option<EvbusHead<'a>>,
+    /// The payload, where it has exactly the form in which Salt's events leave.
+    pub(crate) canonical: Option<&'a [u8]>,
+}
+
+/// The body in a payload that is byte for byte what [`Frame::of_salt`](crate::Frame::of_salt) writes,
+/// as all that programs of Salt's fire is.
+fn canonical_body(payload: &[u8]) -> Option<&[u8]> {
+    let mut rest = payload.strip_prefix(SALT_OPENING)?;
+    let written = rest.len();
+    match token::read(&mut rest) {
+        Ok(Token::Bin(body)) if rest.is_empty() => {
+            (written == pack::bin_len(body.len())).then_some(body)
+        }
+        _ => None,
+    }
 }
 
 /// The entry `evbus` of a frame's head.
@@ -176,6 +192,15 @@ impl<'a> Content<'a> {
     ///
     /// There is no event in it.
     pub fn read(payload: &'a [u8]) -> Result<Self, Fault> {
+        if let Some(body) = canonical_body(payload) {
+            let (tag, data) = event(body, MAX_DEPTH)?;
+            return Ok(Self {
+                tag,
+                data,
+                head: None,
+                canonical: Some(payload),
+            });
+        }
         let mut rest = payload;
         let Ok(Token::Map(pairs)) = token::read(&mut rest) else {
             return Err(Fault::NoMap);
@@ -198,20 +223,16 @@ impl<'a> Content<'a> {
         else {
             return Err(Fault::NoBody);
         };
-        let end = memchr::memmem::find(body, b"\n\n").ok_or(Fault::NoTag)?;
-        let (tag, data) = (&body[..end], &body[end + 2..]);
-        if tag.is_empty() {
-            return Err(Fault::EmptyTag);
-        }
-        if tag.len() > crate::MAX_TAG_BYTES {
-            return Err(Fault::LongTag);
-        }
-        let tag = std::str::from_utf8(tag).map_err(|_| Fault::TagNotText)?;
         let head = head.map_or(Ok(None), EvbusHead::find)?;
         // The map around a body is none of its levels.
         let around = head.as_ref().is_some_and(|head| head.wrap);
-        check_data(data, MAX_DEPTH + usize::from(around)).map_err(Fault::Data)?;
-        Ok(Self { tag, data, head })
+        let (tag, data) = event(body, MAX_DEPTH + usize::from(around))?;
+        Ok(Self {
+            tag,
+            data,
+            head,
+            canonical: None,
+        })
     }
 
     /// The event's body as JSON text: exactly what an evbus program fired, or DATA.
@@ -231,6 +252,24 @@ impl<'a> Content<'a> {
             Some(_) => unstamped_to_json(self.data),
         }
     }
+}
+
+/// The tag and DATA in a frame's body, checked. DATA has at most `levels`.
+fn event(body: &[u8], levels: usize) -> Result<(&str, &[u8]), Fault> {
+    // The end is near the beginning: a search for both newlines takes longer to prepare than to do.
+    let end = memchr::memchr_iter(b'\n', body)
+        .find(|at| body.get(at + 1) == Some(&b'\n'))
+        .ok_or(Fault::NoTag)?;
+    let (tag, data) = (&body[..end], &body[end + 2..]);
+    if tag.is_empty() {
+        return Err(Fault::EmptyTag);
+    }
+    if tag.len() > crate::MAX_TAG_BYTES {
+        return Err(Fault::LongTag);
+    }
+    let tag = std::str::from_utf8(tag).map_err(|_| Fault::TagNotText)?;
+    check_data(data, levels).map_err(Fault::Data)?;
+    Ok((tag, data))
 }
 
 /// The value under `body` in DATA.

@@ -40,6 +40,16 @@ pub(crate) fn bin_head(out: &mut Vec<u8>, len: usize) {
     into_vec(encode::write_bin_len(out, length(len)));
 }
 
+/// How long `len` bytes are with their type and length before them.
+pub(crate) fn bin_len(len: usize) -> usize {
+    let head = match len {
+        0..0x100 => 2,
+        0x100..0x1_0000 => 3,
+        _ => 5,
+    };
+    head + len
+}
+
 pub(crate) fn map(out: &mut Vec<u8>, pairs: u32) {
     into_vec(encode::write_map_len(out, pairs));
 }

@@ -49,42 +49,46 @@ fn whole_map(data: &[u8], without_stamp: bool, levels: usize) -> Result<Vec<u8>,
 }
 
 /// Checks, without writing anything, that [`data_to_json`] can write `data` (unless its text
-/// becomes too long), and that it has at most `levels`, of which there are [`MAX_DEPTH`] + 1.
+/// becomes too long), and that it has at most `levels`.
 pub(crate) fn check_data(data: &[u8], levels: usize) -> Result<(), &'static str> {
-    opens_map(data)?;
-    let mut rest = data;
-    // What is left to read in each open container, and whether it is a map.
-    let mut open = [(0_u64, false); MAX_DEPTH + 1];
-    let open = open.get_mut(..levels).ok_or(TOO_DEEP)?;
-    let mut depth = 0;
+    let map = opens_map(data)?;
+    let mut rest = &data[map.len()..];
+    // What is left to read in the innermost open container, and whether it is a map. A map's pairs
+    // count twice, so an even number left means that a key comes.
+    let (mut left, mut is_map) = (map.children, true);
+    // The same of those around it. Most events have none, and none is made for them.
+    let mut outer = Vec::new();
     loop {
+        while left == 0 {
+            let Some(around) = outer.pop() else {
+                return at_end(rest);
+            };
+            (left, is_map) = around;
+        }
         let head = Head::read(rest).map_err(malformed)?;
         rest = rest.get(head.len()..).ok_or(malformed(Stop::Incomplete))?;
+        let is_key = is_map && left % 2 == 0;
+        left -= 1;
         if head.is_container() {
-            // A map's pairs count twice, so an even number left means that a key comes.
-            *open.get_mut(depth).ok_or(TOO_DEEP)? = (head.children, head.is_map());
-            depth += 1;
+            if is_key {
+                return Err(CONTAINER_KEY);
+            }
+            // With the innermost one, which is not in it.
+            if outer.len() + 1 == levels {
+                return Err(TOO_DEEP);
+            }
+            outer.push((left, is_map));
+            (left, is_map) = (head.children, head.is_map());
         }
-        while depth > 0 && open[depth - 1].0 == 0 {
-            depth -= 1;
-        }
-        if depth == 0 {
-            return at_end(rest);
-        }
-        let (left, is_map) = &mut open[depth - 1];
-        if *is_map && *left % 2 == 0 && Head::read(rest).map_err(malformed)?.is_container() {
-            return Err(CONTAINER_KEY);
-        }
-        *left -= 1;
     }
 }
 
 const TOO_DEEP: &str = "it is nested more than 128 levels deep";
 const CONTAINER_KEY: &str = "a map key is a map or an array; expected a scalar";
 
-fn opens_map(data: &[u8]) -> Result<(), &'static str> {
+fn opens_map(data: &[u8]) -> Result<Head, &'static str> {
     match Head::read(data) {
-        Ok(head) if head.is_map() => Ok(()),
+        Ok(head) if head.is_map() => Ok(head),
         Ok(_) | Err(Stop::Reserved) => Err("it is no msgpack map"),
         Err(Stop::Incomplete) => Err(malformed(Stop::Incomplete)),
     }

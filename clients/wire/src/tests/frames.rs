@@ -23,7 +23,9 @@ fn prefixed(payload: &[u8]) -> Vec<u8> {
 /// What is read from a frame, as it is written again.
 fn rewritten(payload: &[u8]) -> Vec<u8> {
     let content = Content::read(payload).expect("an event is in the frame");
-    let frame = Frame::of_salt(content.tag, content.data).expect("it fits into a frame");
+    let frame = Frame::of_content(&content).expect("it fits into a frame");
+    let anew = Frame::of_salt(content.tag, content.data).expect("it fits into a frame");
+    assert_eq!(frame.pieces().concat(), anew.pieces().concat());
     assert_eq!(frame.prefix(), prefixed(&frame.pieces().concat())[..4]);
     frame.pieces().concat()
 }

@@ -33,9 +33,6 @@ struct Inner {
     closed: AtomicBool,
 }
 
-/// An event that was shown to the listeners, the routing table, and its lanes' positions there.
-type Accepted = (Arc<Event>, arc_swap::Guard<Arc<Routes>>, Arc<[u32]>);
-
 /// The routing table, replaced as a whole.
 #[derive(Debug)]
 pub(crate) struct Routes {
@@ -188,15 +185,32 @@ impl Bus {
         Ok(fired)
     }
 
-    /// As [`put_event`](Self::put_event), without waiting for the disk: for programs that fire many
-    /// events and wait for the receipts of all together.
+    /// As [`put_event`](Self::put_event), without waiting for the disk.
     pub(crate) async fn put_unconfirmed(
         &self,
         event: Event,
     ) -> Result<(Fired, Receipts), PutError> {
+        self.check_open()?;
+        self.inner.listeners.publish(&event);
+        self.put_published(event).await
+    }
+
+    /// As [`put_event`](Self::put_event), of an event that listeners have been sent, and without
+    /// waiting for the disk: for programs that fire many events and wait for the receipts of all
+    /// together.
+    pub(crate) async fn put_published(
+        &self,
+        mut event: Event,
+    ) -> Result<(Fired, Receipts), PutError> {
+        self.check_open()?;
         let mut receipts = Receipts::default();
         let (event, fired, full) = {
-            let (event, routes, matches) = self.accept(event)?;
+            let routes = self.inner.routes.load();
+            let matches = routes.router.route(event.profile());
+            if !matches.is_empty() {
+                self.inner.serial.apply(&mut event)?;
+            }
+            let event = Arc::new(event);
             let fired = fired(&event, &matches);
             let mut full = Vec::new();
             for lane in matches
@@ -269,23 +283,23 @@ impl Bus {
         Ok(fired)
     }
 
-    /// What every way of firing begins with: listeners, route, serialization.
-    fn accept(&self, mut event: Event) -> Result<Accepted, PutError> {
-        self.check_open()?;
-        self.inner.listeners.publish(&event);
-        let routes = self.inner.routes.load();
-        let matches = routes.router.route(event.profile());
-        if !matches.is_empty() {
-            self.inner.serial.apply(&mut event)?;
-        }
-        Ok((Arc::new(event), routes, matches))
+    /// Whether the bus still takes events.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.inner.closed.load(Ordering::Acquire)
     }
 
     fn check_open(&self) -> Result<(), PutError> {
-        if self.inner.closed.load(Ordering::Acquire) {
-            return Err(PutError::Closed);
+        if self.is_open() {
+            Ok(())
+        } else {
+            Err(PutError::Closed)
         }
-        Ok(())
+    }
+
+    /// Whether an event fired under `profile` would reach any destination.
+    pub(crate) fn has_destination(&self, profile: &str) -> bool {
+        let routes = self.inner.routes.load();
+        !routes.lanes.is_empty() && !routes.router.route(profile).is_empty()
     }
 
     /// Which destinations an event fired under `profile` would reach.

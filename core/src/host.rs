@@ -1,6 +1,7 @@
 //! The host: plugins, acct file, bus and event sockets, put together and kept up.
 
 mod control;
+mod intake;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::event::Serial;
 use crate::internal::{InternalQueues, InternalReader};
 use crate::lane::{InstanceState, LaneStatus};
 use crate::plugin::{Plugin, PluginReport, PluginWatch, Registry, plugin_dirs};
-use crate::salt::{self, Follower, Publisher, SaltMaster, Server, SocketDir, SocketError, Taken};
+use crate::salt::{self, Follower, Publisher, SaltMaster, Server, SocketDir, SocketError};
 use crate::store::deadletters::Filter;
 use crate::store::{StateDir, StateError, StateLimits};
 use crate::{Bus, Event};
@@ -259,20 +260,7 @@ impl Host {
             plugins.clone(),
         )
         .await?;
-        let intake = bus.clone();
-        let publisher = listeners.clone();
-        let mut server = salt::serve(builder.socket_dirs, publisher, move |event: Event| {
-            let bus = intake.clone();
-            async move {
-                match bus.put_unconfirmed(event).await {
-                    Ok((_, receipts)) => Taken::Queued(receipts),
-                    Err(error) => {
-                        tracing::warn!("an event from a socket was not taken: {error}");
-                        Taken::Refused
-                    }
-                }
-            }
-        })?;
+        let mut server = salt::serve(builder.socket_dirs, listeners.clone(), &bus)?;
         let followers: Vec<Follower> = (builder.salt_masters.into_iter())
             .map(|master| follow_master(master, bus.clone()))
             .collect();

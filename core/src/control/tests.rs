@@ -47,7 +47,7 @@ fn start(root: &Path, state: &str) -> (Server, salt::Server, Arc<Mutex<Vec<Filte
         path: root.join("s"),
         framing: Framing::Bare,
     }];
-    let mut sockets = salt::serve(dirs, Publisher::default(), |_| async {
+    let mut sockets = salt::serve(dirs, Publisher::default(), &|_| async {
         salt::Taken::Refused
     })
     .expect("it is free");

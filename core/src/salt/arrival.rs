@@ -5,19 +5,50 @@ use evbus_wire::{Content, Fault};
 
 use crate::event::{ContentType, Event, EventId, MAX_BODY_BYTES, Origin, attributes_of_body, json};
 
-/// Makes the event that a frame carries.
-pub(super) fn event(content: &Content<'_>, now_unix_ns: u64) -> Result<Event, Fault> {
-    let Some(head) = &content.head else {
-        return Ok(of_salt(content.tag, content.data, now_unix_ns));
-    };
-    let body = content.body_json().map_err(|_| Fault::Body)?;
-    of_evbus(
-        content.tag,
-        body,
-        EventId::from_bytes(head.id),
-        head.time_unix_ns,
-    )
-    .ok_or(Fault::Body)
+/// What came in a frame.
+pub(super) enum Arrival<'a> {
+    /// An event of a program of Salt's, which is made where it goes to a destination.
+    Salt(Content<'a>),
+    /// An event of a program of ours; making it is part of checking it.
+    Evbus(Content<'a>, Event),
+}
+
+impl<'a> Arrival<'a> {
+    /// Reads and checks a payload.
+    ///
+    /// # Errors
+    ///
+    /// There is no event in it.
+    pub(super) fn read(payload: &'a [u8]) -> Result<Self, Fault> {
+        let content = Content::read(payload)?;
+        let Some(head) = &content.head else {
+            return Ok(Self::Salt(content));
+        };
+        let body = content.body_json().map_err(|_| Fault::Body)?;
+        let id = EventId::from_bytes(head.id);
+        let event = of_evbus(content.tag, body, id, head.time_unix_ns).ok_or(Fault::Body)?;
+        Ok(Self::Evbus(content, event))
+    }
+
+    /// Whether it came from a program of ours.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self, Self::Evbus(..))
+    }
+
+    /// What the event was fired under.
+    pub(super) fn profile(&self) -> &'a str {
+        match self {
+            Self::Salt(content) | Self::Evbus(content, _) => content.tag,
+        }
+    }
+
+    /// The event, which has come at `now_unix_ns`.
+    pub(super) fn into_event(self, now_unix_ns: u64) -> Event {
+        match self {
+            Self::Salt(content) => of_salt(content.tag, content.data, now_unix_ns),
+            Self::Evbus(_, event) => event,
+        }
+    }
 }
 
 /// Makes an event of one that the host has listened to. `None` if it cannot be a body.

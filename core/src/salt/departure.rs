@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use evbus_wire::mapping::value_to_json;
 use evbus_wire::{Exact, Fired, Frame};
 
+use super::arrival::Arrival;
 use crate::event::{ContentType, Event, Origin};
 
 /// Encodes an event for listeners: one that came from a Salt program as it came, any other with an
@@ -17,16 +18,32 @@ pub(super) fn frame(event: &Event) -> Result<Frame<'_>, String> {
     if came_from_salt(event) {
         return Frame::of_salt(event.profile(), &event.body);
     }
+    of_evbus(event.profile(), event)
+}
+
+/// As [`frame`], of what has just come through a socket.
+///
+/// # Errors
+///
+/// As [`frame`].
+pub(super) fn frame_of_arrival<'a>(arrival: &Arrival<'a>) -> Result<Frame<'a>, String> {
+    match arrival {
+        Arrival::Salt(content) => Frame::of_content(content),
+        Arrival::Evbus(content, event) => of_evbus(content.tag, event),
+    }
+}
+
+fn of_evbus<'a>(tag: &'a str, event: &Event) -> Result<Frame<'a>, String> {
     let fired = Fired {
         json: &json_of(event)?,
         id: event.id,
         time_unix_ns: event.time_unix_ns,
     };
-    Frame::of_evbus(event.profile(), &fired, Exact::No)
+    Frame::of_evbus(tag, &fired, Exact::No)
 }
 
 /// Whether the body is Salt's DATA, as it came through a socket.
-pub(super) fn came_from_salt(event: &Event) -> bool {
+fn came_from_salt(event: &Event) -> bool {
     event.origin == Origin::Salt && event.content_type == ContentType::Msgpack
 }
 

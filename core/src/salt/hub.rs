@@ -154,8 +154,8 @@ impl Hub {
         }
     }
 
-    /// Queues a frame for all listeners, and cuts off those that had too much waiting before it.
-    pub(super) fn append(&self, frame: &Frame<'_>) {
+    /// Queues frames for all listeners, and cuts off those that had too much waiting before one.
+    pub(super) fn append(&self, frames: &[Frame<'_>]) {
         let mut cut_off = 0;
         {
             let state = &mut *self.state.lock();
@@ -164,24 +164,19 @@ impl Hub {
                 .iter_mut()
                 .zip([Framing::Bare, Framing::Prefixed])
             {
-                if branch.log.end() > branch.check_at {
-                    cut_off += branch.cut_off_the_slow(self.queue_bytes);
-                }
-                if branch.seats.is_empty() {
-                    continue;
-                }
-                branch.longest = branch.longest.max(frame.len() as u64);
-                match framing {
-                    Framing::Bare => branch.log.append(frame.len(), frame.pieces()),
-                    Framing::Prefixed => {
-                        let prefix = frame.prefix();
-                        let pieces = [&prefix[..]].into_iter().chain(frame.pieces());
-                        branch.log.append(prefix.len() + frame.len(), pieces);
+                for frame in frames {
+                    if branch.log.end() > branch.check_at {
+                        cut_off += branch.cut_off_the_slow(self.queue_bytes);
                     }
+                    if branch.seats.is_empty() {
+                        break;
+                    }
+                    branch.append(frame, framing);
                 }
             }
         }
-        self.published.fetch_add(1, Ordering::Relaxed);
+        self.published
+            .fetch_add(frames.len() as u64, Ordering::Relaxed);
         for appended in &self.appended {
             appended.notify_waiters();
         }
@@ -287,6 +282,18 @@ impl State {
 }
 
 impl Branch {
+    fn append(&mut self, frame: &Frame<'_>, framing: Framing) {
+        self.longest = self.longest.max(frame.len() as u64);
+        match framing {
+            Framing::Bare => self.log.append(frame.len(), frame.pieces()),
+            Framing::Prefixed => {
+                let prefix = frame.prefix();
+                let pieces = [&prefix[..]].into_iter().chain(frame.pieces());
+                self.log.append(prefix.len() + frame.len(), pieces);
+            }
+        }
+    }
+
     /// Ends the connections of the listeners that have more than `limit` bytes waiting.
     fn cut_off_the_slow(&mut self, limit: u64) -> usize {
         let before = self.seats.len();

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::departure::{self, came_from_salt};
+use evbus_wire::Frame;
+
+use super::arrival::Arrival;
+use super::departure;
 use super::hub::Hub;
 use crate::event::Event;
 
@@ -67,25 +70,46 @@ impl Publisher {
     /// Never waits for a listener, and encodes nothing if there are none. May be called from any
     /// thread. Events of one thread keep their order; all listeners see the same order of all.
     pub fn publish(&self, event: &Event) {
-        let hub = &*self.hub;
-        // The pull side accepts waiting listeners once for each batch of Salt events that it reads.
-        if !came_from_salt(event) {
-            self.accept_waiting();
-        }
-        if hub.listeners.load(Ordering::Acquire) == 0 {
+        self.accept_waiting();
+        if !self.has_listeners() {
             return;
         }
-        match departure::frame(event) {
-            Ok(frame) => hub.append(&frame),
-            Err(reason) => {
-                if hub.unencodable.fetch_add(1, Ordering::Relaxed) == 0 {
-                    tracing::warn!(
-                        profile = event.profile(),
-                        "an event does not reach the listeners: {reason} (told once; the rest is counted)"
-                    );
-                }
-            }
+        if let Some(frame) = self.encoded(event.profile(), departure::frame(event)) {
+            self.hub.append(&[frame]);
         }
+    }
+
+    /// Whether any listener is connected.
+    pub(super) fn has_listeners(&self) -> bool {
+        self.hub.listeners.load(Ordering::Acquire) > 0
+    }
+
+    /// The frame of an event that came through a socket, for [`publish_frames`](Self::publish_frames);
+    /// none, told and counted, if it makes no frame.
+    pub(super) fn frame<'a>(&self, arrival: &Arrival<'a>) -> Option<Frame<'a>> {
+        self.encoded(arrival.profile(), departure::frame_of_arrival(arrival))
+    }
+
+    /// As [`publish`](Self::publish), of many events at once, and for the listeners that have been let
+    /// in.
+    pub(super) fn publish_frames(&self, frames: &[Frame<'_>]) {
+        if !frames.is_empty() {
+            self.hub.append(frames);
+        }
+    }
+
+    fn encoded<'a>(&self, profile: &str, frame: Result<Frame<'a>, String>) -> Option<Frame<'a>> {
+        let reason = match frame {
+            Ok(frame) => return Some(frame),
+            Err(reason) => reason,
+        };
+        if self.hub.unencodable.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                profile,
+                "an event does not reach the listeners: {reason} (told once; the rest is counted)"
+            );
+        }
+        None
     }
 
     /// Lets in every listener whose connection waits, so that it gets all that is published from

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf as _, BytesMut};
-use evbus_wire::{ACKNOWLEDGED, Content, Decoder, NOT_ACKNOWLEDGED};
+use evbus_wire::{ACKNOWLEDGED, Decoder, NOT_ACKNOWLEDGED};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
-use super::arrival;
+use super::arrival::Arrival;
+use super::intake::{Intake, Taken};
 use super::publisher::Publisher;
 use crate::bus::Receipts;
 use crate::event::{Event, now_unix_ns};
@@ -27,15 +28,6 @@ pub(crate) struct PullCounters {
     pub(super) refused: AtomicU64,
 }
 
-/// What the host made of an event.
-#[derive(Debug)]
-pub(crate) enum Taken {
-    /// It is in the queues; wait for these to know it on disk.
-    Queued(Receipts),
-    /// It is nowhere.
-    Refused,
-}
-
 /// Serves one connection until the program at the other end closes it, or sends what is no frame.
 ///
 /// Never answers a program of Salt's. A program of this project, which is known by the heads of its
@@ -44,16 +36,13 @@ pub(crate) enum Taken {
 /// Reads no further while `intake` has an event in hand, so a full host slows the program down and
 /// nobody else. A connection costs a read buffer while events arrive, and an unfinished frame keeps
 /// only what has come of it.
-pub(super) async fn serve<I, F>(
+pub(super) async fn serve<I: Intake>(
     stream: UnixStream,
     publisher: Publisher,
     intake: I,
     counters: Arc<PullCounters>,
     mut stop: watch::Receiver<bool>,
-) where
-    I: Fn(Event) -> F,
-    F: Future<Output = Taken>,
-{
+) {
     let mut connection = Connection {
         buffer: BytesMut::new(),
         decoder: Decoder::new(),
@@ -106,11 +95,15 @@ struct Connection<I> {
     all_taken: bool,
 }
 
-impl<I, F> Connection<I>
-where
-    I: Fn(Event) -> F,
-    F: Future<Output = Taken>,
-{
+/// What whole frames held.
+struct Batch {
+    /// Those that go somewhere but to listeners.
+    events: Vec<Event>,
+    /// False if what follows is no frame.
+    in_sync: bool,
+}
+
+impl<I: Intake> Connection<I> {
     /// At the end of the stream: tells a program that waits for it whether all was taken.
     async fn answer(self, stream: &UnixStream) {
         if !self.wants_answer {
@@ -156,8 +149,28 @@ where
     async fn hand_in(&mut self) -> bool {
         // A listener that connected before an event was written is in before it is published.
         self.publisher.accept_waiting();
+        let batch = self.publish();
+        for event in batch.events {
+            self.counters.events.fetch_add(1, Ordering::Relaxed);
+            match self.intake.take(event).await {
+                Taken::Queued(receipts) => self.receipts.extend(receipts),
+                Taken::Refused => self.all_taken = false,
+            }
+        }
+        self.publisher.pace().await;
+        // A program that never pauses leaves the others, and the listeners, their turn.
+        tokio::task::yield_now().await;
+        batch.in_sync
+    }
+
+    /// Takes every whole frame from the buffer and sends all to the listeners at once.
+    fn publish(&mut self) -> Batch {
+        let is_open = self.intake.is_open();
+        let is_heard = is_open && self.publisher.has_listeners();
         let now = now_unix_ns();
-        let mut taken = 0;
+        let mut frames = Vec::new();
+        let mut events = Vec::new();
+        let (mut taken, mut unwanted) = (0, 0);
         let in_sync = loop {
             let (payload, len) = match self.decoder.next(&self.buffer[taken..]) {
                 Ok(Some(frame)) => frame,
@@ -168,17 +181,17 @@ where
                     break false;
                 }
             };
-            let arrived = Content::read(payload).and_then(|content| {
-                let is_ours = content.head.is_some();
-                Ok((arrival::event(&content, now)?, is_ours))
-            });
-            match arrived {
-                Ok((event, is_ours)) => {
-                    self.counters.events.fetch_add(1, Ordering::Relaxed);
-                    self.wants_answer |= is_ours;
-                    match (self.intake)(event).await {
-                        Taken::Queued(receipts) => self.receipts.extend(receipts),
-                        Taken::Refused => self.all_taken = false,
+            taken += len;
+            match Arrival::read(payload) {
+                Ok(arrival) => {
+                    self.wants_answer |= arrival.is_ours();
+                    if is_heard {
+                        frames.extend(self.publisher.frame(&arrival));
+                    }
+                    if !is_open || self.intake.wants(arrival.profile()) {
+                        events.push(arrival.into_event(now));
+                    } else {
+                        unwanted += 1;
                     }
                 }
                 Err(reason) => {
@@ -190,12 +203,10 @@ where
                     }
                 }
             }
-            taken += len;
         };
+        self.counters.events.fetch_add(unwanted, Ordering::Relaxed);
+        self.publisher.publish_frames(&frames);
         self.buffer.advance(taken);
-        self.publisher.pace().await;
-        // A program that never pauses leaves the others, and the listeners, their turn.
-        tokio::task::yield_now().await;
-        in_sync
+        Batch { events, in_sync }
     }
 }

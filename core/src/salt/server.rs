@@ -17,10 +17,10 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::directory::{Bound, DirGuard, SocketDir, SocketError};
 use super::hub::Hub;
+use super::intake::Intake;
 use super::peer;
 use super::publisher::Publisher;
-use super::pull::{self, PullCounters, Taken};
-use crate::event::Event;
+use super::pull::{self, PullCounters};
 
 /// How long to wait after the system could not give a connection, as when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -28,23 +28,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves the event sockets of `dirs`, which are all one bus: what comes in through any of them
 /// goes to `intake`, and what `publisher` publishes goes to the listeners of all.
 ///
-/// `intake` gets the events of one connection in order, each when the one before has been taken;
-/// waiting in it slows the program at the other end down. Listeners hear of an event when the
-/// intake publishes it, before it changes the body. Must be called within a tokio runtime; blocks
-/// for the moment that file operations take.
+/// Listeners are sent what has been read from a connection, all of it at once; then `intake` gets the
+/// events in order, each when the one before has been taken. Must be called within a tokio runtime;
+/// blocks for the moment that file operations take.
 ///
 /// # Errors
 ///
 /// A directory cannot be served; then none is.
-pub(crate) fn serve<I, F>(
+pub(crate) fn serve(
     dirs: Vec<SocketDir>,
     publisher: Publisher,
-    intake: I,
-) -> Result<Server, SocketError>
-where
-    I: Fn(Event) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Taken> + Send + 'static,
-{
+    intake: &impl Intake,
+) -> Result<Server, SocketError> {
     // All are bound before any serves.
     let bound: Vec<Bound> = dirs.iter().map(SocketDir::bind).collect::<Result<_, _>>()?;
     let mut server = Server {
@@ -208,16 +203,13 @@ async fn pause_after(error: &io::Error) {
 }
 
 /// Serves programs that fire, until told to stop.
-async fn accept_pulls<I, F>(
+async fn accept_pulls(
     socket: UnixListener,
     publisher: Publisher,
-    intake: I,
+    intake: impl Intake,
     counters: Arc<PullCounters>,
     stop: watch::Receiver<bool>,
-) where
-    I: Fn(Event) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Taken> + Send + 'static,
-{
+) {
     // Dropped with this task, and with it all connections.
     let mut connections = JoinSet::new();
     let let_in = |connections: &mut JoinSet<()>, stream: UnixStream| {

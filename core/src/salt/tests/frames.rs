@@ -1,7 +1,8 @@
 use evbus_wire::mapping::data_to_json;
 use evbus_wire::{Content, Exact, Fired, Frame};
 
-use super::super::{arrival, departure};
+use super::super::arrival::Arrival;
+use super::super::departure;
 use super::salt_frame;
 use crate::event::{ContentType, Event, now_unix_ns};
 
@@ -23,8 +24,8 @@ fn towards_listeners(event: &Event) -> Vec<u8> {
 }
 
 fn event_of(payload: &[u8]) -> Event {
-    let content = Content::read(payload).expect("an event is in the frame");
-    arrival::event(&content, now_unix_ns()).expect("the event is whole")
+    let arrival = Arrival::read(payload).expect("an event is in the frame");
+    arrival.into_event(now_unix_ns())
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use evbus_client::Listener;
 use tokio::sync::mpsc;
 
-use super::{Framing, Publisher, Server, SocketDir, serve};
+use super::{Framing, Intake, Publisher, Server, SocketDir, Taken, serve};
 use crate::event::Event;
 
 /// Long enough for a busy machine; a test that gets here has failed.
@@ -67,14 +67,12 @@ impl Bus {
                     framing,
                 }
             });
-        let publish = publisher.clone();
-        let server = serve(dirs.to_vec(), publisher.clone(), move |event| {
-            publish.publish(&event);
+        let server = serve(dirs.to_vec(), publisher.clone(), &move |event| {
             let take = take.clone();
             async move {
                 // A test that looks at its listeners only keeps no receiver.
                 let _ = take.send(event);
-                super::Taken::Queued(crate::bus::Receipts::default())
+                Taken::Queued(crate::bus::Receipts::default())
             }
         })
         .expect("the directories are new");
@@ -92,6 +90,25 @@ impl Bus {
 
     pub(super) fn prefixed_dir(&self) -> PathBuf {
         self.root.path().join("prefixed")
+    }
+}
+
+/// Everything goes to the closure.
+impl<I, F> Intake for I
+where
+    I: Fn(Event) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Taken> + Send,
+{
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    fn wants(&self, _profile: &str) -> bool {
+        true
+    }
+
+    fn take(&self, event: Event) -> impl Future<Output = Taken> + Send {
+        self(event)
     }
 }
 

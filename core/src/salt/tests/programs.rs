@@ -7,8 +7,8 @@ use evbus_client::{Error, Fired, Sender};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 
-use super::super::{Framing, PULL_SOCKET, Publisher, SocketDir, serve};
-use super::{Bus, LIMIT, prefixed, salt_frame, soon, until};
+use super::super::{Framing, Intake, PULL_SOCKET, Publisher, Server, SocketDir, Taken, serve};
+use super::{Bus, LIMIT, listener, next_tag, prefixed, salt_frame, soon, until};
 use crate::event::{Event, Serial};
 
 async fn connect(bus: &Bus) -> tokio::net::UnixStream {
@@ -174,13 +174,13 @@ async fn a_sender_without_a_host_says_where_it_looked() {
 }
 
 /// A host whose intake waits for permits.
-fn slow_host(root: &tempfile::TempDir, permits: &Arc<Semaphore>) -> super::super::Server {
+fn slow_host(root: &tempfile::TempDir, permits: &Arc<Semaphore>) -> Server {
     let dirs = vec![SocketDir {
         path: root.path().join("s"),
         framing: Framing::Bare,
     }];
     let permits = Arc::clone(permits);
-    serve(dirs, Publisher::default(), move |_event| {
+    serve(dirs, Publisher::default(), &move |_event| {
         let permits = Arc::clone(&permits);
         async move {
             permits
@@ -188,7 +188,7 @@ fn slow_host(root: &tempfile::TempDir, permits: &Arc<Semaphore>) -> super::super
                 .await
                 .expect("the semaphore is open")
                 .forget();
-            super::super::Taken::Queued(crate::bus::Receipts::default())
+            Taken::Queued(crate::bus::Receipts::default())
         }
     })
     .expect("the directory is new")
@@ -241,4 +241,83 @@ async fn stopping_takes_what_was_written_before_and_nothing_after() {
         );
     }
     assert!(UnixStream::connect(&path).is_err(), "nobody else gets in");
+}
+
+/// An intake that no event may reach, or that refuses every one.
+#[derive(Clone, Copy, PartialEq)]
+enum Nowhere {
+    NoDestination,
+    Closed,
+}
+
+impl Intake for Nowhere {
+    fn is_open(&self) -> bool {
+        *self != Self::Closed
+    }
+
+    fn wants(&self, _profile: &str) -> bool {
+        assert!(self.is_open(), "a closed host routes nothing");
+        false
+    }
+
+    async fn take(&self, event: Event) -> Taken {
+        assert!(!self.is_open(), "nobody wants {event:?}");
+        Taken::Refused
+    }
+}
+
+impl Nowhere {
+    fn host(self, root: &tempfile::TempDir) -> (Server, Publisher) {
+        let dirs = vec![SocketDir {
+            path: root.path().join("s"),
+            framing: Framing::Bare,
+        }];
+        let publisher = Publisher::default();
+        let server = serve(dirs, publisher.clone(), &self).expect("the directory is new");
+        (server, publisher)
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_no_destination_wants_reaches_the_listeners_and_counts_as_taken() {
+    let root = tempfile::tempdir().expect("there is room for a directory");
+    let (server, _publisher) = Nowhere::NoDestination.host(&root);
+    let dir = root.path().join("s");
+    let mut hears = listener(&dir).await;
+    let mut program = UnixStream::connect(dir.join(PULL_SOCKET)).expect("it accepts");
+    program
+        .write_all(&salt_frame("of salt", &[0x80]))
+        .expect("the host reads");
+    assert_eq!(next_tag(&mut hears).await, "of salt");
+    let mut sender = Sender::connect(&dir).await.expect("it accepts");
+    let event = Event::builder("of ours")
+        .unwrapped_json("{}")
+        .expect("it is JSON");
+    sender
+        .send(event.profile(), &fired(&event))
+        .await
+        .expect("the host reads");
+    sender.finish(LIMIT).await.expect("the event is taken");
+    assert_eq!(next_tag(&mut hears).await, "of ours");
+    assert_eq!(server.counts().events, 2);
+}
+
+#[tokio::test]
+async fn listeners_hear_nothing_that_a_closed_host_refuses() {
+    let root = tempfile::tempdir().expect("there is room for a directory");
+    let (server, publisher) = Nowhere::Closed.host(&root);
+    let dir = root.path().join("s");
+    let _hears = listener(&dir).await;
+    let mut sender = Sender::connect(&dir).await.expect("it accepts");
+    let event = Event::builder("p")
+        .unwrapped_json("{}")
+        .expect("it is JSON");
+    sender
+        .send(event.profile(), &fired(&event))
+        .await
+        .expect("the host reads");
+    let refused = sender.finish(LIMIT).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(server.counts().events, 1);
+    assert_eq!(publisher.counts().published, 0);
 }

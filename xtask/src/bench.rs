@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the benchmarks, which start the brokers they need themselves.
+//! `cargo xtask bench`: the benchmarks, which start the brokers and Salt publishers they need themselves.
 
 use xtask::system::{self, Need};
 
@@ -10,26 +10,31 @@ use crate::failure::Failure;
 struct Bench {
     /// The name of its target.
     name: &'static str,
-    /// Whether it needs brokers and what they need from the system.
-    brokers: bool,
+    /// What it needs from the system beside compilers.
+    needs: &'static [Need],
     /// What it runs beside the host, to compare: packages and their examples.
     beside: &'static [(&'static str, &'static str)],
 }
 
-static BENCHES: [Bench; 3] = [
+static BENCHES: [Bench; 4] = [
     Bench {
         name: "bus",
-        brokers: false,
+        needs: &[],
+        beside: &[],
+    },
+    Bench {
+        name: "sockets",
+        needs: system::SALT,
         beside: &[],
     },
     Bench {
         name: "store",
-        brokers: false,
+        needs: &[],
         beside: &[],
     },
     Bench {
         name: "brokers",
-        brokers: true,
+        needs: system::BROKERS,
         beside: &[
             ("plugin-kafka", "bare_rdkafka"),
             ("plugin-pika", "bare_lapin"),
@@ -40,10 +45,8 @@ static BENCHES: [Bench; 3] = [
 /// Runs the named benchmarks, or all, one after the other.
 pub(crate) fn run(names: &[String]) -> Result<(), Failure> {
     for bench in choose(names)? {
-        if bench.brokers {
-            let needs: Vec<Need> = [system::BUILD, system::BROKERS].concat();
-            system::ensure(&needs)?;
-        }
+        let needs: Vec<Need> = [system::BUILD, bench.needs].concat();
+        system::ensure(&needs)?;
         for (package, example) in bench.beside {
             cargo::run(&[
                 "build",
@@ -93,7 +96,7 @@ mod tests {
 
     #[test]
     fn without_a_name_all_benchmarks_run() {
-        check(&[], &["bus", "store", "brokers"]);
+        check(&[], &["bus", "sockets", "store", "brokers"]);
         check(&["brokers"], &["brokers"]);
     }
 
@@ -104,7 +107,7 @@ mod tests {
         };
         assert_eq!(
             why,
-            "there is no benchmark `disk`; expected one of bus, store, brokers"
+            "there is no benchmark `disk`; expected one of bus, sockets, store, brokers"
         );
     }
 }

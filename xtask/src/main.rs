@@ -30,7 +30,8 @@ Commands:
                               run every test; ARGS go to cargo test, and with any nothing is fuzzed
   stage [--release] [PLUGIN...]
                               build plugins (all, or those named) and put them into target/plugins
-  bench [NAME...]             run benchmarks: bus, store, brokers (all without a name)
+  bench [NAME...]             run benchmarks: bus, sockets, store, brokers (all without a name);
+                              sockets runs real Salt publishers beside the host
   brokers up|down             start or end a RabbitMQ and a Kafka for trying things by hand
   torture [--runs N] [--seed N]
                               kill, damage and reload hosts under load, and look for lost events;

@@ -16,7 +16,10 @@ use crate::event::Serial;
 use crate::internal::{InternalQueues, InternalReader};
 use crate::lane::{InstanceState, LaneStatus};
 use crate::plugin::{Plugin, PluginReport, PluginWatch, Registry, plugin_dirs};
-use crate::salt::{self, Follower, Publisher, SaltMaster, Server, SocketDir, SocketError};
+use crate::salt::{
+    self, Follower, Publisher, SaltMaster, Server, SocketDir, SocketError, SocketGroup,
+    SocketOptions,
+};
 use crate::store::deadletters::Filter;
 use crate::store::{StateDir, StateError, StateLimits};
 use crate::{Bus, Event};
@@ -46,6 +49,7 @@ pub struct HostBuilder {
     linked: Vec<Arc<Plugin>>,
     socket_dirs: Vec<SocketDir>,
     salt_masters: Vec<SaltMaster>,
+    socket_options: SocketOptions,
     serial: Serial,
     run_name: String,
     isolation_program: Option<Arc<Path>>,
@@ -78,6 +82,21 @@ impl HostBuilder {
     /// Opens event sockets in a directory.
     pub fn socket_dir(mut self, dir: SocketDir) -> Self {
         self.socket_dirs.push(dir);
+        self
+    }
+
+    /// Lets a group fire and listen in every socket directory. Without one, only this user and root
+    /// may. The control sockets stay theirs alone.
+    pub fn socket_group(mut self, group: SocketGroup) -> Self {
+        self.socket_options.group = Some(group);
+        self
+    }
+
+    /// Opens two more sockets in every socket directory, under the names of the Salt minion with
+    /// this id: programs that fire and listen at a minion's sockets find the host there. May be
+    /// called for several.
+    pub fn minion_id(mut self, id: impl Into<String>) -> Self {
+        self.socket_options.minion_ids.push(id.into());
         self
     }
 
@@ -260,7 +279,8 @@ impl Host {
             plugins.clone(),
         )
         .await?;
-        let mut server = salt::serve(builder.socket_dirs, listeners.clone(), &bus)?;
+        let (dirs, options) = (builder.socket_dirs, builder.socket_options);
+        let mut server = salt::serve(dirs, &options, listeners.clone(), &bus)?;
         let followers: Vec<Follower> = (builder.salt_masters.into_iter())
             .map(|master| follow_master(master, bus.clone()))
             .collect();

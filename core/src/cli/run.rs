@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use evbus::acct::byte_size;
-use evbus::salt::{Framing, SaltMaster, SocketDir};
+use evbus::salt::{Framing, SaltMaster, SocketDir, SocketGroup};
 use evbus::store::StateLimits;
 use evbus::{Host, LaneStatus, Serial};
 use evbus_client::{MatchType, TagFilter};
@@ -44,6 +45,14 @@ pub(super) struct RunArgs {
     /// `salt/job/*/ret/*`; may come several times
     #[arg(long = "salt-tag", value_name = "PATTERN", requires = "from_salt")]
     salt_tags: Vec<String>,
+    /// Group, by name or number, whose members may fire and listen too [default: only this user and
+    /// root may]
+    #[arg(long, value_name = "GROUP")]
+    sock_group: Option<String>,
+    /// Id of a Salt minion, under whose names every directory has event sockets too; may come several
+    /// times
+    #[arg(long = "minion-id", value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    minion_ids: Vec<String>,
     /// Directory for what waits for destinations and for dead letters; without one both are kept in
     /// memory alone
     #[arg(long, value_name = "D", env = "EVBUS_STATE_DIR")]
@@ -108,6 +117,13 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Exit> {
     let prefixed = args.prefixed_sock_dirs.into_iter();
     for (path, framing) in bare.chain(prefixed.map(|path| (path, Framing::Prefixed))) {
         host = host.socket_dir(SocketDir { path, framing });
+    }
+    for id in args.minion_ids {
+        host = host.minion_id(id);
+    }
+    if let Some(name) = &args.sock_group {
+        let group = SocketGroup::find(name).map_err(|error| Exit::config(error.to_string()))?;
+        host = host.socket_group(group);
     }
     let tags = salt_tags(&args.salt_tags)?;
     for dir in args.from_salt {

@@ -60,7 +60,7 @@ pub(crate) fn serve(
     if let Some(dir) = state_dir.map(StateDir::path)
         && !bound.iter().any(|(other, _)| is_same(other, dir))
     {
-        let (socket, socket_file) = SocketFile::bind(dir.join(CONTROL_SOCKET))?;
+        let (socket, socket_file) = SocketFile::bind(dir.join(CONTROL_SOCKET), None)?;
         bound.push((dir.to_owned(), socket));
         file = Some(socket_file);
     }
@@ -126,7 +126,7 @@ async fn run(
             () = told(&mut stop) => break,
             Some(_) = tasks.join_next() => guests.retain(|guest| !guest.task.is_finished()),
             accepted = accept(&sockets) => match accepted {
-                Ok(stream) if !peer::is_admitted(&stream, &refused) => {}
+                Ok(stream) if !peer::is_admitted(&stream, None, &refused) => {}
                 Ok(stream) if make_room(&mut guests) => {
                     let is_asking = Arc::<AtomicBool>::default();
                     let attended =

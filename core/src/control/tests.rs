@@ -47,7 +47,8 @@ fn start(root: &Path, state: &str) -> (Server, salt::Server, Arc<Mutex<Vec<Filte
         path: root.join("s"),
         framing: Framing::Bare,
     }];
-    let mut sockets = salt::serve(dirs, Publisher::default(), &|_| async {
+    let options = salt::SocketOptions::default();
+    let mut sockets = salt::serve(dirs, &options, Publisher::default(), &|_| async {
         salt::Taken::Refused
     })
     .expect("it is free");

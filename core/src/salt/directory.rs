@@ -1,24 +1,48 @@
 //! Socket directories: made safe, locked, bound, and left clean.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use evbus_wire::{Framing, PUB_SOCKET, PULL_SOCKET};
+use evbus_wire::Framing;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
 
-use super::socket_file::{MAX_PATH_BYTES, SocketFile, check_length};
+use super::group::SocketGroup;
+use super::names::Names;
+use super::socket_file::{MAX_PATH_BYTES, SocketFile, check_length, is_abandoned};
 
 /// A directory with the two event sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketDir {
-    /// The directory; made, with mode 0700, if it is missing.
+    /// The directory; made, with mode 0700, if it is missing, or with 0750 for a group.
     pub path: PathBuf,
     /// What its listeners expect.
     pub framing: Framing,
+}
+
+/// What holds for all socket directories of a host.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SocketOptions {
+    /// Who may fire and listen beside the host's user and root.
+    pub(crate) group: Option<SocketGroup>,
+    /// The ids of Salt minions under whose names every directory has two sockets more.
+    pub(crate) minion_ids: Vec<String>,
+}
+
+impl SocketOptions {
+    /// The sockets of every directory.
+    fn names(&self) -> Vec<Names> {
+        let mut all = vec![Names::master()];
+        for names in self.minion_ids.iter().map(|id| Names::minion(id)) {
+            if !all.contains(&names) {
+                all.push(names);
+            }
+        }
+        all
+    }
 }
 
 /// Why the sockets of a directory cannot be served.
@@ -46,6 +70,36 @@ pub enum SocketError {
         owner: u32,
         /// Its permission bits.
         mode: u32,
+    },
+    /// The group could not reach the sockets.
+    #[error(
+        "the socket directory {path:?} belongs to group {found} and has mode {mode:04o}, so the group {group} cannot enter it; a directory that exists is never opened, so change it with chgrp and chmod 0750, or remove it"
+    )]
+    ClosedToGroup {
+        /// The directory.
+        path: PathBuf,
+        /// The group it belongs to.
+        found: u32,
+        /// Its permission bits.
+        mode: u32,
+        /// The group that is to enter.
+        group: String,
+    },
+    /// There is no group of a name.
+    #[error("there is no group {name:?}; expected the name or the number of a group")]
+    NoGroup {
+        /// The name.
+        name: String,
+    },
+    /// Only root may give files to any group.
+    #[error(
+        "this user may not give {path:?} to the group {group}; run the host as a member of the group or as root"
+    )]
+    NotInGroup {
+        /// What was to be given.
+        path: PathBuf,
+        /// To whom.
+        group: String,
     },
     /// Another process serves the directory.
     #[error(
@@ -87,9 +141,15 @@ pub(super) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) ->
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) framing: Framing,
+    pub(super) pairs: Vec<Pair>,
+    pub(super) guard: DirGuard,
+}
+
+/// Two bound sockets that belong together.
+#[derive(Debug)]
+pub(super) struct Pair {
     pub(super) publish: UnixListener,
     pub(super) pull: UnixListener,
-    pub(super) guard: DirGuard,
 }
 
 /// Holds a directory. Dropping it removes the sockets, then lets another process have it.
@@ -107,49 +167,69 @@ impl DirGuard {
         &self.path
     }
 
-    /// Binds one more socket, which goes with the others.
-    pub(super) fn bind(&mut self, name: &str) -> Result<UnixListener, SocketError> {
-        let (socket, file) = SocketFile::bind(self.path.join(name))?;
+    /// Binds one more socket, which goes with the others. Without a group it is for this user and
+    /// root alone, whoever may use the others.
+    pub(super) fn bind(
+        &mut self,
+        name: &str,
+        group: Option<&SocketGroup>,
+    ) -> Result<UnixListener, SocketError> {
+        let (socket, file) = SocketFile::bind(self.path.join(name), group)?;
         self.files.push(file);
         Ok(socket)
     }
 }
 
 impl SocketDir {
-    /// Binds both sockets. Blocks for the moment that file operations take.
-    pub(super) fn bind(&self) -> Result<Bound, SocketError> {
-        for name in [PUB_SOCKET, PULL_SOCKET] {
-            check_length(&self.path.join(name))?;
+    /// Binds all sockets. Blocks for the moment that file operations take.
+    pub(super) fn bind(&self, options: &SocketOptions) -> Result<Bound, SocketError> {
+        let names = options.names();
+        let paths = || {
+            let files = names.iter().flat_map(|names| [&names.publish, &names.pull]);
+            files.map(|name| self.path.join(&**name))
+        };
+        for path in paths() {
+            check_length(&path)?;
         }
+        let group = options.group.as_ref();
         let mut guard = DirGuard {
             path: self.path.clone(),
-            files: Vec::with_capacity(3),
-            _lock: self.lock()?,
+            files: Vec::new(),
+            _lock: self.lock(group)?,
         };
-        // Listeners first: a program that can fire already has somebody to fire at.
-        let publish = guard.bind(PUB_SOCKET)?;
-        let pull = guard.bind(PULL_SOCKET)?;
+        // Where one of them lives, nothing of its process is touched.
+        for path in paths() {
+            is_abandoned(&path)?;
+        }
+        let mut pairs = Vec::with_capacity(names.len());
+        for names in names {
+            // Listeners first: a program that can fire already has somebody to fire at.
+            pairs.push(Pair {
+                publish: guard.bind(&names.publish, group)?,
+                pull: guard.bind(&names.pull, group)?,
+            });
+        }
         Ok(Bound {
             framing: self.framing,
-            publish,
-            pull,
+            pairs,
             guard,
         })
     }
 
     /// Opens and locks the directory, so that no two hosts ever take it for abandoned at once.
     /// The lock goes with the process, however that ends.
-    fn lock(&self) -> Result<File, SocketError> {
+    fn lock(&self, group: Option<&SocketGroup>) -> Result<File, SocketError> {
         let path = &self.path;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(at("make the socket directory", path))?;
+        make(path, group)?;
         let directory = File::open(path).map_err(at("open the socket directory", path))?;
         let found = directory
             .metadata()
             .map_err(at("read the mode of the socket directory", path))?;
+        if !found.is_dir() {
+            return Err(at("use as a socket directory", path)(
+                io::ErrorKind::NotADirectory.into(),
+            ));
+        }
         let is_trusted = found.uid() == geteuid().as_raw() || found.uid() == 0;
         if !is_trusted || found.mode() & 0o022 != 0 {
             return Err(SocketError::Exposed {
@@ -158,10 +238,54 @@ impl SocketDir {
                 mode: found.mode() & 0o7777,
             });
         }
+        if let Some(group) = group.filter(|group| !may_enter(&found, group)) {
+            return Err(SocketError::ClosedToGroup {
+                path: path.clone(),
+                found: found.gid(),
+                mode: found.mode() & 0o7777,
+                group: group.to_string(),
+            });
+        }
         match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(directory),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(SocketError::InUse { path: path.clone() }),
             Err(error) => Err(at("lock the socket directory", path)(error.into())),
         }
     }
+}
+
+/// Makes a directory and those above it, where they are missing, for this user alone or for this user
+/// and the group. What is there stays as it is.
+fn make(path: &Path, group: Option<&SocketGroup>) -> Result<(), SocketError> {
+    let missing: Vec<&Path> = path
+        .ancestors()
+        .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+        .collect();
+    for path in missing.into_iter().rev() {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => {}
+            // Somebody else made it meanwhile, and it is looked at like any other.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(at("make the socket directory", path)(error)),
+        }
+        if let Some(group) = group
+            && let Err(error) = group.let_into(path)
+        {
+            // Left as it is, it would be in the way of another try. It is empty, unless others use
+            // it already; then it stays.
+            let _ = fs::remove_dir(path);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the members of a group may enter a directory.
+fn may_enter(directory: &fs::Metadata, group: &SocketGroup) -> bool {
+    let enter = if directory.gid() == group.gid().as_raw() {
+        0o010
+    } else {
+        0o001
+    };
+    directory.mode() & enter != 0
 }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use evbus_wire::{Frame, Framing};
 use parking_lot::Mutex;
+use rustix::process::Gid;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -46,6 +47,7 @@ struct State {
 struct Door {
     socket: Arc<StdListener>,
     framing: Framing,
+    group: Option<Gid>,
     runtime: Handle,
 }
 
@@ -92,10 +94,17 @@ impl Hub {
     }
 
     /// Listeners may connect to `socket`, which does not block, from now on.
-    pub(super) fn open_door(&self, socket: Arc<StdListener>, framing: Framing, runtime: Handle) {
+    pub(super) fn open_door(
+        &self,
+        socket: Arc<StdListener>,
+        framing: Framing,
+        group: Option<Gid>,
+        runtime: Handle,
+    ) {
         let door = Door {
             socket,
             framing,
+            group,
             runtime,
         };
         self.state.lock().doors.push(door);
@@ -109,6 +118,7 @@ impl Hub {
     pub(super) fn poll_accept(
         hub: &Arc<Self>,
         framing: Framing,
+        group: Option<Gid>,
         socket: &UnixListener,
         context: &mut Context<'_>,
     ) -> Poll<io::Error> {
@@ -116,7 +126,7 @@ impl Hub {
         loop {
             match ready!(socket.poll_accept(context)) {
                 Ok((stream, _)) => {
-                    state.let_in(hub, framing, &Handle::current(), stream);
+                    state.let_in(hub, framing, group, &Handle::current(), stream);
                 }
                 Err(error) => return Poll::Ready(error),
             }
@@ -140,6 +150,7 @@ impl Hub {
             let Door {
                 socket,
                 framing,
+                group,
                 runtime,
             } = &state.doors[door];
             let stream = match socket.accept() {
@@ -147,10 +158,11 @@ impl Hub {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             };
-            let (framing, runtime) = (*framing, runtime.clone());
+            let (framing, group, runtime) = (*framing, *group, runtime.clone());
             let _in_runtime = runtime.enter();
             stream.set_nonblocking(true)?;
-            state.let_in(hub, framing, &runtime, UnixStream::from_std(stream)?);
+            let stream = UnixStream::from_std(stream)?;
+            state.let_in(hub, framing, group, &runtime, stream);
         }
     }
 
@@ -256,8 +268,15 @@ impl Hub {
 }
 
 impl State {
-    fn let_in(&mut self, hub: &Arc<Hub>, framing: Framing, runtime: &Handle, stream: UnixStream) {
-        if !peer::is_admitted(&stream, &hub.refused) {
+    fn let_in(
+        &mut self,
+        hub: &Arc<Hub>,
+        framing: Framing,
+        group: Option<Gid>,
+        runtime: &Handle,
+        stream: UnixStream,
+    ) {
+        if !peer::is_admitted(&stream, group, &hub.refused) {
             return;
         }
         let branch = &mut self.branches[branch(framing)];

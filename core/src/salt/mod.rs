@@ -8,10 +8,12 @@ mod arrival;
 mod departure;
 mod directory;
 mod follow;
+mod group;
 mod hub;
 mod intake;
 mod listener;
 mod log;
+mod names;
 pub(crate) mod peer;
 mod publisher;
 mod pull;
@@ -21,10 +23,12 @@ mod socket_file;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use directory::SocketOptions;
 pub use directory::{SocketDir, SocketError};
 pub use evbus_wire::{Framing, LostSync, MAX_FRAME_BYTES, PUB_SOCKET, PULL_SOCKET};
 pub(crate) use follow::{FollowCounters, Follower, is_among};
 pub use follow::{SaltMaster, SaltMasterStatus};
+pub use group::SocketGroup;
 pub(crate) use intake::{Intake, Taken};
 pub use publisher::{LISTENER_QUEUE_BYTES, Publisher, PublisherCounts};
 pub(crate) use pull::PullCounters;

@@ -3,19 +3,37 @@
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::net::SocketAddrUnix;
 use rustix::net::sockopt::socket_peercred;
-use rustix::process::{Uid, geteuid};
+use rustix::process::{Gid, Uid, geteuid};
 
-/// Whether the program at the other end belongs to this process's user or to root. The sockets'
-/// modes say the same; this holds too where somebody loosened them. Others are counted.
-pub(crate) fn is_admitted(socket: impl AsFd, refused: &AtomicU64) -> bool {
-    let admitted = socket_peercred(socket).is_ok_and(|peer| may_connect(peer.uid, geteuid()));
+/// Whether the program at the other end belongs to this process's user, to root, or to the group that
+/// the socket was opened to. The sockets' modes say the same; this holds too where somebody loosened
+/// them. Others are counted.
+pub(crate) fn is_admitted(socket: impl AsFd, group: Option<Gid>, refused: &AtomicU64) -> bool {
+    let admitted = socket_peercred(&socket).is_ok_and(|peer| {
+        may_connect(peer.uid, geteuid())
+            || group.is_some_and(|group| peer.gid == group || was_let_in_as(group, &socket))
+    });
     if !admitted && refused.fetch_add(1, Ordering::Relaxed) == 0 {
         tracing::warn!(
-            "refused a connection from another user; the sockets serve their owner and root (told once; the rest is counted)"
+            "refused a connection from another user; the sockets serve their owner, root, and the group that --sock-group names (told once; the rest is counted)"
         );
     }
     admitted
+}
+
+/// Whether the system lets only members of the group, supplementary ones included, connect to this
+/// socket beside its owner and root, so that it is one of them who did.
+///
+/// The program itself cannot be asked: what `/proc` says of its groups is that of a process which may
+/// have ended since, as programs do that fire one event, or be another one by now.
+fn was_let_in_as(group: Gid, socket: impl AsFd) -> bool {
+    let bound = rustix::net::getsockname(socket).ok();
+    let file = bound
+        .and_then(|address| SocketAddrUnix::try_from(address).ok())
+        .and_then(|address| rustix::fs::stat(address.path()?.as_ref()).ok());
+    file.is_some_and(|file| file.st_gid == group.as_raw() && file.st_mode & 0o002 == 0)
 }
 
 fn may_connect(peer: Uid, own: Uid) -> bool {

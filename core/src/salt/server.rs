@@ -9,13 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use evbus_wire::Framing;
+use rustix::process::Gid;
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::directory::{Bound, DirGuard, SocketDir, SocketError};
+use super::directory::{Bound, DirGuard, SocketDir, SocketError, SocketOptions};
+use super::group::SocketGroup;
 use super::hub::Hub;
 use super::intake::Intake;
 use super::peer;
@@ -37,11 +39,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A directory cannot be served; then none is.
 pub(crate) fn serve(
     dirs: Vec<SocketDir>,
+    options: &SocketOptions,
     publisher: Publisher,
     intake: &impl Intake,
 ) -> Result<Server, SocketError> {
     // All are bound before any serves.
-    let bound: Vec<Bound> = dirs.iter().map(SocketDir::bind).collect::<Result<_, _>>()?;
+    let bound: Vec<Bound> = (dirs.iter())
+        .map(|dir| dir.bind(options))
+        .collect::<Result<_, _>>()?;
+    let group = options.group.as_ref().map(SocketGroup::gid);
     let mut server = Server {
         publisher,
         stop: watch::Sender::new(false),
@@ -56,23 +62,27 @@ pub(crate) fn serve(
             path: dir.path.clone(),
             source,
         };
-        let socket = Arc::new(bound.publish.try_clone().map_err(&fault)?);
-        let watched = UnixListener::from_std(bound.publish).map_err(&fault)?;
-        let pull = UnixListener::from_std(bound.pull).map_err(&fault)?;
-        let hub = &server.publisher.hub;
-        hub.open_door(Arc::clone(&socket), bound.framing, Handle::current());
-        server.doors.push(Door {
-            socket,
-            watch: tokio::spawn(watch_door(Arc::clone(hub), bound.framing, watched)),
-        });
-        let accept = accept_pulls(
-            pull,
-            server.publisher.clone(),
-            intake.clone(),
-            Arc::clone(&server.counters),
-            server.stop.subscribe(),
-        );
-        server.pulls.push(tokio::spawn(accept));
+        for pair in bound.pairs {
+            let socket = Arc::new(pair.publish.try_clone().map_err(&fault)?);
+            let watched = UnixListener::from_std(pair.publish).map_err(&fault)?;
+            let pull = UnixListener::from_std(pair.pull).map_err(&fault)?;
+            let hub = &server.publisher.hub;
+            let runtime = Handle::current();
+            hub.open_door(Arc::clone(&socket), bound.framing, group, runtime);
+            server.doors.push(Door {
+                socket,
+                watch: tokio::spawn(watch_door(Arc::clone(hub), bound.framing, group, watched)),
+            });
+            let accept = accept_pulls(
+                pull,
+                group,
+                server.publisher.clone(),
+                intake.clone(),
+                Arc::clone(&server.counters),
+                server.stop.subscribe(),
+            );
+            server.pulls.push(tokio::spawn(accept));
+        }
         server.dirs.push(bound.guard);
     }
     Ok(server)
@@ -161,13 +171,14 @@ impl Server {
         Arc::clone(&self.counters)
     }
 
-    /// Binds a further socket in every directory, each to be removed with the others.
+    /// Binds a further socket in every directory, each to be removed with the others. It is for
+    /// this user and root alone.
     pub(crate) fn bind_in_all(
         &mut self,
         name: &str,
     ) -> Result<Vec<(PathBuf, StdListener)>, SocketError> {
         (self.dirs.iter_mut())
-            .map(|dir| Ok((dir.path().to_owned(), dir.bind(name)?)))
+            .map(|dir| Ok((dir.path().to_owned(), dir.bind(name, None)?)))
             .collect()
     }
 
@@ -190,9 +201,10 @@ impl Drop for Server {
 }
 
 /// Lets listeners in while nothing is published.
-async fn watch_door(hub: Arc<Hub>, framing: Framing, socket: UnixListener) {
+async fn watch_door(hub: Arc<Hub>, framing: Framing, group: Option<Gid>, socket: UnixListener) {
     loop {
-        let error = poll_fn(|context| Hub::poll_accept(&hub, framing, &socket, context)).await;
+        let error =
+            poll_fn(|context| Hub::poll_accept(&hub, framing, group, &socket, context)).await;
         pause_after(&error).await;
     }
 }
@@ -205,6 +217,7 @@ async fn pause_after(error: &io::Error) {
 /// Serves programs that fire, until told to stop.
 async fn accept_pulls(
     socket: UnixListener,
+    group: Option<Gid>,
     publisher: Publisher,
     intake: impl Intake,
     counters: Arc<PullCounters>,
@@ -213,7 +226,7 @@ async fn accept_pulls(
     // Dropped with this task, and with it all connections.
     let mut connections = JoinSet::new();
     let let_in = |connections: &mut JoinSet<()>, stream: UnixStream| {
-        if peer::is_admitted(&stream, &counters.refused) {
+        if peer::is_admitted(&stream, group, &counters.refused) {
             counters.connections.fetch_add(1, Ordering::Relaxed);
             connections.spawn(pull::serve(
                 stream,

@@ -12,6 +12,7 @@ use rustix::net::{
 };
 
 use super::directory::{SocketError, at};
+use super::group::SocketGroup;
 
 /// The longest path of a socket on Linux, in bytes.
 pub(super) const MAX_PATH_BYTES: usize = 107;
@@ -19,6 +20,8 @@ pub(super) const MAX_PATH_BYTES: usize = 107;
 /// How many connections may wait to be accepted; the kernel lowers it to its own limit. A
 /// program that does not block gets an error at once when no more may wait.
 const BACKLOG: i32 = 4096;
+
+const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// A socket this process bound, to be found again when it is removed. Dropping it removes it.
 #[derive(Debug)]
@@ -29,19 +32,33 @@ pub(crate) struct SocketFile {
 }
 
 impl SocketFile {
-    /// Binds a socket with mode 0600, in place of one whose process is gone. Neither the socket nor
-    /// this call blocks. Who binds in a directory holds its lock, so that no two ever take a socket
-    /// for abandoned at once.
-    pub(crate) fn bind(path: PathBuf) -> Result<(UnixListener, Self), SocketError> {
+    /// Binds a socket with mode 0600, or with 0660 for a group, in place of one whose process is
+    /// gone. Neither the socket nor this call blocks. Who binds in a directory holds its lock, so
+    /// that no two ever take a socket for abandoned at once.
+    pub(crate) fn bind(
+        path: PathBuf,
+        group: Option<&SocketGroup>,
+    ) -> Result<(UnixListener, Self), SocketError> {
         check_length(&path)?;
-        remove_abandoned(&path)?;
+        if is_abandoned(&path)? {
+            fs::remove_file(&path).map_err(at("remove the abandoned socket", &path))?;
+        }
         let socket = open_socket(&path).map_err(at("bind the socket", &path))?;
         let found = fs::symlink_metadata(&path).map_err(at("read the socket", &path))?;
+        // From here on it is removed where something goes wrong.
         let file = Self {
             path,
             device: found.dev(),
             inode: found.ino(),
         };
+        match group {
+            // Gives back what a strict umask took away.
+            None => chmod(&file.path, OWNER_ONLY)
+                .map_err(|error| at("change the mode of", &file.path)(error.into()))?,
+            Some(group) => group.let_connect(&file.path)?,
+        }
+        listen(&socket, BACKLOG)
+            .map_err(|error| at("listen on the socket", &file.path)(error.into()))?;
         Ok((socket, file))
     }
 }
@@ -70,8 +87,8 @@ pub(super) fn check_length(path: &Path) -> Result<(), SocketError> {
     Ok(())
 }
 
+/// A socket nobody can connect to yet.
 fn open_socket(path: &Path) -> io::Result<UnixListener> {
-    let owner_only = Mode::RUSR | Mode::WUSR;
     let socket = socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -80,18 +97,16 @@ fn open_socket(path: &Path) -> io::Result<UnixListener> {
     )?;
     // Linux gives the file the socket's own mode, less the umask: it is never open to others, not
     // even for the moment between bind and chmod.
-    fchmod(&socket, owner_only)?;
+    fchmod(&socket, OWNER_ONLY)?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
-    // And back what a strict umask took away.
-    chmod(path, owner_only)?;
-    listen(&socket, BACKLOG)?;
     Ok(UnixListener::from(socket))
 }
 
-/// Removes the socket of a process that is gone.
-fn remove_abandoned(path: &Path) -> Result<(), SocketError> {
+/// Whether the socket of a process that is gone is there. One whose process lives is an error, as is
+/// anything that is no socket.
+pub(super) fn is_abandoned(path: &Path) -> Result<bool, SocketError> {
     match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(at("read the socket", path)(error)),
         Ok(found) if !found.file_type().is_socket() => {
             return Err(SocketError::NotASocket { path: path.into() });
@@ -99,9 +114,7 @@ fn remove_abandoned(path: &Path) -> Result<(), SocketError> {
         Ok(_) => {}
     }
     match connect_at_once(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(at("remove the abandoned socket", path))
-        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
         Err(error)
             if matches!(
                 error.kind(),

@@ -2,6 +2,7 @@ mod directories;
 mod frames;
 mod listeners;
 mod programs;
+mod users;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use evbus_client::Listener;
 use tokio::sync::mpsc;
 
-use super::{Framing, Intake, Publisher, Server, SocketDir, Taken, serve};
+use super::{Framing, Intake, Publisher, Server, SocketDir, SocketOptions, Taken, serve};
 use crate::event::Event;
 
 /// Long enough for a busy machine; a test that gets here has failed.
@@ -46,10 +47,6 @@ impl Bus {
         Self::with_queue(super::LISTENER_QUEUE_BYTES)
     }
 
-    pub(super) fn start_in(root: tempfile::TempDir) -> Self {
-        Self::new(root, super::LISTENER_QUEUE_BYTES)
-    }
-
     pub(super) fn with_queue(queue_bytes: u64) -> Self {
         Self::new(
             tempfile::tempdir().expect("there is room for a directory"),
@@ -58,6 +55,14 @@ impl Bus {
     }
 
     fn new(root: tempfile::TempDir, queue_bytes: u64) -> Self {
+        Self::with_options(root, queue_bytes, &SocketOptions::default())
+    }
+
+    pub(super) fn with_options(
+        root: tempfile::TempDir,
+        queue_bytes: u64,
+        options: &SocketOptions,
+    ) -> Self {
         let publisher = Publisher::new(queue_bytes);
         let (take, taken) = mpsc::unbounded_channel();
         let dirs =
@@ -67,7 +72,7 @@ impl Bus {
                     framing,
                 }
             });
-        let server = serve(dirs.to_vec(), publisher.clone(), &move |event| {
+        let server = serve(dirs.to_vec(), options, publisher.clone(), &move |event| {
             let take = take.clone();
             async move {
                 // A test that looks at its listeners only keeps no receiver.

@@ -7,7 +7,9 @@ use evbus_client::{Error, Fired, Sender};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 
-use super::super::{Framing, Intake, PULL_SOCKET, Publisher, Server, SocketDir, Taken, serve};
+use super::super::{
+    Framing, Intake, PULL_SOCKET, Publisher, Server, SocketDir, SocketOptions, Taken, serve,
+};
 use super::{Bus, LIMIT, listener, next_tag, prefixed, salt_frame, soon, until};
 use crate::event::{Event, Serial};
 
@@ -180,7 +182,8 @@ fn slow_host(root: &tempfile::TempDir, permits: &Arc<Semaphore>) -> Server {
         framing: Framing::Bare,
     }];
     let permits = Arc::clone(permits);
-    serve(dirs, Publisher::default(), &move |_event| {
+    let options = SocketOptions::default();
+    serve(dirs, &options, Publisher::default(), &move |_event| {
         let permits = Arc::clone(&permits);
         async move {
             permits
@@ -273,7 +276,8 @@ impl Nowhere {
             framing: Framing::Bare,
         }];
         let publisher = Publisher::default();
-        let server = serve(dirs, publisher.clone(), &self).expect("the directory is new");
+        let server = serve(dirs, &SocketOptions::default(), publisher.clone(), &self)
+            .expect("the directory is new");
         (server, publisher)
     }
 }

@@ -128,6 +128,10 @@ class AsyncClient:
         for event in events:
             yield prefixed(event.frame) if self._prefix_frames else event.frame
 
+    def probe(self) -> None:
+        """As :meth:`evbus_client.Client.probe`; it never waits, so it is no coroutine."""
+        connect(self._paths.pull).close()
+
     # Listening
 
     def subscribe(self, tag: str, match_type: str = "startswith") -> None:

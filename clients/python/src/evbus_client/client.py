@@ -181,6 +181,14 @@ class Client:
         for event in events:
             yield prefixed(event.frame) if self._prefix_frames else event.frame
 
+    def probe(self) -> None:
+        """Returns if a host listens for events; never waits, and sends nothing.
+
+        :raises NoHost: none does.
+        :raises NoRoom: it has not accepted those that connected before.
+        """
+        connect(self._paths.pull).close()
+
     # Listening
 
     def subscribe(self, tag: str, match_type: str = "startswith") -> None:

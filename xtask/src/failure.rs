@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use xtask::brokers::BrokerError;
-use xtask::salt::SaltError;
+use xtask::python::PythonError;
 use xtask::system::SystemError;
 
 /// A command's end other than success.
@@ -60,8 +60,8 @@ impl From<BrokerError> for Failure {
     }
 }
 
-impl From<SaltError> for Failure {
-    fn from(error: SaltError) -> Self {
+impl From<PythonError> for Failure {
+    fn from(error: PythonError) -> Self {
         Self::Failed(error.to_string())
     }
 }

@@ -1,7 +1,10 @@
 //! What the development commands share with the tests of the other crates: the programs they need
-//! from the system, private brokers to test against, and the real Salt library.
+//! from the system, private brokers to test against, and the real Salt
+//! library and Idem.
 
 pub mod brokers;
+pub mod idem;
+pub mod python;
 pub mod salt;
 pub mod system;
 

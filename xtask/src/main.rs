@@ -40,8 +40,8 @@ Commands:
                               give what reads from the sockets inputs that libFuzzer makes; TARGET is
                               frames or pull, both if none is given, 300 seconds each if N is not;
                               --keep adds what reached more to core/fuzz/corpus
-  setup                       install what builds and tests need from the system, and fetch Kafka
-                              and Salt
+  setup                       install what builds and tests need from the system, and fetch Kafka,
+                              Salt and Idem
   tidy [--bless-abi]          check the rules that no compiler checks; --bless-abi notes in
                               docs/ABI.md that it describes the contract as it is now
   help                        this text

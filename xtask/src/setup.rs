@@ -3,20 +3,22 @@
 use std::io::{self, Write as _};
 
 use xtask::brokers::{self, Kafka};
-use xtask::salt;
 use xtask::system::{self, Need};
+use xtask::{idem, salt};
 
 use crate::failure::Failure;
 
-/// Installs what builds and tests need from the system and fetches Kafka and
-/// Salt, where they are missing.
+/// Installs what builds and tests need from the system and fetches Kafka, Salt
+/// and Idem, where they are missing.
 pub(crate) fn run() -> Result<(), Failure> {
-    let needs: Vec<Need> = [system::BUILD, system::BROKERS, system::SALT].concat();
+    let needs: Vec<Need> = [system::BUILD, system::BROKERS, system::PYTHON].concat();
     system::ensure(&needs)?;
     eprintln!("fetching Kafka {} if need be", brokers::kafka::VERSION);
     Kafka::prepare()?;
     eprintln!("installing Salt {} if need be", salt::RELEASES.join(", "));
     salt::prepare()?;
+    eprintln!("installing Idem {} if need be", idem::VERSION);
+    idem::prepare()?;
     Ok(())
 }
 

@@ -33,7 +33,8 @@ pub enum Need {
     Maven,
     /// The `openssl` program, which makes the certificates of the tests.
     OpenSsl,
-    /// Python 3.10 or newer with its module `venv`, for the tests with Salt's own library.
+    /// Python 3.10 or newer with its module `venv`, for the tests with Salt's own library and with
+    /// Idem.
     Python,
 }
 
@@ -41,8 +42,8 @@ pub enum Need {
 pub const BUILD: &[Need] = &[Need::Cc, Need::Cxx, Need::Make, Need::Cmake, Need::Perl];
 /// What the brokers of the tests take.
 pub const BROKERS: &[Need] = &[Need::RabbitMq, Need::Java, Need::Maven, Need::OpenSsl];
-/// What installing Salt takes.
-pub const SALT: &[Need] = &[Need::Python];
+/// What installing Salt and Idem takes.
+pub const PYTHON: &[Need] = &[Need::Python];
 
 impl Need {
     /// Whether the program is there.

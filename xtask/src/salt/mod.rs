@@ -4,14 +4,11 @@
 //! What is here depends on nothing that is installed beside it, and is made once: under Cargo's target
 //! directory, in `salt/`. Every call blocks; inside an async test call it through `spawn_blocking`.
 
-mod error;
 mod install;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-pub use error::SaltError;
-
+use crate::python::{PythonError, interpreter, lock, version};
 use crate::system::{self, Need};
 use crate::target_dir;
 
@@ -28,13 +25,13 @@ const MARKER: &str = "complete";
 /// # Errors
 ///
 /// When Python is missing, or pip cannot fetch what it takes.
-pub fn prepare() -> Result<(), SaltError> {
+pub fn prepare() -> Result<(), PythonError> {
     system::check(&[Need::Python])?;
     let home = home();
     if missing(&home).is_empty() {
         return Ok(());
     }
-    let _lock = install::lock(&home)?;
+    let _lock = lock(&home)?;
     install::install(&home, &missing(&home))
 }
 
@@ -48,7 +45,7 @@ pub fn prepare() -> Result<(), SaltError> {
 /// # Panics
 ///
 /// When the release is not one of [`RELEASES`].
-pub fn python(release: &str) -> Result<PathBuf, SaltError> {
+pub fn python(release: &str) -> Result<PathBuf, PythonError> {
     assert!(
         RELEASES.contains(&release),
         "found Salt {release}, expected one of {}",
@@ -71,30 +68,13 @@ fn missing(home: &Path) -> Vec<&'static str> {
 /// is still the one it was made for: a newer one does not find what was installed.
 fn is_whole(environment: &Path, release: &str) -> bool {
     let noted = std::fs::read_to_string(environment.join(MARKER));
-    noted.is_ok_and(|noted| {
-        python_version(environment).is_some_and(|it| noted == note(release, &it))
-    })
+    noted.is_ok_and(|noted| version(environment).is_some_and(|it| noted == note(release, &it)))
 }
 
 /// What the marker of a whole environment says.
 fn note(release: &str, python: &str) -> String {
     let requirements = install::REQUIREMENTS.join(" ");
     format!("salt {release}, {requirements}, for Python {python}\n")
-}
-
-/// The version of an environment's Python as `3.11`.
-fn python_version(environment: &Path) -> Option<String> {
-    let output = Command::new(interpreter(environment))
-        .args(["-ISc", "import sys; print('%d.%d' % sys.version_info[:2])"])
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    let version = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| version.trim().to_owned())
-}
-
-fn interpreter(environment: &Path) -> PathBuf {
-    environment.join("bin/python")
 }
 
 #[cfg(test)]
@@ -111,9 +91,9 @@ mod tests {
 
         let dir = tempfile::tempdir().expect("there is room for a directory");
         let half = dir.path().join(release);
-        install::environment(&half).expect("Python makes environments");
+        crate::python::environment(&half).expect("Python makes environments");
         assert!(!is_whole(&half, release), "it was not made to its end");
-        let python = python_version(&half).expect("it has a Python");
+        let python = version(&half).expect("it has a Python");
         let marker = half.join(MARKER);
         std::fs::write(&marker, note(release, "2.7")).expect("is written");
         assert!(!is_whole(&half, release), "Python is another one now");

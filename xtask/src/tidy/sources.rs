@@ -1,4 +1,4 @@
-//! What Rust files may hold.
+//! What Rust files may hold, and how long files are.
 
 use super::rust_text::RustText;
 use super::tree::Tree;
@@ -17,6 +17,7 @@ const UNSAFE: &[&str] = &[
 /// A file is short enough to keep in mind.
 pub(super) fn files_are_short(tree: &Tree) -> Vec<String> {
     tree.rust()
+        .chain(tree.with_extension("py"))
         .map(|(path, text)| (path, text.lines().count()))
         .filter(|(_, lines)| *lines > MAX_LINES)
         .map(|(path, lines)| {
@@ -120,6 +121,7 @@ mod tests {
         check(files_are_short, "core/src/a.rs", &long, &["core/src/a.rs"]);
         check(files_are_short, "core/src/a.rs", &long[1..], &[]);
         check(files_are_short, "core/data.json", &long, &[]);
+        check(files_are_short, "clients/a.py", &long, &["clients/a.py"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Why Salt could not be had.
+//! Why a Python environment could not be had.
 
 use std::fmt;
 use std::io;
@@ -6,10 +6,10 @@ use std::path::Path;
 
 use crate::system::SystemError;
 
-/// Why a release of Salt could not be installed.
+/// Why a Python environment could not be made, or something not installed in it.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum SaltError {
+pub enum PythonError {
     /// The system lacks a program.
     System(SystemError),
     /// A file or a process could not be had.
@@ -28,18 +28,18 @@ pub enum SaltError {
     },
 }
 
-impl SaltError {
-    pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+impl PythonError {
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
     }
 
-    pub(super) fn file(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn file(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         Self::io(format!("{doing} {}", path.display()))
     }
 }
 
-impl fmt::Display for SaltError {
+impl fmt::Display for PythonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::System(error) => error.fmt(f),
@@ -49,7 +49,7 @@ impl fmt::Display for SaltError {
     }
 }
 
-impl std::error::Error for SaltError {
+impl std::error::Error for PythonError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::System(error) => Some(error),
@@ -59,7 +59,7 @@ impl std::error::Error for SaltError {
     }
 }
 
-impl From<SystemError> for SaltError {
+impl From<SystemError> for PythonError {
     fn from(error: SystemError) -> Self {
         Self::System(error)
     }

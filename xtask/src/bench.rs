@@ -24,7 +24,7 @@ static BENCHES: [Bench; 4] = [
     },
     Bench {
         name: "sockets",
-        needs: system::SALT,
+        needs: system::PYTHON,
         beside: &[],
     },
     Bench {

@@ -153,6 +153,11 @@ impl RunningHost {
         self.dir.path().join(name)
     }
 
+    /// Its socket directory.
+    pub fn sock_dir(&self) -> String {
+        self.path("s").to_string_lossy().into_owned()
+    }
+
     /// Everything the host has said so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()

@@ -67,8 +67,10 @@ class AsyncClient:
 
     async def put_events(self, events: Iterable[OutgoingEvent], timeout: Optional[float] = 30) -> None:
         """As :meth:`evbus_client.Client.put_events`."""
-        self._own()
-        await _within(timeout, self._put(self._frames(events)))
+        frames = list(self._frames(events))
+        if frames:
+            self._own()
+            await _within(timeout, self._put(frames))
 
     async def _put(self, frames: Iterable[bytes]) -> None:
         if not self._outlet.is_idle:

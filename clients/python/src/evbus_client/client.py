@@ -100,6 +100,9 @@ class Client:
         :raises NotConfirmed, Refused, TimedOut: some may not have arrived; firing the same
             :class:`OutgoingEvent` again keeps its id, by which destinations know it.
         """
+        frames = list(self._frames(events))
+        if not frames:
+            return
         self._own()
         deadline = _Deadline(timeout)
         with self._firing:
@@ -112,7 +115,7 @@ class Client:
                 raise
             except EvbusError as error:
                 log.warning(UNCONFIRMED, earlier[2], error)
-        _finish(_connect(self._paths.pull, deadline, timeout), self._frames(events), deadline, timeout)
+        _finish(_connect(self._paths.pull, deadline, timeout), frames, deadline, timeout)
 
     def put_nowait(
         self,

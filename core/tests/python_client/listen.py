@@ -1,0 +1,65 @@
+import sys
+import uuid
+
+from both import do, each, end, make
+from evbus_client import Client
+
+kind, listens_in, fires_in = sys.argv[1:]
+client = make(kind, listens_in)
+host = Client(fires_in, prefix_frames=listens_in != fires_in)
+
+# What comes for others while one tag is waited for is kept for subscriptions alone.
+client.subscribe("kept/")
+client.subscribe("end$", "regex")
+for profile in ["kept/1", "lost", "the end", "kept/2", "wanted/1", "after"]:
+    host.put(profile, profile)
+event = do(client.get_event(wait=60, tag="wanted/", full=True))
+assert event["tag"] == "wanted/1" and event["data"]["message"] == "wanted/1", event
+assert event["data"]["_stamp"] and event["data"]["tags"] == {}
+assert do(client.get_event(tag="kept/2"))["message"] == "kept/2"
+assert do(client.get_event(tag="end", match_type="endswith"))["message"] == "the end"
+client.unsubscribe("kept/")
+assert do(client.get_event(tag="kept/", no_block=True)) is None
+# The wait above has looked at all that was there.
+assert do(client.get_event(no_block=True)) is None
+
+for match_type, tag in [
+    ("startswith", "salt/jo"),
+    ("endswith", "/ret"),
+    ("find", "job/2"),
+    ("regex", r"job/\d+"),
+    ("fnmatch", "salt/*/ret"),
+]:
+    assert host.fire_event({1: b"\xff", "two": [None]}, "salt/job/2/ret")
+    data = do(client.get_event(60, tag, match_type))
+    assert data[1] == b"\xff" and data["two"] == [None], data
+
+# An iterator gives events whole.
+host.put({"_stamp": 1}, "it", raw=True)
+host.put([1], "it", raw=True)
+host.put({"a": "ü" * 1000}, "it", raw=True)
+host.fire_event({"b": 1}, "it")
+host.put("x" * 3_000_000, "it")
+got = []
+for event in each(client.iter_events("it")):
+    got.append(event)
+    if len(got) == 5:
+        break
+assert [event.body for event in got[:3]] == [{"_stamp": 1}, [1], {"a": "ü" * 1000}]
+assert all(isinstance(event.id, uuid.UUID) and event.profile == "it" for event in got[:3])
+assert got[0].time_unix_ns < got[1].time_unix_ns
+assert got[3].id is None and got[3].body["b"] == 1 and got[3].body["_stamp"]
+assert len(got[4].body["message"]) == 3_000_000
+assert client.gaps == 0 and client.dropped == 0
+
+# The cache is bounded, and the newest are kept.
+client.subscribe("many")
+for _ in range(5):
+    for number in range(2100):
+        host.put_nowait(number, "many") if number % 100 else host.put(number, "many")
+host.put("done", "done")
+assert do(client.get_event(60, "done"))["message"] == "done"
+assert client.dropped == 500, client.dropped
+assert do(client.get_event(60, "many"))["message"] == 500
+host.close()
+end(client)

@@ -1,8 +1,10 @@
 import sys
+import threading
+import time
 import uuid
 
 from both import do, each, end, make
-from evbus_client import Client
+from evbus_client import Client, OutgoingEvent
 
 kind, listens_in, fires_in = sys.argv[1:]
 client = make(kind, listens_in)
@@ -54,12 +56,34 @@ assert client.gaps == 0 and client.dropped == 0
 
 # The cache is bounded, and the newest are kept.
 client.subscribe("many")
-for _ in range(5):
-    for number in range(2100):
-        host.put_nowait(number, "many") if number % 100 else host.put(number, "many")
+host.put_events(OutgoingEvent.message(number, "many") for number in range(10_500))
 host.put("done", "done")
 assert do(client.get_event(60, "done"))["message"] == "done"
 assert client.dropped == 500, client.dropped
 assert do(client.get_event(60, "many"))["message"] == 500
+
+# A bus that never pauses keeps nobody from looking at the time.
+stop = threading.Event()
+
+
+def never_pause():
+    busy = Client(fires_in)
+    while not stop.is_set():
+        busy.put_events(noise)
+    busy.close()
+
+
+noise = [OutgoingEvent.raw("x" * 100, "noise")] * 500
+threads = [threading.Thread(target=never_pause) for _ in range(2)]
+for thread in threads:
+    thread.start()
+assert do(client.get_event(60, "noise"))["body"]
+start = time.monotonic()
+assert do(client.get_event(0.3, "silence")) is None
+assert do(client.get_event(tag="silence", no_block=True)) is None
+assert time.monotonic() - start < 30
+stop.set()
+for thread in threads:
+    thread.join()
 host.close()
 end(client)

@@ -158,7 +158,7 @@ class AsyncClient:
         check(match_type, tag)
         self._own()
         if no_block:
-            event = self._inlet.next(tag, match_type)
+            event = await self._arrived(tag, match_type)
         else:
             try:
                 event = await asyncio.wait_for(self._next(tag, match_type), wait or None)
@@ -211,10 +211,23 @@ class AsyncClient:
                 if seen_gaps is not None and seen_gaps != self._inbox.gap_count:
                     return None
                 fd = self._inlet.fileno()
-                if fd is None:
+                if self._inlet.has_more:
+                    # Other tasks get their turn.
+                    await asyncio.sleep(0)
+                elif fd is None:
                     await asyncio.sleep(RETRY_SECONDS)
                 else:
                     await _readable(fd)
+
+    async def _arrived(self, tag: str, match_type: str) -> Optional[Event]:
+        """The next of the events that have arrived, whoever else is waiting for some."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + RETRY_SECONDS
+        while True:
+            event = self._inlet.next(tag, match_type)
+            if event is not None or not self._inlet.has_more or loop.time() >= give_up:
+                return event
+            await asyncio.sleep(0)
 
     # The end
 

@@ -75,7 +75,9 @@ class Client:
         """Fires an event and waits until the host has it: in the queues of every destination that it
         goes to, and on disk where one is ``durable``.
 
-        Events of one thread arrive in their order, those of :meth:`put_nowait` before it included.
+        Events that are fired one after the other arrive in that order, those of :meth:`put_nowait`
+        included. Threads that fire at the same time, with waiting and without, take a client each if
+        each one's order matters.
 
         :param body: the message; see :mod:`evbus_client.body` for what it may hold.
         :param profile: what the patterns of destinations are matched against.
@@ -229,12 +231,13 @@ class Client:
         :param wait: seconds; 0 waits without end.
         :param match_type: how ``tag`` matches: startswith, endswith, find, regex or fnmatch.
         :param full: give ``{"tag": TAG, "data": DATA}`` in place of DATA.
-        :param no_block: look only at what has arrived.
+        :param no_block: look only at what has arrived, for a tenth of a second at most.
         :raises ValueError: there is no such match type, or the tag is no regular expression.
         """
         check(match_type, tag)
         self._own()
-        event = self._next(tag, match_type, _Deadline(0 if no_block else wait or None))
+        seconds = RETRY_SECONDS if no_block else wait or None
+        event = self._next(tag, match_type, _Deadline(seconds), no_block)
         if event is None:
             return None
         return {"tag": event.tag, "data": event.data} if full else event.data
@@ -266,12 +269,18 @@ class Client:
         """How many cached events had to go."""
         return self._inbox.dropped
 
-    def _next(self, tag: str, match_type: str, deadline: "_Deadline") -> Optional[Event]:
+    def _next(
+        self, tag: str, match_type: str, deadline: "_Deadline", no_block: bool = False
+    ) -> Optional[Event]:
         with self._listening:
             while True:
                 event = self._inlet.next(tag, match_type)
                 if event is not None or deadline.is_over():
                     return event
+                if self._inlet.has_more:
+                    continue
+                if no_block:
+                    return None
                 fd = self._inlet.fileno()
                 if fd is None:
                     time.sleep(deadline.at_most(RETRY_SECONDS))

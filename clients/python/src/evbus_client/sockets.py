@@ -72,16 +72,22 @@ class Inlet:
         self._inbox = inbox
         self._socket: Optional[socket.socket] = None
         self._tried_at = -RETRY_SECONDS
+        self.has_more = False
+        """Whether more may have arrived than :meth:`next` has looked at."""
 
     def next(self, tag: str, match_type: str) -> Optional[Event]:
-        """The next wanted one of the events that have arrived."""
-        while True:
-            try:
+        """The next wanted one of the events that have arrived, after reading at most once: a bus that
+        never pauses must not keep its listener from looking at the time. See :attr:`has_more`."""
+        self.has_more = False
+        try:
+            event = self._inbox.take(tag, match_type)
+            if event is None and self.connect() and self._read():
+                self.has_more = True
                 event = self._inbox.take(tag, match_type)
-                if event is not None or not self.connect() or not self._read():
-                    return event
-            except LostSync as error:
-                self._drop(str(error))
+            return event
+        except LostSync as error:
+            self._drop(str(error))
+            return None
 
     def fileno(self) -> Optional[int]:
         """What to wait on for more; None while there is no connection: try again after a moment."""

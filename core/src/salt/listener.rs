@@ -46,7 +46,8 @@ async fn send_all(
                 }
             };
             match written {
-                None if hub.seal(framing) => {}
+                // Another listener may have sealed what came after the look above.
+                None if hub.seal(framing) || reader.has_more() => {}
                 None => break,
                 Some(Ok(count)) => {
                     reader.advance(count);

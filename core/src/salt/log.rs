@@ -115,6 +115,11 @@ impl Reader {
         slices
     }
 
+    /// Whether the chain goes on.
+    pub(super) fn has_more(&self) -> bool {
+        self.done.next.get().is_some()
+    }
+
     /// Goes on by `count` bytes, at most those of the last [`gather`](Self::gather).
     pub(super) fn advance(&mut self, count: usize) {
         self.offset += count;
@@ -168,6 +173,19 @@ mod tests {
         assert_eq!(read_all(&mut early, 1), format!("abcde{rest}").as_bytes());
         assert_eq!(read_all(&mut late, 1000), format!("cde{rest}").as_bytes());
         assert_eq!(log.end(), 8 + CHUNK_BYTES as u64);
+    }
+
+    #[test]
+    fn what_another_reader_has_sealed_in_between_is_found() {
+        let mut log = Log::default();
+        let mut reader = log.reader();
+        log.append(1, [&b"x"[..]]);
+        assert!(reader.gather().as_ref().is_empty());
+        assert!(log.seal(), "as the other reader does");
+        assert!(!log.seal(), "which leaves nothing to this one");
+        assert!(reader.has_more());
+        reader.advance(1);
+        assert!(!reader.has_more());
     }
 
     #[test]

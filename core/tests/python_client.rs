@@ -48,6 +48,7 @@ fn what_is_fired_arrives_as_its_exact_text() {
     for client in CLIENTS {
         let (host, _plugins) = start(&[]);
         Script::start(&script("fire.py"), &[client, &host.sock_dir()]).finish();
+        let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
         let expected: Vec<(&str, &str)> = vec![
             (
                 "default",
@@ -61,6 +62,7 @@ fn what_is_fired_arrives_as_its_exact_text() {
             ("raw", "[1]"),
             ("raw", r#"{"_stamp":"mine"}"#),
             ("big", "123456789012345678901234567890"),
+            ("deep", &deep),
             ("text", r#"{ "price" : 1.10 }"#),
             ("text", r#""second""#),
             ("half", r#""\udc80""#),

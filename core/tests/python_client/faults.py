@@ -4,7 +4,7 @@ from both import raises
 from evbus_client import AsyncClient, BodyError, Client, EvbusError, NotConfigured, OutgoingEvent
 
 deep = []
-for _ in range(127):
+for _ in range(128):
     deep = [deep]
 
 for body, *texts in [
@@ -14,10 +14,10 @@ for body, *texts in [
     ({"a": [0, object()]}, "body['message']['a'][1]: found object"),
     (b"bytes", "body['message']: found bytes"),
     ({1, "a"}, "body['message']: the set cannot be sorted"),
-    (deep, "nested more than 127 levels deep"),
+    (deep, "nested more than 128 levels deep"),
 ]:
     raises(BodyError, lambda body=body: OutgoingEvent.message(body), *texts)
-assert len(OutgoingEvent.raw(deep[0]).json) == 2 * 127
+assert len(OutgoingEvent.raw(deep[0]).json) == 2 * 128
 
 for profile in ["", "a\n\nb", "x" * 65537, "\udc80", None]:
     raises(BodyError, lambda profile=profile: OutgoingEvent.raw(1, profile), "the profile")

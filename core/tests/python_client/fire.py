@@ -11,6 +11,10 @@ do(client.put({"set": {"b", "a"}, "tuple": (1, 2)}, "raw", raw=True))
 do(client.put([1], profile="raw", raw=True))
 do(client.put({"_stamp": "mine"}, "raw", raw=True))
 do(client.put(123456789012345678901234567890, "big", raw=True))
+deep = []
+for _ in range(127):
+    deep = [deep]
+do(client.put(deep, "deep", raw=True))
 do(
     client.put_events(
         [

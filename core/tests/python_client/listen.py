@@ -12,7 +12,7 @@ host = Client(fires_in, prefix_frames=listens_in != fires_in)
 
 # What comes for others while one tag is waited for is kept for subscriptions alone.
 client.subscribe("kept/")
-client.subscribe("end$", "regex")
+client.subscribe("the end$", "regex")
 for profile in ["kept/1", "lost", "the end", "kept/2", "wanted/1", "after"]:
     host.put(profile, profile)
 event = do(client.get_event(wait=60, tag="wanted/", full=True))
@@ -29,12 +29,17 @@ for match_type, tag in [
     ("startswith", "salt/jo"),
     ("endswith", "/ret"),
     ("find", "job/2"),
-    ("regex", r"job/\d+"),
+    ("regex", r"salt/job/\d+"),
     ("fnmatch", "salt/*/ret"),
 ]:
     assert host.fire_event({1: b"\xff", "two": [None]}, "salt/job/2/ret")
     data = do(client.get_event(60, tag, match_type))
     assert data[1] == b"\xff" and data["two"] == [None], data
+
+# As Salt, from the beginning of the tag.
+host.put(1, "x/job/2")
+host.put(1, "last")
+assert do(client.get_event(60, r"job/\d+|last", "regex", full=True))["tag"] == "last"
 
 # An iterator gives events whole.
 host.put({"_stamp": 1}, "it", raw=True)

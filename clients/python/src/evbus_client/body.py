@@ -13,8 +13,8 @@ from typing import Any, Dict, List, Optional
 
 from .errors import BodyError
 
-MAX_DEPTH = 127
-"""The deepest nesting of a body, the envelope included: a frame holds 128 levels, and one may be its own."""
+MAX_DEPTH = 128
+"""The deepest nesting of a body that a host takes, the envelope included."""
 
 _EXACT = frozenset((str, int, bool, type(None)))
 _INFINITY = float("inf")
@@ -91,7 +91,7 @@ def _plain(value: Any, depth: int) -> Any:
         return float.__float__(value)
     if isinstance(value, (Mapping, Set, list, tuple)):
         if depth == MAX_DEPTH:
-            raise _Fault(f"nested more than {MAX_DEPTH} levels deep, the most a frame can hold")
+            raise _Fault(f"nested more than {MAX_DEPTH} levels deep, the most a host takes")
         if isinstance(value, Mapping):
             return {_key(key): _item(key, item, depth + 1) for key, item in value.items()}
         if isinstance(value, Set):

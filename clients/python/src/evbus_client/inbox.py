@@ -15,10 +15,10 @@ MATCHERS: Dict[str, Callable[[str, str], bool]] = {
     "startswith": lambda tag, wanted: tag.startswith(wanted),
     "endswith": lambda tag, wanted: tag.endswith(wanted),
     "find": lambda tag, wanted: wanted in tag,
-    "regex": lambda tag, wanted: re.search(wanted, tag) is not None,
+    "regex": lambda tag, wanted: re.search("^" + wanted, tag) is not None,
     "fnmatch": lambda tag, wanted: fnmatch.fnmatch(tag, wanted),
 }
-"""Salt's match types."""
+"""Salt's match types. It puts ``^`` before a regular expression, so ``a|b`` is ``^a|b``."""
 
 CACHE_EVENTS = 10_000
 CACHE_BYTES = 32 * 1024 * 1024

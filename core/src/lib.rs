@@ -77,6 +77,7 @@ pub mod control;
 mod deployment;
 pub mod event;
 mod host;
+pub mod idem;
 mod internal;
 pub mod isolate;
 mod lane;

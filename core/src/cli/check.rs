@@ -13,23 +13,34 @@ use super::exit::{Exit, error, note};
 use super::output::{json_line, table};
 use super::route::load;
 use super::run::seconds;
-use super::{PluginDirs, THIS_PROGRAM};
+use super::{PluginDirs, THIS_PROGRAM, check_events};
 
-/// Check an acct file and the plugins; with --connect the far systems too
+/// Check an acct file and the plugins, with --connect the far systems too; or recorded events
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   evbus check --acct-file acct.yml
   evbus check --acct-file acct.yml --connect
+  evbus check --events recorded-events.jsonl
 
-Exit codes: 0 all is well; 1 a plugin file or a far system has a fault; 78 the acct file cannot be
-used.")]
+Exit codes: 0 all is well; 1 a plugin file, a far system or an event has a fault; 78 the acct file
+cannot be used.")]
 pub(super) struct CheckArgs {
     /// The acct file
-    #[arg(long, value_name = "F", env = "ACCT_FILE")]
-    acct_file: PathBuf,
+    #[arg(
+        long,
+        value_name = "F",
+        env = "ACCT_FILE",
+        required_unless_present = "events"
+    )]
+    acct_file: Option<PathBuf>,
+    /// Hold the recorded events of this file, lines {"profile": ..., "body": ...}, against the formats
+    /// that `evbus schema` shows; - is standard input. Nothing else is checked then
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["connect", "plugin_dirs"])]
+    events: Option<PathBuf>,
     #[command(flatten)]
     plugins: PluginDirs,
-    /// Print one JSON line per destination, with all that its policy says, defaults included
+    /// Print one JSON line per destination, with all that its policy says, defaults included; with
+    /// --events one per fault, then one with the numbers
     #[arg(long)]
     json: bool,
     /// Connect to every destination, too
@@ -41,7 +52,12 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
-    let (acct, catalog) = load(&args.acct_file, &args.plugins)?;
+    if let Some(file) = &args.events {
+        return check_events::run(file, args.json).await;
+    }
+    // clap requires it unless --events is there.
+    let acct_file = args.acct_file.unwrap_or_default();
+    let (acct, catalog) = load(&acct_file, &args.plugins)?;
     let plan = Plan::with_program(&acct, &catalog, THIS_PROGRAM.as_ref());
     let plugins_well = check_plugins(&catalog);
     unserved(&plan, &catalog);

@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error.
 
 mod check;
+mod check_events;
 mod deadletters;
 mod exit;
 mod letter;
@@ -13,6 +14,7 @@ mod plugins;
 mod put;
 mod route;
 mod run;
+mod schema;
 mod status;
 
 use std::path::PathBuf;
@@ -52,6 +54,7 @@ enum Command {
     Route(route::RouteArgs),
     Check(check::CheckArgs),
     Plugins(plugins::PluginsArgs),
+    Schema(schema::SchemaArgs),
     Status(status::StatusArgs),
     Deadletters(deadletters::DeadlettersArgs),
     /// The process of one plugin; the host starts it
@@ -89,6 +92,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Route(args) => route::run(&args),
         Command::Check(args) => with_runtime(check::run(args)),
         Command::Plugins(args) => plugins::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Status(args) => with_runtime(status::run(args)),
         Command::Deadletters(args) => deadletters::run(&args),
         Command::PluginChild { .. } => return evbus::isolate::child_main(),

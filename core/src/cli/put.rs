@@ -176,16 +176,16 @@ async fn pump(args: &PutArgs, target: &mut Target) -> Result<u64, Exit> {
     }
 }
 
-const MAX_LINE_BYTES: usize = evbus::event::MAX_BODY_BYTES + 64 * 1024;
+pub(super) const MAX_LINE_BYTES: usize = evbus::event::MAX_BODY_BYTES + 64 * 1024;
 
-enum Line {
+pub(super) enum Line {
     Whole,
     TooLong,
     End,
 }
 
 /// Reads one line without its end, keeping no more of it than a body may have.
-async fn read_line(
+pub(super) async fn read_line(
     input: &mut (impl AsyncBufRead + Unpin),
     line: &mut Vec<u8>,
 ) -> std::io::Result<Line> {

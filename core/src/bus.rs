@@ -1,7 +1,7 @@
 //! The bus: takes events and hands each to the listeners and to every lane that it belongs to.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -283,6 +283,34 @@ impl Bus {
         Ok(fired)
     }
 
+    /// Fires an event without waiting, to the listeners and to every destination that has room for
+    /// it now; to the listeners alone where `about` is one of its destinations. Returns whether all
+    /// had room.
+    pub(crate) fn offer(
+        &self,
+        mut event: Event,
+        about: Option<&Arc<Shared>>,
+    ) -> Result<bool, PutError> {
+        self.check_open()?;
+        self.inner.listeners.publish(&event);
+        let routes = self.inner.routes.load();
+        let matches = routes.router.route(event.profile());
+        let lanes = || {
+            matches
+                .iter()
+                .filter_map(|position| routes.shared(*position))
+        };
+        if about.is_some_and(|about| lanes().any(|lane| Arc::ptr_eq(lane, about))) {
+            return Ok(true);
+        }
+        if !matches.is_empty() {
+            self.inner.serial.apply(&mut event)?;
+        }
+        let event = Arc::new(event);
+        let without_room = lanes().filter(|lane| lane.push(&event).is_err()).count();
+        Ok(without_room == 0)
+    }
+
     /// Whether the bus still takes events.
     pub(crate) fn is_open(&self) -> bool {
         !self.inner.closed.load(Ordering::Acquire)
@@ -335,16 +363,21 @@ impl Bus {
     /// Fires the error event of every event that becomes a dead letter, where there is room for it.
     pub(crate) fn error_events(&self) -> OnDead {
         // The lanes belong to the bus, so they must not keep it alive.
-        let bus = Arc::downgrade(&self.inner);
+        let bus = self.downgrade();
         Arc::new(move |event, provider, error| {
-            let Some(inner) = bus.upgrade() else { return };
+            let Some(bus) = bus.upgrade() else { return };
             let Some(told) = error_event(event, provider, error) else {
                 return;
             };
-            if let Err(error) = (Bus { inner }).put_event_nowait(told) {
+            if let Err(error) = bus.put_event_nowait(told) {
                 tracing::warn!(event = %event.id(), "no error event could be fired: {error}");
             }
         })
+    }
+
+    /// The same bus, for what must not keep it alive.
+    pub(crate) fn downgrade(&self) -> WeakBus {
+        WeakBus(Arc::downgrade(&self.inner))
     }
 
     /// Takes no more events.
@@ -359,6 +392,16 @@ impl Bus {
     /// Replaces the routing table; calls under way finish on the old one.
     pub(crate) fn set_routes(&self, routes: Routes) {
         self.inner.routes.store(Arc::new(routes));
+    }
+}
+
+/// A bus that lives as long as others want it to.
+#[derive(Debug)]
+pub(crate) struct WeakBus(Weak<Inner>);
+
+impl WeakBus {
+    pub(crate) fn upgrade(&self) -> Option<Bus> {
+        self.0.upgrade().map(|inner| Bus { inner })
     }
 }
 

@@ -3,7 +3,9 @@
 use std::io::IsTerminal as _;
 
 use clap::ValueEnum;
+use evbus::LogEvents;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::prelude::*;
 
 /// How much the log says. Python's names of the levels are taken too.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -22,8 +24,15 @@ pub(super) enum LogLevel {
     Trace,
 }
 
-/// Starts the log.
-pub(super) fn start(level: LogLevel) {
+/// Where else the log goes; Idem's name for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogPlugin {
+    /// Every line is fired as an idem-logger event, too
+    Event,
+}
+
+/// Starts the log. Gives what is to be attached to the bus, where lines are to become events.
+pub(super) fn start(level: LogLevel, plugin: Option<LogPlugin>) -> Option<LogEvents> {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -31,10 +40,15 @@ pub(super) fn start(level: LogLevel) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
+    let log_events = plugin.map(|LogPlugin::Event| LogEvents::new(level));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
+        .with_target(false);
+    tracing_subscriber::registry()
+        .with(level)
+        .with(lines)
+        .with(log_events.clone())
         .init();
+    log_events
 }

@@ -81,12 +81,13 @@ struct PluginDirs {
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start(cli.log_level.unwrap_or(match cli.command {
-        Command::Run(_) => LogLevel::Info,
-        _ => LogLevel::Warn,
-    }));
+    let (level, log_plugin) = match &cli.command {
+        Command::Run(args) => (LogLevel::Info, args.log_plugin()),
+        _ => (LogLevel::Warn, None),
+    };
+    let log_events = logging::start(cli.log_level.unwrap_or(level), log_plugin);
     let result = match cli.command {
-        Command::Run(args) => with_runtime(run::run(args)),
+        Command::Run(args) => with_runtime(run::run(args, log_events)),
         Command::Put(args) => with_runtime(put::run(args)),
         Command::Listen(args) => with_runtime(listen::run(args)),
         Command::Route(args) => route::run(&args),

@@ -9,11 +9,12 @@ use clap::builder::NonEmptyStringValueParser;
 use evbus::acct::byte_size;
 use evbus::salt::{Framing, SaltMaster, SocketDir, SocketGroup};
 use evbus::store::StateLimits;
-use evbus::{Host, LaneStatus, Serial};
+use evbus::{Host, LaneStatus, LogEvents, Serial};
 use evbus_client::{MatchType, TagFilter};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::{Exit, note};
+use super::logging::LogPlugin;
 use super::{PluginDirs, THIS_PROGRAM};
 
 /// Run the host: deliver events from the event sockets to the destinations of the acct file
@@ -70,9 +71,18 @@ pub(super) struct RunArgs {
     /// The form of bodies for destinations: json, msgpack or str
     #[arg(long, value_name = "P", default_value = "json")]
     serial_plugin: Serial,
+    /// Fire every line of the log as an idem-logger event, too
+    #[arg(long, value_name = "P")]
+    log_plugin: Option<LogPlugin>,
     /// Seconds to deliver what is queued when the host is told to end
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     drain_timeout: Duration,
+}
+
+impl RunArgs {
+    pub(super) fn log_plugin(&self) -> Option<LogPlugin> {
+        self.log_plugin
+    }
 }
 
 /// Reads a number of seconds.
@@ -93,7 +103,7 @@ fn size(text: &str) -> Result<u64, String> {
         })
 }
 
-pub(super) async fn run(args: RunArgs) -> Result<(), Exit> {
+pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<(), Exit> {
     // Before anything else, so that no signal finds its default action.
     let mut signals = Signals::new()?;
     let mut host = Host::builder()
@@ -134,6 +144,9 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Exit> {
         host = host.start() => host?,
         () = signals.end() => return Ok(()),
     };
+    if let Some(log_events) = &log_events {
+        log_events.attach(host.bus());
+    }
     // Whoever started the host may have closed its end; that is no reason to stop.
     let _ = writeln!(std::io::stderr(), "ready");
 
@@ -144,6 +157,10 @@ pub(super) async fn run(args: RunArgs) -> Result<(), Exit> {
         }
     }
     tracing::info!("ending: delivering what is queued");
+    if let Some(log_events) = &log_events {
+        // The bus takes nothing more once the host ends.
+        log_events.flush().await;
+    }
     tokio::select! {
         left = host.shutdown(args.drain_timeout) => remaining(&left, args.state_dir.as_deref()),
         () = signals.end() => Err(Exit::failed("ended at once by a second signal; what was queued in memory alone is not delivered")),

@@ -51,7 +51,7 @@ where
     }
 
     /// Makes the event with the builder's run name, where this one has none.
-    pub(super) fn event_with(&self, mut builder: EventBuilder) -> Result<Event, EventError> {
+    pub(crate) fn event_with(&self, mut builder: EventBuilder) -> Result<Event, EventError> {
         let tags =
             serde_json::to_value(&self.tags).map_err(|error| EventError::Unserializable {
                 profile: Self::PROFILE.to_owned(),

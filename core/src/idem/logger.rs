@@ -38,7 +38,7 @@ pub struct LoggerTags {
 /// ```
 ///
 /// Source: Idem's documentation, "Event Profiles", logger. What Idem 25 fires with `--log-plugin=event`
-/// is an [`UnwrappedLoggerEvent`].
+/// is an [`UnwrappedLoggerEvent`]. [`LogEvents`](crate::LogEvents) fires this one for a program's log.
 pub type LoggerEvent = Body<LoggerTags, String>;
 
 impl Documented for LoggerEvent {

@@ -68,6 +68,9 @@ pub use status::{Status, StatusEvent, StatusType};
 
 use serde::Serialize;
 
+/// The profile of log events.
+pub(crate) const LOGGER: &str = <LoggerEvent as Documented>::PROFILE;
+
 use crate::{Bus, Fired, PutError};
 
 impl Bus {

@@ -5,6 +5,7 @@
 //! events (`outcome`), and a plugin instance of its own (`instance`). Lanes share nothing that one of
 //! them could hold.
 
+pub(crate) mod about;
 mod backoff;
 mod disk;
 mod in_flight;
@@ -104,7 +105,8 @@ impl Lane {
         });
         let (setup, setups) = watch::channel(setup);
         let (stop, stopping) = watch::channel(None);
-        let task = tokio::spawn(worker::run(Arc::clone(&shared), setups, on_dead, stopping));
+        let work = worker::run(Arc::clone(&shared), setups, on_dead, stopping);
+        let task = tokio::spawn(about::within(Arc::clone(&shared), work));
         Self {
             shared,
             setup,
@@ -179,7 +181,7 @@ impl Shared {
     ///
     /// Where the policy drops, an event that finds no room is counted and forgotten, which is no
     /// error; neither is a destination that is not there any more.
-    pub(crate) fn push(&self, event: &Arc<Event>) -> Result<Option<Receipt>, Full> {
+    pub(crate) fn push(self: &Arc<Self>, event: &Arc<Event>) -> Result<Option<Receipt>, Full> {
         let (place, receipt) = self.queue.push(event)?;
         if place == Place::Dropped {
             self.tell_dropped();
@@ -188,7 +190,7 @@ impl Shared {
     }
 
     /// Puts an event into the queue, waiting for room. Cancel safe: either it is in or it is not.
-    pub(crate) async fn push_waiting(&self, event: &Arc<Event>) -> Option<Receipt> {
+    pub(crate) async fn push_waiting(self: &Arc<Self>, event: &Arc<Event>) -> Option<Receipt> {
         loop {
             let room = self.queue.room();
             if let Ok(receipt) = self.push(event) {
@@ -199,12 +201,14 @@ impl Shared {
     }
 
     /// The log gets one line per burst of dropped events.
-    pub(crate) fn tell_dropped(&self) {
+    pub(crate) fn tell_dropped(self: &Arc<Self>) {
         if self.queue.begins_dropping() {
-            tracing::warn!(
-                "destination {}: its queue is full, new events are dropped (when_full: drop_newest)",
-                self.destination()
-            );
+            about::within_now(self, || {
+                tracing::warn!(
+                    "destination {}: its queue is full, new events are dropped (when_full: drop_newest)",
+                    self.destination()
+                );
+            });
         }
     }
 

@@ -8,6 +8,7 @@ use evbus_abi::v1::InstanceV1;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 
+use super::about::Within;
 use super::in_flight::InFlight;
 use super::instance::{LaneHost, closed};
 use super::outcome::retry;
@@ -172,6 +173,7 @@ impl Worker {
             }));
         }
         let host = LaneHost::new(connector.id(), &self.shared);
+        let host = Within::new(&self.shared, host);
         tokio::select! {
             made = connector.connect(&config, host, policy.deadline) => made.map_err(Some),
             _ = self.setups.wait_for(|setup| *setup != self.setup) => Err(None),

@@ -1,0 +1,61 @@
+//! The firing end: a task of its own, since whoever logs may hold any lock.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
+use tracing::Level;
+
+use super::layer::deaf;
+use super::line::Line;
+use super::{Entry, Inner};
+use crate::bus::WeakBus;
+use crate::lane::Shared;
+use crate::{Bus, PutError};
+
+/// Fires what comes until the host has ended.
+pub(super) async fn run(mut entries: mpsc::Receiver<Entry>, bus: WeakBus, inner: Arc<Inner>) {
+    while let Some(entry) = entries.recv().await {
+        let (line, about) = match entry {
+            Entry::Line { line, about } => (line, about),
+            Entry::Flushed(flushed) => {
+                // Whoever waited may have gone.
+                let _ = flushed.send(());
+                continue;
+            }
+        };
+        let Some(bus) = bus.upgrade() else { return };
+        match deaf(|| fire(&bus, &line, about.as_ref())) {
+            Ok(true) => deaf(|| tell_lost(&bus, &inner)),
+            Ok(false) => {
+                inner.lost.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(PutError::Closed) => return,
+            // What a line says can always be written as JSON.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Fires one line. Returns whether there was room for it everywhere.
+fn fire(bus: &Bus, line: &Line, about: Option<&Arc<Shared>>) -> Result<bool, PutError> {
+    let event = line.event();
+    let event = event.event_with(bus.event(crate::idem::LOGGER))?;
+    bus.offer(event, about)
+}
+
+/// Says once how many lines were lost, when there is room again.
+fn tell_lost(bus: &Bus, inner: &Inner) {
+    let lost = inner.lost.swap(0, Ordering::Relaxed);
+    if lost == 0 {
+        return;
+    }
+    let text = format!(
+        "{lost} lines of the log did not become events everywhere: there was no room for them"
+    );
+    if let Ok(true) = fire(bus, &Line::own(Level::WARN, text.clone()), None) {
+        tracing::warn!("{text}");
+    } else {
+        inner.lost.fetch_add(lost, Ordering::Relaxed);
+    }
+}

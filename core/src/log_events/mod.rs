@@ -1,0 +1,129 @@
+//! Log events: a program's own log, fired as `idem-logger` events.
+//!
+//! `layer` takes the lines of the program's log, on whatever thread they are written, and never waits;
+//! `forward` fires them, in a task. Three rules keep log events from causing log events for ever:
+//! lines written while one is fired are not taken, lines about a destination that itself receives
+//! log events go to the listeners alone (`lane::about` knows), and what finds no room is counted
+//! and told once.
+
+mod forward;
+mod layer;
+mod line;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tracing::level_filters::LevelFilter;
+
+use crate::Bus;
+use crate::lane::Shared;
+use line::Line;
+
+/// How many lines wait to be fired; before there is a bus, and while a burst goes on.
+pub const LOG_EVENTS_QUEUE: usize = 4096;
+
+/// Fires the lines of a program's log as events: a [`Layer`](tracing_subscriber::Layer) for a
+/// [`tracing_subscriber::registry`]. A clone is the same one.
+///
+/// Each line is a [`LoggerEvent`](crate::idem::LoggerEvent) under the profile `idem-logger`: the
+/// message, with the line's fields behind it, and the tags `module`, `level` (Python's names, such
+/// as `WARNING`), `timestamp` (as Python's `asctime`, in UTC) and `ref`.
+///
+/// The program that logs never waits: at most [`LOG_EVENTS_QUEUE`] lines wait to be fired, and a
+/// destination without room does not get them. How many were lost is told once, as an event and in the
+/// log, when there is room again. What a line says about a destination that receives log events itself
+/// reaches the listeners and no destination: one that fails would feed itself otherwise.
+///
+/// ```no_run
+/// use evbus::{Host, LogEvents};
+/// use tracing_subscriber::filter::LevelFilter;
+/// use tracing_subscriber::prelude::*;
+///
+/// # async fn example() -> Result<(), evbus::StartError> {
+/// let log_events = LogEvents::new(LevelFilter::INFO);
+/// tracing_subscriber::registry()
+///     .with(tracing_subscriber::fmt::layer().with_filter(LevelFilter::WARN))
+///     .with(log_events.clone())
+///     .init();
+///
+/// let host = Host::builder().acct_file("acct.yml").start().await?;
+/// // What was logged so far is fired now.
+/// log_events.attach(host.bus());
+/// tracing::info!("the program has started");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct LogEvents {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    level: LevelFilter,
+    entries: mpsc::Sender<Entry>,
+    /// Until there is a bus.
+    waiting: Mutex<Option<mpsc::Receiver<Entry>>>,
+    /// Lines that found no room here.
+    lost: AtomicU64,
+}
+
+/// What waits to be fired.
+#[derive(Debug)]
+enum Entry {
+    Line {
+        line: Line,
+        /// The destination that it is about.
+        about: Option<Arc<Shared>>,
+    },
+    /// Everything before it has been fired.
+    Flushed(oneshot::Sender<()>),
+}
+
+impl LogEvents {
+    /// Takes lines of this level and those more severe. They wait until there is a bus.
+    pub fn new(level: LevelFilter) -> Self {
+        let (entries, waiting) = mpsc::channel(LOG_EVENTS_QUEUE);
+        Self {
+            inner: Arc::new(Inner {
+                level,
+                entries,
+                waiting: Mutex::new(Some(waiting)),
+                lost: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Fires what waits, and all that comes, on this bus, until its host has ended; in a task of the
+    /// current tokio runtime. The first bus gets the log: later calls do nothing.
+    pub fn attach(&self, bus: &Bus) {
+        if let Some(entries) = self.inner.waiting.lock().take() {
+            tokio::spawn(forward::run(
+                entries,
+                bus.downgrade(),
+                Arc::clone(&self.inner),
+            ));
+        }
+    }
+
+    /// Resolves when every line that was written before has been fired; at once where there is no
+    /// bus.
+    pub async fn flush(&self) {
+        if self.inner.waiting.lock().is_some() {
+            return;
+        }
+        let (flushed, done) = oneshot::channel();
+        // An error says that the bus has gone, and with it everything that waited.
+        if self
+            .inner
+            .entries
+            .send(Entry::Flushed(flushed))
+            .await
+            .is_ok()
+        {
+            let _ = done.await;
+        }
+    }
+}

@@ -54,6 +54,14 @@ impl Exit {
         }
     }
 
+    /// The exit code of another program, which has said everything itself.
+    pub(super) fn passed_on(code: u8) -> Self {
+        Self {
+            code,
+            lines: Vec::new(),
+        }
+    }
+
     /// Says it and gives the code.
     pub(super) fn report(self) -> ExitCode {
         for line in &self.lines {

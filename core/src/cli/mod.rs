@@ -5,6 +5,7 @@
 mod check;
 mod check_events;
 mod deadletters;
+mod exec;
 mod exit;
 mod letter;
 mod listen;
@@ -55,6 +56,7 @@ enum Command {
     Check(check::CheckArgs),
     Plugins(plugins::PluginsArgs),
     Schema(schema::SchemaArgs),
+    Exec(exec::ExecArgs),
     Status(status::StatusArgs),
     Deadletters(deadletters::DeadlettersArgs),
     /// The process of one plugin; the host starts it
@@ -94,6 +96,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => with_runtime(check::run(args)),
         Command::Plugins(args) => plugins::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Exec(args) => with_runtime(exec::run(args)),
         Command::Status(args) => with_runtime(status::run(args)),
         Command::Deadletters(args) => deadletters::run(&args),
         Command::PluginChild { .. } => return evbus::isolate::child_main(),

@@ -1,6 +1,6 @@
 //! `evbus put`: fires events.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -71,8 +71,40 @@ fn tag(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Where events are to go.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// To the running host of this socket directory.
+    Socket(PathBuf),
+    /// Straight to the destinations of this acct file.
+    Acct(PathBuf),
+}
+
+impl Way {
+    /// What the flags say, or else the environment.
+    pub(super) fn of(sock_dir: Option<&Path>, acct_file: Option<&Path>) -> Result<Self, Exit> {
+        let from = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        if let Some(dir) = sock_dir {
+            return Ok(Self::Socket(dir.to_owned()));
+        }
+        if let Some(file) = acct_file {
+            return Ok(Self::Acct(file.to_owned()));
+        }
+        if let Some(dir) = from("EVBUS_SOCK_DIR") {
+            return Ok(Self::Socket(dir));
+        }
+        from("ACCT_FILE").map(Self::Acct).ok_or_else(|| {
+            Exit::usage("nowhere to fire to; give --sock-dir of a running host, or --acct-file")
+        })
+    }
+}
+
 /// Where events go.
-enum Target {
+pub(super) enum Target {
     Socket(Sender),
     Destinations(Host),
 }
@@ -83,7 +115,8 @@ pub(super) async fn run(args: PutArgs) -> Result<(), Exit> {
         Some("-") | None => None,
         Some(body) => Some(args.event(body).map_err(Exit::failed)?),
     };
-    let mut target = Target::open(&args).await?;
+    let way = Way::of(args.sock_dir.as_deref(), args.acct_file.as_deref())?;
+    let mut target = Target::open(way, &args.plugins, args.serial_plugin).await?;
     let mut faults = 0;
     match single {
         Some(event) => target.put(event).await?,
@@ -215,39 +248,28 @@ pub(super) async fn read_line(
 }
 
 impl Target {
-    async fn open(args: &PutArgs) -> Result<Self, Exit> {
-        let from = |name| {
-            std::env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        let sock_dir = args
-            .sock_dir
-            .clone()
-            .or_else(|| from("EVBUS_SOCK_DIR").filter(|_| args.acct_file.is_none()));
-        if let Some(dir) = sock_dir {
-            let sender = Sender::connect(&dir)
-                .await
-                .map_err(|error| Exit::failed(error.to_string()))?;
-            return Ok(Self::Socket(sender));
-        }
-        let Some(acct_file) = args.acct_file.clone().or_else(|| from("ACCT_FILE")) else {
-            return Err(Exit::usage(
-                "nowhere to fire to; give --sock-dir of a running host, or --acct-file",
-            ));
+    pub(super) async fn open(way: Way, plugins: &PluginDirs, serial: Serial) -> Result<Self, Exit> {
+        let acct_file = match way {
+            Way::Socket(dir) => {
+                let sender = Sender::connect(&dir)
+                    .await
+                    .map_err(|error| Exit::failed(error.to_string()))?;
+                return Ok(Self::Socket(sender));
+            }
+            Way::Acct(file) => file,
         };
         let mut host = Host::builder()
             .acct_file(acct_file)
             .without_state()
             .isolation_program(THIS_PROGRAM)
-            .serial(args.serial_plugin);
-        for dir in &args.plugins.plugin_dirs {
+            .serial(serial);
+        for dir in &plugins.plugin_dirs {
             host = host.plugin_dir(dir);
         }
         Ok(Self::Destinations(host.start().await?))
     }
 
-    async fn put(&mut self, event: Event) -> Result<(), Exit> {
+    pub(super) async fn put(&mut self, event: Event) -> Result<(), Exit> {
         match self {
             Self::Socket(sender) => {
                 let fired = Fired {
@@ -278,7 +300,7 @@ impl Target {
     }
 
     /// Waits until everything is where it was to go.
-    async fn finish(self, limit: Duration) -> Result<(), Exit> {
+    pub(super) async fn finish(self, limit: Duration) -> Result<(), Exit> {
         match self {
             Self::Socket(sender) => sender
                 .finish(limit)

@@ -49,7 +49,7 @@ pub enum ExecType {
 /// ```
 ///
 /// Source: Idem's documentation, "Event Profiles", idem-exec. Idem 25 fires a list as the comment, or no
-/// comment.
+/// comment. `evbus exec` fires it for a command.
 pub type ExecEvent = Body<Tags<ExecType>, ExecReturn>;
 
 impl Documented for ExecEvent {

@@ -97,7 +97,7 @@ const SCHEMAS: &[Schema] = &[
     Schema {
         name: ExecEvent::PROFILE,
         types: &["exec-post"],
-        about: "The return of an exec function",
+        about: "The return of an exec function, or of a command run by evbus exec",
         source: DOCUMENTATION,
         make: of::<ExecEvent>,
     },

@@ -8,9 +8,10 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 
-use rustix::process::{Gid, Uid, getegid, geteuid};
-use support::{PATIENCE, RunningHost, evbus, run, stderr};
+use rustix::process::{Gid, Resource, Rlimit, Uid, getegid, geteuid, getrlimit, setrlimit};
+use support::{PATIENCE, RunningHost, evbus, run, stderr, wait_for};
 
 const NO_DESTINATIONS: &str = "{}";
 const MINION: [&str; 2] = [
@@ -156,4 +157,62 @@ fn a_group_that_does_not_exist_is_one_clear_sentence() {
         "error: there is no group \"no-such-group\"; expected the name or the number of a group\n"
     );
     assert!(!home.path().join("s").exists());
+}
+
+#[test]
+fn a_thousand_listeners_need_no_other_limit_than_the_systems_highest() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    let mut command = Command::new("sh");
+    // What systems give a program, and less.
+    command.args(["-c", "ulimit -Sn 256; exec \"$@\"", "sh"]);
+    let plugins = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let host = RunningHost::start_through(command, dir, NO_DESTINATIONS, plugins.path(), &[]);
+    let mut listeners: Vec<_> = (0..1000).map(|_| connect(&host.path(MASTER[0]))).collect();
+    let frames: Vec<u8> = (0..100)
+        .flat_map(|n| salt_frame(&format!("tag/{n}")))
+        .collect();
+    connect(&host.path(MASTER[1])).write_all(&frames).unwrap();
+    for listener in &mut listeners {
+        let mut heard = vec![0; frames.len()];
+        listener.read_exact(&mut heard).unwrap();
+        assert!(heard == frames, "every event, in order, and nothing else");
+    }
+    let counts = host.status();
+    assert_eq!(counts["host"]["listeners"]["listeners"], 1000);
+    assert_eq!(counts["host"]["listeners"]["cut_off"], 0);
+}
+
+#[test]
+fn listeners_that_do_not_read_are_cut_off_counted_and_told_of_once() {
+    let host = start(&[]);
+    let mut slow: Vec<_> = (0..3).map(|_| connect(&host.path(MASTER[0]))).collect();
+    let event = format!(
+        "{{\"profile\": \"p\", \"body\": \"{}\"}}\n",
+        "x".repeat(1 << 20)
+    );
+    host.put_events(&event.repeat(40));
+    wait_for("the listeners to be cut off", || {
+        (host.status()["host"]["listeners"]["cut_off"] == 3).then_some(())
+    });
+    for stream in &mut slow {
+        // What the kernel had taken for it, and then the end.
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    let shown = run(
+        evbus(host.dir.path())
+            .args(["status", "--sock-dir"])
+            .arg(host.path("s")),
+        b"",
+    );
+    let shown = stderr(&shown);
+    assert!(shown.contains("0 listeners, 40 events"), "{shown}");
+    assert!(shown.contains("3 slow listeners cut off"), "{shown}");
+    let (_, log) = host.stop();
+    assert_eq!(log.matches("cut off").count(), 1, "{log}");
 }

@@ -11,6 +11,7 @@ use evbus::salt::{Framing, SaltMaster, SocketDir, SocketGroup};
 use evbus::store::StateLimits;
 use evbus::{Host, LaneStatus, LogEvents, Serial};
 use evbus_client::{MatchType, TagFilter};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::{Exit, note};
@@ -103,9 +104,23 @@ fn size(text: &str) -> Result<u64, String> {
         })
 }
 
+/// Lets this process open as many files as it may: every listener is one, and systems start
+/// processes with room for 1024, for the sake of old programs that use `select`.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
+}
+
 pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<(), Exit> {
     // Before anything else, so that no signal finds its default action.
     let mut signals = Signals::new()?;
+    raise_file_limit();
     let mut host = Host::builder()
         .isolation_program(THIS_PROGRAM)
         .serial(args.serial_plugin)

@@ -228,6 +228,25 @@ fn host_line(host: &HostStatus, destinations: usize) -> String {
         let mib = dir.bytes.div_ceil(1024 * 1024);
         let _ = write!(line, ", {mib} MiB in {}", dir.path.display());
     }
+    let apart = [
+        (host.listeners.cut_off, "slow listener", "cut off"),
+        (
+            host.listeners.refused + host.intake.refused,
+            "connection",
+            "refused",
+        ),
+        (host.listeners.turned_away, "listener", "turned away"),
+        (
+            host.intake.lost_sync + host.intake.unfinished,
+            "connection",
+            "closed for bad frames",
+        ),
+    ];
+    for (number, of, what) in apart {
+        if number > 0 {
+            let _ = write!(line, ", {} {what}", count(number, of));
+        }
+    }
     if !host.run_name.is_empty() {
         let _ = write!(line, ", run name {}", host.run_name);
     }

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
 
 use super::group::SocketGroup;
+use super::limits::Limits;
 use super::names::Names;
 use super::socket_file::{MAX_PATH_BYTES, SocketFile, check_length, is_abandoned};
 
@@ -30,6 +31,7 @@ pub(crate) struct SocketOptions {
     pub(crate) group: Option<SocketGroup>,
     /// The ids of Salt minions under whose names every directory has two sockets more.
     pub(crate) minion_ids: Vec<String>,
+    pub(crate) limits: Limits,
 }
 
 impl SocketOptions {

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::burst::Burst;
 use super::listener;
 use super::log::Log;
 use super::peer;
@@ -21,6 +22,8 @@ use super::peer;
 /// The listeners, what they are to be sent, and the doors they come in through.
 pub(super) struct Hub {
     pub(super) queue_bytes: u64,
+    /// How many there may be; more are closed.
+    pub(super) max_listeners: AtomicUsize,
     state: Mutex<State>,
     pub(super) listeners: AtomicUsize,
     has_doors: AtomicBool,
@@ -30,6 +33,9 @@ pub(super) struct Hub {
     pub(super) cut_off: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) unencodable: AtomicU64,
+    pub(super) turned_away: AtomicU64,
+    slow: Burst,
+    full: Burst,
     /// Told whenever something is there to be sent, by framing.
     appended: [Notify; 2],
     /// Told whenever something has been sent, or a listener has gone.
@@ -80,6 +86,7 @@ impl Hub {
     pub(super) fn new(queue_bytes: u64) -> Self {
         Self {
             queue_bytes,
+            max_listeners: AtomicUsize::new(usize::MAX),
             state: Mutex::default(),
             listeners: AtomicUsize::new(0),
             has_doors: AtomicBool::new(false),
@@ -88,6 +95,9 @@ impl Hub {
             cut_off: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             unencodable: AtomicU64::new(0),
+            turned_away: AtomicU64::new(0),
+            slow: Burst::new(),
+            full: Burst::new(),
             appended: [Notify::new(), Notify::new()],
             progress: Notify::new(),
         }
@@ -196,10 +206,12 @@ impl Hub {
             self.listeners.fetch_sub(cut_off, Ordering::AcqRel);
             self.cut_off.fetch_add(cut_off as u64, Ordering::Relaxed);
             self.progress.notify_waiters();
-            tracing::warn!(
-                "cut off {cut_off} listeners, for each of which more than {} bytes waited unread",
-                self.queue_bytes
-            );
+            if self.slow.begins() {
+                tracing::warn!(
+                    "cut off {cut_off} listeners, for each of which more than {} bytes waited unread (told once per burst; all are counted)",
+                    self.queue_bytes
+                );
+            }
         }
     }
 
@@ -277,6 +289,16 @@ impl State {
         stream: UnixStream,
     ) {
         if !peer::is_admitted(&stream, group, &hub.refused) {
+            return;
+        }
+        let max = hub.max_listeners.load(Ordering::Relaxed);
+        if hub.listeners.load(Ordering::Relaxed) >= max {
+            hub.turned_away.fetch_add(1, Ordering::Relaxed);
+            if hub.full.begins() {
+                tracing::warn!(
+                    "closed the connection of one more listener: there are {max} already, half as many as this process may open files (told once per burst; all are counted)"
+                );
+            }
             return;
         }
         let branch = &mut self.branches[branch(framing)];

@@ -5,18 +5,21 @@
 //! what of it is Salt's.
 
 mod arrival;
+mod burst;
 mod departure;
 mod directory;
 mod follow;
 mod group;
 mod hub;
 mod intake;
+mod limits;
 mod listener;
 mod log;
 mod names;
 pub(crate) mod peer;
 mod publisher;
 mod pull;
+mod room;
 mod server;
 mod socket_file;
 

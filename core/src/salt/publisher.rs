@@ -46,6 +46,8 @@ pub struct PublisherCounts {
     pub refused: u64,
     /// Events that no listener got, since they make no frame.
     pub unencodable: u64,
+    /// Connections closed, since there were as many listeners as there may be.
+    pub turned_away: u64,
 }
 
 impl Default for Publisher {
@@ -170,6 +172,7 @@ impl Publisher {
             cut_off: hub.cut_off.load(Ordering::Relaxed),
             refused: hub.refused.load(Ordering::Relaxed),
             unencodable: hub.unencodable.load(Ordering::Relaxed),
+            turned_away: hub.turned_away.load(Ordering::Relaxed),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use evbus_wire::{ACKNOWLEDGED, Decoder, NOT_ACKNOWLEDGED};
@@ -10,8 +11,10 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::arrival::Arrival;
+use super::burst::Burst;
 use super::intake::{Intake, Taken};
 use super::publisher::Publisher;
+use super::room::{NoRoom, Room, Share};
 use crate::bus::Receipts;
 use crate::event::{Event, now_unix_ns};
 
@@ -26,6 +29,19 @@ pub(crate) struct PullCounters {
     pub(super) faults: AtomicU64,
     pub(super) lost_sync: AtomicU64,
     pub(super) refused: AtomicU64,
+    pub(super) unfinished: AtomicU64,
+    /// Connections that were closed.
+    closed: Burst,
+}
+
+/// What the connections of a server share.
+#[derive(Debug, Clone)]
+pub(super) struct Common {
+    pub(super) publisher: Publisher,
+    pub(super) counters: Arc<PullCounters>,
+    pub(super) room: Arc<Room>,
+    /// How long a frame that has begun may get no further.
+    pub(super) stall: Duration,
 }
 
 /// Serves one connection until the program at the other end closes it, or sends what is no frame.
@@ -34,21 +50,20 @@ pub(crate) struct PullCounters {
 /// frames, gets one byte at the end of its stream.
 ///
 /// Reads no further while `intake` has an event in hand, so a full host slows the program down and
-/// nobody else. A connection costs a read buffer while events arrive, and an unfinished frame keeps
-/// only what has come of it.
+/// nobody else. A connection costs a read buffer while events arrive. An unfinished frame keeps only
+/// what has come of it, takes its room from what all connections share, and must go on growing.
 pub(super) async fn serve<I: Intake>(
     stream: UnixStream,
-    publisher: Publisher,
+    common: Common,
     intake: I,
-    counters: Arc<PullCounters>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut connection = Connection {
         buffer: BytesMut::new(),
         decoder: Decoder::new(),
-        publisher,
+        share: Share::of(&common.room),
+        common,
         intake,
-        counters,
         receipts: Receipts::default(),
         wants_answer: false,
         all_taken: true,
@@ -87,9 +102,10 @@ struct Connection<I> {
     /// What has been read and makes no whole frame yet.
     buffer: BytesMut,
     decoder: Decoder,
-    publisher: Publisher,
+    /// What the buffer takes beyond what every connection may have.
+    share: Share,
+    common: Common,
     intake: I,
-    counters: Arc<PullCounters>,
     receipts: Receipts,
     wants_answer: bool,
     all_taken: bool,
@@ -97,6 +113,8 @@ struct Connection<I> {
 
 /// What whole frames held.
 struct Batch {
+    /// How much of the buffer they take.
+    len: usize,
     /// Those that go somewhere but to listeners.
     events: Vec<Event>,
     /// False if what follows is no frame.
@@ -129,7 +147,8 @@ impl<I: Intake> Connection<I> {
     /// Reads once; false at the end of the stream. May be dropped while it waits.
     async fn read(&mut self, stream: &UnixStream) -> io::Result<bool> {
         loop {
-            stream.readable().await?;
+            self.readable(stream).await?;
+            self.make_room().await?;
             self.buffer.reserve(READ_BYTES);
             match stream.try_read_buf(&mut self.buffer) {
                 Ok(0) => return Ok(false),
@@ -137,7 +156,7 @@ impl<I: Intake> Connection<I> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // The program may be silent for days; it keeps no more than it sent.
                     if self.buffer.len() < READ_BYTES {
-                        self.buffer = BytesMut::from(&self.buffer[..]);
+                        self.keep_from(0);
                     }
                 }
                 Err(error) => return Err(error),
@@ -145,28 +164,93 @@ impl<I: Intake> Connection<I> {
         }
     }
 
+    /// Waits until there is something to read. A frame that has begun must go on.
+    async fn readable(&self, stream: &UnixStream) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return stream.readable().await;
+        }
+        let stall = self.common.stall;
+        let goes_on = tokio::time::timeout(stall, stream.readable());
+        tokio::select! {
+            biased;
+            () = self.share.evicted(), if self.share.is_held() => Err(self.close_unfinished(
+                format_args!("nothing of it came for a while, and other frames need its memory"),
+            )),
+            readable = goes_on => match readable {
+                Ok(readable) => readable,
+                Err(_) => Err(self.close_unfinished(format_args!(
+                    "nothing of it came for {} seconds", stall.as_secs()
+                ))),
+            },
+        }
+    }
+
+    /// Takes room for more of a long frame. What every connection may have is not counted: two reads.
+    async fn make_room(&mut self) -> io::Result<()> {
+        let (len, capacity) = (self.buffer.len(), self.buffer.capacity());
+        if len <= READ_BYTES || capacity - len >= READ_BYTES {
+            return Ok(());
+        }
+        // The buffer doubles when it grows.
+        match self.share.grow((2 * capacity).max(len + READ_BYTES)).await {
+            Ok(()) => Ok(()),
+            Err(NoRoom) => Err(self.close_unfinished(format_args!(
+                "there is no memory for more of it, since many other frames are unfinished too"
+            ))),
+        }
+    }
+
+    fn close_unfinished(&self, reason: std::fmt::Arguments<'_>) -> io::Error {
+        let counters = &self.common.counters;
+        counters.unfinished.fetch_add(1, Ordering::Relaxed);
+        if counters.closed.begins() {
+            tracing::warn!(
+                "closed a connection to a pull socket with {} bytes of an unfinished frame: {reason} (told once per burst; all are counted)",
+                self.buffer.len()
+            );
+        }
+        io::ErrorKind::TimedOut.into()
+    }
+
+    /// Keeps what stands behind the first `taken` bytes, and no more memory than that needs.
+    fn keep_from(&mut self, taken: usize) {
+        self.buffer = BytesMut::from(&self.buffer[taken..]);
+        if self.buffer.capacity() > 2 * READ_BYTES {
+            self.share.shrink(self.buffer.capacity());
+        } else {
+            self.share.give_back();
+        }
+    }
+
     /// Hands in every event that is whole; false if the connection must end.
     async fn hand_in(&mut self) -> bool {
         // A listener that connected before an event was written is in before it is published.
-        self.publisher.accept_waiting();
+        self.common.publisher.accept_waiting();
+        self.share.hand_in();
         let batch = self.publish();
         for event in batch.events {
-            self.counters.events.fetch_add(1, Ordering::Relaxed);
+            self.common.counters.events.fetch_add(1, Ordering::Relaxed);
             match self.intake.take(event).await {
                 Taken::Queued(receipts) => self.receipts.extend(receipts),
                 Taken::Refused => self.all_taken = false,
             }
         }
-        self.publisher.pace().await;
+        if batch.len > 0 && self.share.is_held() {
+            self.keep_from(batch.len);
+        } else {
+            self.buffer.advance(batch.len);
+            self.share.handed_in();
+        }
+        self.common.publisher.pace().await;
         // A program that never pauses leaves the others, and the listeners, their turn.
         tokio::task::yield_now().await;
         batch.in_sync
     }
 
-    /// Takes every whole frame from the buffer and sends all to the listeners at once.
+    /// Reads every whole frame in the buffer and sends all to the listeners at once.
     fn publish(&mut self) -> Batch {
         let is_open = self.intake.is_open();
-        let is_heard = is_open && self.publisher.has_listeners();
+        let is_heard = is_open && self.common.publisher.has_listeners();
         let now = now_unix_ns();
         let mut frames = Vec::new();
         let mut events = Vec::new();
@@ -176,8 +260,15 @@ impl<I: Intake> Connection<I> {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break true,
                 Err(reason) => {
-                    self.counters.lost_sync.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!("closed a connection to a pull socket: {reason}");
+                    self.common
+                        .counters
+                        .lost_sync
+                        .fetch_add(1, Ordering::Relaxed);
+                    if self.common.counters.closed.begins() {
+                        tracing::warn!(
+                            "closed a connection to a pull socket: {reason} (told once per burst; all are counted)"
+                        );
+                    }
                     break false;
                 }
             };
@@ -186,7 +277,7 @@ impl<I: Intake> Connection<I> {
                 Ok(arrival) => {
                     self.wants_answer |= arrival.is_ours();
                     if is_heard {
-                        frames.extend(self.publisher.frame(&arrival));
+                        frames.extend(self.common.publisher.frame(&arrival));
                     }
                     if !is_open || self.intake.wants(arrival.profile()) {
                         events.push(arrival.into_event(now));
@@ -196,7 +287,7 @@ impl<I: Intake> Connection<I> {
                 }
                 Err(reason) => {
                     self.all_taken = false;
-                    if self.counters.faults.fetch_add(1, Ordering::Relaxed) == 0 {
+                    if self.common.counters.faults.fetch_add(1, Ordering::Relaxed) == 0 {
                         tracing::warn!(
                             "skipped a frame on a pull socket: {reason} (told once; the rest is counted)"
                         );
@@ -204,9 +295,13 @@ impl<I: Intake> Connection<I> {
                 }
             }
         };
-        self.counters.events.fetch_add(unwanted, Ordering::Relaxed);
-        self.publisher.publish_frames(&frames);
-        self.buffer.advance(taken);
-        Batch { events, in_sync }
+        let counters = &self.common.counters;
+        counters.events.fetch_add(unwanted, Ordering::Relaxed);
+        self.common.publisher.publish_frames(&frames);
+        Batch {
+            len: taken,
+            events,
+            in_sync,
+        }
     }
 }

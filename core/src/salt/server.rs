@@ -13,16 +13,18 @@ use rustix::process::Gid;
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::burst::Burst;
 use super::directory::{Bound, DirGuard, SocketDir, SocketError, SocketOptions};
 use super::group::SocketGroup;
 use super::hub::Hub;
 use super::intake::Intake;
 use super::peer;
 use super::publisher::Publisher;
-use super::pull::{self, PullCounters};
+use super::pull::{self, Common, PullCounters};
+use super::room::Room;
 
 /// How long to wait after the system could not give a connection, as when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -48,10 +50,19 @@ pub(crate) fn serve(
         .map(|dir| dir.bind(options))
         .collect::<Result<_, _>>()?;
     let group = options.group.as_ref().map(SocketGroup::gid);
+    let limits = options.limits;
+    (publisher.hub.max_listeners).store(limits.listeners, Ordering::Relaxed);
+    let common = Common {
+        publisher: publisher.clone(),
+        counters: Arc::default(),
+        room: Room::new(limits.held_bytes, limits.still, limits.patience),
+        stall: limits.stall,
+    };
+    let senders = Arc::new(Semaphore::new(limits.senders));
     let mut server = Server {
         publisher,
         stop: watch::Sender::new(false),
-        counters: Arc::default(),
+        counters: Arc::clone(&common.counters),
         pulls: Vec::new(),
         doors: Vec::new(),
         dirs: Vec::new(),
@@ -73,14 +84,13 @@ pub(crate) fn serve(
                 socket,
                 watch: tokio::spawn(watch_door(Arc::clone(hub), bound.framing, group, watched)),
             });
-            let accept = accept_pulls(
-                pull,
+            let entrance = Entrance {
+                socket: pull,
                 group,
-                server.publisher.clone(),
-                intake.clone(),
-                Arc::clone(&server.counters),
-                server.stop.subscribe(),
-            );
+                slots: Arc::clone(&senders),
+                stop: server.stop.subscribe(),
+            };
+            let accept = accept_pulls(entrance, common.clone(), intake.clone());
             server.pulls.push(tokio::spawn(accept));
         }
         server.dirs.push(bound.guard);
@@ -123,6 +133,9 @@ pub struct PullCounts {
     pub lost_sync: u64,
     /// Connections refused, since they came from another user.
     pub refused: u64,
+    /// Connections closed, since a frame that they had begun came to no end: it stood still, or there
+    /// was no memory for it.
+    pub unfinished: u64,
 }
 
 impl PullCounters {
@@ -135,6 +148,7 @@ impl PullCounters {
             faults: read(&self.faults),
             lost_sync: read(&self.lost_sync),
             refused: read(&self.refused),
+            unfinished: read(&self.unfinished),
         }
     }
 }
@@ -210,53 +224,80 @@ async fn watch_door(hub: Arc<Hub>, framing: Framing, group: Option<Gid>, socket:
 }
 
 async fn pause_after(error: &io::Error) {
-    tracing::warn!("cannot accept a connection to an event socket: {error}; trying again");
+    static FAULTS: Burst = Burst::new();
+    if FAULTS.begins() {
+        tracing::warn!(
+            "cannot accept a connection to an event socket: {error}; trying again (told once per burst)"
+        );
+    }
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-/// Serves programs that fire, until told to stop.
-async fn accept_pulls(
+/// Where programs that fire come in.
+struct Entrance {
     socket: UnixListener,
     group: Option<Gid>,
-    publisher: Publisher,
-    intake: impl Intake,
-    counters: Arc<PullCounters>,
+    /// One for each program, at all entrances together.
+    slots: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
-) {
+}
+
+/// Serves programs that fire, until told to stop.
+async fn accept_pulls(entrance: Entrance, common: Common, intake: impl Intake) {
+    let Entrance {
+        socket,
+        group,
+        slots,
+        stop,
+    } = entrance;
+    let counters = &common.counters;
     // Dropped with this task, and with it all connections.
     let mut connections = JoinSet::new();
-    let let_in = |connections: &mut JoinSet<()>, stream: UnixStream| {
+    let let_in = |connections: &mut JoinSet<()>, stream: UnixStream, slot| {
         if peer::is_admitted(&stream, group, &counters.refused) {
             counters.connections.fetch_add(1, Ordering::Relaxed);
-            connections.spawn(pull::serve(
-                stream,
-                publisher.clone(),
-                intake.clone(),
-                Arc::clone(&counters),
-                stop.clone(),
-            ));
+            let served = pull::serve(stream, common.clone(), intake.clone(), stop.clone());
+            connections.spawn(async move {
+                let _slot: Option<OwnedSemaphorePermit> = slot;
+                served.await;
+            });
         }
     };
     let mut stopped = stop.clone();
+    let mut slot = None;
     loop {
         tokio::select! {
             biased;
             () = pull::told(&mut stopped) => break,
-            accepted = socket.accept() => match accepted {
-                Ok((stream, _)) => let_in(&mut connections, stream),
-                Err(error) => pause_after(&error).await,
-            },
             Some(_) = connections.join_next() => {
                 counters.connections.fetch_sub(1, Ordering::Relaxed);
             }
+            // Who comes while there is none waits, and nothing it has written is lost.
+            free = take_slot(&slots), if slot.is_none() => slot = free,
+            accepted = socket.accept(), if slot.is_some() => match accepted {
+                Ok((stream, _)) => let_in(&mut connections, stream, slot.take()),
+                Err(error) => pause_after(&error).await,
+            },
         }
     }
     for stream in last_in_line(socket) {
-        let_in(&mut connections, stream);
+        let_in(&mut connections, stream, None);
     }
     while connections.join_next().await.is_some() {
         counters.connections.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Waits until one more program may come in.
+async fn take_slot(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    static FULL: Burst = Burst::new();
+    if slots.available_permits() == 0 && FULL.begins() {
+        tracing::warn!(
+            "no more programs that fire can connect until one of them ends; those that try wait (told once per burst)"
+        );
+    }
+    // The semaphore is never closed.
+    Arc::clone(slots).acquire_owned().await.ok()
 }
 
 /// Lets nobody queue any more, and yields those who wait: they have been told that they are

@@ -104,13 +104,42 @@ impl RunningHost {
 
     /// As `start`, in a directory that may be another host's.
     pub fn start_in(dir: TempDir, acct: &str, plugin_dir: &Path, more: &[&str]) -> Self {
+        Self::launch(evbus(dir.path()), dir, acct, plugin_dir, more)
+    }
+
+    /// As `start_in`, by a command that is given the host's command as arguments and becomes it.
+    pub fn start_through(
+        mut launcher: Command,
+        dir: TempDir,
+        acct: &str,
+        plugin_dir: &Path,
+        more: &[&str],
+    ) -> Self {
+        let host = evbus(dir.path());
+        launcher.arg(host.get_program());
+        for (name, value) in host.get_envs() {
+            match value {
+                Some(value) => launcher.env(name, value),
+                None => launcher.env_remove(name),
+            };
+        }
+        Self::launch(launcher, dir, acct, plugin_dir, more)
+    }
+
+    fn launch(
+        mut command: Command,
+        dir: TempDir,
+        acct: &str,
+        plugin_dir: &Path,
+        more: &[&str],
+    ) -> Self {
         let acct_file = dir.path().join("acct.yml");
         fs::write(
             &acct_file,
             acct.replace("{dir}", &dir.path().to_string_lossy()),
         )
         .unwrap();
-        let mut child = evbus(dir.path())
+        let mut child = command
             .arg("run")
             .arg("--acct-file")
             .arg(acct_file)

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 use evbus_client::Listener;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::super::PUB_SOCKET;
+use super::super::{LISTENER_QUEUE_BYTES, PUB_SOCKET, SocketOptions};
 use super::{Bus, listener, next_tag, prefixed, salt_frame, soon, until};
 use crate::event::Event;
 
@@ -130,28 +130,56 @@ async fn a_frame_longer_than_the_queue_reaches_a_listener_that_reads() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_listeners_get_every_event() {
+    raise_file_limit();
     let bus = Bus::start();
     let mut listeners = Vec::new();
     for _ in 0..1000 {
-        listeners.push(connect(&bus).await);
+        listeners.push(listener(&bus.dir()).await);
     }
-    for n in 0..20 {
-        bus.publisher.publish(&event(format!("tag/{n:02}")));
+    for n in 0..100 {
+        bus.publisher.publish(&event(format!("tag/{n}")));
     }
     assert_eq!(bus.publisher.counts().listeners, 1000);
-    let mut first = Vec::new();
     for listener in &mut listeners {
-        let mut found = vec![0; first.len().max(20 * 40)];
-        soon(listener.read_exact(&mut found))
-            .await
-            .expect("the events come");
-        if first.is_empty() {
-            first.clone_from(&found);
+        for n in 0..100 {
+            assert_eq!(next_tag(listener).await, format!("tag/{n}"));
         }
-        assert_eq!(found, first);
     }
+    assert_eq!(bus.publisher.counts().cut_off, 0);
     drop(listeners);
     until(|| bus.publisher.counts().listeners == 0).await;
+}
+
+/// Both ends of every connection are this process's.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, raised).expect("a limit may be raised to its maximum");
+}
+
+#[tokio::test]
+async fn listeners_beyond_the_limit_are_turned_away() {
+    let mut options = SocketOptions::default();
+    options.limits.listeners = 2;
+    let root = tempfile::tempdir().expect("there is room for a directory");
+    let bus = Bus::with_options(root, LISTENER_QUEUE_BYTES, &options);
+    let mut first = listener(&bus.dir()).await;
+    let second = listener(&bus.prefixed_dir()).await;
+    until(|| bus.publisher.counts().listeners == 2).await;
+    let mut third = listener(&bus.dir()).await;
+    assert!(soon(third.next()).await.expect("it ends").is_none());
+    assert_eq!(bus.publisher.counts().turned_away, 1);
+    drop(second);
+    until(|| bus.publisher.counts().listeners == 1).await;
+    let mut fourth = listener(&bus.dir()).await;
+    bus.publisher.publish(&event("heard"));
+    for listener in [&mut first, &mut fourth] {
+        assert_eq!(next_tag(listener).await, "heard");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 mod directories;
 mod frames;
+mod hostile;
 mod listeners;
 mod programs;
 mod users;

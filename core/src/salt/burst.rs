@@ -1,0 +1,51 @@
+//! Log lines about what may happen very often.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// How long nothing may happen until it is worth a line again.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Something that comes in bursts, of which the log is told once each.
+#[derive(Debug, Default)]
+pub(super) struct Burst {
+    last: Mutex<Option<Instant>>,
+}
+
+impl Burst {
+    pub(super) const fn new() -> Self {
+        Self {
+            last: Mutex::new(None),
+        }
+    }
+
+    /// Notes that it has happened. Returns whether that begins a burst: it has not happened in the
+    /// 10 seconds before.
+    pub(super) fn begins(&self) -> bool {
+        self.begins_at(Instant::now())
+    }
+
+    fn begins_at(&self, now: Instant) -> bool {
+        let last = self.last.lock().replace(now);
+        last.is_none_or(|last| now.saturating_duration_since(last) > QUIET)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_goes_on_until_nothing_happens_for_a_while() {
+        let burst = Burst::new();
+        let start = Instant::now();
+        let at = |seconds| burst.begins_at(start + Duration::from_secs(seconds));
+        assert!(at(0));
+        assert!(!at(0));
+        assert!(!at(9));
+        assert!(!at(18), "it has not been quiet since");
+        assert!(at(29));
+        assert!(!at(30));
+    }
+}

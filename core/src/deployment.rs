@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::Bus;
-use crate::acct::{self, AcctFile, WhenFull};
+use crate::acct::{AcctFile, AcctSource, WhenFull};
 use crate::bus::Routes;
 use crate::control::PluginsStatus;
 use crate::host::ReloadError;
@@ -26,7 +26,7 @@ use crate::store::{Journal, StateDir, StateError, StoreName};
 /// What a deployment is made from, beside plugins.
 #[derive(Debug)]
 pub(crate) struct Sources {
-    pub(crate) acct_file: Option<PathBuf>,
+    pub(crate) acct_file: Option<AcctSource>,
     pub(crate) isolation_program: Option<Arc<Path>>,
     pub(crate) state_dir: Option<StateDir>,
     /// Destinations that ask for a state directory do without.
@@ -114,7 +114,7 @@ impl Deployment {
             retiring: HashMap::new(),
         };
         // First, so that a file that cannot be used is told before plugins are looked at.
-        let acct = deployment.read_acct()?;
+        let acct = deployment.read_acct().await?;
         let catalog = deployment.scan().await;
         report(&Catalog::default(), &catalog);
         deployment.seen.note(&catalog);
@@ -130,7 +130,7 @@ impl Deployment {
 
     /// Reads the acct file again; see [`Host::reload`](crate::Host::reload).
     pub(crate) async fn reload(&mut self) -> Result<(), ReloadError> {
-        let acct = self.read_acct()?;
+        let acct = self.read_acct().await?;
         self.apply(acct).await?;
         tracing::info!("the acct file was read again");
         Ok(())
@@ -138,18 +138,21 @@ impl Deployment {
 
     /// Whether the acct file was changed since it was last read.
     pub(crate) fn acct_file_changed(&self) -> bool {
-        let stamp = self.sources.acct_file.as_deref().and_then(stamp);
+        let file = self.sources.acct_file.as_ref().map(AcctSource::path);
+        let stamp = file.and_then(stamp);
         // A file that is gone for a moment is being replaced.
         stamp.is_some() && stamp != self.acct_stamp
     }
 
-    fn read_acct(&mut self) -> Result<Option<AcctFile>, ReloadError> {
-        let Some(path) = &self.sources.acct_file else {
+    async fn read_acct(&mut self) -> Result<Option<AcctFile>, ReloadError> {
+        let Some(file) = self.sources.acct_file.clone() else {
             return Ok(None);
         };
         // Before it is read: a change in between is then seen as one.
-        self.acct_stamp = stamp(path);
-        acct::load(path).map(Some).map_err(ReloadError::Acct)
+        self.acct_stamp = stamp(file.path());
+        let loading = tokio::task::spawn_blocking(move || file.load());
+        let loaded = loading.await.expect("a file is read to its end");
+        loaded.map(Some).map_err(ReloadError::Acct)
     }
 
     /// Looks at the plugin directories again, and brings the lanes in line with what is new there.
@@ -161,7 +164,7 @@ impl Deployment {
         catalog.keep(&self.catalog);
         let before = std::mem::replace(&mut self.catalog, catalog);
         let acct = self.acct.clone();
-        let plan = self.plan(acct.as_ref());
+        let plan = self.plan(acct.as_ref()).await;
         let names = names(plan.as_ref());
         if let Some((_, lost)) = self.lanes.iter().find(|(name, _)| !names.contains(name)) {
             // A plugin that came while the host runs must not take a working destination away.
@@ -200,9 +203,15 @@ impl Deployment {
         catalog
     }
 
-    fn plan(&self, acct: Option<&AcctFile>) -> Option<Plan> {
-        let program = self.sources.isolation_program.as_ref();
-        let mut plan = Plan::new(acct?, &self.catalog, &self.internal, program);
+    /// Plans on a thread that may block: secrets are read, and plugins asked.
+    async fn plan(&self, acct: Option<&AcctFile>) -> Option<Plan> {
+        let acct = acct?.clone();
+        let (catalog, internal) = (self.catalog.clone(), self.internal.clone());
+        let program = self.sources.isolation_program.clone();
+        let planning = tokio::task::spawn_blocking(move || {
+            Plan::new(&acct, &catalog, &internal, program.as_ref())
+        });
+        let mut plan = planning.await.expect("a plan is made to its end");
         if self.sources.state_dir.is_none() && !self.sources.without_state {
             plan.refuse(|planned| {
                 let policy = planned.policy();
@@ -222,7 +231,7 @@ impl Deployment {
 
     /// Brings the lanes in line with an acct file that has no fault.
     async fn apply(&mut self, acct: Option<AcctFile>) -> Result<(), ReloadError> {
-        let Some(plan) = self.plan(acct.as_ref()) else {
+        let Some(plan) = self.plan(acct.as_ref()).await else {
             return Ok(());
         };
         if !plan.errors().is_empty() {
@@ -416,6 +425,7 @@ fn setup(planned: &Planned) -> Setup {
     Setup {
         connector: planned.connector.clone(),
         config: planned.config(),
+        secrets: planned.entry.secrets().clone(),
         policy: Arc::new(planned.policy().clone()),
     }
 }

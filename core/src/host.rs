@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use crate::acct::AcctError;
+use crate::acct::{AcctError, AcctSource};
 use crate::deployment::{Deployment, PluginsSeen, Sources};
 use crate::event::Serial;
 use crate::internal::{InternalQueues, InternalReader};
@@ -44,7 +44,7 @@ use crate::{Bus, Event};
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct HostBuilder {
-    acct_file: Option<PathBuf>,
+    acct_file: Option<AcctSource>,
     plugin_dirs: Vec<PathBuf>,
     linked: Vec<Arc<Plugin>>,
     socket_dirs: Vec<SocketDir>,
@@ -60,9 +60,10 @@ pub struct HostBuilder {
 }
 
 impl HostBuilder {
-    /// Reads destinations from this file; without one there are none.
-    pub fn acct_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.acct_file = Some(path.into());
+    /// Reads destinations from this file: a path, or an [`AcctSource`] with a key. Without one there are
+    /// none.
+    pub fn acct_file(mut self, file: impl Into<AcctSource>) -> Self {
+        self.acct_file = Some(file.into());
         self
     }
 
@@ -254,7 +255,10 @@ impl Host {
             }
         }
         let registry = Registry::new(plugin_dirs(&builder.plugin_dirs), builder.linked);
-        let watch = PluginWatch::new(registry.dirs(), builder.acct_file.as_deref());
+        let watch = PluginWatch::new(
+            registry.dirs(),
+            builder.acct_file.as_ref().map(AcctSource::path),
+        );
         let internal = InternalQueues::default();
         let listeners = Publisher::default();
         let run_name = builder.run_name.clone();

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evbus_abi::v1::{HostObjectV1, LevelV1, LinkV1};
+use zeroize::Zeroizing;
 
-use crate::acct::{AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, Isolation, Policy};
+use crate::acct::{AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, Isolation, Policy, Secrets};
 use crate::internal::{INTERNAL, InternalQueues};
 use crate::isolate::{Isolated, LINKED};
 use crate::lane::{Connector, Destination, closed, log};
@@ -49,12 +50,13 @@ impl Planned {
     /// One sentence on why it cannot be reached, without secrets.
     pub async fn try_connect(&self, limit: Duration) -> Result<(), String> {
         let host = CheckHost {
+            secrets: self.entry.secrets().clone(),
             plugin: self.plugin_id().to_owned(),
             pattern: self.entry.pattern.clone(),
         };
         let instance = self
             .connector
-            .connect(&self.config(), host, limit)
+            .connect(&self.config(), self.entry.secrets(), host, limit)
             .await
             .map_err(|failure| failure.reason)?;
         // Whether it says goodbye in time does not matter to a check.
@@ -63,20 +65,22 @@ impl Planned {
     }
 
     /// The plugin's configuration as JSON text.
-    pub(crate) fn config(&self) -> Arc<str> {
-        self.entry.config.to_string().into()
+    pub(crate) fn config(&self) -> Arc<Zeroizing<String>> {
+        Arc::new(self.entry.config.text())
     }
 }
 
 /// The host, as an instance that is only tried sees it.
 struct CheckHost {
+    secrets: Secrets,
     plugin: String,
     pattern: String,
 }
 
 impl HostObjectV1 for CheckHost {
     fn log(&self, level: LevelV1, target: &str, message: &str) {
-        log(level, &self.plugin, &self.pattern, target, message);
+        let message = self.secrets.hide(message);
+        log(level, &self.plugin, &self.pattern, target, &message);
     }
 
     fn link(&self, _: LinkV1, _: &str) {}
@@ -188,7 +192,7 @@ impl Plan {
     }
 
     fn add(&mut self, entry: Entry, connector: Connector) {
-        let config = || entry.config.to_string();
+        let config = || entry.config.text();
         let mut faults = match &connector {
             Connector::Plugin(plugin) => plugin.check_config(&config()),
             Connector::Isolated(isolated) => isolated.plugin().check_config(&config()),

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::node::{Key, Node, Value};
 use super::policy_reader::{self, HOST_KEY};
-use super::{AcctError, Location, Policy, Position, Section};
+use super::secret::{Resolver, Secrets};
+use super::{AcctError, Config, Location, Policy, Position, Section};
 
 /// One profile of one provider: the pattern, the plugin's configuration and the host's policy.
 #[derive(Clone)]
@@ -16,11 +17,12 @@ pub struct Entry {
     /// The entry's number among those of its section, in file order, from 0.
     pub index: usize,
     /// The plugin's configuration: a JSON object, without the host's `evbus` key. It may hold secrets.
-    pub config: serde_json::Value,
+    pub config: Config,
     /// What the host does for this destination.
     pub policy: Policy,
+    secrets: Secrets,
     location: Location,
-    position: Position,
+    position: Option<Position>,
     /// For the places of keys.
     node: Node,
 }
@@ -49,6 +51,7 @@ impl Entry {
         let mut faults = Vec::new();
         let mut policy = Policy::default();
         let mut config = serde_json::Map::new();
+        let mut resolver = Resolver::new(section.dir());
         for (key, value) in pairs {
             if key.name == HOST_KEY {
                 match policy_reader::read(key, value, file, &path) {
@@ -57,7 +60,7 @@ impl Entry {
                 }
                 continue;
             }
-            match value.to_json() {
+            match resolver.resolve(value, &key.name).to_json() {
                 Ok(value) => {
                     config.insert(key.name.clone(), value);
                 }
@@ -76,6 +79,13 @@ impl Entry {
                 }
             }
         }
+        // Wiped, even where there were faults.
+        let config = Config::new(config);
+        for fault in resolver.faults.drain(..) {
+            let location = Location::at(file, fault.position);
+            let path = join(&path, &fault.path);
+            faults.push(AcctError::new(location, &path, &fault.message));
+        }
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -83,12 +93,18 @@ impl Entry {
             provider: section.provider().to_owned(),
             pattern: key.name.clone(),
             index,
-            config: config.into(),
+            config,
             policy,
+            secrets: resolver.into_secrets(),
             location,
             position: key.position,
             node: node.clone(),
         })
+    }
+
+    /// The secrets that the file gives by reference.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Where the entry's pattern is.
@@ -105,10 +121,14 @@ impl Entry {
     }
 
     /// A fault a plugin found under `path` of the configuration (see [`Entry::locate`]). The message
-    /// reads "found X, expected Y; do Z" and holds no secret.
+    /// reads "found X, expected Y; do Z"; secrets that the file gives by reference are hidden in it.
     pub fn fault(&self, path: &str, message: &str) -> AcctError {
         let entry = format!("{}.{}", self.provider, self.pattern);
-        AcctError::new(self.locate(path), &join(&entry, path), message)
+        AcctError::new(
+            self.locate(path),
+            &join(&entry, path),
+            &self.secrets.hide(message),
+        )
     }
 }
 

@@ -30,11 +30,11 @@ impl Location {
         }
     }
 
-    /// A place in the file.
-    pub fn at(file: &Arc<str>, position: Position) -> Self {
+    /// A place in the file; none where what was read has no text, as in an encrypted file.
+    pub fn at(file: &Arc<str>, position: impl Into<Option<Position>>) -> Self {
         Self {
             file: Arc::clone(file),
-            position: Some(position),
+            position: position.into(),
         }
     }
 }
@@ -73,6 +73,12 @@ impl AcctError {
             key: printable(key),
             message: printable(message),
         }
+    }
+
+    /// The fault with its place moved.
+    pub(super) fn moved(mut self, moved: impl Fn(Position) -> Position) -> Self {
+        self.location.position = self.location.position.map(moved);
+        self
     }
 
     /// Where the fault is.

@@ -1,10 +1,11 @@
 //! The acct file as a whole: its match plugin and the sections of its providers.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::node::{Key, Node, Value};
-use super::{AcctError, Entry, Location, yaml};
+use super::{AcctError, Entry, Location};
 
 /// The match plugin of a file that names none.
 pub const DEFAULT_MATCH_PLUGIN: &str = "glob";
@@ -26,8 +27,7 @@ pub struct AcctFile {
 
 impl AcctFile {
     /// Splits a tree. An empty file has no sections.
-    pub(super) fn from_text(text: &str, file: &Arc<str>) -> Result<Self, Vec<AcctError>> {
-        let root = yaml::parse(text, file).map_err(|error| vec![error])?;
+    pub(super) fn from_tree(root: Node, file: &Arc<str>) -> Result<Self, Vec<AcctError>> {
         let pairs = match root.value {
             Value::Map(pairs) => pairs,
             Value::Null => Vec::new(),
@@ -57,11 +57,21 @@ impl AcctFile {
                 read.sections.push(Section {
                     provider: key.name,
                     location,
-                    node,
+                    node: Arc::new(node),
+                    dir: Arc::from(Path::new("")),
                 });
             }
         }
         Ok(read)
+    }
+
+    /// Names of files in it are relative to this directory, not to the process's own.
+    pub(super) fn in_dir(mut self, dir: &Path) -> Self {
+        let dir: Arc<Path> = dir.into();
+        for section in &mut self.sections {
+            section.dir = Arc::clone(&dir);
+        }
+        self
     }
 
     /// The plugin that matches profile names against patterns, for the whole file.
@@ -88,7 +98,7 @@ impl AcctFile {
 
 fn match_plugin(node: &Node, location: &Location) -> Result<String, Vec<AcctError>> {
     match &node.value {
-        Value::Text(name) if !name.is_empty() => Ok(name.clone()),
+        Value::Text(name) if !name.is_empty() => Ok(name.to_string()),
         other => {
             let found = match other {
                 Value::Text(_) => "empty text",
@@ -111,10 +121,16 @@ fn match_plugin(node: &Node, location: &Location) -> Result<String, Vec<AcctErro
 pub struct Section {
     provider: String,
     location: Location,
-    node: Node,
+    node: Arc<Node>,
+    dir: Arc<Path>,
 }
 
 impl Section {
+    /// Where relative names of files in the section begin.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The provider's name as the file writes it.
     pub fn provider(&self) -> &str {
         &self.provider
@@ -131,12 +147,14 @@ impl Section {
         AcctError::new(self.location.clone(), &self.provider, message)
     }
 
-    /// The section's entries in file order; none where the provider's key has no value.
+    /// The section's entries in file order; none where the provider's key has no value. Secrets given by
+    /// reference are read now, so this blocks for files and commands.
     ///
     /// # Errors
     ///
     /// Every fault of the section: a shape other than a mapping of profiles or a list of such mappings,
-    /// a profile that is not a mapping, a value JSON cannot hold, a fault of an `evbus:` key.
+    /// a profile that is not a mapping, a value JSON cannot hold, a fault of an `evbus:` key, a secret
+    /// that cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>, Vec<AcctError>> {
         let mut found = Profiles::default();
         match &self.node.value {

@@ -1,19 +1,32 @@
 //! The acct file: which providers exist, the profile patterns they serve, their connections.
 //!
-//! The way through this module is the text's: [`load`] reads the file, `yaml` turns its events into a
-//! tree of positioned nodes (`scalar` decides what a plain word means), [`AcctFile`] splits the tree
-//! into provider [`Section`]s, and a section gives its [`Entry`]s when it is asked for them. An entry
-//! carries the plugin's configuration as JSON and the host's own [`Policy`].
+//! The way through this module is the file's: [`AcctSource`] reads it. An encrypted file is decrypted
+//! (`crypto`) and unpacked (`pack`); a plain one is rendered (`render`) and read by `yaml` (`scalar`
+//! decides what a plain word means) or `json`. Either way it is a tree of nodes, with positions where
+//! there was a text. Of the tree, an [`AcctDocument`] is everything, for encrypting (`pack`) and showing
+//! (`emit`). For the host, `overrides` are put in, [`AcctFile`] splits it into provider [`Section`]s, and
+//! a section gives its [`Entry`]s when it is asked for them; that is when secrets given by reference
+//! (`secret`) are read. An entry carries the plugin's [`Config`] as JSON and the host's own [`Policy`].
 //!
-//! Everything here blocks only for reading the file; nothing keeps a thread or a lock.
+//! Everything here blocks for reading files, and for the commands that give secrets; nothing keeps a
+//! thread or a lock.
 
+mod config;
+mod crypto;
+mod document;
+mod emit;
 mod entry;
 mod error;
 mod file;
+mod json;
 mod node;
+mod overrides;
+mod pack;
 mod policy;
 mod policy_reader;
+mod render;
 mod scalar;
+mod secret;
 mod source;
 mod syntax;
 mod yaml;
@@ -21,9 +34,16 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use config::Config;
+pub use crypto::{AcctKey, Cipher, CryptoError, KeySource};
+pub use document::AcctDocument;
 pub use entry::Entry;
 pub use error::{AcctError, Location, Position};
 pub use file::{AcctFile, DEFAULT_MATCH_PLUGIN, Section};
+pub use overrides::JsonObject;
 pub use policy::{BatchCaps, DiskLimits, Isolation, Policy, QueueLimits, Retry, WhenFull};
 pub use policy_reader::byte_size;
-pub use source::{MAX_FILE_BYTES, load, parse};
+pub use render::RenderPipe;
+pub(crate) use secret::Secrets;
+pub use secret::{MAX_SECRET_BYTES, SECRET_TIMEOUT};
+pub use source::{AcctSource, MAX_FILE_BYTES, load, parse};

@@ -3,21 +3,25 @@
 use std::fmt;
 
 use serde_json::Number;
+use zeroize::Zeroizing;
 
 use super::Position;
 
-/// A value and where it begins.
+/// A value and where it begins; nowhere, where there was no text to read it from.
 #[derive(Clone)]
 pub(super) struct Node {
     pub(super) value: Value,
-    pub(super) position: Position,
+    pub(super) position: Option<Position>,
 }
 
 /// A mapping's key as it was written, and where.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     pub(super) name: String,
-    pub(super) position: Position,
+    pub(super) position: Option<Position>,
+    /// It was written without quotes, so that Python may take `5672` for a number and `on` for a
+    /// boolean. The host takes every key for text.
+    pub(super) plain: bool,
 }
 
 /// What a node holds. Mappings keep the file's order; their keys are distinct.
@@ -26,23 +30,53 @@ pub(super) enum Value {
     Null,
     Bool(bool),
     Number(Number),
-    Text(String),
-    /// A value YAML can say and JSON cannot; says what it is. An error only where the value is used,
-    /// since a section no plugin serves may hold anything.
-    NotJson(&'static str),
+    /// Wiped when it is let go: it may be a password.
+    Text(Zeroizing<String>),
+    /// A value YAML can say and JSON cannot. An error only where the value is used, since a section no
+    /// plugin serves may hold anything.
+    NotJson(Foreign),
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
+}
+
+/// A value that JSON does not have.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Foreign {
+    /// A whole number of more than 64 bits.
+    TooBig,
+    /// `.inf`, `-.inf` or `.nan`.
+    NotFinite(f64),
+    Binary(Zeroizing<Vec<u8>>),
+    /// A value of a type that only Python programs agreed on.
+    Extension,
+}
+
+impl Foreign {
+    /// What it is, in words.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::TooBig => "a whole number of more than 64 bits",
+            Self::NotFinite(_) => "a number that is not finite",
+            Self::Binary(_) => "binary data",
+            Self::Extension => "an extension value",
+        }
+    }
 }
 
 /// A value that cannot become JSON: the path to it, where it is and what it is.
 #[derive(Debug)]
 pub(super) struct NotJson {
     pub(super) path: String,
-    pub(super) position: Position,
+    pub(super) position: Option<Position>,
     pub(super) what: &'static str,
 }
 
 impl Value {
+    /// A text.
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self::Text(Zeroizing::new(text.into()))
+    }
+
     /// What this is, in words, without the value itself.
     pub(super) fn kind(&self) -> &'static str {
         match self {
@@ -50,7 +84,7 @@ impl Value {
             Self::Bool(_) => "a boolean",
             Self::Number(_) => "a number",
             Self::Text(_) => "text",
-            Self::NotJson(what) => what,
+            Self::NotJson(foreign) => foreign.kind(),
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
         }
@@ -65,11 +99,11 @@ impl Node {
             Value::Bool(value) => (*value).into(),
             Value::Number(number) => number.clone().into(),
             Value::Text(text) => text.as_str().into(),
-            Value::NotJson(what) => {
+            Value::NotJson(foreign) => {
                 return Err(NotJson {
                     path: String::new(),
                     position: self.position,
-                    what,
+                    what: foreign.kind(),
                 });
             }
             Value::List(items) => items
@@ -89,19 +123,34 @@ impl Node {
         })
     }
 
+    /// Moves every position of the tree.
+    pub(super) fn relocate(&mut self, moved: &impl Fn(Position) -> Position) {
+        self.position = self.position.map(moved);
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.relocate(moved)),
+            Value::Map(pairs) => {
+                for (key, node) in pairs {
+                    key.position = key.position.map(moved);
+                    node.relocate(moved);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Where the key is that a dotted path names, or else its nearest parent that exists.
     ///
     /// Paths are what `serde_path_to_error` prints (`connection.acks`, `topics[1]`, `.` for the root)
     /// or `serde_ignored` (`topics.1`, `?` for an optional layer). Keys may hold dots themselves.
-    pub(super) fn locate(&self, path: &str, root: Position) -> Position {
+    pub(super) fn locate(&self, path: &str, root: Option<Position>) -> Option<Position> {
         self.deepest(path, root).1
     }
 
     /// The deepest place below this node that `path` reaches, and how many bytes of it remain unused.
-    fn deepest(&self, path: &str, here: Position) -> (usize, Position) {
+    fn deepest(&self, path: &str, here: Option<Position>) -> (usize, Option<Position>) {
         let path = path.strip_prefix('.').unwrap_or(path);
         let mut best = (path.len(), here);
-        let mut offer = |found: (usize, Position)| {
+        let mut offer = |found: (usize, Option<Position>)| {
             if found.0 < best.0 {
                 best = found;
             }
@@ -156,7 +205,10 @@ impl NotJson {
 /// Says what and where, never the value: it may be a secret.
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Position { line, column } = self.position;
-        write!(f, "Node({} at {line}:{column})", self.value.kind())
+        write!(f, "Node({}", self.value.kind())?;
+        if let Some(Position { line, column }) = self.position {
+            write!(f, " at {line}:{column}")?;
+        }
+        f.write_str(")")
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn read(
 /// A key with its value.
 struct Spot<'n> {
     path: String,
-    position: Position,
+    position: Option<Position>,
     node: &'n Node,
 }
 
@@ -216,7 +216,7 @@ fn unknown(name: &str, known: &[&str]) -> String {
 /// A value of one of the host's own keys, which never is a secret.
 fn shown(value: &Value) -> String {
     match value {
-        Value::Text(text) if text.chars().count() <= 40 => format!("`{text}`"),
+        Value::Text(text) if text.chars().count() <= 40 => format!("`{}`", text.as_str()),
         Value::Number(number) => number.to_string(),
         other => other.kind().to_owned(),
     }
@@ -234,9 +234,9 @@ fn boolean(value: &Value) -> Result<bool, String> {
 
 fn when_full(value: &Value) -> Result<WhenFull, String> {
     match value {
-        Value::Text(text) if text == "spill" => Ok(WhenFull::Spill),
-        Value::Text(text) if text == "block" => Ok(WhenFull::Block),
-        Value::Text(text) if text == "drop_newest" => Ok(WhenFull::DropNewest),
+        Value::Text(text) if text.as_str() == "spill" => Ok(WhenFull::Spill),
+        Value::Text(text) if text.as_str() == "block" => Ok(WhenFull::Block),
+        Value::Text(text) if text.as_str() == "drop_newest" => Ok(WhenFull::DropNewest),
         other => Err(format!(
             "found {}, expected spill, block or drop_newest; choose one of them",
             shown(other)
@@ -248,8 +248,8 @@ fn when_full(value: &Value) -> Result<WhenFull, String> {
 fn isolation(value: &Value) -> Result<Isolation, String> {
     match value {
         Value::Null => Ok(Isolation::None),
-        Value::Text(text) if text == "none" => Ok(Isolation::None),
-        Value::Text(text) if text == "process" => Ok(Isolation::Process),
+        Value::Text(text) if text.as_str() == "none" => Ok(Isolation::None),
+        Value::Text(text) if text.as_str() == "process" => Ok(Isolation::Process),
         other => Err(format!(
             "found {}, expected none or process; choose one of the two",
             shown(other)
@@ -279,7 +279,7 @@ fn events(value: &Value, max: u64) -> Result<usize, String> {
 fn is_none(value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::Text(text) => text == "none",
+        Value::Text(text) => text.as_str() == "none",
         _ => false,
     }
 }

@@ -1,19 +1,18 @@
 //! What a scalar means: the YAML 1.1 rules of `PyYAML`'s `SafeLoader`, which wrote the acct files in use.
 //!
-//! So `yes`, `on` and `0644` are not text here although YAML 1.2 would say so, and `1e5`, `0o17` and
+//! So `yes`, `on` and `1_000` are not text here although YAML 1.2 would say so, and `1e5`, `0o17` and
 //! `-.5` are text although it would not. Dates stay the text they were
 //! written as, and so do the values `=` and `<<`, for which `SafeLoader` has no meaning either.
 
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use regex::Regex;
 use serde_json::Number;
+use zeroize::Zeroizing;
 
-use super::node::Value;
-
-const TOO_BIG: &str = "a whole number of more than 64 bits";
-const NOT_FINITE: &str = "a number that is not finite";
-const BINARY: &str = "binary data";
+use super::node::{Foreign, Value};
 
 // The expressions are PyYAML's implicit resolvers, word for word.
 static FLOAT: LazyLock<Regex> = LazyLock::new(|| {
@@ -61,7 +60,7 @@ pub(super) fn plain(text: &str) -> Result<Value, String> {
             return int(text);
         }
     }
-    Ok(Value::Text(text.to_owned()))
+    Ok(Value::text(text))
 }
 
 /// The value of a scalar with an explicit tag: `tag` is `int` for `!!int`.
@@ -76,8 +75,11 @@ pub(super) fn tagged(tag: &str, text: &str) -> Result<Value, String> {
         ))
     };
     match tag {
-        "str" | "timestamp" => Ok(Value::Text(text.to_owned())),
-        "binary" => Ok(Value::NotJson(BINARY)),
+        "str" | "timestamp" => Ok(Value::text(text)),
+        "binary" => match base64(text) {
+            Some(bytes) => Ok(Value::NotJson(Foreign::Binary(bytes))),
+            None => unfit("base64"),
+        },
         "null" => Ok(Value::Null),
         "bool" => match boolean(text) {
             Some(value) => Ok(Value::Bool(value)),
@@ -102,8 +104,15 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Binary, hexadecimal, octal with a leading 0, base 60 with colons, or decimal.
+/// Binary, hexadecimal, octal with a leading 0 behind a sign, base 60 with colons, or decimal.
 fn int(text: &str) -> Result<Value, String> {
+    // Idem's reader takes the leading zeros away before PyYAML could take them for a sign of octal;
+    // it overlooks those behind a sign.
+    let text = match text.trim_start_matches('0') {
+        decimal if text.starts_with(['+', '-']) || decimal.starts_with(['b', 'x']) => text,
+        "" => "0",
+        decimal => decimal,
+    };
     let text = text.replace('_', "");
     let (negative, digits) = unsigned(&text);
     let (digits, radix) = if let Some(digits) = digits.strip_prefix("0b") {
@@ -129,7 +138,7 @@ fn int(text: &str) -> Result<Value, String> {
     let number = magnitude
         .map(|magnitude| if negative { -magnitude } else { magnitude })
         .and_then(Number::from_i128);
-    Ok(number.map_or(Value::NotJson(TOO_BIG), Value::Number))
+    Ok(number.map_or(Value::NotJson(Foreign::TooBig), Value::Number))
 }
 
 fn float(text: &str) -> Value {
@@ -139,10 +148,21 @@ fn float(text: &str) -> Value {
     let magnitude = digits.split(':').try_fold(0.0, |sum: f64, part| {
         part.parse::<f64>().ok().map(|part| sum * 60.0 + part)
     });
-    magnitude
-        .map(|magnitude| if negative { -magnitude } else { magnitude })
-        .and_then(Number::from_f64)
-        .map_or(Value::NotJson(NOT_FINITE), Value::Number)
+    let magnitude = magnitude.unwrap_or(match digits {
+        ".inf" => f64::INFINITY,
+        _ => f64::NAN,
+    });
+    finite(if negative { -magnitude } else { magnitude })
+}
+
+/// The value of a floating point number.
+pub(super) fn finite(number: f64) -> Value {
+    Number::from_f64(number).map_or(Value::NotJson(Foreign::NotFinite(number)), Value::Number)
+}
+
+fn base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let text: Zeroizing<String> = Zeroizing::new(text.split_whitespace().collect());
+    STANDARD.decode(text.as_bytes()).ok().map(Zeroizing::new)
 }
 
 /// Splits a sign off: whether it is a minus, and the rest.

@@ -1,31 +1,167 @@
 //! From a file on disk to an [`AcctFile`]: read, decrypt, render, parse.
 //!
-//! Each step is a function from the step before. Decryption and Jinja rendering are not built yet:
-//! `decrypt` and `render` are their places and today only recognize what would need them.
+//! Each step is a function from the step before. A file that is encrypted was rendered before that, so it
+//! is unpacked; a plain one goes through the render pipe.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{AcctError, AcctFile, Location, syntax};
+use zeroize::Zeroizing;
 
-/// The largest acct file that is read, in bytes.
+use super::crypto::CryptoError;
+use super::overrides::{self, JsonObject};
+use super::{
+    AcctDocument, AcctError, AcctFile, Cipher, KeySource, Location, RenderPipe, pack, render,
+    syntax, yaml,
+};
+
+/// The largest acct file that is read, in bytes; also the longest text one may render to.
 pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Reads an acct file. Blocks while it reads.
+/// An acct file, and what it takes to read it.
+#[derive(Debug, Clone)]
+pub struct AcctSource {
+    path: PathBuf,
+    key: Option<KeySource>,
+    cipher: Option<Cipher>,
+    render_pipe: RenderPipe,
+    extras: JsonObject,
+    overrides: JsonObject,
+}
+
+impl<P: Into<PathBuf>> From<P> for AcctSource {
+    fn from(path: P) -> Self {
+        Self::new(path)
+    }
+}
+
+impl AcctSource {
+    /// A plain file, read through the render pipe `jinja|yaml`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            key: None,
+            cipher: None,
+            render_pipe: RenderPipe::default(),
+            extras: JsonObject::new(),
+            overrides: JsonObject::new(),
+        }
+    }
+
+    /// The key of an encrypted file. A file that is not encrypted is refused then.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Option<KeySource>>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// The cipher of an encrypted file; found out from its content by default.
+    #[must_use]
+    pub fn cipher(mut self, cipher: impl Into<Option<Cipher>>) -> Self {
+        self.cipher = cipher.into();
+        self
+    }
+
+    /// The way from a plain file's text to its data.
+    #[must_use]
+    pub fn render_pipe(mut self, pipe: RenderPipe) -> Self {
+        self.render_pipe = pipe;
+        self
+    }
+
+    /// What entries get that do not have it: of `extras.kafka` the keys `key`, `partition` and `topics`.
+    #[must_use]
+    pub fn extras(mut self, extras: JsonObject) -> Self {
+        self.extras = extras;
+        self
+    }
+
+    /// Values that replace those of the file; mappings are merged.
+    #[must_use]
+    pub fn overrides(mut self, overrides: JsonObject) -> Self {
+        self.overrides = overrides;
+        self
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the key comes from, if there is one.
+    pub fn key_source(&self) -> Option<&KeySource> {
+        self.key.as_ref()
+    }
+
+    /// Reads the file. Blocks while it reads.
+    ///
+    /// # Errors
+    ///
+    /// Every fault found: the file cannot be read or decrypted, is larger than [`MAX_FILE_BYTES`], is not
+    /// UTF-8, is a template that cannot be rendered, or is not a valid acct file.
+    pub fn load(&self) -> Result<AcctFile, Vec<AcctError>> {
+        let name = self.name();
+        let mut root = self.document().map_err(|error| vec![error])?.into_root();
+        overrides::override_with(&mut root, &self.overrides);
+        overrides::add_extras(&mut root, &self.extras)
+            .map_err(|message| vec![AcctError::new(Location::whole(&name), "", &message)])?;
+        AcctFile::from_tree(root, &name).map(|file| file.in_dir(self.dir()))
+    }
+
+    /// Reads the file's data, of every tool, without extras and overrides. Blocks while it reads.
+    ///
+    /// # Errors
+    ///
+    /// The first fault that stands between the file and its data.
+    pub fn document(&self) -> Result<AcctDocument, AcctError> {
+        let name = self.name();
+        let content = read(&self.path, &name)?;
+        let fault = |message: &str| AcctError::new(Location::whole(&name), "", message);
+        let found = Cipher::of(&content);
+        let Some(key) = &self.key else {
+            if found == Some(Cipher::Fernet) {
+                return Err(fault(&CryptoError::NoKey(Cipher::Fernet).to_string()));
+            }
+            let text = text(content, &name)?;
+            let root = render::read(&text, &self.render_pipe, &name, self.dir())?;
+            return Ok(AcctDocument::new(root, &name, None));
+        };
+        let key = key.key().map_err(|message| fault(&message))?;
+        let cipher = match (self.cipher, found) {
+            (_, None) => return Err(fault(&CryptoError::NotEncrypted.to_string())),
+            (Some(named), _) => named,
+            (None, Some(found)) => found,
+        };
+        let packed = cipher
+            .decrypt(&key, &content)
+            .map_err(|error| fault(&error.to_string()))?;
+        let root = pack::unpack(&packed).map_err(|found| {
+            fault(&format!(
+                "found {found} in the decrypted file, expected msgpack as acct's serial plugin msgpack writes it; encrypt the file anew"
+            ))
+        })?;
+        Ok(AcctDocument::new(root, &name, Some(cipher)))
+    }
+
+    fn name(&self) -> Arc<str> {
+        self.path.display().to_string().into()
+    }
+
+    /// Where the file is, and what it refers to.
+    fn dir(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+}
+
+/// Reads a plain acct file; see [`AcctSource::load`].
 ///
 /// # Errors
 ///
-/// Every fault found: the file cannot be read, is larger than [`MAX_FILE_BYTES`], is not UTF-8, is
-/// encrypted or a template, or is not a valid acct file.
+/// Those of [`AcctSource::load`].
 pub fn load(path: &Path) -> Result<AcctFile, Vec<AcctError>> {
-    let name: Arc<str> = path.display().to_string().into();
-    let text = read(path, &name)
-        .and_then(|content| decrypt(content, &name))
-        .and_then(|text| render(text, &name))
-        .map_err(|error| vec![error])?;
-    parse(&text, &name)
+    AcctSource::new(path).load()
 }
 
 /// Reads an acct file's text, already decrypted and rendered; `name` stands for the file in errors.
@@ -39,15 +175,22 @@ pub fn parse(text: &str, name: &str) -> Result<AcctFile, Vec<AcctError>> {
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err(vec![too_large(&file)]);
     }
-    AcctFile::from_text(text, &file)
+    let root = yaml::parse(text, &file).map_err(|error| vec![error])?;
+    AcctFile::from_tree(root, &file)
 }
 
-fn read(path: &Path, name: &Arc<str>) -> Result<Vec<u8>, AcctError> {
+fn read(path: &Path, name: &Arc<str>) -> Result<Zeroizing<Vec<u8>>, AcctError> {
     let whole = |message: &str| AcctError::new(Location::whole(name), "", message);
-    let mut content = Vec::new();
+    let mut content = Zeroizing::new(Vec::new());
     // One byte more than allowed tells a file that is too large; a pipe has no length to ask for.
     File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content))
+        .and_then(|file| {
+            // A plain file holds passwords, so that the buffer should not grow and leave copies.
+            let length = file.metadata().map_or(0, |found| found.len());
+            let room = length.min(MAX_FILE_BYTES) + 64;
+            content.reserve_exact(usize::try_from(room).unwrap_or_default());
+            file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)
+        })
         .map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => whole(
                 "found no such file, expected an acct file; check --acct-file or ACCT_FILE",
@@ -76,52 +219,20 @@ fn too_large(name: &Arc<str>) -> AcctError {
     )
 }
 
-/// The place of decryption (fernet, aesgcm256): the plain text of a file's content.
-fn decrypt(content: Vec<u8>, name: &Arc<str>) -> Result<String, AcctError> {
-    if is_fernet_token(&content) {
-        return Err(AcctError::new(
-            Location::whole(name),
-            "",
-            "found a file encrypted with fernet, expected YAML text; decrypt it first, this version reads plain files only",
-        ));
-    }
-    String::from_utf8(content).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let position = std::str::from_utf8(&error.as_bytes()[..valid])
-            .map(|text| syntax::position_of(text, text.len()))
-            .ok();
-        AcctError::new(
-            Location {
-                file: Arc::clone(name),
-                position,
-            },
-            "",
-            "found bytes that are not UTF-8, expected YAML text; decrypt the file first if it is encrypted, or save it as UTF-8",
-        )
-    })
-}
-
-/// Fernet's version byte 0x80 and the high bytes of its time make every token begin with `gAAAA`.
-fn is_fernet_token(content: &[u8]) -> bool {
-    let content = content.trim_ascii();
-    content.starts_with(b"gAAAA")
-        && content
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_=".contains(b))
-}
-
-/// The place of Jinja rendering: the YAML text of a template.
-fn render(text: String, name: &Arc<str>) -> Result<String, AcctError> {
-    let first = ["{{", "{%", "{#"]
-        .iter()
-        .filter_map(|sign| text.find(sign))
-        .min();
-    match first {
-        None => Ok(text),
-        Some(at) => Err(AcctError::new(
-            Location::at(name, syntax::position_of(&text, at)),
-            "",
-            "found a Jinja template, expected YAML text; render the file first, this version reads rendered files only",
-        )),
+/// The text of a plain file, with the line ends of Unix.
+fn text(mut content: Zeroizing<Vec<u8>>, name: &Arc<str>) -> Result<Zeroizing<String>, AcctError> {
+    content.retain(|byte| *byte != b'\r');
+    match std::str::from_utf8(&content) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(error) => {
+            let position = std::str::from_utf8(&content[..error.valid_up_to()])
+                .map(|text| syntax::position_of(text, text.len()))
+                .ok();
+            Err(AcctError::new(
+                Location::at(name, position),
+                "",
+                "found bytes that are not UTF-8, expected YAML text; give the key with --acct-key-file or ACCT_KEY if the file is encrypted, or save it as UTF-8",
+            ))
+        }
     }
 }

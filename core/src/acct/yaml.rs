@@ -25,8 +25,18 @@ const NODE_COST: usize = 64;
 ///
 /// The first fault of the text.
 pub(super) fn parse(text: &str, file: &Arc<str>) -> Result<Node, AcctError> {
+    parse_rendered(text, file, &|place| place)
+}
+
+/// As [`parse`], for a text that was rendered: sentences that name another line name the one that `moved`
+/// gives for it.
+pub(super) fn parse_rendered(
+    text: &str,
+    file: &Arc<str>,
+    moved: &dyn Fn(Position) -> Position,
+) -> Result<Node, AcctError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    document(text).map_err(|fault| {
+    document(text, moved).map_err(|fault| {
         let Refused { key, fault } = fault;
         AcctError::new(Location::at(file, fault.0), &key, &fault.1)
     })
@@ -47,7 +57,7 @@ impl From<Fault> for Refused {
     }
 }
 
-fn document(text: &str) -> Result<Node, Refused> {
+fn document(text: &str, moved: &dyn Fn(Position) -> Position) -> Result<Node, Refused> {
     if let Some(fault) = syntax::control_character(text) {
         return Err(fault.into());
     }
@@ -57,6 +67,8 @@ fn document(text: &str) -> Result<Node, Refused> {
         scalars: Vec::new(),
         anchors: HashMap::new(),
         spent: 0,
+        moved,
+        open_end: open_end(text),
     };
     let mut root = None;
     loop {
@@ -76,7 +88,7 @@ fn document(text: &str) -> Result<Node, Refused> {
     }
     Ok(root.unwrap_or(Node {
         value: Value::Null,
-        position: Position { line: 1, column: 1 },
+        position: Some(Position { line: 1, column: 1 }),
     }))
 }
 
@@ -102,6 +114,15 @@ struct Tree<'t> {
     /// By the parser's numbers, which are distinct even where a name is used again.
     anchors: HashMap<usize, (Node, Size)>,
     spent: usize,
+    moved: &'t dyn Fn(Position) -> Position,
+    /// Where the text ends, in characters, if its last line has no end.
+    open_end: Option<usize>,
+}
+
+/// The length of a text in characters, if it ends in the middle of a line.
+fn open_end(text: &str) -> Option<usize> {
+    let last = text.rsplit('\n').next()?;
+    (!last.trim().is_empty()).then(|| text.chars().count())
 }
 
 impl<'t> Tree<'t> {
@@ -131,7 +152,14 @@ impl<'t> Tree<'t> {
         let at = position(&span.start);
         let (anchor, (value, size)) = match event {
             Event::Alias(anchor) => return self.alias(anchor, at, depth),
-            Event::Scalar(text, style, anchor, tag) => {
+            Event::Scalar(mut text, style, anchor, tag) => {
+                // A block that ends with the text has only the line ends that are there.
+                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded)
+                    && self.open_end.is_some_and(|end| span.end.index() >= end)
+                    && text.ends_with('\n')
+                {
+                    text.to_mut().pop();
+                }
                 let value = scalar_value(&text, style, tag.as_deref()).map_err(|e| (at, e))?;
                 let size = Size {
                     cost: NODE_COST + text.len(),
@@ -162,7 +190,7 @@ impl<'t> Tree<'t> {
         };
         let node = Node {
             value,
-            position: at,
+            position: Some(at),
         };
         if anchor != 0 {
             self.charge(size, at)?;
@@ -214,30 +242,33 @@ impl<'t> Tree<'t> {
             }
             let is_merge =
                 matches!(&event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<");
+            let key_at = position(&span.start);
             let key = self.key(event, span, depth)?;
             let (event, span) = self.next()?;
             let (value, value_size) = self.node(event, span, depth + 1)?;
             size.hold(value_size);
             size.cost += key.name.len();
             if is_merge {
-                merge(value, &mut merged)?;
+                merge(value, key_at, &mut merged)?;
                 continue;
             }
-            if let Some(first) = seen.insert(key.name.clone(), key.position) {
+            if let Some(first) = seen.insert(key.name.clone(), key_at) {
                 let message = format!(
                     "found the key a second time, first on line {}, expected it once; rename or remove one of the two",
-                    first.line
+                    (self.moved)(first).line
                 );
                 return Err(Refused {
                     key: key.name,
-                    fault: (key.position, message),
+                    fault: (key_at, message),
                 });
             }
             pairs.push((key, value));
         }
         if !merged.is_empty() {
-            merged.append(&mut pairs);
-            pairs = last_of_each(merged);
+            merged.retain(|(key, _)| !seen.contains_key(&key.name));
+            let mut whole = last_of_each(merged);
+            whole.append(&mut pairs);
+            pairs = whole;
         }
         Ok((Value::Map(pairs), size))
     }
@@ -252,10 +283,12 @@ impl<'t> Tree<'t> {
             Event::Scalar(text, ..) => Some(text.to_string()),
             _ => None,
         };
+        let plain = matches!(&event, Event::Scalar(_, ScalarStyle::Plain, _, None));
         let at = position(&span.start);
         let (node, _) = self.node(event, span, depth + 1)?;
         let name = match (written, node.value) {
-            (Some(written), _) | (None, Value::Text(written)) => written,
+            (Some(written), _) => written,
+            (None, Value::Text(written)) => written.to_string(),
             (None, other) => {
                 let found = other.kind();
                 let message = format!(
@@ -264,7 +297,11 @@ impl<'t> Tree<'t> {
                 return Err((at, message).into());
             }
         };
-        Ok(Key { name, position: at })
+        Ok(Key {
+            name,
+            position: Some(at),
+            plain,
+        })
     }
 
     /// Accounts for a collection that begins.
@@ -313,9 +350,11 @@ fn tag_name(tag: &Tag) -> Result<String, String> {
 fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
     match tag.map(tag_name) {
         None if style == ScalarStyle::Plain => scalar::plain(text),
-        None => Ok(Value::Text(text.to_owned())),
+        None => Ok(Value::text(text)),
         Some(Ok(name)) => scalar::tagged(&name, text),
-        Some(Err(whole)) if whole == "!" => Ok(Value::Text(text.to_owned())),
+        // The library behind Idem's reader gives this tag no meaning, where YAML says that it makes text.
+        Some(Err(whole)) if whole == "!" && style == ScalarStyle::Plain => scalar::plain(text),
+        Some(Err(whole)) if whole == "!" => Ok(Value::text(text)),
         Some(Err(whole)) => Err(unknown_tag(&whole)),
     }
 }
@@ -337,8 +376,8 @@ fn unknown_tag(tag: &str) -> String {
 }
 
 /// Takes the value of a `<<` key: a mapping, or a list of mappings of which the first wins.
-fn merge(value: Node, into: &mut Vec<(Key, Node)>) -> Result<(), Fault> {
-    let at = value.position;
+fn merge(value: Node, at: Position, into: &mut Vec<(Key, Node)>) -> Result<(), Fault> {
+    let at = value.position.unwrap_or(at);
     let refuse = |found: &str, at| {
         let message = format!(
             "found {found} under `<<`, expected a mapping or a list of mappings; refer to one with an alias, or quote the key"
@@ -351,7 +390,7 @@ fn merge(value: Node, into: &mut Vec<(Key, Node)>) -> Result<(), Fault> {
             for item in items.into_iter().rev() {
                 match item.value {
                     Value::Map(pairs) => into.extend(pairs),
-                    _ => return refuse(item.value.kind(), item.position),
+                    _ => return refuse(item.value.kind(), item.position.unwrap_or(at)),
                 }
             }
         }

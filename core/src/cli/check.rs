@@ -9,6 +9,7 @@ use evbus::plugin::{Catalog, PluginState};
 use evbus::{INTERNAL, Plan, Planned};
 use serde_json::{Value, json};
 
+use super::acct_options::AcctOptions;
 use super::exit::{Exit, error, note};
 use super::output::{json_line, table};
 use super::route::load;
@@ -38,6 +39,8 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["connect", "plugin_dirs"])]
     events: Option<PathBuf>,
     #[command(flatten)]
+    acct: AcctOptions,
+    #[command(flatten)]
     plugins: PluginDirs,
     /// Print one JSON line per destination, with all that its policy says, defaults included; with
     /// --events one per fault, then one with the numbers
@@ -57,7 +60,7 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     }
     // clap requires it unless --events is there.
     let acct_file = args.acct_file.unwrap_or_default();
-    let (acct, catalog) = load(&acct_file, &args.plugins)?;
+    let (acct, catalog) = load(&args.acct.source(&acct_file), &args.plugins)?;
     let plan = Plan::with_program(&acct, &catalog, THIS_PROGRAM.as_ref());
     let plugins_well = check_plugins(&catalog);
     unserved(&plan, &catalog);

@@ -2,6 +2,8 @@
 //!
 //! Data goes to standard output, everything else to standard error.
 
+mod acct;
+mod acct_options;
 mod check;
 mod check_events;
 mod deadletters;
@@ -16,6 +18,7 @@ mod put;
 mod route;
 mod run;
 mod schema;
+mod secret_file;
 mod status;
 
 use std::path::PathBuf;
@@ -57,6 +60,7 @@ enum Command {
     Plugins(plugins::PluginsArgs),
     Schema(schema::SchemaArgs),
     Exec(exec::ExecArgs),
+    Acct(acct::AcctArgs),
     Status(status::StatusArgs),
     Deadletters(deadletters::DeadlettersArgs),
     /// The process of one plugin; the host starts it
@@ -97,6 +101,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Plugins(args) => plugins::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Exec(args) => with_runtime(exec::run(args)),
+        Command::Acct(args) => acct::run(args),
         Command::Status(args) => with_runtime(status::run(args)),
         Command::Deadletters(args) => deadletters::run(&args),
         Command::PluginChild { .. } => return evbus::isolate::child_main(),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use evbus::acct::AcctSource;
 use evbus::{Event, Host, LaneStatus, Serial};
 use evbus_client::{Fired, Sender};
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
+use super::acct_options::AcctOptions;
 use super::exit::{Exit, error, note};
 use super::run::seconds;
 use super::{PluginDirs, THIS_PROGRAM};
@@ -55,6 +57,8 @@ pub(super) struct PutArgs {
     #[arg(long, value_name = "F")]
     acct_file: Option<PathBuf>,
     #[command(flatten)]
+    acct: AcctOptions,
+    #[command(flatten)]
     plugins: PluginDirs,
     /// With --acct-file, the form of bodies for destinations: json, msgpack or str
     #[arg(long, value_name = "P", default_value = "json")]
@@ -77,12 +81,16 @@ pub(super) enum Way {
     /// To the running host of this socket directory.
     Socket(PathBuf),
     /// Straight to the destinations of this acct file.
-    Acct(PathBuf),
+    Acct(AcctSource),
 }
 
 impl Way {
     /// What the flags say, or else the environment.
-    pub(super) fn of(sock_dir: Option<&Path>, acct_file: Option<&Path>) -> Result<Self, Exit> {
+    pub(super) fn of(
+        sock_dir: Option<&Path>,
+        acct_file: Option<&Path>,
+        acct: &AcctOptions,
+    ) -> Result<Self, Exit> {
         let from = |name| {
             std::env::var_os(name)
                 .filter(|value| !value.is_empty())
@@ -92,14 +100,16 @@ impl Way {
             return Ok(Self::Socket(dir.to_owned()));
         }
         if let Some(file) = acct_file {
-            return Ok(Self::Acct(file.to_owned()));
+            return Ok(Self::Acct(acct.source(file)));
         }
         if let Some(dir) = from("EVBUS_SOCK_DIR") {
             return Ok(Self::Socket(dir));
         }
-        from("ACCT_FILE").map(Self::Acct).ok_or_else(|| {
-            Exit::usage("nowhere to fire to; give --sock-dir of a running host, or --acct-file")
-        })
+        from("ACCT_FILE")
+            .map(|file| Self::Acct(acct.source(file)))
+            .ok_or_else(|| {
+                Exit::usage("nowhere to fire to; give --sock-dir of a running host, or --acct-file")
+            })
     }
 }
 
@@ -115,7 +125,11 @@ pub(super) async fn run(args: PutArgs) -> Result<(), Exit> {
         Some("-") | None => None,
         Some(body) => Some(args.event(body).map_err(Exit::failed)?),
     };
-    let way = Way::of(args.sock_dir.as_deref(), args.acct_file.as_deref())?;
+    let way = Way::of(
+        args.sock_dir.as_deref(),
+        args.acct_file.as_deref(),
+        &args.acct,
+    )?;
     let mut target = Target::open(way, &args.plugins, args.serial_plugin).await?;
     let mut faults = 0;
     match single {
@@ -249,17 +263,17 @@ pub(super) async fn read_line(
 
 impl Target {
     pub(super) async fn open(way: Way, plugins: &PluginDirs, serial: Serial) -> Result<Self, Exit> {
-        let acct_file = match way {
+        let source = match way {
             Way::Socket(dir) => {
                 let sender = Sender::connect(&dir)
                     .await
                     .map_err(|error| Exit::failed(error.to_string()))?;
                 return Ok(Self::Socket(sender));
             }
-            Way::Acct(file) => file,
+            Way::Acct(source) => source,
         };
         let mut host = Host::builder()
-            .acct_file(acct_file)
+            .acct_file(source)
             .without_state()
             .isolation_program(THIS_PROGRAM)
             .serial(serial);

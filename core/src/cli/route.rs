@@ -1,15 +1,16 @@
 //! `evbus route`: which destinations a profile name reaches.
 
 use std::io::{BufRead as _, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use evbus::acct::AcctFile;
+use evbus::acct::{AcctFile, AcctSource};
 use evbus::plugin::{Catalog, Registry, plugin_dirs};
-use evbus::{Destination, Plan, acct};
+use evbus::{Destination, Plan};
 use serde::Serialize;
 
 use super::PluginDirs;
+use super::acct_options::AcctOptions;
 use super::exit::Exit;
 use super::output::{Reader, json_line};
 
@@ -30,6 +31,8 @@ pub(super) struct RouteArgs {
     #[arg(long, value_name = "F", env = "ACCT_FILE")]
     acct_file: PathBuf,
     #[command(flatten)]
+    acct: AcctOptions,
+    #[command(flatten)]
     plugins: PluginDirs,
 }
 
@@ -40,7 +43,7 @@ struct Line<'a> {
 }
 
 pub(super) fn run(args: &RouteArgs) -> Result<(), Exit> {
-    let (acct, catalog) = load(&args.acct_file, &args.plugins)?;
+    let (acct, catalog) = load(&args.acct.source(&args.acct_file), &args.plugins)?;
     let plan = Plan::of(&acct, &catalog);
     if !plan.errors().is_empty() {
         return Err(Exit::acct(plan.errors()));
@@ -75,8 +78,8 @@ pub(super) fn run(args: &RouteArgs) -> Result<(), Exit> {
 }
 
 /// Reads an acct file and looks for plugins.
-pub(super) fn load(acct_file: &Path, plugins: &PluginDirs) -> Result<(AcctFile, Catalog), Exit> {
-    let acct = acct::load(acct_file).map_err(|errors| Exit::acct(&errors))?;
+pub(super) fn load(acct: &AcctSource, plugins: &PluginDirs) -> Result<(AcctFile, Catalog), Exit> {
+    let acct = acct.load().map_err(|errors| Exit::acct(&errors))?;
     Ok((acct, catalog(plugins)))
 }
 

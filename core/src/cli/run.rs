@@ -14,6 +14,7 @@ use evbus_client::{MatchType, TagFilter};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::acct_options::AcctOptions;
 use super::exit::{Exit, note};
 use super::logging::LogPlugin;
 use super::{PluginDirs, THIS_PROGRAM};
@@ -32,6 +33,8 @@ pub(super) struct RunArgs {
     /// The acct file: destinations, their patterns and connections
     #[arg(long, value_name = "F", env = "ACCT_FILE")]
     acct_file: Option<PathBuf>,
+    #[command(flatten)]
+    acct: AcctOptions,
     #[command(flatten)]
     plugins: PluginDirs,
     /// Directory for the event sockets; may come several times, all are one bus
@@ -126,7 +129,7 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
         .serial(args.serial_plugin)
         .run_name(args.run_name);
     if let Some(file) = args.acct_file {
-        host = host.acct_file(file);
+        host = host.acct_file(args.acct.source(file));
     }
     if let Some(dir) = &args.state_dir {
         host = host.state_dir(dir).state_limits(StateLimits {

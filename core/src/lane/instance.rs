@@ -15,6 +15,7 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use super::{InstanceState, Shared};
+use crate::acct::Secrets;
 use crate::internal::InternalQueues;
 use crate::isolate::Isolated;
 use crate::plugin::Plugin;
@@ -51,8 +52,22 @@ pub(crate) struct ConnectFailure {
 }
 
 impl Connector {
-    /// Makes an instance. Takes at most `deadline`; an instance that comes later is let go.
+    /// Makes an instance. No message shows one of `secrets`. Takes at most `deadline`; an instance that comes later is let go.
     pub(crate) async fn connect(
+        &self,
+        config: &str,
+        secrets: &Secrets,
+        host: impl HostObjectV1,
+        deadline: Duration,
+    ) -> Result<InstanceV1, ConnectFailure> {
+        let made = self.make(config, host, deadline).await;
+        made.map_err(|failure| ConnectFailure {
+            reason: secrets.hide(&failure.reason).into_owned(),
+            ..failure
+        })
+    }
+
+    async fn make(
         &self,
         config: &str,
         host: impl HostObjectV1,
@@ -121,6 +136,7 @@ pub(crate) struct LaneHost {
     /// Which attempt at an instance it was made for.
     epoch: u64,
     log_rate: LogRate,
+    secrets: Secrets,
     shared: Arc<Shared>,
 }
 
@@ -174,12 +190,13 @@ fn cut(line: &str) -> Cow<'_, str> {
 
 impl LaneHost {
     /// For another attempt at an instance of the plugin `plugin`.
-    pub(crate) fn new(plugin: &str, shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(plugin: &str, secrets: Secrets, shared: &Arc<Shared>) -> Self {
         shared.observed.living().fetch_add(1, Ordering::Relaxed);
         Self {
             plugin: plugin.to_owned(),
             epoch: shared.observed.connecting(),
             log_rate: LogRate::default(),
+            secrets,
             shared: Arc::clone(shared),
         }
     }
@@ -202,7 +219,8 @@ impl HostObjectV1 for LaneHost {
                 let message = format!("{suppressed} lines were left out; it logs too much");
                 log(LevelV1::WARN, &self.plugin, pattern, "evbus", &message);
             }
-            log(level, &self.plugin, pattern, target, &cut(message));
+            let message = self.secrets.hide(message);
+            log(level, &self.plugin, pattern, target, &cut(&message));
         }
     }
 
@@ -218,9 +236,10 @@ impl HostObjectV1 for LaneHost {
                 tracing::info!("destination {destination}: connected again");
             }
         } else {
+            let reason = self.secrets.hide(reason);
             self.shared
                 .observed
-                .fail(InstanceState::Disconnected, reason);
+                .fail(InstanceState::Disconnected, &reason);
             tracing::warn!("destination {destination}: connection lost: {reason}");
         }
     }

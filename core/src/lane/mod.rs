@@ -23,6 +23,7 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
 
 pub(crate) use instance::{ConnectFailure, Connector, closed, log};
 pub(crate) use queue::{Full, Place, Queue};
@@ -30,7 +31,7 @@ pub use settled::Counts;
 pub use status::{InstanceState, LaneStatus};
 
 use crate::Event;
-use crate::acct::Policy;
+use crate::acct::{Policy, Secrets};
 use crate::store::{Journal, Receipt};
 use status::Observed;
 
@@ -57,7 +58,9 @@ pub(crate) struct Setup {
     /// Who makes its instances.
     pub(crate) connector: Connector,
     /// JSON text that the plugin has checked.
-    pub(crate) config: Arc<str>,
+    pub(crate) config: Arc<Zeroizing<String>>,
+    /// What of it no message may show.
+    pub(crate) secrets: Secrets,
     pub(crate) policy: Arc<Policy>,
 }
 

@@ -1,5 +1,6 @@
 //! What becomes of events that a plugin has answered for, or has lost.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use evbus_abi::v1::{BatchOutcomeV1, FateV1, OutcomeCodeV1, OutcomeV1};
@@ -35,7 +36,7 @@ impl Worker {
         events: &[Queued],
         outcome: Option<BatchOutcomeV1>,
     ) -> bool {
-        let Some(outcome) = outcome else {
+        let Some(mut outcome) = outcome else {
             let dropped = retry("the plugin dropped the batch without an answer");
             self.settle_alike(events, &dropped, false).await;
             return true;
@@ -48,6 +49,12 @@ impl Worker {
             self.recovered();
             self.shared.queue.settle(settled);
         } else {
+            let exceptions = outcome.exceptions.iter_mut().map(|it| &mut it.outcome);
+            for OutcomeV1 { reason, .. } in exceptions.chain([&mut outcome.all]) {
+                if let Cow::Owned(hidden) = self.setup.secrets.hide(reason) {
+                    *reason = hidden.into();
+                }
+            }
             let mut outcomes = vec![&outcome.all; events.len()];
             for exception in &outcome.exceptions {
                 if let Some(slot) = outcomes.get_mut(exception.index as usize) {

@@ -160,6 +160,7 @@ impl Worker {
         let Setup {
             connector,
             config,
+            secrets,
             policy,
         } = self.setup.clone();
         if self.shared.observed.living().load(Ordering::Relaxed) >= MAX_LIVING {
@@ -172,10 +173,10 @@ impl Worker {
                 ),
             }));
         }
-        let host = LaneHost::new(connector.id(), &self.shared);
+        let host = LaneHost::new(connector.id(), secrets.clone(), &self.shared);
         let host = Within::new(&self.shared, host);
         tokio::select! {
-            made = connector.connect(&config, host, policy.deadline) => made.map_err(Some),
+            made = connector.connect(&config, &secrets, host, policy.deadline) => made.map_err(Some),
             _ = self.setups.wait_for(|setup| *setup != self.setup) => Err(None),
         }
     }

@@ -1,9 +1,13 @@
 //! Tests of the acct file, by what they are about.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod encryption;
 mod entries;
+mod overrides;
 mod policies;
+mod rendering;
 mod scalars;
+mod secrets;
 mod sources;
 mod texts;
 
@@ -33,7 +37,7 @@ fn entries(text: &str) -> Vec<Entry> {
 fn config(text: &str) -> Value {
     let entries = entries(text);
     assert_eq!(entries.len(), 1, "{text}");
-    entries[0].config.clone()
+    (*entries[0].config).clone()
 }
 
 /// Everything wrong with a text and its sections, as the operator reads it.

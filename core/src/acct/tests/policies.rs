@@ -9,7 +9,7 @@ use crate::acct::{BatchCaps, DiskLimits, Isolation, Policy, QueueLimits, Retry, 
 
 fn policy(evbus: &str) -> Policy {
     let mut entries = entries(&format!("p:\n  x:\n    a: 1\n    evbus: {evbus}\n"));
-    assert_eq!(entries[0].config, json!({"a": 1}));
+    assert_eq!(*entries[0].config, json!({"a": 1}));
     entries.remove(0).policy
 }
 

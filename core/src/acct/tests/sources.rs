@@ -24,8 +24,8 @@ fn a_file_is_read_under_its_name() {
 
 #[test]
 fn a_file_that_is_no_readable_text_says_why() {
-    const ENCRYPTED: &str = ": found a file encrypted with fernet, expected YAML text; decrypt it first, this version reads plain files only";
-    const NOT_UTF8: &str = "found bytes that are not UTF-8, expected YAML text; decrypt the file first if it is encrypted, or save it as UTF-8";
+    const ENCRYPTED: &str = ": found a file encrypted with fernet, expected its key too; give it with --acct-key-file, ACCT_KEY or --acct-key";
+    const NOT_UTF8: &str = "found bytes that are not UTF-8, expected YAML text; give the key with --acct-key-file or ACCT_KEY if the file is encrypted, or save it as UTF-8";
     let folder = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/acct");
     let write = |name: &str, content: &[u8]| {
@@ -40,8 +40,6 @@ fn a_file_that_is_no_readable_text_says_why() {
         (fixtures.join("credentials.jinja.yml.fernet"), ENCRYPTED.into()),
         (fixtures.join("credentials.yml.aesgcm256"), format!(":1:1: {NOT_UTF8}")),
         (write("latin1", b"a: 1\nb: \xe9\n"), format!(":2:4: {NOT_UTF8}")),
-        (fixtures.join("credentials.jinja.yml"), ":1:1: found a Jinja template, expected YAML text; render the file first, this version reads rendered files only".into()),
-        (write("expression", b"a:\n  b: {{ c }}\n"), ":2:6: found a Jinja template, expected YAML text; render the file first, this version reads rendered files only".into()),
         (write("broken", b"a: [\n"), ":2:1: found text that is not YAML (while parsing a node, did not find expected node content), expected `key: value` with even indentation; check quotes, colons and indentation here and on the line before".into()),
     ] {
         assert_eq!(fault(&path), format!("{}{expected}", path.display()));

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use evbus::{Event, Serial};
 
 use super::PluginDirs;
+use super::acct_options::AcctOptions;
 use super::exit::{Exit, error, note};
 use super::put::{Target, Way};
 use super::run::seconds;
@@ -59,6 +60,8 @@ pub(super) struct ExecArgs {
     #[arg(long, value_name = "F")]
     acct_file: Option<PathBuf>,
     #[command(flatten)]
+    acct: AcctOptions,
+    #[command(flatten)]
     plugins: PluginDirs,
     /// With --acct-file, the form of bodies for destinations: json, msgpack or str
     #[arg(long, value_name = "P", default_value = "json")]
@@ -84,7 +87,11 @@ enum Capture {
 
 pub(super) async fn run(args: ExecArgs) -> Result<(), Exit> {
     // Wrong use is found before anything is run; everything else must not keep the command from it.
-    let way = Way::of(args.sock_dir.as_deref(), args.acct_file.as_deref())?;
+    let way = Way::of(
+        args.sock_dir.as_deref(),
+        args.acct_file.as_deref(),
+        &args.acct,
+    )?;
     let signals = Signals::hold()
         .map_err(|error| Exit::failed(format!("signals cannot be received: {error}")))?;
     let limit = args.output_limit as usize;

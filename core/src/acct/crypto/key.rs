@@ -1,0 +1,133 @@
+//! The key of an acct file, and where it comes from.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD, URL_SAFE};
+use zeroize::Zeroizing;
+
+use super::Cipher;
+
+/// The length of a key, in bytes.
+pub(super) const KEY_BYTES: usize = 32;
+/// The most that is read of a key file, in bytes; a key has 44.
+const MAX_KEY_FILE: u16 = 4096;
+
+const DECODER: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The key of an acct file: 32 bytes in base64, of either alphabet. It is wiped from memory when it is
+/// let go, and does not show itself.
+#[derive(Clone)]
+pub struct AcctKey(Zeroizing<String>);
+
+impl AcctKey {
+    /// Takes a key as it was given; blanks and line ends around it do not count. Whether it is one shows
+    /// when it is used.
+    pub fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.trim().to_owned()))
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8; KEY_BYTES], cipher: Cipher) -> Self {
+        Self(Zeroizing::new(match cipher {
+            Cipher::Fernet => URL_SAFE.encode(bytes),
+            Cipher::Aesgcm256 => STANDARD.encode(bytes),
+        }))
+    }
+
+    /// The key itself, for whoever is to keep it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Its bytes; none where it is no key.
+    pub(super) fn bytes(&self) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
+        let text: Zeroizing<Vec<u8>> = Zeroizing::new(
+            self.0
+                .bytes()
+                .map(|byte| match byte {
+                    b'-' => b'+',
+                    b'_' => b'/',
+                    byte => byte,
+                })
+                .collect(),
+        );
+        // With room to spare, since the decoder asks for a little more than it needs.
+        let mut bytes = Zeroizing::new([0; KEY_BYTES + 16]);
+        let length = DECODER
+            .decode_slice(text.as_slice(), bytes.as_mut_slice())
+            .ok()?;
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        if length != KEY_BYTES {
+            return None;
+        }
+        key.copy_from_slice(&bytes[..KEY_BYTES]);
+        Some(key)
+    }
+}
+
+/// Leaves the key out.
+impl fmt::Debug for AcctKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AcctKey(..)")
+    }
+}
+
+/// Where the key of an acct file comes from.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// It was given.
+    Given(AcctKey),
+    /// It stands in a file, which is read each time the acct file is.
+    File(PathBuf),
+}
+
+impl KeySource {
+    /// The key. Blocks while it reads the file.
+    ///
+    /// # Errors
+    ///
+    /// One sentence on a key file that cannot be read, is empty or is too large for one.
+    pub fn key(&self) -> Result<AcctKey, String> {
+        let path = match self {
+            Self::Given(key) => return Ok(key.clone()),
+            Self::File(path) => path,
+        };
+        let refused = |found: &str| {
+            format!(
+                "found {found} as key file {}, expected a file with the key on its first line; check --acct-key-file",
+                path.display()
+            )
+        };
+        // All that is read fits, so that no part of the key is left behind where the buffer grew.
+        let mut content = Zeroizing::new(Vec::with_capacity(2 * usize::from(MAX_KEY_FILE)));
+        File::open(path)
+            .and_then(|file| {
+                file.take(u64::from(MAX_KEY_FILE) + 1)
+                    .read_to_end(&mut content)
+            })
+            .map_err(|error| {
+                refused(match error.kind() {
+                    io::ErrorKind::NotFound => "no file",
+                    io::ErrorKind::IsADirectory => "a directory",
+                    io::ErrorKind::PermissionDenied => "a file this user may not read",
+                    _ => "a file that cannot be read",
+                })
+            })?;
+        if content.len() > usize::from(MAX_KEY_FILE) {
+            return Err(refused("a file of more than 4 KiB"));
+        }
+        let text = std::str::from_utf8(&content).map_err(|_| refused("bytes that are no text"))?;
+        match text.trim_start().lines().next().map(AcctKey::new) {
+            Some(key) if !key.reveal().is_empty() => Ok(key),
+            _ => Err(refused("an empty file")),
+        }
+    }
+}

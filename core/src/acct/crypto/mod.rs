@@ -1,0 +1,136 @@
+//! The two ciphers of acct files, as acct for Python writes and reads them.
+//!
+//! A file is the data as msgpack (`pack`), encrypted and signed whole. Which cipher it was is found out
+//! from the content, since neither leaves another trace of itself.
+
+mod aesgcm256;
+mod fernet;
+mod key;
+
+use std::fmt;
+use std::str::FromStr;
+
+use zeroize::Zeroizing;
+
+pub use key::{AcctKey, KeySource};
+
+/// How an acct file is encrypted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Cipher {
+    /// A fernet token: AES-128-CBC with HMAC-SHA256, as text.
+    #[default]
+    Fernet,
+    /// AES-256-GCM: 12 bytes of nonce, then the ciphertext and its tag.
+    Aesgcm256,
+}
+
+/// Why a file could not be encrypted or decrypted, as one sentence without place: found, expected,
+/// what to do. It holds nothing of the key or the content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CryptoError {
+    /// The key is not what keys look like.
+    #[error(
+        "found a key that is not 32 bytes in base64, expected the key that was printed when the file was encrypted; check --acct-key-file, --acct-key or ACCT_KEY"
+    )]
+    Key,
+    /// The file's key was not given.
+    #[error(
+        "found a file encrypted with {0}, expected its key too; give it with --acct-key-file, ACCT_KEY or --acct-key"
+    )]
+    NoKey(Cipher),
+    /// There is nothing to decrypt.
+    #[error(
+        "found plain text, expected an encrypted file, since a key was given; encrypt it with `evbus acct encrypt`, or leave out --acct-key-file, --acct-key and ACCT_KEY"
+    )]
+    NotEncrypted,
+    /// The file has not the shape its cipher gives it.
+    #[error(
+        "found a file that is cut or damaged, expected a whole one as {0} writes it; copy it again, or take it from a backup"
+    )]
+    Damaged(Cipher),
+    /// The signature is not of this key and this content.
+    #[error(
+        "found a file that this key does not open with {0}, expected the key it was encrypted with and every byte of the file; check --acct-key-file, --acct-key or ACCT_KEY, and that the file was neither cut nor changed"
+    )]
+    WrongKey(Cipher),
+    /// The system gives no random numbers.
+    #[error("found no random numbers ({0}), expected the system to give some; look at its log")]
+    Random(String),
+}
+
+impl Cipher {
+    /// Its name, as acct has it; also the ending of the files it writes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fernet => "fernet",
+            Self::Aesgcm256 => "aesgcm256",
+        }
+    }
+
+    /// The cipher a file was encrypted with; none for text.
+    pub fn of(content: &[u8]) -> Option<Self> {
+        if fernet::is_token(content) {
+            return Some(Self::Fernet);
+        }
+        let is_text = std::str::from_utf8(content).is_ok_and(|text| {
+            !text.contains(|c: char| c.is_control() && !"\t\n\r\u{85}".contains(c))
+        });
+        // Of the shortest file it writes, 28 random bytes, one in billions is such text.
+        (!is_text).then_some(Self::Aesgcm256)
+    }
+
+    /// Makes a key for this cipher.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no random numbers.
+    pub fn generate_key(self) -> Result<AcctKey, CryptoError> {
+        let mut bytes = Zeroizing::new([0; key::KEY_BYTES]);
+        random(bytes.as_mut_slice())?;
+        Ok(AcctKey::from_bytes(&bytes, self))
+    }
+
+    /// Encrypts what [`pack`](super::pack) made.
+    pub(super) fn encrypt(self, key: &AcctKey, plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let key = key.bytes().ok_or(CryptoError::Key)?;
+        match self {
+            Self::Fernet => fernet::encrypt(&key, plain),
+            Self::Aesgcm256 => aesgcm256::encrypt(&key, plain),
+        }
+    }
+
+    /// Decrypts a file's content.
+    pub(super) fn decrypt(
+        self,
+        key: &AcctKey,
+        content: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let key = key.bytes().ok_or(CryptoError::Key)?;
+        match self {
+            Self::Fernet => fernet::decrypt(&key, content),
+            Self::Aesgcm256 => aesgcm256::decrypt(&key, content),
+        }
+    }
+}
+
+fn random(bytes: &mut [u8]) -> Result<(), CryptoError> {
+    getrandom::fill(bytes).map_err(|error| CryptoError::Random(error.to_string()))
+}
+
+impl fmt::Display for Cipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Cipher {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        [Self::Fernet, Self::Aesgcm256]
+            .into_iter()
+            .find(|cipher| cipher.name() == name)
+            .ok_or_else(|| "expected fernet or aesgcm256".to_owned())
+    }
+}

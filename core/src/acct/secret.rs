@@ -1,0 +1,346 @@
+//! Secrets by reference: `{"$env": NAME}`, `{"$file": PATH}` and `{"$exec": [PROGRAM, ...]}` stand for a
+//! text that the acct file does not hold.
+//!
+//! They are read when an entry is, so again at each reload. No message shows a value, nor what a command
+//! printed, nor its arguments.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use zeroize::Zeroizing;
+
+use super::Position;
+use super::node::{Node, Value};
+
+/// The longest secret that is read, in bytes.
+pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
+/// How long a command may take that gives a secret.
+pub const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
+
+const ENV: &str = "$env";
+const FILE: &str = "$file";
+const EXEC: &str = "$exec";
+/// What a message shows instead of a secret.
+const HIDDEN: &str = "(secret)";
+/// A secret shorter than this would blot out half of every message, and is none.
+const MIN_HIDDEN: usize = 3;
+
+/// The secrets of one entry, kept for keeping them out of messages.
+#[derive(Clone, Default)]
+pub(crate) struct Secrets(Arc<[Zeroizing<String>]>);
+
+impl Secrets {
+    /// A text of someone else with the secrets in it hidden.
+    pub(crate) fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut shown = Cow::Borrowed(text);
+        for secret in &*self.0 {
+            if shown.contains(secret.as_str()) {
+                shown = shown.replace(secret.as_str(), HIDDEN).into();
+            }
+        }
+        shown
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secrets({})", self.0.len())
+    }
+}
+
+/// What is wrong with a reference: the path to it, where it is, the sentence.
+pub(super) struct Fault {
+    pub(super) path: String,
+    pub(super) position: Option<Position>,
+    pub(super) message: String,
+}
+
+/// Reads references. Relative names of files begin in `dir`.
+pub(super) struct Resolver<'d> {
+    dir: &'d Path,
+    read: Vec<Zeroizing<String>>,
+    pub(super) faults: Vec<Fault>,
+}
+
+impl<'d> Resolver<'d> {
+    pub(super) fn new(dir: &'d Path) -> Self {
+        Self {
+            dir,
+            read: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// The tree with every reference replaced by its text. `path` leads to it.
+    pub(super) fn resolve<'n>(&mut self, node: &'n Node, path: &str) -> Cow<'n, Node> {
+        if !has_reference(node) {
+            return Cow::Borrowed(node);
+        }
+        let value = match &node.value {
+            Value::List(items) => Value::List(
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(index, item)| {
+                        self.resolve(item, &format!("{path}[{index}]")).into_owned()
+                    })
+                    .collect(),
+            ),
+            Value::Map(pairs) => match reference(node) {
+                Some((kind, target)) => self.read(node, kind, target, path),
+                None => Value::Map(
+                    pairs
+                        .iter()
+                        .map(|(key, node)| {
+                            let path = format!("{path}.{}", key.name);
+                            (key.clone(), self.resolve(node, &path).into_owned())
+                        })
+                        .collect(),
+                ),
+            },
+            value => value.clone(),
+        };
+        Cow::Owned(Node {
+            value,
+            position: node.position,
+        })
+    }
+
+    /// The secrets that were read.
+    pub(super) fn into_secrets(self) -> Secrets {
+        let mut secrets = self.read;
+        secrets.retain(|secret| secret.len() >= MIN_HIDDEN);
+        // A long one may hold a short one.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        Secrets(secrets.into())
+    }
+
+    fn read(&mut self, node: &Node, kind: &str, target: &Node, path: &str) -> Value {
+        let alone = matches!(&node.value, Value::Map(pairs) if pairs.len() == 1);
+        let text = if alone {
+            match (kind, &target.value) {
+                (ENV, Value::Text(name)) => from_environment(name),
+                (FILE, Value::Text(name)) => from_file(&self.dir.join(name.as_str())),
+                (EXEC, Value::List(items)) => {
+                    words(items).and_then(|words| from_command(&words, self.dir))
+                }
+                (ENV, other) => Err(format!(
+                    "found {} under `{ENV}`, expected the name of an environment variable; write one",
+                    other.kind()
+                )),
+                (FILE, other) => Err(format!(
+                    "found {} under `{FILE}`, expected the path of a file; write one",
+                    other.kind()
+                )),
+                (_, other) => Err(format!(
+                    "found {} under `{EXEC}`, expected a list of the program and its arguments; write [PROGRAM, ARGUMENT]",
+                    other.kind()
+                )),
+            }
+        } else {
+            Err(format!(
+                "found `{kind}` beside other keys, expected it alone; move them out or remove it"
+            ))
+        };
+        match text {
+            Ok(text) => {
+                self.read.push(text.clone());
+                Value::Text(text)
+            }
+            Err(message) => {
+                self.faults.push(Fault {
+                    path: path.to_owned(),
+                    position: node.position,
+                    message,
+                });
+                Value::Null
+            }
+        }
+    }
+}
+
+fn has_reference(node: &Node) -> bool {
+    match &node.value {
+        Value::List(items) => items.iter().any(has_reference),
+        Value::Map(pairs) => {
+            reference(node).is_some() || pairs.iter().any(|(_, node)| has_reference(node))
+        }
+        _ => false,
+    }
+}
+
+/// The kind of a reference and what it refers to.
+fn reference(node: &Node) -> Option<(&str, &Node)> {
+    let Value::Map(pairs) = &node.value else {
+        return None;
+    };
+    pairs
+        .iter()
+        .find(|(key, _)| [ENV, FILE, EXEC].contains(&key.name.as_str()))
+        .map(|(key, target)| (key.name.as_str(), target))
+}
+
+fn words(items: &[Node]) -> Result<Vec<&str>, String> {
+    let words: Option<Vec<&str>> = items
+        .iter()
+        .map(|item| match &item.value {
+            Value::Text(word) => Some(word.as_str()),
+            _ => None,
+        })
+        .collect();
+    match words {
+        Some(words) if !words.is_empty() && !words[0].is_empty() => Ok(words),
+        _ => Err(format!(
+            "found a list under `{EXEC}` that is no command, expected a program and its arguments, all text; put numbers in quotes"
+        )),
+    }
+}
+
+fn from_environment(name: &str) -> Result<Zeroizing<String>, String> {
+    let refused = |found: &str| {
+        Err(format!(
+            "found {found} {name:?}, expected one with the secret; set it where the host is started"
+        ))
+    };
+    // Names that no variable can have.
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return refused("no environment variable");
+    }
+    match std::env::var(name).map(Zeroizing::new) {
+        Ok(text) if text.is_empty() => refused("the empty environment variable"),
+        Ok(text) => Ok(text),
+        Err(std::env::VarError::NotPresent) => refused("no environment variable"),
+        Err(std::env::VarError::NotUnicode(_)) => refused("text that is not UTF-8 in variable"),
+    }
+}
+
+fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {
+    let refused = |found: &str| {
+        format!(
+            "found {found} {}, expected a file with the secret; check the path and the file",
+            path.display()
+        )
+    };
+    // Opening a pipe would wait for whoever writes to it.
+    let metadata = fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => refused("no file"),
+        io::ErrorKind::PermissionDenied => refused("no way to the file"),
+        _ => refused(&format!("({error}) no file")),
+    })?;
+    if !metadata.is_file() {
+        return Err(refused("something other than a file at"));
+    }
+    let mut content = buffer();
+    File::open(path)
+        .and_then(|file| file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut content))
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => refused("a file this user may not read,"),
+            _ => refused(&format!("a file that cannot be read ({error}),")),
+        })?;
+    secret(&content).map_err(|found| refused(&format!("{found} in file")))
+}
+
+/// Room for the longest secret, so that nothing is left where a smaller buffer was.
+fn buffer() -> Zeroizing<Vec<u8>> {
+    let longest = usize::try_from(MAX_SECRET_BYTES).unwrap_or(usize::MAX / 2);
+    Zeroizing::new(Vec::with_capacity(2 * longest))
+}
+
+/// A secret as it was written to a file or printed: one line end behind it does not count.
+fn secret(content: &[u8]) -> Result<Zeroizing<String>, &'static str> {
+    if content.len() as u64 > MAX_SECRET_BYTES {
+        return Err("more than 64 KiB");
+    }
+    let text = std::str::from_utf8(content).map_err(|_| "text that is not UTF-8")?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() {
+        return Err("nothing");
+    }
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String> {
+    let program = words[0];
+    let refused = |found: String| {
+        format!(
+            "found {found}, expected the secret on its standard output within {} s; run the command by hand to see what it says",
+            SECRET_TIMEOUT.as_secs()
+        )
+    };
+    // A path is one from the acct file; a bare name is looked for on PATH.
+    let path: PathBuf = if program.contains('/') {
+        dir.join(program)
+    } else {
+        program.into()
+    };
+    let mut child = Command::new(path)
+        .args(&words[1..])
+        .env_remove("ACCT_KEY")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => refused(format!("no program {program:?}")),
+            _ => refused(format!("that {program:?} cannot be started ({error})")),
+        })?;
+    let until = Instant::now() + SECRET_TIMEOUT;
+    let (sender, printed) = mpsc::channel();
+    if let Some(stdout) = child.stdout.take() {
+        // Ends with the command, whose whole group is ended in time.
+        std::thread::spawn(move || {
+            let mut content = buffer();
+            let read = stdout.take(MAX_SECRET_BYTES + 1).read_to_end(&mut content);
+            // Whoever asked may have lost patience.
+            let _ = sender.send(read.map(|_| content));
+        });
+    }
+    let Ok(content) = printed.recv_timeout(SECRET_TIMEOUT) else {
+        end(&mut child);
+        return Err(refused(format!("that {program:?} did not end")));
+    };
+    let content =
+        content.map_err(|error| refused(format!("output of {program:?} unreadable ({error})")))?;
+    if content.len() as u64 > MAX_SECRET_BYTES {
+        end(&mut child);
+        return Err(refused(format!("more than 64 KiB from {program:?}")));
+    }
+    match wait(&mut child, until) {
+        None => {
+            end(&mut child);
+            Err(refused(format!("that {program:?} did not end")))
+        }
+        Some(status) if !status.success() => {
+            Err(refused(format!("that {program:?} ended with {status}")))
+        }
+        Some(_) => secret(&content).map_err(|found| refused(format!("{found} from {program:?}"))),
+    }
+}
+
+/// How the command ended; none if it did not in time. Its output has ended, so that it is about to.
+fn wait(child: &mut Child, until: Instant) -> Option<ExitStatus> {
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(2)),
+            _ => return None,
+        }
+    }
+}
+
+/// Ends the command and what it started.
+fn end(child: &mut Child) {
+    // It was not waited for, so its number is still its own.
+    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+    let _ = child.wait();
+}

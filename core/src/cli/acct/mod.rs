@@ -1,0 +1,215 @@
+//! `evbus acct`: encrypts, shows and edits acct files.
+
+mod edit;
+mod editor;
+mod private_dir;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::{Args, Subcommand};
+use evbus::acct::{AcctDocument, AcctError, AcctKey, AcctSource, Cipher, KeySource, RenderPipe};
+
+use super::acct_options::KeyOptions;
+use super::exit::{Exit, note};
+use super::output::{self, Reader};
+use super::{secret_file, with_runtime};
+
+/// Encrypt, decrypt and edit acct files, as acct for Python does
+#[derive(Debug, Args)]
+pub(super) struct AcctArgs {
+    #[command(subcommand)]
+    command: AcctCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AcctCommand {
+    Encrypt(EncryptArgs),
+    Decrypt(DecryptArgs),
+    Edit(edit::EditArgs),
+}
+
+/// Render a plain acct file and encrypt what comes out
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  evbus acct encrypt acct.yml > acct.key
+  evbus acct encrypt acct.yml --acct-key-file acct.key --crypto-plugin aesgcm256
+
+Writes FILE.fernet or FILE.aesgcm256, with mode 0600. Without a key it makes one and prints it on
+standard output, and nothing else. Keep it: nothing opens the file without it.")]
+struct EncryptArgs {
+    /// The plain acct file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    key: KeyOptions,
+    /// The cipher: fernet or aesgcm256
+    #[arg(long, value_name = "P", default_value_t)]
+    crypto_plugin: Cipher,
+    /// How the file is read: jinja|yaml, yaml, jinja|json or json
+    #[arg(long, value_name = "P", default_value_t)]
+    render_pipe: RenderPipe,
+    /// Write this file instead
+    #[arg(long, value_name = "F")]
+    output_file: Option<PathBuf>,
+}
+
+/// Show what is in an acct file, in the clear
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  evbus acct decrypt acct.yml.fernet --acct-key-file acct.key --output json
+
+Without a key the file is taken for a plain one, and shown rendered.")]
+struct DecryptArgs {
+    /// The acct file
+    #[arg(value_name = "FILE", env = "ACCT_FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    key: KeyOptions,
+    /// The cipher, fernet or aesgcm256 [default: found out from the file]
+    #[arg(long, value_name = "P")]
+    crypto_plugin: Option<Cipher>,
+    /// How a plain file is read: jinja|yaml, yaml, jinja|json or json
+    #[arg(long, value_name = "P", default_value_t)]
+    render_pipe: RenderPipe,
+    /// The form: yaml or json
+    #[arg(long, value_name = "FORM", default_value_t)]
+    output: Form,
+    /// Write a file of mode 0600 instead of standard output
+    #[arg(long, value_name = "F")]
+    output_file: Option<PathBuf>,
+}
+
+/// The form data is shown in.
+#[derive(Debug, Clone, Copy, Default)]
+enum Form {
+    #[default]
+    Yaml,
+    Json,
+}
+
+impl std::fmt::Display for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Yaml => "yaml",
+            Self::Json => "json",
+        })
+    }
+}
+
+impl FromStr for Form {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "yaml" => Ok(Self::Yaml),
+            "json" => Ok(Self::Json),
+            _ => Err("expected yaml or json".to_owned()),
+        }
+    }
+}
+
+pub(super) fn run(args: AcctArgs) -> Result<(), Exit> {
+    match args.command {
+        AcctCommand::Encrypt(args) => encrypt(&args),
+        AcctCommand::Decrypt(args) => decrypt(&args),
+        AcctCommand::Edit(args) => with_runtime(edit::run(args)),
+    }
+}
+
+fn encrypt(args: &EncryptArgs) -> Result<(), Exit> {
+    let is_encrypted =
+        std::fs::read(&args.file).is_ok_and(|content| Cipher::of(&content) == Some(Cipher::Fernet));
+    if is_encrypted {
+        return Err(Exit::config(format!(
+            "{}: found a file that is encrypted already, expected a plain one; change it with `evbus acct edit`",
+            args.file.display()
+        )));
+    }
+    let document = AcctSource::new(&args.file)
+        .render_pipe(args.render_pipe.clone())
+        .document()
+        .map_err(fault)?;
+    let (key, is_new) = key_for(args.key.source(), args.crypto_plugin)?;
+    let output_file = args.output_file.clone().unwrap_or_else(|| {
+        let mut name = OsString::from(&args.file);
+        name.push(".");
+        name.push(args.crypto_plugin.name());
+        name.into()
+    });
+    save(&document, args.crypto_plugin, &key, is_new, &output_file)
+}
+
+fn decrypt(args: &DecryptArgs) -> Result<(), Exit> {
+    let key = args.key.source();
+    if key.is_none() {
+        note(&format!(
+            "no key was given, so {} is read as a plain file",
+            args.file.display()
+        ));
+    }
+    let document = AcctSource::new(&args.file)
+        .key(key)
+        .cipher(args.crypto_plugin)
+        .render_pipe(args.render_pipe.clone())
+        .document()
+        .map_err(fault)?;
+    let text = shown(&document, args.output)?;
+    match &args.output_file {
+        Some(path) => secret_file::write(path, &text, || Ok(())),
+        None => output::write(&text).map(|_| ()),
+    }
+}
+
+/// The data as text, which is wiped when it is let go.
+fn shown(document: &AcctDocument, form: Form) -> Result<zeroize::Zeroizing<Vec<u8>>, Exit> {
+    match form {
+        Form::Yaml => Ok(zeroize::Zeroizing::new(
+            document.to_yaml().as_bytes().to_vec(),
+        )),
+        Form::Json => document.to_json().map_err(fault),
+    }
+}
+
+/// The key that was given, or a new one.
+fn key_for(source: Option<KeySource>, cipher: Cipher) -> Result<(AcctKey, bool), Exit> {
+    match source {
+        Some(source) => source.key().map(|key| (key, false)).map_err(Exit::config),
+        None => cipher
+            .generate_key()
+            .map(|key| (key, true))
+            .map_err(|error| Exit::failed(error.to_string())),
+    }
+}
+
+/// Encrypts a document into a file. A new key is printed before the file takes its name: otherwise one
+/// could be left that nobody can open.
+fn save(
+    document: &AcctDocument,
+    cipher: Cipher,
+    key: &AcctKey,
+    is_new: bool,
+    path: &Path,
+) -> Result<(), Exit> {
+    let content = document.encrypt(cipher, key).map_err(fault)?;
+    secret_file::write(path, &content, || {
+        if !is_new {
+            return Ok(());
+        }
+        let line = zeroize::Zeroizing::new(format!("{}\n", key.reveal()));
+        match output::write(line.as_bytes())? {
+            Reader::There => Ok(()),
+            Reader::Gone => Err(Exit::failed(format!(
+                "{}: nothing is written, since nobody reads the new key from standard output",
+                path.display()
+            ))),
+        }
+    })?;
+    tracing::info!("{}: written, encrypted with {cipher}", path.display());
+    Ok(())
+}
+
+fn fault(error: AcctError) -> Exit {
+    Exit::acct(&[error])
+}

@@ -1,0 +1,96 @@
+//! A directory that only this user may enter, in memory where there is a file system for that.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FlockOperation, flock, statfs};
+use tempfile::TempDir;
+
+use super::super::exit::note;
+
+const PREFIX: &str = "evbus-edit-";
+/// The types of file systems that are in memory, as Linux numbers them: tmpfs and ramfs.
+const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+/// A directory that nobody holds, but is younger than this, may be one that is being made.
+const BEING_MADE: Duration = Duration::from_mins(1);
+
+/// The directory; it and all that is in it goes when this is dropped.
+pub(super) struct PrivateDir {
+    dir: TempDir,
+    /// Locked as long as the process lives, which tells others that it is in use.
+    _lock: File,
+}
+
+impl PrivateDir {
+    /// Makes one of mode 0700, on the first of these that is in memory: `XDG_RUNTIME_DIR`, /dev/shm. Removes
+    /// what processes left there that were killed.
+    pub(super) fn new() -> io::Result<Self> {
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let shared = PathBuf::from("/dev/shm");
+        for place in runtime.into_iter().chain([shared]) {
+            if !is_in_memory(&place) {
+                continue;
+            }
+            sweep(&place);
+            if let Ok(made) = Self::make(&place) {
+                return Ok(made);
+            }
+        }
+        let place = std::env::temp_dir();
+        note(&format!(
+            "found no file system in memory for the text to edit, so it is below {} until the editor ends; the disk may keep traces of it",
+            place.display()
+        ));
+        sweep(&place);
+        Self::make(&place)
+    }
+
+    fn make(place: &Path) -> io::Result<Self> {
+        let dir = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(place)?;
+        let lock = File::open(dir.path())?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { dir, _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+#[expect(
+    clippy::unnecessary_cast,
+    reason = "the number's type differs between machines"
+)]
+fn is_in_memory(place: &Path) -> bool {
+    statfs(place).is_ok_and(|found| IN_MEMORY.contains(&(found.f_type as i64)))
+}
+
+/// Removes directories of this user whose process is gone.
+fn sweep(place: &Path) {
+    let me = rustix::process::geteuid().as_raw();
+    let entries = fs::read_dir(place).into_iter().flatten().flatten();
+    for entry in entries {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && entry.metadata().is_ok_and(|found| {
+                let old = found.modified().is_ok_and(|at| {
+                    SystemTime::now()
+                        .duration_since(at)
+                        .is_ok_and(|age| age > BEING_MADE)
+                });
+                found.is_dir() && found.uid() == me && old
+            });
+        if is_ours
+            && File::open(entry.path())
+                .is_ok_and(|dir| flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok())
+        {
+            // Another process may be removing it, too.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What every command takes that reads an acct file.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use evbus::acct::{AcctKey, AcctSource, Cipher, JsonObject, KeySource, RenderPipe};
+
+use super::exit::note;
+
+/// The key of an encrypted acct file.
+#[derive(Debug, Args)]
+pub(super) struct KeyOptions {
+    /// The key of the encrypted acct file; everybody on this machine can see it while the command
+    /// runs, so rather use `ACCT_KEY` or --acct-key-file [env: `ACCT_KEY`]
+    #[arg(
+        long,
+        value_name = "K",
+        value_parser = key,
+        allow_hyphen_values = true,
+        conflicts_with = "acct_key_file"
+    )]
+    acct_key: Option<AcctKey>,
+    /// File with the key of the encrypted acct file; it is read again when the acct file is
+    #[arg(long, value_name = "F")]
+    acct_key_file: Option<PathBuf>,
+}
+
+/// Never fails, since clap would show the key in its error; what is no key shows when it is used.
+#[expect(clippy::unnecessary_wraps, reason = "the form that clap asks for")]
+fn key(text: &str) -> Result<AcctKey, String> {
+    Ok(AcctKey::new(text))
+}
+
+impl KeyOptions {
+    /// Where the key comes from: the command line, or else the environment.
+    pub(super) fn source(&self) -> Option<KeySource> {
+        if let Some(path) = &self.acct_key_file {
+            let open_to_others = fs::metadata(path)
+                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o077 != 0);
+            if open_to_others {
+                note(&format!(
+                    "key file {} can be read by other users; `chmod 600` it",
+                    path.display()
+                ));
+            }
+            return Some(KeySource::File(path.clone()));
+        }
+        let from_environment = || std::env::var("ACCT_KEY").ok().as_deref().map(AcctKey::new);
+        let key = self.acct_key.clone().or_else(from_environment)?;
+        (!key.reveal().is_empty()).then_some(KeySource::Given(key))
+    }
+}
+
+/// How an acct file is read, and what is added to it.
+#[derive(Debug, Args)]
+pub(super) struct AcctOptions {
+    #[command(flatten)]
+    key: KeyOptions,
+    /// The cipher of the encrypted acct file, fernet or aesgcm256 [default: found out from the file]
+    #[arg(long, value_name = "P")]
+    crypto_plugin: Option<Cipher>,
+    /// How a plain acct file is read: jinja|yaml, yaml, jinja|json or json
+    #[arg(long, value_name = "P", default_value_t)]
+    render_pipe: RenderPipe,
+    /// Values for entries that lack them, such as `{"kafka": {"key": "k"}}`
+    #[arg(long, value_name = "JSON", value_parser = object)]
+    extras: Option<JsonObject>,
+    /// Values that replace those of the acct file, such as `{"file": {"*": {"path": "/tmp/e"}}}`
+    #[arg(long, value_name = "JSON", value_parser = object)]
+    overrides: Option<JsonObject>,
+}
+
+fn object(text: &str) -> Result<JsonObject, String> {
+    serde_json::from_str(text).map_err(|error| format!("expected a JSON object, but {error}"))
+}
+
+impl AcctOptions {
+    /// The file, as it is to be read.
+    pub(super) fn source(&self, file: impl Into<PathBuf>) -> AcctSource {
+        AcctSource::new(file)
+            .key(self.key.source())
+            .cipher(self.crypto_plugin)
+            .render_pipe(self.render_pipe.clone())
+            .extras(self.extras.clone().unwrap_or_default())
+            .overrides(self.overrides.clone().unwrap_or_default())
+    }
+}

@@ -25,7 +25,7 @@ use line::Line;
 pub const LOG_EVENTS_QUEUE: usize = 4096;
 
 /// Fires the lines of a program's log as events: a [`Layer`](tracing_subscriber::Layer) for a
-/// [`tracing_subscriber::registry`]. A clone is the same one.
+/// [`tracing_subscriber::registry()`]. A clone is the same one.
 ///
 /// Each line is a [`LoggerEvent`](crate::idem::LoggerEvent) under the profile `idem-logger`: the
 /// message, with the line's fields behind it, and the tags `module`, `level` (Python's names, such

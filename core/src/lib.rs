@@ -86,6 +86,7 @@ mod plan;
 pub mod plugin;
 mod router;
 pub mod salt;
+pub mod sls;
 pub mod store;
 
 pub use bus::{Bus, Fired, PutError};

@@ -76,7 +76,7 @@ impl AcctError {
     }
 
     /// The fault with its place moved.
-    pub(super) fn moved(mut self, moved: impl Fn(Position) -> Position) -> Self {
+    pub(crate) fn moved(mut self, moved: impl Fn(Position) -> Position) -> Self {
         self.location.position = self.location.position.map(moved);
         self
     }

@@ -62,6 +62,11 @@ impl Exit {
         }
     }
 
+    /// What it would say, in one line.
+    pub(super) fn text(&self) -> String {
+        self.lines.join("; ")
+    }
+
     /// Says it and gives the code.
     pub(super) fn report(self) -> ExitCode {
         for line in &self.lines {

@@ -15,6 +15,7 @@ mod logging;
 mod output;
 mod plugins;
 mod put;
+mod render;
 mod route;
 mod run;
 mod schema;
@@ -60,6 +61,7 @@ enum Command {
     Plugins(plugins::PluginsArgs),
     Schema(schema::SchemaArgs),
     Exec(exec::ExecArgs),
+    Render(render::RenderArgs),
     Acct(acct::AcctArgs),
     Status(status::StatusArgs),
     Deadletters(deadletters::DeadlettersArgs),
@@ -101,6 +103,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Plugins(args) => plugins::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Exec(args) => with_runtime(exec::run(args)),
+        Command::Render(args) => with_runtime(render::run(args)),
         Command::Acct(args) => acct::run(args),
         Command::Status(args) => with_runtime(status::run(args)),
         Command::Deadletters(args) => deadletters::run(&args),

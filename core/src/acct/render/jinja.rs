@@ -42,8 +42,20 @@ pub(super) fn render(
     file: &Arc<str>,
     dir: &Path,
 ) -> Result<(Zeroizing<String>, SourceMap), AcctError> {
+    render_with(text, file, dir, |_, _| {})
+}
+
+/// As [`render`], with what `set_up` puts into the environment; its functions refuse in their own
+/// words through the [`Refusal`].
+pub(in crate::acct) fn render_with(
+    text: &str,
+    file: &Arc<str>,
+    dir: &Path,
+    set_up: impl FnOnce(&mut Environment<'static>, &Refusal),
+) -> Result<(Zeroizing<String>, SourceMap), AcctError> {
     let refused = Refusal::default();
-    let environment = environment(dir, refused.clone());
+    let mut environment = environment(dir, refused.clone());
+    set_up(&mut environment, &refused);
     let name: &str = file;
     environment
         .template_from_named_str(name, text)
@@ -62,10 +74,10 @@ pub(super) fn render(
 
 /// What a function of ours refused last, in its own words.
 #[derive(Clone, Default)]
-struct Refusal(Arc<Mutex<Option<String>>>);
+pub(crate) struct Refusal(Arc<Mutex<Option<String>>>);
 
 impl Refusal {
-    fn error(&self, message: String) -> Error {
+    pub(crate) fn error(&self, message: String) -> Error {
         *self.0.lock() = Some(message);
         Error::from(ErrorKind::InvalidOperation)
     }
@@ -112,7 +124,7 @@ fn environment(dir: &Path, refused: Refusal) -> Environment<'static> {
 fn include(dir: &Path, name: &str) -> Result<Option<String>, String> {
     let outside = || {
         format!(
-            "found the template {name:?} outside the acct file's directory, expected one in it or below; move it there"
+            "found the template {name:?} outside the directory of the file that includes it, expected one in it or below; move it there"
         )
     };
     let relative = Path::new(name);
@@ -198,7 +210,7 @@ fn fault(
                 None => "found an undefined value, expected one that the template sets; set it, or use the filter `default`".to_owned(),
             }
         }
-        ErrorKind::TemplateNotFound => format!("found no template to include ({detail}), expected it beside the acct file; check its name"),
+        ErrorKind::TemplateNotFound => format!("found no template to include ({detail}), expected it beside the file; check its name"),
         ErrorKind::UnknownFilter
         | ErrorKind::UnknownTest
         | ErrorKind::UnknownFunction

@@ -11,6 +11,8 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub(crate) use jinja::Refusal;
+
 use super::node::Node;
 use super::{AcctError, Location, Position, json, yaml};
 
@@ -90,6 +92,21 @@ impl FromStr for RenderPipe {
             reader,
         })
     }
+}
+
+/// Renders a template that is no acct file, with what `set_up` puts into its environment.
+///
+/// # Errors
+///
+/// Its first fault.
+pub(crate) fn render_template(
+    text: &str,
+    file: &Arc<str>,
+    dir: &Path,
+    set_up: impl FnOnce(&mut minijinja::Environment<'static>, &Refusal),
+) -> Result<String, AcctError> {
+    let (rendered, _) = jinja::render_with(text, file, dir, set_up)?;
+    Ok(rendered.to_string())
 }
 
 /// Reads a text through `pipe`, or through the one that its first line names. `dir` is where templates

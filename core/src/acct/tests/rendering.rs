@@ -192,19 +192,19 @@ fn faults_of_a_template_say_where_and_what() {
         ),
         (
             "{% include '../outside.yml' %}",
-            "found the template \"../outside.yml\" outside the acct file's directory, expected one in it or below; move it there",
+            "found the template \"../outside.yml\" outside the directory of the file that includes it, expected one in it or below; move it there",
         ),
         (
             "{% include '/etc/passwd' %}",
-            "found the template \"/etc/passwd\" outside the acct file's directory, expected one in it or below; move it there",
+            "found the template \"/etc/passwd\" outside the directory of the file that includes it, expected one in it or below; move it there",
         ),
         (
             "{% include 'link.yml' %}",
-            "found the template \"link.yml\" outside the acct file's directory, expected one in it or below; move it there",
+            "found the template \"link.yml\" outside the directory of the file that includes it, expected one in it or below; move it there",
         ),
         (
             "{% include 'gone.yml' %}",
-            "expected it beside the acct file; check its name",
+            "expected it beside the file; check its name",
         ),
         (
             "x: 1\n{% include 'broken.yml' %}",

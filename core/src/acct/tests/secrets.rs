@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -126,12 +127,16 @@ fn a_command_that_does_not_end_is_ended_with_all_it_started() {
     );
     let pids = fs::read_to_string(dir.path().join("pid")).unwrap();
     for pid in pids.lines() {
-        // One that was killed may still wait for whoever inherited it.
-        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        assert!(
-            state.is_empty() || state.contains(") Z ") || state.contains(") X "),
-            "{state}"
-        );
+        // A signal takes effect when its process runs next; one that ended may wait for whoever inherited it.
+        let lives = || {
+            let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            !state.is_empty() && !state.contains(") Z ") && !state.contains(") X ")
+        };
+        let start = Instant::now();
+        while lives() {
+            assert!(start.elapsed() < Duration::from_mins(1), "{pid} lives");
+            std::thread::yield_now();
+        }
     }
 }
 

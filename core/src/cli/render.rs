@@ -1,0 +1,122 @@
+//! `evbus render`: renders an SLS file and fires what it fires.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use evbus::acct::MAX_FILE_BYTES;
+use evbus::{Event, Serial, sls};
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+
+use super::PluginDirs;
+use super::acct_options::AcctOptions;
+use super::exit::{Exit, note};
+use super::output::write;
+use super::put::{Target, Way};
+use super::run::seconds;
+
+/// Render an SLS file, and fire the events that its template fires
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  evbus render --sock-dir /run/evbus web.sls
+  evbus render --acct-file acct.yml web.sls > web.rendered.sls
+
+A template fires with {%- hub.idem.event.put_nowait(body={\"message\": \"event content\"},
+profile=\"default\", tags={}) %}, and in the forms `do`, `set` and `{{ }}`. The rendered text goes to
+standard output. A template with a fault ends with 1; what it fired before stays fired.")]
+pub(super) struct RenderArgs {
+    /// The SLS file
+    #[arg(value_name = "FILE.sls")]
+    file: PathBuf,
+    /// The run name in the envelopes
+    #[arg(long, value_name = "N", default_value = "", hide_default_value = true)]
+    run_name: String,
+    /// Socket directory of a running host [env: `EVBUS_SOCK_DIR`]
+    #[arg(long, value_name = "D", conflicts_with = "acct_file")]
+    sock_dir: Option<PathBuf>,
+    /// Deliver to the destinations of this acct file, without a running host [env: `ACCT_FILE`]
+    #[arg(long, value_name = "F")]
+    acct_file: Option<PathBuf>,
+    #[command(flatten)]
+    acct: AcctOptions,
+    #[command(flatten)]
+    plugins: PluginDirs,
+    /// With --acct-file, the form of bodies for destinations: json, msgpack or str
+    #[arg(long, value_name = "P", default_value = "json")]
+    serial_plugin: Serial,
+    /// Seconds to wait for the host to take, or the destinations to acknowledge, what was fired
+    #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
+    timeout: Duration,
+}
+
+pub(super) async fn run(args: RenderArgs) -> Result<(), Exit> {
+    let text = read(&args)?;
+    let way = Way::of(
+        args.sock_dir.as_deref(),
+        args.acct_file.as_deref(),
+        &args.acct,
+    )?;
+    let target = Target::open(way, &args.plugins, args.serial_plugin).await?;
+    let target = Arc::new(Mutex::new(Some(target)));
+    let fired = Arc::new(AtomicU64::new(0));
+    let rendered = {
+        let (target, fired, runtime) = (Arc::clone(&target), Arc::clone(&fired), Handle::current());
+        let fire = move |event: Event, _: sls::Firing| -> Result<(), String> {
+            let put = async {
+                match target.lock().await.as_mut() {
+                    Some(target) => target.put(event).await.map_err(|exit| exit.text()),
+                    None => Err("the template has ended".to_owned()),
+                }
+            };
+            runtime.block_on(put)?;
+            fired.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        // Rendering waits in its calls, which a thread of the runtime must not do.
+        let (path, run_name) = (args.file.clone(), args.run_name.clone());
+        tokio::task::spawn_blocking(move || sls::render(&text, &path, &run_name, fire)).await
+    };
+    let fired = fired.load(Ordering::Relaxed);
+    if let Some(target) = target.lock().await.take() {
+        target.finish(args.timeout).await?;
+    }
+    match rendered {
+        Ok(Ok(rendered)) => write(rendered.as_bytes()).map(|_| ()),
+        Ok(Err(fault)) => {
+            let before = match fired {
+                0 => "no event was fired before".to_owned(),
+                1 => "1 event was fired before".to_owned(),
+                fired => format!("{fired} events were fired before"),
+            };
+            note(&before);
+            Err(Exit::failed(fault.to_string()))
+        }
+        Err(error) => Err(Exit::failed(format!("the rendering ended early: {error}"))),
+    }
+}
+
+fn read(args: &RenderArgs) -> Result<String, Exit> {
+    let name = args.file.display();
+    let fault = |reason: String| Exit::failed(format!("{name}: {reason}"));
+    let length = fs::metadata(&args.file)
+        .map_err(|error| {
+            fault(format!(
+                "found no file to read ({error}), expected an SLS file"
+            ))
+        })?
+        .len();
+    if length > MAX_FILE_BYTES {
+        return Err(fault(format!(
+            "found {length} bytes, expected at most {MAX_FILE_BYTES}; check that it is an SLS file"
+        )));
+    }
+    fs::read_to_string(&args.file).map_err(|error| {
+        fault(format!(
+            "found no text ({error}), expected an SLS file in UTF-8"
+        ))
+    })
+}

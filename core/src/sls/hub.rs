@@ -1,0 +1,248 @@
+//! Idem's hub, as far as templates fire events with it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use minijinja::value::{Enumerator, Kwargs, Object, ValueKind, from_args};
+use minijinja::{Error, State, Value};
+use serde_json::{Map, Number, Value as Json};
+
+use super::Firing;
+use crate::acct::Refusal;
+use crate::{Event, EventBuilder};
+
+/// The functions there are.
+const FUNCTIONS: [(&str, Layer, Firing); 4] = [
+    ("hub.idem.event.put", Layer::Idem, Firing::Put),
+    ("hub.idem.event.put_nowait", Layer::Idem, Firing::PutNowait),
+    ("hub.evbus.broker.put", Layer::Broker, Firing::Put),
+    (
+        "hub.evbus.broker.put_nowait",
+        Layer::Broker,
+        Firing::PutNowait,
+    ),
+];
+
+/// How deeply a body may be nested: it may stand in an envelope.
+const MAX_DEPTH: usize = crate::event::MAX_DEPTH - 1;
+
+/// Which of Idem's layers fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layer {
+    /// Puts the envelope around the body.
+    Idem,
+    /// Takes the body as it is.
+    Broker,
+}
+
+type Fire = dyn Fn(Event, Firing) -> Result<(), String> + Send + Sync;
+
+/// Where a template's events go.
+pub(super) struct Bus {
+    run_name: String,
+    fire: Box<Fire>,
+}
+
+impl Bus {
+    pub(super) fn new(
+        run_name: &str,
+        fire: impl Fn(Event, Firing) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            run_name: run_name.to_owned(),
+            fire: Box::new(fire),
+        })
+    }
+}
+
+/// The hub, or something on it.
+pub(super) struct Hub {
+    /// As a template names it.
+    path: String,
+    bus: Arc<Bus>,
+    refused: Refusal,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)
+    }
+}
+
+impl Hub {
+    pub(super) fn root(bus: Arc<Bus>, refused: Refusal) -> Value {
+        Value::from_object(Self {
+            path: "hub".to_owned(),
+            bus,
+            refused,
+        })
+    }
+
+    fn child(&self, name: &str) -> Option<Self> {
+        let path = format!("{}.{name}", self.path);
+        let leads_on = |function: &str| {
+            (function.strip_prefix(&path))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        FUNCTIONS
+            .iter()
+            .any(|(function, ..)| leads_on(function))
+            .then(|| Self {
+                path,
+                bus: Arc::clone(&self.bus),
+                refused: self.refused.clone(),
+            })
+    }
+
+    fn refuse(&self, message: &str) -> Error {
+        self.refused.error(message.to_owned())
+    }
+
+    fn call_it(&self, args: &[Value]) -> Result<Value, Error> {
+        let Some((name, layer, firing)) = FUNCTIONS.iter().find(|(name, ..)| *name == self.path)
+        else {
+            return Err(self.refuse(&format!(
+                "found a call of {}, expected one of {}; correct its name",
+                self.path,
+                FUNCTIONS.map(|(name, ..)| name).join(", ")
+            )));
+        };
+        let parameters: &[&str] = match layer {
+            Layer::Idem => &["body", "profile", "tags"],
+            Layer::Broker => &["body", "profile"],
+        };
+        let arguments = self.arguments(name, parameters, args)?;
+        let [body, profile, tags] = arguments;
+        let body = body.ok_or_else(|| {
+            self.refuse(&format!(
+                "found a call of {name} without a body, expected one; add body="
+            ))
+        })?;
+        let body = to_json(&body, MAX_DEPTH).ok_or_else(|| {
+            self.refuse(&format!(
+                "found a body for {name} with something undefined, a number that JSON lacks or more than {MAX_DEPTH} levels, expected values that JSON has; correct the body"
+            ))
+        })?;
+        let mut builder = match profile.filter(|profile| !profile.is_none()) {
+            None => EventBuilder::default(),
+            Some(profile) => match profile.as_str() {
+                Some(profile) => Event::builder(profile),
+                None => {
+                    return Err(self.refuse(&format!(
+                        "found a profile for {name} that is no text, expected a name; correct it"
+                    )));
+                }
+            },
+        };
+        if let Some(tags) = tags.filter(|tags| !tags.is_none()) {
+            let Some(Json::Object(tags)) = to_json(&tags, MAX_DEPTH) else {
+                return Err(self.refuse(&format!(
+                    "found tags for {name} that are no map, expected one such as {{\"ref\": \"a\"}}; correct them"
+                )));
+            };
+            builder = builder.tags(tags);
+        }
+        let event = match layer {
+            Layer::Idem => builder.run_name(&*self.bus.run_name).message(&body),
+            Layer::Broker => builder.unwrapped(&body),
+        };
+        event
+            .map_err(|error| error.to_string())
+            .and_then(|event| (self.bus.fire)(event, *firing))
+            .map_err(|reason| self.refused.error(format!("{name}: {reason}")))?;
+        Ok(Value::from(()))
+    }
+
+    /// The arguments of a call in the order of the parameters; none for those that are not given.
+    fn arguments(
+        &self,
+        name: &str,
+        parameters: &[&str],
+        args: &[Value],
+    ) -> Result<[Option<Value>; 3], Error> {
+        let (positional, named): (&[Value], Kwargs) = from_args(args)?;
+        let wrong = || {
+            self.refuse(&format!(
+                "found a call of {name} with other arguments, expected {}, each once; correct them",
+                parameters.join(", ")
+            ))
+        };
+        if positional.len() > parameters.len() {
+            return Err(wrong());
+        }
+        let mut given = [const { None }; 3];
+        for (at, parameter) in parameters.iter().enumerate() {
+            given[at] = positional.get(at).cloned();
+            if named.has(parameter) {
+                if given[at].is_some() {
+                    return Err(wrong());
+                }
+                given[at] = Some(named.get(parameter)?);
+            }
+        }
+        named.assert_all_used().map_err(|_| wrong())?;
+        Ok(given)
+    }
+}
+
+impl Object for Hub {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.child(key.as_str()?).map(Value::from_object)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::NonEnumerable
+    }
+
+    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        self.call_it(args)
+    }
+
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
+        let child = self.child(method).unwrap_or_else(|| Self {
+            path: format!("{}.{method}", self.path),
+            bus: Arc::clone(&self.bus),
+            refused: self.refused.clone(),
+        });
+        child.call_it(args)
+    }
+}
+
+/// A value as JSON; none where JSON has no form for it, or it is nested more than `depth` levels deep.
+fn to_json(value: &Value, depth: usize) -> Option<Json> {
+    let depth = depth.checked_sub(1)?;
+    match value.kind() {
+        ValueKind::None => Some(Json::Null),
+        ValueKind::Bool => Some(Json::Bool(value.is_true())),
+        ValueKind::String => value.as_str().map(Json::from),
+        ValueKind::Number if value.is_integer() => {
+            let number = i128::try_from(value.clone()).ok()?;
+            Number::from_i128(number).map(Json::Number)
+        }
+        ValueKind::Number => {
+            let number = f64::try_from(value.clone()).ok()?;
+            Number::from_f64(number).map(Json::Number)
+        }
+        ValueKind::Seq | ValueKind::Iterable => {
+            let items = value.try_iter().ok()?.map(|item| to_json(&item, depth));
+            items.collect::<Option<_>>().map(Json::Array)
+        }
+        ValueKind::Map => {
+            let entries = value.try_iter().ok()?.map(|key| {
+                let name = match key.kind() {
+                    // As Python writes them.
+                    ValueKind::String | ValueKind::Number => key.to_string(),
+                    _ => return None,
+                };
+                Some((name, to_json(&value.get_item(&key).ok()?, depth)?))
+            });
+            entries.collect::<Option<Map<_, _>>>().map(Json::Object)
+        }
+        _ => None,
+    }
+}

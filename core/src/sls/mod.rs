@@ -1,0 +1,80 @@
+//! SLS files that fire events: Jinja templates with Idem's `hub.idem.event`.
+//!
+//! A file is rendered as Idem renders it before it reads the states in it; what Idem does with those
+//! is not done here.
+
+mod hub;
+mod statement;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use minijinja::{Output, State, Value};
+
+use crate::Event;
+use crate::acct::{AcctError, render_template};
+
+/// Which call of the hub fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firing {
+    /// `put`: waits for room.
+    Put,
+    /// `put_nowait`: does not.
+    PutNowait,
+}
+
+/// Renders the template `text` of the file `path`, and hands each event to `fire` when the template
+/// fires it. Templates that it includes are beside the file or below. `run_name` is that of the events.
+///
+/// These forms fire, with positional and keyword arguments as in Idem, also in loops and conditions:
+///
+/// ```text
+/// {%- hub.idem.event.put_nowait(body={"message": "event content"}, profile="default", tags={}) %}
+/// {% do hub.idem.event.put(body, "idem-custom") %}
+/// {% set fired = hub.idem.event.put_nowait(body=[1, 2]) %}
+/// {{ hub.evbus.broker.put_nowait(body="without an envelope", profile="raw") }}
+/// ```
+///
+/// Blocks while it renders and fires; needs no runtime unless `fire` does. What a template may use up
+/// is bounded: a million steps, 64 MiB of data, 16 MiB of output.
+///
+/// # Errors
+///
+/// The first fault of the template, with its place: it is no template, something in it is not defined,
+/// it does not end, an event cannot be made, or `fire` refused one with a sentence. What was fired
+/// before stays fired.
+pub fn render(
+    text: &str,
+    path: &Path,
+    run_name: &str,
+    fire: impl Fn(Event, Firing) -> Result<(), String> + Send + Sync + 'static,
+) -> Result<String, AcctError> {
+    let (text, map) = statement::with_do(text);
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let name: Arc<str> = path.display().to_string().into();
+    let bus = hub::Bus::new(run_name, fire);
+    render_template(&text, &name, dir, |environment, refused| {
+        environment.set_formatter(print);
+        environment.add_global("hub", hub::Hub::root(bus, refused.clone()));
+    })
+    .map_err(|error| error.moved(|position| map.place(position)))
+}
+
+/// Writes a value as Python does.
+fn print(
+    out: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), minijinja::Error> {
+    let written = if value.is_none() {
+        "None"
+    } else if value.kind() == minijinja::value::ValueKind::Bool {
+        if value.is_true() { "True" } else { "False" }
+    } else {
+        return minijinja::escape_formatter(out, state, value);
+    };
+    out.write_str(written).map_err(minijinja::Error::from)
+}

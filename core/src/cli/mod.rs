@@ -21,6 +21,7 @@ mod run;
 mod schema;
 mod secret_file;
 mod status;
+mod target;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

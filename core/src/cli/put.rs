@@ -1,21 +1,14 @@
 //! `evbus put`: fires events.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
 use clap::Args;
-use evbus::acct::AcctSource;
-use evbus::{Event, Host, LaneStatus, Serial};
-use evbus_client::{Fired, Sender};
+use evbus::Event;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
-use super::acct_options::AcctOptions;
-use super::exit::{Exit, error, note};
-use super::run::seconds;
-use super::{PluginDirs, THIS_PROGRAM};
+use super::exit::{Exit, error};
+use super::target::{Target, TargetOptions};
 
 /// Fire events: to a running host, or straight to the destinations of an acct file
 #[derive(Debug, Args)]
@@ -50,22 +43,8 @@ pub(super) struct PutArgs {
     /// Read lines {"profile": ..., "body": ...} from standard input; bodies are sent as they are
     #[arg(long, conflicts_with_all = ["raw", "tags", "run_name"])]
     events: bool,
-    /// Socket directory of a running host [env: `EVBUS_SOCK_DIR`]
-    #[arg(long, value_name = "D", conflicts_with = "acct_file")]
-    sock_dir: Option<PathBuf>,
-    /// Deliver to the destinations of this acct file, without a running host [env: `ACCT_FILE`]
-    #[arg(long, value_name = "F")]
-    acct_file: Option<PathBuf>,
     #[command(flatten)]
-    acct: AcctOptions,
-    #[command(flatten)]
-    plugins: PluginDirs,
-    /// With --acct-file, the form of bodies for destinations: json, msgpack or str
-    #[arg(long, value_name = "P", default_value = "json")]
-    serial_plugin: Serial,
-    /// Seconds to wait for the host to take, or the destinations to acknowledge, what was fired
-    #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
-    timeout: Duration,
+    target: TargetOptions,
 }
 
 fn tag(text: &str) -> Result<(String, String), String> {
@@ -75,68 +54,19 @@ fn tag(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Where events are to go.
-#[derive(Debug)]
-pub(super) enum Way {
-    /// To the running host of this socket directory.
-    Socket(PathBuf),
-    /// Straight to the destinations of this acct file.
-    Acct(AcctSource),
-}
-
-impl Way {
-    /// What the flags say, or else the environment.
-    pub(super) fn of(
-        sock_dir: Option<&Path>,
-        acct_file: Option<&Path>,
-        acct: &AcctOptions,
-    ) -> Result<Self, Exit> {
-        let from = |name| {
-            std::env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        if let Some(dir) = sock_dir {
-            return Ok(Self::Socket(dir.to_owned()));
-        }
-        if let Some(file) = acct_file {
-            return Ok(Self::Acct(acct.source(file)));
-        }
-        if let Some(dir) = from("EVBUS_SOCK_DIR") {
-            return Ok(Self::Socket(dir));
-        }
-        from("ACCT_FILE")
-            .map(|file| Self::Acct(acct.source(file)))
-            .ok_or_else(|| {
-                Exit::usage("nowhere to fire to; give --sock-dir of a running host, or --acct-file")
-            })
-    }
-}
-
-/// Where events go.
-pub(super) enum Target {
-    Socket(Sender),
-    Destinations(Host),
-}
-
 pub(super) async fn run(args: PutArgs) -> Result<(), Exit> {
     // What is wrong with a body is said before anything is started for it.
     let single = match args.body.as_deref() {
         Some("-") | None => None,
         Some(body) => Some(args.event(body).map_err(Exit::failed)?),
     };
-    let way = Way::of(
-        args.sock_dir.as_deref(),
-        args.acct_file.as_deref(),
-        &args.acct,
-    )?;
-    let mut target = Target::open(way, &args.plugins, args.serial_plugin).await?;
+    let mut target = args.target.way()?.open().await?;
     let mut faults = 0;
     match single {
         Some(event) => target.put(event).await?,
         None => faults = pump(&args, &mut target).await?,
     }
-    target.finish(args.timeout).await?;
+    target.finish(args.target.timeout).await?;
     if faults > 0 {
         return Err(Exit::failed(format!(
             "{faults} lines of standard input were not fired; the others were"
@@ -258,92 +188,5 @@ pub(super) async fn read_line(
         if over {
             return Ok(Line::TooLong);
         }
-    }
-}
-
-impl Target {
-    pub(super) async fn open(way: Way, plugins: &PluginDirs, serial: Serial) -> Result<Self, Exit> {
-        let source = match way {
-            Way::Socket(dir) => {
-                let sender = Sender::connect(&dir)
-                    .await
-                    .map_err(|error| Exit::failed(error.to_string()))?;
-                return Ok(Self::Socket(sender));
-            }
-            Way::Acct(source) => source,
-        };
-        let mut host = Host::builder()
-            .acct_file(source)
-            .without_state()
-            .isolation_program(THIS_PROGRAM)
-            .serial(serial);
-        for dir in &plugins.plugin_dirs {
-            host = host.plugin_dir(dir);
-        }
-        Ok(Self::Destinations(host.start().await?))
-    }
-
-    pub(super) async fn put(&mut self, event: Event) -> Result<(), Exit> {
-        match self {
-            Self::Socket(sender) => {
-                let fired = Fired {
-                    json: event.body(),
-                    id: event.id(),
-                    time_unix_ns: event.time_unix_ns(),
-                };
-                sender
-                    .send(event.profile(), &fired)
-                    .await
-                    .map_err(|error| Exit::failed(error.to_string()))
-            }
-            Self::Destinations(host) => {
-                let profile = event.profile().to_owned();
-                let fired = host
-                    .bus()
-                    .put_event(event)
-                    .await
-                    .map_err(|error| Exit::failed(error.to_string()))?;
-                if fired.destinations == 0 {
-                    note(&format!(
-                        "no destination's pattern matches profile {profile:?}"
-                    ));
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Waits until everything is where it was to go.
-    pub(super) async fn finish(self, limit: Duration) -> Result<(), Exit> {
-        match self {
-            Self::Socket(sender) => sender
-                .finish(limit)
-                .await
-                .map_err(|error| Exit::failed(error.to_string())),
-            Self::Destinations(host) => undelivered(&host.shutdown(limit).await),
-        }
-    }
-}
-
-/// Says what was not delivered.
-fn undelivered(lanes: &[LaneStatus]) -> Result<(), Exit> {
-    let mut all_delivered = true;
-    for lane in lanes {
-        let counts = lane.counts;
-        let missing = counts.queued + counts.dead_lettered + counts.dropped;
-        if missing > 0 {
-            all_delivered = false;
-            error(&format!(
-                "destination {}: {missing} of {} events were not delivered: {}",
-                lane.destination,
-                counts.received,
-                lane.last_error.as_deref().unwrap_or("no answer in time")
-            ));
-        }
-    }
-    if all_delivered {
-        Ok(())
-    } else {
-        Err(Exit::silent())
     }
 }

@@ -4,20 +4,16 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use clap::Args;
 use evbus::acct::MAX_FILE_BYTES;
-use evbus::{Event, Serial, sls};
+use evbus::{Event, sls};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
-use super::PluginDirs;
-use super::acct_options::AcctOptions;
 use super::exit::{Exit, note};
 use super::output::write;
-use super::put::{Target, Way};
-use super::run::seconds;
+use super::target::TargetOptions;
 
 /// Render an SLS file, and fire the events that its template fires
 #[derive(Debug, Args)]
@@ -35,40 +31,22 @@ pub(super) struct RenderArgs {
     /// The run name in the envelopes
     #[arg(long, value_name = "N", default_value = "", hide_default_value = true)]
     run_name: String,
-    /// Socket directory of a running host [env: `EVBUS_SOCK_DIR`]
-    #[arg(long, value_name = "D", conflicts_with = "acct_file")]
-    sock_dir: Option<PathBuf>,
-    /// Deliver to the destinations of this acct file, without a running host [env: `ACCT_FILE`]
-    #[arg(long, value_name = "F")]
-    acct_file: Option<PathBuf>,
     #[command(flatten)]
-    acct: AcctOptions,
-    #[command(flatten)]
-    plugins: PluginDirs,
-    /// With --acct-file, the form of bodies for destinations: json, msgpack or str
-    #[arg(long, value_name = "P", default_value = "json")]
-    serial_plugin: Serial,
-    /// Seconds to wait for the host to take, or the destinations to acknowledge, what was fired
-    #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
-    timeout: Duration,
+    target: TargetOptions,
 }
 
 pub(super) async fn run(args: RenderArgs) -> Result<(), Exit> {
     let text = read(&args)?;
-    let way = Way::of(
-        args.sock_dir.as_deref(),
-        args.acct_file.as_deref(),
-        &args.acct,
-    )?;
-    let target = Target::open(way, &args.plugins, args.serial_plugin).await?;
+    let way = args.target.way()?;
+    let target = way.open().await?;
     let target = Arc::new(Mutex::new(Some(target)));
     let fired = Arc::new(AtomicU64::new(0));
     let rendered = {
         let (target, fired, runtime) = (Arc::clone(&target), Arc::clone(&fired), Handle::current());
-        let fire = move |event: Event, _: sls::Firing| -> Result<(), String> {
+        let fire = move |event: Event, firing: sls::Firing| -> Result<(), String> {
             let put = async {
                 match target.lock().await.as_mut() {
-                    Some(target) => target.put(event).await.map_err(|exit| exit.text()),
+                    Some(target) => target.fire(event, firing).await.map_err(|exit| exit.text()),
                     None => Err("the template has ended".to_owned()),
                 }
             };
@@ -82,7 +60,7 @@ pub(super) async fn run(args: RenderArgs) -> Result<(), Exit> {
     };
     let fired = fired.load(Ordering::Relaxed);
     if let Some(target) = target.lock().await.take() {
-        target.finish(args.timeout).await?;
+        target.finish(args.target.timeout).await?;
     }
     match rendered {
         Ok(Ok(rendered)) => write(rendered.as_bytes()).map(|_| ()),

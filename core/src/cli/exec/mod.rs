@@ -6,17 +6,13 @@ mod report;
 mod signals;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use evbus::{Event, Serial};
+use evbus::Event;
 
-use super::PluginDirs;
-use super::acct_options::AcctOptions;
 use super::exit::{Exit, error, note};
-use super::put::{Target, Way};
-use super::run::seconds;
+use super::target::{TargetOptions, Way};
 use signals::Signals;
 
 /// Run a command and fire an idem-exec event that says what became of it
@@ -53,22 +49,8 @@ pub(super) struct ExecArgs {
     /// End with 1 when the command succeeded and its event was not delivered
     #[arg(long)]
     require_event: bool,
-    /// Socket directory of a running host [env: `EVBUS_SOCK_DIR`]
-    #[arg(long, value_name = "D", conflicts_with = "acct_file")]
-    sock_dir: Option<PathBuf>,
-    /// Deliver to the destinations of this acct file, without a running host [env: `ACCT_FILE`]
-    #[arg(long, value_name = "F")]
-    acct_file: Option<PathBuf>,
     #[command(flatten)]
-    acct: AcctOptions,
-    #[command(flatten)]
-    plugins: PluginDirs,
-    /// With --acct-file, the form of bodies for destinations: json, msgpack or str
-    #[arg(long, value_name = "P", default_value = "json")]
-    serial_plugin: Serial,
-    /// Seconds to wait for the host to take, or the destinations to acknowledge, the event
-    #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
-    timeout: Duration,
+    target: TargetOptions,
     /// The command and its arguments
     #[arg(value_name = "COMMAND", required = true, last = true)]
     command: Vec<OsString>,
@@ -87,11 +69,7 @@ enum Capture {
 
 pub(super) async fn run(args: ExecArgs) -> Result<(), Exit> {
     // Wrong use is found before anything is run; everything else must not keep the command from it.
-    let way = Way::of(
-        args.sock_dir.as_deref(),
-        args.acct_file.as_deref(),
-        &args.acct,
-    )?;
+    let way = args.target.way()?;
     let signals = Signals::hold()
         .map_err(|error| Exit::failed(format!("signals cannot be received: {error}")))?;
     let limit = args.output_limit as usize;
@@ -131,20 +109,20 @@ pub(super) async fn run(args: ExecArgs) -> Result<(), Exit> {
     }
 }
 
-async fn deliver(args: &ExecArgs, way: Way, event: Event) -> Result<(), Exit> {
+async fn deliver(args: &ExecArgs, way: Way<'_>, event: Event) -> Result<(), Exit> {
     let delivering = async {
-        let mut target = Target::open(way, &args.plugins, args.serial_plugin).await?;
+        let mut target = way.open().await?;
         target.put(event).await?;
-        target.finish(args.timeout).await
+        target.finish(args.target.timeout).await
     };
     // The host may take the connection and then nothing more.
-    let limit = args.timeout.saturating_add(GRACE);
+    let limit = args.target.timeout.saturating_add(GRACE);
     tokio::time::timeout(limit, delivering)
         .await
         .unwrap_or_else(|_| {
             Err(Exit::failed(format!(
                 "the event was not taken within {} s",
-                args.timeout.as_secs_f64()
+                args.target.timeout.as_secs_f64()
             )))
         })
 }

@@ -1,0 +1,181 @@
+//! Where the commands that fire send their events: a running host, or the destinations of an acct file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use evbus::acct::AcctSource;
+use evbus::{Event, Host, LaneStatus, Serial, sls};
+use evbus_client::{Fired, Sender};
+
+use super::acct_options::AcctOptions;
+use super::exit::{Exit, error, note};
+use super::run::seconds;
+use super::{PluginDirs, THIS_PROGRAM};
+
+/// Where events go, of commands that fire.
+#[derive(Debug, Args)]
+pub(super) struct TargetOptions {
+    /// Socket directory of a running host [env: `EVBUS_SOCK_DIR`]
+    #[arg(long, value_name = "D", conflicts_with = "acct_file")]
+    sock_dir: Option<PathBuf>,
+    /// Deliver to the destinations of this acct file, without a running host [env: `ACCT_FILE`]
+    #[arg(long, value_name = "F")]
+    acct_file: Option<PathBuf>,
+    #[command(flatten)]
+    acct: AcctOptions,
+    #[command(flatten)]
+    plugins: PluginDirs,
+    /// With --acct-file, the form of bodies for destinations: json, msgpack or str
+    #[arg(long, value_name = "P", default_value = "json")]
+    serial_plugin: Serial,
+    /// Seconds to wait for the host to take, or the destinations to acknowledge, what was fired
+    #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
+    pub(super) timeout: Duration,
+}
+
+impl TargetOptions {
+    /// What the flags say, or else the environment.
+    pub(super) fn way(&self) -> Result<Way<'_>, Exit> {
+        let from = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        let place = if let Some(dir) = &self.sock_dir {
+            Place::Socket(dir.clone())
+        } else if let Some(file) = &self.acct_file {
+            Place::Acct(self.acct.source(file))
+        } else if let Some(dir) = from("EVBUS_SOCK_DIR") {
+            Place::Socket(dir)
+        } else if let Some(file) = from("ACCT_FILE") {
+            Place::Acct(self.acct.source(file))
+        } else {
+            return Err(Exit::usage(
+                "nowhere to fire to; give --sock-dir of a running host, or --acct-file",
+            ));
+        };
+        Ok(Way {
+            place,
+            options: self,
+        })
+    }
+}
+
+/// Where events are to go, before anything is opened for them.
+#[derive(Debug)]
+pub(super) struct Way<'a> {
+    place: Place,
+    options: &'a TargetOptions,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// To the running host of this socket directory.
+    Socket(PathBuf),
+    /// Straight to the destinations of this acct file.
+    Acct(AcctSource),
+}
+
+impl Way<'_> {
+    /// Connects to the host, or starts one for the acct file.
+    pub(super) async fn open(self) -> Result<Target, Exit> {
+        let source = match self.place {
+            Place::Socket(dir) => {
+                let sender = Sender::connect(&dir)
+                    .await
+                    .map_err(|error| Exit::failed(error.to_string()))?;
+                return Ok(Target::Socket(sender));
+            }
+            Place::Acct(source) => source,
+        };
+        let mut host = Host::builder()
+            .acct_file(source)
+            .without_state()
+            .isolation_program(THIS_PROGRAM)
+            .serial(self.options.serial_plugin);
+        for dir in &self.options.plugins.plugin_dirs {
+            host = host.plugin_dir(dir);
+        }
+        Ok(Target::Destinations(host.start().await?))
+    }
+}
+
+/// Where events go.
+pub(super) enum Target {
+    Socket(Sender),
+    Destinations(Host),
+}
+
+impl Target {
+    /// Fires an event; waits for room.
+    pub(super) async fn put(&mut self, event: Event) -> Result<(), Exit> {
+        self.fire(event, sls::Firing::Put).await
+    }
+
+    /// Fires an event. `put_nowait` fails where a destination of the acct file has no room; whether
+    /// a running host has any is known from its socket alone, which is waited for.
+    pub(super) async fn fire(&mut self, event: Event, firing: sls::Firing) -> Result<(), Exit> {
+        match self {
+            Self::Socket(sender) => {
+                let fired = Fired {
+                    json: event.body(),
+                    id: event.id(),
+                    time_unix_ns: event.time_unix_ns(),
+                };
+                sender
+                    .send(event.profile(), &fired)
+                    .await
+                    .map_err(|error| Exit::failed(error.to_string()))
+            }
+            Self::Destinations(host) => {
+                let profile = event.profile().to_owned();
+                let fired = match firing {
+                    sls::Firing::Put => host.bus().put_event(event).await,
+                    sls::Firing::PutNowait => host.bus().put_event_nowait(event),
+                };
+                let fired = fired.map_err(|error| Exit::failed(error.to_string()))?;
+                if fired.destinations == 0 {
+                    note(&format!(
+                        "no destination's pattern matches profile {profile:?}"
+                    ));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until everything is where it was to go.
+    pub(super) async fn finish(self, limit: Duration) -> Result<(), Exit> {
+        match self {
+            Self::Socket(sender) => sender
+                .finish(limit)
+                .await
+                .map_err(|error| Exit::failed(error.to_string())),
+            Self::Destinations(host) => undelivered(&host.shutdown(limit).await),
+        }
+    }
+}
+
+/// Says what was not delivered.
+fn undelivered(lanes: &[LaneStatus]) -> Result<(), Exit> {
+    let mut all_delivered = true;
+    for lane in lanes {
+        let counts = lane.counts;
+        let missing = counts.queued + counts.dead_lettered + counts.dropped;
+        if missing > 0 {
+            all_delivered = false;
+            error(&format!(
+                "destination {}: {missing} of {} events were not delivered: {}",
+                lane.destination,
+                counts.received,
+                lane.last_error.as_deref().unwrap_or("no answer in time")
+            ));
+        }
+    }
+    if all_delivered {
+        Ok(())
+    } else {
+        Err(Exit::silent())
+    }
+}

@@ -47,6 +47,9 @@ fn third_gets_everything_in_order(how: &str) {
     let received: Vec<String> = lines_of(&out)
         .iter()
         .map(|line| line["body"].as_str().unwrap().to_owned())
+        // An event that crashed the panicking destination often enough is a dead letter there, and
+        // its error event goes to every destination of its profile.
+        .filter(|body| !body.contains("publish_event_error_message"))
         .collect();
     let expected: Vec<String> = (0..EVENTS).map(|number| number.to_string()).collect();
     assert!(

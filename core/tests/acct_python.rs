@@ -3,55 +3,26 @@
 
 #[path = "acct_python/generator.rs"]
 mod generator;
+mod json_server;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use evbus::acct::{AcctDocument, AcctKey, AcctSource, Cipher, KeySource};
 use generator::Generator;
+use json_server::JsonServer;
 use serde_json::{Value, json};
 
-/// One process of Python for all that is asked.
-struct Acct {
-    child: Child,
-    orders: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-}
+/// acct, in one process of Python for all that is asked.
+struct Acct(JsonServer);
 
 impl Acct {
     fn start() -> Self {
-        let python = xtask::idem::python().unwrap_or_else(|error| panic!("{error}"));
-        let mut child = Command::new(python)
-            .arg("-E")
-            .arg(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/acct_python/acct_server.py"
-            ))
-            .env_remove("ACCT_FILE")
-            .env_remove("ACCT_KEY")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("Python can be started");
-        Self {
-            orders: child.stdin.take(),
-            answers: BufReader::new(child.stdout.take().unwrap()),
-            child,
-        }
+        Self(JsonServer::start("acct_python/acct_server.py"))
     }
 
     fn ask(&mut self, order: &Value) -> Value {
-        writeln!(self.orders.as_mut().unwrap(), "{order}").expect("acct reads");
-        let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        let answer: Value = serde_json::from_str(&line).expect("acct answers in JSON");
-        match answer.get("ok") {
-            Some(data) => data.clone(),
-            None => panic!("{order}: {answer}"),
-        }
+        self.0.ask(order)
     }
 
     fn decrypt(&mut self, file: &Path, cipher: Cipher, key: &AcctKey) -> Value {
@@ -62,15 +33,6 @@ impl Acct {
 
     fn encrypt(&mut self, file: &Path, cipher: Cipher, key: &AcctKey, output: &Path) {
         self.ask(&json!({"do": "encrypt", "file": file, "cipher": cipher.name(), "key": key.reveal(), "output": output}));
-    }
-}
-
-impl Drop for Acct {
-    fn drop(&mut self) {
-        // Its input ends, and so does it; a test that failed does not wait for that.
-        drop(self.orders.take());
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -90,7 +90,7 @@ pub mod sls;
 pub mod store;
 
 pub use bus::{Bus, Fired, PutError};
-pub use event::{Event, EventBuilder, EventError, EventId, Serial};
+pub use event::{Event, EventBuilder, EventError, EventId, Serial, pop_serial};
 pub use host::{Host, HostBuilder, ReloadError, StartError};
 pub use internal::{INTERNAL, INTERNAL_QUEUE_EVENTS, InternalEvent, InternalReader};
 pub use lane::{Counts, Destination, InstanceState, LaneStatus};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use evbus_wire::{ACKNOWLEDGED, EventId, Exact, Fired, Frame, PULL_SOCKET, now_unix_ns};
+use evbus_wire::{ACKNOWLEDGED, EventId, Exact, Finite, Fired, Frame, PULL_SOCKET, now_unix_ns};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -131,7 +131,8 @@ impl Outgoing {
         tag: &str,
         body: &(impl Serialize + ?Sized),
     ) -> Result<bool, Error> {
-        let json = serde_json::to_vec(body).map_err(|error| unsendable(tag)(error.to_string()))?;
+        let json = serde_json::to_vec(&Finite(body))
+            .map_err(|error| unsendable(tag)(error.to_string()))?;
         let time_unix_ns = now_unix_ns();
         let event = Fired {
             json: &json,

@@ -9,6 +9,7 @@
 //! the limits below.
 
 mod encode;
+mod finite;
 mod frame;
 mod id;
 pub mod mapping;
@@ -20,6 +21,7 @@ mod token;
 mod tests;
 
 pub use encode::{Exact, Fired, Frame};
+pub use finite::Finite;
 pub use frame::{Content, Decoder, EvbusHead, Fault, Framing, LostSync, MAX_FRAME_BYTES};
 pub use id::{EventId, now_unix_ns};
 pub use stamp::stamp;

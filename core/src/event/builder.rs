@@ -61,8 +61,9 @@ impl EventBuilder {
     ///
     /// # Errors
     ///
-    /// The profile name cannot be used, or the message cannot be written as JSON: a map with keys
-    /// that are no strings, or a value nested too deeply.
+    /// The profile name cannot be used, or the message cannot be written as JSON: it holds NaN or an
+    /// infinity, a map with keys that have no text (integers, booleans and finite numbers have one),
+    /// or a value nested too deeply.
     pub fn message<M: Serialize + ?Sized>(self, message: &M) -> Result<Event, EventError> {
         let body = json::to_bytes(
             &self.profile,

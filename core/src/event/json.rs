@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
+use evbus_wire::Finite;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
@@ -17,7 +18,7 @@ pub(super) fn to_bytes<T: Serialize + ?Sized>(
     // just its size. Taken out of its place, since a value's own `Serialize` may fire events too.
     let mut text = SCRATCH.take();
     text.clear();
-    let written = serde_json::to_writer(&mut text, value)
+    let written = serde_json::to_writer(&mut text, &Finite(value))
         .map_err(|error| EventError::Unserializable {
             profile: profile.to_owned(),
             serial: "JSON",

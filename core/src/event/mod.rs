@@ -4,6 +4,8 @@ mod builder;
 mod envelope;
 mod error_event;
 pub(crate) mod json;
+pub mod pop_serial;
+mod python;
 mod serial;
 
 use std::fmt;

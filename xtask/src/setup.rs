@@ -11,7 +11,13 @@ use crate::failure::Failure;
 /// Installs what builds and tests need from the system and fetches Kafka, Salt
 /// and Idem, where they are missing.
 pub(crate) fn run() -> Result<(), Failure> {
-    let needs: Vec<Need> = [system::BUILD, system::BROKERS, system::PYTHON].concat();
+    let needs: Vec<Need> = [
+        system::BUILD,
+        system::BROKERS,
+        system::PYTHON,
+        system::TERMINAL,
+    ]
+    .concat();
     system::ensure(&needs)?;
     eprintln!("fetching Kafka {} if need be", brokers::kafka::VERSION);
     Kafka::prepare()?;

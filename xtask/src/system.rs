@@ -36,6 +36,8 @@ pub enum Need {
     /// Python 3.10 or newer with its module `venv`, for the tests with Salt's own library and with
     /// Idem.
     Python,
+    /// vim, for the tests of `evbus acct edit`.
+    Vim,
 }
 
 /// What compiling the plugins takes.
@@ -44,6 +46,8 @@ pub const BUILD: &[Need] = &[Need::Cc, Need::Cxx, Need::Make, Need::Cmake, Need:
 pub const BROKERS: &[Need] = &[Need::RabbitMq, Need::Java, Need::Maven, Need::OpenSsl];
 /// What installing Salt and Idem takes.
 pub const PYTHON: &[Need] = &[Need::Python];
+/// What the tests at a terminal take.
+pub const TERMINAL: &[Need] = &[Need::Vim];
 
 impl Need {
     /// Whether the program is there.
@@ -59,6 +63,7 @@ impl Need {
             Self::Maven => on_path("mvn"),
             Self::OpenSsl => on_path("openssl"),
             Self::Python => makes_environments(),
+            Self::Vim => on_path("vim"),
         }
     }
 
@@ -76,6 +81,7 @@ impl Need {
             Self::OpenSsl => "openssl",
             // It brings python3 along.
             Self::Python => "python3-venv",
+            Self::Vim => "vim",
         }
     }
 

@@ -1,5 +1,6 @@
 //! How a command ends.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
@@ -88,11 +89,17 @@ impl From<StartError> for Exit {
 /// Says what is wrong, on standard error.
 pub(super) fn error(line: &str) {
     let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-    anstream::eprintln!("{style}error{style:#}: {line}");
+    say(format_args!("{style}error{style:#}: {line}"));
 }
 
 /// Says what is worth knowing, on standard error.
 pub(super) fn note(line: &str) {
     let style = Style::new().bold().fg_color(Some(AnsiColor::Yellow.into()));
-    anstream::eprintln!("{style}note{style:#}: {line}");
+    say(format_args!("{style}note{style:#}: {line}"));
+}
+
+/// Nobody may be there to read it any more, such as behind a terminal that was closed. That changes nothing
+/// of how the command ends.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(anstream::stderr(), "{line}");
 }

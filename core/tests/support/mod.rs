@@ -1,6 +1,8 @@
 //! What the tests of the `evbus` command share: a running host, its directories, waiting.
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
 
+pub mod bench;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};

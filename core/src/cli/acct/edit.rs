@@ -115,6 +115,13 @@ async fn edited(args: &EditArgs, before: &AcctDocument) -> Result<Option<AcctDoc
                 return Err(Exit::failed(format!("ended by a signal; {unchanged}")));
             }
         }
+        let has_text = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+        if !has_text {
+            return Err(Exit::failed(format!(
+                "the editor left no file {}; {unchanged}",
+                path.display()
+            )));
+        }
         let pipe = args
             .render_pipe
             .clone()
@@ -155,7 +162,7 @@ async fn ask(
     });
     let answer = tokio::select! {
         answer = answering => answer,
-        () = signals.end() => return Err(Exit::failed(format!("ended by a signal; {unchanged}"))),
+        () = signals.end_or_keyboard() => return Err(Exit::failed(format!("ended by a signal; {unchanged}"))),
     };
     match answer {
         Ok(Ok((length, line)))

@@ -1,16 +1,23 @@
 //! The operator's editor.
 
+use std::future::poll_fn;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpgrp, kill_process};
+use rustix::stdio::stdin;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use tokio::signal::unix::{self, SignalKind, signal};
 
 use super::super::exit::Exit;
 
 /// How long an editor may take to end when it is told to.
 const GRACE: Duration = Duration::from_secs(2);
+/// A signal that was for the editor may arrive when it has ended already. Nobody reads a question faster.
+const LATE: Duration = Duration::from_millis(500);
 /// What keeps vim and its kin from writing anywhere but to the file: no swap file, no list of what was done,
 /// no copies.
 const VIM_ARGS: [&str; 5] = [
@@ -33,7 +40,7 @@ pub(super) enum Ended {
 pub(super) struct Signals {
     end: Vec<unix::Signal>,
     /// The terminal sends these to the editor as well, and what they mean is the editor's affair.
-    _ignored: Vec<unix::Signal>,
+    from_keyboard: Vec<unix::Signal>,
 }
 
 impl Signals {
@@ -53,24 +60,58 @@ impl Signals {
                 SignalKind::user_defined2(),
                 SignalKind::alarm(),
             ])?,
-            _ignored: all(&[SignalKind::interrupt(), SignalKind::quit()])?,
+            from_keyboard: all(&[SignalKind::interrupt(), SignalKind::quit()])?,
         })
     }
 
     /// Resolves when the process is to end.
     pub(super) async fn end(&mut self) {
-        std::future::poll_fn(|context| {
-            let any = self
-                .end
-                .iter_mut()
-                .any(|it| it.poll_recv(context).is_ready());
-            if any {
-                std::task::Poll::Ready(())
-            } else {
-                std::task::Poll::Pending
+        poll_fn(|context| arrived(&mut self.end, context)).await;
+    }
+
+    /// As [`end`](Self::end), for when the editor has ended: what the keyboard sends means this process then,
+    /// except that what comes at once was for the editor, and is late.
+    pub(super) async fn end_or_keyboard(&mut self) {
+        let begin = Instant::now();
+        poll_fn(|context| {
+            if arrived(&mut self.end, context).is_ready() {
+                return Poll::Ready(());
             }
+            while arrived(&mut self.from_keyboard, context).is_ready() {
+                if begin.elapsed() > LATE {
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
         })
         .await;
+    }
+}
+
+/// Ready when one of the signals has arrived.
+fn arrived(signals: &mut [unix::Signal], context: &mut Context<'_>) -> Poll<()> {
+    let any = signals
+        .iter_mut()
+        .any(|signal| signal.poll_recv(context).is_ready());
+    if any { Poll::Ready(()) } else { Poll::Pending }
+}
+
+/// The terminal as it is before the editor changes it.
+struct Terminal(Option<Termios>);
+
+impl Terminal {
+    fn now() -> Self {
+        Self(tcgetattr(stdin()).ok())
+    }
+
+    /// Makes it as it was, for an editor that could not do that itself. Nothing is done from the
+    /// background, where the terminal is another's, and this process would be stopped.
+    fn restore(&self) {
+        let is_ours = tcgetpgrp(stdin()).is_ok_and(|group| group == getpgrp());
+        if let Some(before) = self.0.as_ref().filter(|_| is_ours) {
+            // A terminal that has gone away needs nothing.
+            let _ = tcsetattr(stdin(), OptionalActions::Now, before);
+        }
     }
 }
 
@@ -95,6 +136,7 @@ pub(super) async fn run(
     if is_vim(&words[0]) {
         command.args(VIM_ARGS);
     }
+    let terminal = Terminal::now();
     let mut child = command
         .args(&words[1..])
         .arg(file)
@@ -113,11 +155,17 @@ pub(super) async fn run(
                 let _ = kill_process(pid, Signal::KILL);
                 let _ = waiting.await;
             }
+            terminal.restore();
             return Ok(Ended::BySignal);
         }
     };
     match ended {
-        Ok(Ok(status)) => Ok(Ended::Itself(status)),
+        Ok(Ok(status)) => {
+            if status.signal().is_some() {
+                terminal.restore();
+            }
+            Ok(Ended::Itself(status))
+        }
         Ok(Err(error)) => Err(Exit::failed(format!("the editor was lost: {error}"))),
         Err(error) => Err(Exit::failed(format!("the editor was lost: {error}"))),
     }

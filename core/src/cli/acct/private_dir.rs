@@ -25,27 +25,27 @@ pub(super) struct PrivateDir {
 }
 
 impl PrivateDir {
-    /// Makes one of mode 0700, on the first of these that is in memory: `XDG_RUNTIME_DIR`, /dev/shm. Removes
-    /// what processes left there that were killed.
+    /// Makes one of mode 0700, on the first of these that is in memory: `XDG_RUNTIME_DIR`, /dev/shm,
+    /// `TMPDIR`; where none is, in the last. Removes what processes left in all of them that were killed.
     pub(super) fn new() -> io::Result<Self> {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let temporary = std::env::temp_dir();
         let shared = PathBuf::from("/dev/shm");
-        for place in runtime.into_iter().chain([shared]) {
-            if !is_in_memory(&place) {
-                continue;
-            }
-            sweep(&place);
-            if let Ok(made) = Self::make(&place) {
+        let places = runtime.into_iter().chain([shared, temporary.clone()]);
+        let places: Vec<PathBuf> = places.collect();
+        for place in &places {
+            sweep(place);
+        }
+        for place in places.iter().filter(|place| is_in_memory(place)) {
+            if let Ok(made) = Self::make(place) {
                 return Ok(made);
             }
         }
-        let place = std::env::temp_dir();
         note(&format!(
-            "found no file system in memory for the text to edit, so it is below {} until the editor ends; the disk may keep traces of it",
-            place.display()
+            "found no file system in memory that takes the text to edit, so it is below {} until the editor ends; the disk may keep traces of it",
+            temporary.display()
         ));
-        sweep(&place);
-        Self::make(&place)
+        Self::make(&temporary)
     }
 
     fn make(place: &Path) -> io::Result<Self> {

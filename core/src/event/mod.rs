@@ -18,6 +18,7 @@ pub(crate) use envelope::attributes_of_body;
 pub(crate) use error_event::error_event;
 pub(crate) use evbus_wire::now_unix_ns;
 pub use evbus_wire::{EventId, MAX_BODY_BYTES, MAX_DEPTH};
+pub(crate) use python::python_float;
 pub use serial::Serial;
 
 /// The profile an event is fired under where none is given.

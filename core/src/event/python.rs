@@ -76,7 +76,7 @@ fn number(rest: &mut &str, out: &mut String) -> Result<(), String> {
         let value = text
             .parse()
             .map_err(|_| "it is not JSON: expected a number".to_owned())?;
-        float(value, out);
+        out.push_str(&python_float(value));
     } else {
         // Integers have no limit, and there is one zero.
         out.push_str(if text == "-0" { "0" } else { text });
@@ -84,26 +84,23 @@ fn number(rest: &mut &str, out: &mut String) -> Result<(), String> {
     Ok(())
 }
 
-/// The shortest digits that read back as the same number, with an exponent where Python has one.
-fn float(value: f64, out: &mut String) {
+/// A number as Python writes it: the shortest digits that read back as the same, with an exponent
+/// where Python has one.
+pub(crate) fn python_float(value: f64) -> String {
     let scientific = format!("{value:e}");
-    // Writing to a String cannot fail.
-    let _ = match scientific
+    let parts = scientific
         .split_once('e')
-        .and_then(|(digits, exponent)| Some((digits, exponent.parse::<i32>().ok()?)))
-    {
+        .and_then(|(digits, exponent)| Some((digits, exponent.parse::<i32>().ok()?)));
+    match parts {
         Some((digits, exponent)) if !(-4..16).contains(&exponent) => {
             let sign = if exponent < 0 { '-' } else { '+' };
-            write!(out, "{digits}e{sign}{:02}", exponent.abs())
+            format!("{digits}e{sign}{:02}", exponent.abs())
         }
-        Some(_) => write!(
-            out,
-            "{value}{}",
-            if value.fract() == 0.0 { ".0" } else { "" }
-        ),
+        Some(_) if value.fract() == 0.0 => format!("{value}.0"),
+        Some(_) => value.to_string(),
         // A number too large for Python's floats, and for ours.
-        None => write!(out, "{scientific}"),
-    };
+        None => scientific.to_ascii_lowercase(),
+    }
 }
 
 /// A JSON text.

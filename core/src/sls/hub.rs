@@ -3,12 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use evbus_wire::Finite;
 use minijinja::value::{Enumerator, Kwargs, Object, ValueKind, from_args};
 use minijinja::{Error, State, Value};
-use serde_json::{Map, Number, Value as Json};
+use serde::ser::{Error as _, Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
+use serde_json::Value as Json;
+use serde_json::value::to_raw_value;
 
 use super::Firing;
 use crate::acct::Refusal;
+use crate::event::python_float;
 use crate::{Event, EventBuilder};
 
 /// The functions there are.
@@ -118,7 +122,7 @@ impl Hub {
                 "found a call of {name} without a body, expected one; add body="
             ))
         })?;
-        let body = to_json(&body, MAX_DEPTH).ok_or_else(|| {
+        let body = to_raw_value(&Finite(&Body(&body, MAX_DEPTH))).map_err(|_| {
             self.refuse(&format!(
                 "found a body for {name} with something undefined, a number that JSON lacks or more than {MAX_DEPTH} levels, expected values that JSON has; correct the body"
             ))
@@ -135,7 +139,8 @@ impl Hub {
             },
         };
         if let Some(tags) = tags.filter(|tags| !tags.is_none()) {
-            let Some(Json::Object(tags)) = to_json(&tags, MAX_DEPTH) else {
+            let Ok(Json::Object(tags)) = serde_json::to_value(Finite(&Body(&tags, MAX_DEPTH)))
+            else {
                 return Err(self.refuse(&format!(
                     "found tags for {name} that are no map, expected one such as {{\"ref\": \"a\"}}; correct them"
                 )));
@@ -213,36 +218,57 @@ impl Object for Hub {
     }
 }
 
-/// A value as JSON; none where JSON has no form for it, or it is nested more than `depth` levels deep.
-fn to_json(value: &Value, depth: usize) -> Option<Json> {
-    let depth = depth.checked_sub(1)?;
-    match value.kind() {
-        ValueKind::None => Some(Json::Null),
-        ValueKind::Bool => Some(Json::Bool(value.is_true())),
-        ValueKind::String => value.as_str().map(Json::from),
-        ValueKind::Number if value.is_integer() => {
-            let number = i128::try_from(value.clone()).ok()?;
-            Number::from_i128(number).map(Json::Number)
+/// A value as Python's `json` writes it, of so many levels at most.
+struct Body<'a>(&'a Value, usize);
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(value, depth) = self;
+        let fault = || S::Error::custom("it has no form in JSON");
+        let depth = depth.checked_sub(1).ok_or_else(fault)?;
+        match value.kind() {
+            ValueKind::None => serializer.serialize_unit(),
+            ValueKind::Bool => serializer.serialize_bool(value.is_true()),
+            ValueKind::String => serializer.serialize_str(value.as_str().ok_or_else(fault)?),
+            ValueKind::Number if value.is_integer() => {
+                let number = i128::try_from((*value).clone()).map_err(|_| fault())?;
+                serializer.serialize_i128(number)
+            }
+            ValueKind::Number => {
+                let number = f64::try_from((*value).clone()).map_err(|_| fault())?;
+                serializer.serialize_f64(number)
+            }
+            ValueKind::Seq | ValueKind::Iterable => {
+                let mut items = serializer.serialize_seq(None)?;
+                for item in value.try_iter().map_err(|_| fault())? {
+                    items.serialize_element(&Body(&item, depth))?;
+                }
+                items.end()
+            }
+            ValueKind::Map => {
+                let mut entries = serializer.serialize_map(None)?;
+                for key in value.try_iter().map_err(|_| fault())? {
+                    let item = value.get_item(&key).map_err(|_| fault())?;
+                    let name = key_text(&key).ok_or_else(fault)?;
+                    entries.serialize_entry(&name, &Body(&item, depth))?;
+                }
+                entries.end()
+            }
+            _ => Err(fault()),
         }
-        ValueKind::Number => {
-            let number = f64::try_from(value.clone()).ok()?;
-            Number::from_f64(number).map(Json::Number)
+    }
+}
+
+/// The text that Python's `json` makes of a key.
+fn key_text(key: &Value) -> Option<String> {
+    match key.kind() {
+        ValueKind::None => Some("null".to_owned()),
+        ValueKind::Bool => Some(key.is_true().to_string()),
+        ValueKind::Number if !key.is_integer() => {
+            let number = f64::try_from(key.clone()).ok()?;
+            number.is_finite().then(|| python_float(number))
         }
-        ValueKind::Seq | ValueKind::Iterable => {
-            let items = value.try_iter().ok()?.map(|item| to_json(&item, depth));
-            items.collect::<Option<_>>().map(Json::Array)
-        }
-        ValueKind::Map => {
-            let entries = value.try_iter().ok()?.map(|key| {
-                let name = match key.kind() {
-                    // As Python writes them.
-                    ValueKind::String | ValueKind::Number => key.to_string(),
-                    _ => return None,
-                };
-                Some((name, to_json(&value.get_item(&key).ok()?, depth)?))
-            });
-            entries.collect::<Option<Map<_, _>>>().map(Json::Object)
-        }
+        ValueKind::String | ValueKind::Number => Some(key.to_string()),
         _ => None,
     }
 }

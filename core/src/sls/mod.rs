@@ -16,6 +16,7 @@ use minijinja::{Output, State, Value};
 
 use crate::Event;
 use crate::acct::{AcctError, render_template};
+use crate::event::python_float;
 
 /// Which call of the hub fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,12 @@ pub fn render(
     run_name: &str,
     fire: impl Fn(Event, Firing) -> Result<(), String> + Send + Sync + 'static,
 ) -> Result<String, AcctError> {
+    let text = text.replace('\r', "");
+    let (text, lines_before) = match without_pipe(&text) {
+        Some((rest, false)) => return Ok(rest.to_owned()),
+        Some((rest, true)) => (rest, 1),
+        None => (&*text, 0),
+    };
     let (text, map) = statement::with_do(text);
     let dir = path.parent().unwrap_or(Path::new("."));
     let name: Arc<str> = path.display().to_string().into();
@@ -60,7 +67,28 @@ pub fn render(
         environment.set_formatter(print);
         environment.add_global("hub", hub::Hub::root(bus, refused.clone()));
     })
-    .map_err(|error| error.moved(|position| map.place(position)))
+    .map_err(|error| {
+        // Templates that it includes are not changed.
+        if error.location().file != name {
+            return error;
+        }
+        error.moved(|position| {
+            let mut place = map.place(position);
+            place.line += lines_before;
+            place
+        })
+    })
+}
+
+/// What follows a first line such as `#!jinja|yaml`, and whether that asks for a template. Without
+/// a pipe in it, as in `#!require:a`, it does.
+fn without_pipe(text: &str) -> Option<(&str, bool)> {
+    let (first, rest) = text.strip_prefix("#!")?.split_once('\n')?;
+    let mut steps = first.split(';').filter(|part| !part.contains(':'));
+    let is_template = steps
+        .next_back()
+        .is_none_or(|pipe| pipe.split('|').any(|step| step.trim() == "jinja"));
+    Some((rest, is_template))
 }
 
 /// Writes a value as Python does.
@@ -69,12 +97,23 @@ fn print(
     state: &mut State<'_, '_>,
     value: &Value,
 ) -> Result<(), minijinja::Error> {
+    let number;
     let written = if value.is_none() {
         "None"
+    } else if let Some(value) = float(value) {
+        number = python_float(value);
+        &number
     } else if value.kind() == minijinja::value::ValueKind::Bool {
         if value.is_true() { "True" } else { "False" }
     } else {
         return minijinja::escape_formatter(out, state, value);
     };
     out.write_str(written).map_err(minijinja::Error::from)
+}
+
+fn float(value: &Value) -> Option<f64> {
+    if value.kind() != minijinja::value::ValueKind::Number || value.is_integer() {
+        return None;
+    }
+    f64::try_from(value.clone()).ok()
 }

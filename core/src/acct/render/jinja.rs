@@ -13,6 +13,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehav
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
+use super::filters;
 use super::source_map::SourceMap;
 use crate::acct::{AcctError, Location, MAX_FILE_BYTES, Position, syntax};
 
@@ -96,6 +97,7 @@ fn environment(dir: &Path, refused: Refusal) -> Environment<'static> {
     // Errors then know which name was undefined.
     environment.set_debug(true);
     minijinja_contrib::add_to_environment(&mut environment);
+    filters::add_to(&mut environment);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_filter("b64encode", |text: &str| STANDARD.encode(text));
     let decoding = refused.clone();

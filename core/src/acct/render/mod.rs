@@ -3,6 +3,7 @@
 //! A pipe is `jinja|yaml`, `yaml`, `jinja|json` or `json`, as in Idem; a first line such as `#!yaml`
 //! names the pipe of its file.
 
+mod filters;
 mod jinja;
 mod source_map;
 

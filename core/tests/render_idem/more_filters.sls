@@ -1,0 +1,12 @@
+{{ 1000 | filesizeformat }} {{ 1536 | filesizeformat(true) }} {{ 1 | filesizeformat }} {{ "<b>x</b>  y" | striptags }} {{ "one two three four" | truncate(9) }} {{ "one two three" | truncate(9, true, "..", 0) }}
+{{ "one two three four" | wordwrap(9) }} {{ nothing | d(1) }} {{ [1, 2] | count }} {{ "<" | escape }} {{ "<" | safe }}
+{{ [{"a": 1}, {"a": 2}] | rejectattr("a", "equalto", 1) | list }} {{ [{"a": 1}, {"a": 2}] | sum(attribute="a") }} {{ [{"a": 2}, {"a": 1}] | sort(attribute="a") }} {{ ["b", "A", "c"] | sort }} {{ ["b", "A"] | sort(case_sensitive=true) }}
+{{ {"b": 1, "a": 2} | dictsort(by="value") }} {{ {"b": 1, "a": 2} | dictsort(reverse=true) }} {{ [{"a": 1}, {"a": 2}] | join(",", attribute="a") }} {{ "ff" | int(base=16) }} {{ "0x1f" | int(0, 16) }} {{ 2.55 | round(1, "floor") }} {{ 2.1 | round(0, "ceil") | int }}
+{{ "xxaxx" | trim("x") }} {{ ["a", "A", "b"] | unique | list }} {{ {"a": [1, "<"]} | tojson }} {{ {"a": 1} | tojson(indent=2) }} {{ [{"t": 1, "v": 2}] | groupby("t") }}
+{% for key, items in [{"t": "x", "v": 1}, {"t": "y", "v": 2}] | groupby("t") %}{{ key }}:{{ items | map(attribute="v") | list }};{% endfor %}
+{{ "a b" | urlencode }} {{ "line1\nline2\n\nline3" | indent }} {{ "a\nb" | indent(4, true) }} {{ "a\n\nb" | indent(2, blank=true) }}
+{{ range(7) | batch(3, "-") | list }} {{ range(4) | slice(3, "-") | list }} {{ [[1, 2], [3]] | map("first") | list }} {{ [1, 2, 3] | map("string") | join }} {{ ["1", "2"] | map("int") | sum }}
+{{ [{"a": {"b": 1}}] | map(attribute="a.b") | list }} {{ [{"a": 1}, {}] | map(attribute="a", default="-") | list }} {{ [0, 1, none, ""] | select | list }} {{ [0, 1] | reject | list }} {{ [{"on": true}, {"on": false}] | selectattr("on") | list }}
+{{ "it's a title-case (test)" | title }} {{ "ǆ ß" | upper }} {{ "%05.2f|%x|%s|%5s" | format(3.14159, 255, none, "q") }} {{ "%(a)s" | format(a=1) }} {{ 12 | string | length }} {{ "1e3" | float }} {{ "abc" | float(1.5) }} {{ "12.7" | int }} {{ true | int }} {{ 1.5 | int }}
+{{ [3, 1] | min }} {{ ["b", "A"] | max }} {{ [{"a": 3}, {"a": 1}] | min(attribute="a") }} {{ [] | first is undefined }} {{ [] | max is undefined }} {{ "abc" | first }} {{ "abc" | last }} {{ [1, [2, 3]] | string }} {{ 1.0 | string }} {{ 5.0 | round }} {{ 1234567.891 | round(1) }}
+{{ "a,b" | replace(",", ", ") | upper }} {{ "Hello" | lower | capitalize }} {{ ("a" if true else "b") | upper }} {{ -5 | abs }} {{ (1, 2) | list }} {{ {"a": 1} | list }} {{ "b" | b64encode | b64decode }} {{ {"a": 1} | length }} {{ "  a  b " | wordcount }}

@@ -1,0 +1,3 @@
+#!jinja|yaml
+{% do hub.idem.event.put_nowait("before") %}
+  {{ nothing.here }}

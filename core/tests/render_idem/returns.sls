@@ -1,0 +1,4 @@
+a: {{ 1 }}
+{% do hub.idem.event.put_nowait("text
+over lines") %}
+b: 2

@@ -1,0 +1,2 @@
+{% do hub.idem.event.put_nowait("before") %}
+{% if %}

@@ -1,0 +1,3 @@
+#!yaml
+a: "{{ not a template }}"
+{% do hub.idem.event.put_nowait("never") %}

@@ -238,6 +238,10 @@ fn places_are_those_of_the_file_whatever_was_taken_from_it() {
             "{% hub.idem.event.put(1) %}{% include 'fault.jinja' %}",
             "fault.jinja:1:4: ",
         ),
+        (
+            "{% include 'documented.jinja' %}",
+            "documented.jinja:1:55: ",
+        ),
     ] {
         let (_, error) = ours(&beside_the_test("text.sls"), text);
         let error = error.expect("it has a fault");

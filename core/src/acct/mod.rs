@@ -44,7 +44,7 @@ pub use overrides::JsonObject;
 pub use policy::{BatchCaps, DiskLimits, Isolation, Policy, QueueLimits, Retry, WhenFull};
 pub use policy_reader::byte_size;
 pub use render::RenderPipe;
-pub(crate) use render::{Refusal, render_template};
+pub(crate) use render::{Refusal, loader, path_of, render_template};
 pub(crate) use secret::Secrets;
 pub use secret::{MAX_SECRET_BYTES, SECRET_TIMEOUT};
 pub use source::{AcctSource, MAX_FILE_BYTES, load, parse};

@@ -9,13 +9,16 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use minijinja::{Output, State, Value};
+use parking_lot::Mutex;
+use statement::Insertions;
 
 use crate::Event;
-use crate::acct::{AcctError, render_template};
+use crate::acct::{AcctError, Position, Refusal, loader, path_of, render_template};
 use crate::event::python_float;
 
 /// Which call of the hub fires.
@@ -59,25 +62,57 @@ pub fn render(
         Some((rest, true)) => (rest, 1),
         None => (&*text, 0),
     };
-    let (text, map) = statement::with_do(text);
+    let (text, insertions) = statement::with_do(text);
     let dir = path.parent().unwrap_or(Path::new("."));
     let name: Arc<str> = path.display().to_string().into();
     let bus = hub::Bus::new(run_name, fire);
+    let included = Included::default();
     render_template(&text, &name, dir, |environment, refused| {
         environment.set_formatter(print);
+        environment.set_loader(included.clone().loader(dir, refused));
         environment.add_global("hub", hub::Hub::root(bus, refused.clone()));
     })
     .map_err(|error| {
-        // Templates that it includes are not changed.
-        if error.location().file != name {
-            return error;
-        }
+        let file = Arc::clone(&error.location().file);
         error.moved(|position| {
-            let mut place = map.place(position);
+            if file != name {
+                return included.place(&file, position);
+            }
+            let mut place = insertions.place(position);
             place.line += lines_before;
             place
         })
     })
+}
+
+/// What was put into the templates that were included, by their files.
+#[derive(Clone, Default)]
+struct Included(Arc<Mutex<BTreeMap<Arc<str>, Insertions>>>);
+
+impl Included {
+    fn loader(
+        self,
+        dir: &Path,
+        refused: &Refusal,
+    ) -> impl Fn(&str) -> Result<Option<String>, minijinja::Error> + Send + Sync + 'static {
+        let load = loader(dir, refused.clone());
+        let dir = dir.to_owned();
+        move |name| {
+            let Some(text) = load(name)? else {
+                return Ok(None);
+            };
+            let (text, insertions) = statement::with_do(&text);
+            self.0.lock().insert(path_of(&dir, name), insertions);
+            Ok(Some(text))
+        }
+    }
+
+    /// The place in a file as it was.
+    fn place(&self, file: &str, position: Position) -> Position {
+        let all = self.0.lock();
+        all.get(file)
+            .map_or(position, |insertions| insertions.place(position))
+    }
 }
 
 /// What follows a first line such as `#!jinja|yaml`, and whether that asks for a template. Without

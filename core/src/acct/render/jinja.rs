@@ -112,14 +112,21 @@ fn environment(dir: &Path, refused: Refusal) -> Environment<'static> {
             })
     });
     environment.add_global("env", Value::from_object(Variables));
+    environment.set_loader(loader(dir, refused));
+    environment
+}
+
+/// Reads templates to include, which are in `dir` or below; none where there is none of a name.
+pub(crate) fn loader(
+    dir: &Path,
+    refused: Refusal,
+) -> impl Fn(&str) -> Result<Option<String>, Error> + Send + Sync + 'static {
     let dir = if dir.as_os_str().is_empty() {
         PathBuf::from(".")
     } else {
         dir.to_owned()
     };
-    environment
-        .set_loader(move |name| include(&dir, name).map_err(|message| refused.error(message)));
-    environment
+    move |name| include(&dir, name).map_err(|message| refused.error(message))
 }
 
 /// The text of a template to include; none where there is none.
@@ -229,10 +236,15 @@ fn fault(
         _ => error.line().map(|line| Position { line, column: 1 }),
     };
     let file = match error.name() {
-        Some(name) if name != &**file => Arc::from(dir.join(name).display().to_string()),
+        Some(name) if name != &**file => path_of(dir, name),
         _ => Arc::clone(file),
     };
     AcctError::new(Location::at(&file, place), "", &message)
+}
+
+/// What an included template is called in errors.
+pub(crate) fn path_of(dir: &Path, name: &str) -> Arc<str> {
+    Arc::from(dir.join(name).display().to_string())
 }
 
 /// An error in an included template is the reason of the one at the include.

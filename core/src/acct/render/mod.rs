@@ -12,7 +12,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-pub(crate) use jinja::Refusal;
+pub(crate) use jinja::{Refusal, loader, path_of};
 
 use super::node::Node;
 use super::{AcctError, Location, Position, json, yaml};

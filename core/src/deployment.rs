@@ -1,13 +1,14 @@
 //! Which destinations are at work: brought in line with the acct file and the plugins at the start, and
 //! whenever one of them changes.
 
+mod acct;
+
 use std::collections::HashMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use acct::Stamp;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
@@ -58,15 +59,14 @@ impl PluginsSeen {
     }
 }
 
-/// Changes whenever a file's content may have changed.
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
-
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Deployment {
     sources: Sources,
     acct: Option<AcctFile>,
     acct_stamp: Stamp,
+    /// The stamp of the file that `acct` is; `acct_stamp` may be of a later one that was refused.
+    acct_in_use: Stamp,
     registry: Registry,
     catalog: Catalog,
     seen: PluginsSeen,
@@ -104,6 +104,7 @@ impl Deployment {
             sources,
             acct: None,
             acct_stamp: None,
+            acct_in_use: None,
             registry,
             catalog: Catalog::default(),
             seen,
@@ -136,25 +137,6 @@ impl Deployment {
         Ok(())
     }
 
-    /// Whether the acct file was changed since it was last read.
-    pub(crate) fn acct_file_changed(&self) -> bool {
-        let file = self.sources.acct_file.as_ref().map(AcctSource::path);
-        let stamp = file.and_then(stamp);
-        // A file that is gone for a moment is being replaced.
-        stamp.is_some() && stamp != self.acct_stamp
-    }
-
-    async fn read_acct(&mut self) -> Result<Option<AcctFile>, ReloadError> {
-        let Some(file) = self.sources.acct_file.clone() else {
-            return Ok(None);
-        };
-        // Before it is read: a change in between is then seen as one.
-        self.acct_stamp = stamp(file.path());
-        let loading = tokio::task::spawn_blocking(move || file.load());
-        let loaded = loading.await.expect("a file is read to its end");
-        loaded.map(Some).map_err(ReloadError::Acct)
-    }
-
     /// Looks at the plugin directories again, and brings the lanes in line with what is new there.
     pub(crate) async fn rescan(&mut self) {
         let mut catalog = self.scan().await;
@@ -163,7 +145,7 @@ impl Deployment {
         }
         catalog.keep(&self.catalog);
         let before = std::mem::replace(&mut self.catalog, catalog);
-        let acct = self.acct.clone();
+        let acct = self.acct_with_new_providers().await;
         let plan = self.plan(acct.as_ref()).await;
         let names = names(plan.as_ref());
         if let Some((_, lost)) = self.lanes.iter().find(|(name, _)| !names.contains(name)) {
@@ -237,7 +219,9 @@ impl Deployment {
         if !plan.errors().is_empty() {
             return Err(ReloadError::Acct(plan.errors().to_vec()));
         }
-        self.make(plan, acct).await.map_err(ReloadError::State)
+        self.make(plan, acct).await?;
+        self.acct_in_use = self.acct_stamp;
+        Ok(())
     }
 
     /// Makes the lanes what a plan asks for. Lanes that are to stay, stay: with their queues, their
@@ -299,7 +283,11 @@ impl Deployment {
                 self.retire(name, lane);
             }
         }
-        self.acct = acct;
+        // It may hold other tools' passwords.
+        self.acct = acct.map(|mut acct| {
+            acct.let_go(&self.unserved);
+            acct
+        });
         Ok(())
     }
 
@@ -446,17 +434,6 @@ fn names(plan: Option<&Plan>) -> Vec<StoreName> {
             }
         })
         .collect()
-}
-
-fn stamp(path: &Path) -> Stamp {
-    let found = fs::metadata(path).ok()?;
-    Some((
-        found.dev(),
-        found.ino(),
-        found.len(),
-        found.mtime().wrapping_mul(1_000_000_000) + found.mtime_nsec(),
-        found.ctime().wrapping_mul(1_000_000_000) + found.ctime_nsec(),
-    ))
 }
 
 /// Writes what changed into the log. Returns whether anything did.

@@ -75,6 +75,7 @@ pub mod acct;
 mod bus;
 pub mod control;
 mod deployment;
+mod environment;
 pub mod event;
 mod host;
 pub mod idem;

@@ -160,7 +160,10 @@ impl Plan {
             errors: Vec::new(),
         };
         for section in acct.sections() {
-            let connector = if section.provider() == INTERNAL {
+            let connector = if section.is_let_go() {
+                plan.unserved.push(section.provider().to_owned());
+                continue;
+            } else if section.provider() == INTERNAL {
                 Connector::Internal(internal.clone())
             } else if let Some(plugin) = catalog.provider(section.provider()) {
                 Connector::Plugin(Arc::clone(plugin))

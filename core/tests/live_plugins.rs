@@ -61,6 +61,19 @@ fn a_plugin_dropped_into_the_directory_serves_entries_that_waited_for_it() {
 }
 
 #[test]
+fn a_plugin_that_comes_while_the_acct_file_is_gone_serves_it_when_it_is_back() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-null"]);
+    let host = RunningHost::start(ACCT, plugins.path(), &[]);
+    let (acct, kept) = (host.path("acct.yml"), host.path("kept.yml"));
+    fs::rename(&acct, &kept).unwrap();
+    put_in(plugins.path(), "fixture-good", "libfixture_good.so");
+    host.wait_for_log("new plugins get their destinations when the acct file is read again");
+    host.put("idem-run", "\"too early\"");
+    fs::copy(&kept, &acct).unwrap();
+    wait_until_served(&host, &host.path("good.jsonl"));
+}
+
+#[test]
 fn a_plugin_overwritten_in_place_is_used_and_the_host_lives_on() {
     let plugins = plugin_dir(&["plugin-glob"]);
     // Under the name of the plugin that is to come stands another one, and is at work.

@@ -23,7 +23,7 @@ pub struct Entry {
     secrets: Secrets,
     location: Location,
     position: Option<Position>,
-    /// For the places of keys.
+    /// For the places of keys; without values.
     node: Node,
 }
 
@@ -98,7 +98,7 @@ impl Entry {
             secrets: resolver.into_secrets(),
             location,
             position: key.position,
-            node: node.clone(),
+            node: node.outline(),
         })
     }
 

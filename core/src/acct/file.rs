@@ -57,7 +57,7 @@ impl AcctFile {
                 read.sections.push(Section {
                     provider: key.name,
                     location,
-                    node: Arc::new(node),
+                    node: Some(Arc::new(node)),
                     dir: Arc::from(Path::new("")),
                 });
             }
@@ -88,6 +88,15 @@ impl AcctFile {
     /// "found X, expected Y; do Z".
     pub fn match_plugin_fault(&self, message: &str) -> AcctError {
         AcctError::new(self.match_plugin_location.clone(), MATCH_PLUGIN, message)
+    }
+
+    /// Lets go of what is in the sections of these providers, and wipes it unless a clone of this has it.
+    pub(crate) fn let_go(&mut self, providers: &[String]) {
+        for section in &mut self.sections {
+            if providers.contains(&section.provider) {
+                section.node = None;
+            }
+        }
     }
 
     /// The providers in file order, served by a plugin or not. Names are distinct.
@@ -121,7 +130,8 @@ fn match_plugin(node: &Node, location: &Location) -> Result<String, Vec<AcctErro
 pub struct Section {
     provider: String,
     location: Location,
-    node: Arc<Node>,
+    /// None where it was let go.
+    node: Option<Arc<Node>>,
     dir: Arc<Path>,
 }
 
@@ -134,6 +144,11 @@ impl Section {
     /// The provider's name as the file writes it.
     pub fn provider(&self) -> &str {
         &self.provider
+    }
+
+    /// Whether what is in it was let go; it has no entries then.
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.node.is_none()
     }
 
     /// Where the provider's key is.
@@ -157,7 +172,7 @@ impl Section {
     /// that cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>, Vec<AcctError>> {
         let mut found = Profiles::default();
-        match &self.node.value {
+        match self.node.as_ref().map_or(&Value::Null, |node| &node.value) {
             Value::Null => {}
             Value::Map(profiles) => found.take(self, profiles),
             Value::List(items) => {

@@ -123,6 +123,24 @@ impl Node {
         })
     }
 
+    /// The tree's lists, keys and positions, without a value of it.
+    pub(super) fn outline(&self) -> Self {
+        let value = match &self.value {
+            Value::List(items) => Value::List(items.iter().map(Self::outline).collect()),
+            Value::Map(pairs) => Value::Map(
+                pairs
+                    .iter()
+                    .map(|(key, node)| (key.clone(), node.outline()))
+                    .collect(),
+            ),
+            _ => Value::Null,
+        };
+        Self {
+            value,
+            position: self.position,
+        }
+    }
+
     /// Moves every position of the tree.
     pub(super) fn relocate(&mut self, moved: &impl Fn(Position) -> Position) {
         self.position = self.position.map(moved);

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::Position;
 use super::node::{Node, Value};
+use crate::environment;
 
 /// The longest secret that is read, in bytes.
 pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -282,9 +283,10 @@ fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String>
     } else {
         program.into()
     };
-    let mut child = Command::new(path)
+    let mut command = Command::new(path);
+    environment::pass_on_all_but(&[], &mut command);
+    let mut child = command
         .args(&words[1..])
-        .env_remove("ACCT_KEY")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

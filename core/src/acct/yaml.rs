@@ -3,10 +3,12 @@
 //! Beyond what YAML refuses, refused are: a key written twice, several documents in one text, keys that
 //! are lists or mappings, unknown tags, and texts that nest or expand past the limits below.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
+use zeroize::Zeroizing;
 
 use super::node::{Key, Node, Value};
 use super::syntax::{self, Fault, ScalarSpan, position};
@@ -165,6 +167,9 @@ impl<'t> Tree<'t> {
                     cost: NODE_COST + text.len(),
                     height: 0,
                 };
+                if let Cow::Owned(text) = text {
+                    drop(Zeroizing::new(text));
+                }
                 self.charge(size, at)?;
                 (anchor, (value, size))
             }

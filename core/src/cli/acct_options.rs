@@ -47,9 +47,12 @@ impl KeyOptions {
             }
             return Some(KeySource::File(path.clone()));
         }
-        let from_environment = || std::env::var("ACCT_KEY").ok().as_deref().map(AcctKey::new);
-        let key = self.acct_key.clone().or_else(from_environment)?;
-        (!key.reveal().is_empty()).then_some(KeySource::Given(key))
+        let source = match &self.acct_key {
+            Some(key) => KeySource::Given(key.clone()),
+            None => KeySource::Environment("ACCT_KEY".to_owned()),
+        };
+        let is_given = source.key().is_ok_and(|key| !key.reveal().is_empty());
+        is_given.then_some(source)
     }
 }
 

@@ -14,15 +14,17 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::oneshot;
 
+use crate::environment;
+
 /// The command line's word for a plugin's process.
 pub(super) const COMMAND: &str = "plugin-child";
 
 /// How long a process that is killed may take to be gone. Only the kernel can hold it longer.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Variables that are the host's own; the acct key would be a secret for everybody who may look
-/// into the process.
-const HOST_VARIABLES: [&str; 3] = ["ACCT_FILE", "ACCT_KEY", "EVBUS_SOCK_DIR"];
+/// Variables that are the host's own, beside the acct key, which would be a secret for everybody who may
+/// look into the process.
+const HOST_VARIABLES: [&str; 2] = ["ACCT_FILE", "EVBUS_SOCK_DIR"];
 
 /// Ends the process at any time, from any thread.
 #[derive(Debug, Clone)]
@@ -75,9 +77,7 @@ impl PluginProcess {
             .arg0("evbus")
             .args([COMMAND, plugin])
             .stdin(Stdio::from(OwnedFd::from(theirs)));
-        for name in HOST_VARIABLES {
-            command.env_remove(name);
-        }
+        environment::pass_on_all_but(&HOST_VARIABLES, &mut command);
         let mut child = command.spawn()?;
         match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
             Ok(descriptor) => Ok((

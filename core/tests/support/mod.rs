@@ -106,14 +106,26 @@ impl RunningHost {
 
     /// As `start`, in a directory that may be another host's.
     pub fn start_in(dir: TempDir, acct: &str, plugin_dir: &Path, more: &[&str]) -> Self {
-        Self::launch(evbus(dir.path()), dir, acct, plugin_dir, more)
+        write_acct(&dir, acct);
+        Self::launch(evbus(dir.path()), dir, plugin_dir, more)
     }
 
     /// As `start_in`, by a command that is given the host's command as arguments and becomes it.
     pub fn start_through(
-        mut launcher: Command,
+        launcher: Command,
         dir: TempDir,
         acct: &str,
+        plugin_dir: &Path,
+        more: &[&str],
+    ) -> Self {
+        write_acct(&dir, acct);
+        Self::start_again_through(launcher, dir, plugin_dir, more)
+    }
+
+    /// As `start_through`, with the acct file that is in the directory.
+    pub fn start_again_through(
+        mut launcher: Command,
+        dir: TempDir,
         plugin_dir: &Path,
         more: &[&str],
     ) -> Self {
@@ -125,26 +137,14 @@ impl RunningHost {
                 None => launcher.env_remove(name),
             };
         }
-        Self::launch(launcher, dir, acct, plugin_dir, more)
+        Self::launch(launcher, dir, plugin_dir, more)
     }
 
-    fn launch(
-        mut command: Command,
-        dir: TempDir,
-        acct: &str,
-        plugin_dir: &Path,
-        more: &[&str],
-    ) -> Self {
-        let acct_file = dir.path().join("acct.yml");
-        fs::write(
-            &acct_file,
-            acct.replace("{dir}", &dir.path().to_string_lossy()),
-        )
-        .unwrap();
+    fn launch(mut command: Command, dir: TempDir, plugin_dir: &Path, more: &[&str]) -> Self {
         let mut child = command
             .arg("run")
             .arg("--acct-file")
-            .arg(acct_file)
+            .arg(dir.path().join("acct.yml"))
             .arg("--plugin-dir")
             .arg(plugin_dir)
             .arg("--sock-dir")
@@ -270,6 +270,11 @@ impl RunningHost {
     fn take_dir(&mut self) -> TempDir {
         std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
     }
+}
+
+fn write_acct(dir: &TempDir, text: &str) {
+    let text = text.replace("{dir}", &dir.path().to_string_lossy());
+    fs::write(dir.path().join("acct.yml"), text).unwrap();
 }
 
 impl Drop for RunningHost {

@@ -83,8 +83,11 @@ impl fmt::Debug for AcctKey {
 /// Where the key of an acct file comes from.
 #[derive(Debug, Clone)]
 pub enum KeySource {
-    /// It was given.
+    /// It was given, and stays in memory as long as this does.
     Given(AcctKey),
+    /// It stands in an environment variable of this name, which is read each time the acct file is, so that
+    /// no second copy of it stays in memory.
+    Environment(String),
     /// It stands in a file, which is read each time the acct file is.
     File(PathBuf),
 }
@@ -94,10 +97,12 @@ impl KeySource {
     ///
     /// # Errors
     ///
-    /// One sentence on a key file that cannot be read, is empty or is too large for one.
+    /// One sentence on a key file that cannot be read, is empty or is too large for one, or on a variable
+    /// that is not there.
     pub fn key(&self) -> Result<AcctKey, String> {
         let path = match self {
             Self::Given(key) => return Ok(key.clone()),
+            Self::Environment(name) => return from_environment(name),
             Self::File(path) => path,
         };
         let refused = |found: &str| {
@@ -130,4 +135,15 @@ impl KeySource {
             _ => Err(refused("an empty file")),
         }
     }
+}
+
+fn from_environment(name: &str) -> Result<AcctKey, String> {
+    let text = std::env::var(name).map(Zeroizing::new).map_err(|error| {
+        // What is not text is in the error, and may be a key that was cut.
+        if let std::env::VarError::NotUnicode(text) = error {
+            drop(Zeroizing::new(text.into_encoded_bytes()));
+        }
+        format!("found no text in the environment variable {name}, expected the key of the acct file; set it, or give --acct-key-file")
+    })?;
+    Ok(AcctKey::new(&text))
 }

@@ -10,9 +10,12 @@ mod key;
 use std::fmt;
 use std::str::FromStr;
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 pub use key::{AcctKey, KeySource};
+
+/// More than the ciphers need of the stack, in bytes, and much less than any thread has.
+const STACK: usize = 128 * 1024;
 
 /// How an acct file is encrypted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,18 +89,22 @@ impl Cipher {
     ///
     /// When the system gives no random numbers.
     pub fn generate_key(self) -> Result<AcctKey, CryptoError> {
-        let mut bytes = Zeroizing::new([0; key::KEY_BYTES]);
-        random(bytes.as_mut_slice())?;
-        Ok(AcctKey::from_bytes(&bytes, self))
+        wiping_the_stack(|| {
+            let mut bytes = Zeroizing::new([0; key::KEY_BYTES]);
+            random(bytes.as_mut_slice())?;
+            Ok(AcctKey::from_bytes(&bytes, self))
+        })
     }
 
     /// Encrypts what [`pack`](super::pack) made.
     pub(super) fn encrypt(self, key: &AcctKey, plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        let key = key.bytes().ok_or(CryptoError::Key)?;
-        match self {
-            Self::Fernet => fernet::encrypt(&key, plain),
-            Self::Aesgcm256 => aesgcm256::encrypt(&key, plain),
-        }
+        wiping_the_stack(|| {
+            let key = key.bytes().ok_or(CryptoError::Key)?;
+            match self {
+                Self::Fernet => fernet::encrypt(&key, plain),
+                Self::Aesgcm256 => aesgcm256::encrypt(&key, plain),
+            }
+        })
     }
 
     /// Decrypts a file's content.
@@ -106,12 +113,34 @@ impl Cipher {
         key: &AcctKey,
         content: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-        let key = key.bytes().ok_or(CryptoError::Key)?;
-        match self {
-            Self::Fernet => fernet::decrypt(&key, content),
-            Self::Aesgcm256 => aesgcm256::decrypt(&key, content),
-        }
+        wiping_the_stack(|| {
+            let key = key.bytes().ok_or(CryptoError::Key)?;
+            match self {
+                Self::Fernet => fernet::decrypt(&key, content),
+                Self::Aesgcm256 => aesgcm256::decrypt(&key, content),
+            }
+        })
     }
+}
+
+/// Does what has a key in its variables, and overwrites the part of the stack that it used: types that wipe
+/// themselves leave copies behind where they are moved, and the ciphers' own variables are not wiped.
+fn wiping_the_stack<T>(work: impl FnOnce() -> T) -> T {
+    // Neither may become a part of this function, since they are to use the same part of the stack.
+    #[inline(never)]
+    fn run<T>(work: impl FnOnce() -> T) -> T {
+        work()
+    }
+    #[inline(never)]
+    #[expect(clippy::large_stack_arrays, reason = "it covers what was used")]
+    fn wipe() {
+        let mut used = [0_u8; STACK];
+        used.zeroize();
+        std::hint::black_box(&used);
+    }
+    let result = run(work);
+    wipe();
+    result
 }
 
 fn random(bytes: &mut [u8]) -> Result<(), CryptoError> {

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::filters;
 use super::source_map::SourceMap;
 use crate::acct::{AcctError, Location, MAX_FILE_BYTES, Position, syntax};
+use crate::environment::KEY_VARIABLE;
 
 /// Steps of one rendering; the data it makes counts too, 64 bytes as a step. So a template makes 64 MiB at
 /// most, in a second or two.
@@ -24,8 +25,6 @@ const FUEL: u64 = 1_000_000;
 const MAX_RECURSION: usize = 100;
 /// A template that is included is not larger than this, in bytes.
 const MAX_INCLUDE: u64 = 1024 * 1024;
-/// Variables that templates do not see.
-const HIDDEN_VARIABLES: [&str; 1] = ["ACCT_KEY"];
 
 /// Whether there is anything to render.
 pub(super) fn is_template(text: &str) -> bool {
@@ -171,7 +170,8 @@ fn include(dir: &Path, name: &str) -> Result<Option<String>, String> {
 struct Variables;
 
 fn variable(name: &str) -> Option<Value> {
-    if HIDDEN_VARIABLES.contains(&name) {
+    // Templates do not see the key.
+    if name == KEY_VARIABLE {
         return None;
     }
     std::env::var(name).ok().map(Value::from)

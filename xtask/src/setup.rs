@@ -16,6 +16,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         system::BROKERS,
         system::PYTHON,
         system::TERMINAL,
+        system::NETWORKS,
     ]
     .concat();
     system::ensure(&needs)?;

@@ -38,12 +38,16 @@ pub enum Need {
     Python,
     /// vim, for the tests of `evbus acct edit`.
     Vim,
+    /// The `ip` program, which readies the network namespaces of tests.
+    Ip,
 }
 
 /// What compiling the plugins takes.
 pub const BUILD: &[Need] = &[Need::Cc, Need::Cxx, Need::Make, Need::Cmake, Need::Perl];
 /// What the brokers of the tests take.
 pub const BROKERS: &[Need] = &[Need::RabbitMq, Need::Java, Need::Maven, Need::OpenSsl];
+/// What tests with networks of their own take; `unshare` is part of every system.
+pub const NETWORKS: &[Need] = &[Need::Ip];
 /// What installing Salt and Idem takes.
 pub const PYTHON: &[Need] = &[Need::Python];
 /// What the tests at a terminal take.
@@ -64,6 +68,7 @@ impl Need {
             Self::OpenSsl => on_path("openssl"),
             Self::Python => makes_environments(),
             Self::Vim => on_path("vim"),
+            Self::Ip => on_path("ip"),
         }
     }
 
@@ -82,6 +87,7 @@ impl Need {
             // It brings python3 along.
             Self::Python => "python3-venv",
             Self::Vim => "vim",
+            Self::Ip => "iproute2",
         }
     }
 

@@ -41,6 +41,8 @@ pub struct KafkaBuilder {
     pub(super) auto_create_topics: bool,
     pub(super) message_max_bytes: Option<u32>,
     pub(super) partitions: u16,
+    /// Host and port of a plaintext listener beside the private ones.
+    named: Option<(String, u16)>,
     pub(super) settings: Vec<(String, String)>,
     pub(super) for_benchmarks: bool,
 }
@@ -53,6 +55,7 @@ impl Default for KafkaBuilder {
             auto_create_topics: true,
             message_max_bytes: None,
             partitions: 1,
+            named: None,
             settings: Vec::new(),
             for_benchmarks: false,
         }
@@ -96,6 +99,15 @@ impl KafkaBuilder {
         self
     }
 
+    /// A listener too, without encryption and login, at a place that clients know already: it listens
+    /// on the address that `host` resolves to, and tells clients to come back to `host:port`. The port
+    /// is not reserved; the server does not start where it is taken.
+    #[must_use]
+    pub fn also_at(mut self, host: &str, port: u16) -> Self {
+        self.named = Some((host.to_owned(), port));
+        self
+    }
+
     /// A property of the server's configuration.
     #[must_use]
     pub fn setting(mut self, key: &str, value: &str) -> Self {
@@ -126,6 +138,11 @@ impl KafkaBuilder {
             listeners.push(format!("{name}://{HOST}:{port}"));
             advertised.push(format!("{name}://{}:{port}", listener.host()));
         }
+        if let Some((host, port)) = &self.named {
+            for list in [&mut listeners, &mut advertised] {
+                list.push(format!("NAMED://{host}:{port}"));
+            }
+        }
         let mut text = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
@@ -133,8 +150,8 @@ impl KafkaBuilder {
              controller.listener.names=CONTROLLER\n\
              listeners={}\n\
              advertised.listeners={}\n\
-             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,\
-             SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL\n\
+             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,NAMED:PLAINTEXT,\
+             SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL\n\
              log.dirs={}\n\
              auto.create.topics.enable={}\n\
              num.partitions={}\n\

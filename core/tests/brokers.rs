@@ -4,25 +4,17 @@
 //! The consumers are lapin and librdkafka by themselves, not our plugins.
 #![allow(clippy::unwrap_used)]
 
+mod consumers;
 mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
 
+use consumers::{Arrived, read_queue, read_topic};
 use evbus_testkit::{TestEvent, idem_events, plugin_dir};
-use lapin::options::BasicGetOptions;
-use lapin::{Connection, ConnectionProperties};
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::{Headers as _, Message as _};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
-use support::{PATIENCE, RunningHost, evbus, lines_of, run, stderr, wait_for};
+use support::{RunningHost, evbus, lines_of, run, stderr, wait_for};
 use xtask::brokers::{Kafka, RabbitMq};
-
-/// What arrived, as (id, body).
-type Arrived = Vec<(String, Value)>;
 
 const ACCT: &str = "
 file:
@@ -150,76 +142,6 @@ fn read_file(host: &RunningHost, name: &str, count: usize) -> Arrived {
             )
         })
         .collect()
-}
-
-/// Takes `count` messages off a queue and everything that is there besides.
-async fn read_queue(url: String, queue: &'static str, count: usize) -> Arrived {
-    let connection = Connection::connect(&url, ConnectionProperties::default())
-        .await
-        .expect("RabbitMQ lets the test in");
-    let mut channel = connection.create_channel().await.unwrap();
-    let mut arrived = Vec::new();
-    let start = std::time::Instant::now();
-    loop {
-        let options = BasicGetOptions { no_ack: true };
-        match channel.basic_get(queue.into(), options).await {
-            Ok(Some(message)) => {
-                let delivery = message.delivery;
-                let id = delivery.properties.message_id().as_ref();
-                let id = id.expect("it has an id").to_string();
-                let body = serde_json::from_slice(&delivery.data).expect("the body is JSON");
-                arrived.push((id, body));
-                continue;
-            }
-            Ok(None) if arrived.len() >= count => return arrived,
-            Ok(None) => {}
-            // The plugin has not declared the queue yet, and the broker closes the channel.
-            Err(_) => channel = connection.create_channel().await.unwrap(),
-        }
-        assert!(
-            start.elapsed() < PATIENCE,
-            "{queue}: {} of {count}",
-            arrived.len()
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Reads a topic of one partition from its beginning until `count` messages have come and no more
-/// are there.
-fn read_topic(servers: &str, topic: &str, count: usize) -> Arrived {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", servers)
-        .set("group.id", "reader")
-        .set("enable.auto.commit", "false")
-        .create()
-        .unwrap();
-    let mut assignment = TopicPartitionList::new();
-    assignment
-        .add_partition_offset(topic, 0, Offset::Beginning)
-        .unwrap();
-    consumer.assign(&assignment).unwrap();
-    let high = wait_for(&format!("{count} messages in topic {topic}"), || {
-        let (_, high) = consumer.fetch_watermarks(topic, 0, PATIENCE).ok()?;
-        let high = usize::try_from(high).unwrap();
-        (high >= count).then_some(high)
-    });
-    let mut arrived = Vec::new();
-    while arrived.len() < high {
-        let Some(message) = consumer.poll(PATIENCE) else {
-            panic!("{topic}: {} of {high}", arrived.len());
-        };
-        let message = message.expect("the broker delivers");
-        let headers = message.headers().expect("it has headers");
-        let id = headers
-            .iter()
-            .find(|header| header.key == "evbus-id")
-            .and_then(|header| header.value)
-            .expect("it has an id");
-        let body = serde_json::from_slice(message.payload().unwrap()).expect("the body is JSON");
-        arrived.push((String::from_utf8_lossy(id).into_owned(), body));
-    }
-    arrived
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use evbus_testkit::built_all;
@@ -48,19 +49,17 @@ pub(crate) fn in_own_network(test: &str, body: fn(Network)) {
     if env::var_os(INSIDE).is_some() {
         return body(Network::Own);
     }
-    let Some(mut unshare) = unshare() else {
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = dir.path().join("hosts");
+    fs::write(&hosts, HOSTS).unwrap();
+    let Some(mut inside) = inside(&hosts) else {
         eprintln!("{test}: found no way to make a network namespace; other ports are used");
         return body(Network::Shared);
     };
     // There is no way out of there: what has to be fetched is fetched here.
     built_all(super::event_profiles::PLUGINS);
     Kafka::prepare().expect("Kafka can be fetched");
-    let dir = tempfile::tempdir().unwrap();
-    let hosts = dir.path().join("hosts");
-    fs::write(&hosts, HOSTS).unwrap();
-    let output = unshare
-        .args(["sh", "-c", SCRIPT, "sh"])
-        .arg(&hosts)
+    let output = inside
         .arg(env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env(INSIDE, "1")
@@ -74,8 +73,8 @@ pub(crate) fn in_own_network(test: &str, body: fn(Network)) {
     assert!(passed, "{}\n{stdout}\n{stderr}", output.status);
 }
 
-/// `unshare` with the options that the system lets this user have.
-fn unshare() -> Option<Command> {
+/// What runs a program in namespaces that are ready, with the options that the system lets this user have.
+fn inside(hosts: &Path) -> Option<Command> {
     let ways: [&[&str]; 2] = [
         &["--net", "--mount"],
         &["--user", "--map-root-user", "--net", "--mount"],
@@ -83,7 +82,8 @@ fn unshare() -> Option<Command> {
     ways.into_iter().find_map(|options| {
         let command = || {
             let mut command = Command::new("unshare");
-            command.args(options).arg("--");
+            command.args(options).args(["--", "sh", "-c", SCRIPT, "sh"]);
+            command.arg(hosts);
             command
         };
         let tried = command().arg("true").stderr(Stdio::null()).status();

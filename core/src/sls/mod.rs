@@ -73,10 +73,10 @@ pub fn render(
         environment.add_global("hub", hub::Hub::root(bus, refused.clone()));
     })
     .map_err(|error| {
-        let file = Arc::clone(&error.location().file);
+        let named = Arc::clone(&error.location().file);
         error.moved(|position| {
-            if file != name {
-                return included.place(&file, position);
+            if named != name {
+                return included.place(&named, position);
             }
             let mut place = insertions.place(position);
             place.line += lines_before;

@@ -9,6 +9,7 @@
 //! the limits below.
 
 mod encode;
+mod escape;
 mod finite;
 mod frame;
 mod id;
@@ -21,6 +22,7 @@ mod token;
 mod tests;
 
 pub use encode::{Exact, Fired, Frame};
+pub use escape::unescape;
 pub use finite::Finite;
 pub use frame::{Content, Decoder, EvbusHead, Fault, Framing, LostSync, MAX_FRAME_BYTES};
 pub use id::{EventId, now_unix_ns};

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
+use evbus_wire::unescape;
 use regex::Regex;
 
 /// What `repr` of a text looks at: quotes, backslashes, and what `str.isprintable` denies. The
@@ -134,38 +135,13 @@ impl Text {
 
     /// Takes what follows a backslash.
     fn escape(&mut self, rest: &mut &str) -> Option<()> {
-        let kind = rest.chars().next()?;
-        *rest = &rest[kind.len_utf8()..];
-        self.decoded.push(match kind {
-            '"' | '\\' | '/' => kind,
-            'b' => '\x08',
-            'f' => '\x0c',
-            'n' => '\n',
-            'r' => '\r',
-            't' => '\t',
-            'u' => {
-                let first = code_unit(rest)?;
-                let mut after = *rest;
-                let pair = after
-                    .strip_prefix("\\u")
-                    .and_then(|units| {
-                        after = units;
-                        code_unit(&mut after)
-                    })
-                    .and_then(|second| char::decode_utf16([first, second]).next()?.ok())
-                    .filter(|c| c.len_utf16() == 2);
-                if let Some(c) = pair {
-                    *rest = after;
-                    c
-                } else if let Some(c) = char::from_u32(first.into()) {
-                    c
-                } else {
-                    self.lone.push((self.decoded.len(), first));
-                    char::REPLACEMENT_CHARACTER
-                }
-            }
-            _ => return None,
+        let mut after = rest.as_bytes();
+        let c = unescape(&mut after)?.unwrap_or_else(|half| {
+            self.lone.push((self.decoded.len(), half));
+            char::REPLACEMENT_CHARACTER
         });
+        self.decoded.push(c);
+        *rest = &rest[rest.len() - after.len()..];
         Some(())
     }
 
@@ -186,12 +162,6 @@ impl Text {
         escape_into(&self.decoded[from..], quote, out);
         out.push(quote);
     }
-}
-
-fn code_unit(rest: &mut &str) -> Option<u16> {
-    let digits = rest.get(..4)?;
-    *rest = &rest[4..];
-    u16::from_str_radix(digits, 16).ok()
 }
 
 fn escape_into(text: &str, quote: char, out: &mut String) {

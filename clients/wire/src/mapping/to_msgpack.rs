@@ -1,7 +1,7 @@
 //! JSON text to msgpack, in one pass over the text.
 
 use super::STAMP;
-use crate::{MAX_DEPTH, pack};
+use crate::{MAX_DEPTH, pack, unescape};
 
 /// Writes JSON text as msgpack.
 ///
@@ -251,7 +251,7 @@ impl<'a> Writer<'a> {
         }
         let inner = &self.text[body..end];
         if escaped {
-            let text = unescape(inner).ok_or_else(|| self.fault("a string with valid escapes"))?;
+            let text = unescaped(inner).ok_or_else(|| self.fault("a string with valid escapes"))?;
             pack::str(self.out, &text);
         } else {
             pack::str(self.out, inner);
@@ -265,58 +265,16 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// A string's text, from what stands between its quotes.
-fn unescape(inner: &[u8]) -> Option<Vec<u8>> {
+/// A string's text, from what stands between its quotes. A lone surrogate becomes U+FFFD.
+fn unescaped(inner: &[u8]) -> Option<Vec<u8>> {
     let mut text = Vec::with_capacity(inner.len());
     let mut rest = inner;
     while let Some(at) = memchr::memchr(b'\\', rest) {
         text.extend_from_slice(&rest[..at]);
-        let &escape = rest.get(at + 1)?;
-        rest = &rest[at + 2..];
-        text.push(match escape {
-            b'"' | b'\\' | b'/' => escape,
-            b'b' => 0x08,
-            b'f' => 0x0c,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => {
-                let c = unicode(&mut rest)?;
-                text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                continue;
-            }
-            _ => return None,
-        });
+        rest = &rest[at + 1..];
+        let c = unescape(&mut rest)?.unwrap_or(char::REPLACEMENT_CHARACTER);
+        text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
     }
     text.extend_from_slice(rest);
     Some(text)
-}
-
-/// The character after `\u`: one code unit, or two that are a pair.
-fn unicode(rest: &mut &[u8]) -> Option<char> {
-    let first = code_unit(rest)?;
-    let mut units = [first, 0];
-    let mut after = *rest;
-    let mut len = 1;
-    if (0xd800..0xdc00).contains(&first) && after.starts_with(b"\\u") {
-        after = &after[2..];
-        let second = code_unit(&mut after)?;
-        if (0xdc00..0xe000).contains(&second) {
-            units[1] = second;
-            len = 2;
-            *rest = after;
-        }
-    }
-    char::decode_utf16(units[..len].iter().copied())
-        .next()
-        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-}
-
-fn code_unit(rest: &mut &[u8]) -> Option<u16> {
-    let digits = rest.get(..4)?;
-    *rest = &rest[4..];
-    digits.iter().try_fold(0_u16, |value, &digit| {
-        let digit = char::from(digit).to_digit(16)?;
-        Some(value << 4 | u16::try_from(digit).ok()?)
-    })
 }

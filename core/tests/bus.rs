@@ -55,7 +55,12 @@ fn assert_adds_up(bus: &Bus) {
     for lane in bus.status() {
         let counts = lane.counts;
         assert_eq!(
-            counts.accepted + counts.dead_lettered + counts.dropped + counts.queued,
+            counts.accepted
+                + counts.dead_lettered
+                + counts.dropped
+                + counts.damaged
+                + counts.lost
+                + counts.queued,
             counts.received,
             "{lane:?}"
         );

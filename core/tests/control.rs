@@ -75,7 +75,12 @@ fn status_says_how_host_and_destinations_are() {
     for lane in status_now["destinations"].as_array().unwrap() {
         let number = |key: &str| lane[key].as_u64().unwrap();
         assert_eq!(
-            number("accepted") + number("dead_lettered") + number("dropped") + number("queued"),
+            number("accepted")
+                + number("dead_lettered")
+                + number("dropped")
+                + number("damaged")
+                + number("lost")
+                + number("queued"),
             number("received"),
             "{lane}"
         );

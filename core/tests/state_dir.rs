@@ -55,7 +55,12 @@ fn status(host: &RunningHost) -> Value {
     for lane in answer["destinations"].as_array().unwrap() {
         let count = |name: &str| lane[name].as_u64().unwrap();
         assert_eq!(
-            count("accepted") + count("dead_lettered") + count("dropped") + count("queued"),
+            count("accepted")
+                + count("dead_lettered")
+                + count("dropped")
+                + count("damaged")
+                + count("lost")
+                + count("queued"),
             count("received"),
             "{lane}"
         );

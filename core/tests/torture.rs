@@ -308,9 +308,10 @@ impl<'a> Run<'a> {
         for lane in &lanes {
             let count = |name: &str| lane[name].as_u64().unwrap();
             let (dead, dropped) = (count("dead_lettered"), count("dropped"));
-            let sum = count("accepted") + dead + dropped + count("queued");
+            let harmed = count("damaged") + count("lost");
+            let sum = count("accepted") + dead + dropped + harmed + count("queued");
             assert_eq!(sum, count("received"), "{lane}");
-            assert!(self.flips || dead + dropped == 0, "{lane}");
+            assert!(self.flips || dead + dropped + harmed == 0, "{lane}");
         }
         lanes
     }

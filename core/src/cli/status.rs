@@ -187,10 +187,11 @@ fn summary(status: &Status, mut say: impl FnMut(String), mut warn: impl FnMut(St
     for master in &status.host.salt_masters {
         say(master_line(master));
     }
-    for lane in status.destinations.iter().filter(|lane| lane.damaged > 0) {
+    let harmed = |lane: &&DestinationStatus| lane.damaged + lane.lost > 0;
+    for lane in status.destinations.iter().filter(harmed) {
         warn(format!(
-            "destination {}[{}] {}: {} records of its store were damaged",
-            lane.provider, lane.index, lane.pattern, lane.damaged
+            "destination {}[{}] {}: {} events damaged on disk, {} lost",
+            lane.provider, lane.index, lane.pattern, lane.damaged, lane.lost
         ));
     }
 }

@@ -198,8 +198,10 @@ pub struct DestinationStatus {
     pub in_flight: Option<u64>,
     /// Seconds since the oldest one queued was fired; none where nothing is queued.
     pub oldest_age_s: Option<f64>,
-    /// Records of the store that turned out to be damaged.
+    /// Events whose record in the store turned out to be damaged, ever.
     pub damaged: u64,
+    /// Events that a damaged disk took wholly, ever.
+    pub lost: u64,
     /// The last error, without secrets.
     pub last_error: Option<String>,
 }

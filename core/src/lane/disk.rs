@@ -44,7 +44,7 @@ impl Queue {
                 crashes: 0,
             });
         }
-        inner.dead_lettered += loaded.damaged;
+        inner.damaged += loaded.damaged;
         inner.on_disk = inner.on_disk.saturating_sub(count + loaded.damaged);
         let mut missing = 0;
         if let Some(last) = loaded.complete_to {
@@ -52,7 +52,7 @@ impl Queue {
             let since = inner.next_seq.saturating_sub(last + 1);
             missing = inner.on_disk.saturating_sub(since);
             inner.on_disk -= missing;
-            inner.dropped += missing;
+            inner.lost += missing;
         }
         drop(inner);
         self.readable.notify_one();

@@ -4,7 +4,7 @@
 //! Events in memory are always older than those that are on disk alone: once one had to go to disk,
 //! all later ones follow it until the disk has been read back. Everything that is counted is counted
 //! under the queue's own lock, so that at any moment
-//! `accepted + dead_lettered + dropped + queued = received`.
+//! `accepted + dead_lettered + dropped + damaged + lost + queued = received`.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -71,6 +71,8 @@ pub(super) struct Inner {
     pub(super) accepted: u64,
     pub(super) dead_lettered: u64,
     pub(super) dropped: u64,
+    pub(super) damaged: u64,
+    pub(super) lost: u64,
     pub(super) retries: u64,
     pub(super) dropping: bool,
     pub(super) closed: bool,
@@ -113,10 +115,12 @@ impl Queue {
                 on_disk: found.events,
                 disk_next: found.first_seq,
                 next_seq: found.last_seq + 1,
-                received: found.events,
+                received: found.events + found.damaged + found.lost,
                 accepted: 0,
                 dead_lettered: 0,
                 dropped: 0,
+                damaged: found.damaged,
+                lost: found.lost,
                 retries: 0,
                 dropping: false,
                 closed: false,
@@ -418,6 +422,8 @@ impl Queue {
             accepted: inner.accepted,
             dead_lettered: inner.dead_lettered,
             dropped: inner.dropped,
+            damaged: inner.damaged,
+            lost: inner.lost,
             queued: (inner.unsettled_events - inner.reserved) as u64 + inner.on_disk,
             queued_on_disk: inner.on_disk,
             retries: inner.retries,

@@ -14,9 +14,14 @@ pub struct Counts {
     pub accepted: u64,
     /// Events that were rejected, or whose attempts were used up.
     pub dead_lettered: u64,
-    /// Events that found no room and were dropped, as the policy says; and those that were lost to
-    /// a damaged disk.
+    /// Events that found no room and were dropped, as the policy says.
     pub dropped: u64,
+    /// Events whose record on disk was damaged; what is left of each is among the dead letters.
+    /// Counts from the day the destination's store was made.
+    pub damaged: u64,
+    /// Events that a damaged disk took wholly: they were on disk and cannot be read any more. Counts
+    /// from the day the destination's store was made.
+    pub lost: u64,
     /// Events that wait, are in flight, or wait for another attempt.
     pub queued: u64,
     /// Those of them that are on disk alone.

@@ -36,7 +36,7 @@ pub struct LaneStatus {
     /// Which entry.
     #[serde(flatten)]
     pub destination: Destination,
-    /// Always: accepted + `dead_lettered` + dropped + queued = received.
+    /// Always: accepted + `dead_lettered` + dropped + damaged + lost + queued = received.
     #[serde(flatten)]
     pub counts: Counts,
     /// Events in the hands of the plugin.

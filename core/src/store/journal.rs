@@ -172,6 +172,8 @@ pub(crate) struct Found {
     pub(crate) last_seq: u64,
     /// Dead letters.
     pub(crate) dead_letters: u64,
+    /// Records that turned out to be damaged and are among the dead letters.
+    pub(crate) damaged: u64,
     /// Records that could not be read any more.
     pub(crate) lost: u64,
 }

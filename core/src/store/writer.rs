@@ -380,6 +380,7 @@ fn count(store: &Connection) -> rusqlite::Result<Found> {
                 first_seq: row.get(2)?,
                 last_seq: row.get(3)?,
                 dead_letters: row.get(4)?,
+                damaged: 0,
                 lost: 0,
             })
         },

@@ -124,10 +124,10 @@ fn routing(runs: usize) {
                 let names: Vec<String> = (0..1000)
                     .map(|n| format!("idem-{}-run{run}-{n}", n % count))
                     .collect();
-                unseen.push(each(&names, |name| router.route(name).len()));
+                unseen.push(each(&names, |name| router.route(name).matches.len()));
                 let known = &names[..10];
                 let hits: Vec<String> = known.iter().cycle().take(100_000).cloned().collect();
-                seen.push(each(&hits, |name| router.route(name).len()));
+                seen.push(each(&hits, |name| router.route(name).matches.len()));
             }
             println!(
                 "route, {name:5} {count:>6} patterns   seen {:>6} ns   unseen {:>9} ns   compiled in {compiled:.1?}",

@@ -5,15 +5,17 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::event::{Serial, error_event};
-use crate::lane::{Destination, Full, Lane, LaneStatus, OnDead, Place, Shared};
-use crate::router::Router;
+use crate::fired::{Fired, FiredCounts, PutError, Receipts, Tally};
+use crate::lane::{Destination, Lane, LaneStatus, NotQueued, OnDead, Place, Shared};
+use crate::once_per_burst::OncePerBurst;
+use crate::router::{Route, Router};
 use crate::salt::Publisher;
-use crate::store::Receipt;
-use crate::{Event, EventBuilder, EventError, EventId};
+use crate::{Event, EventBuilder};
 
 /// Fires events. Cheap to clone; use it from any number of tasks and threads.
 ///
@@ -30,6 +32,7 @@ struct Inner {
     listeners: Publisher,
     serial: Serial,
     run_name: String,
+    tally: Tally,
     closed: AtomicBool,
 }
 
@@ -45,44 +48,12 @@ impl Routes {
     fn shared(&self, position: u32) -> Option<&Arc<Shared>> {
         Some(self.lanes.get(position as usize)?.shared())
     }
-}
 
-/// An event that was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fired {
-    /// Its id.
-    pub id: EventId,
-    /// How many destinations it goes to.
-    pub destinations: usize,
-}
-
-/// Why an event was not taken. Nothing of it was sent anywhere.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PutError {
-    /// The event cannot be made.
-    #[error(transparent)]
-    Event(#[from] EventError),
-    /// `put_nowait` found no room at a destination whose policy is to wait.
-    #[error(
-        "there is no room for the event at destination {destination}; wait, use put, or set when_full: drop_newest"
-    )]
-    Full {
-        /// Which one.
-        destination: Destination,
-    },
-    /// A destination whose policy is `durable` could not write the event to disk. It may still be
-    /// delivered; fired again, it may be delivered twice.
-    #[error("the event is not on disk for destination {destination}: {reason}")]
-    NotStored {
-        /// Which one.
-        destination: Destination,
-        /// Why not.
-        reason: String,
-    },
-    /// The bus takes no more events: the host is shutting down.
-    #[error("the bus takes no more events: the host is shutting down")]
-    Closed,
+    fn lanes_of(&self, positions: &[u32]) -> impl Iterator<Item = &Arc<Shared>> {
+        positions
+            .iter()
+            .filter_map(|position| self.shared(*position))
+    }
 }
 
 impl Bus {
@@ -97,6 +68,7 @@ impl Bus {
                 listeners,
                 serial,
                 run_name,
+                tally: Tally::default(),
                 closed: AtomicBool::new(false),
             }),
         }
@@ -111,13 +83,14 @@ impl Bus {
     /// queue is full and its policy is to wait.
     ///
     /// Returns when every matching destination has the event in its queue, not when it is
-    /// delivered; for destinations whose policy is `durable`, when it is on disk or acknowledged. A
-    /// cancelled call may have reached some destinations and not others.
+    /// delivered; for destinations whose policy is `durable`, when it is on disk or acknowledged. Full
+    /// destinations are waited for at the same time. A cancelled call may have reached some
+    /// destinations and not others.
     ///
     /// # Errors
     ///
-    /// The message cannot be written as JSON, or the bus is closed; nothing was sent. Or the event
-    /// could not be written to disk for a `durable` destination ([`PutError::NotStored`]).
+    /// The message cannot be written as JSON, or the bus is closed; nothing was sent. Or the event is
+    /// not kept at one of its destinations, as [`PutError`] says; the others have it.
     pub async fn put<M>(&self, profile: &str, message: &M) -> Result<Fired, PutError>
     where
         M: Serialize + ?Sized,
@@ -204,34 +177,41 @@ impl Bus {
     ) -> Result<(Fired, Receipts), PutError> {
         self.check_open()?;
         let mut receipts = Receipts::default();
+        let mut fault = None;
         let (event, fired, full) = {
             let routes = self.inner.routes.load();
-            let matches = routes.router.route(event.profile());
-            if !matches.is_empty() {
+            let route = routes.router.route(event.profile());
+            if !route.matches.is_empty() {
                 self.inner.serial.apply(&mut event)?;
             }
+            fault = self.count(&routes, &route, &event).or(fault);
             let event = Arc::new(event);
-            let fired = fired(&event, &matches);
+            let fired = fired(&event, &route);
             let mut full = Vec::new();
-            for lane in matches
-                .iter()
-                .filter_map(|position| routes.shared(*position))
-            {
+            for lane in routes.lanes_of(&route.matches) {
                 match lane.push(&event) {
                     Ok(None) => {}
                     Ok(Some(receipt)) => receipts.add(lane, receipt),
-                    Err(Full) => full.push(Arc::clone(lane)),
+                    Err(NotQueued::Full) => full.push(Arc::clone(lane)),
+                    Err(NotQueued::Gone) => fault = fault.or_else(|| Some(gone(lane))),
                 }
             }
             (event, fired, full)
         };
-        // The other destinations have the event already; only the program that fires waits.
-        for lane in full {
-            if let Some(receipt) = lane.push_waiting(&event).await {
-                receipts.add(&lane, receipt);
+        // The other destinations have the event already; only the program that fires waits, for all
+        // that are full at once: one that is away must not keep the event from another for a moment.
+        let waiting = full.iter().map(|lane| lane.push_waiting(&event));
+        for (lane, pushed) in full.iter().zip(join_all(waiting).await) {
+            match pushed {
+                Ok(None) => {}
+                Ok(Some(receipt)) => receipts.add(lane, receipt),
+                Err(_) => fault = fault.or_else(|| Some(gone(lane))),
             }
         }
-        Ok((fired, receipts))
+        match fault {
+            None => Ok((fired, receipts)),
+            Some(fault) => Err(fault),
+        }
     }
 
     /// Fires an event that was made before; see [`put_nowait`](Self::put_nowait).
@@ -242,27 +222,28 @@ impl Bus {
     pub fn put_event_nowait(&self, event: Event) -> Result<Fired, PutError> {
         self.check_open()?;
         let routes = self.inner.routes.load();
-        let matches = routes.router.route(event.profile());
+        let route = routes.router.route(event.profile());
         // Room is promised by all before anybody, a listener included, gets the event. It is
         // reckoned with the size before serialization, which JSON keeps.
         let bytes = event.size();
-        let mut reserved: Vec<(&Arc<Shared>, Place)> = Vec::with_capacity(matches.len());
+        let mut reserved: Vec<(&Arc<Shared>, Place)> = Vec::with_capacity(route.matches.len());
         let release = |reserved: &[(&Arc<Shared>, Place)]| {
             for (lane, place) in reserved {
                 lane.queue.release(*place, bytes);
             }
         };
-        for lane in matches
-            .iter()
-            .filter_map(|position| routes.shared(*position))
-        {
-            let Ok(place) = lane.queue.reserve(bytes) else {
-                release(&reserved);
-                return Err(PutError::Full {
-                    destination: Destination::clone(&lane.destination()),
-                });
-            };
-            reserved.push((lane, place));
+        let mut fault = None;
+        for lane in routes.lanes_of(&route.matches) {
+            match lane.queue.reserve(bytes) {
+                Ok(place) => reserved.push((lane, place)),
+                Err(NotQueued::Gone) => fault = fault.or_else(|| Some(gone(lane))),
+                Err(NotQueued::Full) => {
+                    release(&reserved);
+                    return Err(PutError::Full {
+                        destination: Destination::clone(&lane.destination()),
+                    });
+                }
+            }
         }
         let mut event = event;
         self.inner.listeners.publish(&event);
@@ -272,43 +253,83 @@ impl Bus {
             release(&reserved);
             return Err(error.into());
         }
-        let fired = fired(&event, &matches);
+        let undecided = self.count(&routes, &route, &event);
+        let fired = fired(&event, &route);
         let event = Arc::new(event);
         for (lane, place) in reserved {
-            lane.queue.push_reserved(&event, place, bytes);
-            if place == Place::Dropped {
-                lane.tell_dropped();
+            match lane.queue.push_reserved(&event, place, bytes) {
+                Ok(()) if place == Place::Dropped => lane.tell_dropped(),
+                Ok(()) => {}
+                // It ended in between.
+                Err(_) => fault = fault.or_else(|| Some(gone(lane))),
             }
         }
-        Ok(fired)
+        match undecided.or(fault) {
+            None => Ok(fired),
+            Some(fault) => Err(fault),
+        }
     }
 
-    /// Fires an event without waiting, to the listeners and to every destination that has room for
-    /// it now; to the listeners alone where `about` is one of its destinations. Returns whether all
-    /// had room.
+    /// Counts an event that is being fired. Gives the fault of one of which not all is decided.
+    fn count(&self, routes: &Routes, route: &Route, event: &Event) -> Option<PutError> {
+        let tally = &self.inner.tally;
+        let Some(undecided) = &route.undecided else {
+            if route.matches.is_empty() {
+                tally.unmatched(event.profile(), !routes.lanes.is_empty());
+            } else {
+                tally.matched();
+            }
+            return None;
+        };
+        let lane = routes.lanes_of(&undecided.positions).next()?;
+        let destination = Destination::clone(&lane.destination());
+        let error = PutError::undecided(destination, event.profile(), undecided);
+        tally.undecided(&error);
+        Some(error)
+    }
+
+    /// Counts an event that came through a socket and goes to no destination; listeners have it.
+    pub(crate) fn count_unmatched(&self, profile: &str) {
+        let has_destinations = !self.inner.routes.load().lanes.is_empty();
+        self.inner.tally.unmatched(profile, has_destinations);
+    }
+
+    /// How many events programs have fired, and what is known of their destinations.
+    pub fn fired(&self) -> FiredCounts {
+        self.inner.tally.counts()
+    }
+
+    /// Fires a log event without waiting, to the listeners and to every destination that has room for
+    /// it now; to the listeners alone where `about` is one of its destinations, or a destination that
+    /// fails would feed itself. Returns whether all had room.
     pub(crate) fn offer(
         &self,
-        mut event: Event,
+        event: Event,
         about: Option<&Arc<Shared>>,
     ) -> Result<bool, PutError> {
+        let routes = self.inner.routes.load();
+        let route = routes.router.route(event.profile());
+        let is_about = |lane: &&Arc<Shared>| about.is_some_and(|about| Arc::ptr_eq(lane, about));
+        let stays = routes.lanes_of(&route.matches).any(|lane| is_about(&lane));
+        let lanes = routes.lanes_of(&route.matches).filter(|_| !stays);
+        self.offer_to(lanes, event).map(|left_out| left_out == 0)
+    }
+
+    /// Gives an event to the listeners and, without waiting, to these destinations. Returns how many
+    /// of them had no room for it.
+    fn offer_to<'a>(
+        &self,
+        lanes: impl Iterator<Item = &'a Arc<Shared>>,
+        mut event: Event,
+    ) -> Result<usize, PutError> {
         self.check_open()?;
         self.inner.listeners.publish(&event);
-        let routes = self.inner.routes.load();
-        let matches = routes.router.route(event.profile());
-        let lanes = || {
-            matches
-                .iter()
-                .filter_map(|position| routes.shared(*position))
-        };
-        if about.is_some_and(|about| lanes().any(|lane| Arc::ptr_eq(lane, about))) {
-            return Ok(true);
-        }
-        if !matches.is_empty() {
+        let mut lanes = lanes.peekable();
+        if lanes.peek().is_some() {
             self.inner.serial.apply(&mut event)?;
         }
         let event = Arc::new(event);
-        let without_room = lanes().filter(|lane| lane.push(&event).is_err()).count();
-        Ok(without_room == 0)
+        Ok(lanes.filter(|lane| lane.push(&event).is_err()).count())
     }
 
     /// Whether the bus still takes events.
@@ -324,20 +345,18 @@ impl Bus {
         }
     }
 
-    /// Whether an event fired under `profile` would reach any destination.
+    /// Whether an event fired under `profile` would reach a destination, as far as that is decided.
     pub(crate) fn has_destination(&self, profile: &str) -> bool {
         let routes = self.inner.routes.load();
-        !routes.lanes.is_empty() && !routes.router.route(profile).is_empty()
+        !routes.lanes.is_empty() && !routes.router.route(profile).is_nowhere()
     }
 
     /// Which destinations an event fired under `profile` would reach.
     pub fn route(&self, profile: &str) -> Vec<Destination> {
         let routes = self.inner.routes.load();
-        routes
-            .router
-            .route(profile)
-            .iter()
-            .filter_map(|position| routes.shared(*position))
+        let route = routes.router.route(profile);
+        let lanes = routes.lanes_of(&route.matches);
+        lanes
             .map(|lane| Destination::clone(&lane.destination()))
             .collect()
     }
@@ -360,17 +379,33 @@ impl Bus {
         tokio::time::timeout(limit, all).await.is_ok()
     }
 
-    /// Fires the error event of every event that becomes a dead letter, where there is room for it.
+    /// Fires the error event of every event that becomes a dead letter: to the listeners, and to the
+    /// other destinations of its profile that have room for it. The destination that failed is told
+    /// by its dead letters; what it refuses or cannot be reached for is no way to say so.
     pub(crate) fn error_events(&self) -> OnDead {
         // The lanes belong to the bus, so they must not keep it alive.
         let bus = self.downgrade();
-        Arc::new(move |event, provider, error| {
+        let untold = OncePerBurst::default();
+        Arc::new(move |failed, event, error| {
             let Some(bus) = bus.upgrade() else { return };
+            let provider = &failed.destination().provider;
             let Some(told) = error_event(event, provider, error) else {
                 return;
             };
-            if let Err(error) = bus.put_event_nowait(told) {
-                tracing::warn!(event = %event.id(), "no error event could be fired: {error}");
+            let routes = bus.inner.routes.load();
+            let route = routes.router.route(told.profile());
+            let others = routes.lanes_of(&route.matches);
+            let others = others.filter(|lane| !Arc::ptr_eq(lane, failed));
+            let why = match bus.offer_to(others, told) {
+                Ok(0) => return,
+                Ok(left_out) => format!("{left_out} destinations have no room"),
+                Err(error) => error.to_string(),
+            };
+            if untold.begins() {
+                tracing::warn!(
+                    event = %event.id(),
+                    "the error event of an undelivered event is not fired everywhere: {why} (logged once per burst)"
+                );
             }
         })
     }
@@ -405,48 +440,15 @@ impl WeakBus {
     }
 }
 
-/// What a program has to wait for until its events are on disk: the last receipt of each
-/// destination, since a destination writes its events in order.
-#[derive(Debug, Default)]
-pub(crate) struct Receipts(Vec<(Arc<Shared>, Receipt)>);
-
-impl Receipts {
-    fn add(&mut self, lane: &Arc<Shared>, receipt: Receipt) {
-        match self
-            .0
-            .iter_mut()
-            .find(|(other, _)| Arc::ptr_eq(other, lane))
-        {
-            Some((_, known)) if known.seq() >= receipt.seq() => {}
-            Some((_, known)) => *known = receipt,
-            None => self.0.push((Arc::clone(lane), receipt)),
-        }
-    }
-
-    /// Adds those of another event.
-    pub(crate) fn extend(&mut self, others: Self) {
-        for (lane, receipt) in others.0 {
-            self.add(&lane, receipt);
-        }
-    }
-
-    /// Resolves when all are on disk, or settled.
-    pub(crate) async fn written(self) -> Result<(), PutError> {
-        for (lane, receipt) in self.0 {
-            if let Err(reason) = receipt.written().await {
-                return Err(PutError::NotStored {
-                    destination: Destination::clone(&lane.destination()),
-                    reason,
-                });
-            }
-        }
-        Ok(())
+fn fired(event: &Event, route: &Route) -> Fired {
+    Fired {
+        id: event.id(),
+        destinations: route.matches.len(),
     }
 }
 
-fn fired(event: &Event, matches: &[u32]) -> Fired {
-    Fired {
-        id: event.id(),
-        destinations: matches.len(),
+fn gone(lane: &Shared) -> PutError {
+    PutError::Gone {
+        destination: Destination::clone(&lane.destination()),
     }
 }

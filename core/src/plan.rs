@@ -139,6 +139,7 @@ impl Plan {
     pub fn route(&self, profile: &str) -> Vec<Destination> {
         self.router
             .route(profile)
+            .matches
             .iter()
             .filter_map(|position| self.served.get(*position as usize))
             .map(Planned::destination)

@@ -41,9 +41,12 @@ pub enum Error {
         "the host closed the connection without saying that it has all events; some may not have arrived"
     )]
     Unconfirmed,
-    /// The host says that it did not take all events.
-    #[error("the host did not take all events, and its log says why; the others were taken")]
-    Refused,
+    /// The host says that it has not kept all events: why. Those that it has kept are delivered.
+    #[error("the host has not kept every event: {reason}")]
+    Refused {
+        /// The host's reason, of the first one.
+        reason: String,
+    },
     /// The host did not take all events in time.
     #[error("the host did not take all events within {} seconds; it may be waiting for room", .0.as_secs_f64())]
     Slow(Duration),

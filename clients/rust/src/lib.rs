@@ -32,5 +32,5 @@ pub use framing::PullFraming;
 pub use incoming::{Gap, Incoming, Lost};
 pub use listener::Listener;
 pub use request::GetEvent;
-pub use sender::Sender;
+pub use sender::{Kept, Sender};
 pub use tag_filter::{MatchType, TagFilter};

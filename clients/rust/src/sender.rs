@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use evbus_wire::{ACKNOWLEDGED, EventId, Exact, Finite, Fired, Frame, PULL_SOCKET, now_unix_ns};
+use evbus_wire::{
+    Answer, EventId, Exact, Finite, Fired, Frame, MAX_ANSWER_BYTES, PULL_SOCKET, now_unix_ns,
+};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -72,23 +74,25 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends all that is left, and waits until the host says that it has taken every event; where a
-    /// destination is `durable`, until they are on disk. Without an event it only closes.
+    /// Sends all that is left, and waits until the host says that it keeps every event: at each
+    /// destination that it belongs to, on disk where that is `durable`. Without an event it only
+    /// closes.
     ///
     /// # Errors
     ///
-    /// [`Error::Broken`], [`Error::Unconfirmed`], [`Error::Refused`]: the host has not taken all, or
+    /// [`Error::Broken`], [`Error::Unconfirmed`], [`Error::Refused`]: the host has not kept all, or
     /// does not say so. [`Error::Slow`]: not within `limit`.
-    pub async fn finish(mut self, limit: Duration) -> Result<(), Error> {
+    pub async fn finish(mut self, limit: Duration) -> Result<Kept, Error> {
         let taken = async {
             if !self.outgoing.sent {
-                return Ok(());
+                return Ok(Kept::default());
             }
             self.flush().await?;
             self.stream.shutdown().await?;
-            let mut answer = [0; 1];
-            let len = self.stream.read(&mut answer).await?;
-            judge(&answer[..len])
+            let mut answer = Vec::new();
+            let mut stream = self.stream.take(MAX_ANSWER_BYTES as u64);
+            stream.read_to_end(&mut answer).await?;
+            judge(&answer)
         };
         tokio::time::timeout(limit, taken)
             .await
@@ -96,12 +100,24 @@ impl Sender {
     }
 }
 
+/// What a host says of events that it keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Kept {
+    /// At least one event matches no destination's pattern: listeners alone had it.
+    pub has_unmatched: bool,
+}
+
 /// What the host's answer says.
-pub(crate) fn judge(answer: &[u8]) -> Result<(), Error> {
-    match answer {
-        [] => Err(Error::Unconfirmed),
-        [ACKNOWLEDGED, ..] => Ok(()),
-        _ => Err(Error::Refused),
+pub(crate) fn judge(answer: &[u8]) -> Result<Kept, Error> {
+    match Answer::read(answer) {
+        Some(Answer::Kept) => Ok(Kept::default()),
+        Some(Answer::Unmatched) => Ok(Kept {
+            has_unmatched: true,
+        }),
+        Some(Answer::NotKept(reason)) => Err(Error::Refused { reason }),
+        // Nothing, or nothing that a host says.
+        None => Err(Error::Unconfirmed),
     }
 }
 

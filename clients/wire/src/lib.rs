@@ -8,6 +8,7 @@
 //! Nothing here reads or writes a socket, blocks, or allocates more than the input asks for within
 //! the limits below.
 
+mod answer;
 mod encode;
 mod escape;
 mod finite;
@@ -21,6 +22,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+pub use answer::{Answer, MAX_ANSWER_BYTES};
 pub use encode::{Exact, Fired, Frame};
 pub use escape::unescape;
 pub use finite::Finite;
@@ -33,13 +35,6 @@ pub const PUB_SOCKET: &str = "master_event_pub.ipc";
 
 /// The socket that programs fire events at; Salt's name.
 pub const PULL_SOCKET: &str = "master_event_pull.ipc";
-
-/// What a host answers at the end of a connection whose program wrote frames with an `evbus` head:
-/// all its events were taken, and are on disk where they have to be.
-pub const ACKNOWLEDGED: u8 = 0x06;
-
-/// As [`ACKNOWLEDGED`]: not all of its events were taken.
-pub const NOT_ACKNOWLEDGED: u8 = 0x15;
 
 /// The largest body, in bytes: what a frame can carry.
 pub const MAX_BODY_BYTES: usize = 100 * 1024 * 1024;

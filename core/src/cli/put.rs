@@ -18,8 +18,9 @@ use super::target::{Target, TargetOptions};
   tail -f results.jsonl | evbus put --sock-dir /run/evbus idem-run -
   evbus put --acct-file acct.yml --events < recorded-events.jsonl
 
-With --sock-dir it ends when the host has taken every event; with --acct-file when the destinations
-have acknowledged every event.")]
+With --sock-dir it exits when the host keeps every event at every destination whose pattern matches: in
+its queue, and on disk where the destination is `durable`. With --acct-file it exits when the
+destinations have acknowledged every event.")]
 pub(super) struct PutArgs {
     /// The profile to fire under
     #[arg(value_name = "PROFILE", required_unless_present = "events")]
@@ -31,7 +32,7 @@ pub(super) struct PutArgs {
         required_unless_present = "events"
     )]
     body: Option<String>,
-    /// Add a tag; may come several times
+    /// Add a tag; may be repeated
     #[arg(long = "tag", value_name = "K=V", value_parser = tag)]
     tags: Vec<(String, String)>,
     /// The run name in the envelope
@@ -43,6 +44,9 @@ pub(super) struct PutArgs {
     /// Read lines {"profile": ..., "body": ...} from standard input; bodies are sent as they are
     #[arg(long, conflicts_with_all = ["raw", "tags", "run_name"])]
     events: bool,
+    /// Fail if no destination's pattern matches an event; without it, only listeners get such an event
+    #[arg(long)]
+    require_destination: bool,
     #[command(flatten)]
     target: TargetOptions,
 }
@@ -66,7 +70,10 @@ pub(super) async fn run(args: PutArgs) -> Result<(), Exit> {
         Some(event) => target.put(event).await?,
         None => faults = pump(&args, &mut target).await?,
     }
-    target.finish(args.target.timeout).await?;
+    let delivered = target.finish(args.target.timeout).await?;
+    if args.require_destination {
+        delivered.require_destination()?;
+    }
     if faults > 0 {
         return Err(Exit::failed(format!(
             "{faults} lines of standard input were not fired; the others were"

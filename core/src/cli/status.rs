@@ -242,6 +242,15 @@ fn host_line(host: &HostStatus, destinations: usize) -> String {
             "connection",
             "closed for bad frames",
         ),
+        (host.events.unmatched, "event", "unmatched"),
+        (host.events.undecided, "event", "undecided"),
+        (host.intake.not_kept, "event", "not kept"),
+        (host.intake.faults, "frame", "skipped without an event"),
+        (
+            host.listeners.unencodable,
+            "event",
+            "not published to listeners",
+        ),
     ];
     for (number, of, what) in apart {
         if number > 0 {

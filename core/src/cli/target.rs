@@ -97,14 +97,42 @@ impl Way<'_> {
         for dir in &self.options.plugins.plugin_dirs {
             host = host.plugin_dir(dir);
         }
-        Ok(Target::Destinations(host.start().await?))
+        Ok(Target::Destinations {
+            host: host.start().await?,
+            delivered: Delivered::default(),
+        })
     }
 }
 
 /// Where events go.
 pub(super) enum Target {
+    /// A running host.
     Socket(Sender),
-    Destinations(Host),
+    /// A host of this process alone.
+    Destinations {
+        host: Host,
+        /// What is known of the events so far.
+        delivered: Delivered,
+    },
+}
+
+/// What is known of events that are where they were to go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Delivered {
+    /// At least one event matches no destination's pattern.
+    pub(super) has_unmatched: bool,
+}
+
+impl Delivered {
+    /// Fails where an event had no destination.
+    pub(super) fn require_destination(self) -> Result<(), Exit> {
+        if self.has_unmatched {
+            return Err(Exit::failed(
+                "no destination's pattern matches at least one event, and a destination is required; `evbus route PROFILE` shows what matches",
+            ));
+        }
+        Ok(())
+    }
 }
 
 impl Target {
@@ -128,7 +156,7 @@ impl Target {
                     .await
                     .map_err(|error| Exit::failed(error.to_string()))
             }
-            Self::Destinations(host) => {
+            Self::Destinations { host, delivered } => {
                 let profile = event.profile().to_owned();
                 let fired = match firing {
                     sls::Firing::Put => host.bus().put_event(event).await,
@@ -136,6 +164,7 @@ impl Target {
                 };
                 let fired = fired.map_err(|error| Exit::failed(error.to_string()))?;
                 if fired.destinations == 0 {
+                    delivered.has_unmatched = true;
                     note(&format!(
                         "no destination's pattern matches profile {profile:?}"
                     ));
@@ -145,14 +174,27 @@ impl Target {
         }
     }
 
-    /// Waits until everything is where it was to go.
-    pub(super) async fn finish(self, limit: Duration) -> Result<(), Exit> {
+    /// Waits until everything is where it was to go: kept by the running host at every destination
+    /// that it belongs to, or acknowledged by the far systems.
+    pub(super) async fn finish(self, limit: Duration) -> Result<Delivered, Exit> {
         match self {
-            Self::Socket(sender) => sender
-                .finish(limit)
-                .await
-                .map_err(|error| Exit::failed(error.to_string())),
-            Self::Destinations(host) => undelivered(&host.shutdown(limit).await),
+            Self::Socket(sender) => {
+                let kept = sender
+                    .finish(limit)
+                    .await
+                    .map_err(|error| Exit::failed(error.to_string()))?;
+                if kept.has_unmatched {
+                    note(
+                        "at least one event matches no destination of the host; only listeners got it",
+                    );
+                }
+                Ok(Delivered {
+                    has_unmatched: kept.has_unmatched,
+                })
+            }
+            Self::Destinations { host, delivered } => {
+                undelivered(&host.shutdown(limit).await).map(|()| delivered)
+            }
         }
     }
 }
@@ -162,7 +204,7 @@ fn undelivered(lanes: &[LaneStatus]) -> Result<(), Exit> {
     let mut all_delivered = true;
     for lane in lanes {
         let counts = lane.counts;
-        let missing = counts.queued + counts.dead_lettered + counts.dropped;
+        let missing = counts.received - counts.accepted;
         if missing > 0 {
             all_delivered = false;
             error(&format!(

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fired::FiredCounts;
 use crate::salt::{PublisherCounts, PullCounts, SaltMasterStatus};
 use crate::store::deadletters::Filter;
 
@@ -134,6 +135,8 @@ pub struct HostStatus {
     /// Its state directory, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_dir: Option<StateDirStatus>,
+    /// The events that programs have fired, and whether they had a destination.
+    pub events: FiredCounts,
     /// The listeners on its event sockets.
     pub listeners: PublisherCounts,
     /// What came in through its event sockets.

@@ -49,7 +49,7 @@ fn start(root: &Path, state: &str) -> (Server, salt::Server, Arc<Mutex<Vec<Filte
     }];
     let options = salt::SocketOptions::default();
     let mut sockets = salt::serve(dirs, &options, Publisher::default(), &|_| async {
-        salt::Taken::Refused
+        salt::Taken::Refused("it takes nothing".to_owned())
     })
     .expect("it is free");
     let state = StateDir::open(&root.join(state), StateLimits::default()).expect("it is free");

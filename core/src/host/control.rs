@@ -39,6 +39,7 @@ impl Controlled for Handle {
                 path: dir.path().to_owned(),
                 bytes: dir.bytes(),
             }),
+            events: self.bus.fired(),
             listeners: self.listeners.counts(),
             intake: self.intake.counts(),
             salt_masters: (self.salt_masters.iter())

@@ -13,13 +13,15 @@ impl Intake for Bus {
         self.has_destination(profile)
     }
 
+    fn unmatched(&self, profile: &str) {
+        self.count_unmatched(profile);
+    }
+
     async fn take(&self, event: Event) -> Taken {
         match self.put_published(event).await {
-            Ok((_, receipts)) => Taken::Queued(receipts),
-            Err(error) => {
-                tracing::warn!("an event from a socket was not taken: {error}");
-                Taken::Refused
-            }
+            Ok((fired, _)) if fired.destinations == 0 => Taken::Unmatched,
+            Ok((_, receipts)) => Taken::Kept(receipts),
+            Err(error) => Taken::Refused(error.to_string()),
         }
     }
 }

@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 pub(crate) use instance::{ConnectFailure, Connector, closed, log};
-pub(crate) use queue::{Full, Place, Queue};
+pub(crate) use queue::{NotQueued, Place, Queue};
 pub use settled::Counts;
 pub use status::{InstanceState, LaneStatus};
 
@@ -72,8 +72,8 @@ impl PartialEq for Setup {
     }
 }
 
-/// Told of every event that becomes a dead letter: the event, the provider, why.
-pub(crate) type OnDead = Arc<dyn Fn(&Event, &str, &str) + Send + Sync>;
+/// Told of every event that becomes a dead letter: the lane that did not deliver it, the event, why.
+pub(crate) type OnDead = Arc<dyn Fn(&Arc<Shared>, &Event, &str) + Send + Sync>;
 
 /// What the lane's task and the rest of the host share.
 #[derive(Debug)]
@@ -179,12 +179,15 @@ impl Shared {
         self.destination.load_full()
     }
 
-    /// Puts an event into the queue, or says that there is no room. Gives the receipt to wait for
-    /// where the policy is `durable`.
+    /// Puts an event into the queue, or says why not. Gives the receipt to wait for where the policy is
+    /// `durable`.
     ///
     /// Where the policy drops, an event that finds no room is counted and forgotten, which is no
-    /// error; neither is a destination that is not there any more.
-    pub(crate) fn push(self: &Arc<Self>, event: &Arc<Event>) -> Result<Option<Receipt>, Full> {
+    /// error.
+    pub(crate) fn push(
+        self: &Arc<Self>,
+        event: &Arc<Event>,
+    ) -> Result<Option<Receipt>, NotQueued> {
         let (place, receipt) = self.queue.push(event)?;
         if place == Place::Dropped {
             self.tell_dropped();
@@ -192,14 +195,18 @@ impl Shared {
         Ok(receipt)
     }
 
-    /// Puts an event into the queue, waiting for room. Cancel safe: either it is in or it is not.
-    pub(crate) async fn push_waiting(self: &Arc<Self>, event: &Arc<Event>) -> Option<Receipt> {
+    /// Puts an event into the queue, waiting for room; fails only where the destination ends. Cancel
+    /// safe: either it is in or it is not.
+    pub(crate) async fn push_waiting(
+        self: &Arc<Self>,
+        event: &Arc<Event>,
+    ) -> Result<Option<Receipt>, NotQueued> {
         loop {
             let room = self.queue.room();
-            if let Ok(receipt) = self.push(event) {
-                return receipt;
+            match self.push(event) {
+                Err(NotQueued::Full) => room.await,
+                pushed => return pushed,
             }
-            room.await;
         }
     }
 

@@ -138,7 +138,7 @@ impl Worker {
         self.shared.queue.settle(settled);
         // Told after they have been counted, so that nobody sees an error event of a live event.
         for (event, error) in dead {
-            (self.on_dead)(&event, &self.shared.destination().provider, &error);
+            (self.on_dead)(&self.shared, &event, &error);
         }
         if let Some(journal) = self.shared.queue.journal() {
             // Dead letters must not fill the memory where the disk takes none.

@@ -36,9 +36,14 @@ pub(crate) struct Queued {
     pub(crate) crashes: u32,
 }
 
-/// There is no room.
+/// Why an event is not in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Full;
+pub(crate) enum NotQueued {
+    /// There is no room for it now.
+    Full,
+    /// The destination has ended, and takes nothing any more.
+    Gone,
+}
 
 /// Where an event goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +54,6 @@ pub(crate) enum Place {
     Disk,
     /// Nowhere: there is no room, and the policy is to drop it.
     Dropped,
-    /// Nowhere: the destination is not there any more.
-    Gone,
 }
 
 #[derive(Debug)]
@@ -143,9 +146,9 @@ impl Queue {
         self.journal.as_ref()
     }
 
-    fn place(&self, inner: &Inner, bytes: usize) -> Result<Place, Full> {
+    fn place(&self, inner: &Inner, bytes: usize) -> Result<Place, NotQueued> {
         if inner.closed {
-            return Ok(Place::Gone);
+            return Err(NotQueued::Gone);
         }
         let rules = &inner.rules;
         // An event larger than the whole queue is let in when it is alone.
@@ -171,13 +174,13 @@ impl Queue {
         }
         match rules.when_full {
             WhenFull::DropNewest => Ok(Place::Dropped),
-            WhenFull::Spill | WhenFull::Block => Err(Full),
+            WhenFull::Spill | WhenFull::Block => Err(NotQueued::Full),
         }
     }
 
     /// Puts an event at the end, or drops it where the policy says so. Gives the receipt where the
     /// event has to be on disk before the program that fires it goes on.
-    pub(crate) fn push(&self, event: &Arc<Event>) -> Result<(Place, Option<Receipt>), Full> {
+    pub(crate) fn push(&self, event: &Arc<Event>) -> Result<(Place, Option<Receipt>), NotQueued> {
         let mut inner = self.inner.lock();
         let place = self.place(&inner, event.size())?;
         if place == Place::Memory {
@@ -188,7 +191,7 @@ impl Queue {
     }
 
     /// Promises room for an event; `push_reserved` or `release` must follow.
-    pub(crate) fn reserve(&self, bytes: usize) -> Result<Place, Full> {
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<Place, NotQueued> {
         let mut inner = self.inner.lock();
         let place = self.place(&inner, bytes)?;
         if place == Place::Memory {
@@ -200,9 +203,19 @@ impl Queue {
     }
 
     /// Puts in an event that room for `promised` bytes was promised to. Its size may have changed
-    /// with its serialization.
-    pub(crate) fn push_reserved(&self, event: &Arc<Event>, place: Place, promised: usize) {
+    /// with its serialization. Fails where the queue was closed since.
+    pub(crate) fn push_reserved(
+        &self,
+        event: &Arc<Event>,
+        place: Place,
+        promised: usize,
+    ) -> Result<(), NotQueued> {
         let mut inner = self.inner.lock();
+        if inner.closed {
+            drop(inner);
+            self.release(place, promised);
+            return Err(NotQueued::Gone);
+        }
         let mut place = place;
         if place == Place::Memory {
             inner.reserved -= 1;
@@ -216,6 +229,7 @@ impl Queue {
             }
         }
         self.enter(inner, event, place);
+        Ok(())
     }
 
     /// Gives promised room back.
@@ -239,7 +253,6 @@ impl Queue {
         place: Place,
     ) -> Option<Receipt> {
         match place {
-            Place::Gone => return None,
             Place::Dropped => {
                 inner.received += 1;
                 inner.dropped += 1;

@@ -14,10 +14,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::burst::Burst;
 use super::listener;
 use super::log::Log;
 use super::peer;
+use crate::once_per_burst::OncePerBurst;
 
 /// The listeners, what they are to be sent, and the doors they come in through.
 pub(super) struct Hub {
@@ -34,8 +34,9 @@ pub(super) struct Hub {
     pub(super) refused: AtomicU64,
     pub(super) unencodable: AtomicU64,
     pub(super) turned_away: AtomicU64,
-    slow: Burst,
-    full: Burst,
+    slow: OncePerBurst,
+    pub(super) unencoded: OncePerBurst,
+    full: OncePerBurst,
     /// Told whenever something is there to be sent, by framing.
     appended: [Notify; 2],
     /// Told whenever something has been sent, or a listener has gone.
@@ -96,8 +97,9 @@ impl Hub {
             refused: AtomicU64::new(0),
             unencodable: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
-            slow: Burst::new(),
-            full: Burst::new(),
+            slow: OncePerBurst::new(),
+            unencoded: OncePerBurst::new(),
+            full: OncePerBurst::new(),
             appended: [Notify::new(), Notify::new()],
             progress: Notify::new(),
         }

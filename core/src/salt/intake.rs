@@ -1,16 +1,19 @@
 //! Where the events of programs go.
 
-use crate::bus::Receipts;
 use crate::event::Event;
+use crate::fired::Receipts;
 
 /// Takes the events that come in through sockets. A clone is the same intake.
 pub(crate) trait Intake: Clone + Send + Sync + 'static {
     /// Whether anything is taken at all. Listeners hear of nothing that is not.
     fn is_open(&self) -> bool;
 
-    /// Whether an event of this profile goes anywhere. One that does not is not made, and counts as
-    /// taken.
+    /// Whether an event of this profile may go to a destination. One that does not is not made, and
+    /// told to [`unmatched`](Self::unmatched).
     fn wants(&self, profile: &str) -> bool;
+
+    /// Counts an event that goes to no destination.
+    fn unmatched(&self, profile: &str);
 
     /// Takes an event that listeners have been sent. Waiting in it slows the program down that
     /// fired.
@@ -20,8 +23,10 @@ pub(crate) trait Intake: Clone + Send + Sync + 'static {
 /// What the host made of an event.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    /// It is in the queues; wait for these to know it on disk.
-    Queued(Receipts),
-    /// It is nowhere.
-    Refused,
+    /// It is in the queues of all its destinations; wait for these to know it on disk.
+    Kept(Receipts),
+    /// It has no destination.
+    Unmatched,
+    /// It is not kept at every destination that it belongs to: why.
+    Refused(String),
 }

@@ -5,7 +5,6 @@
 //! what of it is Salt's.
 
 mod arrival;
-mod burst;
 mod departure;
 mod directory;
 mod follow;

@@ -7,6 +7,8 @@ use rustix::net::SocketAddrUnix;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Gid, Uid, geteuid};
 
+use crate::once_per_burst::OncePerBurst;
+
 /// Whether the program at the other end belongs to this process's user, to root, or to the group that
 /// the socket was opened to. The sockets' modes say the same; this holds too where somebody loosened
 /// them. Others are counted.
@@ -15,10 +17,14 @@ pub(crate) fn is_admitted(socket: impl AsFd, group: Option<Gid>, refused: &Atomi
         may_connect(peer.uid, geteuid())
             || group.is_some_and(|group| peer.gid == group || was_let_in_as(group, &socket))
     });
-    if !admitted && refused.fetch_add(1, Ordering::Relaxed) == 0 {
-        tracing::warn!(
-            "refused a connection from another user; the sockets serve their owner, root, and the group that --sock-group names (told once; the rest is counted)"
-        );
+    if !admitted {
+        static REFUSED: OncePerBurst = OncePerBurst::new();
+        refused.fetch_add(1, Ordering::Relaxed);
+        if REFUSED.begins() {
+            tracing::warn!(
+                "refused a connection from another user; the sockets serve their owner, root, and the group that --sock-group names (logged once per burst, all are counted)"
+            );
+        }
     }
     admitted
 }

@@ -105,10 +105,11 @@ impl Publisher {
             Ok(frame) => return Some(frame),
             Err(reason) => reason,
         };
-        if self.hub.unencodable.fetch_add(1, Ordering::Relaxed) == 0 {
+        self.hub.unencodable.fetch_add(1, Ordering::Relaxed);
+        if self.hub.unencoded.begins() {
             tracing::warn!(
                 profile,
-                "an event does not reach the listeners: {reason} (told once; the rest is counted)"
+                "an event does not reach the listeners: {reason} (logged once per burst, all are counted)"
             );
         }
         None

@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use evbus_wire::{ACKNOWLEDGED, Decoder, NOT_ACKNOWLEDGED};
+use evbus_wire::{Answer, Decoder};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::arrival::Arrival;
-use super::burst::Burst;
 use super::intake::{Intake, Taken};
 use super::publisher::Publisher;
 use super::room::{NoRoom, Room, Share};
-use crate::bus::Receipts;
+use crate::once_per_burst::OncePerBurst;
 use crate::event::{Event, now_unix_ns};
+use crate::fired::Receipts;
 
 /// How much is read at a time.
 const READ_BYTES: usize = 64 * 1024;
@@ -30,8 +30,35 @@ pub(crate) struct PullCounters {
     pub(super) lost_sync: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) unfinished: AtomicU64,
+    /// Events that were not kept at every destination that they belong to.
+    pub(super) not_kept: AtomicU64,
     /// Connections that were closed.
-    closed: Burst,
+    closed: OncePerBurst,
+    /// Frames that hold no event.
+    skipped: OncePerBurst,
+    not_kept_burst: OncePerBurst,
+}
+
+impl PullCounters {
+    /// Notes an event that is not kept everywhere.
+    fn not_kept(&self, reason: &str) {
+        self.not_kept.fetch_add(1, Ordering::Relaxed);
+        if self.not_kept_burst.begins() {
+            tracing::warn!(
+                "an event from a socket is not kept: {reason} (logged once per burst, all are counted)"
+            );
+        }
+    }
+
+    /// Notes a frame that holds no event.
+    fn skipped(&self, reason: &impl std::fmt::Display) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+        if self.skipped.begins() {
+            tracing::warn!(
+                "skipped a frame on a pull socket: {reason} (logged once per burst, all are counted)"
+            );
+        }
+    }
 }
 
 /// What the connections of a server share.
@@ -47,7 +74,7 @@ pub(super) struct Common {
 /// Serves one connection until the program at the other end closes it, or sends what is no frame.
 ///
 /// Never answers a program of Salt's. A program of this project, which is known by the heads of its
-/// frames, gets one byte at the end of its stream.
+/// frames, gets an [`Answer`] at the end of its stream.
 ///
 /// Reads no further while `intake` has an event in hand, so a full host slows the program down and
 /// nobody else. A connection costs a read buffer while events arrive. An unfinished frame keeps only
@@ -66,7 +93,8 @@ pub(super) async fn serve<I: Intake>(
         intake,
         receipts: Receipts::default(),
         wants_answer: false,
-        all_taken: true,
+        refusal: None,
+        has_unmatched: false,
     };
     let mut stopping = false;
     loop {
@@ -108,7 +136,10 @@ struct Connection<I> {
     intake: I,
     receipts: Receipts,
     wants_answer: bool,
-    all_taken: bool,
+    /// Why not all events are kept: the first reason.
+    refusal: Option<String>,
+    /// Some have no destination.
+    has_unmatched: bool,
 }
 
 /// What whole frames held.
@@ -127,21 +158,22 @@ impl<I: Intake> Connection<I> {
         if !self.wants_answer {
             return;
         }
-        let written = match self.receipts.written().await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!("events from a socket were not acknowledged: {error}");
-                false
-            }
-        };
-        let whole = self.all_taken && written && self.buffer.is_empty();
-        let answer = if whole {
-            ACKNOWLEDGED
-        } else {
-            NOT_ACKNOWLEDGED
+        let mut refusal = self.refusal;
+        if let Err(error) = self.receipts.written().await {
+            let reason = error.to_string();
+            self.common.counters.not_kept(&reason);
+            refusal.get_or_insert(reason);
+        }
+        if !self.buffer.is_empty() {
+            refusal.get_or_insert_with(|| "the last frame is not complete".to_owned());
+        }
+        let answer = match refusal {
+            Some(reason) => Answer::NotKept(reason),
+            None if self.has_unmatched => Answer::Unmatched,
+            None => Answer::Kept,
         };
         // Where the program has gone, nobody reads it.
-        let _ = stream.try_write(&[answer]);
+        let _ = stream.try_write(&answer.write());
     }
 
     /// Reads once; false at the end of the stream. May be dropped while it waits.
@@ -231,8 +263,12 @@ impl<I: Intake> Connection<I> {
         for event in batch.events {
             self.common.counters.events.fetch_add(1, Ordering::Relaxed);
             match self.intake.take(event).await {
-                Taken::Queued(receipts) => self.receipts.extend(receipts),
-                Taken::Refused => self.all_taken = false,
+                Taken::Kept(receipts) => self.receipts.extend(receipts),
+                Taken::Unmatched => self.has_unmatched = true,
+                Taken::Refused(reason) => {
+                    self.common.counters.not_kept(&reason);
+                    self.refusal.get_or_insert(reason);
+                }
             }
         }
         if batch.len > 0 && self.share.is_held() {
@@ -283,15 +319,14 @@ impl<I: Intake> Connection<I> {
                         events.push(arrival.into_event(now));
                     } else {
                         unwanted += 1;
+                        self.has_unmatched = true;
+                        self.intake.unmatched(arrival.profile());
                     }
                 }
                 Err(reason) => {
-                    self.all_taken = false;
-                    if self.common.counters.faults.fetch_add(1, Ordering::Relaxed) == 0 {
-                        tracing::warn!(
-                            "skipped a frame on a pull socket: {reason} (told once; the rest is counted)"
-                        );
-                    }
+                    self.common.counters.skipped(&reason);
+                    (self.refusal)
+                        .get_or_insert_with(|| format!("a frame holds no event: {reason}"));
                 }
             }
         };

@@ -16,7 +16,6 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::burst::Burst;
 use super::directory::{Bound, DirGuard, SocketDir, SocketError, SocketOptions};
 use super::group::SocketGroup;
 use super::hub::Hub;
@@ -25,6 +24,7 @@ use super::peer;
 use super::publisher::Publisher;
 use super::pull::{self, Common, PullCounters};
 use super::room::Room;
+use crate::once_per_burst::OncePerBurst;
 
 /// How long to wait after the system could not give a connection, as when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -136,6 +136,9 @@ pub struct PullCounts {
     /// Connections closed, since a frame that they had begun came to no end: it stood still, or there
     /// was no memory for it.
     pub unfinished: u64,
+    /// Events that were not kept at every destination that they belong to; their programs were told so,
+    /// where they are not Salt's.
+    pub not_kept: u64,
 }
 
 impl PullCounters {
@@ -149,6 +152,7 @@ impl PullCounters {
             lost_sync: read(&self.lost_sync),
             refused: read(&self.refused),
             unfinished: read(&self.unfinished),
+            not_kept: read(&self.not_kept),
         }
     }
 }
@@ -224,7 +228,7 @@ async fn watch_door(hub: Arc<Hub>, framing: Framing, group: Option<Gid>, socket:
 }
 
 async fn pause_after(error: &io::Error) {
-    static FAULTS: Burst = Burst::new();
+    static FAULTS: OncePerBurst = OncePerBurst::new();
     if FAULTS.begins() {
         tracing::warn!(
             "cannot accept a connection to an event socket: {error}; trying again (told once per burst)"
@@ -290,7 +294,7 @@ async fn accept_pulls(entrance: Entrance, common: Common, intake: impl Intake) {
 
 /// Waits until one more program may come in.
 async fn take_slot(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    static FULL: Burst = Burst::new();
+    static FULL: OncePerBurst = OncePerBurst::new();
     if slots.available_permits() == 0 && FULL.begins() {
         tracing::warn!(
             "no more programs that fire can connect until one of them ends; those that try wait (told once per burst)"

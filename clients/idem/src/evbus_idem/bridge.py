@@ -181,15 +181,13 @@ class Bridge:
             self._is_gone = True
             self._tell_later("gone", f"the evbus host is gone, and events of Idem wait for it: {error}")
             return False
-        except NotConfirmed as error:
+        except (NotConfirmed, Refused) as error:
+            # Which of them it has not kept is not known: some may arrive twice, under the same ids.
             self._is_gone = False
             self._attempts += 1
             if self._attempts < ATTEMPTS:
                 return False
             self._give_up(f"{len(self._batch)} events of Idem were not confirmed: {error}")
-        except Refused as error:
-            # Which of them it refused is not known, and the others would arrive twice.
-            self._give_up(f"the evbus host did not take all of {len(self._batch)} events of Idem: {error}")
         except Exception as error:
             self._give_up(f"{len(self._batch)} events of Idem could not be sent: {error}")
         return True

@@ -11,7 +11,7 @@ from typing import Any, AsyncIterator, Awaitable, Dict, Iterator, Optional, Type
 
 from .client import make_event
 from .errors import EvbusError, NoHost, NoRoom, NotConfirmed, TimedOut
-from .frame import Event, OutgoingEvent, prefixed, salt_frame
+from .frame import MAX_ANSWER_BYTES, Event, OutgoingEvent, prefixed, salt_frame
 from .inbox import Gap, Inbox, check
 from .sockets import RETRY_SECONDS, UNCONFIRMED, Inlet, Outlet, Paths, connect, log
 from .verdict import judge, not_in_time
@@ -282,7 +282,13 @@ async def _finish(connection: socket.socket, frames: Iterable[bytes], is_asked: 
                 await loop.sock_sendall(connection, frame)
             connection.shutdown(socket.SHUT_WR)
             if is_asked:
-                judge(await loop.sock_recv(connection, 1))
+                answer = b""
+                while len(answer) < MAX_ANSWER_BYTES:
+                    part = await loop.sock_recv(connection, MAX_ANSWER_BYTES)
+                    if not part:
+                        break
+                    answer += part
+                judge(answer)
         except ConnectionError as error:
             if isinstance(error, EvbusError):
                 raise

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Dict, Iterator, Optional, Type, Union
 
 from .errors import EvbusError, NoHost, NoRoom, NotConfirmed, TimedOut
-from .frame import Event, OutgoingEvent, prefixed, salt_frame
+from .frame import MAX_ANSWER_BYTES, Event, OutgoingEvent, prefixed, salt_frame
 from .inbox import Gap, Inbox, check
 from .sockets import RETRY_SECONDS, UNCONFIRMED, Inlet, Outlet, Paths, connect, log
 from .verdict import judge, not_in_time
@@ -372,12 +372,19 @@ def _finish(
                         if not _wait(fd, select.POLLOUT, deadline.left()):
                             raise not_in_time(timeout) from None
             connection.shutdown(socket.SHUT_WR)
-            while is_asked:
+            answer = b""
+            while is_asked and len(answer) < MAX_ANSWER_BYTES:
                 try:
-                    return judge(connection.recv(1))
+                    part = connection.recv(MAX_ANSWER_BYTES)
                 except BlockingIOError:
                     if not _wait(fd, select.POLLIN, deadline.left()):
                         raise not_in_time(timeout) from None
+                else:
+                    if not part:
+                        break
+                    answer += part
+            if is_asked:
+                judge(answer)
         except ConnectionError as error:
             if isinstance(error, EvbusError):
                 raise

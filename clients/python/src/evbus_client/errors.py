@@ -29,7 +29,8 @@ class NotConfirmed(EvbusError, ConnectionError):
 
 
 class Refused(EvbusError):
-    """The host says that it did not take every event of this call; its log says why."""
+    """The host says that it has not kept every event of this call at every destination, and why. Fired again,
+    those that it has kept may be delivered twice."""
 
 
 class TimedOut(EvbusError, TimeoutError):

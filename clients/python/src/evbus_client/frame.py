@@ -19,7 +19,10 @@ from .errors import BodyError, LostSync
 
 PULL_SOCKET = "master_event_pull.ipc"
 PUB_SOCKET = "master_event_pub.ipc"
-ACKNOWLEDGED = b"\x06"
+KEPT = b"\x06"
+UNMATCHED = b"\x1a"
+NOT_KEPT = b"\x15"
+MAX_ANSWER_BYTES = 1024
 MAX_FRAME_BYTES = 100 * 1024 * 1024
 MAX_TAG_BYTES = 64 * 1024
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Optional, Tuple, Union
 
 from .errors import LostSync, NoHost, NoRoom, NotConfigured
-from .frame import ACKNOWLEDGED, PUB_SOCKET, PULL_SOCKET, Event
+from .frame import MAX_ANSWER_BYTES, PUB_SOCKET, PULL_SOCKET, Event
 from .inbox import Inbox
+from .verdict import is_kept
 
 log = logging.getLogger("evbus_client")
 UNCONFIRMED = "of %d events fired without waiting some may not have arrived: %s"
@@ -207,7 +208,7 @@ class Outlet:
         """Whether a host that ended had said that it has everything."""
         assert self._socket is not None
         try:
-            return not self._rest and self._socket.recv(1) == ACKNOWLEDGED
+            return not self._rest and is_kept(self._socket.recv(MAX_ANSWER_BYTES))
         except OSError:
             return False
 

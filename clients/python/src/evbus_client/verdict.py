@@ -6,15 +6,22 @@ import errno
 from typing import Optional
 
 from .errors import NotConfirmed, Refused, TimedOut
-from .frame import ACKNOWLEDGED
+from .frame import KEPT, NOT_KEPT, UNMATCHED
+
+
+def is_kept(answer: bytes) -> bool:
+    """Whether the host keeps every event at every destination that it belongs to; an event without one is
+    only for listeners."""
+    return answer in (KEPT, UNMATCHED)
 
 
 def judge(answer: bytes) -> None:
-    """Raises unless the host has everything."""
-    if answer == ACKNOWLEDGED:
+    """Raises unless the host keeps everything; ``answer`` is all that it wrote until the connection ended."""
+    if is_kept(answer):
         return
-    if answer:
-        raise Refused("the host did not take every event, and its log says why; the others were taken")
+    if answer.startswith(NOT_KEPT):
+        reason = answer[1:].decode("utf-8", "replace")
+        raise Refused(f"the host has not kept every event: {reason}")
     raise NotConfirmed(
         errno.ECONNRESET,
         "the host closed the connection without saying that it has everything; some events may not have "

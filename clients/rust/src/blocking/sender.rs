@@ -6,13 +6,13 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use evbus_wire::{Fired, PULL_SOCKET};
+use evbus_wire::{Fired, MAX_ANSWER_BYTES, PULL_SOCKET};
 use serde::Serialize;
 
 use super::connect;
 use crate::Error;
 use crate::connection::read;
-use crate::sender::{Outgoing, judge};
+use crate::sender::{Kept, Outgoing, judge};
 
 /// As [`crate::Sender`], blocking the thread.
 #[derive(Debug)]
@@ -69,15 +69,15 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends all that is left, and waits until the host says that it has taken every event; see
+    /// Sends all that is left, and waits until the host says that it keeps every event; see
     /// [`crate::Sender::finish`].
     ///
     /// # Errors
     ///
     /// As there.
-    pub fn finish(mut self, limit: Duration) -> Result<(), Error> {
+    pub fn finish(mut self, limit: Duration) -> Result<Kept, Error> {
         if !self.outgoing.sent {
-            return Ok(());
+            return Ok(Kept::default());
         }
         self.finish_within(limit).map_err(|error| match error {
             Error::Broken(error)
@@ -92,7 +92,7 @@ impl Sender {
         })
     }
 
-    fn finish_within(&mut self, limit: Duration) -> Result<(), Error> {
+    fn finish_within(&mut self, limit: Duration) -> Result<Kept, Error> {
         let start = Instant::now();
         let left = || {
             let left = limit.saturating_sub(start.elapsed());
@@ -111,9 +111,15 @@ impl Sender {
             }
         }
         self.stream.shutdown(Shutdown::Write)?;
-        self.stream.set_read_timeout(left()?)?;
-        let mut answer = [0; 1];
-        let len = read(&mut self.stream, &mut answer)?;
-        judge(&answer[..len])
+        let mut answer = Vec::new();
+        let mut part = [0; MAX_ANSWER_BYTES];
+        while answer.len() < MAX_ANSWER_BYTES {
+            self.stream.set_read_timeout(left()?)?;
+            match read(&mut self.stream, &mut part)? {
+                0 => break,
+                len => answer.extend_from_slice(&part[..len]),
+            }
+        }
+        judge(&answer)
     }
 }

@@ -113,7 +113,12 @@ async fn deliver(args: &ExecArgs, way: Way<'_>, event: Event) -> Result<(), Exit
     let delivering = async {
         let mut target = way.open().await?;
         target.put(event).await?;
-        target.finish(args.target.timeout).await
+        let delivered = target.finish(args.target.timeout).await?;
+        if args.require_event {
+            // An event that only listeners got is kept nowhere.
+            delivered.require_destination()?;
+        }
+        Ok(())
     };
     // The host may take the connection and then nothing more.
     let limit = args.target.timeout.saturating_add(GRACE);

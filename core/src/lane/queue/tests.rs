@@ -19,7 +19,7 @@ fn queue(events: usize, bytes: usize) -> Queue {
     Queue::new(&policy, None)
 }
 
-fn push(queue: &Queue, event: &Arc<Event>) -> Result<(), Full> {
+fn push(queue: &Queue, event: &Arc<Event>) -> Result<(), NotQueued> {
     queue.push(event).map(|(place, receipt)| {
         assert_eq!(place, Place::Memory);
         assert!(receipt.is_none());
@@ -32,11 +32,11 @@ fn room_is_taken_until_events_are_settled() {
     let one = event("1");
     assert_eq!(push(&queue, &one), Ok(()));
     assert_eq!(push(&queue, &one), Ok(()));
-    assert_eq!(push(&queue, &one), Err(Full));
+    assert_eq!(push(&queue, &one), Err(NotQueued::Full));
     let mut batch = Vec::new();
     queue.take(&mut batch, 10, 1000);
     assert_eq!(batch.len(), 2);
-    assert_eq!(push(&queue, &one), Err(Full), "in flight takes room");
+    assert_eq!(push(&queue, &one), Err(NotQueued::Full), "in flight takes room");
     queue.settle(Settled {
         accepted: 1,
         bytes: one.size(),
@@ -62,7 +62,7 @@ fn bytes_bound_the_queue_and_an_oversized_event_is_let_in_alone() {
     let queue = queue(100, 10);
     let large = event("\"0123456789abcdef\"");
     assert_eq!(push(&queue, &large), Ok(()));
-    assert_eq!(push(&queue, &event("1")), Err(Full));
+    assert_eq!(push(&queue, &event("1")), Err(NotQueued::Full));
     let mut batch = Vec::new();
     queue.take(&mut batch, 10, 5);
     assert_eq!(batch.len(), 1, "a batch takes at least one event");
@@ -73,11 +73,11 @@ fn reserved_room_is_not_counted_as_received() {
     let queue = queue(1, 1000);
     let one = event("1");
     let place = queue.reserve(one.size()).expect("there is room");
-    assert_eq!(push(&queue, &one), Err(Full));
+    assert_eq!(push(&queue, &one), Err(NotQueued::Full));
     assert_eq!(queue.counts(), Counts::default());
     queue.release(place, one.size());
     let place = queue.reserve(one.size()).expect("the room is back");
-    queue.push_reserved(&one, place, one.size());
+    assert_eq!(queue.push_reserved(&one, place, one.size()), Ok(()));
     assert_eq!(queue.counts().received, 1);
     assert_eq!(queue.counts().queued, 1);
 }
@@ -88,7 +88,7 @@ async fn whoever_waits_for_room_is_woken_by_a_settlement() {
     let one = event("1");
     push(&queue, &one).expect("there is room");
     let room = queue.room();
-    assert_eq!(push(&queue, &one), Err(Full));
+    assert_eq!(push(&queue, &one), Err(NotQueued::Full));
     queue.settle(Settled {
         dead_lettered: 1,
         bytes: one.size(),

@@ -78,7 +78,7 @@ impl Bus {
             async move {
                 // A test that looks at its listeners only keeps no receiver.
                 let _ = take.send(event);
-                Taken::Queued(crate::bus::Receipts::default())
+                Taken::Kept(crate::fired::Receipts::default())
             }
         })
         .expect("the directories are new");
@@ -112,6 +112,8 @@ where
     fn wants(&self, _profile: &str) -> bool {
         true
     }
+
+    fn unmatched(&self, _profile: &str) {}
 
     fn take(&self, event: Event) -> impl Future<Output = Taken> + Send {
         self(event)

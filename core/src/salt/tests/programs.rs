@@ -191,7 +191,7 @@ fn slow_host(root: &tempfile::TempDir, permits: &Arc<Semaphore>) -> Server {
                 .await
                 .expect("the semaphore is open")
                 .forget();
-            Taken::Queued(crate::bus::Receipts::default())
+            Taken::Kept(crate::fired::Receipts::default())
         }
     })
     .expect("the directory is new")
@@ -263,9 +263,11 @@ impl Intake for Nowhere {
         false
     }
 
+    fn unmatched(&self, _profile: &str) {}
+
     async fn take(&self, event: Event) -> Taken {
         assert!(!self.is_open(), "nobody wants {event:?}");
-        Taken::Refused
+        Taken::Refused("it takes nothing".to_owned())
     }
 }
 

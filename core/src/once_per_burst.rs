@@ -9,12 +9,12 @@ const QUIET: Duration = Duration::from_secs(10);
 
 /// Something that comes in bursts, of which the log is told once each.
 #[derive(Debug, Default)]
-pub(super) struct Burst {
+pub(crate) struct OncePerBurst {
     last: Mutex<Option<Instant>>,
 }
 
-impl Burst {
-    pub(super) const fn new() -> Self {
+impl OncePerBurst {
+    pub(crate) const fn new() -> Self {
         Self {
             last: Mutex::new(None),
         }
@@ -22,7 +22,7 @@ impl Burst {
 
     /// Notes that it has happened. Returns whether that begins a burst: it has not happened in the
     /// 10 seconds before.
-    pub(super) fn begins(&self) -> bool {
+    pub(crate) fn begins(&self) -> bool {
         self.begins_at(Instant::now())
     }
 
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_burst_goes_on_until_nothing_happens_for_a_while() {
-        let burst = Burst::new();
+        let burst = OncePerBurst::new();
         let start = Instant::now();
         let at = |seconds| burst.begins_at(start + Duration::from_secs(seconds));
         assert!(at(0));

@@ -239,7 +239,10 @@ mod tests {
         assert!(Arc::ptr_eq(&undecided, &again), "it is not asked at once");
         let mut old = route;
         old.undecided = Some(Arc::new(Undecided {
-            asked: undecided.asked.checked_sub(UNDECIDED_FOR).expect("a second ago"),
+            asked: undecided
+                .asked
+                .checked_sub(UNDECIDED_FOR)
+                .expect("a second ago"),
             ..(*undecided).clone()
         }));
         router.cache.insert("faults".into(), old);

@@ -38,11 +38,14 @@ fn away(pattern: &str, policy: &str) -> String {
 
 /// `evbus put` of one event, started.
 fn begin_put(host: &RunningHost, profile: &str, body: &str, more: &[&str]) -> Child {
+    // Standard input takes bodies of any length.
+    let lines = host.path("body");
+    fs::write(&lines, format!("{body}\n")).unwrap();
     evbus(host.dir.path())
-        .args(["put", profile, body, "--timeout", "80", "--sock-dir"])
+        .args(["put", profile, "-", "--timeout", "80", "--sock-dir"])
         .arg(host.path("s"))
         .args(more)
-        .stdin(Stdio::null())
+        .stdin(fs::File::open(&lines).unwrap())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -148,7 +151,10 @@ fn no_room_in_memory_and_when_full_spill_is_kept_on_disk() {
         assert_kept(&put(&host, "p", &number.to_string()));
     }
     let lane = lane(&host, 0);
-    assert_eq!((&lane["queued"], &lane["queued_on_disk"]), (&3.into(), &2.into()));
+    assert_eq!(
+        (&lane["queued"], &lane["queued_on_disk"]),
+        (&3.into(), &2.into())
+    );
 }
 
 #[test]
@@ -197,9 +203,17 @@ fn a_program_that_waits_when_the_host_ends_is_refused() {
         wait_until_it_waits(&host, &mut child, events + 1);
         let (code, log) = host.stop();
         let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{policy}: {}", stderr(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{policy}: {}",
+            stderr(&output)
+        );
         let said = stderr(&output);
-        assert!(said.contains("has ended and does not have the event"), "{said}");
+        assert!(
+            said.contains("has ended and does not have the event"),
+            "{said}"
+        );
         // What was kept before is still there, or the host says that it is not.
         let is_on_disk = log.contains("events are kept in") || code.code() == Some(1);
         assert!(is_on_disk, "{log}");
@@ -210,7 +224,10 @@ fn a_program_that_waits_when_the_host_ends_is_refused() {
 fn a_program_that_waits_when_its_destination_is_removed_is_refused() {
     let plugins = plugins();
     let (host, child) = one_that_waits(&plugins, "queue: {events: 1}, when_full: block");
-    write_acct(&host, "fixture-good: {other: {path: '{dir}/other.jsonl'}}\n");
+    write_acct(
+        &host,
+        "fixture-good: {other: {path: '{dir}/other.jsonl'}}\n",
+    );
     let output = child.wait_with_output().unwrap();
     assert_not_kept(&output, "destination fixture-good[0] * has ended");
 }
@@ -242,7 +259,11 @@ fn an_event_without_a_destination_is_said_to_have_none_and_counted() {
     assert_eq!(events["matched"], 1, "{events}");
     assert_eq!(events["unmatched"], 2, "{events}");
     let log = host.log();
-    assert_eq!(log.matches("no destination's pattern matches").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("no destination's pattern matches").count(),
+        1,
+        "{log}"
+    );
 }
 
 #[test]
@@ -261,7 +282,10 @@ fn an_event_that_the_match_plugin_cannot_decide_is_refused_every_time_and_counte
         (bodies(&host.path("sure.jsonl")).len() == 3).then_some(())
     });
     let events = host.status()["host"]["events"].clone();
-    assert_eq!((&events["undecided"], &events["fired"]), (&3.into(), &3.into()));
+    assert_eq!(
+        (&events["undecided"], &events["fired"]),
+        (&3.into(), &3.into())
+    );
     assert_eq!(host.status()["host"]["intake"]["not_kept"], 3);
 }
 
@@ -270,10 +294,9 @@ fn a_frame_without_an_event_is_refused_with_its_reason() {
     use std::io::{Read as _, Write as _};
     let plugins = plugins();
     let host = start(&away("*", "durable: true"), &plugins);
-    let mut stream = std::os::unix::net::UnixStream::connect(
-        host.path("s").join(evbus::salt::PULL_SOCKET),
-    )
-    .unwrap();
+    let mut stream =
+        std::os::unix::net::UnixStream::connect(host.path("s").join(evbus::salt::PULL_SOCKET))
+            .unwrap();
     // An event, so that there is an answer, and a frame whose body is no event.
     let body = evbus::Event::builder("p").message(&1).unwrap();
     let fired = evbus_wire::Fired {
@@ -300,7 +323,8 @@ fn a_frame_without_an_event_is_refused_with_its_reason() {
 fn full_destinations_are_waited_for_at_the_same_time() {
     let plugins = plugins();
     // Listed first, away for good; listed second, full for a moment.
-    let policy = "queue: {events: 1}, when_full: block, retry: {first_delay: 0.01, max_delay: 0.05}";
+    let policy =
+        "queue: {events: 1}, when_full: block, retry: {first_delay: 0.01, max_delay: 0.05}";
     let acct = format!(
         "fixture-good:\n  - '*': {{path: '{{dir}}/never/out.jsonl', evbus: {{{policy}}}}}\n  \
          - 'p*': {{path: '{{dir}}/away/out.jsonl', evbus: {{{policy}}}}}\n"
@@ -315,7 +339,10 @@ fn full_destinations_are_waited_for_at_the_same_time() {
         (bodies(&host.path("away/out.jsonl")).len() == 2).then_some(())
     });
     assert!(start.elapsed() < PATIENCE);
-    assert!(child.try_wait().unwrap().is_none(), "it still waits for the first");
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "it still waits for the first"
+    );
     fs::create_dir(host.path("never")).unwrap();
     assert_kept(&child.wait_with_output().unwrap());
 }
@@ -371,7 +398,9 @@ fn an_error_event_goes_to_listeners_and_other_destinations_and_not_to_the_one_th
     );
     // Replayed, the one event comes back alone.
     let mut replay = evbus(host.dir.path());
-    replay.args(["deadletters", "replay", "--all", "--state-dir"]).arg(host.path("state"));
+    replay
+        .args(["deadletters", "replay", "--all", "--state-dir"])
+        .arg(host.path("state"));
     let replayed = run(&mut replay, b"");
     assert_eq!(replayed.status.code(), Some(0), "{}", stderr(&replayed));
     wait_for("the replayed event to be refused again", || {

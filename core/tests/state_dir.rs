@@ -324,7 +324,10 @@ fn a_full_disk_loses_nothing_that_was_acknowledged_and_is_told() {
         }
         acknowledged.extend(range);
     }
-    assert!(refused.contains("the host has not kept every event"), "{refused}");
+    assert!(
+        refused.contains("the host has not kept every event"),
+        "{refused}"
+    );
     assert!(
         acknowledged.len() >= 1000,
         "{} were acknowledged",

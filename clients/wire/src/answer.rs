@@ -45,9 +45,7 @@ impl Answer {
         match answer {
             [KEPT] => Some(Self::Kept),
             [UNMATCHED] => Some(Self::Unmatched),
-            [NOT_KEPT, reason @ ..] => {
-                Some(Self::NotKept(clean(&String::from_utf8_lossy(reason))))
-            }
+            [NOT_KEPT, reason @ ..] => Some(Self::NotKept(clean(&String::from_utf8_lossy(reason)))),
             _ => None,
         }
     }

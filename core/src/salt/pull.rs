@@ -14,9 +14,9 @@ use super::arrival::Arrival;
 use super::intake::{Intake, Taken};
 use super::publisher::Publisher;
 use super::room::{NoRoom, Room, Share};
-use crate::once_per_burst::OncePerBurst;
 use crate::event::{Event, now_unix_ns};
 use crate::fired::Receipts;
+use crate::once_per_burst::OncePerBurst;
 
 /// How much is read at a time.
 const READ_BYTES: usize = 64 * 1024;

@@ -36,7 +36,11 @@ fn room_is_taken_until_events_are_settled() {
     let mut batch = Vec::new();
     queue.take(&mut batch, 10, 1000);
     assert_eq!(batch.len(), 2);
-    assert_eq!(push(&queue, &one), Err(NotQueued::Full), "in flight takes room");
+    assert_eq!(
+        push(&queue, &one),
+        Err(NotQueued::Full),
+        "in flight takes room"
+    );
     queue.settle(Settled {
         accepted: 1,
         bytes: one.size(),

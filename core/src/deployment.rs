@@ -17,7 +17,7 @@ use crate::acct::{AcctFile, AcctSource, WhenFull};
 use crate::bus::Routes;
 use crate::control::PluginsStatus;
 use crate::host::ReloadError;
-use crate::internal::InternalQueues;
+use crate::internal::{INTERNAL, InternalQueues};
 use crate::lane::{Lane, LaneStatus, OnDead, Setup};
 use crate::plan::{Plan, Planned};
 use crate::plugin::{Catalog, PluginState, Registry};
@@ -48,14 +48,13 @@ impl PluginsSeen {
 
     /// Notes a catalog that is now in use.
     pub(crate) fn note(&self, catalog: &Catalog) {
-        let count = |wanted: fn(&PluginState) -> bool| {
-            let reports = catalog.reports().iter();
-            reports.filter(|report| wanted(&report.state)).count()
-        };
+        let refused = |state: &PluginState| matches!(state, PluginState::Refused { .. });
+        let reports = catalog.reports().iter();
         let mut seen = self.0.lock();
         seen.generation += 1;
-        seen.loaded = count(|state| matches!(state, PluginState::Loaded));
-        seen.refused = count(|state| matches!(state, PluginState::Refused { .. }));
+        // Not the files that are in use: what a removed one held may serve on.
+        seen.loaded = catalog.in_use();
+        seen.refused = reports.filter(|report| refused(&report.state)).count();
     }
 }
 
@@ -268,7 +267,15 @@ impl Deployment {
             order.push((name.clone(), lane));
         }
         for provider in plan.unserved() {
-            if !self.unserved.contains(provider) {
+            if self.unserved.contains(provider) {
+                continue;
+            }
+            if provider == INTERNAL {
+                tracing::warn!(
+                    "provider internal is for programs that run the host as a library and read its queues; \
+                     nobody can read them here, so its destinations get no events; remove its entries"
+                );
+            } else {
                 tracing::info!("provider {provider} of the acct file is served by no plugin");
             }
         }

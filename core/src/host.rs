@@ -55,6 +55,7 @@ pub struct HostBuilder {
     isolation_program: Option<Arc<Path>>,
     state_dir: Option<PathBuf>,
     without_state: bool,
+    without_internal: bool,
     state_limits: StateLimits,
     retire_within: Option<Duration>,
 }
@@ -141,6 +142,13 @@ impl HostBuilder {
     pub fn without_state(mut self) -> Self {
         self.state_dir = None;
         self.without_state = true;
+        self
+    }
+
+    /// Leaves entries of the built-in provider `internal` unserved, with a warning: for a program that
+    /// never calls [`Host::internal`], where what goes there would fill memory and reach nobody.
+    pub fn without_internal(mut self) -> Self {
+        self.without_internal = true;
         self
     }
 
@@ -259,7 +267,11 @@ impl Host {
             registry.dirs(),
             builder.acct_file.as_ref().map(AcctSource::path),
         );
-        let internal = InternalQueues::default();
+        let internal = if builder.without_internal {
+            InternalQueues::unread()
+        } else {
+            InternalQueues::default()
+        };
         let listeners = Publisher::default();
         let run_name = builder.run_name.clone();
         let bus = Bus::new(listeners.clone(), builder.serial, builder.run_name);

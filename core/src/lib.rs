@@ -96,8 +96,10 @@ pub use bus::Bus;
 pub use event::{Event, EventBuilder, EventError, EventId, Serial, pop_serial};
 pub use fired::{Fired, FiredCounts, PutError};
 pub use host::{Host, HostBuilder, ReloadError, StartError};
-pub use internal::{INTERNAL, INTERNAL_QUEUE_EVENTS, InternalEvent, InternalReader};
-pub use lane::{Counts, Destination, InstanceState, LaneStatus};
+pub use internal::{
+    INTERNAL, INTERNAL_QUEUE_BYTES, INTERNAL_QUEUE_EVENTS, InternalEvent, InternalReader,
+};
+pub use lane::{Counts, Destination, InstanceState, LaneStatus, PausedBy};
 pub use log_events::{LOG_EVENTS_QUEUE, LogEvents};
 pub use plan::{Plan, Planned};
 pub use router::{Route, Router, Undecided};

@@ -161,10 +161,11 @@ impl Plan {
             errors: Vec::new(),
         };
         for section in acct.sections() {
-            let connector = if section.is_let_go() {
+            let is_internal = section.provider() == INTERNAL;
+            let connector = if section.is_let_go() || (is_internal && !internal.has_reader()) {
                 plan.unserved.push(section.provider().to_owned());
                 continue;
-            } else if section.provider() == INTERNAL {
+            } else if is_internal {
                 Connector::Internal(internal.clone())
             } else if let Some(plugin) = catalog.provider(section.provider()) {
                 Connector::Plugin(Arc::clone(plugin))
@@ -201,6 +202,8 @@ impl Plan {
             Connector::Plugin(plugin) => plugin.check_config(&config()),
             Connector::Isolated(isolated) => isolated.plugin().check_config(&config()),
             Connector::Internal(_) => InternalQueues::check(&entry.config),
+            #[cfg(test)]
+            Connector::Scripted(_) => Vec::new(),
         };
         if entry.policy.isolate == Isolation::Process && !can_isolate(&connector) {
             faults.push(("evbus.isolate".to_owned(), LINKED.to_owned()));

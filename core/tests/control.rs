@@ -97,7 +97,8 @@ fn status_says_how_host_and_destinations_are() {
     assert_eq!(
         lines[0].join(" "),
         "PROVIDER INDEX PATTERN STATE RECEIVED ACCEPTED QUEUED ON DISK RETRYING IN FLIGHT DEAD \
-         DROPPED OLDEST LAST ERROR"
+         DROPPED OLDEST NEXT TRY LAST ERROR",
+        "the second destination waits to connect again"
     );
     assert_eq!(
         lines[1][..7],
@@ -110,6 +111,44 @@ fn status_says_how_host_and_destinations_are() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn a_plugin_whose_file_is_gone_is_counted_as_long_as_it_serves() {
+    let (host, plugins) = start();
+    for file in fs::read_dir(plugins.path()).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    host.wait_for_log("is gone or refused");
+    host.put("idem-run", "1");
+    let status = wait_for("the new set of plugins", || {
+        let status = status_json(&host);
+        (status["host"]["plugins"]["generation"] == 2).then_some(status)
+    });
+    assert_eq!(status["host"]["plugins"]["loaded"], 2, "{status}");
+}
+
+#[test]
+fn an_internal_destination_that_nobody_can_read_gets_nothing_and_is_warned_of() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let acct = "
+internal: {'*': {}}
+fixture-good: {'*': {path: '{dir}/out.jsonl'}}
+";
+    let host = RunningHost::start(acct, plugins.path(), &[]);
+    host.put("idem-run", "1");
+    wait_for("the event", || {
+        (support::lines_of(&host.path("out.jsonl")).len() == 1).then_some(())
+    });
+    let status = status_json(&host);
+    let destinations = status["destinations"].as_array().unwrap();
+    assert_eq!(destinations.len(), 1, "{status}");
+    assert_eq!(destinations[0]["provider"], "fixture-good");
+    let warned = host
+        .log()
+        .matches("provider internal is for programs")
+        .count();
+    assert_eq!(warned, 1, "{}", host.log());
 }
 
 #[test]

@@ -125,6 +125,7 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
     let mut signals = Signals::new()?;
     raise_file_limit();
     let mut host = Host::builder()
+        .without_internal()
         .isolation_program(THIS_PROGRAM)
         .serial(args.serial_plugin)
         .run_name(args.run_name);

@@ -25,7 +25,9 @@ use super::run::seconds;
   evbus status --sock-dir /run/evbus --json | jq '.destinations[] | select(.state != \"connected\")'
 
 QUEUED counts every event that is not settled; ON DISK, RETRYING and IN FLIGHT are parts of it. OLDEST
-is how long ago the oldest of them was fired. Ends with 1 when no host answers.")]
+is how long ago the oldest of them was fired. NEXT TRY is the time until a destination that pauses is tried
+again, `(asked)` where its plugin asked for that long. LAST ERROR is cleared when the destination has recovered;
+the reason of a dead letter stays. Exits with status 1 if no host answers.")]
 pub(super) struct StatusArgs {
     /// Socket directory of the host [env: `EVBUS_SOCK_DIR`]
     #[arg(long, value_name = "D", conflicts_with = "state_dir")]
@@ -287,21 +289,18 @@ fn table(status: &Status, width: Option<u16>, colour: bool) -> Vec<String> {
     };
     let names = part(&["provider", "index", "pattern"], &[1], names);
     let condition = part(&["state"], &[], |lane| vec![lane.state.clone()]);
-    let numbers = part(
-        &[
-            "received",
-            "accepted",
-            "queued",
-            "on disk",
-            "retrying",
-            "in flight",
-            "dead",
-            "dropped",
-            "oldest",
-        ],
-        &[0, 1, 2, 3, 4, 5, 6, 7, 8],
-        numbers,
-    );
+    let shown: Vec<&Column> = (NUMBERS.iter())
+        .filter(|column| column.always || all.iter().any(|lane| (column.of)(lane).is_some()))
+        .collect();
+    let header: Vec<&str> = shown.iter().map(|column| column.name).collect();
+    let right: Vec<usize> = (0..shown.len()).collect();
+    let rows = all.iter().map(|lane| {
+        let texts = shown.iter().map(|column| (column.of)(lane));
+        texts
+            .map(|text| text.unwrap_or_else(|| "-".to_owned()))
+            .collect()
+    });
+    let numbers = columns(&header, &right, rows.collect(), None);
     // Every line is as wide as its header, which is ASCII.
     let used: usize = [&names, &condition, &numbers]
         .iter()
@@ -313,9 +312,7 @@ fn table(status: &Status, width: Option<u16>, colour: bool) -> Vec<String> {
         // The margin on the left goes.
         (width + 1).saturating_sub(used).max(LEAST_ERROR_WIDTH)
     });
-    let errors = (all.iter())
-        .map(|lane| vec![lane.last_error.clone().unwrap_or_else(|| "-".to_owned())])
-        .collect();
+    let errors = (all.iter()).map(|lane| vec![last_error(lane)]).collect();
     let errors = columns(&["last error"], &[], errors, rest);
 
     let bold = Style::new().bold();
@@ -347,19 +344,61 @@ fn names(lane: &DestinationStatus) -> Vec<String> {
 /// Less of an error says nothing.
 const LEAST_ERROR_WIDTH: u16 = 16;
 
-fn numbers(lane: &DestinationStatus) -> Vec<String> {
-    let said = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
-    vec![
-        lane.received.to_string(),
-        lane.accepted.to_string(),
-        lane.queued.to_string(),
-        said(lane.queued_on_disk),
-        said(lane.retrying),
-        said(lane.in_flight),
-        lane.dead_lettered.to_string(),
-        lane.dropped.to_string(),
-        lane.oldest_age_s.map_or_else(|| "-".to_owned(), age),
-    ]
+/// What went wrong and how long ago, the latter first, since the end of a long line is cut.
+fn last_error(lane: &DestinationStatus) -> String {
+    match (&lane.last_error, lane.last_error_age_s) {
+        (None, _) => "-".to_owned(),
+        (Some(error), None) => error.clone(),
+        (Some(error), Some(seconds)) => format!("{} ago: {error}", age(seconds)),
+    }
+}
+
+/// A column of numbers, or of ages.
+struct Column {
+    name: &'static str,
+    /// Shown though no destination has anything there.
+    always: bool,
+    of: fn(&DestinationStatus) -> Option<String>,
+}
+
+const fn column(
+    name: &'static str,
+    always: bool,
+    of: fn(&DestinationStatus) -> Option<String>,
+) -> Column {
+    Column { name, always, of }
+}
+
+/// What happens seldom has a column only where it did, so that the table stays narrow.
+const NUMBERS: [Column; 12] = [
+    column("received", true, |lane| Some(lane.received.to_string())),
+    column("accepted", true, |lane| Some(lane.accepted.to_string())),
+    column("queued", true, |lane| Some(lane.queued.to_string())),
+    column("on disk", true, |lane| text(lane.queued_on_disk)),
+    column("retrying", true, |lane| text(lane.retrying)),
+    column("in flight", true, |lane| text(lane.in_flight)),
+    column("dead", true, |lane| Some(lane.dead_lettered.to_string())),
+    column("dropped", true, |lane| Some(lane.dropped.to_string())),
+    column("damaged", false, |lane| more_than_none(lane.damaged)),
+    column("lost", false, |lane| more_than_none(lane.lost)),
+    column("oldest", true, |lane| lane.oldest_age_s.map(age)),
+    column("next try", false, |lane| {
+        let wait = age(lane.next_attempt_s?);
+        let asked = lane.paused_by.as_deref() == Some("plugin");
+        Some(if asked {
+            format!("{wait} (asked)")
+        } else {
+            wait
+        })
+    }),
+];
+
+fn text(number: Option<u64>) -> Option<String> {
+    number.map(|number| number.to_string())
+}
+
+fn more_than_none(number: u64) -> Option<String> {
+    (number > 0).then(|| number.to_string())
 }
 
 fn style_of(state: &str) -> Style {
@@ -407,6 +446,30 @@ mod tests {
         assert!(
             coloured[2].contains("\x1b[31m failed    \x1b[0m"),
             "{coloured:?}"
+        );
+    }
+
+    #[test]
+    fn what_happens_seldom_has_a_column_only_where_it_did() {
+        let status = status(
+            r#"{"destinations": [
+                {"provider": "kafka", "pattern": "*", "state": "connected", "received": 5, "damaged": 2, "lost": 3},
+                {"provider": "pika", "pattern": "*", "state": "failed", "next_attempt_s": 12.4, "paused_by": "host",
+                 "last_error": "no route to host", "last_error_age_s": 75.2},
+                {"provider": "file", "pattern": "*", "state": "connected", "next_attempt_s": 0.5, "paused_by": "plugin"}]}"#,
+        );
+        let lines: Vec<String> = (table(&status, None, false).iter())
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "PROVIDER INDEX PATTERN STATE RECEIVED ACCEPTED QUEUED ON DISK RETRYING IN FLIGHT DEAD DROPPED \
+                 DAMAGED LOST OLDEST NEXT TRY LAST ERROR",
+                "kafka 0 * connected 5 0 0 - - - 0 0 2 3 - - -",
+                "pika 0 * failed 0 0 0 - - - 0 0 - - - 12s 1m15s ago: no route to host",
+                "file 0 * connected 0 0 0 - - - 0 0 - - - 0.5s (asked) -",
+            ]
         );
     }
 

@@ -92,6 +92,7 @@ impl Way<'_> {
         let mut host = Host::builder()
             .acct_file(source)
             .without_state()
+            .without_internal()
             .isolation_program(THIS_PROGRAM)
             .serial(self.options.serial_plugin);
         for dir in &self.options.plugins.plugin_dirs {

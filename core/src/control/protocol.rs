@@ -205,6 +205,12 @@ pub struct DestinationStatus {
     pub damaged: u64,
     /// Events that a damaged disk took wholly, ever.
     pub lost: u64,
-    /// The last error, without secrets.
+    /// While it pauses or waits to connect again: seconds until its next attempt.
+    pub next_attempt_s: Option<f64>,
+    /// Whose wish that is: `host`, whose backoff it is, or `plugin`, which speaks for its far system.
+    pub paused_by: Option<String>,
+    /// What went wrong last, without secrets: what stands in the way, or why the last dead letter is one.
     pub last_error: Option<String>,
+    /// How long ago that was, in seconds.
+    pub last_error_age_s: Option<f64>,
 }

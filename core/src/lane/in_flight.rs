@@ -111,6 +111,16 @@ impl InFlight {
         }
     }
 
+    /// The next answer that is there already.
+    pub(super) fn answered(&mut self) -> Option<(Arc<Vec<Queued>>, Option<BatchOutcomeV1>)> {
+        while let Ok((number, outcome)) = self.answers.try_recv() {
+            if let Some(batch) = self.batches.remove(&number) {
+                return Some((batch.events, outcome));
+            }
+        }
+        None
+    }
+
     /// Gives up all batches and returns their events, oldest first. Later answers are ignored.
     pub(super) fn abandon(&mut self) -> Vec<Queued> {
         let mut batches: Vec<_> = self.batches.drain().collect();

@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
-use super::{InstanceState, Shared};
+use super::status::ErrorKind;
+use super::{InstanceState, Shared, bounds};
 use crate::acct::Secrets;
 use crate::internal::InternalQueues;
 use crate::isolate::Isolated;
@@ -29,6 +30,9 @@ pub(crate) enum Connector {
     Isolated(Isolated),
     /// The host itself.
     Internal(InternalQueues),
+    /// What a test of lanes says.
+    #[cfg(test)]
+    Scripted(super::tests::Script),
 }
 
 impl PartialEq for Connector {
@@ -38,6 +42,8 @@ impl PartialEq for Connector {
             (Self::Plugin(a), Self::Plugin(b)) => Arc::ptr_eq(a, b),
             (Self::Isolated(a), Self::Isolated(b)) => a == b,
             (Self::Internal(_), Self::Internal(_)) => true,
+            #[cfg(test)]
+            (Self::Scripted(a), Self::Scripted(b)) => a == b,
             _ => false,
         }
     }
@@ -75,6 +81,8 @@ impl Connector {
     ) -> Result<InstanceV1, ConnectFailure> {
         let plugin = match self {
             Self::Internal(queues) => return queues.connect(config),
+            #[cfg(test)]
+            Self::Scripted(script) => return script.connect(HostV1::new(host, max_level())),
             Self::Isolated(isolated) => {
                 return isolated.connect(config, host, max_level(), deadline).await;
             }
@@ -114,6 +122,8 @@ impl Connector {
             Self::Plugin(plugin) => plugin.id(),
             Self::Isolated(isolated) => isolated.plugin().id(),
             Self::Internal(_) => "internal",
+            #[cfg(test)]
+            Self::Scripted(_) => "scripted",
         }
     }
 }
@@ -237,9 +247,9 @@ impl HostObjectV1 for LaneHost {
             }
         } else {
             let reason = self.secrets.hide(reason);
-            self.shared
-                .observed
-                .fail(InstanceState::Disconnected, &reason);
+            let reason = bounds::reason(&reason);
+            self.shared.observed.error(ErrorKind::Link, &reason);
+            self.shared.observed.set(InstanceState::Disconnected);
             tracing::warn!("destination {destination}: connection lost: {reason}");
         }
     }

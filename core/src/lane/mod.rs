@@ -1,12 +1,14 @@
 //! Lanes: destinations at work.
 //!
 //! A lane has a queue of its own (`queue`, continued on `disk`), a task of its own (`worker`) that hands batches over,
-//! tracks what is in flight (`in_flight`), retries (`backoff`) and says what becomes of answered
-//! events (`outcome`), and a plugin instance of its own (`instance`). Lanes share nothing that one of
-//! them could hold.
+//! tracks what is in flight (`in_flight`), retries (`backoff`), gives up what is too old (`aging`) and
+//! says what becomes of answered events (`outcome`), and a plugin instance of its own (`instance`),
+//! whose numbers and texts have `bounds`. Lanes share nothing that one of them could hold.
 
 pub(crate) mod about;
+mod aging;
 mod backoff;
+mod bounds;
 mod disk;
 mod in_flight;
 mod instance;
@@ -28,7 +30,7 @@ use zeroize::Zeroizing;
 pub(crate) use instance::{ConnectFailure, Connector, closed, log};
 pub(crate) use queue::{NotQueued, Place, Queue};
 pub use settled::Counts;
-pub use status::{InstanceState, LaneStatus};
+pub use status::{InstanceState, LaneStatus, PausedBy};
 
 use crate::Event;
 use crate::acct::{Policy, Secrets};
@@ -84,7 +86,8 @@ pub(crate) struct Shared {
     observed: Observed,
 }
 
-/// A destination at work. Dropping it ends its task; what is queued in memory is lost.
+/// A destination at work. Dropping it ends its task; what is queued in memory goes to disk, and is lost
+/// only where there is none.
 #[derive(Debug)]
 pub(crate) struct Lane {
     shared: Arc<Shared>,
@@ -157,8 +160,14 @@ impl Lane {
         let closed = self.shared.wait_for(InstanceState::Closed);
         let in_time = tokio::time::timeout(grace + Duration::from_millis(500), closed).await;
         if in_time.is_err() {
-            // The task itself hangs nowhere; if it did, what it holds would be lost with it.
-            tracing::error!("destination {}: does not end", self.destination());
+            // A plugin that blocks in a call holds the task up. What the task has out of the queue
+            // cannot be had; what waits in the queue can.
+            tracing::error!(
+                "destination {}: does not end, since its plugin blocks a call that may not block",
+                self.destination()
+            );
+            let waiting = self.shared.queue.close();
+            self.shared.queue.keep(&waiting);
         }
         match self.shared.queue.journal() {
             None => Ok(()),
@@ -233,3 +242,6 @@ impl Shared {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

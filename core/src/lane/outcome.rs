@@ -1,15 +1,15 @@
 //! What becomes of events that a plugin has answered for, or has lost.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use evbus_abi::v1::{BatchOutcomeV1, FateV1, OutcomeCodeV1, OutcomeV1};
 use tokio::time::{Duration, Instant};
 
-use super::backoff;
 use super::queue::Queued;
 use super::settled::Settled;
+use super::status::{ErrorKind, PausedBy};
 use super::worker::Worker;
+use super::{backoff, bounds};
 use crate::event::now_unix_ns;
 use crate::store::Burial;
 
@@ -20,6 +20,8 @@ struct Answered<'a> {
     crashed: bool,
     /// There was nothing else in flight: of a single event it is known that it did it.
     alone: bool,
+    /// Nobody answered: the events got too old.
+    too_old: bool,
 }
 
 /// What is to be done with one event.
@@ -49,22 +51,23 @@ impl Worker {
             self.recovered();
             self.shared.queue.settle(settled);
         } else {
-            let exceptions = outcome.exceptions.iter_mut().map(|it| &mut it.outcome);
-            for OutcomeV1 { reason, .. } in exceptions.chain([&mut outcome.all]) {
-                if let Cow::Owned(hidden) = self.setup.secrets.hide(reason) {
-                    *reason = hidden.into();
-                }
+            let exceptions = exceptions_of(&outcome, events.len());
+            self.tidy(&mut outcome.all);
+            for position in exceptions.iter().flatten() {
+                self.tidy(&mut outcome.exceptions[*position].outcome);
             }
-            let mut outcomes = vec![&outcome.all; events.len()];
-            for exception in &outcome.exceptions {
-                if let Some(slot) = outcomes.get_mut(exception.index as usize) {
-                    *slot = &exception.outcome;
-                }
-            }
+            let outcomes: Vec<&OutcomeV1> = (exceptions.iter())
+                .map(|exception| {
+                    exception.map_or(&outcome.all, |position| {
+                        &outcome.exceptions[position].outcome
+                    })
+                })
+                .collect();
             let answered = Answered {
                 events,
                 crashed: outcome.instance == FateV1::CRASHED,
                 alone: self.in_flight.is_empty(),
+                too_old: false,
             };
             self.settle_each(&answered, &outcomes).await;
         }
@@ -82,9 +85,48 @@ impl Worker {
             events,
             crashed,
             alone: false,
+            too_old: false,
         };
         self.settle_each(&answered, &vec![outcome; events.len()])
             .await;
+    }
+
+    /// Gives up events that are older than the policy's `max_age`, and says so in one line.
+    pub(super) async fn bury_old(&mut self, events: &[Queued]) {
+        let Some(oldest) = (events.iter())
+            .map(|queued| queued.event.time_unix_ns())
+            .min()
+        else {
+            return;
+        };
+        let why = (self.shared.observed.trouble())
+            .unwrap_or_else(|| "the destination did not take it in time".to_owned());
+        let age = Duration::from_nanos(now_unix_ns().saturating_sub(oldest));
+        tracing::error!(
+            "destination {}: {} events, the oldest fired {} s ago, are given up{} (retry.max_age): {why}",
+            self.shared.destination(),
+            events.len(),
+            age.as_secs(),
+            self.kept(),
+        );
+        let answered = Answered {
+            events,
+            crashed: false,
+            alone: false,
+            too_old: true,
+        };
+        let outcome = retry(&why);
+        self.settle_each(&answered, &vec![&outcome; events.len()])
+            .await;
+    }
+
+    /// Makes a plugin's reason fit for everybody's eyes.
+    fn tidy(&self, outcome: &mut OutcomeV1) {
+        let hidden = self.setup.secrets.hide(&outcome.reason);
+        let tidied = bounds::reason(&hidden);
+        if *tidied != *outcome.reason {
+            outcome.reason = tidied.into_owned().into();
+        }
     }
 
     async fn settle_each(&mut self, answered: &Answered<'_>, outcomes: &[&OutcomeV1]) {
@@ -95,9 +137,11 @@ impl Worker {
         let mut again = Vec::new();
         for (queued, outcome) in answered.events.iter().zip(outcomes) {
             let mut queued = queued.clone();
-            queued.attempts += 1;
-            if queued.first_attempt_ns == 0 {
-                queued.first_attempt_ns = now;
+            if !answered.too_old {
+                queued.attempts += 1;
+                if queued.first_attempt_ns == 0 {
+                    queued.first_attempt_ns = now;
+                }
             }
             if answered.crashed {
                 queued.suspect = true;
@@ -105,10 +149,18 @@ impl Worker {
             } else {
                 queued.suspect = false;
             }
-            match self.verdict(&queued, outcome, now) {
+            let verdict = if answered.too_old {
+                Verdict::Dead(too_old(&queued, &outcome.reason, now))
+            } else {
+                self.verdict(&queued, outcome, now)
+            };
+            match verdict {
                 Verdict::Accepted => settled.accept(&queued),
                 Verdict::Dead(error) => {
-                    let burial = self.dead(&queued, &error, now);
+                    if !answered.too_old {
+                        self.say_dead(&queued, &error);
+                    }
+                    let burial = burial(&queued, &error, now);
                     dead.push((Arc::clone(&queued.event), error));
                     settled.bury(&queued, burial);
                 }
@@ -121,7 +173,7 @@ impl Worker {
         if let Some((first, outcome)) = again.first() {
             let whole = again.len() == total;
             self.failures = if whole { self.failures + 1 } else { 0 };
-            self.shared.observed.error(&outcome.reason);
+            (self.shared.observed).error(ErrorKind::Attempt, &outcome.reason);
             if !whole || self.failures.is_power_of_two() {
                 tracing::warn!(
                     "destination {}: {} of {total} events will be tried again (attempt {} failed): {}",
@@ -132,7 +184,7 @@ impl Worker {
                 );
             }
             self.delay(again, whole);
-        } else if !answered.crashed {
+        } else if !answered.crashed && !answered.too_old {
             self.recovered();
         }
         self.shared.queue.settle(settled);
@@ -168,10 +220,9 @@ impl Worker {
                     queued.attempts
                 ))
             }
-            _ if limits.max_age.is_some_and(|max| age >= max) => Verdict::Dead(format!(
-                "given up {} s after it was fired: {reason}",
-                age.as_secs()
-            )),
+            _ if limits.max_age.is_some_and(|max| age >= max) => {
+                Verdict::Dead(too_old(queued, reason, now))
+            }
             _ => Verdict::Again,
         }
     }
@@ -188,16 +239,24 @@ impl Worker {
                 .iter()
                 .map(|(_, outcome)| outcome.retry_after_ms)
                 .max();
-            let wait = backoff::delay(retry, self.failures.max(1))
-                .max(Duration::from_millis(asked.unwrap_or(0).into()));
-            self.resume = self.resume.max(now + wait);
+            let backoff = backoff::delay(retry, self.failures.max(1));
+            let wait = bounds::wait(backoff, asked.unwrap_or(0), retry);
+            if now + wait > self.resume {
+                self.resume = now + wait;
+                let by = if wait > backoff {
+                    PausedBy::Plugin
+                } else {
+                    PausedBy::Host
+                };
+                self.shared.observed.pause(self.resume, by);
+            }
         }
         for (queued, outcome) in again {
             let due = if together {
                 self.resume
             } else {
-                let asked = Duration::from_millis(outcome.retry_after_ms.into());
-                now + backoff::delay(retry, queued.attempts).max(asked)
+                let backoff = backoff::delay(retry, queued.attempts);
+                now + bounds::wait(backoff, outcome.retry_after_ms, retry)
             };
             // In the order of the queue where all wait for the same moment.
             self.delayed.insert((due, queued.seq), queued);
@@ -205,6 +264,7 @@ impl Worker {
     }
 
     fn recovered(&mut self) {
+        self.shared.observed.delivered();
         if std::mem::take(&mut self.failures) > 1 {
             tracing::info!(
                 "destination {}: delivering again",
@@ -213,25 +273,59 @@ impl Worker {
         }
     }
 
-    fn dead(&self, queued: &Queued, error: &str, now: u64) -> Burial {
-        self.shared.observed.error(error);
-        let kept = self.shared.queue.journal().is_some();
+    fn say_dead(&self, queued: &Queued, error: &str) {
+        self.shared.observed.error(ErrorKind::DeadLetter, error);
         tracing::error!(
             event = %queued.event.id(),
             profile = queued.event.profile(),
             attempts = queued.attempts,
             "destination {}: an event is not delivered{}: {error}",
             self.shared.destination(),
-            if kept { " and is among the dead letters" } else { "" },
+            self.kept(),
         );
-        Burial {
-            seq: queued.stored.then_some(queued.seq),
-            event: Arc::clone(&queued.event),
-            error: error.to_owned(),
-            attempts: queued.attempts,
-            first_attempt_ns: queued.first_attempt_ns,
-            last_attempt_ns: now,
+    }
+
+    /// Where a dead letter is from now on, as the end of a clause.
+    fn kept(&self) -> &'static str {
+        if self.shared.queue.journal().is_some() {
+            " and is among the dead letters"
+        } else {
+            ""
         }
+    }
+}
+
+fn burial(queued: &Queued, error: &str, now: u64) -> Burial {
+    Burial {
+        seq: queued.stored.then_some(queued.seq),
+        event: Arc::clone(&queued.event),
+        error: error.to_owned(),
+        attempts: queued.attempts,
+        first_attempt_ns: queued.first_attempt_ns,
+        last_attempt_ns: now,
+    }
+}
+
+/// Which exception holds for each of so many events: the last for its position, by its own position
+/// in the list. Those for positions that the batch does not have are left out.
+fn exceptions_of(outcome: &BatchOutcomeV1, events: usize) -> Vec<Option<usize>> {
+    let mut found = vec![None; events];
+    for (position, exception) in outcome.exceptions.iter().enumerate() {
+        let slot = usize::try_from(exception.index)
+            .ok()
+            .and_then(|index| found.get_mut(index));
+        if let Some(slot) = slot {
+            *slot = Some(position);
+        }
+    }
+    found
+}
+
+fn too_old(queued: &Queued, reason: &str, now: u64) -> String {
+    let age = Duration::from_nanos(now.saturating_sub(queued.event.time_unix_ns())).as_secs();
+    match queued.attempts {
+        0 => format!("given up {age} s after it was fired, without an attempt: {reason}"),
+        _ => format!("given up {age} s after it was fired: {reason}"),
     }
 }
 

@@ -1,11 +1,12 @@
 //! What can be seen of a lane from outside.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Destination;
 use super::settled::Counts;
@@ -55,8 +56,37 @@ pub struct LaneStatus {
     pub flushed_commits: u64,
     /// Why the disk takes no events at the moment.
     pub disk_fault: Option<String>,
-    /// The last error, without secrets.
+    /// While the destination pauses, or waits to connect again: seconds until its next attempt.
+    pub next_attempt_s: Option<f64>,
+    /// Whose wish that wait is.
+    pub paused_by: Option<PausedBy>,
+    /// What went wrong last, without secrets: what stands in the way, until the destination is
+    /// connected or delivers again; and why the last dead letter is one, until something else goes wrong.
     pub last_error: Option<String>,
+    /// How long ago that was, in seconds.
+    pub last_error_age_s: Option<f64>,
+}
+
+/// Whose wish it is that a destination waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum PausedBy {
+    /// The host's: its backoff.
+    Host,
+    /// The plugin's, or its far system's, for which the plugin speaks. Never above `retry.max_delay`.
+    Plugin,
+}
+
+/// What an error is about, and so what ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ErrorKind {
+    /// The connection: until there is one.
+    Link,
+    /// Attempts to deliver: until one succeeds.
+    Attempt,
+    /// An event that became a dead letter, which it stays.
+    DeadLetter,
 }
 
 /// What the lane's task lets others see.
@@ -70,13 +100,23 @@ pub(super) struct Observed {
     /// When the oldest of these two kinds was fired; 0 where there is none.
     oldest_ns: AtomicU64,
     generation: AtomicU64,
+    /// There is an error that a delivery ends; so deliveries need no lock where there is none.
+    failing: AtomicBool,
     seen: Mutex<Seen>,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
     instances: u64,
-    last_error: Option<String>,
+    last_error: Option<LastError>,
+    pause: Option<(Instant, PausedBy)>,
+}
+
+#[derive(Debug)]
+struct LastError {
+    kind: ErrorKind,
+    text: String,
+    at: Instant,
 }
 
 impl Default for Observed {
@@ -89,6 +129,7 @@ impl Default for Observed {
             retrying: AtomicU64::new(0),
             oldest_ns: AtomicU64::new(0),
             generation: AtomicU64::new(1),
+            failing: AtomicBool::new(false),
             seen: Mutex::default(),
         }
     }
@@ -127,7 +168,12 @@ impl Observed {
     }
 
     pub(super) fn connected(&self) {
-        self.seen.lock().instances += 1;
+        {
+            let mut seen = self.seen.lock();
+            seen.instances += 1;
+            seen.pause = None;
+        }
+        self.over(|kind| kind == ErrorKind::Link);
         self.set(InstanceState::Connected);
     }
 
@@ -135,24 +181,73 @@ impl Observed {
         self.state.send_replace(state);
     }
 
+    pub(super) fn state(&self) -> InstanceState {
+        *self.state.borrow()
+    }
+
     /// Takes a report that the link is up. Returns whether it had been down.
     pub(super) fn reconnected(&self) -> bool {
-        self.state.send_if_modified(|state| {
+        let was_down = self.state.send_if_modified(|state| {
             let down = *state == InstanceState::Disconnected;
             if down {
                 *state = InstanceState::Connected;
             }
             down
-        })
+        });
+        if was_down {
+            self.over(|kind| kind == ErrorKind::Link);
+        }
+        was_down
     }
 
-    pub(super) fn error(&self, error: &str) {
-        self.seen.lock().last_error = Some(error.to_owned());
+    /// Notes what went wrong.
+    pub(super) fn error(&self, kind: ErrorKind, error: &str) {
+        let mut seen = self.seen.lock();
+        seen.last_error = Some(LastError {
+            kind,
+            text: error.to_owned(),
+            at: Instant::now(),
+        });
+        self.failing
+            .store(kind != ErrorKind::DeadLetter, Ordering::Relaxed);
     }
 
-    pub(super) fn fail(&self, state: InstanceState, error: &str) {
-        self.error(error);
-        self.set(state);
+    /// What stands in the way at the moment.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let seen = self.seen.lock();
+        let error = seen.last_error.as_ref();
+        error
+            .filter(|error| error.kind != ErrorKind::DeadLetter)
+            .map(|error| error.text.clone())
+    }
+
+    /// Events were delivered, so what stood in the way does not any more.
+    pub(super) fn delivered(&self) {
+        if self.failing.load(Ordering::Relaxed) {
+            self.over(|kind| kind != ErrorKind::DeadLetter);
+        }
+    }
+
+    fn over(&self, ends: impl Fn(ErrorKind) -> bool) {
+        let mut seen = self.seen.lock();
+        if seen
+            .last_error
+            .as_ref()
+            .is_some_and(|error| ends(error.kind))
+        {
+            seen.last_error = None;
+            self.failing.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Nothing is tried before a moment.
+    pub(super) fn pause(&self, until: Instant, by: PausedBy) {
+        self.seen.lock().pause = Some((until, by));
+    }
+
+    /// Nothing is waited for any more.
+    pub(super) fn resume(&self) {
+        self.seen.lock().pause = None;
     }
 
     /// Resolves when the instance is in a state.
@@ -170,6 +265,8 @@ impl Observed {
     ) -> LaneStatus {
         let seen = self.seen.lock();
         let out_ns = Some(self.oldest_ns.load(Ordering::Relaxed)).filter(|ns| *ns > 0);
+        let now = Instant::now();
+        let pause = seen.pause.filter(|(until, _)| *until > now);
         let oldest = out_ns.into_iter().chain(waiting_ns).min();
         LaneStatus {
             destination: destination.clone(),
@@ -185,7 +282,11 @@ impl Observed {
             disk_fault: journal
                 .and_then(Journal::fault)
                 .map(|fault| fault.to_string()),
-            last_error: seen.last_error.clone(),
+            next_attempt_s: pause.map(|(until, _)| (until - now).as_secs_f64()),
+            paused_by: pause.map(|(_, by)| by),
+            last_error: seen.last_error.as_ref().map(|error| error.text.clone()),
+            last_error_age_s: (seen.last_error.as_ref())
+                .map(|error| (now - error.at).as_secs_f64()),
         }
     }
 }

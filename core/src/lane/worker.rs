@@ -6,14 +6,15 @@ use std::sync::atomic::Ordering;
 
 use evbus_abi::v1::InstanceV1;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
+use tokio::time::{Duration, Instant, sleep_until, timeout};
 
 use super::about::Within;
 use super::in_flight::InFlight;
 use super::instance::{LaneHost, closed};
 use super::outcome::retry;
 use super::queue::Queued;
-use super::{ConnectFailure, InstanceState, OnDead, Setup, Shared, backoff};
+use super::status::{ErrorKind, PausedBy};
+use super::{ConnectFailure, InstanceState, OnDead, Setup, Shared, backoff, bounds};
 use crate::store::Loaded;
 
 /// How many instances of one lane may live at once. One that was given up because it hangs keeps
@@ -43,6 +44,9 @@ pub(super) async fn run(
         reload: Instant::now(),
         resume: Instant::now(),
         failures: 0,
+        unreachable: false,
+        aged: Instant::now(),
+        left: false,
     };
     let grace = tokio::select! {
         () = worker.work() => Duration::ZERO,
@@ -77,13 +81,19 @@ pub(super) struct Worker {
     /// Events to be tried again, by the time when they are due and their places in the queue.
     pub(super) delayed: BTreeMap<(Instant, u64), Queued>,
     /// Events on their way back from disk.
-    loading: Option<oneshot::Receiver<Loaded>>,
+    pub(super) loading: Option<oneshot::Receiver<Loaded>>,
     /// The disk is not asked before this moment.
     reload: Instant,
     /// Nothing is handed over before this moment.
     pub(super) resume: Instant,
     /// Batches in a row of which not one event was settled.
     pub(super) failures: u32,
+    /// The last attempt to connect failed.
+    pub(super) unreachable: bool,
+    /// Ages are not looked at before this moment.
+    pub(super) aged: Instant,
+    /// What was left when it ended has been handed over.
+    left: bool,
 }
 
 impl Worker {
@@ -107,12 +117,25 @@ impl Worker {
         if newest != self.setup {
             self.setup = newest;
             self.shared.observed.switched();
+            self.start_over();
         }
+    }
+
+    /// Ends every wait that was the old setup's: a mended entry is tried at once.
+    fn start_over(&mut self) {
+        let now = Instant::now();
+        self.resume = now;
+        self.failures = 0;
+        self.unreachable = false;
+        self.shared.observed.resume();
+        let delayed = std::mem::take(&mut self.delayed).into_values();
+        self.delayed = delayed.map(|queued| ((now, queued.seq), queued)).collect();
     }
 
     /// Makes an instance, trying again with backoff until there is one.
     async fn connect(&mut self) {
         let shared = Arc::clone(&self.shared);
+        self.publish_numbers();
         let mut attempts = 0;
         let mut said = String::new();
         loop {
@@ -121,6 +144,7 @@ impl Worker {
             let failure = match self.make_instance().await {
                 Ok(instance) => {
                     self.instance = Some(instance);
+                    self.unreachable = false;
                     shared.observed.connected();
                     tracing::info!("destination {destination}: connected");
                     return;
@@ -130,7 +154,9 @@ impl Worker {
                 Err(Some(failure)) => failure,
             };
             attempts += 1;
-            shared.observed.fail(InstanceState::Failed, &failure.reason);
+            self.unreachable = true;
+            shared.observed.error(ErrorKind::Link, &failure.reason);
+            shared.observed.set(InstanceState::Failed);
             let limits = &self.setup.policy.retry;
             let wait = if failure.permanent {
                 limits.max_delay
@@ -148,21 +174,27 @@ impl Worker {
                 }
                 said = failure.reason;
             }
+            let until = Instant::now() + wait;
+            shared.observed.pause(until, PausedBy::Host);
+            let current = self.setup.clone();
+            let mut setups = self.setups.clone();
             tokio::select! {
-                () = sleep(wait) => {}
-                _ = self.setups.wait_for(|setup| *setup != self.setup) => attempts = 0,
+                () = sleep_until(until) => {}
+                _ = setups.wait_for(|setup| *setup != current) => attempts = 0,
+                never = self.age() => match never {},
             }
         }
     }
 
     /// Makes one attempt at an instance; an error of `None` says that another setup came meanwhile.
     async fn make_instance(&mut self) -> Result<InstanceV1, Option<ConnectFailure>> {
+        let current = self.setup.clone();
         let Setup {
             connector,
             config,
             secrets,
             policy,
-        } = self.setup.clone();
+        } = &current;
         if self.shared.observed.living().load(Ordering::Relaxed) >= MAX_LIVING {
             return Err(Some(ConnectFailure {
                 permanent: true,
@@ -175,9 +207,16 @@ impl Worker {
         }
         let host = LaneHost::new(connector.id(), secrets.clone(), &self.shared);
         let host = Within::new(&self.shared, host);
+        let mut setups = self.setups.clone();
         tokio::select! {
-            made = connector.connect(&config, &secrets, host, policy.deadline) => made.map_err(Some),
-            _ = self.setups.wait_for(|setup| *setup != self.setup) => Err(None),
+            made = connector.connect(config, secrets, host, policy.deadline) => made.map_err(|failure| {
+                Some(ConnectFailure {
+                    reason: bounds::reason(&failure.reason).into_owned(),
+                    ..failure
+                })
+            }),
+            _ = setups.wait_for(|setup| *setup != current) => Err(None),
+            never = self.age() => match never {},
         }
     }
 
@@ -193,6 +232,7 @@ impl Worker {
                 self.hand_over();
             }
             self.ask_disk();
+            self.age_beside_instance().await;
             self.publish_numbers();
             let now = Instant::now();
             let takes = !switching
@@ -240,6 +280,7 @@ impl Worker {
         let reload = Some(self.reload).filter(|at| self.loading.is_none() && *at > now);
         send.into_iter()
             .chain(reload)
+            .chain(self.next_aging())
             .chain(self.in_flight.deadline())
             .min()
     }
@@ -247,7 +288,7 @@ impl Worker {
     fn max_in_flight(&self) -> usize {
         match &self.instance {
             _ if self.setup.policy.ordered || self.holds_suspects() => 1,
-            Some(instance) => instance.limits.max_in_flight.max(1) as usize,
+            Some(instance) => bounds::batches(instance.limits, &self.setup.policy.batch).in_flight,
             None => 0,
         }
     }
@@ -278,11 +319,8 @@ impl Worker {
         let Some(limits) = self.instance.as_ref().map(|instance| instance.limits) else {
             return Vec::new();
         };
-        let max_events = (limits.max_batch_events.max(1) as usize)
-            .min(policy.batch.events.unwrap_or(usize::MAX));
-        let max_bytes = usize::try_from(limits.max_batch_bytes)
-            .unwrap_or(usize::MAX)
-            .min(policy.batch.bytes.unwrap_or(usize::MAX));
+        let limits = bounds::batches(limits, &policy.batch);
+        let (max_events, max_bytes) = (limits.events, limits.bytes);
         let now = Instant::now();
         let mut batch = Vec::new();
         let mut bytes = 0_usize;
@@ -307,13 +345,13 @@ impl Worker {
     }
 
     /// Asks the disk for events where memory has room for them again.
-    fn ask_disk(&mut self) {
+    pub(super) fn ask_disk(&mut self) {
         if self.loading.is_none() && self.reload <= Instant::now() {
             self.loading = self.shared.queue.load();
         }
     }
 
-    fn take_loaded(&mut self, loaded: Option<Loaded>) {
+    pub(super) fn take_loaded(&mut self, loaded: Option<Loaded>) {
         self.loading = None;
         let loaded = loaded.unwrap_or_default();
         if loaded.events.is_empty() {
@@ -329,7 +367,7 @@ impl Worker {
         }
     }
 
-    fn publish_numbers(&self) {
+    pub(super) fn publish_numbers(&self) {
         let (in_flight, oldest_in_flight) = self.in_flight.events();
         let retrying = self.delayed.len();
         let oldest_retrying = self
@@ -373,7 +411,20 @@ impl Worker {
                     () = sleep_until(until) => break,
                 }
             }
+            // What was answered just before the end needs no second delivery.
+            while let Some((events, outcome)) = self.in_flight.answered() {
+                let settling = self.settle(&events, outcome);
+                // It is settled at once; only room on the disk would be waited for.
+                let _ = timeout(Duration::ZERO, settling).await;
+            }
         }
+        self.leave();
+    }
+
+    /// Hands everything that is not settled to the disk, where there is one, and takes no more.
+    fn leave(&mut self) {
+        self.left = true;
+        self.instance = None;
         let mut left = self.shared.queue.close();
         left.extend(self.in_flight.abandon());
         left.extend(std::mem::take(&mut self.delayed).into_values());
@@ -384,8 +435,18 @@ impl Worker {
     }
 }
 
+impl Drop for Worker {
+    /// A lane that is dropped, or whose task is ended by a panic or with its runtime, keeps its events
+    /// as one that is stopped does.
+    fn drop(&mut self) {
+        if !self.left {
+            self.leave();
+        }
+    }
+}
+
 /// Resolves when what was asked for has been read; nothing where the store's thread has ended.
-async fn loaded(loading: &mut Option<oneshot::Receiver<Loaded>>) -> Option<Loaded> {
+pub(super) async fn loaded(loading: &mut Option<oneshot::Receiver<Loaded>>) -> Option<Loaded> {
     match loading {
         Some(loading) => loading.await.ok(),
         None => std::future::pending().await,

@@ -163,6 +163,15 @@ impl Catalog {
         }
     }
 
+    /// How many plugins serve a name, those included whose file is gone.
+    pub(crate) fn in_use(&self) -> usize {
+        let serving = self.providers.values().chain(self.matchers.values());
+        let mut serving: Vec<_> = serving.map(Arc::as_ptr).collect();
+        serving.sort_unstable();
+        serving.dedup();
+        serving.len()
+    }
+
     /// What became of every file, in the order of the search.
     pub fn reports(&self) -> &[PluginReport] {
         &self.reports

@@ -30,8 +30,8 @@ pub struct Config {
     /// devices.
     #[serde(default)]
     pub fsync: Fsync,
-    /// Permissions of a file that is created: octal digits in quotes. Default `"0600"`: events may
-    /// hold secrets.
+    /// Permissions of a file that is created: octal digits in quotes; the owner must be able to read
+    /// and write. Default `"0600"`: events may hold secrets.
     #[serde(default)]
     pub mode: Mode,
     /// Whether missing directories above the file are created, with permissions 0755. Default
@@ -153,11 +153,14 @@ impl Config {
                 "it has a NUL character, which no file name can have",
             );
         }
-        if self.mode.0 & 0o200 == 0 {
-            fault(
-                "mode",
-                "the owner may not write; expected octal digits such as \"0600\"",
+        if self.mode.0 & 0o600 != 0o600 {
+            // The end of the file is read when it is opened again.
+            let message = format!(
+                "found \"{:04o}\", with which the owner may not both read and write; expected octal \
+                 digits such as \"0600\"",
+                self.mode.0
             );
+            fault("mode", &message);
         }
         if self.fsync == Fsync::Interval(0) {
             fault(

@@ -4,19 +4,22 @@
 //!
 //! * [`Config`] is what stands under a profile in the acct file,
 //! * `provider` takes batches and answers for them,
-//! * `message` makes an event a line,
-//! * `target` is where lines go: a `regular` file that follows moves, rotates and stays whole, or a
-//!   `stream` such as standard output,
+//! * `message` makes an event a line, `lines` has those of a batch,
+//! * `target` is where lines go: a `regular` file that follows moves, rotates and gets whole lines as
+//!   far as there is `room`, or a `stream` such as standard output,
 //! * `outcome` says what failed, and whether another attempt may succeed.
 //!
-//! A batch is one `write` and, unless configured otherwise, one `fdatasync`. File calls block, on
-//! the instance's own thread, where they delay no other destination.
+//! A batch is one `write`, where room is not scarce, and, unless configured otherwise, one
+//! `fdatasync`. File calls block, on the instance's own thread, where they delay no other
+//! destination.
 
 mod config;
+mod lines;
 mod message;
 mod outcome;
 mod provider;
 mod regular;
+mod room;
 mod rotate;
 mod stream;
 mod target;

@@ -15,6 +15,9 @@ use crate::Format;
 pub(crate) const LINE_BREAK: &str = "the body has a line break, which `format: body` cannot keep on \
                                      one line; `format: json_lines` can";
 
+/// How every line of [`Format::JsonLines`] begins.
+pub(crate) const LINE_START: &str = "{\"id\":\"";
+
 /// Appends the event's line, line break included. On an error, nothing is appended.
 pub(crate) fn push_line(
     format: Format,
@@ -34,7 +37,7 @@ fn push_object(event: Event<'_>, line: &mut Vec<u8>) {
     push(
         line,
         format_args!(
-            "{{\"id\":\"{}\",\"time\":\"{time}\",\"profile\":",
+            "{LINE_START}{}\",\"time\":\"{time}\",\"profile\":",
             event.id()
         ),
     );

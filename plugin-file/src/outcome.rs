@@ -4,8 +4,11 @@
 //! |---|---|---|
 //! | a directory or another odd file stands at the path, a directory is missing, no permission, a read-only file system, a name too long | permanent | retry |
 //! | the file is locked by another writer | retry | retry |
-//! | disk or quota full, an I/O error, anything else | retry | retry |
+//! | disk or quota full, a limit of file size, an I/O error, anything else | retry | retry |
 //! | a body with a line break under `format: body` | | rejected |
+//!
+//! What is said of publishing holds for the events whose lines were not written: those that were
+//! written whole before it failed, and synced where that is wanted, are accepted.
 //!
 //! Nothing that befalls the file makes an event undeliverable: once the operator has mended it, the
 //! same event can be written.
@@ -129,6 +132,10 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::NotADirectory => "; a file stands where a directory was expected",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "; events wait and are written once there is room"
+        }
+        ErrorKind::FileTooLarge => {
+            "; the limit of file size (`ulimit -f`, or the file system's) is reached: raise it, or \
+             set `rotate`"
         }
         _ => "",
     }

@@ -7,14 +7,13 @@ use evbus_sdk::{
     Batch, ConfigFault, ConnectError, Context, Limits, Outcome, Outcomes, Provider, tokio, tracing,
 };
 
+use crate::lines::Lines;
 use crate::outcome::Failure;
 use crate::target::Target;
-use crate::{Config, Format, message};
+use crate::{Config, Format};
 
 /// Most bytes of bodies in a batch.
 const MAX_BATCH_BYTES: u64 = 4 * 1024 * 1024;
-/// Most bytes that the buffer keeps between batches.
-const MAX_IDLE_BUFFER: usize = 8 * 1024 * 1024;
 /// Many events share the cost of one sync.
 const MAX_BATCH_EVENTS: u32 = 8192;
 
@@ -28,8 +27,7 @@ pub struct FileProvider {
 
 struct Writer {
     target: Target,
-    /// The lines of one batch; kept, so that a batch costs no allocation.
-    lines: Vec<u8>,
+    lines: Lines,
     /// The last write failed.
     down: bool,
 }
@@ -55,7 +53,7 @@ impl Provider for FileProvider {
         let target = Target::open(&config).map_err(Failure::into_connect_error)?;
         let writer = Arc::new(Mutex::new(Writer {
             target,
-            lines: Vec::new(),
+            lines: Lines::default(),
             down: false,
         }));
         if let Some(interval) = config.fsync.interval() {
@@ -86,30 +84,37 @@ impl Provider for FileProvider {
         lines.clear();
         let mut rejected = Vec::new();
         for (index, event) in batch.iter().enumerate() {
-            if let Err(reason) = message::push_line(self.format, event, lines) {
+            if let Err(reason) = lines.push(self.format, event) {
                 rejected.push((index, reason));
             }
         }
-        let mut outcomes = match target.append(lines) {
-            Ok(()) => {
+        let appended = target.append(lines);
+        lines.clear();
+        let mut outcomes = match appended.failure {
+            None => {
                 if std::mem::take(down) {
                     self.context.link_up();
                 }
                 Outcomes::accepted()
             }
-            Err(failure) => {
+            Some(failure) => {
                 if !std::mem::replace(down, true) {
                     self.context.link_down(&failure.to_string());
                 }
-                Outcomes::all(failure.into_outcome())
+                // Lines stand in the order of their events, but for those that have none.
+                let mut outcomes = Outcomes::all(failure.into_outcome());
+                let mut without_line = rejected.iter().map(|(index, _)| *index).peekable();
+                let with_line =
+                    (0..batch.len()).filter(|index| without_line.next_if_eq(index).is_none());
+                for index in with_line.take(appended.lines) {
+                    outcomes.set(index, Outcome::Accepted);
+                }
+                outcomes
             }
         };
         for (index, reason) in rejected {
             outcomes.set(index, Outcome::rejected(reason));
         }
-        // One very large event must not hold its memory for ever.
-        lines.clear();
-        lines.shrink_to(MAX_IDLE_BUFFER);
         outcomes
     }
 

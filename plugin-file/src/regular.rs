@@ -1,32 +1,34 @@
-//! A regular file that only ever holds whole lines.
+//! A regular file to which whole lines are appended.
 
 use std::fs::{self, DirBuilder, File, Metadata, Permissions, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use evbus_sdk::serde::de::IgnoredAny;
 use evbus_sdk::{serde_json, tracing};
 
+use crate::lines::{Appended, Lines};
+use crate::message::LINE_START;
 use crate::outcome::Failure;
-use crate::{Config, Fsync, Mode, Rotate, rotate};
+use crate::{Config, Fsync, Mode, Rotate, lines, room, rotate};
 
 /// How often the file may be moved away between opening and locking it.
 const MAX_MOVES: u32 = 10;
-/// Longest unfinished last line that is read to see whether it is JSON; ours never is.
-const MAX_TAIL: u64 = 1024 * 1024;
 
-/// A file that is open, locked, and ends with a whole line.
+/// A file that is open and locked.
 #[derive(Debug)]
 pub(crate) struct RegularFile {
     path: PathBuf,
     options: Options,
     file: File,
     identity: Identity,
-    /// Bytes of whole lines.
+    /// Its length, as far as this program knows.
     len: u64,
-    /// A failed write left bytes past `len` that could not be cut off.
-    torn: bool,
+    /// A failed write left half a line past `len` that could not be cut off: the length with it.
+    torn: Option<u64>,
+    /// The last line has no line break.
+    unended: bool,
     /// Lines were written that may not be on the disk.
     unsynced: bool,
 }
@@ -75,7 +77,9 @@ impl RegularFile {
                 .and_then(|directory| directory.sync_all())
                 .map_err(|error| Failure::new("sync the directory", parent, error))?;
         }
-        let len = make_whole(&mut file, &path)
+        let len = drop_half_line(&mut file, &path)
+            .map_err(|error| Failure::new("read the end of", &path, error))?;
+        let unended = is_unended(&file, len)
             .map_err(|error| Failure::new("read the end of", &path, error))?;
         Ok(Self {
             path,
@@ -83,43 +87,81 @@ impl RegularFile {
             file,
             identity,
             len,
-            torn: false,
+            torn: None,
+            unended,
             unsynced: false,
         })
     }
 
-    /// Appends whole lines: all of them, or none when it fails.
-    pub(crate) fn append(&mut self, lines: &[u8]) -> Result<(), Failure> {
-        if self.torn {
-            self.cut()
+    /// Appends whole lines, as many as there is room for.
+    pub(crate) fn append(&mut self, lines: &Lines) -> Appended {
+        match self.prepare(lines.bytes().len() as u64) {
+            Ok(()) => self.write(lines),
+            Err(failure) => Appended::failed(failure),
+        }
+    }
+
+    /// Sees that the right file is open and that its last line is a whole one.
+    fn prepare(&mut self, bytes: u64) -> Result<(), Failure> {
+        if let Some(torn) = self.torn {
+            self.cut(torn)
                 .map_err(|error| Failure::new("cut a half line off", &self.path, error))?;
         }
         self.follow()?;
         if let Some(rotate) = self.options.rotate
             && self.len > 0
-            && self.len + lines.len() as u64 > rotate.max_bytes
+            && self.len + bytes > rotate.max_bytes
         {
             self.rotate(rotate.keep)?;
         }
-        let written = self.file.write_all(lines).and_then(|()| {
-            if self.options.fsync == Fsync::Batch {
-                self.file.sync_data()
-            } else {
-                self.unsynced = true;
-                Ok(())
+        if self.unended {
+            // Half a line of another program: what follows must not be glued to it.
+            self.file
+                .write_all(b"\n")
+                .map_err(|error| Failure::new("write to", &self.path, error))?;
+            self.len += 1;
+            self.unended = false;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, lines: &Lines) -> Appended {
+        let mut appended = Appended::default();
+        while appended.failure.is_none() && appended.lines < lines.count() {
+            let before = self.len;
+            let written = self.write_some(lines, appended.lines);
+            appended.lines += written.lines;
+            let failed = |error| Failure::new("write to", &self.path, error);
+            appended.failure = written.error.map(failed);
+            let end = before + written.bytes as u64;
+            self.len = before + written.whole as u64;
+            if appended.failure.is_some() {
+                // What cannot be cut off now is cut off before the next write, or when the file is
+                // opened again. Room that was reserved and is not used is given back too.
+                self.torn = Some(end);
+                let _ = self.cut(end);
             }
-        });
-        match written {
-            Ok(()) => {
-                self.len += lines.len() as u64;
-                Ok(())
+        }
+        if appended.lines > 0 && self.options.fsync == Fsync::Batch {
+            if let Err(error) = self.file.sync_data() {
+                let end = self.len;
+                self.len -= lines.end(appended.lines) as u64;
+                self.torn = Some(end);
+                let _ = self.cut(end);
+                return Appended::failed(Failure::new("sync", &self.path, error));
             }
-            Err(error) => {
-                // What cannot be cut off now is cut off before the next write, or when the file
-                // is opened again.
-                self.torn = self.cut().is_err();
-                Err(Failure::new("write to", &self.path, error))
-            }
+        } else {
+            self.unsynced |= appended.lines > 0;
+        }
+        appended
+    }
+
+    /// Writes as many lines as there is room for, from the one at a position on.
+    fn write_some(&mut self, lines: &Lines, from: usize) -> lines::Written {
+        let start = lines.end(from);
+        match room::lines_that_fit(&self.file, self.len, start, &lines.ends()[from..]) {
+            Ok(count) => lines.write(from..from + count, &mut self.file),
+            Err(error) => lines::Written::nothing(error),
         }
     }
 
@@ -134,9 +176,17 @@ impl RegularFile {
         Ok(())
     }
 
-    fn cut(&mut self) -> io::Result<()> {
-        self.file.set_len(self.len)?;
-        self.torn = false;
+    /// Cuts off what a failed write left, unless another program has appended something since: the
+    /// file's length is no longer `torn` then.
+    fn cut(&mut self, torn: u64) -> io::Result<()> {
+        let found = self.file.metadata()?.len();
+        if found == torn {
+            self.file.set_len(self.len)?;
+        } else {
+            self.len = found;
+            self.unended = is_unended(&self.file, found)?;
+        }
+        self.torn = None;
         Ok(())
     }
 
@@ -144,8 +194,12 @@ impl RegularFile {
     fn follow(&mut self) -> Result<(), Failure> {
         match fs::metadata(&self.path) {
             Ok(found) if identity(&found) == self.identity => {
-                // Somebody may have emptied it (logrotate's copytruncate).
-                self.len = found.len();
+                // Somebody has emptied it (logrotate's copytruncate), or appended to it.
+                if found.len() != self.len {
+                    self.len = found.len();
+                    self.unended = is_unended(&self.file, self.len)
+                        .map_err(|error| Failure::new("read the end of", &self.path, error))?;
+                }
                 Ok(())
             }
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -214,24 +268,16 @@ fn open_or_create(path: &Path, mode: Mode) -> io::Result<(File, bool)> {
     Ok((file, true))
 }
 
-/// Ends the file with a whole line and gives its length.
+/// Removes what a crash left of our last line, and gives the file's length.
 ///
-/// A last line without a line break is what a crash left of a batch that was never accepted: it is
-/// removed. Only if it is JSON (somebody else wrote it) it is kept and ended.
-fn make_whole(file: &mut File, path: &Path) -> io::Result<u64> {
+/// Such a line was never accepted. It is told from half a line of another program, which is kept, by
+/// its beginning; after a power failure zeros may stand for it. One that is whole but for its line
+/// break is kept too: an editor may have taken the line break away.
+fn drop_half_line(file: &mut File, path: &Path) -> io::Result<u64> {
     let len = file.metadata()?.len();
     let whole = end_of_last_line(file, len)?;
-    if whole == len {
+    if whole == len || !is_our_half_line(file, whole, len - whole)? {
         return Ok(len);
-    }
-    if len - whole <= MAX_TAIL {
-        let mut tail = Vec::new();
-        file.seek(SeekFrom::Start(whole))?;
-        file.read_to_end(&mut tail)?;
-        if serde_json::from_slice::<IgnoredAny>(&tail).is_ok() {
-            file.write_all(b"\n")?;
-            return Ok(len + 1);
-        }
     }
     file.set_len(whole)?;
     tracing::warn!(
@@ -240,6 +286,33 @@ fn make_whole(file: &mut File, path: &Path) -> io::Result<u64> {
         "removed an unfinished last line"
     );
     Ok(whole)
+}
+
+fn is_our_half_line(file: &mut File, start: u64, len: u64) -> io::Result<bool> {
+    file.seek(SeekFrom::Start(start))?;
+    let mut beginning = Vec::new();
+    file.take(LINE_START.len() as u64)
+        .read_to_end(&mut beginning)?;
+    if beginning.iter().all(|byte| *byte == 0) {
+        return Ok(true);
+    }
+    if !LINE_START.as_bytes().starts_with(&beginning) {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::Start(start))?;
+    let tail = BufReader::new(file.take(len));
+    Ok(serde_json::from_reader::<_, IgnoredAny>(tail).is_err())
+}
+
+/// Whether the last byte before `len` is something else than a line break.
+fn is_unended(file: &File, len: u64) -> io::Result<bool> {
+    let Some(last) = len.checked_sub(1) else {
+        return Ok(false);
+    };
+    let mut byte = [b'\n'];
+    // A file that has become shorter meanwhile is looked at again before the next batch.
+    file.read_at(&mut byte, last)?;
+    Ok(byte != [b'\n'])
 }
 
 /// The position after the last line break before `len`; 0 when there is none.

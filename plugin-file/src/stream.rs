@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use crate::lines::{Appended, Lines};
 use crate::outcome::Failure;
 
 /// Destinations on standard output write whole batches in turn.
@@ -43,20 +44,23 @@ impl Stream {
         }
     }
 
-    /// Writes whole lines. What a failed write left of a line is ended first.
-    pub(crate) fn append(&mut self, lines: &[u8]) -> Result<(), Failure> {
+    /// Writes whole lines, as many as are taken. What a failed write left of a line is ended first.
+    pub(crate) fn append(&mut self, lines: &Lines) -> Appended {
         // The lock guards no state that a panic could spoil.
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |error| Failure::new("write to", &self.path, error);
+        let mut file = &self.file;
         if self.torn {
-            self.write(b"\n")?;
+            if let Err(error) = file.write_all(b"\n") {
+                return Appended::failed(failed(error));
+            }
             self.torn = false;
         }
-        self.write(lines).inspect_err(|_| self.torn = true)
-    }
-
-    fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
-        (&self.file)
-            .write_all(bytes)
-            .map_err(|error| Failure::new("write to", &self.path, error))
+        let written = lines.write(0..lines.count(), &mut file);
+        self.torn = written.bytes > written.whole;
+        Appended {
+            lines: written.lines,
+            failure: written.error.map(failed),
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use crate::Config;
+use crate::lines::{Appended, Lines};
 use crate::outcome::Failure;
 use crate::regular::RegularFile;
 use crate::stream::Stream;
@@ -33,8 +34,8 @@ impl Target {
         }
     }
 
-    /// Appends whole lines: all of them, or, in a regular file, nothing.
-    pub(crate) fn append(&mut self, lines: &[u8]) -> Result<(), Failure> {
+    /// Appends whole lines, as many as the target takes.
+    pub(crate) fn append(&mut self, lines: &Lines) -> Appended {
         match self {
             Self::Regular(file) => file.append(lines),
             Self::Stream(stream) => stream.append(lines),

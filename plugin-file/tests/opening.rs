@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use evbus_testkit::ConnectFailure;
+use evbus_testkit::{ConnectFailure, TestEvent};
 use serde_json::{Value, json};
 use support::{accepted, connect, harness, numbered, numbers};
 
@@ -155,48 +155,48 @@ async fn a_file_has_one_writer_at_a_time() {
 }
 
 #[tokio::test]
-async fn an_unfinished_last_line_is_removed() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
+async fn half_a_line_of_ours_is_removed() {
     let torn = [
         "{\"id\":\"half".to_owned(),
+        "{\"i".to_owned(),
         "\0\0\0\0".to_owned(),
-        // Longer than one block, and longer than what is read to see whether it is JSON.
-        format!("{{\"body\":\"{}", "x".repeat(200_000)),
-        format!("{{\"body\":\"{}", "x".repeat(3_000_000)),
+        // Longer than one block.
+        format!("{{\"id\":\"x\",\"body\":\"{}", "x".repeat(3_000_000)),
     ];
-    for (number, tail) in torn.into_iter().enumerate() {
-        let path = dir.path().join(format!("events-{number}"));
-        let whole = "{\"body\": {\"n\": 100}}\n";
-        fs::write(&path, format!("{whole}{tail}")).expect("the directory is the test's");
-        let harness = harness();
-        let instance = harness
-            .connect(json!({"path": path}))
-            .await
-            .expect("it opens");
-        accepted(&instance, numbered(0..1)).await;
-        assert_eq!(numbers(&path), [100, 0]);
-        assert!(instance.close().await);
-        drop(instance);
-        harness
-            .all_given_back(support::WITHIN)
-            .await
-            .expect("the instance ends");
+    for tail in torn {
+        assert_eq!(with_tail(&tail).await, format!("{FIRST}\n"), "{tail:.40}");
     }
-    let path = dir.path().join("nothing-else");
-    fs::write(&path, "{\"id\":").expect("the directory is the test's");
-    let instance = connect(json!({"path": path})).await;
-    accepted(&instance, numbered(0..1)).await;
-    assert_eq!(numbers(&path), [0]);
 }
 
 #[tokio::test]
-async fn a_last_line_that_is_json_is_ended_not_removed() {
+async fn a_last_line_of_others_is_kept_and_ended() {
+    for tail in [
+        "{\"body\": {\"n\": 100}}",
+        "{\"body\":\"half",
+        "half a line",
+        // A whole line of ours whose line break an editor has taken away.
+        "{\"id\":\"x\",\"body\":{\"n\":1}}",
+        // Zeros before something else are no hole.
+        "\0\0\0\0x\0\0\0\0",
+    ] {
+        assert_eq!(with_tail(tail).await, format!("{FIRST}\n{tail}\n"));
+    }
+}
+
+/// A line that stands in a file already.
+const FIRST: &str = "a line";
+
+/// What stands in a file before the next event, when the file's last line was this one.
+async fn with_tail(tail: &str) -> String {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("events");
-    fs::write(&path, "{\"body\": {\"n\": 100}}").expect("the directory is the test's");
+    fs::write(&path, format!("{FIRST}\n{tail}")).expect("the directory is the test's");
     let instance = connect(json!({"path": path})).await;
-    accepted(&instance, numbered(0..1)).await;
-    assert_eq!(numbers(&path), [100, 0]);
+    accepted(&instance, vec![TestEvent::text("p", "next")]).await;
+    let text = fs::read_to_string(&path).expect("the file is text");
+    let next = text.rfind("{\"id\":").expect("the event stands there");
+    assert!(text[next..].contains("\"next\""), "{text:.200}");
+    text[..next].to_owned()
 }
 
 #[tokio::test]
@@ -240,13 +240,21 @@ fn faults_of_a_configuration_are_named_with_their_keys() {
             "rotate": {"max_bytes": 0, "keep": 0},
         })),
         [
-            "mode: the owner may not write; expected octal digits such as \"0600\"",
+            "mode: found \"0400\", with which the owner may not both read and write; expected octal \
+             digits such as \"0600\"",
             "fsync.interval: found 0; expected seconds, at least 1, or fsync: batch",
             "rotate.max_bytes: found 0; expected at least 1",
             "rotate.keep: found 0; expected 1 to 1000",
             "rotate: standard output cannot be rotated; remove it, or name a file",
         ]
     );
+    for mode in ["0000", "0044", "0400", "0200", "044"] {
+        let found = faults(json!({"path": "x", "mode": mode}));
+        assert!(
+            found.len() == 1 && found[0].starts_with("mode: found \"0"),
+            "{found:?}"
+        );
+    }
     for fsync in [json!("batch"), json!("never"), json!({"interval": 5})] {
         assert_eq!(faults(json!({"path": "x", "fsync": fsync})), [""; 0]);
     }

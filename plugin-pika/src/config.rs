@@ -28,7 +28,8 @@ pub struct Config {
     #[serde(default)]
     pub exchange: Option<String>,
     /// Longest wait for the broker's next confirm, for an unblocked broker and for a connection,
-    /// in seconds; then the events not yet confirmed are tried again. Default: 30.
+    /// in seconds; then the events not yet confirmed are tried again. It should be below the
+    /// destination's `deadline`, after which the host makes a new connection. Default: 30.
     #[serde(default = "default_timeout")]
     pub timeout: f64,
     /// On the default exchange: declare a queue that does not exist, durable. Default: true.

@@ -14,10 +14,11 @@ use lapin::options::ConfirmSelectOptions;
 use lapin::tcp::RustlsConnector;
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::config::{ConnectionConfig, SslOptions};
 use crate::endpoint::Endpoint;
-use crate::outcome::connect_error;
+use crate::outcome::{Failure, connect_error};
 use crate::tls;
 
 /// How often a connection that says nothing is looked at: lapin tells of every end but its own
@@ -204,19 +205,65 @@ impl Session {
 
     /// Why the broker takes no publishes, if it does not.
     pub(crate) fn blocked(&self) -> Option<String> {
-        self.blocked.borrow().clone()
+        let told = self.blocked.borrow().clone();
+        let known = || self.connection.status().blocked();
+        told.or_else(|| known().then(|| "short of a resource".to_owned()))
     }
 
-    /// Waits until the broker takes publishes. False: it did not in time.
-    pub(crate) async fn unblocked(&self, within: Duration) -> bool {
+    /// Waits until the broker takes publishes, or the connection is lost.
+    pub(crate) async fn unblocked(&self) {
         let mut blocked = self.blocked.subscribe();
-        let free = blocked.wait_for(Option::is_none);
-        tokio::time::timeout(within, free).await.is_ok()
+        // The sender is part of `self`.
+        let _ = blocked.wait_for(Option::is_none).await;
+    }
+
+    /// Waits for an answer of the broker.
+    ///
+    /// # Errors
+    ///
+    /// It was silent for `within`, in which the time does not count for which it blocks the
+    /// connection: that is a failure of the connection. Or it blocks the connection and `within`
+    /// has passed since `began`: then the host has to be answered, but nothing is lost.
+    pub(crate) async fn answer<T>(
+        &self,
+        began: Instant,
+        within: Duration,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let mut answer = pin!(answer);
+        let mut blocked = self.blocked.subscribe();
+        let mut until = Instant::now() + within;
+        loop {
+            let limit = match *blocked.borrow_and_update() {
+                Some(_) => began + within,
+                None => until,
+            };
+            tokio::select! {
+                biased;
+                answer = &mut answer => return Ok(answer),
+                _ = blocked.changed() => until = Instant::now() + within,
+                () = tokio::time::sleep_until(limit) => {
+                    return Err(match self.blocked() {
+                        Some(why) => Failure::Blocked(why),
+                        None => Failure::Connection(format!(
+                            "no answer from the broker within {within:?}"
+                        )),
+                    });
+                }
+            }
+        }
     }
 
     /// Waits until the connection is lost and answers why. `blocking` is told when the broker stops
     /// taking publishes, and why, and when it takes them again.
     pub(crate) async fn lost(&self, blocking: impl Fn(Option<&str>)) -> String {
+        let why = self.watch(blocking).await;
+        // Whoever waits for the broker to take publishes finds out that it is gone.
+        self.blocked.send_replace(None);
+        why
+    }
+
+    async fn watch(&self, blocking: impl Fn(Option<&str>)) -> String {
         let mut events = pin!(self.connection.events_listener());
         let mut given_up = self.given_up.subscribe();
         loop {
@@ -242,15 +289,21 @@ impl Session {
                 None => return "the connection ended".to_owned(),
                 _ => continue,
             };
-            blocking(blocked.as_deref());
-            self.blocked.send_replace(blocked);
+            // Several alarms may be on at once; one block is told of once.
+            if self.blocked.send_replace(blocked.clone()) != blocked {
+                blocking(blocked.as_deref());
+            }
         }
     }
 
     /// An orderly end, within a few seconds.
     pub(crate) async fn close(&self) {
+        if self.blocked().is_some() {
+            // It does not read that we go; the heartbeats that it sends will tell it.
+            return self.socket.hang_up();
+        }
         let closing = self.connection.close(200, "closed by evbus".into());
-        // A broker that is gone or blocked does not answer; the drop ends it all the same.
+        // A broker that is gone does not answer; the drop ends it all the same.
         let _ = tokio::time::timeout(CLOSE_WITHIN, closing).await;
         self.socket.hang_up();
     }

@@ -9,6 +9,7 @@
 //!       -> message    event -> routing key, properties, headers
 //!       -> publisher  all of a batch into the channel, then all confirms; splits a batch whose
 //!                     channel the broker closed until the bad event stands alone
+//!       -> unconfirmed  what a broker that blocks the connection has, so that it is not sent again
 //!       -> outcome    what the broker said -> accepted | retry | rejected
 //! ```
 //!
@@ -26,6 +27,7 @@ mod provider;
 mod publisher;
 mod queues;
 mod tls;
+mod unconfirmed;
 
 pub use config::{Config, ConnectionConfig, Property, SslOptions};
 pub use provider::Pika;

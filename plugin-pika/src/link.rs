@@ -9,6 +9,7 @@ use evbus_sdk::tokio::{self, time};
 use evbus_sdk::{ConnectError, Context};
 
 use crate::connection::{Connector, Session};
+use crate::outcome::Failure;
 
 /// Waits between attempts to connect again: they double from the first to the last.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -82,10 +83,10 @@ async fn keep(
 ) {
     loop {
         let blocking = |reason: Option<&str>| match reason {
-            Some(reason) => context.link_down(&format!(
-                "{} takes no messages for now: {reason}",
-                connector.endpoint()
-            )),
+            Some(reason) => {
+                let blocked = Failure::Blocked(reason.to_owned());
+                context.link_down(&format!("{}: {blocked}", connector.endpoint()));
+            }
             None => context.link_up(),
         };
         let why = session.lost(blocking).await;

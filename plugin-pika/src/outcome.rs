@@ -9,7 +9,8 @@
 //! | 403: access refused | rejected |
 //! | 406: precondition failed, larger than the broker's maximum, say | rejected |
 //! | the channel closed for another reason | retry |
-//! | connection lost, connection closed by the broker, no confirm in time, blocked | retry |
+//! | connection lost, connection closed by the broker, no confirm in time | retry, on a new connection |
+//! | blocked by the broker | retry, on the same connection: it is waited for, and not sent again |
 //! | name longer than 255 bytes, tags larger than a frame | rejected before it is sent |
 //! | connect: login refused, virtual host unknown or refused, certificate not trusted | permanent |
 //! | connect: anything else | retry |
@@ -30,6 +31,8 @@ pub(crate) enum Failure {
     Channel(Cause, String),
     /// The connection is of no use any more.
     Connection(String),
+    /// The broker reads nothing for now, and why. It has what it was sent.
+    Blocked(String),
 }
 
 /// Why the broker closes a channel.
@@ -62,9 +65,17 @@ impl Failure {
     /// Of two failures of one channel the one that explains the other.
     pub(crate) fn or(self, other: Self) -> Self {
         match (&self, &other) {
-            (Self::Channel(Cause::Unknown, _), _) | (_, Self::Connection(_)) => other,
+            (Self::Connection(_), Self::Blocked(_)) => self,
+            (Self::Channel(Cause::Unknown, _) | Self::Blocked(_), _) | (_, Self::Connection(_)) => {
+                other
+            }
             _ => self,
         }
+    }
+
+    /// Whether waiting for further confirms is pointless, since none will come for now.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Connection(_) | Self::Blocked(_))
     }
 
     /// The outcome of an event that failed alone, or together with its whole destination.
@@ -73,8 +84,8 @@ impl Failure {
             Self::Channel(Cause::Destination | Cause::Event, said) => {
                 Outcome::rejected(format!("the broker refused it: {said}"))
             }
-            Self::Channel(Cause::Unknown, why) | Self::Connection(why) => {
-                Outcome::retry(format!("not confirmed: {why}"))
+            Self::Channel(Cause::Unknown, _) | Self::Connection(_) | Self::Blocked(_) => {
+                Outcome::retry(format!("not confirmed: {self}"))
             }
         }
     }
@@ -84,6 +95,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Channel(_, why) | Self::Connection(why) => why.fmt(f),
+            Self::Blocked(why) => write!(f, "blocked by the broker: {why}"),
         }
     }
 }

@@ -69,11 +69,7 @@ impl Provider for Pika {
     }
 
     async fn publish(&self, batch: Batch) -> Outcomes {
-        self.publisher
-            .lock()
-            .await
-            .publish(&self.link, &batch)
-            .await
+        self.publisher.lock().await.publish(&self.link, batch).await
     }
 
     async fn close(&self) {

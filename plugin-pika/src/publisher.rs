@@ -4,15 +4,19 @@
 //! it meant, and everything unconfirmed fails with it. Then the unconfirmed events go out again in
 //! smaller runs, each on a fresh channel, until the refused one stands alone; the others arrive,
 //! some of them twice, with the same id.
+//!
+//! A broker that is short of memory or disk blocks the connection: it reads nothing more, loses
+//! nothing, and confirms what it was sent once it has room. So nothing is sent again and the
+//! connection is kept. The host is answered in time all the same; what it tries again is found
+//! among the [`unconfirmed`](crate::unconfirmed) and merely waited for. A broker tells of an
+//! alarm only after it was sent something, so the first event on a connection goes alone.
 
 use std::collections::{HashMap, VecDeque};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use evbus_sdk::tokio::time::timeout;
-use evbus_sdk::{Batch, Outcome, Outcomes, tracing};
+use evbus_sdk::tokio::time::Instant;
+use evbus_sdk::{Batch, EventId, Outcome, Outcomes, tracing};
 use lapin::message::BasicReturnMessage;
 use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
@@ -23,6 +27,7 @@ use crate::link::Link;
 use crate::message::Template;
 use crate::outcome::{Cause, Failure, unroutable};
 use crate::queues::{Missing, Queues};
+use crate::unconfirmed::{Sent, Unconfirmed};
 
 /// Into how many runs the events are split that a closed channel left unconfirmed. Of 4,096 events
 /// one is found in three rounds of at most 16.
@@ -52,12 +57,22 @@ pub(crate) struct Publisher {
 #[derive(Debug)]
 struct Current {
     session: Arc<Session>,
-    channel: Option<Channel>,
+    channel: Option<Arc<Channel>>,
     queues: Queues,
+    unconfirmed: Unconfirmed,
+    /// The broker has confirmed something on this connection.
+    proven: bool,
 }
 
 /// One outcome per event of the batch; none yet for those that still have to be sent.
 type Ledger = Vec<Option<Outcome>>;
+
+/// What one batch is published with.
+struct Task<'a> {
+    rules: &'a Rules,
+    batch: &'a Arc<Batch>,
+    began: Instant,
+}
 
 impl Publisher {
     pub(crate) fn new(rules: Rules) -> Self {
@@ -68,15 +83,16 @@ impl Publisher {
     }
 
     /// Publishes a batch and waits for its confirms.
-    pub(crate) async fn publish(&mut self, link: &Link, batch: &Batch) -> Outcomes {
-        let rules = &self.rules;
-        let session = match link.session(rules.timeout).await {
+    pub(crate) async fn publish(&mut self, link: &Link, batch: Batch) -> Outcomes {
+        let task = Task {
+            rules: &self.rules,
+            batch: &Arc::new(batch),
+            began: Instant::now(),
+        };
+        let session = match link.session(task.rules.timeout).await {
             Ok(session) => session,
             Err(why) => return Outcomes::all(Outcome::retry(format!("not connected: {why}"))),
         };
-        if !session.unblocked(rules.timeout).await {
-            return Outcomes::all(no_answer(&session, rules.timeout).outcome());
-        }
         let same = |current: &Current| Arc::ptr_eq(&current.session, &session);
         if !self.current.as_ref().is_some_and(same) {
             self.current = None;
@@ -85,13 +101,12 @@ impl Publisher {
             session,
             channel: None,
             queues: Queues::default(),
+            unconfirmed: Unconfirmed::default(),
+            proven: false,
         });
-        let mut ledger: Ledger = vec![None; batch.len()];
-        let published = match current.ensure_queues(rules, batch, &mut ledger).await {
-            Ok(()) => current.publish_all(rules, batch, &mut ledger).await,
-            Err(failure) => Err(failure),
-        };
-        if let Err(failure) = &published {
+        let mut ledger: Ledger = vec![None; task.batch.len()];
+        let published = current.publish(&task, &mut ledger).await;
+        if let Err(failure @ (Failure::Channel(..) | Failure::Connection(_))) = &published {
             current.session.give_up(&failure.to_string());
             self.current = None;
         }
@@ -112,64 +127,104 @@ impl Publisher {
 }
 
 impl Current {
+    /// Publishes what was not sent before, and waits for all confirms. Err: events are left without
+    /// an outcome; unless the broker blocks, the connection is of no use any more.
+    async fn publish(&mut self, task: &Task<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        self.settle_before(task, ledger).await?;
+        let unblocked = self.session.unblocked();
+        self.session
+            .answer(task.began, task.rules.timeout, unblocked)
+            .await?;
+        self.ensure_queues(task, ledger).await?;
+        self.publish_all(task, ledger).await
+    }
+
+    /// Waits for the confirms of all events that were sent with earlier batches.
+    async fn settle_before(&mut self, task: &Task<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        let sent = self.unconfirmed.claim(task.batch, ledger);
+        let waiting: Vec<usize> = sent.iter().filter_map(|sent| sent.index).collect();
+        let settled = (0..ledger.len()).filter(|index| ledger[*index].is_some());
+        let claimed: Vec<usize> = settled.chain(waiting).collect();
+        let confirmed = self.confirm(task, sent, ledger).await;
+        self.expect_declared(task, &claimed, ledger);
+        match confirmed {
+            // What is left goes out again, on a new channel, like all that was not sent yet.
+            Err(Failure::Channel(..)) => {
+                self.channel = None;
+                Ok(())
+            }
+            confirmed => confirmed,
+        }
+    }
+
     /// Sees that the queues of a batch exist, where the destination wants that.
-    async fn ensure_queues(
-        &mut self,
-        rules: &Rules,
-        batch: &Batch,
-        ledger: &mut Ledger,
-    ) -> Result<(), Failure> {
+    async fn ensure_queues(&mut self, task: &Task<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        let rules = task.rules;
         if !rules.declare {
             return Ok(());
         }
         let mut refused: HashMap<&str, Outcome> = HashMap::new();
-        for (event, entry) in batch.iter().zip(ledger) {
+        for (event, entry) in task.batch.iter().zip(ledger) {
+            if entry.is_some() {
+                continue;
+            }
             let name = rules.template.routing_key(event);
             if let Some(outcome) = refused.get(name) {
                 *entry = Some(outcome.clone());
                 continue;
             }
             let ensuring = self.queues.ensure(&self.session, name);
-            match timeout(rules.timeout, ensuring).await {
-                Ok(Ok(())) => {}
-                Ok(Err(Missing::Refused(outcome))) => {
+            match self
+                .session
+                .answer(task.began, rules.timeout, ensuring)
+                .await?
+            {
+                Ok(()) => {}
+                Err(Missing::Refused(outcome)) => {
                     *entry = Some(outcome.clone());
                     refused.insert(name, outcome);
                 }
-                Ok(Err(Missing::Connection(failure))) => return Err(failure),
-                Err(_) => return Err(no_answer(&self.session, rules.timeout)),
+                Err(Missing::Connection(failure)) => return Err(failure),
             }
         }
         Ok(())
     }
 
-    /// Publishes what has no outcome yet, in runs. Err: the connection is of no use any more.
-    async fn publish_all(
-        &mut self,
-        rules: &Rules,
-        batch: &Batch,
-        ledger: &mut Ledger,
-    ) -> Result<(), Failure> {
-        let mut runs = VecDeque::from([without_outcome(0..batch.len(), ledger)]);
+    /// Publishes what has no outcome yet, in runs.
+    async fn publish_all(&mut self, task: &Task<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+        let mut runs = VecDeque::from([without_outcome(0..task.batch.len(), ledger)]);
+        if !self.proven
+            && let Some(all) = runs.front_mut()
+            && all.len() > 1
+        {
+            let others = all.split_off(1);
+            runs.push_back(others);
+        }
         while let Some(run) = runs.pop_front() {
-            let channel = self.channel(rules.timeout).await?;
-            let Err(failure) =
-                publish_run(rules, &self.session, &channel, batch, &run, ledger).await
-            else {
-                self.expect_declared(rules, batch, &run, ledger);
+            if run.is_empty() {
+                continue;
+            }
+            let channel = self.channel(task).await?;
+            let sent = send(task, &self.session, &channel, &run, ledger);
+            let Err(failure) = self.confirm(task, sent, ledger).await else {
+                self.expect_declared(task, &run, ledger);
                 continue;
             };
+            if let Failure::Connection(_) | Failure::Blocked(_) = &failure {
+                return Err(failure);
+            }
             self.channel = None;
             let left = without_outcome(run, ledger);
             match &failure {
-                Failure::Connection(_) => return Err(failure),
                 Failure::Channel(cause, _) if *cause == Cause::Destination || left.len() == 1 => {
                     for index in left {
                         ledger[index] = Some(failure.outcome());
                     }
                 }
-                Failure::Channel(_, why) => {
-                    tracing::warn!("the broker closed the channel: {why}; looking for the event");
+                _ => {
+                    tracing::warn!(
+                        "the broker closed the channel: {failure}; looking for the event"
+                    );
                     let length = left.len().div_ceil(SPLIT_INTO).max(1);
                     for part in left.chunks(length).rev() {
                         runs.push_front(part.to_vec());
@@ -181,135 +236,172 @@ impl Current {
     }
 
     /// The open channel, or a new one.
-    async fn channel(&mut self, within: Duration) -> Result<Channel, Failure> {
+    async fn channel(&mut self, task: &Task<'_>) -> Result<Arc<Channel>, Failure> {
         if let Some(channel) = &self.channel {
-            return Ok(channel.clone());
+            return Ok(Arc::clone(channel));
         }
-        match timeout(within, self.session.confirming_channel()).await {
-            Ok(Ok(channel)) => Ok(self.channel.insert(channel).clone()),
+        let opening = self.session.confirming_channel();
+        match self
+            .session
+            .answer(task.began, task.rules.timeout, opening)
+            .await?
+        {
+            Ok(channel) => Ok(Arc::clone(self.channel.insert(Arc::new(channel)))),
             // Whatever it is, it is not about an event.
-            Ok(Err(error)) => Err(Failure::Connection(Failure::of(&error).to_string())),
-            Err(_) => Err(no_answer(&self.session, within)),
+            Err(error) => Err(Failure::Connection(Failure::of(&error).to_string())),
         }
     }
 
-    /// A queue that was there and is gone is declared again at the next attempt.
-    fn expect_declared(
+    /// Waits for the confirms of what was sent and enters the outcomes. Err: events are left without
+    /// one; those that a blocked broker has are kept among the unconfirmed.
+    async fn confirm(
         &mut self,
-        rules: &Rules,
-        batch: &Batch,
-        run: &[usize],
+        task: &Task<'_>,
+        sent: Vec<Sent>,
         ledger: &mut Ledger,
-    ) {
-        if !rules.declare {
+    ) -> Result<(), Failure> {
+        let mut entries = Vec::with_capacity(sent.len());
+        let mut returned = Vec::new();
+        let mut failure: Option<Failure> = None;
+        for mut sent in sent {
+            let (id, index) = (sent.id, sent.index);
+            let answer = match sent.confirmed() {
+                Some(answer) => Ok(answer),
+                // Those that follow a silence are only asked whether they are confirmed already.
+                None => match failure.as_ref().filter(|failure| failure.is_silence()) {
+                    Some(silence) => Err(silence.clone()),
+                    None => {
+                        let within = task.rules.timeout;
+                        self.session
+                            .answer(task.began, within, sent.confirm())
+                            .await
+                    }
+                },
+            };
+            let mut outcome = None;
+            let found = match answer {
+                Ok(Ok(confirmation)) => {
+                    self.proven = true;
+                    outcome = Some(match &confirmation {
+                        Confirmation::Ack(_) => Outcome::Accepted,
+                        _ => Outcome::retry("the broker could not take it (nack)"),
+                    });
+                    returned.extend(confirmation.take_message());
+                    None
+                }
+                Ok(Err(error)) => Some(Failure::of(&error)),
+                Err(silence) => Some(silence),
+            };
+            failure = match (failure, found) {
+                (Some(before), Some(found)) => Some(before.or(found)),
+                (before, found) => before.or(found),
+            };
+            entries.push(Entry {
+                id,
+                index,
+                waiting: outcome.is_none().then_some(sent),
+                outcome,
+            });
+        }
+        let unsure = failure.is_some() && !returned.is_empty();
+        enter_returned(&mut entries, &returned);
+        let blocked = matches!(failure, Some(Failure::Blocked(_)));
+        for mut entry in entries {
+            if unsure {
+                // lapin hands a returned message out with any confirm, so one that still waited for
+                // the next may be that of an event whose confirm has come.
+                entry
+                    .outcome
+                    .take_if(|outcome| *outcome == Outcome::Accepted);
+            }
+            match (entry.outcome, entry.index, entry.waiting) {
+                (Some(outcome), Some(index), _) => ledger[index] = Some(outcome),
+                (Some(outcome), None, _) => self.unconfirmed.settle(entry.id, outcome),
+                (None, _, Some(sent)) if blocked => self.unconfirmed.keep(sent),
+                (None, ..) => {}
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// A queue that was there and is gone is declared again at the next attempt.
+    fn expect_declared(&mut self, task: &Task<'_>, run: &[usize], ledger: &mut Ledger) {
+        if !task.rules.declare {
             return;
         }
         for &index in run {
             if let (Some(Outcome::Rejected { reason }), Some(event)) =
-                (&ledger[index], batch.get(index))
+                (&ledger[index], task.batch.get(index))
                 && reason.starts_with(crate::outcome::UNROUTABLE)
             {
-                self.queues.forget(rules.template.routing_key(event));
+                self.queues.forget(task.rules.template.routing_key(event));
                 ledger[index] = Some(Outcome::retry(format!("{reason}; it will be declared")));
             }
         }
     }
 }
 
-/// Publishes a run on one channel and enters the outcomes. Err: events are left without one.
-async fn publish_run(
-    rules: &Rules,
+/// Queues the publishes of a run in the channel. An event that no message can carry has its outcome.
+fn send(
+    task: &Task<'_>,
     session: &Session,
-    channel: &Channel,
-    batch: &Batch,
+    channel: &Arc<Channel>,
     run: &[usize],
     ledger: &mut Ledger,
-) -> Result<(), Failure> {
+) -> Vec<Sent> {
     let options = BasicPublishOptions {
-        mandatory: rules.mandatory,
+        mandatory: task.rules.mandatory,
         ..BasicPublishOptions::default()
     };
     let frame_max = session.frame_max();
-    let mut publishing = Vec::with_capacity(run.len());
-    let mut ids = Vec::with_capacity(run.len());
+    let mut sent = Vec::with_capacity(run.len());
     for &index in run {
-        let Some(event) = batch.get(index) else {
+        let Some(event) = task.batch.get(index) else {
             continue;
         };
-        match rules.template.message(event, frame_max) {
+        let id = event.id();
+        match task.rules.template.message(event, frame_max) {
             Ok(message) => {
-                let exchange = rules.exchange.clone();
-                ids.push(message.properties.message_id().clone());
-                publishing.push((
-                    index,
-                    Started::new(async move {
-                        let (key, properties) = (message.routing_key, message.properties);
-                        let body = event.body();
-                        channel
-                            .basic_publish(exchange, key, options, body, properties)
-                            .await?
-                            .await
-                    }),
-                ));
+                let exchange = task.rules.exchange.clone();
+                let (channel, batch) = (Arc::clone(channel), Arc::clone(task.batch));
+                let publish = async move {
+                    let (key, properties) = (message.routing_key, message.properties);
+                    let body = batch.get(index).map_or(&[][..], |event| event.body());
+                    let confirm = channel.basic_publish(exchange, key, options, body, properties);
+                    confirm.await?.await
+                };
+                sent.push(Sent::start(id, index, publish));
             }
             Err(outcome) => ledger[index] = Some(outcome),
         }
     }
+    sent
+}
 
-    let order: Vec<usize> = publishing.iter().map(|(index, _)| *index).collect();
-    let mut returned = Vec::new();
-    let mut failure: Option<Failure> = None;
-    let mut patience = rules.timeout;
-    for (index, started) in publishing {
-        match timeout(patience, started.finish()).await {
-            Ok(Ok(confirmation)) => {
-                ledger[index] = Some(match &confirmation {
-                    Confirmation::Ack(_) => Outcome::Accepted,
-                    _ => Outcome::retry("the broker could not take it (nack)"),
-                });
-                returned.extend(confirmation.take_message());
-            }
-            Ok(Err(error)) => {
-                let found = Failure::of(&error);
-                failure = Some(match failure {
-                    Some(before) => before.or(found),
-                    None => found,
-                });
-            }
-            Err(_) => {
-                failure.get_or_insert_with(|| no_answer(session, rules.timeout));
-                // Those after it are only asked whether they are confirmed already.
-                patience = Duration::ZERO;
-            }
-        }
-    }
-
-    if failure.is_some() && !returned.is_empty() {
-        // lapin hands a returned message out with any confirm, so one that still waited for the
-        // next may be that of an event whose confirm has come.
-        for &index in &order {
-            ledger[index].take_if(|outcome| *outcome == Outcome::Accepted);
-        }
-    }
-    enter_returned(&order, &ids, &returned, ledger);
-    failure.map_or(Ok(()), Err)
+/// What is known of an event that was sent.
+struct Entry {
+    id: EventId,
+    /// Its position in the batch, if it is there.
+    index: Option<usize>,
+    outcome: Option<Outcome>,
+    /// Its confirm has not come.
+    waiting: Option<Sent>,
 }
 
 /// Finds the events of messages that came back, by their ids.
-fn enter_returned(
-    order: &[usize],
-    ids: &[Option<ShortString>],
-    returned: &[BasicReturnMessage],
-    ledger: &mut Ledger,
-) {
+fn enter_returned(entries: &mut [Entry], returned: &[BasicReturnMessage]) {
     if returned.is_empty() {
         return;
     }
-    let by_id: HashMap<&Option<ShortString>, usize> =
-        ids.iter().zip(order.iter().copied()).collect();
+    let by_id: HashMap<String, usize> = entries
+        .iter()
+        .enumerate()
+        .map(|(at, entry)| (entry.id.to_string(), at))
+        .collect();
     for message in returned {
-        if let Some(&index) = by_id.get(message.delivery.properties.message_id()) {
-            ledger[index] = Some(unroutable(message));
+        let id = message.delivery.properties.message_id().as_ref();
+        if let Some(&at) = id.and_then(|id| by_id.get(id.as_str())) {
+            entries[at].outcome = Some(unroutable(message));
         }
     }
 }
@@ -317,42 +409,4 @@ fn enter_returned(
 fn without_outcome(indices: impl IntoIterator<Item = usize>, ledger: &Ledger) -> Vec<usize> {
     let has_none = |index: &usize| ledger[*index].is_none();
     indices.into_iter().filter(has_none).collect()
-}
-
-/// A silent broker; a blocked one says why before it falls silent.
-fn no_answer(session: &Session, within: Duration) -> Failure {
-    Failure::Connection(match session.blocked() {
-        Some(why) => format!("the broker takes no messages: {why}"),
-        None => format!("no answer from the broker within {within:?}"),
-    })
-}
-
-/// A publish whose frames are queued in the channel.
-///
-/// lapin queues them when the future is polled first; the rest is waiting. So all publishes of a
-/// run are queued one after the other before the first is waited for, and lapin writes them in
-/// large pieces. Only the one that is waited for wakes anybody.
-enum Started<F: Future> {
-    Waiting(Pin<Box<F>>),
-    Done(F::Output),
-}
-
-impl<F: Future> Started<F> {
-    fn new(publish: F) -> Self {
-        let mut publish = Box::pin(publish);
-        match publish
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-        {
-            Poll::Ready(output) => Self::Done(output),
-            Poll::Pending => Self::Waiting(publish),
-        }
-    }
-
-    async fn finish(self) -> F::Output {
-        match self {
-            Self::Waiting(publish) => publish.await,
-            Self::Done(output) => output,
-        }
-    }
 }

@@ -107,7 +107,9 @@ async fn publish<P: Provider>(
     batch: BatchV1,
     done: CompletionV1<BatchOutcomeV1>,
 ) {
-    let publishing = async { provider.publish(Batch::new(batch)).await };
+    let batch = Batch::new(batch);
+    let events = batch.len();
+    let publishing = async { provider.publish(batch).await };
     let outcomes = match AssertUnwindSafe(publishing).catch_unwind().await {
         Ok(outcomes) => outcomes,
         Err(panic) => Outcomes::all(Outcome::retry(format!(
@@ -116,7 +118,7 @@ async fn publish<P: Provider>(
         )))
         .crashed(),
     };
-    done.complete(outcomes.into_abi());
+    done.complete(outcomes.into_abi(events));
 }
 
 /// What a panic said.
@@ -146,8 +148,9 @@ impl InstanceObjectV1 for Handle {
                 (command, "the plugin's instance has ended", FateV1::BROKEN)
             }
         };
-        if let (Command::Publish(_, done), reason, fate) = refused {
-            let mut outcomes = Outcomes::all(Outcome::retry(reason)).into_abi();
+        if let (Command::Publish(batch, done), reason, fate) = refused {
+            let outcomes = Outcomes::all(Outcome::retry(reason));
+            let mut outcomes = outcomes.into_abi(batch.events().len());
             outcomes.instance = fate;
             done.complete(outcomes);
         }

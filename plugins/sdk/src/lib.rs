@@ -77,7 +77,7 @@ pub use batch::{Batch, Event, EventId};
 pub use config::{ConfigFault, Secret, parse_config};
 pub use log_bridge::LogScope;
 pub use matcher::{Matcher, Matches, PatternFault};
-pub use outcome::{ConnectError, Outcome, Outcomes};
+pub use outcome::{ConnectError, MAX_RETRY_AFTER, Outcome, Outcomes};
 pub use plugin::{matcher_plugin, provider_plugin};
 pub use provider::{Context, Limits, Provider};
 
@@ -86,6 +86,7 @@ pub use {schemars, serde, serde_json, tokio, tracing};
 /// For the export macros and the host's test harness; not meant for plugin code.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::outcome::WRONG_COUNT;
     pub use crate::plugin::prepare_library;
     pub use evbus_abi::__export_plugin_v1;
     pub use evbus_abi::v1::PluginV1Ref;

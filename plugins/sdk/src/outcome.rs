@@ -7,6 +7,17 @@ use evbus_abi::v1::{
     BatchOutcomeV1, ConnectFailureV1, ExceptionV1, FateV1, OutcomeCodeV1, OutcomeV1,
 };
 
+/// The longest pause that [`Outcome::Retry`] can ask for; a longer one is cut to it.
+///
+/// Such numbers come from far systems as a rule (`Retry-After`, say), and one that is wrong must
+/// not stop a destination. The host's own bound, the `max_delay` of the destination's retry policy,
+/// may be lower.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
+
+/// How the line begins that is logged when a list of outcomes does not fit its batch.
+#[doc(hidden)]
+pub const WRONG_COUNT: &str = "the plugin gave outcomes for";
+
 /// What became of one event. Reasons are for the operator: one sentence, no secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -18,7 +29,8 @@ pub enum Outcome {
     Retry {
         /// Why.
         reason: String,
-        /// Not before this time has passed; without it the host's backoff decides.
+        /// Not before this time has passed, at most [`MAX_RETRY_AFTER`]; without it the host's
+        /// backoff decides.
         after: Option<Duration>,
     },
     /// Will never succeed as it is: too large, not allowed, unroutable.
@@ -50,7 +62,9 @@ impl Outcome {
             Self::Retry { reason, after } => OutcomeV1 {
                 code: OutcomeCodeV1::RETRY,
                 retry_after_ms: after.map_or(0, |after| {
-                    u32::try_from(after.as_millis()).unwrap_or(u32::MAX).max(1)
+                    let after = after.min(MAX_RETRY_AFTER).as_millis();
+                    // The bound fits; 0 would leave the delay to the host.
+                    u32::try_from(after).unwrap_or(u32::MAX).max(1)
                 }),
                 reason: RString::from(reason),
             },
@@ -63,10 +77,15 @@ impl Outcome {
     }
 }
 
-/// The outcomes of a batch: one for all events, and exceptions by position.
+/// The outcomes of a batch: one for all events, or a list, and exceptions by position.
+///
+/// A list that is shorter than its batch says nothing of the rest, which is tried again; what lies
+/// beyond the end of the batch is ignored. Both are logged as errors of the plugin.
 #[derive(Debug, Clone)]
 pub struct Outcomes {
     all: Outcome,
+    /// How many events a list covers; without a list, `all` holds for every event.
+    listed: Option<usize>,
     exceptions: Vec<(usize, Outcome)>,
     instance: FateV1,
 }
@@ -81,12 +100,13 @@ impl Outcomes {
     pub fn all(outcome: Outcome) -> Self {
         Self {
             all: outcome,
+            listed: None,
             exceptions: Vec::new(),
             instance: FateV1::WORKS,
         }
     }
 
-    /// Sets the outcome of the event at a position of the batch, from 0.
+    /// Sets the outcome of the event at a position of the batch, from 0; the last one set holds.
     pub fn set(&mut self, index: usize, outcome: Outcome) {
         self.exceptions.push((index, outcome));
     }
@@ -104,12 +124,38 @@ impl Outcomes {
         self
     }
 
-    pub(crate) fn into_abi(self) -> BatchOutcomeV1 {
+    /// What crosses for a batch of this many events.
+    pub(crate) fn into_abi(self, events: usize) -> BatchOutcomeV1 {
+        let Self {
+            mut all,
+            listed,
+            mut exceptions,
+            instance,
+        } = self;
+        let beyond = exceptions.iter().map(|(index, _)| index + 1).max();
+        let named = listed.max(beyond).unwrap_or(0);
+        if named > events {
+            exceptions.retain(|(index, _)| *index < events);
+            tracing::error!(
+                "{WRONG_COUNT} {named} events, of a batch of {events}; the rest is ignored"
+            );
+        }
+        let mut of_list = Vec::new();
+        if let Some(listed) = listed.filter(|listed| *listed < events) {
+            tracing::error!(
+                "{WRONG_COUNT} {listed} of {events} events; the others are tried again"
+            );
+            // Nothing is known of the rest, so it is the listed ones that are the exceptions.
+            of_list = vec![Outcome::Accepted; listed];
+            all = Outcome::retry(format!(
+                "the plugin gave outcomes for {listed} of the {events} events of the batch, not \
+                 for this one; report it to the plugin's author"
+            ));
+        }
+        let exceptions = of_list.into_iter().enumerate().chain(exceptions);
         BatchOutcomeV1 {
-            all: self.all.into_abi(),
-            exceptions: self
-                .exceptions
-                .into_iter()
+            all: all.into_abi(),
+            exceptions: exceptions
                 .filter_map(|(index, outcome)| {
                     Some(ExceptionV1 {
                         index: u32::try_from(index).ok()?,
@@ -117,7 +163,7 @@ impl Outcomes {
                     })
                 })
                 .collect(),
-            instance: self.instance,
+            instance,
         }
     }
 }
@@ -126,11 +172,14 @@ impl FromIterator<Outcome> for Outcomes {
     /// Collects one outcome per event, in the batch's order.
     fn from_iter<I: IntoIterator<Item = Outcome>>(outcomes: I) -> Self {
         let mut collected = Self::accepted();
+        let mut count = 0;
         for (index, outcome) in outcomes.into_iter().enumerate() {
+            count = index + 1;
             if outcome != Outcome::Accepted {
                 collected.set(index, outcome);
             }
         }
+        collected.listed = Some(count);
         collected
     }
 }
@@ -165,6 +214,80 @@ impl ConnectError {
         ConnectFailureV1 {
             permanent,
             reason: reason.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The codes as a host reads them.
+    fn codes(outcomes: Outcomes, events: usize) -> Vec<OutcomeCodeV1> {
+        let outcome = outcomes.into_abi(events);
+        let mut codes = vec![outcome.all.code; events];
+        for exception in outcome.exceptions {
+            codes[exception.index as usize] = exception.outcome.code;
+        }
+        codes
+    }
+
+    const ACCEPTED: OutcomeCodeV1 = OutcomeCodeV1::ACCEPTED;
+    const RETRY: OutcomeCodeV1 = OutcomeCodeV1::RETRY;
+    const REJECTED: OutcomeCodeV1 = OutcomeCodeV1::REJECTED;
+
+    #[test]
+    fn events_that_a_list_does_not_reach_are_tried_again() {
+        let list = [Outcome::Accepted, Outcome::rejected("no")];
+        let outcomes: Outcomes = list.clone().into_iter().collect();
+        assert_eq!(
+            codes(outcomes.clone(), 4),
+            [ACCEPTED, REJECTED, RETRY, RETRY]
+        );
+        let reason = outcomes.into_abi(4).all.reason;
+        assert!(reason.contains("2 of the 4 events"), "{reason}");
+
+        let mut completed: Outcomes = list.into_iter().collect();
+        completed.set(3, Outcome::Accepted);
+        assert_eq!(codes(completed, 4), [ACCEPTED, REJECTED, RETRY, ACCEPTED]);
+        assert_eq!(codes(Outcomes::from_iter([]), 2), [RETRY, RETRY]);
+    }
+
+    #[test]
+    fn outcomes_beyond_the_batch_are_ignored() {
+        let mut outcomes: Outcomes = vec![Outcome::rejected("no"); 3].into_iter().collect();
+        outcomes.set(usize::MAX - 1, Outcome::Accepted);
+        assert_eq!(codes(outcomes.clone(), 2), [REJECTED, REJECTED]);
+        assert_eq!(outcomes.into_abi(2).exceptions.len(), 2);
+        let mut outcomes = Outcomes::accepted();
+        outcomes.set(2, Outcome::retry("later"));
+        assert_eq!(codes(outcomes, 2), [ACCEPTED, ACCEPTED]);
+    }
+
+    #[test]
+    fn a_list_that_fits_and_accepts_everything_crosses_without_exceptions() {
+        let outcomes: Outcomes = vec![Outcome::Accepted; 3].into_iter().collect();
+        let outcome = outcomes.into_abi(3);
+        assert_eq!(outcome.all.code, ACCEPTED);
+        assert!(outcome.exceptions.is_empty());
+    }
+
+    #[test]
+    fn a_pause_that_a_far_system_asks_for_has_a_bound() {
+        let asked = |after| {
+            let reason = String::new();
+            let retry = Outcome::Retry { reason, after };
+            retry.into_abi().retry_after_ms
+        };
+        assert_eq!(asked(None), 0);
+        assert_eq!(asked(Some(Duration::ZERO)), 1);
+        assert_eq!(asked(Some(Duration::from_secs(90))), 90_000);
+        for long in [
+            Duration::from_hours(2),
+            Duration::from_millis(u64::from(u32::MAX)),
+            Duration::MAX,
+        ] {
+            assert_eq!(asked(Some(long)), 3_600_000, "{long:?}");
         }
     }
 }

@@ -86,6 +86,8 @@ pub struct Answer {
     pub outcomes: Vec<Outcome>,
     /// What became of the instance.
     pub fate: FateV1,
+    /// How many exceptions were about events that the batch does not have; a host ignores them.
+    pub beyond: usize,
 }
 
 impl Answer {
@@ -94,17 +96,21 @@ impl Answer {
             return Self {
                 outcomes: vec![Outcome::Dropped; events],
                 fate: FateV1::WORKS,
+                beyond: 0,
             };
         };
         let mut outcomes = vec![Outcome::from(answer.all); events];
+        let mut beyond = 0;
         for exception in answer.exceptions {
-            if let Some(outcome) = outcomes.get_mut(exception.index as usize) {
-                *outcome = exception.outcome.into();
+            match outcomes.get_mut(exception.index as usize) {
+                Some(outcome) => *outcome = exception.outcome.into(),
+                None => beyond += 1,
             }
         }
         Self {
             outcomes,
             fate: answer.instance,
+            beyond,
         }
     }
 }

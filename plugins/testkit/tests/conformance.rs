@@ -83,6 +83,27 @@ async fn a_plugin_that_hangs_fails_and_the_suite_goes_on() {
     );
 }
 
+#[tokio::test]
+async fn a_plugin_whose_outcomes_do_not_fit_its_batches_fails_by_name() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for (miscount, expected) in [
+        (-1, "outcomes for 0 of the 1 events of the batch"),
+        (1, "outcomes for 2 events, of a batch of 1"),
+    ] {
+        let config = json!({"path": dir.path().join("events"), "miscount": miscount});
+        let report = Conformance::open(&built("fixture-good"))
+            .config(config)
+            .large_event_bytes(1024)
+            .within(Duration::from_secs(2))
+            .run()
+            .await;
+        let case = "answers for each event of a batch and for no other";
+        let found = result(&report, case);
+        let named = found.as_ref().is_err_and(|why| why.contains(expected));
+        assert!(named, "{miscount}: {found:?}\n{report}");
+    }
+}
+
 /// Exact names; `!` is invalid. With `BROKEN`, forgets matches of sets larger than one.
 struct Exact<const BROKEN: bool>(Vec<String>);
 

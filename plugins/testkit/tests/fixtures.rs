@@ -121,6 +121,37 @@ async fn what_the_good_fixture_rejects_or_delays_is_seen() {
 }
 
 #[tokio::test]
+async fn an_event_that_a_list_of_outcomes_leaves_out_is_not_accepted() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("events");
+    let batch = || vec![event("a"), event("b"), event("c")];
+    let config = |miscount: i32| json!({"path": path, "miscount": miscount});
+
+    let instance = connect("fixture-good", config(-2)).await;
+    let outcomes = instance.publish(batch()).await;
+    assert_eq!(outcomes[0], Outcome::Accepted);
+    for outcome in &outcomes[1..] {
+        assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+        let reason = outcome.reason();
+        assert!(
+            reason.contains("outcomes for 1 of the 3 events"),
+            "{reason}"
+        );
+    }
+    assert!(instance.seen().logged("outcomes for 1 of 3 events"));
+
+    let instance = connect("fixture-good", config(2)).await;
+    let answer = instance.publish(batch()).answer().await;
+    assert_eq!(answer.outcomes, vec![Outcome::Accepted; 3]);
+    assert_eq!((answer.beyond, answer.fate), (0, Fate::WORKS));
+    assert!(
+        instance
+            .seen()
+            .logged("outcomes for 5 events, of a batch of 3")
+    );
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_opened_is_a_permanent_failure() {
     let failure = open("fixture-good").connect(json!({"path": "/"})).await;
     assert!(

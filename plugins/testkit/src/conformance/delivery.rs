@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use evbus_sdk::__private::WRONG_COUNT;
+
 use super::{Conformance, Report, ensure};
 use crate::{Instance, Outcome, TestEvent};
 
@@ -13,6 +15,13 @@ impl Conformance {
             .await;
         report
             .add_timed("accepts a batch", t, self.accepts_a_batch())
+            .await;
+        report
+            .add_timed(
+                "answers for each event of a batch and for no other",
+                t,
+                self.answers_for_each(),
+            )
             .await;
         report
             .add_timed("takes an event without tags", t, self.takes_no_tags())
@@ -71,6 +80,33 @@ impl Conformance {
     async fn accepts_a_batch(&self) -> Result<(), String> {
         let instance = self.connect(&self.config).await?;
         self.all_accepted(&instance, self.events.clone()).await?;
+        closed(&instance).await
+    }
+
+    /// A list of outcomes that does not fit its batch loses nothing, but holds events up for ever.
+    async fn answers_for_each(&self) -> Result<(), String> {
+        let instance = self.connect(&self.config).await?;
+        for count in [1, 2, 7] {
+            let events = vec![self.ordinary_event(); count];
+            let answer = instance.publish(events).answer().await;
+            ensure!(
+                answer.beyond == 0,
+                "outcomes beyond the end of a batch of {count} events: {}",
+                answer.beyond
+            );
+            let short = |outcome: &&Outcome| outcome.reason().contains(WRONG_COUNT);
+            if let Some(outcome) = answer.outcomes.iter().find(short) {
+                return Err(outcome.reason().to_owned());
+            }
+            let seen = instance.seen();
+            let line = seen
+                .log
+                .iter()
+                .find(|line| line.message.contains(WRONG_COUNT));
+            if let Some(line) = line {
+                return Err(line.message.clone());
+            }
+        }
         closed(&instance).await
     }
 

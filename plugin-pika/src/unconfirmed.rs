@@ -1,0 +1,143 @@
+//! Events that the broker was sent on the present connection and has not confirmed in time, because
+//! it blocks the connection: it still has them, so they must not be sent again.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use evbus_sdk::{Batch, EventId, Outcome};
+use lapin::{Confirmation, ErrorKind};
+
+/// Most outcomes that are kept for events that the host has not tried again yet. It may never do
+/// so: an event can be given up meanwhile.
+const MOST_SETTLED: usize = 16 * 1024;
+
+/// Waits for the frames to be written and for the confirm.
+type Confirm = Pin<Box<dyn Future<Output = lapin::Result<Confirmation>> + Send>>;
+
+/// An event that was handed to a channel.
+pub(crate) struct Sent {
+    pub(crate) id: EventId,
+    /// Its position in the present batch, if it is there.
+    pub(crate) index: Option<usize>,
+    confirm: State,
+}
+
+/// lapin queues the frames of a publish when the future is polled first; the rest is waiting. So all
+/// publishes of a run are queued one after the other before the first is waited for, and lapin
+/// writes them in large pieces. Only the one that is waited for wakes anybody.
+enum State {
+    Waiting(Confirm),
+    Done(Option<lapin::Result<Confirmation>>),
+}
+
+impl Sent {
+    /// Queues the frames of a publish in the channel.
+    pub(crate) fn start(
+        id: EventId,
+        index: usize,
+        publish: impl Future<Output = lapin::Result<Confirmation>> + Send + 'static,
+    ) -> Self {
+        let mut sent = Self {
+            id,
+            index: Some(index),
+            confirm: State::Waiting(Box::pin(publish)),
+        };
+        if let Poll::Ready(output) = sent.poll(&mut Context::from_waker(Waker::noop())) {
+            sent.confirm = State::Done(Some(output));
+        }
+        sent
+    }
+
+    /// The confirm, if it is there already.
+    pub(crate) fn confirmed(&mut self) -> Option<lapin::Result<Confirmation>> {
+        match self.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Waits for the confirm. Cancel safe.
+    pub(crate) async fn confirm(&mut self) -> lapin::Result<Confirmation> {
+        std::future::poll_fn(|context| self.poll(context)).await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<lapin::Result<Confirmation>> {
+        match &mut self.confirm {
+            State::Waiting(confirm) => {
+                let output = std::task::ready!(confirm.as_mut().poll(context));
+                self.confirm = State::Done(None);
+                Poll::Ready(output)
+            }
+            State::Done(output) => {
+                let again = || Err(ErrorKind::FutureCompleted.into());
+                Poll::Ready(output.take().unwrap_or_else(again))
+            }
+        }
+    }
+}
+
+/// What one connection owes. Holds at most what one batch sent, and [`MOST_SETTLED`] outcomes:
+/// nothing new is sent before everything here is confirmed.
+#[derive(Default)]
+pub(crate) struct Unconfirmed {
+    sent: Vec<Sent>,
+    /// What became of events that were not in the batch at hand when their confirms came.
+    settled: Vec<(EventId, Outcome)>,
+}
+
+impl Unconfirmed {
+    /// Keeps an event that the broker has.
+    pub(crate) fn keep(&mut self, mut sent: Sent) {
+        sent.index = None;
+        self.sent.push(sent);
+    }
+
+    /// Keeps the outcome of an event until the host asks for it.
+    pub(crate) fn settle(&mut self, id: EventId, outcome: Outcome) {
+        if self.settled.len() >= MOST_SETTLED {
+            self.settled.clear();
+        }
+        self.settled.push((id, outcome));
+    }
+
+    /// Gives all events that still have to be confirmed, and enters the outcomes of those events of
+    /// the batch that have been; each event knows its position in the batch, if it has one.
+    pub(crate) fn claim(
+        &mut self,
+        batch: &Arc<Batch>,
+        ledger: &mut [Option<Outcome>],
+    ) -> Vec<Sent> {
+        if self.sent.is_empty() && self.settled.is_empty() {
+            return Vec::new();
+        }
+        let mut positions: HashMap<EventId, VecDeque<usize>> = HashMap::new();
+        for (index, event) in batch.iter().enumerate() {
+            positions.entry(event.id()).or_default().push_back(index);
+        }
+        let mut position = |id: &EventId| positions.get_mut(id).and_then(VecDeque::pop_front);
+        self.settled.retain(|(id, outcome)| match position(id) {
+            Some(index) => {
+                ledger[index] = Some(outcome.clone());
+                false
+            }
+            None => true,
+        });
+        let mut sent = std::mem::take(&mut self.sent);
+        for sent in &mut sent {
+            sent.index = position(&sent.id);
+        }
+        sent
+    }
+}
+
+impl fmt::Debug for Unconfirmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unconfirmed")
+            .field("sent", &self.sent.len())
+            .field("settled", &self.settled.len())
+            .finish()
+    }
+}

@@ -1,6 +1,8 @@
 //! An acct file and the plugins, brought together: which entry is served by whom, and what is
 //! wrong.
 
+mod unserved;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -182,6 +184,8 @@ impl Plan {
             }
         }
         plan.compile(acct, catalog);
+        plan.errors
+            .extend(unserved::faults(acct, catalog, &plan.unserved));
         plan
     }
 
@@ -293,8 +297,11 @@ fn no_matcher(acct: &AcctFile, catalog: &Catalog) -> String {
     } else {
         format!("one of: {}", known.join(", "))
     };
+    let why = catalog
+        .vanished(acct.match_plugin())
+        .map_or_else(|| catalog.refusals(), |why| format!(" ({why})"));
     format!(
-        "found {:?}, which no loaded plugin provides; expected {known}",
+        "found {:?}, which no loaded plugin provides; expected {known}{why}",
         acct.match_plugin()
     )
 }

@@ -2,27 +2,29 @@
 //! whenever one of them changes.
 
 mod acct;
+mod change;
+mod plugins;
+mod retiring;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use acct::Stamp;
+use acct::{Settling, Stamp};
 use parking_lot::Mutex;
-use tokio::task::JoinHandle;
+use retiring::Retiring;
 
 use crate::Bus;
 use crate::acct::{AcctFile, AcctSource, WhenFull};
-use crate::bus::Routes;
-use crate::control::PluginsStatus;
+use crate::control::{PluginsStatus, Reloaded};
 use crate::host::ReloadError;
-use crate::internal::{INTERNAL, InternalQueues};
-use crate::lane::{Lane, LaneStatus, OnDead, Setup};
-use crate::plan::{Plan, Planned};
+use crate::internal::InternalQueues;
+use crate::lane::{Lane, LaneStatus};
+use crate::plan::Plan;
 use crate::plugin::{Catalog, PluginState, Registry};
 use crate::store::deadletters::{self, Filter};
-use crate::store::{Journal, StateDir, StateError, StoreName};
+use crate::store::{StateDir, StoreName};
 
 /// What a deployment is made from, beside plugins.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ pub(crate) struct Sources {
     pub(crate) state_dir: Option<StateDir>,
     /// Destinations that ask for a state directory do without.
     pub(crate) without_state: bool,
-    /// How long a destination that is taken away may go on delivering.
+    /// How long a removed destination may go on delivering.
     pub(crate) retire_within: Duration,
 }
 
@@ -66,28 +68,19 @@ pub(crate) struct Deployment {
     acct_stamp: Stamp,
     /// The stamp of the file that `acct` is; `acct_stamp` may be of a later one that was refused.
     acct_in_use: Stamp,
+    settling: Option<Settling>,
     registry: Registry,
+    /// What is in use.
     catalog: Catalog,
+    /// What was found last, in use or not.
+    scanned: Catalog,
+    scanned_is_in_use: bool,
     seen: PluginsSeen,
     unserved: Vec<String>,
     bus: Bus,
     internal: InternalQueues,
     lanes: HashMap<StoreName, Arc<Lane>>,
     retiring: HashMap<StoreName, Retiring>,
-}
-
-/// A lane that was taken away and is still delivering what it has.
-#[derive(Debug)]
-struct Retiring {
-    lane: Arc<Lane>,
-    phase: Arc<Mutex<Phase>>,
-    task: JoinHandle<()>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Phase {
-    Draining,
-    Stopping,
 }
 
 impl Deployment {
@@ -104,8 +97,11 @@ impl Deployment {
             acct: None,
             acct_stamp: None,
             acct_in_use: None,
+            settling: None,
             registry,
             catalog: Catalog::default(),
+            scanned: Catalog::default(),
+            scanned_is_in_use: true,
             seen,
             unserved: Vec::new(),
             bus,
@@ -116,7 +112,8 @@ impl Deployment {
         // First, so that a file that cannot be used is told before plugins are looked at.
         let acct = deployment.read_acct().await?;
         let catalog = deployment.scan().await;
-        report(&Catalog::default(), &catalog);
+        plugins::report(&Catalog::default(), &catalog);
+        deployment.scanned = catalog.clone();
         deployment.seen.note(&catalog);
         deployment.catalog = catalog;
         deployment.apply(acct).await?;
@@ -128,66 +125,21 @@ impl Deployment {
         &self.catalog
     }
 
-    /// Reads the acct file again; see [`Host::reload`](crate::Host::reload).
-    pub(crate) async fn reload(&mut self) -> Result<(), ReloadError> {
+    /// Looks at the plugins and reads the acct file again because somebody asked for it, so that
+    /// the file may remove every destination; see [`Host::reload`](crate::Host::reload).
+    pub(crate) async fn reload(&mut self) -> Result<Reloaded, ReloadError> {
+        // What failed when it was noticed has another chance now.
+        self.rescan(true).await;
         let acct = self.read_acct().await?;
-        self.apply(acct).await?;
-        tracing::info!("the acct file was read again");
-        Ok(())
-    }
-
-    /// Looks at the plugin directories again, and brings the lanes in line with what is new there.
-    pub(crate) async fn rescan(&mut self) {
-        let mut catalog = self.scan().await;
-        if !report(&self.catalog, &catalog) {
-            return;
-        }
-        catalog.keep(&self.catalog);
-        let before = std::mem::replace(&mut self.catalog, catalog);
-        let acct = self.acct_with_new_providers().await;
-        let plan = self.plan(acct.as_ref()).await;
-        let names = names(plan.as_ref());
-        if let Some((_, lost)) = self.lanes.iter().find(|(name, _)| !names.contains(name)) {
-            // A plugin that came while the host runs must not take a working destination away.
-            tracing::error!(
-                "nothing is changed, since destination {} would end with it",
-                lost.destination()
-            );
-            for error in plan.iter().flat_map(Plan::errors) {
-                tracing::error!("{error}");
-            }
-            self.catalog = before;
-            return;
-        }
-        for error in plan.iter().flat_map(Plan::errors) {
-            tracing::error!("{error}");
-        }
-        self.seen.note(&self.catalog);
-        if let Some(plan) = plan
-            && let Err(error) = self.make(plan, acct).await
-        {
-            tracing::error!("{error}");
-        }
-    }
-
-    /// Scans on a thread that may block.
-    async fn scan(&mut self) -> Catalog {
-        let mut registry =
-            std::mem::replace(&mut self.registry, Registry::new(Vec::new(), Vec::new()));
-        let scanning = tokio::task::spawn_blocking(move || {
-            let catalog = registry.scan();
-            (registry, catalog)
-        });
-        // The task is never cancelled, and `scan` contains what a plugin file can do to it.
-        let (registry, catalog) = scanning.await.expect("a scan ends");
-        self.registry = registry;
-        catalog
+        let reloaded = self.apply(acct).await?;
+        tracing::info!("the acct file was read again: {reloaded}");
+        Ok(reloaded)
     }
 
     /// Plans on a thread that may block: secrets are read, and plugins asked.
-    async fn plan(&self, acct: Option<&AcctFile>) -> Option<Plan> {
+    async fn plan(&self, catalog: &Catalog, acct: Option<&AcctFile>) -> Option<Plan> {
         let acct = acct?.clone();
-        let (catalog, internal) = (self.catalog.clone(), self.internal.clone());
+        let (catalog, internal) = (catalog.clone(), self.internal.clone());
         let program = self.sources.isolation_program.clone();
         let planning = tokio::task::spawn_blocking(move || {
             Plan::new(&acct, &catalog, &internal, program.as_ref())
@@ -211,145 +163,26 @@ impl Deployment {
     }
 
     /// Brings the lanes in line with an acct file that has no fault.
-    async fn apply(&mut self, acct: Option<AcctFile>) -> Result<(), ReloadError> {
-        let Some(plan) = self.plan(acct.as_ref()).await else {
-            return Ok(());
+    async fn apply(&mut self, acct: Option<AcctFile>) -> Result<Reloaded, ReloadError> {
+        let catalog = self.catalog.clone();
+        let Some(plan) = self.plan(&catalog, acct.as_ref()).await else {
+            return Ok(Reloaded::default());
         };
+        self.apply_plan(plan, acct).await
+    }
+
+    async fn apply_plan(
+        &mut self,
+        plan: Plan,
+        acct: Option<AcctFile>,
+    ) -> Result<Reloaded, ReloadError> {
         if !plan.errors().is_empty() {
             return Err(ReloadError::Acct(plan.errors().to_vec()));
         }
-        self.make(plan, acct).await?;
+        let prepared = self.prepare(plan).await?;
+        let reloaded = self.commit(prepared, acct);
         self.acct_in_use = self.acct_stamp;
-        Ok(())
-    }
-
-    /// Makes the lanes what a plan asks for. Lanes that are to stay, stay: with their queues, their
-    /// numbers, and their instances unless their setup changed. Whatever may fail is done first.
-    async fn make(&mut self, plan: Plan, acct: Option<AcctFile>) -> Result<(), StateError> {
-        let names = names(Some(&plan));
-        let mut lanes = HashMap::new();
-        let mut order = Vec::new();
-        let mut fresh = Vec::new();
-        for (planned, name) in plan.served.iter().zip(&names) {
-            let known = match self.lanes.get(name) {
-                Some(lane) => Some(Arc::clone(lane)),
-                None => self.revive(name).await,
-            };
-            if known.is_none() {
-                fresh.push((name.clone(), self.journal(name).await?, planned));
-            }
-            lanes.insert(name.clone(), known);
-        }
-        let mut started = HashMap::new();
-        for (name, journal, planned) in fresh {
-            let lane = Lane::start(
-                planned.destination(),
-                setup(planned),
-                journal,
-                self.on_dead(),
-            );
-            started.insert(name, Arc::new(lane));
-        }
-        for (planned, name) in plan.served.iter().zip(&names) {
-            let lane = match lanes.get(name).cloned().flatten() {
-                Some(lane) => {
-                    if lane.switch(planned.destination(), setup(planned)) {
-                        tracing::info!("destination {}: changes over", lane.destination());
-                    }
-                    lane
-                }
-                None => match started.remove(name) {
-                    Some(lane) => lane,
-                    // Every name is in one of the two.
-                    None => continue,
-                },
-            };
-            order.push((name.clone(), lane));
-        }
-        for provider in plan.unserved() {
-            if self.unserved.contains(provider) {
-                continue;
-            }
-            if provider == INTERNAL {
-                tracing::warn!(
-                    "provider internal is for programs that run the host as a library and read its queues; \
-                     nobody can read them here, so its destinations get no events; remove its entries"
-                );
-            } else {
-                tracing::info!("provider {provider} of the acct file is served by no plugin");
-            }
-        }
-        self.unserved = plan.unserved().to_vec();
-        self.bus.set_routes(Routes {
-            router: plan.router,
-            lanes: order.iter().map(|(_, lane)| Arc::clone(lane)).collect(),
-        });
-        let before = std::mem::replace(&mut self.lanes, order.into_iter().collect());
-        for (name, lane) in before {
-            if !self.lanes.contains_key(&name) {
-                self.retire(name, lane);
-            }
-        }
-        // It may hold other tools' passwords.
-        self.acct = acct.map(|mut acct| {
-            acct.let_go(&self.unserved);
-            acct
-        });
-        Ok(())
-    }
-
-    /// A program that itself waits for its events' delivery is told by their numbers, and not by
-    /// events of their own.
-    fn on_dead(&self) -> OnDead {
-        if self.sources.without_state {
-            Arc::new(|_, _, _| {})
-        } else {
-            self.bus.error_events()
-        }
-    }
-
-    async fn journal(&self, name: &StoreName) -> Result<Option<Journal>, StateError> {
-        let Some(state) = self.sources.state_dir.clone() else {
-            return Ok(None);
-        };
-        let name = name.clone();
-        let opening = tokio::task::spawn_blocking(move || Journal::open(&state, &name));
-        // The task is never cancelled; opening does not panic.
-        opening.await.expect("a store is opened or not").map(Some)
-    }
-
-    /// Takes a lane out of work: it delivers what it has for a while, and keeps the rest on disk.
-    fn retire(&mut self, name: StoreName, lane: Arc<Lane>) {
-        let phase = Arc::new(Mutex::new(Phase::Draining));
-        let (its, its_phase) = (Arc::clone(&lane), Arc::clone(&phase));
-        let limit = self.sources.retire_within;
-        let destination = lane.destination();
-        tracing::info!("destination {destination}: taken away, and delivers what it has");
-        let task = tokio::spawn(async move {
-            // What is left after that is not lost where there is a disk.
-            let _ = tokio::time::timeout(limit, its.shared().queue.empty()).await;
-            *its_phase.lock() = Phase::Stopping;
-            end(&its, Duration::from_secs(1)).await;
-        });
-        self.retiring
-            .retain(|_, retiring| !retiring.task.is_finished());
-        self.retiring.insert(name, Retiring { lane, phase, task });
-    }
-
-    /// A lane that was taken away and comes back before it has ended.
-    async fn revive(&mut self, name: &StoreName) -> Option<Arc<Lane>> {
-        let retiring = self.retiring.remove(name)?;
-        {
-            let phase = retiring.phase.lock();
-            if *phase == Phase::Draining {
-                // It cannot get on to stopping while the lock is held.
-                retiring.task.abort();
-                return Some(retiring.lane);
-            }
-        }
-        // Its store must be closed before it is opened again.
-        let _ = retiring.task.await;
-        None
+        Ok(reloaded)
     }
 
     /// Puts dead letters back into their queues.
@@ -365,11 +198,23 @@ impl Deployment {
             .map_err(|error| error.to_string())?;
         let mut replayed = 0;
         for (file, name, numbers) in selected {
-            let retiring = self.retiring.get(&name).map(|retiring| &retiring.lane);
+            let held = match self.retiring.get(&name) {
+                // Nobody stops it while its writer has this to do.
+                Some(retiring) => match retiring.hold() {
+                    Some(held) => Some(held),
+                    None => {
+                        // Two must not choose places in one queue.
+                        retiring.stopped().await;
+                        None
+                    }
+                },
+                None => None,
+            };
+            let retiring = held.as_ref().map(retiring::Held::lane);
             let lane = self.lanes.get(&name).or(retiring);
             if let Some(done) = lane.and_then(|lane| lane.shared().queue.replay(numbers)) {
                 replayed += done.await.map_err(|error| error.to_string())??;
-            } else {
+            } else if lane.is_none() {
                 // Nobody is at work on that store; its events wait there.
                 replayed +=
                     deadletters::replay_file(&file, filter).map_err(|error| error.to_string())?;
@@ -378,24 +223,21 @@ impl Deployment {
         Ok(replayed)
     }
 
-    /// Ends all lanes. Returns their last numbers, in the order of the acct file; then those of lanes
-    /// that had been taken away.
+    /// Ends all lanes. Returns their last numbers, in the order of the acct file; then those of
+    /// removed ones that had not ended.
     pub(crate) async fn stop(&mut self, grace: Duration) -> Vec<LaneStatus> {
         let mut all = self.bus.routes().lanes.clone();
         for (_, retiring) in self.retiring.drain() {
-            let is_draining = *retiring.phase.lock() == Phase::Draining;
-            if is_draining {
-                retiring.task.abort();
-                all.push(retiring.lane);
-            } else {
-                let _ = retiring.task.await;
+            match retiring.hold() {
+                Some(held) => all.push(held.revive()),
+                None => retiring.stopped().await,
             }
         }
         let stopping: Vec<_> = all
             .iter()
             .map(|lane| {
                 let lane = Arc::clone(lane);
-                tokio::spawn(async move { end(&lane, grace).await })
+                tokio::spawn(async move { change::end(&lane, grace).await })
             })
             .collect();
         for stopped in stopping {
@@ -404,69 +246,4 @@ impl Deployment {
         }
         all.iter().map(|lane| lane.status()).collect()
     }
-}
-
-/// Ends a lane and says what it could not keep.
-async fn end(lane: &Lane, grace: Duration) {
-    if let Err(reason) = lane.stop(grace).await {
-        tracing::error!(
-            "destination {}: what is left could not be written to disk: {reason}",
-            lane.destination()
-        );
-    }
-}
-
-fn setup(planned: &Planned) -> Setup {
-    Setup {
-        connector: planned.connector.clone(),
-        config: planned.config(),
-        secrets: planned.entry.secrets().clone(),
-        policy: Arc::new(planned.policy().clone()),
-    }
-}
-
-/// The names of a plan's stores, by position.
-fn names(plan: Option<&Plan>) -> Vec<StoreName> {
-    let mut seen: HashMap<(&str, &str), usize> = HashMap::new();
-    plan.iter()
-        .flat_map(|plan| &plan.served)
-        .map(|planned| {
-            let (provider, pattern) = (&planned.entry.provider, &planned.entry.pattern);
-            let count = seen.entry((provider, pattern)).or_default();
-            *count += 1;
-            StoreName {
-                provider: provider.clone(),
-                pattern: pattern.clone(),
-                nth: *count - 1,
-            }
-        })
-        .collect()
-}
-
-/// Writes what changed into the log. Returns whether anything did.
-fn report(before: &Catalog, after: &Catalog) -> bool {
-    for report in after.reports() {
-        let Some(file) = report
-            .file
-            .as_ref()
-            .filter(|_| !before.reports().contains(report))
-        else {
-            continue;
-        };
-        match &report.state {
-            PluginState::Refused { reason } => {
-                tracing::warn!("plugin {}: not used: {reason}", file.display());
-            }
-            PluginState::Discovered { reason } => {
-                tracing::info!("plugin {}: not used: {reason}", file.display());
-            }
-            _ => tracing::info!(
-                "plugin {}: {} {} loaded",
-                file.display(),
-                report.id.as_deref().unwrap_or_default(),
-                report.version.as_deref().unwrap_or_default(),
-            ),
-        }
-    }
-    before.reports() != after.reports()
 }

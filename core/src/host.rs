@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::acct::{AcctError, AcctSource};
+use crate::control::Reloaded;
 use crate::deployment::{Deployment, PluginsSeen, Sources};
 use crate::event::Serial;
 use crate::internal::{InternalQueues, InternalReader};
@@ -341,17 +342,19 @@ impl Host {
         self.deployment.lock().await.catalog().reports().to_vec()
     }
 
-    /// Reads the acct file again and makes the destinations what it says. It is checked whole first.
-    /// Destinations that stay as they are keep their queues and connections; one that is taken away
-    /// delivers what it has for a while, and what remains waits on disk for its return.
+    /// Looks at the plugins, reads the acct file again and makes the destinations what it says, even
+    /// where it says that there are none. Whatever can fail is done before anything is changed.
+    /// Destinations that stay as they are keep their queues and connections; a removed one delivers
+    /// what it has for a while, and what remains waits on disk for its return.
     ///
     /// Returns when the new destinations have their queues; connections are made in the background.
+    /// It goes on where the future is dropped.
     ///
     /// # Errors
     ///
     /// The file, or the store of a new destination, cannot be used; nothing was changed.
-    pub async fn reload(&self) -> Result<(), ReloadError> {
-        self.deployment.lock().await.reload().await
+    pub async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        reload(&self.deployment).await
     }
 
     /// Puts dead letters back into the queues of their destinations. Returns how many.
@@ -447,18 +450,27 @@ async fn required(bus: &Bus) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Reloads in a task of its own: whoever asked may go away half-way.
+async fn reload(deployment: &Arc<Mutex<Deployment>>) -> Result<Reloaded, ReloadError> {
+    let mut deployment = Arc::clone(deployment).lock_owned().await;
+    let reloading = tokio::spawn(async move { deployment.reload().await });
+    // It is not cancelled; a panic in it is a fault of this program and stays one.
+    reloading.await.expect("a reload comes to its end")
+}
+
 /// Follows the plugin directories and the acct file.
 async fn follow(mut watch: PluginWatch, deployment: Arc<Mutex<Deployment>>) {
+    let mut again = None;
     loop {
-        watch.changed().await;
-        let mut deployment = deployment.lock().await;
-        deployment.rescan().await;
-        if deployment.acct_file_changed()
-            && let Err(error) = deployment.reload().await
-        {
-            tracing::error!(
-                "the acct file changed, and nothing else did, since it cannot be used: {error}"
-            );
+        match again {
+            // What the watch has seen meanwhile is looked at, too.
+            Some(rest) => {
+                let _ = tokio::time::timeout(rest, watch.changed()).await;
+            }
+            None => watch.changed().await,
         }
+        let mut deployment = deployment.lock().await;
+        deployment.rescan(false).await;
+        again = deployment.follow_acct_file(watch.is_being_written()).await;
     }
 }

@@ -1,6 +1,8 @@
 //! An acct file and the plugins, brought together: which entry is served by whom, and what is
 //! wrong.
 
+mod unserved;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -184,6 +186,8 @@ impl Plan {
             }
         }
         plan.compile(acct, catalog);
+        plan.errors
+            .extend(unserved::faults(acct, catalog, &plan.unserved));
         plan
     }
 
@@ -297,8 +301,11 @@ fn no_matcher(acct: &AcctFile, catalog: &Catalog) -> String {
     } else {
         format!("one of: {}", known.join(", "))
     };
+    let why = catalog
+        .vanished(acct.match_plugin())
+        .map_or_else(|| catalog.refusals(), |why| format!(" ({why})"));
     format!(
-        "found {:?}, which no loaded plugin provides; expected {known}",
+        "found {:?}, which no loaded plugin provides; expected {known}{why}",
         acct.match_plugin()
     )
 }

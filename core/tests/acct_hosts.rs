@@ -114,7 +114,7 @@ fn a_changed_secret_makes_a_changed_destination_on_reload() {
         Signal::HUP,
     )
     .unwrap();
-    host.wait_for_log("changes over");
+    host.wait_for_log("configuration changed, reconnecting");
     host.put("a", "2");
     wait_for("the second file", || {
         (lines_of(&target("two")).len() == 1).then_some(())

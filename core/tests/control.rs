@@ -213,14 +213,20 @@ fn where_no_host_answers_status_says_so() {
         assert_eq!(said.lines().count(), 1, "{said}");
     }
     for args in [
-        &["status"][..],
-        &["status", "--sock-dir", "a", "--state-dir", "b"],
+        &["status", "--sock-dir", "a", "--state-dir", "b"][..],
         &["status", "--sock-dir", "a", "--watch", "0"],
     ] {
         let output = run(evbus(home.path()).args(args), b"");
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     }
     // What stands in for the flags.
+    let output = run(evbus(home.path()).arg("status"), b"");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("default-state"),
+        "{}",
+        stderr(&output)
+    );
     let output = run(
         evbus(home.path())
             .arg("status")

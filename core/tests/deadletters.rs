@@ -307,8 +307,8 @@ fn a_directory_that_is_none_or_a_newer_one_is_named() {
     check(&absent(Path::new("/dev/null")), 78, "is no directory");
     check(
         &run(evbus(bench.dir.path()).args(["deadletters", "list"]), b""),
-        2,
-        "give the state directory",
+        78,
+        "default-state cannot be used: No such file or directory",
     );
     let other = tempfile::tempdir().unwrap();
     check(&absent(other.path()), 0, "");

@@ -3,12 +3,17 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
+use std::process::Output;
+use std::time::Duration;
 
 use evbus_testkit::plugin_dir;
+use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
-use support::{RunningHost, lines_of, wait_for};
+use support::{RunningHost, default_state_dir, evbus, lines_of, run, stderr, wait_for};
 use tempfile::TempDir;
 
 fn plugins() -> TempDir {
@@ -56,7 +61,7 @@ fn a_destination_comes_and_goes_and_the_others_keep_their_connections() {
     host.put("idem-run", "1");
     wait_for_lines(&host, "one.jsonl", 1);
     write(&host, TWO);
-    host.wait_for_log("the acct file was read again");
+    host.wait_for_log("read again");
     host.put("idem-run", "2");
     wait_for_lines(&host, "one.jsonl", 2);
     wait_for_lines(&host, "two.jsonl", 1);
@@ -67,7 +72,7 @@ fn a_destination_comes_and_goes_and_the_others_keep_their_connections() {
         "it is the same one"
     );
     write(&host, ONE);
-    host.wait_for_log("fixture-good[0] *: taken away");
+    host.wait_for_log("WARN destination fixture-good[0] *: removed");
     host.put("idem-run", "3");
     wait_for_lines(&host, "one.jsonl", 3);
     wait_for_lines(&host, "two.jsonl", 1);
@@ -87,7 +92,7 @@ fn a_changed_destination_switches_without_loss() {
     }
     host.put_events(&lines);
     write(&host, "fixture-good: {'*': {path: '{dir}/two.jsonl'}}");
-    host.wait_for_log("changes over");
+    host.wait_for_log("configuration changed, reconnecting");
     host.put_events(&lines);
     wait_for("all events in one of the files", || {
         let all = lines_of(&host.path("one.jsonl")).len() + lines_of(&host.path("two.jsonl")).len();
@@ -134,7 +139,7 @@ fn a_file_that_cannot_be_used_changes_nothing_and_is_explained() {
     }
     write(&host, ONE);
     hang_up(&host);
-    host.wait_for_log("the acct file was read again");
+    host.wait_for_log("read again");
 }
 
 #[test]
@@ -162,7 +167,7 @@ fixture-good:
         host.put("down", &number.to_string());
     }
     write(&host, ONE);
-    host.wait_for_log("fixture-good[1] down: taken away");
+    host.wait_for_log("WARN destination fixture-good[1] down: removed");
     host.put("down", "99");
     fs::create_dir(host.path("later")).unwrap();
     write(&host, acct);
@@ -242,4 +247,287 @@ fixture-good:
     wait_for_lines(&host, "missing/out.jsonl", sent);
     let (code, log) = host.stop();
     assert_eq!(code.code(), Some(0), "what hangs is kept on disk: {log}");
+}
+
+/// `evbus reload`, which answers when the host is done.
+fn reload(host: &RunningHost) -> Output {
+    let mut command = evbus(host.dir.path());
+    run(
+        command.args(["reload", "--sock-dir"]).arg(host.path("s")),
+        b"",
+    )
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Numbered events of a profile.
+fn events(profile: &str, numbers: std::ops::Range<usize>) -> String {
+    let mut lines = String::new();
+    for number in numbers {
+        writeln!(lines, "{{\"profile\": \"{profile}\", \"body\": {number}}}").unwrap();
+    }
+    lines
+}
+
+/// The bodies that are in a file.
+fn bodies(host: &RunningHost, name: &str) -> BTreeSet<String> {
+    let lines = lines_of(&host.path(name));
+    (lines.iter())
+        .map(|line| line["body"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_reload_that_fails_half_way_leaves_every_queue_as_it_was() {
+    const EVENTS: usize = 300;
+    const SLOW: &str =
+        "  - slow: {path: '{dir}/slow.jsonl', delay_ms: 20, evbus: {batch: {events: 1}}}\n";
+    const STAYING: &str = "fixture-good:\n  - idem-*: {path: '{dir}/one.jsonl'}\n";
+    const NEWER: &str = "  - newer: {path: '{dir}/newer.jsonl'}\n";
+    let plugins = plugins();
+    let home = tempfile::tempdir().unwrap();
+    let state = home.path().join("state");
+    let options = [
+        "--state-dir",
+        state.to_str().unwrap(),
+        "--drain-timeout",
+        "60",
+    ];
+    // The store of a destination, as a newer version of evbus leaves it.
+    let host = RunningHost::start_in(home, &format!("{STAYING}{NEWER}"), plugins.path(), &options);
+    let (status, log, home) = host.stop_and_keep();
+    assert_eq!(status.code(), Some(0), "{log}");
+    let stores = fs::read_dir(state.join("queues")).unwrap();
+    let newer = stores
+        .map(|entry| entry.unwrap().path())
+        .find(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            name.contains("newer") && name.ends_with(".db")
+        })
+        .unwrap();
+    let store = Connection::open(newer).unwrap();
+    store.pragma_update(None, "user_version", 99).unwrap();
+    drop(store);
+
+    let host = RunningHost::start_in(home, &format!("{STAYING}{SLOW}"), plugins.path(), &options);
+    host.put_events(&events("slow", 0..EVENTS));
+    write(&host, STAYING);
+    let removed = reload(&host);
+    assert_eq!(
+        stdout(&removed),
+        "removed fixture-good[1] slow\n0 added, 1 removed, 0 changed, 1 unchanged\n"
+    );
+
+    // It would be brought back, if it were not for the other one.
+    write(&host, &format!("{STAYING}{SLOW}{NEWER}"));
+    for _ in 0..3 {
+        let failed = reload(&host);
+        assert_eq!(failed.status.code(), Some(1), "{}", stdout(&failed));
+        let said = stderr(&failed);
+        assert!(said.contains("nothing was changed: the store"), "{said}");
+        assert!(said.contains("has format 99"), "{said}");
+    }
+    assert_eq!(host.status()["destinations"].as_array().unwrap().len(), 1);
+    let before = lines_of(&host.path("slow.jsonl")).len();
+    wait_for("the removed one to go on delivering", || {
+        (lines_of(&host.path("slow.jsonl")).len() > before).then_some(())
+    });
+
+    write(&host, &format!("{STAYING}{SLOW}"));
+    let back = reload(&host);
+    assert!(
+        stdout(&back).starts_with("added fixture-good[1] slow\n"),
+        "{}",
+        stderr(&back)
+    );
+    wait_for("all events of the one that came back", || {
+        (bodies(&host, "slow.jsonl").len() == EVENTS).then_some(())
+    });
+    let status = host.status();
+    let slow = &status["destinations"][1];
+    assert_eq!(
+        (&slow["received"], &slow["queued"]),
+        (&EVENTS.into(), &0.into()),
+        "{status}"
+    );
+}
+
+#[test]
+fn a_destination_removed_and_renamed_a_hundred_times_loses_no_event() {
+    const ROUNDS: usize = 120;
+    let plugins = plugins();
+    let home = tempfile::tempdir().unwrap();
+    let state = home.path().join("state");
+    // The removed one is stopped at about the time at which it comes back.
+    let options = [
+        "--state-dir",
+        state.to_str().unwrap(),
+        "--drain-timeout",
+        "0.02",
+    ];
+    let entry = |pattern: &str| {
+        format!(
+            "  - '{pattern}': {{path: '{{dir}}/out.jsonl', delay_ms: 5, evbus: {{batch: {{events: 3}}}}}}\n"
+        )
+    };
+    let fixed = "fixture-good:\n  - always: {path: '{dir}/always.jsonl'}\n";
+    let host = RunningHost::start_in(home, fixed, plugins.path(), &options);
+    let mut sent = 0;
+    for round in 0..ROUNDS {
+        let acct = match round % 4 {
+            0 => format!("{fixed}{}", entry("t*")),
+            1 => format!("{fixed}{}", entry("t?")),
+            2 => format!("{fixed}{}", entry("t*")),
+            _ => fixed.to_owned(),
+        };
+        write(&host, &acct);
+        let reloaded = reload(&host);
+        assert!(reloaded.status.success(), "{}", stderr(&reloaded));
+        if round % 4 != 3 {
+            host.put_events(&events("t1", sent..sent + 10));
+            sent += 10;
+        }
+    }
+    write(&host, &format!("{fixed}{}{}", entry("t*"), entry("t?")));
+    assert!(reload(&host).status.success());
+    wait_for(&format!("{sent} events: {}", host.log()), || {
+        (bodies(&host, "out.jsonl").len() == sent).then_some(())
+    });
+    let status = host.status();
+    for destination in status["destinations"].as_array().unwrap() {
+        for number in ["dropped", "damaged", "lost", "dead_lettered"] {
+            assert_eq!(destination[number], 0, "{destination}");
+        }
+    }
+}
+
+#[test]
+fn an_acct_file_that_is_being_written_is_used_when_it_is_complete() {
+    let plugins = plugins();
+    let host = RunningHost::start(TWO, plugins.path(), &[]);
+    let text = fs::read_to_string(host.path("acct.yml")).unwrap();
+    let whole = format!(
+        "{text}  - more: {{path: '{}'}}\n",
+        host.path("more.jsonl").display()
+    );
+    let half = text.find("  - idem-*").unwrap();
+    let mut file = fs::File::create(host.path("acct.yml")).unwrap();
+    // Longer than a file must be quiet for; half of it is a valid file with a destination less.
+    for (number, part) in [&whole[..half], ""].into_iter().enumerate() {
+        file.write_all(part.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(1500));
+        host.put("idem-run", &number.to_string());
+    }
+    file.write_all(&whole.as_bytes()[half..]).unwrap();
+    drop(file);
+    host.wait_for_log("1 added, 0 removed, 0 changed, 2 unchanged");
+    wait_for_lines(&host, "one.jsonl", 2);
+    assert_eq!(count(&host, "removed;"), 0, "{}", host.log());
+    host.put("more", "3");
+    wait_for_lines(&host, "more.jsonl", 1);
+}
+
+#[test]
+fn an_acct_file_that_became_empty_is_refused_until_it_is_asked_for() {
+    let plugins = plugins();
+    let host = RunningHost::start(TWO, plugins.path(), &[]);
+    for (number, text) in ["", "match_plugin: glob\nfixture-good:\n"]
+        .into_iter()
+        .enumerate()
+    {
+        fs::write(host.path("acct.yml"), text).unwrap();
+        wait_for("the refusal", || {
+            let refusals = count(
+                &host,
+                "has no destination; keeping the previous configuration with 2 of them; run `evbus reload`",
+            );
+            (refusals == number + 1).then_some(())
+        });
+        host.put("idem-run", "1");
+        wait_for_lines(&host, "one.jsonl", number + 1);
+    }
+    let emptied = reload(&host);
+    assert_eq!(
+        stdout(&emptied),
+        "removed fixture-good[0] *\nremoved fixture-good[1] idem-*\n0 added, 2 removed, 0 changed, 0 unchanged\n"
+    );
+    for removed in ["fixture-good[0] *", "fixture-good[1] idem-*"] {
+        let line = format!("WARN destination {removed}: removed;");
+        assert_eq!(count(&host, &line), 1, "{}", host.log());
+    }
+    assert_eq!(host.status()["destinations"], serde_json::json!([]));
+}
+
+#[test]
+fn a_reload_that_is_asked_for_says_why_nothing_was_changed() {
+    let plugins = plugins();
+    let host = RunningHost::start(ONE, plugins.path(), &[]);
+    write(
+        &host,
+        "fixture-good:\n  a: {path: x, one: 1}\n  b: {path: 7}\n",
+    );
+    let refused = reload(&host);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = stderr(&refused);
+    assert!(said.contains("error: nothing was changed: "), "{said}");
+    assert!(said.contains("fixture-good.a.one"), "{said}");
+    assert!(said.contains("fixture-good.b.path"), "{said}");
+    host.put("idem-run", "1");
+    wait_for_lines(&host, "one.jsonl", 1);
+
+    let home = tempfile::tempdir().unwrap();
+    let nobody = run(evbus(home.path()).arg("reload"), b"");
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(
+        stderr(&nobody).contains("default-state"),
+        "{}",
+        stderr(&nobody)
+    );
+}
+
+#[test]
+fn a_host_started_as_the_readme_says_delivers_past_a_destination_that_is_away() {
+    const EVENTS: usize = 30_000;
+    let plugins = plugins();
+    let host = RunningHost::start(
+        "fixture-good:\n  '*': {path: '{dir}/away/out.jsonl'}\n  idem-*: {path: '{dir}/one.jsonl'}\n",
+        plugins.path(),
+        &[RunningHost::DEFAULT_STATE],
+    );
+    let state = default_state_dir(host.dir.path());
+    host.wait_for_log(&format!(
+        "queued events and dead letters are kept in {}",
+        state.display()
+    ));
+    host.put_events(&events("idem-run", 0..EVENTS));
+    wait_for_lines(&host, "one.jsonl", EVENTS);
+
+    // The directory is found by the other commands, and taken by no second host.
+    let mut status = evbus(host.dir.path());
+    let status = run(status.args(["status", "--json"]), b"");
+    assert!(status.status.success(), "{}", stderr(&status));
+    let mut second = evbus(host.dir.path());
+    second.args(["run", "--plugin-dir"]).arg(plugins.path());
+    let second = run(second.arg("--acct-file").arg(host.path("acct.yml")), b"");
+    assert_eq!(second.status.code(), Some(78));
+    let said = stderr(&second);
+    assert!(
+        said.contains("cannot be used: another host uses it; give this host"),
+        "{said}"
+    );
+
+    fs::create_dir(host.path("away")).unwrap();
+    wait_for("the events that waited", || {
+        (bodies(&host, "away/out.jsonl").len() == EVENTS).then_some(())
+    });
+}
+
+#[test]
+fn a_host_without_a_state_directory_says_what_that_means() {
+    let plugins = plugins();
+    let host = RunningHost::start(ONE, plugins.path(), &["--no-state-dir"]);
+    host.wait_for_log("no state directory: queued events and dead letters are in memory only");
+    assert!(!default_state_dir(host.dir.path()).exists());
 }

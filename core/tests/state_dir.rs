@@ -412,7 +412,8 @@ fn a_state_directory_that_cannot_be_used_stops_the_start_with_a_sentence() {
             .args(["run", "--acct-file"])
             .arg(first.path("acct.yml"))
             .arg("--plugin-dir")
-            .arg(plugins.path()),
+            .arg(plugins.path())
+            .arg("--no-state-dir"),
         b"",
     );
     assert_eq!(without.status.code(), Some(78));

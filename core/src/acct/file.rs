@@ -11,6 +11,9 @@ use super::{AcctError, Entry, Location};
 pub const DEFAULT_MATCH_PLUGIN: &str = "glob";
 
 const MATCH_PLUGIN: &str = "match_plugin";
+/// The key of an entry that has the host's own keys.
+const HOST_KEYS: &str = "evbus";
+const REQUIRED: &str = "required";
 /// Keys at the top of the file that belong to Idem's acct and name no provider.
 const NOT_PROVIDERS: [&str; 3] = ["default", "backend_key", "acct-backends"];
 
@@ -53,6 +56,8 @@ impl AcctFile {
             if key.name == MATCH_PLUGIN {
                 read.match_plugin = match_plugin(&node, &location)?;
                 read.match_plugin_location = location;
+            } else if let Some(message) = misplaced(&key.name) {
+                return Err(vec![AcctError::new(location, &key.name, message)]);
             } else if !NOT_PROVIDERS.contains(&key.name.as_str()) {
                 read.sections.push(Section {
                     provider: key.name,
@@ -103,6 +108,20 @@ impl AcctFile {
     pub fn sections(&self) -> &[Section] {
         &self.sections
     }
+}
+
+/// What is wrong with a name at the top of the file that is meant as a key of the host, and would do
+/// nothing as a provider.
+fn misplaced(name: &str) -> Option<&'static str> {
+    let plain = name.to_lowercase().replace(['-', ' '], "_");
+    if strsim::damerau_levenshtein(&plain, MATCH_PLUGIN) <= 2 {
+        return Some(
+            "found a key that nothing reads, expected the name of a provider; did you mean `match_plugin`?",
+        );
+    }
+    (strsim::damerau_levenshtein(&plain, HOST_KEYS) <= 1).then_some(
+        "found the host's keys at the top of the file, expected them in an entry, beside the keys of its plugin; write them as PROVIDER: {PATTERN: {evbus: {durable: true}}}",
+    )
 }
 
 fn match_plugin(node: &Node, location: &Location) -> Result<String, Vec<AcctError>> {
@@ -162,6 +181,24 @@ impl Section {
         AcctError::new(self.location.clone(), &self.provider, message)
     }
 
+    /// Place and key of an entry that says `evbus: {required: true}`. Reads no secret, and so can be
+    /// asked of a section that no plugin serves.
+    pub(crate) fn required(&self) -> Option<(Location, String)> {
+        let profiles: Vec<&(Key, Node)> = match &self.node.as_deref()?.value {
+            Value::Map(profiles) => profiles.iter().collect(),
+            Value::List(items) => items.iter().filter_map(pairs).flatten().collect(),
+            _ => return None,
+        };
+        let (pattern, _) = profiles.into_iter().find(|(_, entry)| {
+            let required = value_of(entry, HOST_KEYS).and_then(|host| value_of(host, REQUIRED));
+            required.is_some_and(|required| matches!(required.value, Value::Bool(true)))
+        })?;
+        Some((
+            Location::at(&self.location.file, pattern.position),
+            format!("{}.{}.{HOST_KEYS}.{REQUIRED}", self.provider, pattern.name),
+        ))
+    }
+
     /// The section's entries in file order; none where the provider's key has no value. Secrets given by
     /// reference are read now, so this blocks for files and commands.
     ///
@@ -201,6 +238,19 @@ impl Section {
             Err(found.faults)
         }
     }
+}
+
+/// A mapping's keys and values.
+fn pairs(node: &Node) -> Option<&Vec<(Key, Node)>> {
+    match &node.value {
+        Value::Map(pairs) => Some(pairs),
+        _ => None,
+    }
+}
+
+fn value_of<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
+    let (_, value) = pairs(node)?.iter().find(|(key, _)| key.name == name)?;
+    Some(value)
 }
 
 /// What a section was found to hold so far.

@@ -1,12 +1,13 @@
 //! `evbus check`: the acct file, the plugins, every entry.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use evbus::acct::{Isolation, Policy, WhenFull};
 use evbus::plugin::{Catalog, PluginState};
-use evbus::{INTERNAL, Plan, Planned};
+use evbus::{Plan, Planned};
 use serde_json::{Value, json};
 
 use super::acct_options::AcctOptions;
@@ -49,6 +50,10 @@ pub(super) struct CheckArgs {
     /// Connect to every destination, too
     #[arg(long)]
     connect: bool,
+    /// End with 1 for what may be meant, too: a provider that no plugin serves, a plugin file or a
+    /// name that another one takes the place of, two entries of a provider with one pattern
+    #[arg(long)]
+    strict: bool,
     /// Seconds to wait for each connection
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     timeout: Duration,
@@ -62,8 +67,10 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     let acct_file = args.acct_file.unwrap_or_default();
     let (acct, catalog) = load(&args.acct.source(&acct_file), &args.plugins)?;
     let plan = Plan::with_program(&acct, &catalog, THIS_PROGRAM.as_ref());
-    let plugins_well = check_plugins(&catalog);
-    unserved(&plan, &catalog);
+    let report = if args.strict { error } else { note };
+    let plugins_well = check_plugins(&catalog, report);
+    let doubts = unserved(&plan, report) + twice(&plan, report) + catalog.shadowed().len();
+    let is_strictly_well = !args.strict || (doubts == 0 && all_in_use(&catalog));
     if !plan.errors().is_empty() {
         return Err(Exit::acct(plan.errors()));
     }
@@ -96,7 +103,7 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     if !args.json {
         show(rows)?;
     }
-    if plugins_well && links_well {
+    if plugins_well && links_well && is_strictly_well {
         Ok(())
     } else {
         Err(Exit::silent())
@@ -203,8 +210,8 @@ fn row(planned: &Planned, link: String) -> Vec<String> {
 }
 
 /// Says which plugin files are not used. One that another file of the same plugin replaces is no
-/// fault.
-fn check_plugins(catalog: &Catalog) -> bool {
+/// fault, unless the check is strict.
+fn check_plugins(catalog: &Catalog, report_replaced: fn(&str)) -> bool {
     let mut well = true;
     for report in catalog.reports() {
         let file = report.file.as_ref().map(|file| file.display().to_string());
@@ -214,28 +221,44 @@ fn check_plugins(catalog: &Catalog) -> bool {
                 well = false;
                 error(&line(reason));
             }
-            PluginState::Discovered { reason } => note(&line(reason)),
+            PluginState::Discovered { reason } => report_replaced(&line(reason)),
             _ => {}
         }
     }
     well
 }
 
-/// Says which providers nobody serves: they may be other tools', or misspelt.
-fn unserved(plan: &Plan, catalog: &Catalog) {
+fn all_in_use(catalog: &Catalog) -> bool {
+    (catalog.reports().iter()).all(|report| matches!(report.state, PluginState::Loaded))
+}
+
+/// Says which providers nobody serves that may be other tools'. Returns how many.
+fn unserved(plan: &Plan, report: fn(&str)) -> usize {
     for provider in plan.unserved() {
-        let near = catalog
-            .provider_names()
-            .chain([INTERNAL])
-            .find(|known| strsim::damerau_levenshtein(known, provider) <= 2);
-        let hint = near.map_or_else(
-            || "fine if it belongs to another tool".to_owned(),
-            |known| format!("is {known} meant?"),
-        );
-        note(&format!(
-            "provider {provider}: no plugin serves it ({hint})"
+        report(&format!(
+            "provider {provider}: no plugin serves it (fine if it belongs to another tool)"
         ));
     }
+    plan.unserved().len()
+}
+
+/// Says which entries of a provider have the same pattern: each of them gets every event. Returns
+/// how many.
+fn twice(plan: &Plan, report: fn(&str)) -> usize {
+    let mut seen = HashMap::new();
+    let mut count = 0;
+    for planned in plan.served() {
+        let destination = planned.destination();
+        let key = (destination.provider.clone(), destination.pattern.clone());
+        if let Some(first) = seen.insert(key, destination.index) {
+            count += 1;
+            report(&format!(
+                "destination {destination}: entry {first} of {} has the same pattern, so that both get every event",
+                destination.provider
+            ));
+        }
+    }
+    count
 }
 
 /// Connects to all destinations side by side.

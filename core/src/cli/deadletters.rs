@@ -12,6 +12,7 @@ use evbus::store::deadletters::{self, DeadLetter, Filter};
 use serde::Serialize;
 
 use super::exit::{Exit, note};
+use super::host_place::state_place;
 use super::letter::Shown;
 use super::output::{Reader, json_line, json_pretty, table, write};
 use super::run::seconds;
@@ -31,8 +32,8 @@ Works beside a running host and without one. show, replay and purge end with 1 w
 pub(super) struct DeadlettersArgs {
     #[command(subcommand)]
     command: DeadlettersCommand,
-    /// The state directory of the host
-    #[arg(long, global = true, value_name = "D", env = "EVBUS_STATE_DIR")]
+    /// The state directory of the host [env: `EVBUS_STATE_DIR`] [default: as for `evbus run`]
+    #[arg(long, global = true, value_name = "D")]
     state_dir: Option<PathBuf>,
     /// Print JSON
     #[arg(long, global = true)]
@@ -145,7 +146,7 @@ pub(super) fn run(args: &DeadlettersArgs) -> Result<(), Exit> {
         DeadlettersCommand::Replay { filter, all } => filter.chosen(*all, "replay")?,
         DeadlettersCommand::Purge { filter, all } => filter.chosen(*all, "purge")?,
     };
-    let dir = state_dir(args)?;
+    let dir = &state_dir(args)?;
     match &args.command {
         DeadlettersCommand::List { .. } => list(dir, &filter, args.json),
         DeadlettersCommand::Show { body, .. } => show(dir, &filter, *body),
@@ -154,15 +155,12 @@ pub(super) fn run(args: &DeadlettersArgs) -> Result<(), Exit> {
     }
 }
 
-fn state_dir(args: &DeadlettersArgs) -> Result<&Path, Exit> {
-    let dir = (args.state_dir.as_deref())
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .ok_or_else(|| {
-            Exit::usage(
-                "whose dead letters? give the state directory with --state-dir or in EVBUS_STATE_DIR",
-            )
-        })?;
-    match fs::metadata(dir) {
+fn state_dir(args: &DeadlettersArgs) -> Result<PathBuf, Exit> {
+    let given = (args.state_dir.as_ref()).filter(|dir| !dir.as_os_str().is_empty());
+    let dir = state_place(given)
+        .ok_or_else(|| Exit::usage("no state directory given: use --state-dir or EVBUS_STATE_DIR"))?
+        .path;
+    match fs::metadata(&dir) {
         Ok(found) if found.is_dir() => Ok(dir),
         Ok(_) => Err(Exit::config(format!(
             "the state directory {} is no directory; give the one that the host runs with",

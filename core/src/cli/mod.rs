@@ -9,12 +9,14 @@ mod check_events;
 mod deadletters;
 mod exec;
 mod exit;
+mod host_place;
 mod letter;
 mod listen;
 mod logging;
 mod output;
 mod plugins;
 mod put;
+mod reload;
 mod render;
 mod route;
 mod run;
@@ -42,7 +44,7 @@ const STYLES: clap::builder::Styles = clap::builder::Styles::styled()
 #[command(name = "evbus", version, styles = STYLES, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done; 1 an event was not delivered, or a check found a fault; \
-2 wrong use; 78 unusable configuration."
+2 wrong use; 70 a plugin called exit; 78 unusable configuration."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -65,6 +67,7 @@ enum Command {
     Render(render::RenderArgs),
     Acct(acct::AcctArgs),
     Status(status::StatusArgs),
+    Reload(reload::ReloadArgs),
     Deadletters(deadletters::DeadlettersArgs),
     /// The process of one plugin; the host starts it
     #[command(hide = true)]
@@ -90,6 +93,8 @@ struct PluginDirs {
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
+    // It ends when this function does, which is how the process is to end.
+    let _guard = evbus::plugin::ExitGuard::arm();
     let (level, log_plugin) = match &cli.command {
         Command::Run(args) => (LogLevel::Info, args.log_plugin()),
         _ => (LogLevel::Warn, None),
@@ -107,6 +112,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Render(args) => with_runtime(render::run(args)),
         Command::Acct(args) => acct::run(args),
         Command::Status(args) => with_runtime(status::run(args)),
+        Command::Reload(args) => with_runtime(reload::run(args)),
         Command::Deadletters(args) => deadletters::run(&args),
         Command::PluginChild { .. } => return evbus::isolate::child_main(),
     };

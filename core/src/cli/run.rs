@@ -8,14 +8,15 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use evbus::acct::byte_size;
 use evbus::salt::{Framing, SaltMaster, SocketDir, SocketGroup};
-use evbus::store::StateLimits;
-use evbus::{Host, LaneStatus, LogEvents, Serial};
+use evbus::store::{StateError, StateLimits};
+use evbus::{Host, LaneStatus, LogEvents, Serial, StartError};
 use evbus_client::{MatchType, TagFilter};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::acct_options::AcctOptions;
 use super::exit::{Exit, note};
+use super::host_place::{NamedBy, StatePlace, state_place};
 use super::logging::LogPlugin;
 use super::{PluginDirs, THIS_PROGRAM};
 
@@ -58,10 +59,15 @@ pub(super) struct RunArgs {
     /// times
     #[arg(long = "minion-id", value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     minion_ids: Vec<String>,
-    /// Directory for what waits for destinations and for dead letters; without one both are kept in
-    /// memory alone
-    #[arg(long, value_name = "D", env = "EVBUS_STATE_DIR")]
+    /// Directory for queued events and dead letters [env: `EVBUS_STATE_DIR`] [default: systemd's
+    /// `STATE_DIRECTORY`; for root /var/lib/evbus, for others evbus in `XDG_STATE_HOME` or
+    /// ~/.local/state]
+    #[arg(long, value_name = "D", conflicts_with = "no_state_dir")]
     state_dir: Option<PathBuf>,
+    /// Keep queued events and dead letters in memory only: they are lost when the host ends, and a
+    /// destination whose queue is full delays the programs that fire
+    #[arg(long)]
+    no_state_dir: bool,
     /// The most that may wait in the state directory, such as `20 GiB`
     #[arg(long, value_name = "SIZE", default_value = "64 GiB", value_parser = size)]
     state_limit: u64,
@@ -86,6 +92,53 @@ pub(super) struct RunArgs {
 impl RunArgs {
     pub(super) fn log_plugin(&self) -> Option<LogPlugin> {
         self.log_plugin
+    }
+}
+
+impl RunArgs {
+    /// Where what waits is kept. A host without an acct file has no destination that anything could
+    /// wait for, so that it needs no directory by default.
+    fn state_place(&self) -> Option<StatePlace> {
+        if self.no_state_dir {
+            return None;
+        }
+        state_place(self.state_dir.as_ref()).filter(|place| {
+            matches!(place.named_by, NamedBy::Flag | NamedBy::Variable) || self.acct_file.is_some()
+        })
+    }
+}
+
+/// Says where what waits is kept, and what it means where it is not.
+fn tell_state(state: Option<&StatePlace>) {
+    match state {
+        Some(place) => tracing::info!(
+            "queued events and dead letters are kept in {} ({})",
+            place.path.display(),
+            place.named_by.text()
+        ),
+        None => tracing::info!(
+            "no state directory: queued events and dead letters are in memory only and are lost when the host ends, and a destination whose queue is full delays the programs that fire; use --state-dir"
+        ),
+    }
+}
+
+/// A directory that nobody named is in use: what to do is to name one.
+fn not_started(error: StartError, state: Option<&StatePlace>) -> Exit {
+    match (error, state) {
+        (StartError::State(error), Some(place))
+            if matches!(place.named_by, NamedBy::Systemd | NamedBy::Default) =>
+        {
+            let reason = match error {
+                StateError::InUse { .. } => "another host uses it".to_owned(),
+                error => error.to_string(),
+            };
+            Exit::config(format!(
+                "the state directory {} ({}) cannot be used: {reason}; give this host a directory of its own with --state-dir, or keep everything in memory with --no-state-dir",
+                place.path.display(),
+                place.named_by.text()
+            ))
+        }
+        (error, _) => error.into(),
     }
 }
 
@@ -124,6 +177,7 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
     // Before anything else, so that no signal finds its default action.
     let mut signals = Signals::new()?;
     raise_file_limit();
+    let state = args.state_place();
     let mut host = Host::builder()
         .without_internal()
         .isolation_program(THIS_PROGRAM)
@@ -132,8 +186,8 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
     if let Some(file) = args.acct_file {
         host = host.acct_file(args.acct.source(file));
     }
-    if let Some(dir) = &args.state_dir {
-        host = host.state_dir(dir).state_limits(StateLimits {
+    if let Some(place) = &state {
+        host = host.state_dir(&place.path).state_limits(StateLimits {
             max_bytes: args.state_limit,
             min_free: args.state_free,
         });
@@ -160,9 +214,10 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
         host = host.from_salt(SaltMaster { dir, tags });
     }
     let host = tokio::select! {
-        host = host.start() => host?,
+        host = host.start() => host.map_err(|error| not_started(error, state.as_ref()))?,
         () = signals.end() => return Ok(()),
     };
+    tell_state(state.as_ref());
     if let Some(log_events) = &log_events {
         log_events.attach(host.bus());
     }
@@ -172,7 +227,7 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
     while let Asked::Reload = signals.next().await {
         tracing::info!("SIGHUP: reading the acct file again");
         if let Err(error) = host.reload().await {
-            tracing::error!("nothing is changed, since the acct file cannot be used: {error}");
+            tracing::error!("the reload changed nothing: {error}");
         }
     }
     tracing::info!("ending: delivering what is queued");
@@ -181,7 +236,7 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
         log_events.flush().await;
     }
     tokio::select! {
-        left = host.shutdown(args.drain_timeout) => remaining(&left, args.state_dir.as_deref()),
+        left = host.shutdown(args.drain_timeout) => remaining(&left, state.as_ref().map(|place| &*place.path)),
         () = signals.end() => Err(Exit::failed("ended at once by a second signal; what was queued in memory alone is not delivered")),
     }
 }

@@ -12,6 +12,7 @@ use evbus::salt::SaltMasterStatus;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::exit::{Exit, note};
+use super::host_place::control_dir;
 use super::output::{
     Reader, columns, json_line, terminal_size, wants_colour, without_margins, write,
 };
@@ -32,7 +33,7 @@ pub(super) struct StatusArgs {
     /// Socket directory of the host [env: `EVBUS_SOCK_DIR`]
     #[arg(long, value_name = "D", conflicts_with = "state_dir")]
     sock_dir: Option<PathBuf>,
-    /// State directory of the host [env: `EVBUS_STATE_DIR`]
+    /// State directory of the host [env: `EVBUS_STATE_DIR`] [default: as for `evbus run`]
     #[arg(long, value_name = "D")]
     state_dir: Option<PathBuf>,
     /// Print the host's answer as JSON, one line per answer
@@ -52,26 +53,8 @@ fn period(text: &str) -> Result<Duration, String> {
     Ok(period)
 }
 
-impl StatusArgs {
-    /// Where the host is: what is given goes before the environment.
-    fn dir(&self) -> Result<PathBuf, Exit> {
-        let from = |name| {
-            std::env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        (self.sock_dir.clone())
-            .or_else(|| self.state_dir.clone())
-            .or_else(|| from("EVBUS_SOCK_DIR"))
-            .or_else(|| from("EVBUS_STATE_DIR"))
-            .ok_or_else(|| {
-                Exit::usage("which host? give its socket directory with --sock-dir, or its state directory with --state-dir")
-            })
-    }
-}
-
 pub(super) async fn run(args: StatusArgs) -> Result<(), Exit> {
-    let dir = args.dir()?;
+    let dir = control_dir(args.sock_dir.as_ref(), args.state_dir.as_ref())?;
     let answer = ask(&dir)
         .await
         .map_err(|error| Exit::failed(error.to_string()))?;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::protocol::{Ask, CONTROL_SOCKET, Done, Replayed, Status};
+use super::protocol::{Ask, CONTROL_SOCKET, Done, Reloaded, Replayed, Status};
 use crate::store::deadletters::Filter;
 
 /// How long a host may take to say how it is, which costs it no work.
@@ -119,14 +119,15 @@ impl Client {
         Ok(answer.replayed)
     }
 
-    /// Makes the host read its acct file again. Takes as long as the host does.
+    /// Makes the host read its acct file again; gives what that changed. Takes as long as the host
+    /// does.
     ///
     /// # Errors
     ///
     /// The host has gone, or says why it does not; then it goes on as before.
-    pub async fn reload(&mut self) -> Result<(), ControlError> {
-        let Done { .. } = self.ask(Ask::Reload).await?;
-        Ok(())
+    pub async fn reload(&mut self) -> Result<Reloaded, ControlError> {
+        let Done { reloaded, .. } = self.ask(Ask::Reload).await?;
+        Ok(reloaded)
     }
 
     async fn ask<A: DeserializeOwned>(&mut self, ask: Ask) -> Result<A, ControlError> {

@@ -12,7 +12,7 @@ mod tests;
 
 pub use client::{Client, ControlError, StatusAnswer};
 pub use protocol::{
-    CONTROL_SOCKET, DestinationStatus, HostStatus, PluginsStatus, StateDirStatus, Status,
+    CONTROL_SOCKET, DestinationStatus, HostStatus, PluginsStatus, Reloaded, StateDirStatus, Status,
 };
 pub(crate) use server::{Server, serve};
 
@@ -28,6 +28,6 @@ pub(crate) trait Controlled: Send + Sync + 'static {
     /// sentence that says why not.
     fn replay(&self, filter: Filter) -> impl Future<Output = Result<u64, String>> + Send;
 
-    /// Reads the acct file again, or gives a sentence that says why not.
-    fn reload(&self) -> impl Future<Output = Result<(), String>> + Send;
+    /// Reads the acct file again; gives what that changed, or a sentence that says why nothing did.
+    fn reload(&self) -> impl Future<Output = Result<Reloaded, String>> + Send;
 }

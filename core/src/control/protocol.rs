@@ -1,5 +1,6 @@
 //! Questions and answers.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,37 @@ pub(super) struct Replayed {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Done {
     pub(super) ok: bool,
+    #[serde(flatten)]
+    pub(super) reloaded: Reloaded,
+}
+
+/// What a reload changed: destinations, as messages name them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// New ones, and removed ones that are back.
+    pub added: Vec<String>,
+    /// Those that are not in the acct file any more.
+    pub removed: Vec<String>,
+    /// Those whose configuration is another one.
+    pub changed: Vec<String>,
+    /// How many are as they were.
+    pub unchanged: u64,
+}
+
+/// `1 added, 0 removed, 0 changed, 2 unchanged`.
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} added, {} removed, {} changed, {} unchanged",
+            self.added.len(),
+            self.removed.len(),
+            self.changed.len(),
+            self.unchanged
+        )
+    }
 }
 
 /// What a host says of itself and its destinations. A host of another version may say less, which

@@ -256,7 +256,7 @@ async fn answer(controlled: &impl Controlled, line: &[u8]) -> Vec<u8> {
             Err(error) => refusal(error),
         },
         Ok(Ask::Reload) => match controlled.reload().await {
-            Ok(()) => json(&Done { ok: true }),
+            Ok(reloaded) => json(&Done { ok: true, reloaded }),
             Err(error) => refusal(error),
         },
     }

@@ -36,7 +36,7 @@ impl Controlled for Told {
         Ok(3)
     }
 
-    async fn reload(&self) -> Result<(), String> {
+    async fn reload(&self) -> Result<super::Reloaded, String> {
         Err("acct.yml: no".to_owned())
     }
 }

@@ -3,21 +3,113 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Deployment;
 use crate::acct::{AcctFile, AcctSource};
 use crate::host::ReloadError;
+use crate::plugin::Catalog;
+
+/// How long a changed file must stay as it is before it is used: a program that writes it in place
+/// has it empty or half for a while.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The same for one that removes destinations, as half a file does.
+const SETTLE_REMOVING: Duration = Duration::from_secs(5);
+
+/// How long a program that has the file open for writing, and writes nothing, is waited for.
+const WRITER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A change of the acct file that may not be complete yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settling {
+    stamp: Stamp,
+    since: Instant,
+    wait: Duration,
+}
 
 /// Changes whenever a file's content may have changed.
 pub(super) type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
 impl Deployment {
-    /// Whether the acct file was changed since it was last read.
-    pub(crate) fn acct_file_changed(&self) -> bool {
-        let file = self.sources.acct_file.as_ref().map(AcctSource::path);
-        let stamp = file.and_then(stamp);
+    /// Uses the acct file where it was changed and nobody changes it any more. Returns when to look
+    /// again at the latest, where it is not complete yet.
+    pub(crate) async fn follow_acct_file(&mut self, is_being_written: bool) -> Option<Duration> {
+        let file = self.sources.acct_file.as_ref()?.path().to_owned();
+        let stamp = stamp(&file);
         // A file that is gone for a moment is being replaced.
-        stamp.is_some() && stamp != self.acct_stamp
+        if stamp.is_none() || stamp == self.acct_stamp {
+            self.settling = None;
+            return None;
+        }
+        let settling = match self.settling {
+            Some(settling) if settling.stamp == stamp => settling,
+            _ => Settling {
+                stamp,
+                since: Instant::now(),
+                wait: SETTLE,
+            },
+        };
+        self.settling = Some(settling);
+        let wait = if is_being_written {
+            WRITER_PATIENCE
+        } else {
+            settling.wait
+        };
+        let rest = wait.saturating_sub(settling.since.elapsed());
+        if !rest.is_zero() {
+            return Some(rest);
+        }
+        match self.use_settled(settling, &file).await {
+            Ok(again) => again,
+            Err(error) => {
+                tracing::error!(
+                    "the new acct file is invalid; keeping the previous configuration: {error}"
+                );
+                None
+            }
+        }
+    }
+
+    async fn use_settled(
+        &mut self,
+        settling: Settling,
+        file: &Path,
+    ) -> Result<Option<Duration>, ReloadError> {
+        let before = self.acct_stamp;
+        let acct = self.read_acct().await?;
+        let catalog = self.catalog.clone();
+        let Some(plan) = self.plan(&catalog, acct.as_ref()).await else {
+            return Ok(None);
+        };
+        let removed = self.removed_by(&plan);
+        let is_too_soon = !removed.is_empty()
+            && plan.errors().is_empty()
+            && settling.since.elapsed() < SETTLE_REMOVING;
+        if is_too_soon || stamp(file) != settling.stamp {
+            self.acct_stamp = before;
+            self.settling = Some(Settling {
+                wait: SETTLE_REMOVING,
+                ..settling
+            });
+            return Ok(Some(
+                SETTLE_REMOVING.saturating_sub(settling.since.elapsed()),
+            ));
+        }
+        self.settling = None;
+        if plan.served.is_empty() && plan.errors().is_empty() && !self.lanes.is_empty() {
+            tracing::error!(
+                "the changed acct file {} has no destination; keeping the previous configuration with {} of them; run `evbus reload` or send SIGHUP to remove them all",
+                file.display(),
+                self.lanes.len()
+            );
+            return Ok(None);
+        }
+        let reloaded = self.apply_plan(plan, acct).await?;
+        tracing::info!("the acct file was changed and read again: {reloaded}");
+        Ok(None)
     }
 
     /// Reads the acct file on a thread that may block.
@@ -26,19 +118,21 @@ impl Deployment {
             return Ok(None);
         };
         // Before it is read: a change in between is then seen as one.
-        self.acct_stamp = stamp(file.path());
+        let read = stamp(file.path());
         let loading = tokio::task::spawn_blocking(move || file.load());
         let loaded = loading.await.expect("a file is read to its end");
+        self.acct_stamp = read;
         loaded.map(Some).map_err(ReloadError::Acct)
     }
 
     /// The acct file as it was read; anew, where a plugin came for a provider whose section was let go. A
     /// file that was changed since is left to the reload that follows from that.
-    pub(super) async fn acct_with_new_providers(&mut self) -> Option<AcctFile> {
+    pub(super) async fn acct_with_new_providers(&mut self, catalog: &Catalog) -> Option<AcctFile> {
         let acct = self.acct.clone()?;
-        let lacking = acct.sections().iter().any(|section| {
-            section.is_let_go() && self.catalog.provider(section.provider()).is_some()
-        });
+        let lacking = acct
+            .sections()
+            .iter()
+            .any(|section| section.is_let_go() && catalog.provider(section.provider()).is_some());
         let file = self.sources.acct_file.as_ref().map(AcctSource::path);
         if !lacking {
             return Some(acct);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::sync::Mutex;
 
 use crate::Bus;
-use crate::control::{Controlled, HostStatus, StateDirStatus};
+use crate::control::{Controlled, HostStatus, Reloaded, StateDirStatus};
 use crate::deployment::{Deployment, PluginsSeen};
 use crate::lane::LaneStatus;
 use crate::salt::{FollowCounters, Publisher, PullCounters};
@@ -53,8 +53,8 @@ impl Controlled for Handle {
         self.deployment.lock().await.replay(&filter).await
     }
 
-    async fn reload(&self) -> Result<(), String> {
-        let reloaded = self.deployment.lock().await.reload().await;
+    async fn reload(&self) -> Result<Reloaded, String> {
+        let reloaded = super::reload(&self.deployment).await;
         reloaded.map_err(|error| error.to_string())
     }
 }

@@ -48,6 +48,9 @@ pub enum PluginState {
     },
 }
 
+/// How many refused files a message names.
+const SHOWN_REFUSALS: usize = 3;
+
 /// A file (none for a plugin that is linked in), and the plugin in it or why there is none.
 pub(crate) type Found = (Option<PathBuf>, Result<Arc<Plugin>, String>);
 
@@ -57,13 +60,18 @@ pub struct Catalog {
     reports: Vec<PluginReport>,
     providers: BTreeMap<String, Arc<Plugin>>,
     matchers: BTreeMap<String, Arc<Plugin>>,
+    /// Names that nobody serves because another file has the id of the one that does; and why.
+    vanished: BTreeMap<String, String>,
+    /// A sentence for each name that two plugins serve.
+    shadowed: Vec<String>,
 }
 
 impl Catalog {
     /// Sorts out what a scan found, in order of precedence.
     ///
-    /// Of two plugins with one id the newer version wins, the earlier one of equals. A name that
-    /// two ids serve goes to the earlier one.
+    /// Of two plugins with one id the newer version wins, the earlier one of equals; the other is
+    /// refused where it serves a name that the winner does not, since that is another plugin. A
+    /// name that two ids serve goes to the earlier one.
     pub(crate) fn new(found: Vec<Found>) -> Self {
         let mut catalog = Self::default();
         let mut winners: BTreeMap<String, (usize, Arc<Plugin>)> = BTreeMap::new();
@@ -95,14 +103,7 @@ impl Catalog {
             // Every loaded plugin's id is among the winners.
             let winner = winners.get(plugin.id());
             let state = match winner {
-                Some((at, winner)) if *at != position => PluginState::Discovered {
-                    reason: format!(
-                        "version {} of {} is used instead, from {}",
-                        winner.version(),
-                        winner.id(),
-                        place(winner.path())
-                    ),
-                },
+                Some((at, winner)) if *at != position => catalog.superseded(&plugin, winner),
                 _ => {
                     catalog.serve(&plugin);
                     PluginState::Loaded
@@ -121,6 +122,39 @@ impl Catalog {
         catalog
     }
 
+    /// What becomes of a plugin whose id another one has.
+    fn superseded(&mut self, plugin: &Plugin, winner: &Plugin) -> PluginState {
+        let lacking = |of: fn(&Plugin) -> &[String]| {
+            let names = of(plugin).iter();
+            names.filter(move |name| !of(winner).contains(name))
+        };
+        let lost: Vec<String> = lacking(Plugin::provider_names)
+            .chain(lacking(Plugin::matcher_names))
+            .cloned()
+            .collect();
+        if lost.is_empty() {
+            return PluginState::Discovered {
+                reason: format!(
+                    "version {} of {} is used instead, from {}",
+                    winner.version(),
+                    winner.id(),
+                    place(winner.path())
+                ),
+            };
+        }
+        let reason = format!(
+            "it has the id {} of {}, which is used instead and does not serve {}; remove one of the two files, or give one plugin an id of its own",
+            plugin.id(),
+            place(winner.path()),
+            lost.join(", "),
+        );
+        for name in lost {
+            self.vanished
+                .insert(name, format!("{}: {reason}", place(plugin.path())));
+        }
+        PluginState::Refused { reason }
+    }
+
     fn serve(&mut self, plugin: &Arc<Plugin>) {
         for (names, map, kind) in [
             (plugin.provider_names(), &mut self.providers, "provider"),
@@ -128,13 +162,15 @@ impl Catalog {
         ] {
             for name in names {
                 if let Some(other) = map.get(name) {
-                    tracing::warn!(
+                    let sentence = format!(
                         "{kind} {name} is served by plugin {} ({}); {} ({}) serves it too and is not used for it",
                         other.id(),
                         place(other.path()),
                         plugin.id(),
                         place(plugin.path()),
                     );
+                    tracing::warn!("{sentence}");
+                    self.shadowed.push(sentence);
                 } else {
                     map.insert(name.clone(), Arc::clone(plugin));
                 }
@@ -185,6 +221,42 @@ impl Catalog {
     /// The match plugin of a name.
     pub fn matcher(&self, name: &str) -> Option<&Arc<Plugin>> {
         self.matchers.get(name)
+    }
+
+    /// Whether there is no plugin at all.
+    pub fn is_empty(&self) -> bool {
+        self.providers.is_empty() && self.matchers.is_empty()
+    }
+
+    /// Why nobody serves a name that a plugin file serves which has another one's id.
+    pub fn vanished(&self, name: &str) -> Option<&str> {
+        self.vanished.get(name).map(String::as_str)
+    }
+
+    /// A sentence for each name that more than one plugin serves.
+    pub fn shadowed(&self) -> &[String] {
+        &self.shadowed
+    }
+
+    /// Why files were refused: a sentence for each of the first three, and how many there are more.
+    pub(crate) fn refusals(&self) -> String {
+        let refused: Vec<String> = (self.reports.iter())
+            .filter_map(|report| match &report.state {
+                PluginState::Refused { reason } => {
+                    Some(format!("{}: {reason}", place(report.file.as_deref())))
+                }
+                _ => None,
+            })
+            .collect();
+        if refused.is_empty() {
+            return String::new();
+        }
+        let more = match refused.len().saturating_sub(SHOWN_REFUSALS) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let shown = &refused[..refused.len().min(SHOWN_REFUSALS)];
+        format!(" (refused plugin files: {}{more})", shown.join("; "))
     }
 
     /// The names of all match plugins.

@@ -14,6 +14,8 @@ use evbus_abi::{AbiHeaderRef, RResult, RStr, SYMBOL_V1, open_v1};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use serde_json::Value;
 
+use super::exit_guard;
+
 /// A loaded plugin. It stays loaded until the process ends: its code may run in threads of its own
 /// at any time.
 #[derive(Debug)]
@@ -40,8 +42,11 @@ impl Plugin {
     ///
     /// One sentence; the details go to the log at debug level.
     pub(crate) fn load(path: &Path, bytes: &[u8], hash: &str) -> Result<Self, String> {
-        let (module, image) = open_copy(bytes, hash)?;
-        let mut plugin = Self::linked(module);
+        let (mut plugin, image) =
+            exit_guard::call("it was loaded", &path.to_string_lossy(), || {
+                let (module, image) = open_copy(bytes, hash)?;
+                Ok::<_, String>((Self::linked(module), image))
+            })?;
         plugin.path = Some(path.to_owned());
         plugin.hash = Some(hash.to_owned());
         plugin.image = Some(image);
@@ -137,7 +142,10 @@ impl Plugin {
     /// JSON Schema of a destination's configuration; none for a match plugin.
     pub fn config_schema(&self) -> Option<Value> {
         let provider = self.provider.as_ref()?;
-        Some(serde_json::from_str(&(provider.config_schema)()).unwrap_or(Value::Bool(true)))
+        let schema = exit_guard::call("it was asked for its schema", &self.id, || {
+            (provider.config_schema)()
+        });
+        Some(serde_json::from_str(&schema).unwrap_or(Value::Bool(true)))
     }
 
     /// Faults of a configuration (JSON text), as path and message.
@@ -145,7 +153,10 @@ impl Plugin {
         let Some(provider) = &self.provider else {
             return Vec::new();
         };
-        (provider.check_config)(config.into())
+        let faults = exit_guard::call("it checked a configuration", &self.id, || {
+            (provider.check_config)(config.into())
+        });
+        faults
             .into_iter()
             .map(|ConfigFaultV1 { path, message }| (path.into(), message.into()))
             .collect()
@@ -155,7 +166,9 @@ impl Plugin {
     pub(crate) fn connect(&self, config: &str, host: HostV1, done: CompletionV1<ConnectOutcomeV1>) {
         // Without a provider the completion is dropped: a failed attempt.
         if let Some(provider) = &self.provider {
-            (provider.connect)(config.into(), host, done);
+            exit_guard::call("it was told to connect", &self.id, || {
+                (provider.connect)(config.into(), host, done);
+            });
         }
     }
 
@@ -169,7 +182,10 @@ impl Plugin {
             return Err(vec![(0, format!("plugin {} is no match plugin", self.id))]);
         };
         let patterns: Vec<RStr<'_>> = patterns.iter().map(|p| RStr::from_str(p)).collect();
-        match (matcher.compile)(patterns.as_slice().into()) {
+        let compiled = exit_guard::call("it compiled patterns", &self.id, || {
+            (matcher.compile)(patterns.as_slice().into())
+        });
+        match compiled {
             RResult::ROk(set) => Ok(set),
             RResult::RErr(faults) => Err(faults
                 .into_iter()

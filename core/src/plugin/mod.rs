@@ -4,11 +4,15 @@
 //! have written, `elf` reads the headers without running anything, `library` opens a private copy
 //! and checks its types, `catalog` decides which plugin serves which name, `watch` notices changes.
 //!
-//! This is the host's one module with unsafe code, and all of it is in `library`.
+//! `exit_guard` sees to it that a plugin does not decide how the process ends.
+//!
+//! This is the host's one module with unsafe code, and all of it is in `library` and `exit_guard`.
 
 mod catalog;
 mod discovery;
 mod elf;
+#[allow(unsafe_code)]
+mod exit_guard;
 mod install;
 #[allow(unsafe_code)]
 mod library;
@@ -20,6 +24,7 @@ pub use evbus_abi::ABI_VERSION;
 
 pub use catalog::{Catalog, PluginReport, PluginState};
 pub use discovery::{PluginDir, PluginDirSource, plugin_dirs};
+pub use exit_guard::{EXIT_CODE, ExitGuard};
 pub use install::install;
 pub use library::Plugin;
 pub use registry::{Registry, inspect};

@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use super::PluginDir;
@@ -25,6 +28,8 @@ pub(crate) struct PluginWatch {
     watched: HashSet<PathBuf>,
     watcher: Option<RecommendedWatcher>,
     changes: mpsc::Receiver<()>,
+    /// Somebody has written to the file and has it still open.
+    being_written: Arc<AtomicBool>,
 }
 
 impl PluginWatch {
@@ -35,15 +40,35 @@ impl PluginWatch {
         let mut dirs: Vec<PathBuf> = dirs.iter().map(|dir| dir.path.clone()).collect();
         let plugin_dirs = dirs.clone();
         let name = file.and_then(Path::file_name).map(ToOwned::to_owned);
+        let acct_name = name.clone();
         let matters = move |path: &PathBuf| {
             path.extension().is_some_and(|extension| extension == "so")
                 || plugin_dirs.contains(path)
-                || path.file_name() == name.as_deref()
+                || path.file_name() == acct_name.as_deref()
         };
+        let being_written = Arc::new(AtomicBool::new(false));
+        let writing = Arc::clone(&being_written);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| {
-                !event.kind.is_access() && event.paths.iter().any(&matters)
-            }) {
+            let Ok(event) = event else { return };
+            let closed = event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write));
+            if event.kind.is_access() && !closed {
+                return;
+            }
+            let is_file = |path: &PathBuf| path.file_name() == name.as_deref();
+            if event.paths.iter().any(is_file) {
+                match event.kind {
+                    EventKind::Modify(ModifyKind::Data(_)) => writing.store(true, Ordering::Relaxed),
+                    // Closed, or another file has its name now.
+                    EventKind::Access(_)
+                    | EventKind::Create(_)
+                    | EventKind::Remove(_)
+                    | EventKind::Modify(ModifyKind::Name(_)) => {
+                        writing.store(false, Ordering::Relaxed);
+                    }
+                    _ => {}
+                }
+            }
+            if event.paths.iter().any(&matters) {
                 let _ = sender.try_send(());
             }
         })
@@ -64,9 +89,15 @@ impl PluginWatch {
             watched: HashSet::new(),
             watcher,
             changes,
+            being_written,
         };
         watch.watch_existing();
         watch
+    }
+
+    /// Whether a program that has written to the file still has it open, as far as that can be seen.
+    pub(crate) fn is_being_written(&self) -> bool {
+        self.being_written.load(Ordering::Relaxed)
     }
 
     /// Waits until a scan is worth its while. Cancel safe.

@@ -40,11 +40,19 @@ pub fn evbus(home: &Path) -> Command {
         "EVBUS_SOCK_DIR",
         "EVBUS_STATE_DIR",
         "XDG_DATA_HOME",
+        "XDG_STATE_HOME",
     ] {
         command.env_remove(name);
     }
     command.env("HOME", home);
+    // The default state directory, which for root is the machine's own otherwise.
+    command.env("STATE_DIRECTORY", default_state_dir(home));
     command
+}
+
+/// The state directory of an `evbus run` that is not told of any.
+pub fn default_state_dir(home: &Path) -> PathBuf {
+    home.join("default-state")
 }
 
 /// Runs a command to its end with something on its standard input.
@@ -98,8 +106,12 @@ pub struct RunningHost {
 }
 
 impl RunningHost {
+    /// For a host with the state directory that it uses by default.
+    pub const DEFAULT_STATE: &str = "default state";
+
     /// Starts a host with this acct file text and plugin directory, and waits for `ready`.
-    /// `{dir}` in the text stands for the host's own directory.
+    /// `{dir}` in the text stands for the host's own directory. It has no state directory unless
+    /// `more` gives one, or has [`DEFAULT_STATE`](Self::DEFAULT_STATE).
     pub fn start(acct: &str, plugin_dir: &Path, more: &[&str]) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), acct, plugin_dir, more)
     }
@@ -141,6 +153,12 @@ impl RunningHost {
     }
 
     fn launch(mut command: Command, dir: TempDir, plugin_dir: &Path, more: &[&str]) -> Self {
+        let mut more = more.to_vec();
+        if more.contains(&Self::DEFAULT_STATE) {
+            more.retain(|arg| *arg != Self::DEFAULT_STATE);
+        } else if !more.iter().any(|arg| arg.ends_with("state-dir")) {
+            more.push("--no-state-dir");
+        }
         let mut child = command
             .arg("run")
             .arg("--acct-file")

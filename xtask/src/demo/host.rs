@@ -36,7 +36,13 @@ impl Host {
     ) -> Result<Self, Failure> {
         let begin = Instant::now();
         let mut process = evbus
-            .args(["run", "--log-level", "warn", "--acct-file"])
+            .args([
+                "run",
+                "--log-level",
+                "warn",
+                "--no-state-dir",
+                "--acct-file",
+            ])
             .arg(acct_file)
             .arg("--plugin-dir")
             .arg(plugins)

@@ -1,0 +1,142 @@
+//! Where a host keeps what waits, and where commands find it again.
+
+use std::path::PathBuf;
+
+use rustix::process::geteuid;
+
+use super::exit::Exit;
+
+/// A state directory, and who named it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StatePlace {
+    pub(super) path: PathBuf,
+    pub(super) named_by: NamedBy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NamedBy {
+    /// `--state-dir`.
+    Flag,
+    /// `EVBUS_STATE_DIR`.
+    Variable,
+    /// `STATE_DIRECTORY`, which systemd sets for `StateDirectory=`.
+    Systemd,
+    /// Nobody.
+    Default,
+}
+
+impl NamedBy {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Flag => "--state-dir",
+            Self::Variable => "EVBUS_STATE_DIR",
+            Self::Systemd => "StateDirectory= of the systemd unit",
+            Self::Default => "the default, change it with --state-dir",
+        }
+    }
+}
+
+/// A variable that has a value; an empty one counts as unset.
+pub(super) fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
+/// The state directory of a host: what is given, else what the environment says, else the default of
+/// this user. None where that user has no home directory.
+pub(super) fn state_place(given: Option<&PathBuf>) -> Option<StatePlace> {
+    choose(given, geteuid().is_root(), variable)
+}
+
+fn choose(
+    given: Option<&PathBuf>,
+    is_root: bool,
+    variable: impl Fn(&str) -> Option<PathBuf>,
+) -> Option<StatePlace> {
+    let named = |path: PathBuf, named_by| Some(StatePlace { path, named_by });
+    if let Some(path) = given {
+        return named(path.clone(), NamedBy::Flag);
+    }
+    if let Some(path) = variable("EVBUS_STATE_DIR") {
+        return named(path, NamedBy::Variable);
+    }
+    // A unit may have several, joined by colons; the first is the host's.
+    let systemd = variable("STATE_DIRECTORY")
+        .and_then(|dirs| std::env::split_paths(&dirs).next())
+        .filter(|path| path.is_absolute());
+    if let Some(path) = systemd {
+        return named(path, NamedBy::Systemd);
+    }
+    if is_root {
+        return named(PathBuf::from("/var/lib/evbus"), NamedBy::Default);
+    }
+    let state_home = variable("XDG_STATE_HOME")
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(variable("HOME")?.join(".local/state")))?;
+    named(state_home.join("evbus"), NamedBy::Default)
+}
+
+/// The directory whose control socket answers for a host: what is given, else what the environment
+/// says, else the default state directory.
+pub(super) fn control_dir(
+    sock_dir: Option<&PathBuf>,
+    state_dir: Option<&PathBuf>,
+) -> Result<PathBuf, Exit> {
+    (sock_dir.or(state_dir).cloned())
+        .or_else(|| variable("EVBUS_SOCK_DIR"))
+        .or_else(|| Some(state_place(None)?.path))
+        .ok_or_else(|| {
+            Exit::usage(
+                "no host given: use --sock-dir for its socket directory, or --state-dir for its state directory",
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(
+        given: Option<&str>,
+        is_root: bool,
+        set: &[(&str, &str)],
+    ) -> Option<(String, NamedBy)> {
+        let given = given.map(PathBuf::from);
+        let variable = |name: &str| {
+            let (_, value) = set.iter().find(|(known, _)| *known == name)?;
+            (!value.is_empty()).then(|| PathBuf::from(value))
+        };
+        let place = choose(given.as_ref(), is_root, variable)?;
+        Some((place.path.display().to_string(), place.named_by))
+    }
+
+    #[test]
+    fn the_nearest_word_on_the_state_directory_counts() {
+        let all = [
+            ("EVBUS_STATE_DIR", "/env"),
+            ("STATE_DIRECTORY", "/var/lib/unit:/var/lib/other"),
+            ("XDG_STATE_HOME", "/xdg"),
+            ("HOME", "/home/u"),
+        ];
+        let check = |given, is_root, set: &[(&str, &str)], path: &str, named_by| {
+            let expected = Some((path.to_owned(), named_by));
+            assert_eq!(chosen(given, is_root, set), expected);
+        };
+        check(Some("/flag"), true, &all, "/flag", NamedBy::Flag);
+        check(None, true, &all, "/env", NamedBy::Variable);
+        check(None, true, &all[1..], "/var/lib/unit", NamedBy::Systemd);
+        check(None, true, &all[2..], "/var/lib/evbus", NamedBy::Default);
+        check(None, false, &all[2..], "/xdg/evbus", NamedBy::Default);
+        let home = "/home/u/.local/state/evbus";
+        check(None, false, &all[3..], home, NamedBy::Default);
+        let empty = [
+            ("EVBUS_STATE_DIR", ""),
+            ("STATE_DIRECTORY", ""),
+            ("XDG_STATE_HOME", "not/absolute"),
+            ("HOME", "/home/u"),
+        ];
+        check(None, false, &empty, home, NamedBy::Default);
+        assert_eq!(chosen(None, false, &[]), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! `evbus reload`: makes a running host read its acct file again.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use evbus::control::{Client, ControlError};
+
+use super::exit::Exit;
+use super::host_place::control_dir;
+use super::output::{json_line, write};
+
+/// Make a running host read its acct file again, and show what that changed
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  evbus reload --sock-dir /run/evbus
+  evbus reload --state-dir /var/lib/evbus
+
+Prints one line per destination that was added, removed or changed, then how many there are of each. Unlike a
+change that the host notices by itself, this may remove every destination. Waits as long as the host
+needs: secrets are read and plugins asked again.
+
+Exit codes: 0 the acct file is in use; 1 nothing was changed, for the reason given, or no host answers.")]
+pub(super) struct ReloadArgs {
+    /// Socket directory of the host [env: `EVBUS_SOCK_DIR`]
+    #[arg(long, value_name = "D", conflicts_with = "state_dir")]
+    sock_dir: Option<PathBuf>,
+    /// State directory of the host [env: `EVBUS_STATE_DIR`] [default: as for `evbus run`]
+    #[arg(long, value_name = "D")]
+    state_dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: ReloadArgs) -> Result<(), Exit> {
+    let dir = control_dir(args.sock_dir.as_ref(), args.state_dir.as_ref())?;
+    let reloading = async { Client::connect(&dir).await?.reload().await };
+    let reloaded = reloading.await.map_err(|error| match error {
+        ControlError::Refused(reason) => Exit::failed(format!("nothing was changed: {reason}")),
+        error => Exit::failed(error.to_string()),
+    })?;
+    if args.json {
+        return json_line(&reloaded).map(|_| ());
+    }
+    let mut lines = String::new();
+    for (what, destinations) in [
+        ("added", &reloaded.added),
+        ("removed", &reloaded.removed),
+        ("changed", &reloaded.changed),
+    ] {
+        for destination in destinations {
+            lines.push_str(&format!("{what} {destination}\n"));
+        }
+    }
+    lines.push_str(&format!("{reloaded}\n"));
+    write(lines.as_bytes()).map(|_| ())
+}

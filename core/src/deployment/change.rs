@@ -1,0 +1,248 @@
+//! A change of the destinations, in two phases: whatever can fail is done first and changes nothing,
+//! then all is changed at once, and nothing of that can fail.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Deployment;
+use super::retiring::{Held, Retiring};
+use crate::acct::AcctFile;
+use crate::bus::Routes;
+use crate::control::Reloaded;
+use crate::internal::INTERNAL;
+use crate::lane::{Lane, OnDead, Setup};
+use crate::plan::{Plan, Planned};
+use crate::store::{Journal, StateDir, StateError, StoreName};
+
+/// A plan that nothing stands in the way of any more. Dropping it leaves everything as it was.
+pub(super) struct Prepared {
+    plan: Plan,
+    /// By position in the plan: the store's name, and where its lane comes from.
+    lanes: Vec<(StoreName, Origin)>,
+}
+
+enum Origin {
+    /// At work already.
+    AtWork(Arc<Lane>),
+    /// Removed before, and not ended yet.
+    Removed(Held),
+    /// To be started, with its store where there is a state directory.
+    New(Option<Journal>),
+}
+
+impl Deployment {
+    /// The first phase: finds or opens what every destination of the plan needs. Changes nothing:
+    /// where it fails, the stores that it opened are closed again and removed lanes go on ending.
+    pub(super) async fn prepare(&self, plan: Plan) -> Result<Prepared, StateError> {
+        let mut lanes = Vec::new();
+        for name in names(&plan) {
+            match self.origin(&name).await {
+                Ok(origin) => lanes.push((name, origin)),
+                Err(error) => {
+                    for (name, origin) in lanes {
+                        if let Origin::New(Some(journal)) = origin
+                            && let Err(reason) = journal.close().await
+                        {
+                            tracing::warn!(
+                                "the store of {name:?} was not closed in order: {reason}"
+                            );
+                        }
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Prepared { plan, lanes })
+    }
+
+    async fn origin(&self, name: &StoreName) -> Result<Origin, StateError> {
+        if let Some(lane) = self.lanes.get(name) {
+            return Ok(Origin::AtWork(Arc::clone(lane)));
+        }
+        if let Some(retiring) = self.retiring.get(name) {
+            if let Some(held) = retiring.hold() {
+                return Ok(Origin::Removed(held));
+            }
+            // Its store must be closed before it is opened again.
+            retiring.stopped().await;
+        }
+        match self.sources.state_dir.clone() {
+            Some(state) => Ok(Origin::New(Some(open(state, name.clone()).await?))),
+            None => Ok(Origin::New(None)),
+        }
+    }
+
+    /// The second phase: makes the lanes what the plan asks for. Those that stay keep their queues
+    /// and numbers, and their instances unless their setup changed.
+    pub(super) fn commit(&mut self, prepared: Prepared, acct: Option<AcctFile>) -> Reloaded {
+        let Prepared { plan, lanes } = prepared;
+        let mut reloaded = Reloaded::default();
+        let mut order = Vec::new();
+        for (planned, (name, origin)) in plan.served.iter().zip(lanes) {
+            let (destination, setup) = (planned.destination(), setup(planned));
+            let lane = match origin {
+                Origin::AtWork(lane) => {
+                    if lane.switch(destination.clone(), setup) {
+                        tracing::info!(
+                            "destination {destination}: configuration changed, reconnecting"
+                        );
+                        reloaded.changed.push(destination.to_string());
+                    } else {
+                        reloaded.unchanged += 1;
+                    }
+                    lane
+                }
+                Origin::Removed(held) => {
+                    self.retiring.remove(&name);
+                    let lane = held.revive();
+                    lane.switch(destination.clone(), setup);
+                    tracing::info!("destination {destination}: back, with the events it had left");
+                    reloaded.added.push(destination.to_string());
+                    lane
+                }
+                Origin::New(journal) => {
+                    reloaded.added.push(destination.to_string());
+                    Arc::new(Lane::start(destination, setup, journal, self.on_dead()))
+                }
+            };
+            order.push((name, lane));
+        }
+        for provider in plan.unserved() {
+            if self.unserved.contains(provider) {
+                continue;
+            }
+            if provider == INTERNAL {
+                tracing::warn!(
+                    "provider internal is for programs that run the host as a library and read its queues; \
+                     nobody can read them here, so its destinations get no events; remove its entries"
+                );
+            } else {
+                tracing::info!("provider {provider} of the acct file is served by no plugin");
+            }
+        }
+        self.unserved = plan.unserved().to_vec();
+        self.bus.set_routes(Routes {
+            router: plan.router,
+            lanes: order.iter().map(|(_, lane)| Arc::clone(lane)).collect(),
+        });
+        let before = std::mem::replace(&mut self.lanes, order.into_iter().collect());
+        for (name, lane) in before {
+            if !self.lanes.contains_key(&name) {
+                reloaded.removed.push(lane.destination().to_string());
+                self.retire(name, lane);
+            }
+        }
+        reloaded.removed.sort();
+        // It may hold other tools' passwords.
+        self.acct = acct.map(|mut acct| {
+            acct.let_go(&self.unserved);
+            acct
+        });
+        reloaded
+    }
+
+    /// Takes a lane out of work: it delivers what it has for a while, and keeps the rest on disk.
+    fn retire(&mut self, name: StoreName, lane: Arc<Lane>) {
+        let limit = self.sources.retire_within;
+        let rest = match &self.sources.state_dir {
+            Some(state) => format!("the rest is kept in {}", state.path().display()),
+            None => "the rest is lost, since there is no state directory".to_owned(),
+        };
+        tracing::warn!(
+            "destination {}: removed; its {} queued events are delivered within {} s, {rest}",
+            lane.destination(),
+            lane.status().counts.queued,
+            limit.as_secs_f64(),
+        );
+        self.retiring.retain(|_, retiring| !retiring.is_over());
+        let retiring = Retiring::start(lane, limit, |lane| async move {
+            end(&lane, Duration::from_secs(1)).await;
+            tell_left(&lane);
+        });
+        self.retiring.insert(name, retiring);
+    }
+
+    /// The destinations that a plan has no place for.
+    pub(super) fn removed_by(&self, plan: &Plan) -> Vec<String> {
+        let names: HashSet<StoreName> = names(plan).into_iter().collect();
+        let removed = self.lanes.iter().filter(|(name, _)| !names.contains(name));
+        removed
+            .map(|(_, lane)| lane.destination().to_string())
+            .collect()
+    }
+
+    /// A program that itself waits for its events' delivery is told by their numbers, and not by
+    /// events of their own.
+    fn on_dead(&self) -> OnDead {
+        if self.sources.without_state {
+            Arc::new(|_, _, _| {})
+        } else {
+            self.bus.error_events()
+        }
+    }
+}
+
+async fn open(state: StateDir, name: StoreName) -> Result<Journal, StateError> {
+    let opening = tokio::task::spawn_blocking(move || Journal::open(&state, &name));
+    // The task is never cancelled; opening does not panic.
+    opening.await.expect("a store is opened or not")
+}
+
+/// Ends a lane and says what it could not keep.
+pub(super) async fn end(lane: &Lane, grace: Duration) {
+    if let Err(reason) = lane.stop(grace).await {
+        tracing::error!(
+            "destination {}: what is left could not be written to disk: {reason}",
+            lane.destination()
+        );
+    }
+}
+
+/// Says what a removed destination did not deliver.
+fn tell_left(lane: &Lane) {
+    let status = lane.status();
+    let on_disk = match status.disk_fault {
+        None => status.counts.queued_on_disk,
+        Some(_) => 0,
+    };
+    let lost = status.counts.queued.saturating_sub(on_disk);
+    if lost > 0 {
+        tracing::error!(
+            "destination {}: removed with {lost} events that were not delivered in time; they were in memory only and are lost ({})",
+            lane.destination(),
+            status.last_error.as_deref().unwrap_or("no answer in time"),
+        );
+    } else if on_disk > 0 {
+        tracing::warn!(
+            "destination {}: removed with {on_disk} events that were not delivered in time; they stay on disk and are delivered when it comes back",
+            lane.destination(),
+        );
+    }
+}
+
+fn setup(planned: &Planned) -> Setup {
+    Setup {
+        connector: planned.connector.clone(),
+        config: planned.config(),
+        secrets: planned.entry.secrets().clone(),
+        policy: Arc::new(planned.policy().clone()),
+    }
+}
+
+/// The names of a plan's stores, by position.
+pub(super) fn names(plan: &Plan) -> Vec<StoreName> {
+    let mut seen: HashMap<(&str, &str), usize> = HashMap::new();
+    (plan.served.iter())
+        .map(|planned| {
+            let (provider, pattern) = (&planned.entry.provider, &planned.entry.pattern);
+            let count = seen.entry((provider, pattern)).or_default();
+            *count += 1;
+            StoreName {
+                provider: provider.clone(),
+                pattern: pattern.clone(),
+                nth: *count - 1,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,65 @@
+//! Providers of an acct file that no plugin serves: other tools' sections, or destinations that
+//! would silently get nothing.
+
+use crate::acct::{AcctError, AcctFile};
+use crate::internal::INTERNAL;
+use crate::plugin::Catalog;
+
+/// What the plugins of this project serve. Used for nothing but telling a destination whose plugin
+/// is missing from another tool's section.
+const PUBLISHED: [(&str, &str); 5] = [
+    ("amqp", "plugin-pika"),
+    ("file", "plugin-file"),
+    ("kafka", "plugin-kafka"),
+    ("pika", "plugin-pika"),
+    ("rabbitmq", "plugin-pika"),
+];
+
+/// Faults of the unserved providers. One that may well be another tool's is none.
+pub(super) fn faults(acct: &AcctFile, catalog: &Catalog, unserved: &[String]) -> Vec<AcctError> {
+    let sections = acct.sections().iter().filter(|section| {
+        !section.is_let_go() && unserved.iter().any(|name| name == section.provider())
+    });
+    let mut faults = Vec::new();
+    for section in sections {
+        let name = section.provider();
+        if catalog.is_empty() {
+            // One line says it for all of them.
+            return vec![section.fault(&format!(
+                "found a provider, but no plugin at all that could serve it; give the directory of the plugins with --plugin-dir or EVBUS_PLUGIN_PATH{}",
+                catalog.refusals()
+            ))];
+        }
+        if let Some(why) = catalog.vanished(name) {
+            faults.push(section.fault(&format!("no plugin serves it: {why}")));
+        } else if let Some((location, key)) = section.required() {
+            faults.push(AcctError::new(
+                location,
+                &key,
+                &format!(
+                    "found a destination that is required, expected a plugin that serves {name}; install it, or give its directory with --plugin-dir{}",
+                    catalog.refusals()
+                ),
+            ));
+        } else if let Some((_, plugin)) = PUBLISHED.iter().find(|(known, _)| *known == name) {
+            faults.push(section.fault(&format!(
+                "no plugin serves it, expected {plugin}; install it, or give its directory with --plugin-dir{}",
+                catalog.refusals()
+            )));
+        } else if let Some(known) = near(name, catalog) {
+            faults.push(section.fault(&format!("no plugin serves it; did you mean `{known}`?")));
+        }
+    }
+    faults
+}
+
+/// The name that a misspelt one is probably meant to be.
+fn near<'a>(name: &str, catalog: &'a Catalog) -> Option<&'a str> {
+    // Short names are near to many others.
+    let limit = if name.len() <= 4 { 1 } else { 2 };
+    catalog
+        .provider_names()
+        .chain(PUBLISHED.map(|(known, _)| known))
+        .chain([INTERNAL])
+        .find(|known| strsim::damerau_levenshtein(known, name) <= limit)
+}

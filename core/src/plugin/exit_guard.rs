@@ -1,0 +1,95 @@
+//! A plugin that calls `exit` does not decide how the process ends.
+//!
+//! Foreign code can end the process with any exit code, 0 among them, which would say that events
+//! were delivered. The C library runs the function that is registered here when somebody calls
+//! `exit` or `quick_exit`: where that was foreign code, it says so and ends the process with
+//! [`EXIT_CODE`]. Out of its reach is `_exit`, which runs nothing.
+
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How a process ends that a plugin ends: an internal fault, as sysexits.h has it.
+pub const EXIT_CODE: u8 = 70;
+
+/// The whole process is guarded, not only calls into plugins.
+static GUARDED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// What this thread is doing with which plugin, while it runs foreign code. Without a
+    /// destructor, so that it is there when `exit` runs.
+    static CALLED: Cell<Option<(&'static str, *const str)>> = const { Cell::new(None) };
+}
+
+unsafe extern "C" {
+    safe fn atexit(callback: extern "C" fn()) -> c_int;
+    safe fn at_quick_exit(callback: extern "C" fn()) -> c_int;
+    safe fn _exit(code: c_int) -> !;
+}
+
+/// Guards the whole process as long as it lives: nobody may call `exit` meanwhile, in no thread. For
+/// a program that ends by returning from `main`, after dropping this.
+#[derive(Debug)]
+#[must_use = "the process is guarded as long as this is there"]
+pub struct ExitGuard(());
+
+impl ExitGuard {
+    /// Begins to guard the process.
+    pub fn arm() -> Self {
+        register();
+        GUARDED.store(true, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for ExitGuard {
+    fn drop(&mut self) {
+        GUARDED.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Runs foreign code on this thread: `doing` what with `plugin`, as in "loading".
+pub(super) fn call<T>(doing: &'static str, plugin: &str, code: impl FnOnce() -> T) -> T {
+    /// Puts back what was there, however the call ends.
+    struct Back(Option<(&'static str, *const str)>);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            CALLED.set(self.0);
+        }
+    }
+    register();
+    let _back = Back(CALLED.replace(Some((doing, std::ptr::from_ref(plugin)))));
+    code()
+}
+
+fn register() {
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| {
+        if atexit(on_exit) != 0 || at_quick_exit(on_exit) != 0 {
+            tracing::warn!("a plugin that calls exit can end this process with any exit code");
+        }
+    });
+}
+
+extern "C" fn on_exit() {
+    let called = CALLED.get();
+    if called.is_none() && !GUARDED.load(Ordering::SeqCst) {
+        return;
+    }
+    let who = match called {
+        Some((doing, plugin)) => {
+            // SAFETY: `call` borrows the text until it removes the pointer, and `exit` was called
+            // by what runs inside of it, on this thread.
+            let plugin = unsafe { &*plugin };
+            format!("plugin {plugin} called exit while {doing}")
+        }
+        None => "a plugin called exit".to_owned(),
+    };
+    let line = format!(
+        "error: {who}: the process ends with {EXIT_CODE}; remove that plugin, or have it mended\n"
+    );
+    // Straight to the descriptor: another thread may hold the lock of standard error for ever.
+    let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
+    _exit(c_int::from(EXIT_CODE));
+}

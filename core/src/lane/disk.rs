@@ -53,6 +53,9 @@ impl Queue {
             missing = inner.on_disk.saturating_sub(since);
             inner.on_disk -= missing;
             inner.lost += missing;
+            if let Some(journal) = self.journal.as_ref().filter(|_| missing > 0) {
+                journal.lose(missing);
+            }
         }
         drop(inner);
         self.readable.notify_one();

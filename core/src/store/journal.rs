@@ -6,10 +6,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot, watch};
 
+use super::salvage::Closing;
 use super::{StateDir, StateError, StoreName, Stored, writer};
 use crate::Event;
 
@@ -57,8 +59,6 @@ pub(crate) struct Loaded {
     pub(crate) events: Vec<Stored>,
     /// Records that turned out to be damaged; they are among the dead letters now.
     pub(crate) damaged: u64,
-    /// Records that could not be read at all.
-    pub(crate) lost: u64,
     /// All events up to this place that are on disk and were asked for are in `events`, since there
     /// is none beyond the last of them.
     pub(crate) complete_to: Option<u64>,
@@ -78,6 +78,8 @@ pub(super) struct Pending {
     pub(super) burials: Vec<Burial>,
     /// Places of settled events.
     pub(super) settled: Vec<u64>,
+    /// Events that should be on disk and are not.
+    pub(super) lost: u64,
     pub(super) reads: Vec<ReadRequest>,
     /// Numbers of dead letters to be queued again; none: all. Answered with how many were.
     pub(super) replays: Vec<Replay>,
@@ -100,6 +102,7 @@ impl Pending {
         self.appends.is_empty()
             && self.burials.is_empty()
             && self.settled.is_empty()
+            && self.lost == 0
             && self.reads.is_empty()
             && self.replays.is_empty()
     }
@@ -131,6 +134,8 @@ pub(super) struct Shared {
     /// What the events of this store take.
     bytes: AtomicU64,
     state: StateDir,
+    /// When the store was asked to be closed; a salvage does not go on for long then.
+    closing: Closing,
 }
 
 impl Shared {
@@ -172,10 +177,12 @@ pub(crate) struct Found {
     pub(crate) last_seq: u64,
     /// Dead letters.
     pub(crate) dead_letters: u64,
-    /// Records that turned out to be damaged and are among the dead letters.
+    /// Events whose records were damaged and are among the dead letters, since the store was made.
     pub(crate) damaged: u64,
-    /// Records that could not be read any more.
+    /// Events that damage took wholly, since the store was made.
     pub(crate) lost: u64,
+    /// Dead letters that damage took, since the store was made.
+    pub(crate) dead_letters_lost: u64,
 }
 
 /// A destination's store. Dropping it commits what has been handed in, in the background.
@@ -212,6 +219,7 @@ impl Journal {
             room: Notify::new(),
             bytes: AtomicU64::new(0),
             state: state.clone(),
+            closing: Arc::clone(&writer.closing),
         });
         shared.add(found.bytes);
         let its = Arc::clone(&shared);
@@ -284,6 +292,11 @@ impl Journal {
     pub(crate) fn settle(&self, seqs: Vec<u64>, bytes: u64) {
         self.shared.subtract(bytes);
         self.change(|pending| pending.settled.extend(seqs));
+    }
+
+    /// Takes note of events that should be on disk and are not.
+    pub(crate) fn lose(&self, events: u64) {
+        self.change(|pending| pending.lost += events);
     }
 
     /// Hands in dead letters; `bytes` is what those of them that are in the queue take there.
@@ -374,6 +387,7 @@ impl Journal {
     /// Commits what has been handed in and ends the thread. Resolves when the file is closed, or
     /// with the reason why the disk does not take the rest.
     pub(crate) async fn close(&self) -> Result<(), String> {
+        self.shared.closing.get_or_init(Instant::now);
         self.change(|pending| pending.close = true);
         self.shared.wake.notify_one();
         let mut progress = self.shared.progress.subscribe();
@@ -399,6 +413,7 @@ impl Drop for Journal {
     fn drop(&mut self) {
         // What stays in the file is counted again by whoever opens it next.
         self.shared.subtract(u64::MAX);
+        self.shared.closing.get_or_init(Instant::now);
         self.shared.pending.lock().close = true;
         self.shared.wake.notify_one();
     }

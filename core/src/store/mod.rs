@@ -9,7 +9,9 @@
 //! [`StateDir`] holds the lock of the directory and its limits. `deadletters` is what the command
 //! `evbus deadletters` uses, beside a running host and without one.
 
+mod carve;
 pub mod deadletters;
+mod image;
 mod journal;
 mod reads;
 mod record;
@@ -63,5 +65,7 @@ impl StoreName {
     }
 }
 
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod tests;

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use rusqlite::types::ValueRef;
-
 use super::Stored;
 use super::journal::{Append, Loaded, ReadRequest};
 use super::record::{self, COLUMNS, RowFault};
-use super::schema;
+use super::schema::{self, Harm};
 use super::writer::{Writer, is_damage};
 use crate::event::now_unix_ns;
 
@@ -17,17 +15,18 @@ impl Writer {
         let mut loaded = Loaded::default();
         let mut bytes = 0_usize;
         let read = loop {
+            if self.mend().is_err() {
+                break false;
+            }
             match self.read(&request, &mut loaded, &mut bytes) {
                 Err(RowFault::Damaged) => {}
                 Err(RowFault::Unreadable(error)) if is_damage(&error) => {
-                    let Some(lost) = self.replace(&error.to_string()) else {
-                        break false;
-                    };
-                    loaded = Loaded {
-                        lost: loaded.lost + lost,
-                        ..Loaded::default()
-                    };
+                    // What was buried on the way stays buried.
+                    loaded.events.clear();
                     bytes = 0;
+                    if self.replace(&error.to_string()).is_err() {
+                        break false;
+                    }
                 }
                 Err(RowFault::Unreadable(error)) => {
                     tracing::error!("store {:?}: {error}", self.path);
@@ -133,13 +132,13 @@ impl Writer {
                 insert.raw_bind_parameter(3, now)?;
                 insert.raw_bind_parameter(4, now)?;
                 // The type of a value may be what is damaged, and the table takes no other.
-                insert.raw_bind_parameter(5, bytes(row.get_ref(0)?))?;
-                insert.raw_bind_parameter(6, number(row.get_ref(1)?))?;
-                insert.raw_bind_parameter(7, text(row.get_ref(2)?))?;
-                insert.raw_bind_parameter(8, text(row.get_ref(3)?))?;
-                insert.raw_bind_parameter(9, text(row.get_ref(4)?))?;
-                insert.raw_bind_parameter(10, bytes(row.get_ref(5)?))?;
-                insert.raw_bind_parameter(11, number(row.get_ref(6)?))?;
+                insert.raw_bind_parameter(5, record::bytes(row.get_ref(0)?))?;
+                insert.raw_bind_parameter(6, record::number(row.get_ref(1)?))?;
+                insert.raw_bind_parameter(7, record::text(row.get_ref(2)?))?;
+                insert.raw_bind_parameter(8, record::text(row.get_ref(3)?))?;
+                insert.raw_bind_parameter(9, record::text(row.get_ref(4)?))?;
+                insert.raw_bind_parameter(10, record::bytes(row.get_ref(5)?))?;
+                insert.raw_bind_parameter(11, record::number(row.get_ref(6)?))?;
                 insert.raw_execute()?;
             }
         }
@@ -148,32 +147,14 @@ impl Writer {
             return Err(rusqlite::Error::QueryReturnedNoRows);
         }
         transaction.execute("UPDATE counts SET queued = queued - 1, dead = dead + 1", [])?;
+        let one = Harm {
+            damaged: 1,
+            ..Harm::default()
+        };
+        schema::add_harm(&transaction, one)?;
         transaction.commit()?;
         self.queued -= 1;
         self.dead += 1;
         Ok(())
-    }
-}
-
-/// The bytes of a value of any type.
-fn bytes(value: ValueRef<'_>) -> Vec<u8> {
-    match value {
-        ValueRef::Blob(bytes) | ValueRef::Text(bytes) => bytes.to_vec(),
-        ValueRef::Integer(number) => number.to_string().into_bytes(),
-        ValueRef::Real(number) => number.to_string().into_bytes(),
-        ValueRef::Null => Vec::new(),
-    }
-}
-
-/// A value of any type as text; what is no UTF-8 in it is replaced.
-fn text(value: ValueRef<'_>) -> String {
-    String::from_utf8_lossy(&bytes(value)).into_owned()
-}
-
-/// A value of any type as a number; 0 for what is none.
-fn number(value: ValueRef<'_>) -> i64 {
-    match value {
-        ValueRef::Integer(number) => number,
-        _ => 0,
     }
 }

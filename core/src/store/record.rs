@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use evbus_abi::v1::AttributeV1;
+use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement};
 
 use crate::event::{ContentType, Event, EventId, Origin};
@@ -53,15 +54,15 @@ pub(super) fn bind(
     let content_type = event.content_type.as_str();
     // Nanoseconds pass the largest signed number in the year 2262.
     let time = event.time_unix_ns.cast_signed();
-    let checksum = checksum(
-        place,
-        event.id.as_bytes(),
+    let parts = Parts {
+        id: event.id.as_bytes(),
         time,
-        &event.profile,
+        profile: &event.profile,
         content_type,
-        attributes.as_deref(),
-        &event.body,
-    );
+        attributes: attributes.as_deref(),
+        body: &event.body,
+    };
+    let checksum = parts.checksum(place);
     statement.raw_bind_parameter(first, event.id.as_bytes())?;
     statement.raw_bind_parameter(first + 1, time)?;
     statement.raw_bind_parameter(first + 2, &*event.profile)?;
@@ -71,40 +72,77 @@ pub(super) fn bind(
     statement.raw_bind_parameter(first + 6, checksum)
 }
 
+/// The values of [`COLUMNS`], of the types that they are written with.
+struct Parts<'a> {
+    id: &'a [u8],
+    time: i64,
+    profile: &'a str,
+    content_type: &'a str,
+    attributes: Option<&'a str>,
+    body: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// Takes the values where they are what was written for `place`.
+    fn new(
+        get: impl Fn(usize) -> rusqlite::Result<ValueRef<'a>>,
+        place: u64,
+    ) -> Result<Self, RowFault> {
+        let number = |column| get(column)?.as_i64().map_err(|_| RowFault::Damaged);
+        let text = |column| get(column)?.as_str().map_err(|_| RowFault::Damaged);
+        let bytes = |column| get(column)?.as_blob().map_err(|_| RowFault::Damaged);
+        let attributes = get(4)?.as_str_or_null().map_err(|_| RowFault::Damaged)?;
+        let parts = Self {
+            id: bytes(0)?,
+            time: number(1)?,
+            profile: text(2)?,
+            content_type: text(3)?,
+            attributes,
+            body: bytes(5)?,
+        };
+        if i64::from(parts.checksum(place)) != number(6)? {
+            return Err(RowFault::Damaged);
+        }
+        Ok(parts)
+    }
+
+    /// CRC-32 over all that makes the event; lengths keep neighbours apart.
+    fn checksum(&self, place: u64) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&place.to_le_bytes());
+        hasher.update(&self.time.to_le_bytes());
+        for part in [
+            self.id,
+            self.profile.as_bytes(),
+            self.content_type.as_bytes(),
+            self.attributes.unwrap_or_default().as_bytes(),
+            self.body,
+        ] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        hasher.finalize()
+    }
+}
+
+/// Whether the values of [`COLUMNS`] are what was written for `place`.
+pub(super) fn is_whole<'a>(get: impl Fn(usize) -> ValueRef<'a>, place: u64) -> bool {
+    Parts::new(|column| Ok(get(column)), place).is_ok()
+}
+
 /// Reads the event whose [`COLUMNS`] begin at column `first`, and which was written for `place`.
 pub(super) fn read(row: &Row<'_>, first: usize, place: u64) -> Result<Event, RowFault> {
-    let id = row
-        .get_ref(first)?
-        .as_blob()
-        .map_err(|_| RowFault::Damaged)?;
-    let time: i64 = row.get(first + 1).map_err(damaged)?;
-    let text = |column: usize| {
-        let value = row.get_ref(first + column)?;
-        value.as_str().map_err(|_| RowFault::Damaged)
-    };
-    let (profile, content_type) = (text(2)?, text(3)?);
-    let attributes = row
-        .get_ref(first + 4)?
-        .as_str_or_null()
-        .map_err(|_| RowFault::Damaged)?;
-    let body = row
-        .get_ref(first + 5)?
-        .as_blob()
-        .map_err(|_| RowFault::Damaged)?;
-    let expected: u32 = row.get(first + 6).map_err(damaged)?;
-    if checksum(place, id, time, profile, content_type, attributes, body) != expected {
-        return Err(RowFault::Damaged);
-    }
-    let pairs: Vec<(String, String)> = match attributes {
+    let parts = Parts::new(|column| row.get_ref(first + column), place)?;
+    let pairs: Vec<(String, String)> = match parts.attributes {
         None => Vec::new(),
         Some(json) => serde_json::from_str(json).map_err(|_| RowFault::Damaged)?,
     };
     Ok(Event {
-        id: EventId::from_bytes(id.try_into().map_err(|_| RowFault::Damaged)?),
-        time_unix_ns: time.cast_unsigned(),
-        profile: profile.into(),
-        body: Bytes::copy_from_slice(body),
-        content_type: content_type_of(content_type).ok_or(RowFault::Damaged)?,
+        id: EventId::from_bytes(parts.id.try_into().map_err(|_| RowFault::Damaged)?),
+        time_unix_ns: parts.time.cast_unsigned(),
+        profile: parts.profile.into(),
+        body: Bytes::copy_from_slice(parts.body),
+        content_type: content_type_of(parts.content_type).ok_or(RowFault::Damaged)?,
         attributes: pairs
             .into_iter()
             .map(|(key, value)| AttributeV1 {
@@ -117,44 +155,31 @@ pub(super) fn read(row: &Row<'_>, first: usize, place: u64) -> Result<Event, Row
     })
 }
 
-/// A value of another type than was written is damage; all else is the store's own trouble.
-fn damaged(error: rusqlite::Error) -> RowFault {
-    match error {
-        rusqlite::Error::InvalidColumnType(..)
-        | rusqlite::Error::IntegralValueOutOfRange(..)
-        | rusqlite::Error::FromSqlConversionFailure(..) => RowFault::Damaged,
-        error => RowFault::Unreadable(error),
-    }
-}
-
 fn content_type_of(text: &str) -> Option<ContentType> {
     [ContentType::Json, ContentType::Msgpack, ContentType::Text]
         .into_iter()
         .find(|known| known.as_str() == text)
 }
 
-/// CRC-32 over all that makes the event; lengths keep neighbours apart.
-fn checksum(
-    place: u64,
-    id: &[u8],
-    time: i64,
-    profile: &str,
-    content_type: &str,
-    attributes: Option<&str>,
-    body: &[u8],
-) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&place.to_le_bytes());
-    hasher.update(&time.to_le_bytes());
-    for part in [
-        id,
-        profile.as_bytes(),
-        content_type.as_bytes(),
-        attributes.unwrap_or_default().as_bytes(),
-        body,
-    ] {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
+/// The bytes of a value of any type.
+pub(super) fn bytes(value: ValueRef<'_>) -> Vec<u8> {
+    match value {
+        ValueRef::Blob(bytes) | ValueRef::Text(bytes) => bytes.to_vec(),
+        ValueRef::Integer(number) => number.to_string().into_bytes(),
+        ValueRef::Real(number) => number.to_string().into_bytes(),
+        ValueRef::Null => Vec::new(),
     }
-    hasher.finalize()
+}
+
+/// A value of any type as text; what is no UTF-8 in it is replaced.
+pub(super) fn text(value: ValueRef<'_>) -> String {
+    String::from_utf8_lossy(&bytes(value)).into_owned()
+}
+
+/// A value of any type as a number; 0 for what is none.
+pub(super) fn number(value: ValueRef<'_>) -> i64 {
+    match value {
+        ValueRef::Integer(number) => number,
+        _ => 0,
+    }
 }

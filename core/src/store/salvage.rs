@@ -1,278 +1,636 @@
-//! What to do with a store that is damaged: keep it aside, read what can be read, go on.
+//! What to do with a store that is damaged: read what can be read, keep the file aside, go on.
+//!
+//! What can be read is copied to a file beside the store (`.salvage`). When the copy is complete and on
+//! disk it gets its second name (`.salvaged`), and only then the damaged files are moved to the
+//! quarantine and the copy takes their place. Every step is one that is there or is not, so wherever the
+//! process ends, the next start finds out where it was: a copy without its second name is begun again,
+//! one with it is put in place. Until then the damaged store is left as it is, whatever else fails.
+//!
+//! The copy is made from pages (`image`, `carve`), not through `SQLite`, so that a page that leads to
+//! others takes nothing with it. A row whose record is damaged is copied as it is; whoever reads it
+//! finds that out, and puts it among the dead letters.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::config::DbConfig;
+use rusqlite::types::ValueRef;
+use rusqlite::{CachedStatement, Connection, OpenFlags};
 
-use super::record::{self, COLUMNS};
-use super::schema::{self, OpenFault};
-use super::state_dir::{at, in_store};
-use super::{StateDir, StateError, StoreName, wal};
-use crate::event::now_unix_ns;
+use super::carve::{self, Row};
+use super::image::{Image, Kind};
+use super::record::{self, COLUMNS, PARAMETERS};
+use super::schema::{self, Harm, OpenFault};
+use super::state_dir::at;
+use super::wal::{self, PAGE};
+use super::{StateDir, StateError, StoreName};
 
-/// The size of a page; stores are made with `SQLite`'s default.
-const PAGE: usize = 4096;
+/// How many damaged files of one store are kept.
+const KEPT: usize = 3;
 
-/// The tables, their keys, and what stands before the event's own columns.
-const TABLES: [(&str, &str, &str); 2] = [
-    ("queue", "seq", "attempts"),
-    (
-        "dead_letters",
-        "number",
-        "error, attempts, first_attempt, last_attempt",
-    ),
-];
+/// How long a salvage may go on when the store is to be closed. What it has done by then is done again.
+const CLOSING: Duration = Duration::from_secs(5);
 
-/// How many places in a row may be unreadable before the rest is given up.
-const MAX_LOOK_UPS: i64 = 20_000;
+/// Columns of the rows of each table: the key, what stands before the event's own, and those.
+const QUEUE_WIDTH: usize = 9;
+const DEAD_WIDTH: usize = 12;
+/// Of `counts`, in this format and in the first.
+const COUNTS_WIDTH: usize = 7;
+const FIRST_COUNTS_WIDTH: usize = 2;
+const HARM_WIDTH: usize = 3;
 
-/// Opens a store; one that is damaged is mended or replaced. Gives how many records were lost.
+/// When a store was asked to be closed.
+pub(super) type Closing = Arc<OnceLock<Instant>>;
+
+/// What a writer knows of a store that turns out to be damaged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub(super) queued: i64,
+    pub(super) dead: i64,
+    pub(super) last_seq: u64,
+}
+
+/// Opens a store; one that is damaged is replaced, and a replacement that was not finished is.
 pub(super) fn open(
     state: &StateDir,
     path: &Path,
     name: &StoreName,
-) -> Result<(Connection, u64), StateError> {
+    closing: &Closing,
+) -> Result<Connection, StateError> {
+    finish(state, path)?;
     let log = beside(path, "-wal");
-    if let Some(mended) = wal::read(&log).map_err(at("read the log of the store", &log))? {
-        let kept = aside(state, path);
-        for (from, to) in [(path, kept.clone()), (&*log, beside(&kept, "-wal"))] {
-            fs::copy(from, &to).map_err(at("keep a copy of the damaged store at", &to))?;
-        }
-        tracing::error!(
-            "the log of store {path:?} is damaged; {} pages behind the damage are recovered, and the log as it was is kept at {kept:?}",
-            mended.frames
-        );
-        replace_whole(&log, &mended.log).map_err(at("mend the log of the store", &log))?;
-        // The index of the log is made anew.
-        let _ = fs::remove_file(beside(path, "-shm"));
+    let found =
+        wal::read(&log, &beside(path, "-shm")).map_err(at("read the log of the store", &log))?;
+    if found.is_damaged && path.exists() {
+        let why = match found.bad_frames() {
+            0 => "bits of its log flipped".to_owned(),
+            bad => format!("{bad} pages in its log are damaged"),
+        };
+        return replace(state, path, name, &why, None, closing);
     }
     match schema::open(path, name) {
-        Ok(store) => Ok((store, 0)),
-        Err(OpenFault::Damage(why)) => replace(state, path, name, &why),
+        Ok(store) => Ok(store),
+        Err(OpenFault::Damage(why)) => replace(state, path, name, &why, None, closing),
         Err(OpenFault::State(error)) => Err(error),
     }
 }
 
-/// Writes a file anew; a crash in the middle leaves the old one.
-fn replace_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = beside(path, ".new");
-    let mut file = (fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true))
-    .mode(0o600)
-    .open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(new, path)
+/// Closes a store that is damaged, and leaves its files as they are.
+pub(super) fn leave(store: Connection) {
+    // What is in the log would go into a file that is damaged. Where this fails, it does.
+    let _ = store.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    drop(store);
 }
 
-/// Moves a damaged store, which must not be open, into the quarantine and makes a new one of what
-/// can be read. Gives how many records were lost.
+/// Makes a new store of what can be read of a damaged one, which must not be open, and moves that into
+/// the quarantine. Where this fails, the damaged store is where it was.
+///
+/// Events that are lost are counted as such in the new store, unless a writer says what it `known`:
+/// then they still are in its number of queued events, and the lane finds out which it has anyway.
 pub(super) fn replace(
     state: &StateDir,
     path: &Path,
     name: &StoreName,
     why: &str,
-) -> Result<(Connection, u64), StateError> {
-    let kept = aside(state, path);
-    fs::rename(path, &kept).map_err(at("move the damaged store to", &kept))?;
-    let log = beside(path, "-wal");
-    if log.exists() {
-        let log_kept = beside(&kept, "-wal");
-        fs::rename(&log, &log_kept).map_err(at("move the damaged store to", &log_kept))?;
+    known: Option<Known>,
+    closing: &Closing,
+) -> Result<Connection, StateError> {
+    // An earlier try may have ended between its steps.
+    if finish(state, path)?.is_none() {
+        make(state, path, name, why, known, closing)?;
     }
-    // The index of the log, which is made anew.
-    let _ = fs::remove_file(beside(path, "-shm"));
-    let mut store = match schema::open(path, name) {
-        Ok(store) => store,
-        Err(OpenFault::State(error)) => return Err(error),
-        Err(OpenFault::Damage(reason)) => {
-            return Err(StateError::Store {
-                action: "make",
-                path: path.to_owned(),
-                reason,
-            });
+    match schema::open(path, name) {
+        Ok(store) => Ok(store),
+        Err(OpenFault::State(error)) => Err(error),
+        Err(OpenFault::Damage(reason)) => Err(StateError::Store {
+            action: "open",
+            path: path.to_owned(),
+            reason,
+        }),
+    }
+}
+
+/// Copies a damaged store and puts the copy in its place.
+fn make(
+    state: &StateDir,
+    path: &Path,
+    name: &StoreName,
+    why: &str,
+    known: Option<Known>,
+    closing: &Closing,
+) -> Result<(), StateError> {
+    tracing::warn!("store {path:?} is damaged ({why}); copying what can be read of it");
+    let new = beside(path, ".salvage");
+    remove(&new).map_err(at("remove", &new))?;
+    let read = copy(path, &new, name, known, closing).map_err(|fault| {
+        // It may be what fills the disk. The next try begins with removing it.
+        let _ = remove(&new);
+        StateError::Store {
+            action: "salvage",
+            path: path.to_owned(),
+            reason: fault.to_string(),
         }
-    };
-    let read = copy(&kept, path, &mut store).map_err(in_store("write", path))?;
-    let lost = read
-        .expected
-        .map(|expected| (expected - read.copied).max(0));
+    })?;
+    let complete = beside(path, ".salvaged");
+    fs::rename(&new, &complete).map_err(at("rename the copy of the store to", &complete))?;
+    let kept = finish(state, path)?.unwrap_or_default();
     tracing::error!(
-        "store {path:?} is damaged ({why}); {} records were read and {} were lost, and the damaged file is kept at {kept:?}",
-        read.copied,
-        lost.map_or_else(
-            || "an unknown number of".to_owned(),
-            |lost| lost.to_string()
-        ),
+        "store {path:?} was damaged ({why}): {} records were copied, {} were lost from the queue, {} from the dead letters; the damaged file is kept at {kept:?}",
+        read.queued + read.dead,
+        read.lost,
+        read.dead_lost,
     );
-    Ok((
-        store,
-        lost.unwrap_or_default().max(read.damaged).cast_unsigned(),
-    ))
+    Ok(())
 }
 
-/// Where a damaged store is kept.
-fn aside(state: &StateDir, path: &Path) -> PathBuf {
+/// Puts a complete copy in the place of the damaged store, as far as that is not done. Gives where
+/// the damaged one is, where there was something to do.
+fn finish(state: &StateDir, path: &Path) -> Result<Option<PathBuf>, StateError> {
+    let complete = beside(path, ".salvaged");
+    let queues = path.parent().unwrap_or(state.path());
+    let made = match fs::metadata(&complete) {
+        Ok(made) => made,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(at("read", &complete)(error)),
+    };
+    // The names of complete copies are on disk before anything is moved.
+    sync(queues)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    // Nanoseconds: two stores of one name are not damaged in the same one.
-    state
-        .quarantine()
-        .join(format!("{stem}-{}.db", now_unix_ns()))
+    // By the time of the copy, so that a second try finds the same name.
+    let time = made.mtime() * 1_000_000_000 + made.mtime_nsec();
+    let kept = state.quarantine().join(format!("{stem}-{time}.db"));
+    // A log or a journal must not be there when a store that it does not belong to is opened.
+    for ending in ["-journal", "-wal", ""] {
+        let (from, to) = (beside(path, ending), beside(&kept, ending));
+        match fs::rename(&from, &to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(at("move the damaged store to", &to)(error));
+            }
+            _ => {}
+        }
+    }
+    remove_one(&beside(path, "-shm")).map_err(at("remove the index of", path))?;
+    sync(&state.quarantine())?;
+    sync(queues)?;
+    fs::rename(&complete, path).map_err(at("put the copy in the place of", path))?;
+    sync(queues)?;
+    prune(&state.quarantine(), &stem);
+    Ok(Some(kept))
 }
 
-/// A file that `SQLite` keeps beside a store.
-fn beside(path: &Path, ending: &str) -> PathBuf {
+/// Removes the oldest damaged files of a store, so that there are not too many.
+fn prune(quarantine: &Path, stem: &str) {
+    let time = |path: &PathBuf| -> Option<u64> {
+        let name = path.file_name()?.to_str()?;
+        let time = name.strip_prefix(stem)?.strip_prefix('-')?;
+        time.strip_suffix(".db")?.parse().ok()
+    };
+    let files = fs::read_dir(quarantine).into_iter().flatten();
+    let mut files: Vec<(u64, PathBuf)> = files
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter_map(|path| Some((time(&path)?, path)))
+        .collect();
+    files.sort();
+    let too_many = files.len().saturating_sub(KEPT);
+    for (_, path) in &files[..too_many] {
+        match remove(path) {
+            Ok(()) => tracing::warn!(
+                "{path:?} was removed: the {KEPT} newest damaged files of a store are kept"
+            ),
+            Err(error) => tracing::warn!("cannot remove {path:?}: {error}"),
+        }
+    }
+}
+
+/// A file that is kept beside a store.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
     PathBuf::from(name)
 }
 
+/// Removes a store and what `SQLite` keeps beside it, where they are there.
+fn remove(path: &Path) -> io::Result<()> {
+    for ending in ["-journal", "-wal", "-shm", ""] {
+        remove_one(&beside(path, ending))?;
+    }
+    Ok(())
+}
+
+fn remove_one(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn sync(directory: &Path) -> Result<(), StateError> {
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(at("write out", directory))
+}
+
+/// Why a store was not copied. None of it says that the store is damaged.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("it cannot be read: {0}; it is left as it is")]
+    Source(#[from] io::Error),
+    #[error("the copy cannot be written: {0}; the store is left as it is, so make room")]
+    Target(#[from] rusqlite::Error),
+    #[error("the copy cannot be written: {0}; the store is left as it is, so make room")]
+    TargetFile(io::Error),
+    #[error("it was interrupted by the end of the host; the next start begins again")]
+    Closing,
+}
+
 /// What was read from a damaged store.
 #[derive(Default)]
 struct Read {
-    copied: i64,
-    damaged: i64,
-    /// How many records there should have been.
-    expected: Option<i64>,
+    /// Rows in the copy, by table, and the places of those of the queue.
+    queued: i64,
+    dead: i64,
+    first: Option<i64>,
+    last: Option<i64>,
+    lost: i64,
+    dead_lost: i64,
+    /// The number of the page of `counts`, and what it says.
+    counts: Option<(u32, Counts)>,
+    harm: Harm,
+    /// Pages of trees that are none any more.
+    destroyed: usize,
+    /// Where the rows are whose records are damaged.
+    damaged: Vec<(u32, i64)>,
 }
 
-/// Opens a damaged store for reading.
-///
-/// Its first page describes all others, and is the same in every store of this format but for what
-/// only writing needs; where the file cannot be read with its own, it is read with the new store's.
-/// That is done to a working copy, beside the file as it was.
-fn open_damaged(damaged: &Path, new: &Path) -> Option<Connection> {
-    let readable = |path: &Path| {
-        let store = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).ok()?;
-        for (table, key, more) in TABLES {
-            // Preparing it reads what the first page says of the table.
-            store
-                .prepare(&format!("SELECT {key}, {more}, {COLUMNS} FROM {table}"))
-                .ok()?;
+/// What the table `counts` says.
+#[derive(Debug, Clone, Copy)]
+struct Counts {
+    queued: i64,
+    dead: i64,
+    /// The places of the first and the last row of the queue; the first format has none.
+    places: Option<(i64, i64)>,
+    harm: Harm,
+}
+
+impl Counts {
+    fn new(row: &Row) -> Option<Self> {
+        let numbers = row.numbers()?;
+        let is_sound = numbers.iter().all(|number| *number >= 0);
+        match numbers[..] {
+            [queued, dead, first, last, damaged, lost, dead_letters_lost] if is_sound => {
+                Some(Self {
+                    queued,
+                    dead,
+                    places: Some((first, last)),
+                    harm: Harm {
+                        damaged,
+                        lost,
+                        dead_letters_lost,
+                    },
+                })
+            }
+            [queued, dead] if is_sound => Some(Self {
+                queued,
+                dead,
+                places: None,
+                harm: Harm::default(),
+            }),
+            _ => None,
         }
-        Some(store)
-    };
-    if let Some(store) = readable(damaged) {
-        return Some(store);
     }
-    let working = damaged.with_added_extension("mended");
-    let page = fs::read(new).ok()?.get(..PAGE)?.to_vec();
-    let mut content = fs::read(damaged).ok()?;
-    let pages = u32::try_from(content.len() / PAGE).ok()?;
-    content.get_mut(..PAGE)?.copy_from_slice(&page);
-    // How many pages there are, and no list of free ones.
-    content[28..32].copy_from_slice(&pages.to_be_bytes());
-    content[32..40].fill(0);
-    fs::write(&working, content).ok()?;
-    let log = beside(damaged, "-wal");
-    if log.exists() {
-        fs::copy(&log, beside(&working, "-wal")).ok()?;
-    }
-    readable(&working)
 }
 
-fn copy(damaged: &Path, new: &Path, store: &mut Connection) -> rusqlite::Result<Read> {
-    let mut read = Read::default();
-    // Its pages are to be in the file, not in the log.
-    store.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
-    let Some(old) = open_damaged(damaged, new) else {
-        return Ok(read);
-    };
-    let counted: rusqlite::Result<(i64, i64)> =
-        old.query_row("SELECT queued, dead FROM counts", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        });
-    if let Ok((queued, dead)) = counted {
-        read.expected = Some(queued + dead);
+fn copy(
+    path: &Path,
+    new: &Path,
+    name: &StoreName,
+    known: Option<Known>,
+    closing: &Closing,
+) -> Result<Read, Fault> {
+    let image = Image::open(path)?;
+    // `SQLite` would give it the mode that the process gives to files.
+    (File::options().create_new(true).write(true).mode(0o600))
+        .open(new)
+        .map_err(Fault::TargetFile)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let store = Connection::open_with_flags(new, flags)?;
+    // It is thrown away unless it is complete, and written out then.
+    store.pragma_update(None, "synchronous", "OFF")?;
+    store.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    store.pragma_update(None, "journal_mode", "OFF")?;
+    schema::create(&store, name, false)?;
+    let transaction = store.unchecked_transaction()?;
+    let read = Copying {
+        image: &image,
+        insert: Inserts::new(&transaction)?,
+        read: Read::default(),
+        closing,
     }
-    let transaction = store.transaction()?;
-    for (table, key, more) in TABLES {
-        let copied = copy_table(&old, &transaction, (table, key, more), &mut read)?;
-        let column = if table == "queue" { "queued" } else { "dead" };
-        transaction.execute(&format!("UPDATE counts SET {column} = ?"), [copied])?;
-        read.copied += copied;
-    }
+    .all(known)?;
     transaction.commit()?;
+    store.close().map_err(|(_, error)| error)?;
+    File::open(new)
+        .and_then(|file| file.sync_all())
+        .map_err(Fault::TargetFile)?;
     Ok(read)
 }
 
-/// Copies all rows of a table that can be read and are what was written.
-fn copy_table(
-    old: &Connection,
-    new: &Connection,
-    (table, key, more): (&str, &str, &str),
-    read: &mut Read,
-) -> rusqlite::Result<i64> {
-    let columns = format!("{key}, {more}, {COLUMNS}");
-    let width = columns.split(',').count();
-    let first = width - COLUMNS.split(',').count();
-    let parameters = vec!["?"; width].join(", ");
-    let mut insert = new.prepare(&format!(
-        "INSERT OR IGNORE INTO {table} ({columns}) VALUES ({parameters})"
-    ))?;
-    let mut copied = 0;
-    let mut take = |row: &rusqlite::Row<'_>| -> rusqlite::Result<i64> {
-        let at: i64 = row.get(0)?;
-        let place = if table == "queue" {
-            at.cast_unsigned()
-        } else {
-            record::NO_PLACE
-        };
-        match record::read(row, first, place) {
-            Ok(_) => {
-                for column in 0..width {
-                    insert.raw_bind_parameter(
-                        column + 1,
-                        row.get::<_, rusqlite::types::Value>(column)?,
-                    )?;
-                }
-                copied += changed(insert.raw_execute()?);
-            }
-            Err(_) => read.damaged += 1,
-        }
-        Ok(at)
-    };
-    let Ok(mut select) = old.prepare(&format!(
-        "SELECT {columns} FROM {table} WHERE {key} > ? ORDER BY {key}"
-    )) else {
-        return Ok(0);
-    };
-    let mut last = i64::MIN;
-    let mut forward = |last: &mut i64| -> rusqlite::Result<()> {
-        let mut rows = select.query([*last])?;
-        while let Some(row) = rows.next()? {
-            *last = take(row)?;
-        }
-        Ok(())
-    };
-    if forward(&mut last).is_ok() {
-        return Ok(copied);
-    }
-    // Behind the unreadable page there may be readable ones, which are found by their keys.
-    let highest: i64 = old
-        .query_row(&format!("SELECT max({key}) FROM {table}"), [], |row| {
-            row.get(0)
-        })
-        .unwrap_or(i64::MAX);
-    let mut look_up = old.prepare(&format!("SELECT {columns} FROM {table} WHERE {key} = ?"))?;
-    let mut wanted = last.max(0) + 1;
-    let mut given_up = wanted.saturating_add(MAX_LOOK_UPS);
-    while wanted <= highest.min(given_up) {
-        // What cannot be read now never will be.
-        if look_up.query_row([wanted], |row| take(row)).is_ok() {
-            given_up = wanted.saturating_add(MAX_LOOK_UPS);
-        }
-        wanted += 1;
-    }
-    Ok(copied)
+/// The statements that write the copy.
+struct Inserts<'a> {
+    store: &'a Connection,
+    queued: CachedStatement<'a>,
+    dead: CachedStatement<'a>,
 }
 
-fn changed(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
+impl<'a> Inserts<'a> {
+    fn new(store: &'a Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            store,
+            queued: store.prepare_cached(&format!(
+                "INSERT OR IGNORE INTO queue (seq, attempts, {COLUMNS}) VALUES (?, ?, {PARAMETERS})"
+            ))?,
+            dead: store.prepare_cached(&format!(
+                "INSERT OR IGNORE INTO dead_letters \
+                 (number, error, attempts, first_attempt, last_attempt, {COLUMNS}) \
+                 VALUES (?, ?, ?, ?, ?, {PARAMETERS})"
+            ))?,
+        })
+    }
+
+    /// Writes a row of the queue, or of the dead letters; says whether it was not there.
+    fn insert(&mut self, row: &Row, is_dead: bool) -> rusqlite::Result<bool> {
+        let statement = if is_dead {
+            &mut self.dead
+        } else {
+            &mut self.queued
+        };
+        statement.raw_bind_parameter(1, row.key)?;
+        // Attempts and times of attempts; before them, the error of a dead letter.
+        let own = row.width() - COLUMNS.split(',').count();
+        for column in 1..row.width() {
+            let value = row.get(column);
+            let parameter = column + 1;
+            let kind = match column.checked_sub(own) {
+                None if is_dead && column == 1 => Type::Text,
+                None | Some(1 | 6) => Type::Number,
+                Some(0 | 5) => Type::Bytes,
+                Some(4) if value == ValueRef::Null => continue,
+                Some(_) => Type::Text,
+            };
+            match kind {
+                // The type of a value may be what is damaged, and the table takes no other.
+                Type::Number => statement.raw_bind_parameter(parameter, record::number(value))?,
+                Type::Text => statement.raw_bind_parameter(parameter, record::text(value))?,
+                Type::Bytes => statement.raw_bind_parameter(parameter, record::bytes(value))?,
+            }
+        }
+        let inserted = statement.raw_execute()?;
+        statement.clear_bindings();
+        Ok(inserted > 0)
+    }
+}
+
+enum Type {
+    Number,
+    Text,
+    Bytes,
+}
+
+struct Copying<'a> {
+    image: &'a Image,
+    insert: Inserts<'a>,
+    read: Read,
+    closing: &'a Closing,
+}
+
+impl Copying<'_> {
+    fn all(mut self, known: Option<Known>) -> Result<Read, Fault> {
+        // First what says how many there should be.
+        self.pages(Self::count)?;
+        let counts = self.read.counts.map(|(_, counts)| counts);
+        let is_sure = self
+            .read
+            .counts
+            .is_some_and(|(page, _)| self.image.is_current(page));
+        // What comes before was settled.
+        let from = counts
+            .and_then(|counts| counts.places)
+            .filter(|_| is_sure)
+            .map_or(i64::MIN, |(first, _)| first);
+        self.pages(|this, number, row| this.take(number, row, from))?;
+        self.spare_images(from)?;
+        self.damaged_rows()?;
+        self.conclude(known, counts, is_sure)?;
+        Ok(self.read)
+    }
+
+    /// Gives every row in the latest images of all pages, with its page's number.
+    fn pages(
+        &mut self,
+        mut see: impl FnMut(&mut Self, u32, Row) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.read.destroyed = 0;
+        for number in 2..=self.image.pages {
+            self.check_closing(number)?;
+            let Some(page) = self.image.page(number)? else {
+                continue;
+            };
+            match self.image.kind(number, &page)? {
+                Kind::Other => {}
+                Kind::Destroyed => self.read.destroyed += 1,
+                Kind::Leaf => self.rows(&page, |this, row| see(this, number, row))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(
+        &mut self,
+        page: &[u8],
+        mut see: impl FnMut(&mut Self, Row) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let image = self.image;
+        let longest = image.pages as usize * PAGE;
+        carve::rows(page, longest, &|number| image.page(number), |row| {
+            see(self, row)
+        })
+    }
+
+    fn check_closing(&self, number: u32) -> Result<(), Fault> {
+        let asked = || self.closing.get();
+        if number % 64 == 0 && asked().is_some_and(|asked| asked.elapsed() > CLOSING) {
+            return Err(Fault::Closing);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, number: u32, row: Row) -> Result<(), Fault> {
+        match row.width() {
+            COUNTS_WIDTH | FIRST_COUNTS_WIDTH if row.key == 1 => {
+                if let Some(counts) = Counts::new(&row) {
+                    self.read.harm = most(self.read.harm, counts.harm);
+                    self.read.counts = Some((number, counts));
+                }
+            }
+            HARM_WIDTH if row.key == 1 => {
+                if let Some([damaged, lost, dead_letters_lost]) = row.numbers().as_deref() {
+                    let harm = Harm {
+                        damaged: (*damaged).max(0),
+                        lost: (*lost).max(0),
+                        dead_letters_lost: (*dead_letters_lost).max(0),
+                    };
+                    self.read.harm = most(self.read.harm, harm);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Copies a row that is whole, and remembers one that is not.
+    fn take(&mut self, number: u32, row: Row, from: i64) -> Result<(), Fault> {
+        match row.width() {
+            QUEUE_WIDTH if row.key >= from.max(0) => {
+                if is_whole(&row) {
+                    self.queue(&row)?;
+                } else {
+                    self.read.damaged.push((number, row.key));
+                }
+            }
+            // The remains of damaged events are among them.
+            DEAD_WIDTH if row.key > 0 => {
+                self.read.dead += i64::from(self.insert.insert(&row, true)?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, row: &Row) -> Result<(), Fault> {
+        if self.insert.insert(row, false)? {
+            let read = &mut self.read;
+            read.queued += 1;
+            read.first = Some(read.first.map_or(row.key, |first| first.min(row.key)));
+            read.last = Some(read.last.map_or(row.key, |last| last.max(row.key)));
+        }
+        Ok(())
+    }
+
+    /// Copies the rows that are whole from images that are no page's latest for sure: of damaged frames
+    /// of the log, and of pages whose later image may be a damaged one.
+    fn spare_images(&mut self, from: i64) -> Result<(), Fault> {
+        if self.image.log.bad_frames() == 0 {
+            return Ok(());
+        }
+        let take = |this: &mut Self, row: Row| {
+            if row.width() == QUEUE_WIDTH && row.key >= from.max(0) && is_whole(&row) {
+                this.queue(&row)?;
+            }
+            Ok(())
+        };
+        let frames: Vec<usize> = self.image.log.damaged().collect();
+        for frame in frames {
+            let page = self.image.log.page(frame)?;
+            self.rows(&page, take)?;
+        }
+        for number in 2..=self.image.pages {
+            self.check_closing(number)?;
+            if !self.image.is_in_log(number) || self.image.is_current(number) {
+                continue;
+            }
+            if let Some(page) = self.image.in_file(number)?
+                && self.image.kind(number, &page)? == Kind::Leaf
+            {
+                self.rows(&page, take)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies rows whose records are damaged, where there is no other of their place.
+    fn damaged_rows(&mut self) -> Result<(), Fault> {
+        let damaged = std::mem::take(&mut self.read.damaged);
+        for (number, key) in damaged {
+            let Some(page) = self.image.page(number)? else {
+                continue;
+            };
+            self.rows(&page, |this, row| {
+                if row.key == key && row.width() == QUEUE_WIDTH && !is_whole(&row) {
+                    this.queue(&row)?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Finds out what is lost, and writes the numbers of the copy.
+    fn conclude(
+        &mut self,
+        known: Option<Known>,
+        counts: Option<Counts>,
+        is_sure: bool,
+    ) -> Result<(), Fault> {
+        let bad_frames = self.image.log.bad_frames();
+        let read = &mut self.read;
+        let places = counts.and_then(|counts| counts.places);
+        let mut last = read.last.unwrap_or_default();
+        last = last.max(places.map_or(0, |(_, last)| last));
+        if let Some(known) = known {
+            last = last.max(known.last_seq.cast_signed());
+        }
+        read.lost = match (known, counts) {
+            (Some(known), _) => known.queued - read.queued,
+            (None, Some(counts)) if is_sure => counts.queued - read.queued,
+            (None, counts) => {
+                // The number is of before the damage, or gone: places that are missing in between
+                // may all be events. Where none is, something else may be that nothing tells of.
+                let first = places.map(|(first, _)| first).or(read.first);
+                let missing = first.map_or(0, |first| last - first + 1 - read.queued);
+                let expected = counts.map_or(0, |counts| counts.queued);
+                let unknown = bad_frames > 0 || read.destroyed > 1;
+                missing.max(expected - read.queued).max(i64::from(unknown))
+            }
+        };
+        read.lost = read.lost.max(0);
+        let dead = known.map(|known| known.dead);
+        let dead = dead.or(counts.map(|counts| counts.dead));
+        read.dead_lost = (dead.unwrap_or_default() - read.dead).max(0);
+        let mut harm = Harm {
+            dead_letters_lost: read.harm.dead_letters_lost + read.dead_lost,
+            ..read.harm
+        };
+        let mut queued = read.queued;
+        if known.is_some() {
+            queued += read.lost;
+        } else {
+            harm.lost += read.lost;
+        }
+        let store = self.insert.store;
+        store.execute(
+            "UPDATE counts SET queued = ?, dead = ?, first_seq = ?, last_seq = ?",
+            [queued, read.dead, read.first.unwrap_or(last + 1), last],
+        )?;
+        schema::add_harm(store, harm)?;
+        Ok(())
+    }
+}
+
+/// The higher of the numbers of each kind.
+fn most(one: Harm, other: Harm) -> Harm {
+    Harm {
+        damaged: one.damaged.max(other.damaged),
+        lost: one.lost.max(other.lost),
+        dead_letters_lost: one.dead_letters_lost.max(other.dead_letters_lost),
+    }
+}
+
+/// Whether a row of the queue is what was written.
+fn is_whole(row: &Row) -> bool {
+    let first = QUEUE_WIDTH - COLUMNS.split(',').count();
+    record::is_whole(|column| row.get(first + column), row.key.cast_unsigned())
 }

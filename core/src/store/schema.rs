@@ -16,17 +16,22 @@ use super::writer::is_damage;
 const APPLICATION_ID: i64 = 0x6576_6273;
 
 /// The version of the layout below.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
 
 /// How long to wait for another process that reads or changes the file.
 const BUSY: Duration = Duration::from_secs(10);
 
 /// `queue` has an event until it is settled; `seq` is its place, and the checksum is over all of an
-/// event's columns. `counts` says how many rows there should be, so that missing ones are missed.
+/// event's columns. `counts` says how many rows there should be and from which place to which, so that
+/// missing ones are missed, and how many there were that damage took, ever. `harm` repeats the latter,
+/// so that no one page that is damaged takes those numbers.
 const SCHEMA: &str = "
 CREATE TABLE destination (provider TEXT NOT NULL, pattern TEXT NOT NULL, nth INTEGER NOT NULL) STRICT;
-CREATE TABLE counts (queued INTEGER NOT NULL, dead INTEGER NOT NULL) STRICT;
-INSERT INTO counts VALUES (0, 0);
+CREATE TABLE counts (
+    queued INTEGER NOT NULL, dead INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+    damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL
+) STRICT;
+INSERT INTO counts VALUES (0, 0, 1, 0, 0, 0, 0);
 CREATE TABLE queue (
     seq INTEGER PRIMARY KEY, attempts INTEGER NOT NULL,
     id BLOB NOT NULL, time INTEGER NOT NULL, profile TEXT NOT NULL, content_type TEXT NOT NULL,
@@ -38,6 +43,26 @@ CREATE TABLE dead_letters (
     id BLOB NOT NULL, time INTEGER NOT NULL, profile TEXT NOT NULL, content_type TEXT NOT NULL,
     attributes TEXT, body BLOB NOT NULL, checksum INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE harm (damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL) STRICT;
+INSERT INTO harm VALUES (0, 0, 0);
+";
+
+/// Makes a store of format 1 one of this format.
+const FROM_FORMAT_1: &str = "
+BEGIN IMMEDIATE;
+CREATE TEMP TABLE before AS SELECT queued, dead FROM counts;
+DROP TABLE counts;
+CREATE TABLE counts (
+    queued INTEGER NOT NULL, dead INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+    damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL
+) STRICT;
+INSERT INTO counts SELECT queued, dead, coalesce((SELECT min(seq) FROM queue), 1),
+    coalesce((SELECT max(seq) FROM queue), 0), 0, 0, 0 FROM before;
+DROP TABLE before;
+CREATE TABLE harm (damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL) STRICT;
+INSERT INTO harm VALUES (0, 0, 0);
+PRAGMA user_version = 2;
+COMMIT;
 ";
 
 /// Why a store was not opened.
@@ -73,7 +98,8 @@ pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFaul
     store.busy_timeout(BUSY).map_err(fault)?;
     match format_of(&store).map_err(fault)? {
         Format::Known => {}
-        Format::Empty => create(&store, name).map_err(fault)?,
+        Format::Older => migrate(&store).map_err(fault)?,
+        Format::Empty => create(&store, name, true).map_err(fault)?,
         Format::Newer(found) if is_flipped(&store, found).map_err(fault)? => {
             return Err(OpenFault::Damage(format!(
                 "its format is {found}, but its tables are those of format {FORMAT}"
@@ -107,6 +133,12 @@ pub(super) fn open_beside(path: &Path, write: bool) -> Result<Connection, StateE
     store.busy_timeout(BUSY).map_err(in_store("open", path))?;
     match format_of(&store).map_err(in_store("read", path))? {
         Format::Known => Ok(store),
+        // Its dead letters are those of this format.
+        Format::Older if !write => Ok(store),
+        Format::Older => {
+            migrate(&store).map_err(in_store("write", path))?;
+            Ok(store)
+        }
         Format::Newer(found) => Err(newer(path, found)),
         Format::Empty | Format::Foreign => Err(StateError::Store {
             action: "use",
@@ -138,6 +170,7 @@ fn make_private(path: &Path) -> Result<(), StateError> {
 
 enum Format {
     Known,
+    Older,
     Empty,
     Newer(i64),
     Foreign,
@@ -150,6 +183,7 @@ fn format_of(store: &Connection) -> rusqlite::Result<Format> {
     Ok(match (pragma("application_id")?, pragma("user_version")?) {
         (0, 0) => Format::Empty,
         (APPLICATION_ID, FORMAT) => Format::Known,
+        (APPLICATION_ID, 1) => Format::Older,
         (APPLICATION_ID, newer) if newer > FORMAT => Format::Newer(newer),
         _ => Format::Foreign,
     })
@@ -178,11 +212,14 @@ fn newer(path: &Path, found: i64) -> StateError {
     }
 }
 
-fn create(store: &Connection, name: &StoreName) -> rusqlite::Result<()> {
+/// Makes an empty file a store, in the way that it is used in where it is `logged`.
+pub(super) fn create(store: &Connection, name: &StoreName, logged: bool) -> rusqlite::Result<()> {
     store.pragma_update(None, "page_size", 4096)?;
     // Before there are tables, or it has no effect: freed pages can be given back.
     store.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    store.pragma_update(None, "journal_mode", "WAL")?;
+    if logged {
+        store.pragma_update(None, "journal_mode", "WAL")?;
+    }
     store.execute_batch(&format!("BEGIN;{SCHEMA}"))?;
     store.execute(
         "INSERT INTO destination VALUES (?, ?, ?)",
@@ -191,6 +228,15 @@ fn create(store: &Connection, name: &StoreName) -> rusqlite::Result<()> {
     store.pragma_update(None, "application_id", APPLICATION_ID)?;
     store.pragma_update(None, "user_version", FORMAT)?;
     store.execute_batch("COMMIT")
+}
+
+fn migrate(store: &Connection) -> rusqlite::Result<()> {
+    let done = store.execute_batch(FROM_FORMAT_1);
+    if done.is_err() && !store.is_autocommit() {
+        // What failed is what is told.
+        let _ = store.execute_batch("ROLLBACK");
+    }
+    done
 }
 
 fn configure(store: &Connection) -> rusqlite::Result<()> {
@@ -216,6 +262,29 @@ pub(super) fn destination(store: &Connection) -> rusqlite::Result<StoreName> {
                 nth: row.get(2)?,
             })
         },
+    )
+}
+
+/// What damage took from a store, ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Harm {
+    /// Records of the queue whose remains are among the dead letters.
+    pub(super) damaged: i64,
+    /// Records of the queue that are gone.
+    pub(super) lost: i64,
+    pub(super) dead_letters_lost: i64,
+}
+
+/// Adds to what damage took, within the transaction that takes note of it.
+pub(super) fn add_harm(transaction: &Connection, more: Harm) -> rusqlite::Result<()> {
+    transaction.execute(
+        "UPDATE counts SET damaged = damaged + ?, lost = lost + ?, \
+         dead_letters_lost = dead_letters_lost + ?",
+        [more.damaged, more.lost, more.dead_letters_lost],
+    )?;
+    transaction.execute_batch(
+        "UPDATE harm SET (damaged, lost, dead_letters_lost) = \
+         (SELECT damaged, lost, dead_letters_lost FROM counts)",
     )
 }
 

@@ -1,172 +1,384 @@
-//! Finds out whether a store's log lost something to damage, and gets it back.
+//! Reads a store's log as far as damage allows.
 //!
 //! `SQLite` replays its write-ahead log up to the first frame that is not as it was written, and says
-//! nothing: that is how the log of a crash ends. A bit that flipped looks the same, and everything
-//! from there on would silently be gone. So the log is walked before `SQLite` opens it:
+//! nothing: that is how the log of a crash ends. Damage looks the same, and everything from there on
+//! would silently be gone. So the log is walked before `SQLite` opens it, to the end of the file:
 //!
+//! - A frame is whole where its checksum goes on from the frame before.
 //! - One bit of a frame that flipped is found by the checksum, which is linear, and flipped back. For
 //!   the upper bits of a word, several places may be found; then it stays, and every record's own
 //!   checksum decides about the page.
-//! - A frame with more damage than that is kept if a whole commit stands behind its own: its checksum
-//!   is written anew, and every record's own checksum decides about the damaged page.
-//! - In the last commit such a frame is what a power failure leaves of a write that nobody was told
-//!   of. That commit is dropped, as `SQLite` does.
+//! - Behind a frame whose head is destroyed, the next one with this log's salts begins a chain again.
+//!   It cannot be proven whole, so records' checksums decide about it; those that follow can.
+//! - Frames of before the last reset have other salts, and are never taken.
+//!
+//! A log was committed up to where its index (`-shm`) says, which is there after a killed process, or
+//! up to the last commit that is whole. What stands behind is what a power failure leaves of a write
+//! that nobody was told of: it is dropped, as `SQLite` does.
 //!
 //! The format is that of <https://www.sqlite.org/fileformat2.html#walformat>.
 
-use std::fs;
+use std::collections::HashMap;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+
+/// The size of a page; stores are made with `SQLite`'s default.
+pub(super) const PAGE: usize = 4096;
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
+const FRAME: usize = FRAME_HEADER + PAGE;
 const MAGIC: u32 = 0x377f_0682;
 const VERSION: u32 = 3_007_000;
+
+/// The head of the log's index, of which there are two copies.
+const INDEX_HEADER: usize = 48;
 
 /// In how many bits the salts of a frame may be damaged. Frames left over from before the last reset
 /// have other salts, which differ at random in 32 bits, and so in more.
 const SALT_BITS: u32 = 2;
 
+/// How many frames the damage that took the head of the log may have taken with it: a block covers
+/// the head and a frame. Chains that begin later may be of before the last reset.
+const TAKEN_WITH_THE_HEAD: usize = 2;
+
 /// The two running sums of the checksum.
 type Sum = (u32, u32);
 
-/// What [`mended`] found.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mended {
-    /// The log as it was written, or as near to that as it can be.
-    pub(super) log: Vec<u8>,
-    /// Frames that would not have been replayed.
-    pub(super) frames: usize,
+/// What a frame is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// As it was written.
+    Whole,
+    /// As it was written, once these bytes are put at this place of the frame.
+    Mended(Option<(usize, [u8; 4])>),
+    /// One bit of it flipped, and it is not known which.
+    Flipped,
+    /// Behind a gap, so that its checksum proves nothing about itself.
+    Unproven,
+    /// More is damaged than a bit.
+    Damaged,
+    /// It is not of this log, or its head is destroyed.
+    Gone,
 }
 
-/// Reads the log at `path` and mends it; nothing where it is well, absent, or ends as after a crash.
-pub(super) fn read(path: &Path) -> io::Result<Option<Mended>> {
-    match fs::read(path) {
-        Ok(log) => Ok(mended(log)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+impl State {
+    /// Whether the frame belongs to a commit that can be taken by itself.
+    fn is_well(self) -> bool {
+        matches!(self, Self::Whole | Self::Mended(_) | Self::Flipped)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    page: u32,
+    /// Pages of the store after the commit that this frame ends; 0 where it ends none.
+    commit: u32,
+    state: State,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    file: Option<File>,
+    /// What was committed.
+    frames: Vec<Frame>,
+    /// Frames that were committed and are not in the file any more.
+    missing: usize,
+    /// Whether `SQLite` would not take all that was committed.
+    pub(super) is_damaged: bool,
+}
+
+/// Walks the log at `path` with the index at `index`; both may be absent.
+pub(super) fn read(path: &Path, index: &Path) -> io::Result<Log> {
+    match File::open(path) {
+        Ok(file) => walk(file, &std::fs::read(index).unwrap_or_default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Log::default()),
         Err(error) => Err(error),
     }
 }
 
-fn mended(mut log: Vec<u8>) -> Option<Mended> {
-    let header_was_well = is_header_well(&log);
-    let header_is_well = header_was_well || restore_header(&mut log);
-    let page = match u32_at(&log, 8)? {
-        size @ (512..=65_536) if size.is_power_of_two() => size as usize,
-        // The size itself is damaged; stores are made with this one.
-        _ => 4096,
-    };
-    let frame = FRAME_HEADER + page;
-    let frames = (log.len().checked_sub(HEADER)?) / frame;
-    let at = |number: usize| HEADER + number * frame;
-    if !header_is_well {
-        let salts = log.get(at(0) + 8..at(0) + 16)?.try_into().ok()?;
-        write_header(&mut log, page, salts);
+impl Log {
+    /// How many frames of it are damaged or missing.
+    pub(super) fn bad_frames(&self) -> usize {
+        self.damaged().count() + self.missing
     }
-    let salts: [u8; 8] = log.get(16..24)?.try_into().ok()?;
-    let big_endian = log.get(..4)? == (MAGIC | 1).to_be_bytes();
-    // The sums as they are to be from now on, and as they were when the frames were written.
-    let mut sum = (u32_at(&log, 24)?, u32_at(&log, 28)?);
-    let mut original = header_is_well.then_some(sum);
-    // The first frame that would not be replayed.
-    let mut stop = (!header_was_well).then_some(0);
-    // The end of the last whole commit.
-    let mut end = 0;
-    let mut commit_is_whole = true;
-    for number in 0..frames {
-        let (bytes, behind) = log.get_mut(at(number)..)?.split_at_mut_checked(frame)?;
-        let next = behind.chunks_exact(frame).next();
-        let next = next.filter(|next| next[8..16] == salts);
-        let stored = stored_sum(bytes)?;
-        // The sum goes on from one frame to the next.
-        let goes_on =
-            next.is_some_and(|next| Some(frame_sum(next, stored, big_endian)) == stored_sum(next));
-        let salts_differ = salt_distance(bytes, salts);
-        if salts_differ > SALT_BITS && !goes_on {
-            break;
-        }
-        let computed = original.map_or(stored, |sum| frame_sum(bytes, sum, big_endian));
-        // A flipped bit in the last word of a page looks like one in the stored sum; the next frame
-        // tells.
-        let stored_is_flipped = sum_distance(computed, stored) == 1 && !goes_on;
-        if computed != stored || salts_differ > 0 {
-            stop.get_or_insert(number);
-        }
-        if computed != stored && !stored_is_flipped {
-            let is_last = next.is_none();
-            commit_is_whole &= flip_back(bytes, computed, stored, big_endian, is_last);
-        }
-        original = Some(if stored_is_flipped { computed } else { stored });
-        bytes[8..16].copy_from_slice(&salts);
-        sum = frame_sum(bytes, sum, big_endian);
-        bytes[16..20].copy_from_slice(&sum.0.to_be_bytes());
-        bytes[20..24].copy_from_slice(&sum.1.to_be_bytes());
-        let is_commit = bytes[4..8] != [0; 4];
-        if is_commit {
-            if commit_is_whole {
-                end = number + 1;
-            }
-            commit_is_whole = true;
-        }
+
+    /// How many pages the store has after the last commit; none where the log does not say.
+    pub(super) fn pages(&self) -> Option<u32> {
+        let last = self.frames.last()?;
+        let is_sure = last.state.is_well() || last.state == State::Unproven;
+        (is_sure && self.missing == 0 && last.commit > 0).then_some(last.commit)
     }
-    let frames = end.checked_sub(stop?).filter(|frames| *frames > 0)?;
-    log.truncate(at(end));
-    Some(Mended { log, frames })
+
+    /// The latest image of every page that is in the log and can be taken as it is.
+    pub(super) fn latest(&self) -> HashMap<u32, usize> {
+        let taken = |frame: &Frame| frame.state.is_well() || frame.state == State::Unproven;
+        let numbered = self.frames.iter().enumerate();
+        numbered
+            .filter(|(_, frame)| taken(frame))
+            .map(|(number, frame)| (frame.page, number))
+            .collect()
+    }
+
+    /// Whether nothing that is damaged or missing may have been a later image of a page, whose
+    /// latest is in this frame; none: in the store itself.
+    pub(super) fn is_current(&self, frame: Option<usize>) -> bool {
+        let behind = frame.map_or(0, |frame| frame + 1);
+        let later = self.frames.get(behind..).unwrap_or_default();
+        let is_bad = |frame: &Frame| matches!(frame.state, State::Damaged | State::Gone);
+        self.missing == 0 && !later.iter().any(is_bad)
+    }
+
+    /// The frames that are damaged: rows that are whole may be in them.
+    pub(super) fn damaged(&self) -> impl Iterator<Item = usize> {
+        let numbered = self.frames.iter().enumerate();
+        numbered
+            .filter(|(_, frame)| matches!(frame.state, State::Damaged | State::Gone))
+            .map(|(number, _)| number)
+    }
+
+    /// The page in a frame.
+    pub(super) fn page(&self, number: usize) -> io::Result<Vec<u8>> {
+        let Some(file) = &self.file else {
+            return Ok(vec![0; PAGE]);
+        };
+        let mut frame = read_frame(file, number)?;
+        if let Some(Frame {
+            state: State::Mended(Some((at, bytes))),
+            ..
+        }) = self.frames.get(number)
+        {
+            frame[*at..at + 4].copy_from_slice(bytes);
+        }
+        frame.drain(..FRAME_HEADER);
+        Ok(frame)
+    }
 }
 
-/// Flips the one bit of the header that makes it right, as the first frame bears witness; false if
-/// there is none.
-fn restore_header(log: &mut [u8]) -> bool {
-    (0..HEADER * 8).any(|bit| {
-        let flip = |log: &mut [u8]| {
-            if let Some(byte) = log.get_mut(bit / 8) {
-                *byte ^= 1 << (bit % 8);
-            }
-        };
-        flip(log);
-        let is_well = is_header_well(log) && goes_before_the_first_frame(log) == Some(true);
-        if !is_well {
-            flip(log);
-        }
-        is_well
+fn read_frame(file: &File, number: usize) -> io::Result<Vec<u8>> {
+    let mut frame = vec![0; FRAME];
+    file.read_exact_at(&mut frame, (HEADER + number * FRAME) as u64)?;
+    Ok(frame)
+}
+
+/// What the log's index says: salts, the order of the checksum's bytes, how many frames were
+/// committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Index {
+    salts: [u8; 8],
+    big_endian: bool,
+    frames: usize,
+}
+
+/// Reads the index, where it is as it was written. Its numbers are in this machine's order.
+fn read_index(bytes: &[u8]) -> Option<Index> {
+    let copies = bytes.get(..2 * INDEX_HEADER)?;
+    let (one, other) = copies.split_at(INDEX_HEADER);
+    let number = |at: usize| {
+        let bytes = [one[at], one[at + 1], one[at + 2], one[at + 3]];
+        u32::from_ne_bytes(bytes)
+    };
+    let sum = checksum(&one[..40], (0, 0), cfg!(target_endian = "big"));
+    let is_well = one == other && sum == (number(40), number(44)) && number(0) == VERSION;
+    is_well.then(|| Index {
+        salts: [0, 1, 2, 3, 4, 5, 6, 7].map(|at| one[32 + at]),
+        big_endian: one[13] == 1,
+        frames: number(16) as usize,
     })
 }
 
-/// Several bits may make the checksum right: what else is known has to be right as well.
-fn goes_before_the_first_frame(log: &[u8]) -> Option<bool> {
-    let page = u32_at(log, 8).filter(|size| size.is_power_of_two())? as usize;
-    let first = log.get(HEADER..HEADER + FRAME_HEADER + page)?;
-    let big_endian = log.get(..4)? == (MAGIC | 1).to_be_bytes();
-    let sum = frame_sum(first, (u32_at(log, 24)?, u32_at(log, 28)?), big_endian);
-    Some(
-        u32_at(log, 4)? == VERSION
-            && log.get(16..24) == first.get(8..16)
-            && stored_sum(first) == Some(sum),
-    )
+fn walk(file: File, index: &[u8]) -> io::Result<Log> {
+    let len = file.metadata()?.len();
+    let slots = usize::try_from(len).unwrap_or(usize::MAX);
+    let slots = slots.saturating_sub(HEADER) / FRAME;
+    let index = read_index(index);
+    let mut header = vec![0; HEADER];
+    if len >= HEADER as u64 {
+        file.read_exact_at(&mut header, 0)?;
+    }
+    let header_was_well = is_header_well(&header);
+    if !header_was_well && slots > 0 {
+        restore_header(&mut header, &read_frame(&file, 0)?);
+    }
+    let is_header_well = is_header_well(&header);
+    let (salts, big_endian) = if is_header_well {
+        let salts = [0, 1, 2, 3, 4, 5, 6, 7].map(|at| header[16 + at]);
+        (Some(salts), header[3] & 1 == 1)
+    } else if let Some(index) = index {
+        (Some(index.salts), index.big_endian)
+    } else {
+        let big_endian = cfg!(target_endian = "big");
+        (first_chain(&file, slots, big_endian)?, big_endian)
+    };
+    let Some(salts) = salts else {
+        return Ok(Log::default());
+    };
+    // What was left from before a reset is wholly in the store.
+    let index = index.filter(|index| index.salts == salts);
+    let before = is_header_well.then(|| (u32_at(&header, 24), u32_at(&header, 28)));
+    let frames = frames(&file, slots, salts, before, big_endian)?;
+    let told = index.map_or(0, |index| index.frames);
+    let end = last_whole_commit(&frames).max(told.min(slots));
+    let missing = told.saturating_sub(slots);
+    let mut frames = frames;
+    frames.truncate(end);
+    let is_damaged = missing > 0
+        || (end > 0 && !header_was_well)
+        || frames.iter().any(|frame| frame.state != State::Whole);
+    Ok(Log {
+        file: Some(file),
+        frames,
+        missing,
+        is_damaged,
+    })
 }
 
-fn is_header_well(log: &[u8]) -> bool {
-    let Some(header) = log.get(..HEADER) else {
-        return false;
+/// The salts of the first frames that hang together.
+fn first_chain(file: &File, slots: usize, big_endian: bool) -> io::Result<Option<[u8; 8]>> {
+    for number in 0..=TAKEN_WITH_THE_HEAD {
+        if number + 1 >= slots {
+            break;
+        }
+        let (frame, next) = (read_frame(file, number)?, read_frame(file, number + 1)?);
+        if goes_on(&frame, &next, salts_of(&frame), big_endian) && salts_of(&frame) != [0; 8] {
+            return Ok(Some(salts_of(&frame)));
+        }
+    }
+    Ok(None)
+}
+
+/// Finds out what every frame of a log is worth. `before` is the sum that the first one goes on from.
+fn frames(
+    file: &File,
+    slots: usize,
+    salts: [u8; 8],
+    before: Option<Sum>,
+    big_endian: bool,
+) -> io::Result<Vec<Frame>> {
+    let mut frames = Vec::with_capacity(slots);
+    let mut before = before;
+    let mut following = if slots > 0 {
+        Some(read_frame(file, 0)?)
+    } else {
+        None
     };
-    let magic = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
+    for number in 0..slots {
+        let Some(frame) = following.take() else { break };
+        if number + 1 < slots {
+            following = Some(read_frame(file, number + 1)?);
+        }
+        let next = following.as_deref();
+        let state;
+        (state, before) = judge(&frame, next, salts, before, big_endian);
+        let mut head = [u32_at(&frame, 0), u32_at(&frame, 4)];
+        if let State::Mended(Some((at @ (0 | 4), bytes))) = state {
+            head[at / 4] = u32::from_be_bytes(bytes);
+        }
+        frames.push(Frame {
+            page: head[0],
+            commit: head[1],
+            state,
+        });
+    }
+    Ok(frames)
+}
+
+/// What a frame is worth, and the sum that the next one goes on from, where that is known.
+fn judge(
+    frame: &[u8],
+    next: Option<&[u8]>,
+    salts: [u8; 8],
+    before: Option<Sum>,
+    big_endian: bool,
+) -> (State, Option<Sum>) {
+    let stored = stored_sum(frame);
+    let distance = salt_distance(frame, salts);
+    let goes_on = next.is_some_and(|next| goes_on(frame, next, salts, big_endian));
+    let is_ours = distance <= SALT_BITS || goes_on;
+    let Some(sum) = before.filter(|_| is_ours) else {
+        return match distance {
+            0 => (State::Unproven, Some(stored)),
+            _ if distance <= SALT_BITS && goes_on => (State::Unproven, Some(stored)),
+            // Its sum is believed where the next frame bears witness to it.
+            _ => (State::Gone, goes_on.then_some(stored)),
+        };
+    };
+    let computed = frame_sum(frame, sum, big_endian);
+    if computed == stored {
+        let state = if distance == 0 {
+            State::Whole
+        } else {
+            State::Mended(None)
+        };
+        return (state, Some(stored));
+    }
+    // A flipped bit in the last word of a page looks like one in the stored sum; the next frame
+    // tells.
+    if sum_distance(computed, stored) == 1 && !goes_on {
+        return (State::Mended(None), Some(computed));
+    }
+    let is_last = next.is_none_or(|next| salts_of(next) != salts);
+    match flip_back(frame, computed, stored, big_endian, is_last) {
+        Flip::One(at, bytes) => (State::Mended(Some((at, bytes))), Some(stored)),
+        Flip::Several => (State::Flipped, Some(stored)),
+        // The sum itself may be what is damaged.
+        Flip::None => (State::Damaged, goes_on.then_some(stored)),
+    }
+}
+
+/// Where the last commit ends that is whole, as far as the log itself can tell.
+fn last_whole_commit(frames: &[Frame]) -> usize {
+    let (mut end, mut is_whole) = (0, true);
+    for (number, frame) in frames.iter().enumerate() {
+        // A commit with a gap counts where a whole one stands behind it.
+        is_whole &= frame.state.is_well();
+        if frame.commit > 0 && (frame.state.is_well() || frame.state == State::Unproven) {
+            if is_whole {
+                end = number + 1;
+            }
+            is_whole = true;
+        }
+    }
+    end
+}
+
+/// Whether the sum of `next`, which has these salts, goes on from what `frame` says is its own.
+fn goes_on(frame: &[u8], next: &[u8], salts: [u8; 8], big_endian: bool) -> bool {
+    salts_of(next) == salts && frame_sum(next, stored_sum(frame), big_endian) == stored_sum(next)
+}
+
+/// Flips the one bit of the header that makes it right, as the first frame bears witness.
+fn restore_header(header: &mut [u8], first: &[u8]) {
+    for bit in 0..HEADER * 8 {
+        header[bit / 8] ^= 1 << (bit % 8);
+        if is_header_well(header) && goes_before(header, first) {
+            return;
+        }
+        header[bit / 8] ^= 1 << (bit % 8);
+    }
+}
+
+/// Several bits may make the checksum right: what else is known has to be right as well.
+fn goes_before(header: &[u8], first: &[u8]) -> bool {
+    let big_endian = header[3] & 1 == 1;
+    let sum = frame_sum(first, (u32_at(header, 24), u32_at(header, 28)), big_endian);
+    header[16..24] == first[8..16] && stored_sum(first) == sum
+}
+
+fn is_header_well(header: &[u8]) -> bool {
+    let magic = u32_at(header, 0);
     let sum = checksum(&header[..24], (0, 0), magic == MAGIC | 1);
     (magic | 1) == MAGIC | 1
-        && u32_at(header, 24) == Some(sum.0)
-        && u32_at(header, 28) == Some(sum.1)
+        && u32_at(header, 4) == VERSION
+        && u32_at(header, 8) as usize == PAGE
+        && (u32_at(header, 24), u32_at(header, 28)) == sum
 }
 
-fn write_header(log: &mut [u8], page: usize, salts: [u8; 8]) {
-    // Pages are 64 KiB at most.
-    let page = u32::try_from(page).unwrap_or(4096);
-    log[..4].copy_from_slice(&MAGIC.to_be_bytes());
-    log[4..8].copy_from_slice(&VERSION.to_be_bytes());
-    log[8..12].copy_from_slice(&page.to_be_bytes());
-    log[12..16].copy_from_slice(&[0; 4]);
-    log[16..24].copy_from_slice(&salts);
-    let sum = checksum(&log[..24], (0, 0), false);
-    log[24..28].copy_from_slice(&sum.0.to_be_bytes());
-    log[28..32].copy_from_slice(&sum.1.to_be_bytes());
+fn salts_of(frame: &[u8]) -> [u8; 8] {
+    [0, 1, 2, 3, 4, 5, 6, 7].map(|at| frame[8 + at])
 }
 
 /// The checksum of a frame: over the first 8 bytes of its header and its page.
@@ -175,8 +387,8 @@ fn frame_sum(frame: &[u8], sum: Sum, big_endian: bool) -> Sum {
     checksum(&frame[FRAME_HEADER..], sum, big_endian)
 }
 
-fn stored_sum(frame: &[u8]) -> Option<Sum> {
-    Some((u32_at(frame, 16)?, u32_at(frame, 20)?))
+fn stored_sum(frame: &[u8]) -> Sum {
+    (u32_at(frame, 16), u32_at(frame, 20))
 }
 
 /// In how many bits two sums differ.
@@ -215,19 +427,20 @@ fn word(bytes: &[u8], big_endian: bool) -> u32 {
     }
 }
 
-/// Flips the one bit of a frame that makes its checksum the stored one, if one alone does; false if
-/// none does.
+/// Which one bit of a frame flipped.
+enum Flip {
+    /// The one in the word at this place, which was this.
+    One(usize, [u8; 4]),
+    Several,
+    None,
+}
+
+/// Finds the one bit of a frame that makes its checksum the stored one.
 ///
 /// The sums are linear in the words they are taken over: a bit changes them by its own value, times
 /// what a word at its place counts, which follows from the place alone. Of the upper bits of words so
 /// little is left in 32 bits that many places count the same.
-fn flip_back(
-    frame: &mut [u8],
-    computed: Sum,
-    stored: Sum,
-    big_endian: bool,
-    is_last: bool,
-) -> bool {
+fn flip_back(frame: &[u8], computed: Sum, stored: Sum, big_endian: bool, is_last: bool) -> Flip {
     let missing = (
         stored.0.wrapping_sub(computed.0),
         stored.1.wrapping_sub(computed.1),
@@ -255,120 +468,161 @@ fn flip_back(
     }
     // A log ends with a commit: where the last frame is none, that is what flipped.
     let commit = found.iter().find(|(at, _)| *at == 4);
-    let bit = match (&found[..], commit) {
-        ([bit], _) => bit,
-        (_, Some(commit)) if is_last && frame[4..8] == [0; 4] => commit,
-        (found, _) => return !found.is_empty(),
+    let (at, word) = match (&found[..], commit) {
+        ([], _) => return Flip::None,
+        ([bit], _) => *bit,
+        (_, Some(commit)) if is_last && frame[4..8] == [0; 4] => *commit,
+        _ => return Flip::Several,
     };
     let bytes = if big_endian {
-        bit.1.to_be_bytes()
+        word.to_be_bytes()
     } else {
-        bit.1.to_le_bytes()
+        word.to_le_bytes()
     };
-    frame[bit.0..bit.0 + 4].copy_from_slice(&bytes);
-    true
+    Flip::One(at, bytes)
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at + 4)?;
-    Some(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
-    /// A log of three commits, as `SQLite` wrote it, and the directory it lies in.
-    fn log() -> (tempfile::TempDir, Vec<u8>) {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir.path().join("a.db");
-        let store = rusqlite::Connection::open(&path).expect("a store");
-        store
-            .execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (x);
-                 INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); INSERT INTO t VALUES (3);",
-            )
-            .expect("rows are written");
-        let log = fs::read(dir.path().join("a.db-wal")).expect("there is a log");
-        fs::copy(&path, dir.path().join("b.db")).expect("the store can be copied");
-        (dir, log)
+    /// A log of three commits, as `SQLite` wrote it, with its index; without one where it is empty.
+    struct Files {
+        dir: tempfile::TempDir,
+        log: Vec<u8>,
+        index: Vec<u8>,
     }
 
-    fn rows(dir: &tempfile::TempDir, log: &[u8]) -> i64 {
-        fs::write(dir.path().join("b.db-wal"), log).expect("the log is written");
-        let store = rusqlite::Connection::open(dir.path().join("b.db")).expect("a store");
-        let rows = store
-            .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
-            .unwrap_or(-1);
-        drop(store);
-        let _ = fs::remove_file(dir.path().join("b.db-wal"));
-        rows
+    impl Files {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let store = rusqlite::Connection::open(dir.path().join("a.db")).expect("a store");
+            store
+                .execute_batch(
+                    "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (x);
+                     INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); INSERT INTO t VALUES (3);",
+                )
+                .expect("rows are written");
+            let read = |name: &str| fs::read(dir.path().join(name)).expect("it is there");
+            let (log, index) = (read("a.db-wal"), read("a.db-shm"));
+            Self { dir, log, index }
+        }
+
+        fn read(&self, log: &[u8], index: &[u8]) -> Log {
+            let path = |name: &str| self.dir.path().join(name);
+            fs::write(path("b.db-wal"), log).expect("the log is written");
+            fs::write(path("b.db-shm"), index).expect("the index is written");
+            read(&path("b.db-wal"), &path("b.db-shm")).expect("the log is read")
+        }
+
+        fn frames(&self) -> usize {
+            (self.log.len() - HEADER) / FRAME
+        }
     }
 
     #[test]
-    fn a_whole_log_and_one_cut_by_a_crash_are_left_alone() {
-        let (_dir, log) = log();
-        assert_eq!(mended(log.clone()), None);
-        for cut in 0..log.len() / 512 {
-            assert_eq!(mended(log[..cut * 512].to_vec()), None, "cut at {cut}");
+    fn a_whole_log_and_one_cut_by_a_power_failure_are_left_alone() {
+        let files = Files::new();
+        let log = files.read(&files.log, &files.index);
+        assert!(!log.is_damaged);
+        assert_eq!(log.frames.len(), files.frames());
+        for cut in 0..files.log.len() / 512 {
+            let log = files.read(&files.log[..cut * 512], &[]);
+            assert!(!log.is_damaged, "cut at {cut}");
         }
-        let mut torn = log.clone();
+        let mut torn = files.log.clone();
         torn.extend([0xa5; 5000]);
-        assert_eq!(mended(torn), None, "a torn write behind the last commit");
-        assert_eq!(mended(Vec::new()), None);
+        assert!(!files.read(&torn, &[]).is_damaged);
+        assert!(!files.read(&torn, &files.index).is_damaged);
     }
 
     #[test]
-    fn what_stands_behind_a_flipped_bit_is_replayed_again() {
-        let (dir, log) = log();
-        let page = u32_at(&log, 8).expect("a page size") as usize;
-        let second_frame = HEADER + FRAME_HEADER + page;
-        for place in [8, 20, second_frame + 9, second_frame + 18] {
-            let mut damaged = log.clone();
-            damaged[place] ^= 0x11;
-            let mended = mended(damaged).unwrap_or_else(|| panic!("damage at {place} is noticed"));
-            assert!(mended.frames > 0);
-            assert_eq!(rows(&dir, &mended.log), 3, "damage at {place}");
-        }
+    fn a_log_that_lost_its_end_after_it_was_committed_is_damaged() {
+        let files = Files::new();
+        let log = files.read(&files.log[..files.log.len() - FRAME], &files.index);
+        assert!(log.is_damaged);
+        assert_eq!(log.bad_frames(), 1);
+        assert_eq!(log.pages(), None);
     }
 
     #[test]
-    fn any_one_bit_is_flipped_back_in_the_last_commit_too() {
-        let (_dir, log) = log();
-        for byte in (0..log.len())
+    fn any_one_bit_is_flipped_back() {
+        let files = Files::new();
+        for byte in (0..files.log.len())
             .step_by(41)
-            .chain(log.len() - 4120..log.len() - 4090)
+            .chain(files.log.len() - 4120..files.log.len() - 4090)
         {
-            let mut damaged = log.clone();
+            let mut damaged = files.log.clone();
             damaged[byte] ^= 1 << (byte % 8);
-            let mended = mended(damaged).unwrap_or_else(|| panic!("damage at {byte} is noticed"));
-            // Elsewhere, the records' own checksums tell.
-            let is_unique = byte % 4 < 2 && byte < log.len() - 4;
-            assert!(mended.log == log || !is_unique, "damage at {byte}");
-            assert_eq!(mended.log.len(), log.len(), "damage at {byte}");
+            let log = files.read(&damaged, &[]);
+            assert!(log.is_damaged, "damage at {byte} is noticed");
+            assert_eq!(log.frames.len(), files.frames(), "damage at {byte}");
+            assert_eq!(log.bad_frames(), 0, "damage at {byte}");
+            for number in 0..files.frames() {
+                let page = log.page(number).expect("the page is read");
+                let start = HEADER + number * FRAME + FRAME_HEADER;
+                let written = &files.log[start..start + PAGE];
+                // Elsewhere, the records' own checksums tell.
+                let is_unique = byte % 4 < 2 && byte < files.log.len() - 4;
+                assert!(page == written || !is_unique, "damage at {byte}");
+            }
         }
     }
 
     #[test]
-    fn a_last_commit_with_much_damage_is_dropped_as_after_a_power_failure() {
-        let (dir, log) = log();
-        let mut torn = log.clone();
-        let half = log.len() - 2048;
+    fn a_destroyed_block_takes_only_the_frames_that_it_covers() {
+        let files = Files::new();
+        for block in 0..files.log.len() / 4096 {
+            for fill in [0, 0xa5] {
+                let mut damaged = files.log.clone();
+                let range = block * 4096..(block + 1) * 4096;
+                damaged[range.clone()].fill(fill);
+                let log = files.read(&damaged, &files.index);
+                assert!(log.is_damaged, "block {block}");
+                assert_eq!(log.frames.len(), files.frames(), "block {block}");
+                assert!(log.bad_frames() <= 2, "block {block}: {:?}", log.frames);
+                for number in 0..files.frames() {
+                    let start = HEADER + number * FRAME;
+                    let is_hit = start < range.end && start + FRAME > range.start;
+                    let taken = log.frames[number].state.is_well()
+                        || log.frames[number].state == State::Unproven;
+                    assert!(is_hit || taken, "block {block}, frame {number}");
+                    // The damage may be what stood there.
+                    let page = log.page(number).expect("the page is read");
+                    let written = &files.log[start + FRAME_HEADER..start + FRAME];
+                    assert!(is_hit || page == written, "block {block}, frame {number}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_an_index_a_block_in_the_last_commit_is_a_torn_write() {
+        let files = Files::new();
+        let mut torn = files.log.clone();
+        let half = files.log.len() - 2048;
         torn[half..].fill(0);
-        assert_eq!(mended(torn.clone()), None);
-        assert_eq!(rows(&dir, &torn), 2);
+        let log = files.read(&torn, &[]);
+        assert!(!log.is_damaged);
+        assert!(log.frames.len() < files.frames());
+        assert!(files.read(&torn, &files.index).is_damaged);
     }
 
     #[test]
     fn frames_from_before_the_last_reset_are_left_alone() {
-        let (dir, log) = log();
-        let frame = FRAME_HEADER + u32_at(&log, 8).expect("a page size") as usize;
-        let mut reused = log.clone();
-        let last = log.len() - frame;
+        let files = Files::new();
+        let mut reused = files.log.clone();
+        let last = files.log.len() - FRAME;
         reused[last + 8..last + 16].copy_from_slice(&[0x5a; 8]);
         // And behind them what looks like a frame of now.
-        reused.extend_from_slice(&log[HEADER..HEADER + frame]);
-        assert_eq!(mended(reused.clone()), None);
-        assert_eq!(rows(&dir, &reused), 2);
+        reused.extend_from_slice(&files.log[HEADER..HEADER + FRAME]);
+        let log = files.read(&reused, &[]);
+        assert!(!log.is_damaged);
+        assert!(log.frames.len() < files.frames());
     }
 }

@@ -11,10 +11,16 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::journal::{Append, Burial, Found, Pending, Progress, ReadRequest, Replay, Shared};
 use super::record;
-use super::{StateDir, StateError, StoreName, salvage, schema};
+use super::salvage::{self, Closing, Known};
+use super::schema::{self, Harm};
+use super::{StateDir, StateError, StoreName};
 
 /// How long to wait before the disk is asked again.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How long to wait before a damaged store is copied again, where that failed, at first and at most.
+const MEND_AGAIN: Duration = Duration::from_secs(1);
+const MEND_AGAIN_MOST: Duration = Duration::from_secs(60);
 
 /// The free space is looked at after this many bytes, or this much time.
 const FREE_CHECK_BYTES: u64 = 4 * 1024 * 1024;
@@ -27,12 +33,18 @@ pub(super) struct Writer {
     state: StateDir,
     name: StoreName,
     pub(super) path: PathBuf,
+    /// Empty and in memory while the store is damaged and could not be replaced.
     pub(super) store: Connection,
+    damaged: Option<Damaged>,
+    pub(super) closing: Closing,
     /// Taken and not committed.
     pub(super) held: Held,
-    /// Rows in the two tables.
+    /// Rows that should be in the two tables.
     pub(super) queued: i64,
     pub(super) dead: i64,
+    /// Those of the queue that damage took. Events of some may be in the lane's memory; the lane says
+    /// how many of them are lost.
+    missing: i64,
     pub(super) last_seq: u64,
     written_since_check: u64,
     checked: Option<Instant>,
@@ -40,16 +52,30 @@ pub(super) struct Writer {
     shrinks: bool,
 }
 
+/// A store that waits to be replaced.
+struct Damaged {
+    why: String,
+    /// Why it was not, the last time.
+    fault: String,
+    wait: Duration,
+    again: Instant,
+}
+
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) appends: Vec<Append>,
     burials: Vec<Burial>,
     settled: Vec<u64>,
+    /// Events that the lane found missing.
+    lost: u64,
 }
 
 impl Held {
     fn is_empty(&self) -> bool {
-        self.appends.is_empty() && self.burials.is_empty() && self.settled.is_empty()
+        self.appends.is_empty()
+            && self.burials.is_empty()
+            && self.settled.is_empty()
+            && self.lost == 0
     }
 
     /// What it takes of the room for what waits to be written.
@@ -65,43 +91,45 @@ impl Writer {
     /// Opens a store, or replaces a damaged one.
     pub(super) fn open(state: &StateDir, name: &StoreName) -> Result<(Self, Found), StateError> {
         let path = state.store_file(name);
-        let (store, lost) = salvage::open(state, &path, name)?;
-        let found = match count(&store) {
-            Ok(found) => Ok((store, found, 0)),
-            Err(error) if is_damage(&error) => {
-                drop(store);
-                let (store, lost) = salvage::replace(state, &path, name, &error.to_string())?;
-                count(&store).map(|found| (store, found, lost))
-            }
-            Err(error) => Err(error),
-        };
-        let (store, mut found, more) = found.map_err(super::state_dir::in_store("read", &path))?;
-        found.lost = lost + more;
-        let expected: (i64, i64) = store
-            .query_row("SELECT queued, dead FROM counts", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
-            .map_err(super::state_dir::in_store("read", &path))?;
-        let rows = (found.events.cast_signed(), found.dead_letters.cast_signed());
-        let missing = (expected.0 - rows.0).max(0) + (expected.1 - rows.1).max(0);
-        if missing > 0 {
-            tracing::error!("store {path:?}: {missing} records are missing; the file was damaged");
-            found.lost += missing.cast_unsigned();
+        let closing = Closing::default();
+        let store = salvage::open(state, &path, name, &closing)?;
+        let (store, found) = match count(&store) {
+            Ok((found, counts)) => match counts.missing(&found) {
+                0 => Ok((store, (found, counts))),
+                // A page that leads to others may be wrong, so that they are there and not found.
+                missing => Err((store, format!("{missing} records are missing"))),
+            },
+            Err(error) if is_damage(&error) => Err((store, error.to_string())),
+            Err(error) => return Err(super::state_dir::in_store("read", &path)(error)),
         }
+        .or_else(|(store, why)| {
+            salvage::leave(store);
+            let store = salvage::replace(state, &path, name, &why, None, &closing)?;
+            let counted = count(&store).map_err(super::state_dir::in_store("read", &path))?;
+            Ok((store, counted))
+        })?;
+        let (mut found, counts) = found;
+        found.last_seq = found.last_seq.max(counts.last_seq);
+        found.damaged = counts.damaged;
+        found.lost = counts.lost;
+        found.dead_letters_lost = counts.dead_letters_lost;
         let mut writer = Self {
             state: state.clone(),
             name: name.clone(),
             path,
             store,
+            damaged: None,
+            closing,
             held: Held::default(),
-            queued: rows.0,
-            dead: rows.1,
+            queued: found.events.cast_signed(),
+            dead: found.dead_letters.cast_signed(),
+            missing: 0,
             last_seq: found.last_seq,
             written_since_check: 0,
             checked: None,
             shrinks: false,
         };
-        if expected != rows {
+        if (counts.queued, counts.dead) != (writer.queued, writer.dead) {
             // Where the disk refuses even this, the next commit says so.
             let _ = writer.save_counts();
         }
@@ -139,7 +167,8 @@ impl Writer {
         let is_idle = |pending: &mut Pending| {
             let nothing_new = pending.appends.is_empty()
                 && pending.burials.is_empty()
-                && pending.settled.is_empty();
+                && pending.settled.is_empty()
+                && pending.lost == 0;
             nothing_new && pending.reads.is_empty() && pending.replays.is_empty() && !pending.close
         };
         if failing {
@@ -153,6 +182,7 @@ impl Writer {
         self.held.appends.append(&mut pending.appends);
         self.held.burials.append(&mut pending.burials);
         self.held.settled.append(&mut pending.settled);
+        self.held.lost += std::mem::take(&mut pending.lost);
         (
             std::mem::take(&mut pending.reads),
             std::mem::take(&mut pending.replays),
@@ -172,15 +202,7 @@ impl Writer {
             self.last_seq = self.last_seq.max(last);
         }
         self.drop_settled();
-        let result = self.check_free().and_then(|()| {
-            self.commit().map_err(|error| {
-                if is_damage(&error) {
-                    self.replace(&error.to_string());
-                }
-                format!("store {}: {error}", self.path.display())
-            })
-        });
-        let fault = result.err();
+        let fault = self.commit_or_replace().err();
         let after = if fault.is_none() {
             self.written_since_check += before.1 as u64;
             self.held = Held::default();
@@ -199,6 +221,21 @@ impl Writer {
         fault.is_none()
     }
 
+    /// Commits; where the store turns out to be damaged, it is replaced before.
+    fn commit_or_replace(&mut self) -> Result<(), String> {
+        self.mend()?;
+        self.check_free()?;
+        let committed = self.commit().or_else(|error| {
+            if is_damage(&error) {
+                self.replace(&error.to_string())?;
+                self.commit().map_err(|error| error.to_string())
+            } else {
+                Err(error.to_string())
+            }
+        });
+        committed.map_err(|error| format!("store {}: {error}", self.path.display()))
+    }
+
     /// An event that is settled before it was written need not be.
     fn drop_settled(&mut self) {
         if self.held.settled.is_empty() || self.held.appends.is_empty() {
@@ -208,7 +245,16 @@ impl Writer {
         let Held {
             appends, settled, ..
         } = &mut self.held;
-        appends.retain(|append| settled.binary_search(&append.seq).is_err());
+        let is_settled = |append: &Append| settled.binary_search(&append.seq).is_ok();
+        // They were never on disk, so none of them is missing there.
+        let unwritten: Vec<u64> = (appends.iter())
+            .filter(|append| append.attempts == 0 && is_settled(append))
+            .map(|append| append.seq)
+            .collect();
+        appends.retain(|append| !is_settled(append));
+        if self.missing > 0 {
+            settled.retain(|seq| !unwritten.contains(seq));
+        }
     }
 
     fn check_free(&mut self) -> Result<(), String> {
@@ -231,7 +277,17 @@ impl Writer {
         // FULL: the log is on disk before the commit returns. It is set between transactions only.
         let level = if durable { "FULL" } else { "NORMAL" };
         self.store.pragma_update(None, "synchronous", level)?;
-        let (mut queued, mut dead) = (self.queued, self.dead);
+        let (mut queued, mut dead, mut missing) = (self.queued, self.dead, self.missing);
+        // A row that damage took is not there any more for its event to be settled.
+        let mut gone = |deleted: usize| {
+            let over = changes(deleted);
+            if deleted == 0 && missing > 0 {
+                missing -= 1;
+                1
+            } else {
+                over
+            }
+        };
         let transaction = self.store.transaction()?;
         {
             let mut insert = transaction.prepare_cached(&schema::insert_queued())?;
@@ -256,19 +312,32 @@ impl Writer {
                 bury.raw_execute()?;
                 dead += 1;
                 if let Some(seq) = burial.seq {
-                    queued -= changes(delete.execute([seq.cast_signed()])?);
+                    queued -= gone(delete.execute([seq.cast_signed()])?);
                 }
             }
             for seq in &self.held.settled {
-                queued -= changes(delete.execute([seq.cast_signed()])?);
+                queued -= gone(delete.execute([seq.cast_signed()])?);
+            }
+            let lost = self.held.lost.cast_signed();
+            if lost > 0 {
+                missing = (missing - lost).max(0);
+                queued -= lost;
+                let more = Harm {
+                    lost,
+                    ..Harm::default()
+                };
+                schema::add_harm(&transaction, more)?;
             }
             transaction
-                .prepare_cached("UPDATE counts SET queued = ?, dead = dead + ?")?
-                .execute([queued, dead - self.dead])?;
+                .prepare_cached(
+                    "UPDATE counts SET queued = ?1, dead = dead + ?2, last_seq = max(last_seq, ?3), \
+                     first_seq = coalesce((SELECT min(seq) FROM queue), ?3 + 1)",
+                )?
+                .execute([queued, dead - self.dead, self.last_seq.cast_signed()])?;
         }
         transaction.commit()?;
         self.shrinks |= !self.held.settled.is_empty();
-        (self.queued, self.dead) = (queued, dead);
+        (self.queued, self.dead, self.missing) = (queued, dead, missing);
         Ok(())
     }
 
@@ -303,24 +372,65 @@ impl Writer {
         );
     }
 
-    /// Replaces a store that turns out to be damaged. Gives how many records were lost; nothing
-    /// where it cannot be replaced.
-    pub(super) fn replace(&mut self, why: &str) -> Option<u64> {
-        let placeholder = Connection::open_in_memory().ok()?;
-        // The file must be closed before it is moved.
-        drop(std::mem::replace(&mut self.store, placeholder));
-        match salvage::replace(&self.state, &self.path, &self.name, why) {
-            Ok((store, lost)) => {
-                if let Ok(found) = count(&store) {
-                    self.queued = found.events.cast_signed();
-                    self.dead = found.dead_letters.cast_signed();
-                }
+    /// Replaces a store that turns out to be damaged. Where that fails, it says why, and is tried again
+    /// by [`mend`](Self::mend); the damaged store is left as it is.
+    pub(super) fn replace(&mut self, why: &str) -> Result<(), String> {
+        let placeholder = Connection::open_in_memory().map_err(|error| error.to_string())?;
+        salvage::leave(std::mem::replace(&mut self.store, placeholder));
+        self.damaged = Some(Damaged {
+            why: why.to_owned(),
+            fault: String::new(),
+            wait: MEND_AGAIN,
+            again: Instant::now(),
+        });
+        self.mend()
+    }
+
+    /// Replaces a store that is damaged and could not be replaced before, if it is time.
+    pub(super) fn mend(&mut self) -> Result<(), String> {
+        let Some(damaged) = &mut self.damaged else {
+            return Ok(());
+        };
+        if Instant::now() < damaged.again {
+            return Err(damaged.fault.clone());
+        }
+        let known = Known {
+            queued: self.queued,
+            dead: self.dead,
+            last_seq: self.last_seq,
+        };
+        let replaced = salvage::replace(
+            &self.state,
+            &self.path,
+            &self.name,
+            &damaged.why,
+            Some(known),
+            &self.closing,
+        );
+        let counted = replaced
+            .map_err(|error| error.to_string())
+            .and_then(|store| {
+                let counted = count(&store).map_err(|error| error.to_string())?;
+                Ok((store, counted))
+            });
+        match counted {
+            Ok((store, (found, counts))) => {
+                let rows = found.events.cast_signed();
+                self.queued = counts.queued.max(rows);
+                self.missing = self.queued - rows;
+                self.dead = found.dead_letters.cast_signed();
                 self.store = store;
-                Some(lost)
+                self.damaged = None;
+                Ok(())
             }
-            Err(error) => {
-                tracing::error!("{error}");
-                None
+            Err(fault) => {
+                damaged.again = Instant::now() + damaged.wait;
+                damaged.wait = (damaged.wait * 2).min(MEND_AGAIN_MOST);
+                if damaged.fault != fault {
+                    tracing::error!("{fault}; trying again");
+                }
+                damaged.fault.clone_from(&fault);
+                Err(fault)
             }
         }
     }
@@ -365,9 +475,28 @@ fn changes(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
+/// What a store says should be in it.
+struct Counts {
+    queued: i64,
+    dead: i64,
+    last_seq: u64,
+    damaged: u64,
+    lost: u64,
+    dead_letters_lost: u64,
+}
+
+impl Counts {
+    /// How many rows are not there.
+    fn missing(&self, found: &Found) -> i64 {
+        let queued = self.queued - found.events.cast_signed();
+        let dead = self.dead - found.dead_letters.cast_signed();
+        queued.max(0) + dead.max(0)
+    }
+}
+
 /// Counts what is in a store; reads every page of the queue's tree, but not the bodies.
-fn count(store: &Connection) -> rusqlite::Result<Found> {
-    store.query_row(
+fn count(store: &Connection) -> rusqlite::Result<(Found, Counts)> {
+    let found = store.query_row(
         "SELECT count(*), coalesce(sum(length(body) + length(profile)), 0), coalesce(min(seq), 0), \
          coalesce(max(seq), 0), (SELECT count(*) FROM dead_letters) FROM queue",
         [],
@@ -380,11 +509,25 @@ fn count(store: &Connection) -> rusqlite::Result<Found> {
                 first_seq: row.get(2)?,
                 last_seq: row.get(3)?,
                 dead_letters: row.get(4)?,
-                damaged: 0,
-                lost: 0,
+                ..Found::default()
             })
         },
-    )
+    )?;
+    let counts = store.query_row(
+        "SELECT queued, dead, last_seq, damaged, lost, dead_letters_lost FROM counts",
+        [],
+        |row| {
+            Ok(Counts {
+                queued: row.get(0)?,
+                dead: row.get(1)?,
+                last_seq: row.get(2)?,
+                damaged: row.get(3)?,
+                lost: row.get(4)?,
+                dead_letters_lost: row.get(5)?,
+            })
+        },
+    )?;
+    Ok((found, counts))
 }
 
 /// Whether an error says that the file is not what was written.

@@ -1,0 +1,297 @@
+//! Stores whose files are damaged by blocks, and salvage that ends anywhere: what was written is read,
+//! or counted.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::salvage::beside;
+use super::tests::{event, filled, name, read_all, state};
+use super::*;
+
+const BLOCK: usize = 4096;
+
+/// Files of a store, as they were.
+struct Saved(Vec<(PathBuf, Option<Vec<u8>>)>);
+
+impl Saved {
+    fn new(file: &Path) -> Self {
+        let endings = ["", "-wal", "-shm"].map(|ending| beside(file, ending));
+        Self(
+            endings
+                .map(|path| (path.clone(), fs::read(path).ok()))
+                .into(),
+        )
+    }
+
+    fn restore(&self) {
+        for (path, content) in &self.0 {
+            match content {
+                Some(content) => fs::write(path, content).unwrap(),
+                None => {
+                    let _ = fs::remove_file(path);
+                }
+            }
+        }
+    }
+}
+
+/// A store with the events 1 to `last` that a killed process left: its log is not in its file.
+async fn left(dir: &Path, last: u64, together: u64) -> Saved {
+    let state_dir = state(dir);
+    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+    for number in 1..=last {
+        journal.append(number, 0, &event(number), true);
+        if number % together == 0 || number == last {
+            journal.receipt(number).written().await.unwrap();
+        }
+    }
+    let saved = Saved::new(&state_dir.store_file(&name("idem-*", 0)));
+    journal.close().await.unwrap();
+    saved
+}
+
+/// Opens the store and reads everything; gives how many events are there, and how many of those that
+/// are not are accounted for.
+async fn account(dir: &Path) -> (u64, u64) {
+    let state = state(dir);
+    let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
+    let found = journal.found();
+    let (seqs, bad) = read_all(&journal).await;
+    assert!(seqs.is_sorted_by(|one, other| one < other));
+    assert_eq!(
+        found.events,
+        seqs.len() as u64 + bad,
+        "the number of events in the queue is right"
+    );
+    journal.close().await.unwrap();
+    drop(journal);
+    let again = Journal::open(&state, &name("idem-*", 0)).unwrap();
+    let then = again.found();
+    assert_eq!(
+        (then.damaged + then.lost, then.events),
+        (found.damaged + found.lost + bad, seqs.len() as u64),
+        "what is damaged and lost stays counted"
+    );
+    again.close().await.unwrap();
+    (seqs.len() as u64, then.damaged + then.lost)
+}
+
+#[tokio::test]
+async fn a_destroyed_block_anywhere_in_the_file_costs_its_rows_and_counts_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = filled(dir.path(), 3000).await;
+    let saved = Saved::new(&file);
+    let whole = fs::read(&file).unwrap();
+    for (round, block) in (0..whole.len() / BLOCK).enumerate() {
+        if block > 12 && round % 5 != 0 {
+            continue;
+        }
+        for fill in [0, 0xa5] {
+            saved.restore();
+            let mut damaged = whole.clone();
+            damaged[block * BLOCK..(block + 1) * BLOCK].fill(fill);
+            fs::write(&file, damaged).unwrap();
+            let (there, told) = account(dir.path()).await;
+            assert!(there >= 3000 - 30, "block {block}: {there} are there");
+            assert_eq!(there + told, 3000, "block {block}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_destroyed_block_anywhere_in_the_log_costs_its_frames_and_counts_them() {
+    for (last, together) in [(700, 50), (40, 1)] {
+        let dir = tempfile::tempdir().unwrap();
+        let saved = left(dir.path(), last, together).await;
+        let (log, whole) = saved.0[1].clone();
+        let whole = whole.unwrap();
+        let blocks = whole.len() / BLOCK;
+        let (mut read, mut rounds) = (0, 0);
+        for block in 0..blocks {
+            if blocks > 40 && block % 3 != 0 && (3..blocks - 3).contains(&block) {
+                continue;
+            }
+            for fill in [0, 0xa5] {
+                saved.restore();
+                let mut damaged = whole.clone();
+                damaged[block * BLOCK..(block + 1) * BLOCK].fill(fill);
+                fs::write(&log, damaged).unwrap();
+                let (there, told) = account(dir.path()).await;
+                assert!(
+                    there + 60 >= last,
+                    "block {block} of {blocks}: {there} of {last} are there"
+                );
+                assert!(
+                    there + told >= last,
+                    "block {block} of {blocks}: {there} are there, {told} told of"
+                );
+                assert!(
+                    there + told <= last + 20,
+                    "block {block} of {blocks}: {there} are there, {told} told of"
+                );
+                read += there;
+                rounds += 1;
+            }
+        }
+        assert!(
+            read + 20 * rounds >= rounds * last,
+            "{read} in {rounds} rounds"
+        );
+    }
+}
+
+/// How many damaged stores are kept.
+fn kept(dir: &Path) -> usize {
+    let files = fs::read_dir(dir.join("quarantine")).unwrap();
+    files
+        .filter(|file| {
+            let path = file.as_ref().unwrap().path();
+            path.extension().is_some_and(|ending| ending == "db")
+        })
+        .count()
+}
+
+/// A damaged store, and where its salvage may have ended.
+async fn damaged(dir: &Path) -> PathBuf {
+    let file = filled(dir, 3000).await;
+    let mut content = fs::read(&file).unwrap();
+    let middle = content.len() / BLOCK / 2 * BLOCK;
+    content[middle..middle + BLOCK].fill(0);
+    fs::write(&file, content).unwrap();
+    file
+}
+
+#[tokio::test]
+async fn salvage_goes_on_wherever_it_ended() {
+    let source = tempfile::tempdir().unwrap();
+    let file = damaged(source.path()).await;
+    let damaged = fs::read(&file).unwrap();
+    // What a salvage makes of it.
+    let (there, told) = account(source.path()).await;
+    let copy = fs::read(&file).unwrap();
+    for step in 0..5 {
+        let dir = tempfile::tempdir().unwrap();
+        let state_dir = state(dir.path());
+        let file = state_dir.store_file(&name("idem-*", 0));
+        let salvaged = beside(&file, ".salvaged");
+        if step < 3 {
+            fs::write(&file, &damaged).unwrap();
+        }
+        fs::write(beside(&file, "-shm"), b"an index").unwrap();
+        match step {
+            // The copy is not complete.
+            0 => fs::write(beside(&file, ".salvage"), &copy[..copy.len() / 2]).unwrap(),
+            // It is, and nothing is moved; and a log is, that does not belong to the copy.
+            1 => fs::write(&salvaged, &copy).unwrap(),
+            2 => {
+                fs::write(&salvaged, &copy).unwrap();
+                fs::write(beside(&file, "-wal"), b"a log").unwrap();
+            }
+            // The damaged file is moved.
+            3 => {
+                fs::write(&salvaged, &copy).unwrap();
+                let time = fs::metadata(&salvaged).unwrap();
+                let time = time.mtime() * 1_000_000_000 + time.mtime_nsec();
+                let kept = format!("{}-{time}.db", name("idem-*", 0).file_stem());
+                fs::write(state_dir.quarantine().join(kept), &damaged).unwrap();
+            }
+            // The copy has its place.
+            _ => {
+                fs::write(&file, &copy).unwrap();
+                let _ = fs::remove_file(beside(&file, "-shm"));
+            }
+        }
+        drop(state_dir);
+        assert_eq!(account(dir.path()).await, (there, told), "step {step}");
+        let left: Vec<_> = fs::read_dir(dir.path().join("queues"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.contains("salvage"))
+            .collect();
+        assert_eq!(left, [""; 0], "step {step}");
+        assert_eq!(kept(dir.path()), usize::from(step < 4), "step {step}");
+    }
+}
+
+#[tokio::test]
+async fn the_newest_three_damaged_files_of_a_store_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..5 {
+        let file = filled(dir.path(), 30).await;
+        let mut content = fs::read(&file).unwrap();
+        content[4 * BLOCK..5 * BLOCK].fill(0xa5);
+        fs::write(&file, content).unwrap();
+        let state_dir = state(dir.path());
+        let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+        journal.close().await.unwrap();
+    }
+    assert_eq!(kept(dir.path()), 3);
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_format_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = filled(dir.path(), 100).await;
+    let store = rusqlite::Connection::open(&file).unwrap();
+    store
+        .execute_batch(
+            "DROP TABLE harm; DROP TABLE counts;
+             CREATE TABLE counts (queued INTEGER NOT NULL, dead INTEGER NOT NULL) STRICT;
+             INSERT INTO counts VALUES (100, 0); PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(store);
+    assert_eq!(account(dir.path()).await, (100, 0));
+}
+
+#[tokio::test]
+async fn a_store_that_is_damaged_while_it_is_used_loses_what_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    // More than what is kept of it in memory.
+    let file = filled(dir.path(), 20_000).await;
+    let state_dir = state(dir.path());
+    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+    let found = journal.found();
+    // Some are in the lane's memory when their page is destroyed.
+    let first = journal.read(0, 20, usize::MAX).await.unwrap();
+    assert_eq!(first.events.len(), 20);
+    let mut content = fs::read(&file).unwrap();
+    let marked = |content: &[u8], number: u64| {
+        let text = format!("{{\"number\":{number},");
+        let mut windows = content.windows(text.len());
+        windows
+            .position(|window| window == text.as_bytes())
+            .unwrap()
+            / BLOCK
+    };
+    for number in [5, 1500] {
+        let block = marked(&content, number);
+        content[block * BLOCK..(block + 1) * BLOCK].fill(0);
+    }
+    fs::write(&file, content).unwrap();
+    let (mut there, mut damaged, mut from) = (0, 0, 21);
+    loop {
+        let loaded = journal.read(from, 1000, usize::MAX).await.unwrap();
+        damaged += loaded.damaged;
+        there += loaded.events.len() as u64;
+        from = loaded.events.last().map_or(from, |last| last.seq + 1);
+        if loaded.complete_to.is_some() {
+            break;
+        }
+    }
+    let missing = found.events - 20 - there - damaged;
+    assert!((1..=60).contains(&missing), "{missing} are missing");
+    journal.lose(missing);
+    journal.settle((1..=100).collect(), 0);
+    journal.append(20_001, 0, &event(20_001), true);
+    journal.receipt(20_001).written().await.unwrap();
+    journal.close().await.unwrap();
+    drop(journal);
+    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+    let then = journal.found();
+    assert_eq!(then.events, there - 80 + 1);
+    assert_eq!((then.lost, then.damaged), (missing, damaged));
+    journal.close().await.unwrap();
+}

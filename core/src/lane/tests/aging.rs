@@ -94,18 +94,19 @@ async fn old_events_are_given_up_while_the_plugin_says_that_the_far_system_is_go
         let made = instance(&silent, host);
         Ok(made)
     }));
-    let lane = start(setup(script, one_hour()), None);
+    let mut policy = one_hour();
+    policy.batch.events = Some(1);
+    let lane = start(setup(script, policy), None);
     wait_for(&lane, |status| status.state == InstanceState::Connected).await;
     // As the plugin's own report does.
     lane.shared().observed.set(InstanceState::Disconnected);
     for number in 0..20 {
         push(&lane, fired_ago(number, AGO)).await;
     }
-    // Three batches are in the plugin's hands; whatever is not is given up.
-    let status = wait_for(&lane, |status| {
-        status.counts.dead_lettered + status.in_flight == 20
-    })
-    .await;
+    // Three batches may be in the plugin's hands; whatever is not is given up.
+    let settled = |status: &LaneStatus| status.counts.dead_lettered >= 17;
+    let status = wait_for(&lane, settled).await;
+    assert!(status.in_flight <= 3, "{status:?}");
     assert_adds_up(status.counts);
 }
 

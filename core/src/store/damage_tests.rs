@@ -153,6 +153,36 @@ fn kept(dir: &Path) -> usize {
         .count()
 }
 
+#[tokio::test]
+async fn a_destroyed_block_of_dead_letters_is_counted_apart_from_the_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let state_dir = state(dir.path());
+    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+    let burial = |number: u64| Burial {
+        seq: None,
+        event: event(number),
+        error: "refused".to_owned(),
+        attempts: 3,
+        first_attempt_ns: 1,
+        last_attempt_ns: number,
+    };
+    journal.bury((1..=500).map(burial).collect(), 0);
+    journal.append(1, 0, &event(1), true);
+    journal.close().await.unwrap();
+    drop(journal);
+    let file = state_dir.store_file(&name("idem-*", 0));
+    let mut content = fs::read(&file).unwrap();
+    let last = content.len() / BLOCK - 1;
+    content[(last - 3) * BLOCK..(last - 2) * BLOCK].fill(0xa5);
+    fs::write(&file, content).unwrap();
+    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+    let found = journal.found();
+    assert_eq!((found.events, found.lost), (1, 0));
+    assert_eq!(found.dead_letters + journal.dead_letters_lost(), 500);
+    assert!((1..=30).contains(&journal.dead_letters_lost()));
+    journal.close().await.unwrap();
+}
+
 /// A damaged store, and where its salvage may have ended.
 async fn damaged(dir: &Path) -> PathBuf {
     let file = filled(dir, 3000).await;
@@ -283,7 +313,7 @@ async fn a_store_that_is_damaged_while_it_is_used_loses_what_is_counted() {
     }
     let missing = found.events - 20 - there - damaged;
     assert!((1..=60).contains(&missing), "{missing} are missing");
-    journal.lose(missing);
+    journal.lose(missing, found.events - 20);
     journal.settle((1..=100).collect(), 0);
     journal.append(20_001, 0, &event(20_001), true);
     journal.receipt(20_001).written().await.unwrap();

@@ -51,11 +51,11 @@ impl Queue {
             // Whatever was pushed since the disk was asked is on disk, and nothing else is.
             let since = inner.next_seq.saturating_sub(last + 1);
             missing = inner.on_disk.saturating_sub(since);
+            if let Some(journal) = self.journal.as_ref().filter(|_| missing > 0) {
+                journal.lose(missing, inner.on_disk + inner.unsettled_events as u64);
+            }
             inner.on_disk -= missing;
             inner.lost += missing;
-            if let Some(journal) = self.journal.as_ref().filter(|_| missing > 0) {
-                journal.lose(missing);
-            }
         }
         drop(inner);
         self.readable.notify_one();

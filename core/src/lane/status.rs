@@ -54,6 +54,9 @@ pub struct LaneStatus {
     pub generation: u64,
     /// Commits that were flushed to disk for `durable` events; each may have many of them.
     pub flushed_commits: u64,
+    /// Dead letters that damage to the disk took, since the destination's store was made. They are in
+    /// none of the other numbers.
+    pub dead_letters_lost: u64,
     /// Why the disk takes no events at the moment.
     pub disk_fault: Option<String>,
     /// While the destination pauses, or waits to connect again: seconds until its next attempt.
@@ -279,6 +282,7 @@ impl Observed {
             instances: seen.instances,
             generation: self.generation.load(Ordering::Relaxed),
             flushed_commits: journal.map(Journal::flushed_commits).unwrap_or_default(),
+            dead_letters_lost: journal.map(Journal::dead_letters_lost).unwrap_or_default(),
             disk_fault: journal
                 .and_then(Journal::fault)
                 .map(|fault| fault.to_string()),

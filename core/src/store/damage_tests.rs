@@ -153,6 +153,36 @@ fn kept(dir: &Path) -> usize {
         .count()
 }
 
+#[tokio::test]
+async fn a_destroyed_block_of_dead_letters_is_counted_apart_from_the_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let state_dir = state(dir.path());
+    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+    let burial = |number: u64| Burial {
+        seq: None,
+        event: event(number),
+        error: "refused".to_owned(),
+        attempts: 3,
+        first_attempt_ns: 1,
+        last_attempt_ns: number,
+    };
+    journal.bury((1..=500).map(burial).collect(), 0);
+    journal.append(1, 0, &event(1), true);
+    journal.close().await.unwrap();
+    drop(journal);
+    let file = state_dir.store_file(&name("idem-*", 0));
+    let mut content = fs::read(&file).unwrap();
+    let last = content.len() / BLOCK - 1;
+    content[(last - 3) * BLOCK..(last - 2) * BLOCK].fill(0xa5);
+    fs::write(&file, content).unwrap();
+    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+    let found = journal.found();
+    assert_eq!((found.events, found.lost), (1, 0));
+    assert_eq!(found.dead_letters + journal.dead_letters_lost(), 500);
+    assert!((1..=30).contains(&journal.dead_letters_lost()));
+    journal.close().await.unwrap();
+}
+
 /// A damaged store, and where its salvage may have ended.
 async fn damaged(dir: &Path) -> PathBuf {
     let file = filled(dir, 3000).await;
@@ -283,7 +313,7 @@ async fn a_store_that_is_damaged_while_it_is_used_loses_what_is_counted() {
     }
     let missing = found.events - 20 - there - damaged;
     assert!((1..=60).contains(&missing), "{missing} are missing");
-    journal.lose(missing);
+    journal.lose(missing, found.events - 20);
     journal.settle((1..=100).collect(), 0);
     journal.append(20_001, 0, &event(20_001), true);
     journal.receipt(20_001).written().await.unwrap();
@@ -293,5 +323,201 @@ async fn a_store_that_is_damaged_while_it_is_used_loses_what_is_counted() {
     let then = journal.found();
     assert_eq!(then.events, there - 80 + 1);
     assert_eq!((then.lost, then.damaged), (missing, damaged));
+    journal.close().await.unwrap();
+}
+
+/// Names the state directory to the test binary that is started again as a child.
+const CHILD: &str = "EVBUS_STATE_DIR_OF_A_CHILD";
+
+/// What the child does that other tests start and kill; by itself it has nothing to do.
+#[test]
+fn a_child_opens_its_store() {
+    if let Some(dir) = std::env::var_os(CHILD) {
+        let state_dir = state(Path::new(&dir));
+        Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+        std::process::exit(0);
+    }
+}
+
+fn child(dir: &Path) -> std::process::Child {
+    std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "store::damage_tests::a_child_opens_its_store"])
+        .env(CHILD, dir)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn kills_at_any_moment_of_a_salvage_lose_nothing_more() {
+    let source = tempfile::tempdir().unwrap();
+    let file = filled(source.path(), 10_000).await;
+    let mut damaged = fs::read(&file).unwrap();
+    let middle = damaged.len() / BLOCK / 2 * BLOCK;
+    damaged[middle..middle + BLOCK].fill(0);
+    fs::write(&file, &damaged).unwrap();
+    let started = std::time::Instant::now();
+    assert!(child(source.path()).wait().unwrap().success());
+    let takes = started.elapsed();
+    let expected = account(source.path()).await;
+    for round in 0..10_u32 {
+        let dir = tempfile::tempdir().unwrap();
+        let state_dir = state(dir.path());
+        fs::write(state_dir.store_file(&name("idem-*", 0)), &damaged).unwrap();
+        drop(state_dir);
+        for again in 0..2 {
+            let mut child = child(dir.path());
+            // A moment, not one that anything waits for.
+            std::thread::sleep(takes * (round + 1) / 10 / (again + 1));
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert_eq!(account(dir.path()).await, expected, "round {round}");
+        assert_eq!(kept(dir.path()), 1, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_salvage_ends_soon_when_the_store_is_closed_and_goes_on_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = damaged(dir.path()).await;
+    let before = fs::read(&file).unwrap();
+    let state_dir = state(dir.path());
+    let closing = salvage::Closing::default();
+    let long_ago = std::time::Instant::now() - std::time::Duration::from_secs(60);
+    closing.set(long_ago).unwrap();
+    let named = name("idem-*", 0);
+    let stopped = salvage::replace(&state_dir, &file, &named, "a test", None, &closing);
+    let reason = stopped.unwrap_err().to_string();
+    assert!(
+        reason.contains("interrupted by the end of the host"),
+        "{reason}"
+    );
+    assert!(fs::read(&file).unwrap() == before, "it is as it was");
+    assert_eq!(kept(dir.path()), 0);
+    drop(state_dir);
+    let (there, told) = account(dir.path()).await;
+    assert_eq!(there + told, 3000);
+}
+
+/// A small file system of its own; needs root, as other tests do.
+struct Tmpfs(tempfile::TempDir);
+
+impl Tmpfs {
+    fn new(size: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let made = Self(dir);
+        made.mount(&[
+            "-t",
+            "tmpfs",
+            "-o",
+            &format!("size={size},mode=0700"),
+            "tmpfs",
+        ]);
+        made
+    }
+
+    fn grow(&self, size: &str) {
+        self.mount(&["-o", &format!("remount,size={size}")]);
+    }
+
+    fn mount(&self, args: &[&str]) {
+        let mut mount = std::process::Command::new("mount");
+        let mounted = mount.args(args).arg(self.0.path()).status().unwrap();
+        assert!(mounted.success(), "root can mount a tmpfs");
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let mut umount = std::process::Command::new("umount");
+        let _ = umount.arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// What is in the directory of stores, and in the quarantine.
+fn files(dir: &Path) -> Vec<String> {
+    let names = ["queues", "quarantine"].map(|name| fs::read_dir(dir.join(name)).unwrap());
+    let names = names.into_iter().flatten();
+    let mut names: Vec<String> = names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_at_the_start_moves_nothing_and_the_next_start_recovers_all() {
+    let source = tempfile::tempdir().unwrap();
+    let damaged = fs::read(damaged(source.path()).await).unwrap();
+    let disk = Tmpfs::new(&format!("{}", damaged.len() * 3 / 2));
+    let dir = disk.0.path();
+    let file = state(dir).store_file(&name("idem-*", 0));
+    fs::write(&file, &damaged).unwrap();
+    let before = files(dir);
+    for _ in 0..3 {
+        let state_dir = state(dir);
+        let refused = Journal::open(&state_dir, &name("idem-*", 0)).unwrap_err();
+        let refused = refused.to_string();
+        assert!(refused.contains("disk is full"), "{refused}");
+        assert!(refused.contains("make room"), "{refused}");
+        assert_eq!(files(dir), before);
+        assert!(fs::read(&file).unwrap() == damaged, "it is as it was");
+    }
+    disk.grow("32m");
+    let (there, told) = account(dir).await;
+    assert!(there >= 2970, "{there}");
+    assert_eq!(there + told, 3000);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_while_the_store_is_used_is_waited_for() {
+    let disk = Tmpfs::new("32m");
+    let dir = disk.0.path();
+    let file = filled(dir, 20_000).await;
+    let state_dir = state(dir);
+    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+    let mut content = fs::read(&file).unwrap();
+    let middle = content.len() / BLOCK / 2 * BLOCK;
+    content[middle..middle + BLOCK].fill(0);
+    fs::write(&file, content).unwrap();
+    let filler = dir.join("filler");
+    let mut fill = fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut fill, &[1; 4096]).is_ok() {}
+    let mut fill = Some(fill);
+    let (mut there, mut damaged, mut from) = (0, 0, 0);
+    let mut refused = 0;
+    let patience = std::time::Instant::now();
+    loop {
+        let loaded = journal.read(from, 1000, usize::MAX).await.unwrap();
+        damaged += loaded.damaged;
+        there += loaded.events.len() as u64;
+        from = loaded.events.last().map_or(from, |last| last.seq + 1);
+        if loaded.complete_to.is_some() {
+            break;
+        }
+        if loaded.events.is_empty() {
+            refused += 1;
+            assert!(patience.elapsed().as_secs() < 90, "there is room again");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        if refused == 20
+            && let Some(fill) = fill.take()
+        {
+            assert_eq!(kept(dir), 0, "nothing is moved while there is no room");
+            journal.append(20_001, 0, &event(20_001), true);
+            let reason = journal.receipt(20_001).written().await.unwrap_err();
+            assert!(reason.contains("make room"), "{reason}");
+            fs::remove_file(&filler).unwrap();
+            drop(fill);
+        }
+    }
+    assert!(refused >= 20);
+    let missing = 20_001 - there - damaged;
+    assert!((1..=30).contains(&missing), "{missing} are missing");
+    assert_eq!(kept(dir), 1);
+    journal.receipt(20_001).written().await.unwrap();
     journal.close().await.unwrap();
 }

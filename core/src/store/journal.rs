@@ -136,6 +136,7 @@ pub(super) struct Shared {
     state: StateDir,
     /// When the store was asked to be closed; a salvage does not go on for long then.
     closing: Closing,
+    dead_letters_lost: Arc<AtomicU64>,
 }
 
 impl Shared {
@@ -181,8 +182,6 @@ pub(crate) struct Found {
     pub(crate) damaged: u64,
     /// Events that damage took wholly, since the store was made.
     pub(crate) lost: u64,
-    /// Dead letters that damage took, since the store was made.
-    pub(crate) dead_letters_lost: u64,
 }
 
 /// A destination's store. Dropping it commits what has been handed in, in the background.
@@ -220,6 +219,7 @@ impl Journal {
             bytes: AtomicU64::new(0),
             state: state.clone(),
             closing: Arc::clone(&writer.closing),
+            dead_letters_lost: Arc::clone(&writer.dead_letters_lost),
         });
         shared.add(found.bytes);
         let its = Arc::clone(&shared);
@@ -294,8 +294,13 @@ impl Journal {
         self.change(|pending| pending.settled.extend(seqs));
     }
 
-    /// Takes note of events that should be on disk and are not.
-    pub(crate) fn lose(&self, events: u64) {
+    /// Takes note of events that should be on disk and are not, among `of` that the lane has.
+    pub(crate) fn lose(&self, events: u64, of: u64) {
+        // How large they were is lost as well.
+        let bytes = u128::from(self.bytes()) * u128::from(events) / u128::from(of.max(events));
+        // It is no more than there is.
+        self.shared
+            .subtract(u64::try_from(bytes).unwrap_or(u64::MAX));
         self.change(|pending| pending.lost += events);
     }
 
@@ -369,6 +374,11 @@ impl Journal {
     /// Why the disk takes nothing at the moment.
     pub(crate) fn fault(&self) -> Option<Arc<str>> {
         self.shared.progress.borrow().fault.clone()
+    }
+
+    /// Dead letters that damage took, since the store was made.
+    pub(crate) fn dead_letters_lost(&self) -> u64 {
+        self.shared.dead_letters_lost.load(Ordering::Relaxed)
     }
 
     /// Commits that were flushed, for durable events, since it was opened.

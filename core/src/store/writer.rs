@@ -5,6 +5,8 @@
 //! the disk and from what is not on it yet.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
@@ -37,6 +39,7 @@ pub(super) struct Writer {
     pub(super) store: Connection,
     damaged: Option<Damaged>,
     pub(super) closing: Closing,
+    pub(super) dead_letters_lost: Arc<AtomicU64>,
     /// Taken and not committed.
     pub(super) held: Held,
     /// Rows that should be in the two tables.
@@ -112,7 +115,6 @@ impl Writer {
         found.last_seq = found.last_seq.max(counts.last_seq);
         found.damaged = counts.damaged;
         found.lost = counts.lost;
-        found.dead_letters_lost = counts.dead_letters_lost;
         let mut writer = Self {
             state: state.clone(),
             name: name.clone(),
@@ -120,6 +122,7 @@ impl Writer {
             store,
             damaged: None,
             closing,
+            dead_letters_lost: Arc::new(AtomicU64::new(counts.dead_letters_lost)),
             held: Held::default(),
             queued: found.events.cast_signed(),
             dead: found.dead_letters.cast_signed(),
@@ -421,6 +424,8 @@ impl Writer {
                 self.dead = found.dead_letters.cast_signed();
                 self.store = store;
                 self.damaged = None;
+                self.dead_letters_lost
+                    .store(counts.dead_letters_lost, Ordering::Relaxed);
                 Ok(())
             }
             Err(fault) => {

@@ -108,14 +108,19 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// Fires an event; waits for room.
-    pub(super) async fn put(&mut self, event: Event) -> Result<(), Exit> {
+    /// Fires an event; waits for room. Gives as much as `fire`.
+    pub(super) async fn put(&mut self, event: Event) -> Result<Option<usize>, Exit> {
         self.fire(event, sls::Firing::Put).await
     }
 
     /// Fires an event. `put_nowait` fails where a destination of the acct file has no room; whether
-    /// a running host has any is known from its socket alone, which is waited for.
-    pub(super) async fn fire(&mut self, event: Event, firing: sls::Firing) -> Result<(), Exit> {
+    /// a running host has any is known from its socket alone, which is waited for. Gives how many
+    /// destinations it goes to, where that is known.
+    pub(super) async fn fire(
+        &mut self,
+        event: Event,
+        firing: sls::Firing,
+    ) -> Result<Option<usize>, Exit> {
         match self {
             Self::Socket(sender) => {
                 let fired = Fired {
@@ -126,7 +131,8 @@ impl Target {
                 sender
                     .send(event.profile(), &fired)
                     .await
-                    .map_err(|error| Exit::failed(error.to_string()))
+                    .map_err(|error| Exit::failed(error.to_string()))?;
+                Ok(None)
             }
             Self::Destinations(host) => {
                 let profile = event.profile().to_owned();
@@ -140,7 +146,7 @@ impl Target {
                         "no destination's pattern matches profile {profile:?}"
                     ));
                 }
-                Ok(())
+                Ok(Some(fired.destinations))
             }
         }
     }
@@ -162,7 +168,7 @@ fn undelivered(lanes: &[LaneStatus]) -> Result<(), Exit> {
     let mut all_delivered = true;
     for lane in lanes {
         let counts = lane.counts;
-        let missing = counts.queued + counts.dead_lettered + counts.dropped;
+        let missing = counts.received.saturating_sub(counts.accepted);
         if missing > 0 {
             all_delivered = false;
             error(&format!(

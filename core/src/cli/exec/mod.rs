@@ -46,7 +46,8 @@ pub(super) struct ExecArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024,
           value_parser = clap::value_parser!(u32).range(..=16 * 1024 * 1024))]
     output_limit: u32,
-    /// End with 1 when the command succeeded and its event was not delivered
+    /// End with 1 when the command succeeded and its event was not delivered, or with --acct-file
+    /// matched no destination
     #[arg(long)]
     require_event: bool,
     #[command(flatten)]
@@ -112,8 +113,14 @@ pub(super) async fn run(args: ExecArgs) -> Result<(), Exit> {
 async fn deliver(args: &ExecArgs, way: Way<'_>, event: Event) -> Result<(), Exit> {
     let delivering = async {
         let mut target = way.open().await?;
-        target.put(event).await?;
-        target.finish(args.target.timeout).await
+        let destinations = target.put(event).await?;
+        target.finish(args.target.timeout).await?;
+        if destinations == Some(0) && args.require_event {
+            return Err(Exit::failed(
+                "no destination wants the event, and --require-event asks for one",
+            ));
+        }
+        Ok(())
     };
     // The host may take the connection and then nothing more.
     let limit = args.target.timeout.saturating_add(GRACE);

@@ -423,6 +423,29 @@ fn an_event_that_is_not_delivered_is_an_error_and_leaves_the_exit_code_alone() {
 }
 
 #[test]
+fn an_event_that_no_destination_wants_is_no_success_where_it_is_required() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let home = tempfile::tempdir().unwrap();
+    let acct = home.path().join("acct.yml");
+    fs::write(&acct, "fixture-good: {other: {path: /dev/null}}\n").unwrap();
+    for (flags, code) in [(&[][..], 0), (&["--require-event"], 1)] {
+        let output = run(
+            evbus(home.path())
+                .args(["exec", "--acct-file"])
+                .arg(&acct)
+                .arg("--plugin-dir")
+                .arg(plugins.path())
+                .args(flags)
+                .args(["--", "true"]),
+            b"",
+        );
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains("no destination's pattern matches"), "{said}");
+    }
+}
+
+#[test]
 fn wrong_use_runs_nothing() {
     let home = tempfile::tempdir().unwrap();
     let mark = home.path().join("ran");

@@ -67,7 +67,9 @@ pub(super) async fn run(args: PutArgs) -> Result<(), Exit> {
     let mut target = args.target.way()?.open().await?;
     let mut faults = 0;
     match single {
-        Some(event) => target.put(event).await?,
+        Some(event) => {
+            target.put(event).await?;
+        }
         None => faults = pump(&args, &mut target).await?,
     }
     let delivered = target.finish(args.target.timeout).await?;
@@ -142,7 +144,9 @@ async fn pump(args: &PutArgs, target: &mut Target) -> Result<u64, Exit> {
             Err(error) => return Err(Exit::failed(format!("standard input: {error}"))),
         };
         match event {
-            Ok(event) => target.put(event).await?,
+            Ok(event) => {
+                target.put(event).await?;
+            }
             Err(reason) => {
                 faults += 1;
                 error(&format!("standard input, line {number}: {reason}"));

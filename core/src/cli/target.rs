@@ -205,7 +205,7 @@ fn undelivered(lanes: &[LaneStatus]) -> Result<(), Exit> {
     let mut all_delivered = true;
     for lane in lanes {
         let counts = lane.counts;
-        let missing = counts.received - counts.accepted;
+        let missing = counts.received.saturating_sub(counts.accepted);
         if missing > 0 {
             all_delivered = false;
             error(&format!(

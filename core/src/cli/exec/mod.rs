@@ -46,7 +46,8 @@ pub(super) struct ExecArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024,
           value_parser = clap::value_parser!(u32).range(..=16 * 1024 * 1024))]
     output_limit: u32,
-    /// End with 1 when the command succeeded and its event was not delivered
+    /// End with 1 when the command succeeded and its event was not delivered, or with --acct-file
+    /// matched no destination
     #[arg(long)]
     require_event: bool,
     #[command(flatten)]

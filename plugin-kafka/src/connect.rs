@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Connects. Blocks until a broker has answered, at most [`PATIENCE`].
 pub(crate) fn connect(
-    mut config: ClientConfig,
+    config: ClientConfig,
     host: Context,
 ) -> Result<(Producer, Arc<Reports>, Arc<Link>), ConnectError> {
     let servers = config
@@ -35,8 +35,7 @@ pub(crate) fn connect(
         reports: Arc::clone(&reports),
         link: Arc::clone(&link),
     };
-    config.set_log_level(log_level());
-    let producer: Producer = config.create_with_context(client).map_err(unusable)?;
+    let producer = producer(config, client)?;
 
     let deadline = Instant::now() + PATIENCE;
     // Known as soon as a broker has answered, and unlike other metadata it is the same small
@@ -55,6 +54,12 @@ pub(crate) fn connect(
     }
     link.up();
     Ok((producer, reports, link))
+}
+
+/// Makes a producer, without waiting for a connection.
+pub(crate) fn producer(mut config: ClientConfig, client: Client) -> Result<Producer, ConnectError> {
+    config.set_log_level(log_level());
+    config.create_with_context(client).map_err(unusable)
 }
 
 /// librdkafka refuses to make a client: files that it cannot use, properties that contradict.

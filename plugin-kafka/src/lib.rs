@@ -7,15 +7,16 @@
 //! An event's way through the crate: `provider` hands a batch to librdkafka, whole and in order,
 //! with `message` making the headers; librdkafka's delivery reports arrive on a thread of their
 //! own in `client` and are counted in `reports`; `outcome` says what a failure means. A
-//! message set that a broker finds too large is taken apart in `oversize`. `config` is what
-//! stands in the acct file, `properties` turns it into librdkafka's properties, `link` watches
-//! the connection.
+//! message set that a broker finds too large is sent again in `oversize`, message by message; a
+//! topic or partition that does not exist is looked for in `missing`. `config` is what stands in the
+//! acct file, `properties` turns it into librdkafka's properties, `link` watches the connection.
 
 mod client;
 pub mod config;
 mod connect;
 mod link;
 mod message;
+mod missing;
 mod outcome;
 mod oversize;
 pub mod properties;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | the message is larger than the client, the broker or the topic takes | rejected |
 //! | the topic does not exist and the brokers do not create it; its name is invalid | rejected |
-//! | the configured partition does not exist | rejected |
+//! | the configured partition does not exist, or the topic has none | retry: it is looked for, topics can grow |
 //! | the user may not write to the topic, or not at all | rejected |
 //! | the brokers find the record invalid (timestamp, format, policy of the topic) | rejected |
 //! | everything else: connection, timeouts, change of leader, too few replicas, quotas | retry |
@@ -42,8 +42,11 @@ impl Undelivered<'_> {
             Code::UnknownTopic | Code::UnknownTopicOrPartition => Outcome::rejected(format!(
                 "topic `{topic}` does not exist and the brokers do not create it"
             )),
-            Code::UnknownPartition => Outcome::rejected(match self.partition {
-                Some(partition) => format!("topic `{topic}` has no partition {partition}"),
+            Code::UnknownPartition => Outcome::retry(match self.partition {
+                Some(partition) => format!(
+                    "topic `{topic}` has no partition {partition}; add partitions to the topic, or \
+                     change `partition`"
+                ),
                 None => format!("topic `{topic}` has no partition"),
             }),
             Code::InvalidTopic => Outcome::rejected(match topic_fault(topic) {
@@ -129,7 +132,6 @@ mod tests {
             Code::InvalidMessageSize,
             Code::UnknownTopic,
             Code::UnknownTopicOrPartition,
-            Code::UnknownPartition,
             Code::TopicAuthorizationFailed,
             Code::ClusterAuthorizationFailed,
             Code::InvalidTopic,
@@ -159,6 +161,7 @@ mod tests {
             Code::PurgeQueue,
             Code::Fatal,
             Code::QueueFull,
+            Code::UnknownPartition,
             Code::Unknown,
         ] {
             assert!(matches!(outcome(code), Outcome::Retry { .. }), "{code}");

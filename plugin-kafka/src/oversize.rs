@@ -1,23 +1,76 @@
-//! Takes message sets apart that a broker finds too large.
+//! Sends messages of sets that a broker finds too large again, each in a set of its own.
 //!
 //! librdkafka sends many messages as one set, and a broker whose limit (or whose topic's limit) is
-//! lower than the client's refuses the set as a whole, also for the sake of one message. So the
-//! messages of a refused set are sent again in halves, and only one that is refused on its own is
-//! too large itself. Such messages come after later ones: their order is lost.
+//! lower than the client's refuses the set as a whole, also for the sake of one message; nothing of
+//! it is stored. Which message it was about is found out by a second producer, which makes a set of
+//! every message: all of them are under way at the same time, so that it costs the batch one more
+//! round trip or a few, however many are too large, and only these are refused. Such messages come
+//! after later ones: their order is lost. So the second producer is not idempotent: a connection
+//! that breaks while it sends can cost duplicates, as an attempt of the host's can.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use evbus_sdk::Batch;
-use evbus_sdk::tokio;
+use evbus_sdk::tokio::sync::{Mutex, OnceCell};
 use evbus_sdk::tracing::warn;
-use rdkafka::producer::Producer as _;
+use evbus_sdk::{Batch, ConnectError};
+use rdkafka::ClientConfig;
 use rdkafka::types::RDKafkaErrorCode;
 
-use crate::provider::Kafka;
-use crate::reports::Failure;
+use crate::client::{Client, Producer};
+use crate::connect;
+use crate::link::Link;
+use crate::provider::{Handed, Kafka};
+use crate::reports::{Failure, Reports};
 
-/// How often it is asked whether nothing is under way any more.
-const ALONE_EVERY: Duration = Duration::from_millis(2);
+/// The producer of single messages, made when it is needed first.
+pub(crate) struct Singles {
+    config: ClientConfig,
+    producer: OnceCell<Producer>,
+    /// Whoever holds it hands messages over; the others follow in the order they came.
+    turn: Mutex<()>,
+}
+
+impl Singles {
+    /// `config` is that of the ordinary producer.
+    pub(crate) fn new(mut config: ClientConfig) -> Self {
+        config.set("batch.num.messages", "1");
+        config.set("linger.ms", "0");
+        // An idempotent producer stops for every message that is refused, to number the others anew:
+        // hundreds of them would take minutes. The order is lost here anyhow.
+        config.set("enable.idempotence", "false");
+        // A batch has to be answered within the host's patience though it is sent twice.
+        let timeout = config
+            .get("message.timeout.ms")
+            .and_then(|ms| ms.parse().ok());
+        if let Some(milliseconds) = timeout.filter(|ms: &u32| *ms > 1) {
+            config.set("message.timeout.ms", (milliseconds / 2).to_string());
+        }
+        Self {
+            config,
+            producer: OnceCell::new(),
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// The producer, if it was ever needed.
+    pub(crate) fn producer(&self) -> Option<&Producer> {
+        self.producer.get()
+    }
+
+    async fn make(
+        &self,
+        reports: &Arc<Reports>,
+        link: &Arc<Link>,
+    ) -> Result<&Producer, ConnectError> {
+        let client = || Client {
+            reports: Arc::clone(reports),
+            link: Arc::clone(link),
+        };
+        self.producer
+            .get_or_try_init(async || connect::producer(self.config.clone(), client()))
+            .await
+    }
+}
 
 /// Whether a message failed for its size, or for that of the set it was in.
 pub(crate) fn is_oversize(failure: &Failure) -> bool {
@@ -28,10 +81,9 @@ pub(crate) fn is_oversize(failure: &Failure) -> bool {
     )
 }
 
-/// Sends the messages that failed for their size again, in smaller sets, and gives the failures
-/// that remain. Holds up the instance's other batches meanwhile, since their messages could
-/// otherwise join a set and be what is too large about it.
-pub(crate) async fn take_apart(
+/// Sends the messages that failed for their size again, one by one, and gives the failures that
+/// remain. Takes half of `message.timeout.ms` at most.
+pub(crate) async fn send_singly(
     kafka: &Kafka,
     batch: &Batch,
     failures: Vec<Failure>,
@@ -39,43 +91,27 @@ pub(crate) async fn take_apart(
     let (refused, mut remaining): (Vec<_>, Vec<_>) = failures.into_iter().partition(is_oversize);
     warn!(
         messages = refused.len(),
-        "a broker refused message sets as too large; `max_batch_size` and `max_request_size` should \
-         not be above its limit"
+        "a broker refused message sets as too large; sending their messages one by one. \
+         `max_batch_size` should not be above the limit of the broker or the topic"
     );
-    let _turn = kafka.turn.lock().await;
-    // Bounded by `message.timeout.ms`.
-    while kafka.producer.in_flight_count() > 0 {
-        tokio::time::sleep(ALONE_EVERY).await;
-    }
-    let mut sets: Vec<Vec<usize>> = Vec::new();
-    split(
-        refused.iter().map(|(position, _)| *position).collect(),
-        &mut sets,
-    );
-    while let Some(set) = sets.pop() {
-        let handed = kafka.hand_over(batch, set.iter().copied()).await;
-        remaining.extend(handed.refused);
-        let failures = handed.expected.wait().await;
-        let (refused, others): (Vec<_>, Vec<_>) = failures
-            .into_iter()
-            .map(|(index, code)| (set[index], code))
-            .partition(is_oversize);
-        remaining.extend(others);
-        if set.len() == 1 {
-            remaining.extend(refused);
-        } else {
-            split(
-                refused.iter().map(|(position, _)| *position).collect(),
-                &mut sets,
-            );
+    let mut positions: Vec<usize> = refused.iter().map(|(position, _)| *position).collect();
+    positions.sort_unstable();
+    let producer = match kafka.singles.make(&kafka.reports, &kafka.link).await {
+        Ok(producer) => producer,
+        Err(error) => {
+            warn!("no second producer: {error:?}");
+            let again = |position| (position, RDKafkaErrorCode::Fail);
+            return positions.into_iter().map(again).chain(remaining).collect();
         }
-    }
+    };
+    let Handed { expected, refused } = {
+        let _turn = kafka.singles.turn.lock().await;
+        kafka
+            .hand_over(producer, batch, positions.iter().copied())
+            .await
+    };
+    let failed = expected.wait().await.into_iter();
+    remaining.extend(failed.map(|(index, code)| (positions[index], code)));
+    remaining.extend(refused);
     remaining
-}
-
-/// Adds the halves of a set, the earlier messages to be taken first.
-fn split(mut set: Vec<usize>, sets: &mut Vec<Vec<usize>>) {
-    set.sort_unstable();
-    let later = set.split_off(set.len().div_ceil(2));
-    sets.extend([later, set].into_iter().filter(|half| !half.is_empty()));
 }

@@ -1,7 +1,6 @@
 //! The provider: batches in, outcomes out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use evbus_sdk::tokio;
@@ -17,7 +16,9 @@ use rdkafka::types::RDKafkaErrorCode;
 use crate::client::Producer;
 use crate::config::Config;
 use crate::link::Link;
+use crate::missing::{Missing, Search};
 use crate::outcome::{Undelivered, worse};
+use crate::oversize::Singles;
 use crate::reports::{Expected, Failure, Reports};
 use crate::{connect, message, oversize, properties};
 
@@ -25,19 +26,17 @@ use crate::{connect, message, oversize, properties};
 const ROOM_WITHIN: Duration = Duration::from_secs(30);
 /// How often it looks for room.
 const ROOM_EVERY: Duration = Duration::from_millis(2);
-/// How long the brokers may take to describe a topic.
-const LOOK_FOR: Duration = Duration::from_secs(2);
 
-/// An instance: one librdkafka producer.
+/// An instance: one librdkafka producer, and another where a broker finds message sets too large.
 pub struct Kafka {
-    pub(crate) producer: Arc<Producer>,
+    producer: Arc<Producer>,
     pub(crate) reports: Arc<Reports>,
     /// Whoever holds it hands messages to librdkafka; the others follow in the order they came.
-    pub(crate) turn: Mutex<()>,
-    link: Arc<Link>,
+    turn: Mutex<()>,
+    pub(crate) singles: Singles,
+    pub(crate) link: Arc<Link>,
     watch: AbortHandle,
-    /// Whether the brokers are being asked for a topic.
-    looking: Arc<AtomicBool>,
+    search: Search,
     /// Empty: the topic is the event's profile name.
     topics: Vec<String>,
     key: Option<String>,
@@ -79,6 +78,7 @@ impl Provider for Kafka {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             ConnectError::permanent(faults.join("; "))
         })?;
+        let singles = Singles::new(client_config.clone());
         let connecting =
             tokio::task::spawn_blocking(move || connect::connect(client_config, context));
         let (producer, reports, link) = connecting
@@ -89,9 +89,10 @@ impl Provider for Kafka {
         Ok(Self {
             reports,
             turn: Mutex::new(()),
+            singles,
             link,
             watch: tokio::spawn(watch).abort_handle(),
-            looking: Arc::default(),
+            search: Search::default(),
             topics: config.topics.as_slice().to_vec(),
             key: config.key,
             partition: config.partition,
@@ -115,11 +116,11 @@ impl Provider for Kafka {
         let all = 0..batch.len() * self.fan_out();
         let handed = {
             let _turn = self.turn.lock().await;
-            self.hand_over(&batch, all).await
+            self.hand_over(&self.producer, &batch, all).await
         };
         let mut failures = handed.expected.wait().await;
         if failures.iter().any(oversize::is_oversize) {
-            failures = oversize::take_apart(self, &batch, failures).await;
+            failures = oversize::send_singly(self, &batch, failures).await;
         }
         failures.extend(handed.refused);
         self.outcomes(&batch, &failures)
@@ -146,9 +147,10 @@ impl Kafka {
     }
 
     /// Hands the messages at these positions of a batch to librdkafka, in order. Call it with the
-    /// turn held. Waits only when librdkafka's queue is full.
+    /// producer's turn held. Waits only when librdkafka's queue is full.
     pub(crate) async fn hand_over(
         &self,
+        producer: &Producer,
         batch: &Batch,
         positions: impl ExactSizeIterator<Item = usize>,
     ) -> Handed {
@@ -157,7 +159,7 @@ impl Kafka {
         let mut room_until = None;
         for (index, position) in positions.enumerate() {
             let ticket = expected.ticket(index);
-            while let Err(code) = self.send(batch, position, ticket) {
+            while let Err(code) = self.send(producer, batch, position, ticket) {
                 if code == RDKafkaErrorCode::QueueFull {
                     let until = *room_until.get_or_insert_with(|| Instant::now() + ROOM_WITHIN);
                     if Instant::now() < until {
@@ -173,7 +175,13 @@ impl Kafka {
         Handed { expected, refused }
     }
 
-    fn send(&self, batch: &Batch, position: usize, ticket: usize) -> Result<(), RDKafkaErrorCode> {
+    fn send(
+        &self,
+        producer: &Producer,
+        batch: &Batch,
+        position: usize,
+        ticket: usize,
+    ) -> Result<(), RDKafkaErrorCode> {
         let Some((event, topic)) = self.addressed(batch, position) else {
             return Err(RDKafkaErrorCode::InvalidArgument);
         };
@@ -190,7 +198,7 @@ impl Kafka {
             headers: Some(headers),
             delivery_opaque: ticket,
         };
-        self.producer.send(record).map_err(|(error, _)| {
+        producer.send(record).map_err(|(error, _)| {
             // The only other error is a NUL in the topic's name.
             error
                 .rdkafka_error_code()
@@ -198,19 +206,29 @@ impl Kafka {
         })
     }
 
-    /// Asks the brokers once more for a topic that did not exist: librdkafka itself would not for
-    /// minutes, and refuse its messages meanwhile. One topic at a time, in the background.
-    fn look_for(&self, topic: &str) {
-        if self.looking.swap(true, Ordering::AcqRel) {
-            return;
+    /// Has the topic or the partition looked for that a message failed for.
+    fn look_for_missing(&self, batch: &Batch, failures: &[Failure]) {
+        for (position, code) in failures {
+            let partition = match code {
+                RDKafkaErrorCode::UnknownTopic => None,
+                RDKafkaErrorCode::UnknownPartition => self.partition,
+                _ => continue,
+            };
+            if let Some((_, topic)) = self.addressed(batch, *position) {
+                let topic = topic.to_owned();
+                return self
+                    .search
+                    .begin(&self.producer, Missing { topic, partition });
+            }
         }
-        let (producer, topic) = (Arc::clone(&self.producer), topic.to_owned());
-        let looking = Arc::clone(&self.looking);
-        tokio::task::spawn_blocking(move || {
-            // The answer updates what the producer knows; it is of no other use.
-            let _ = producer.client().fetch_metadata(Some(&topic), LOOK_FOR);
-            looking.store(false, Ordering::Release);
-        });
+    }
+
+    fn has_failed_for_good(&self) -> bool {
+        let producers = [Some(&*self.producer), self.singles.producer()];
+        producers
+            .into_iter()
+            .flatten()
+            .any(|producer| producer.client().fatal_error().is_some())
     }
 
     fn outcomes(&self, batch: &Batch, failures: &[Failure]) -> Outcomes {
@@ -233,13 +251,8 @@ impl Kafka {
             }
         }
         let outcomes: Outcomes = of_events.into_iter().collect();
-        let missing = failures
-            .iter()
-            .find(|(_, code)| *code == RDKafkaErrorCode::UnknownTopic);
-        if let Some((_, topic)) = missing.and_then(|(at, _)| self.addressed(batch, *at)) {
-            self.look_for(topic);
-        }
-        if self.producer.client().fatal_error().is_some() {
+        self.look_for_missing(batch, failures);
+        if self.has_failed_for_good() {
             outcomes.rebuild_instance()
         } else {
             outcomes

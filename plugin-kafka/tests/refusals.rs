@@ -7,6 +7,9 @@ use std::time::Instant;
 
 use evbus_sdk::serde_json::{Value, json};
 use evbus_testkit::{Outcome, TestEvent};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
 use support::{SOON, assert_accepted, assert_rejected, harness, numbered, read};
 use xtask::brokers::Kafka;
 
@@ -83,4 +86,81 @@ async fn of_a_message_set_that_the_broker_finds_too_large_only_the_large_event_i
         .collect();
     arrived.sort_unstable();
     assert_eq!(arrived, (0..200).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_events_are_too_large_the_others_are_stored_once_and_soon() {
+    const COUNT: usize = 3000;
+    // With its headers an event is about half as large as the limit, so that no two fit in a set.
+    let topic =
+        NewTopic::new("tiny", 2, TopicReplication::Fixed(1)).set("max.message.bytes", "300");
+    let made = admin().create_topics([&topic], &AdminOptions::new()).await;
+    assert_eq!(made, Ok(vec![Ok("tiny".to_owned())]));
+
+    let is_large = |n: usize| n % 5 == 2;
+    let event = |n: usize| {
+        let body = if is_large(n) {
+            "x".repeat(400)
+        } else {
+            n.to_string()
+        };
+        TestEvent::text("p", &body)
+    };
+    let started = Instant::now();
+    let outcomes = publish(json!("tiny"), (0..COUNT).map(event).collect()).await;
+    let elapsed = started.elapsed();
+    for (n, outcome) in outcomes.iter().enumerate() {
+        if is_large(n) {
+            assert_rejected(outcome, "a body of 400 bytes is too large for topic `tiny`");
+        } else {
+            assert_eq!(*outcome, Outcome::Accepted, "event {n}");
+        }
+    }
+    // One attempt, far within the time that a host waits for a batch.
+    assert!(elapsed < SOON / 2, "{elapsed:?}");
+    let mut arrived: Vec<usize> = read(&BROKER.bootstrap_servers(), "tiny")
+        .iter()
+        .map(|message| message.text().parse().expect("a number"))
+        .collect();
+    arrived.sort_unstable();
+    let expected: Vec<usize> = (0..COUNT).filter(|n| !is_large(*n)).collect();
+    assert_eq!(arrived, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_a_topic_gains_later_gets_its_events_then() {
+    BROKER
+        .create_topic("growing", 1)
+        .expect("the broker makes topics");
+    let config = json!({
+        "connection": {"bootstrap_servers": BROKER.bootstrap_servers()},
+        "topics": "growing",
+        "partition": 1,
+    });
+    let instance = harness().connect(config).await.expect("the broker answers");
+    // The first event may wait for the topic to be known, and later ones are refused at once.
+    for _ in 0..2 {
+        let outcomes = instance.publish(numbered("p", 1)).await;
+        assert!(matches!(outcomes[0], Outcome::Retry { .. }), "{outcomes:?}");
+        let reason = outcomes[0].reason();
+        assert!(
+            reason.contains("topic `growing` has no partition 1"),
+            "{reason}"
+        );
+    }
+    let grown = admin()
+        .create_partitions([&NewPartitions::new("growing", 2)], &AdminOptions::new())
+        .await;
+    assert_eq!(grown, Ok(vec![Ok("growing".to_owned())]));
+    assert_accepted(&instance.publish_all(numbered("p", 10), SOON).await);
+    let arrived = read(&BROKER.bootstrap_servers(), "growing");
+    assert!(arrived.iter().all(|message| message.partition == 1));
+    assert_eq!(arrived.len(), 10);
+}
+
+fn admin() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new()
+        .set("bootstrap.servers", BROKER.bootstrap_servers())
+        .create()
+        .expect("an admin client can be made")
 }

@@ -262,7 +262,7 @@ mod tests {
         let (mut task_ended, mut result) = (false, None);
         for _ in 0..200 {
             if task_ended && let Some(result) = result {
-                return (result, deeds.into_inner());
+                return (result, std::mem::take(&mut *deeds.lock()));
             }
             let is_tasks_turn = turns & 1 == 0;
             // The bits that are used up make the two take turns.

@@ -7,7 +7,7 @@ mod plugins;
 mod retiring;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -187,40 +187,72 @@ impl Deployment {
 
     /// Puts dead letters back into their queues.
     pub(crate) async fn replay(&self, filter: &Filter) -> Result<u64, String> {
+        let mut replayed = 0;
+        for (file, name, numbers) in self.dead_letters(filter).await? {
+            let held = self.hold(&name).await;
+            let lane = (self.lanes.get(&name)).or(held.as_ref().map(retiring::Held::lane));
+            let done = match lane {
+                Some(lane) => match lane.shared().replay(numbers) {
+                    Some(done) => done.await.unwrap_or_else(|_| Err(is_ending(lane))),
+                    None => Err(is_ending(lane)),
+                },
+                // Nobody is at work on that store; its events wait there.
+                None => deadletters::replay_file(&file, filter).map_err(|error| error.to_string()),
+            };
+            replayed += done.map_err(|error| after(&error, replayed, "put back"))?;
+        }
+        Ok(replayed)
+    }
+
+    /// Deletes dead letters.
+    pub(crate) async fn purge(&self, filter: &Filter) -> Result<u64, String> {
+        /// So many at a time hold up nobody who writes to the same store.
+        const AT_ONCE: usize = 1000;
+        let mut purged = 0;
+        for (file, name, numbers) in self.dead_letters(filter).await? {
+            let held = self.hold(&name).await;
+            let lane = (self.lanes.get(&name)).or(held.as_ref().map(retiring::Held::lane));
+            let Some((lane, journal)) =
+                lane.and_then(|lane| Some((lane, lane.shared().queue.journal()?)))
+            else {
+                purged += deadletters::purge_file(&file, &numbers)
+                    .map_err(|error| after(&error.to_string(), purged, "deleted"))?;
+                continue;
+            };
+            for some in numbers.chunks(AT_ONCE) {
+                let done = journal.purge(some.to_vec()).await;
+                purged += done
+                    .unwrap_or_else(|_| Err(is_ending(lane)))
+                    .map_err(|error| after(&error, purged, "deleted"))?;
+            }
+        }
+        Ok(purged)
+    }
+
+    /// The stores with the dead letters in each that the filter takes.
+    async fn dead_letters(
+        &self,
+        filter: &Filter,
+    ) -> Result<Vec<(PathBuf, StoreName, Vec<i64>)>, String> {
         let Some(state) = &self.sources.state_dir else {
             return Err("the host has no state directory, so there are no dead letters".to_owned());
         };
         let (path, wanted) = (state.path().to_owned(), filter.clone());
         let selecting = tokio::task::spawn_blocking(move || deadletters::selected(&path, &wanted));
-        let selected = selecting
-            .await
-            .map_err(|error| error.to_string())?
-            .map_err(|error| error.to_string())?;
-        let mut replayed = 0;
-        for (file, name, numbers) in selected {
-            let held = match self.retiring.get(&name) {
-                // Nobody stops it while its writer has this to do.
-                Some(retiring) => match retiring.hold() {
-                    Some(held) => Some(held),
-                    None => {
-                        // Two must not choose places in one queue.
-                        retiring.stopped().await;
-                        None
-                    }
-                },
-                None => None,
-            };
-            let retiring = held.as_ref().map(retiring::Held::lane);
-            let lane = self.lanes.get(&name).or(retiring);
-            if let Some(done) = lane.and_then(|lane| lane.shared().queue.replay(numbers)) {
-                replayed += done.await.map_err(|error| error.to_string())??;
-            } else if lane.is_none() {
-                // Nobody is at work on that store; its events wait there.
-                replayed +=
-                    deadletters::replay_file(&file, filter).map_err(|error| error.to_string())?;
-            }
+        let selected = selecting.await.map_err(|error| error.to_string())?;
+        selected.map_err(|error| error.to_string())
+    }
+
+    /// A removed lane that still writes its store; nobody stops it while it is held. Waits for one that
+    /// is being stopped.
+    async fn hold(&self, name: &StoreName) -> Option<retiring::Held> {
+        let retiring = self.retiring.get(name)?;
+        let held = retiring.hold();
+        if held.is_none() {
+            // Two must not write one store.
+            retiring.stopped().await;
         }
-        Ok(replayed)
+        held
     }
 
     /// Ends all lanes. Returns their last numbers, in the order of the acct file; then those of
@@ -246,4 +278,19 @@ impl Deployment {
         }
         all.iter().map(|lane| lane.status()).collect()
     }
+}
+
+fn is_ending(lane: &Lane) -> String {
+    format!(
+        "destination {} is ending; try again in a moment",
+        lane.destination()
+    )
+}
+
+/// Says what was done before something failed.
+fn after(error: &str, done: u64, what: &str) -> String {
+    if done == 0 {
+        return error.to_owned();
+    }
+    format!("{error}; {done} dead letters of other destinations were {what} before")
 }

@@ -366,6 +366,15 @@ impl Host {
         self.deployment.lock().await.replay(filter).await
     }
 
+    /// Deletes dead letters. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// One sentence: there is no state directory, or a store cannot be read or written.
+    pub async fn purge(&self, filter: &Filter) -> Result<u64, String> {
+        self.deployment.lock().await.purge(filter).await
+    }
+
     /// Ends in order: takes no more events, waits until all destinations have settled theirs, but
     /// at most `drain`, lets every instance disconnect, and writes what is left to the state
     /// directory. Returns each destination's last numbers; what they say is queued was not delivered,

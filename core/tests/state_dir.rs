@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use evbus_testkit::plugin_dir;
 use serde_json::Value;
+use support::tmpfs::Tmpfs;
 use support::{RunningHost, evbus, json_lines, lines_of, run, stderr, wait_for};
 use tempfile::TempDir;
 
@@ -423,49 +424,4 @@ fn a_state_directory_that_cannot_be_used_stops_the_start_with_a_sentence() {
         "{}",
         stderr(&without)
     );
-}
-
-/// A file system of its own, small; needs root, as the rest of what tests of other users do.
-struct Tmpfs(TempDir);
-
-impl Tmpfs {
-    fn mount(size: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = std::process::Command::new("mount")
-            .args([
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={size},mode=0700"),
-                "tmpfs",
-            ])
-            .arg(dir.path())
-            .status()
-            .unwrap();
-        assert!(mounted.success(), "a tmpfs can be mounted by root");
-        Self(dir)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn make_read_only(&self) {
-        let done = std::process::Command::new("mount")
-            .args(["-o", "remount,ro"])
-            .arg(self.path())
-            .status()
-            .unwrap();
-        assert!(done.success());
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        // Lazily: a host that is being killed may still hold it.
-        let _ = std::process::Command::new("umount")
-            .arg("-l")
-            .arg(self.path())
-            .status();
-    }
 }

@@ -27,8 +27,7 @@ use super::with_runtime;
   evbus deadletters replay --provider kafka --pattern 'idem-*'
   evbus deadletters purge --older-than 604800
 
-Works beside a running host and without one. show, replay and purge end with 1 when nothing matches;
-78 means that there is no such directory, or that a newer version wrote it.")]
+Works beside a running host and without one. show and replay end with 1 when nothing matches; 78 means that there is no such directory, or that a newer version wrote it.")]
 pub(super) struct DeadlettersArgs {
     #[command(subcommand)]
     command: DeadlettersCommand,
@@ -273,13 +272,17 @@ fn replay(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
     if !found {
         return Err(no_match());
     }
-    let replayed = if let Some(replayed) = with_runtime(ask_host(dir, filter.clone()))? {
+    let replayed = if let Some(replayed) = with_runtime(ask_host(dir, Ask::Replay(filter.clone())))?
+    {
         replayed
     } else {
         let replayed = deadletters::replay(dir, filter).map_err(|error| fault(&error))?;
         note("no host runs with this directory; the next one that does delivers them");
         replayed
     };
+    if replayed == 0 {
+        return Err(no_match());
+    }
     done(
         replayed,
         json.then_some(&Replayed { replayed }),
@@ -287,12 +290,22 @@ fn replay(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
     )
 }
 
+/// What a host does with dead letters.
+enum Ask {
+    Replay(Filter),
+    Purge(Filter),
+}
+
 /// Asks the host that holds the directory, where one does.
-async fn ask_host(dir: &Path, filter: Filter) -> Result<Option<u64>, Exit> {
+async fn ask_host(dir: &Path, ask: Ask) -> Result<Option<u64>, Exit> {
     let Ok(mut host) = Client::connect(dir).await else {
         return Ok(None);
     };
-    (host.replay(filter).await)
+    let answer = match ask {
+        Ask::Replay(filter) => host.replay(filter).await,
+        Ask::Purge(filter) => host.purge(filter).await,
+    };
+    answer
         .map(Some)
         .map_err(|error| Exit::failed(error.to_string()))
 }
@@ -302,15 +315,15 @@ fn purge(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
     struct Purged {
         purged: u64,
     }
-    let purged = deadletters::purge(dir, filter).map_err(|error| fault(&error))?;
+    let purged = match with_runtime(ask_host(dir, Ask::Purge(filter.clone())))? {
+        Some(purged) => purged,
+        None => deadletters::purge(dir, filter).map_err(|error| fault(&error))?,
+    };
     done(purged, json.then_some(&Purged { purged }), "deleted")
 }
 
 /// Says how many there were.
 fn done(number: u64, json: Option<&impl Serialize>, what: &str) -> Result<(), Exit> {
-    if number == 0 {
-        return Err(no_match());
-    }
     let letters = if number == 1 { "letter" } else { "letters" };
     match json {
         Some(json) => json_line(json),

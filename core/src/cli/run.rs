@@ -258,10 +258,7 @@ fn salt_tags(patterns: &[String]) -> Result<TagFilter, Exit> {
 fn remaining(lanes: &[LaneStatus], state_dir: Option<&Path>) -> Result<(), Exit> {
     let (mut lost, mut kept) = (0, 0);
     for lane in lanes.iter().filter(|lane| lane.counts.queued > 0) {
-        let on_disk = match lane.disk_fault {
-            None => lane.counts.queued_on_disk,
-            Some(_) => 0,
-        };
+        let on_disk = lane.counts.queued_on_disk;
         kept += on_disk;
         lost += lane.counts.queued - on_disk;
         let reason = lane.disk_fault.as_ref().or(lane.last_error.as_ref());

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::protocol::{Ask, CONTROL_SOCKET, Done, Reloaded, Replayed, Status};
+use super::protocol::{Ask, CONTROL_SOCKET, Done, Purged, Reloaded, Replayed, Status};
 use crate::store::deadletters::Filter;
 
 /// How long a host may take to say how it is, which costs it no work.
@@ -117,6 +117,17 @@ impl Client {
     pub async fn replay(&mut self, filter: Filter) -> Result<u64, ControlError> {
         let answer: Replayed = self.ask(Ask::Replay(filter)).await?;
         Ok(answer.replayed)
+    }
+
+    /// Deletes the dead letters that the filter takes; gives how many there were. Takes as long as the
+    /// host does.
+    ///
+    /// # Errors
+    ///
+    /// The host has gone, or says why it does not.
+    pub async fn purge(&mut self, filter: Filter) -> Result<u64, ControlError> {
+        let answer: Purged = self.ask(Ask::Purge(filter)).await?;
+        Ok(answer.purged)
     }
 
     /// Makes the host read its acct file again; gives what that changed. Takes as long as the host

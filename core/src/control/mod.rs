@@ -28,6 +28,9 @@ pub(crate) trait Controlled: Send + Sync + 'static {
     /// sentence that says why not.
     fn replay(&self, filter: Filter) -> impl Future<Output = Result<u64, String>> + Send;
 
+    /// Deletes the dead letters that the filter takes; gives how many, or a sentence that says why not.
+    fn purge(&self, filter: Filter) -> impl Future<Output = Result<u64, String>> + Send;
+
     /// Reads the acct file again; gives what that changed, or a sentence that says why nothing did.
     fn reload(&self) -> impl Future<Output = Result<Reloaded, String>> + Send;
 }

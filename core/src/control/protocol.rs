@@ -23,6 +23,7 @@ pub(super) const MAX_QUESTION_BYTES: usize = 64 * 1024;
 pub(super) enum Ask {
     Status,
     Replay(Filter),
+    Purge(Filter),
     Reload,
 }
 
@@ -56,16 +57,20 @@ impl Ask {
         match question.ask.as_str() {
             "status" => Ok(Self::Status),
             "reload" => Ok(Self::Reload),
-            "replay" => {
-                let filter = question
-                    .filter
-                    .ok_or("replay needs a filter; the empty one, {}, takes every dead letter")?;
-                serde_json::from_value(filter)
-                    .map(Self::Replay)
-                    .map_err(|error| format!("the filter cannot be used: {error}"))
+            ask @ ("replay" | "purge") => {
+                let filter = question.filter.ok_or_else(|| {
+                    format!("{ask} needs a filter; the empty one, {{}}, takes every dead letter")
+                })?;
+                let filter = serde_json::from_value(filter)
+                    .map_err(|error| format!("the filter cannot be used: {error}"))?;
+                Ok(if ask == "replay" {
+                    Self::Replay(filter)
+                } else {
+                    Self::Purge(filter)
+                })
             }
             other => Err(format!(
-                "this host does not know the question {other:?}; expected status, replay or reload"
+                "this host does not know the question {other:?}; expected status, replay, purge or reload"
             )),
         }
     }
@@ -76,6 +81,7 @@ impl Ask {
             Self::Status => ("status", None),
             Self::Reload => ("reload", None),
             Self::Replay(filter) => ("replay", Some(filter)),
+            Self::Purge(filter) => ("purge", Some(filter)),
         };
         let question = Question {
             evbus: VERSION,
@@ -97,6 +103,12 @@ pub(super) struct Refusal {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Replayed {
     pub(super) replayed: u64,
+}
+
+/// The answer to `purge`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Purged {
+    pub(super) purged: u64,
 }
 
 /// The answer to `reload`.

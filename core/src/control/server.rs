@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::protocol::{Ask, Done, MAX_QUESTION_BYTES, Refusal, Replayed};
+use super::protocol::{Ask, Done, MAX_QUESTION_BYTES, Purged, Refusal, Replayed};
 use super::{CONTROL_SOCKET, Controlled, HostStatus};
 use crate::lane::LaneStatus;
 use crate::salt::{self, SocketError, SocketFile, peer};
@@ -253,6 +253,10 @@ async fn answer(controlled: &impl Controlled, line: &[u8]) -> Vec<u8> {
         }
         Ok(Ask::Replay(filter)) => match controlled.replay(filter).await {
             Ok(replayed) => json(&Replayed { replayed }),
+            Err(error) => refusal(error),
+        },
+        Ok(Ask::Purge(filter)) => match controlled.purge(filter).await {
+            Ok(purged) => json(&Purged { purged }),
             Err(error) => refusal(error),
         },
         Ok(Ask::Reload) => match controlled.reload().await {

@@ -36,6 +36,10 @@ impl Controlled for Told {
         Ok(3)
     }
 
+    async fn purge(&self, _: Filter) -> Result<u64, String> {
+        Err("no dead letters here".to_owned())
+    }
+
     async fn reload(&self) -> Result<super::Reloaded, String> {
         Err("acct.yml: no".to_owned())
     }

@@ -53,6 +53,10 @@ impl Controlled for Handle {
         self.deployment.lock().await.replay(&filter).await
     }
 
+    async fn purge(&self, filter: Filter) -> Result<u64, String> {
+        self.deployment.lock().await.purge(&filter).await
+    }
+
     async fn reload(&self) -> Result<Reloaded, String> {
         let reloaded = super::reload(&self.deployment).await;
         reloaded.map_err(|error| error.to_string())

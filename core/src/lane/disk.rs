@@ -1,7 +1,10 @@
 //! The part of a lane's queue that is on disk: read back, added to, and left for the next start.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
+use super::Shared;
 use super::queue::{Queue, Queued};
 use crate::store::Loaded;
 
@@ -63,29 +66,15 @@ impl Queue {
         loaded.damaged + missing
     }
 
-    /// Puts dead letters back at the end of the queue on disk.
-    pub(crate) fn replay(
-        &self,
-        numbers: Vec<i64>,
-    ) -> Option<oneshot::Receiver<Result<u64, String>>> {
-        let journal = self.journal.as_ref()?;
+    /// Takes note of dead letters that were to be put back: only those that are in the queue count.
+    fn replayed(&self, wanted: u64, moved: u64) {
         let mut inner = self.inner.lock();
-        if inner.closed || numbers.is_empty() {
-            return None;
-        }
-        let count = numbers.len() as u64;
-        let first = inner.next_seq;
-        inner.next_seq += count;
-        inner.received += count;
-        if inner.on_disk == 0 {
-            inner.disk_next = first;
-        }
-        inner.on_disk += count;
-        // Under the lock, so that no read overtakes it.
-        let done = journal.replay(numbers, first);
+        inner.replaying -= wanted;
+        inner.received += moved;
+        inner.on_disk += moved;
         drop(inner);
         self.readable.notify_one();
-        Some(done)
+        self.tell_if_empty();
     }
 
     /// Writes events that were in memory to disk, for the next start.
@@ -103,4 +92,57 @@ impl Queue {
             inner.on_disk += 1;
         }
     }
+
+    /// Closes the disk's part for good; then `queued_on_disk` is what the next start finds. Says why
+    /// not everything is there.
+    pub(crate) async fn close_journal(&self) -> Result<(), String> {
+        let Some(journal) = &self.journal else {
+            return Ok(());
+        };
+        let closed = journal.close().await;
+        let mut inner = self.inner.lock();
+        let unwritten = journal.unwritten().min(inner.on_disk);
+        inner.on_disk -= unwritten;
+        inner.unsettled_events += usize::try_from(unwritten).unwrap_or(usize::MAX);
+        closed
+    }
 }
+
+impl Shared {
+    /// Puts dead letters back at the end of the queue on disk; nothing where the lane is ending and has
+    /// no place for them any more. They count once they have moved.
+    pub(crate) fn replay(
+        self: &Arc<Self>,
+        numbers: Vec<i64>,
+    ) -> Option<oneshot::Receiver<Result<u64, String>>> {
+        let journal = self.queue.journal.as_ref()?;
+        let (reply, done) = oneshot::channel();
+        let wanted = numbers.len() as u64;
+        let mut inner = self.queue.inner.lock();
+        if inner.closed || wanted == 0 {
+            return None;
+        }
+        let first = inner.next_seq;
+        inner.next_seq += wanted;
+        if !inner.uses_disk() {
+            inner.disk_next = first;
+        }
+        // Events that are fired meanwhile go to disk, behind them.
+        inner.replaying += wanted;
+        let lane = Arc::downgrade(self);
+        let on_replayed = move |moved: Result<u64, String>| {
+            if let Some(lane) = lane.upgrade() {
+                let count = moved.as_ref().copied().unwrap_or_default();
+                lane.queue.replayed(wanted, count);
+            }
+            // Whoever asked may have gone.
+            let _ = reply.send(moved);
+        };
+        // Under the lock, so that no read overtakes it.
+        journal.replay(numbers, first, Box::new(on_replayed));
+        Some(done)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -169,10 +169,7 @@ impl Lane {
             let waiting = self.shared.queue.close();
             self.shared.queue.keep(&waiting);
         }
-        match self.shared.queue.journal() {
-            None => Ok(()),
-            Some(journal) => journal.close().await,
-        }
+        self.shared.queue.close_journal().await
     }
 }
 

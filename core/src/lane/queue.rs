@@ -67,6 +67,8 @@ pub(super) struct Inner {
     pub(super) reserved: usize,
     /// Events that are on disk alone.
     pub(super) on_disk: u64,
+    /// Dead letters that are about to be there, and do not count yet.
+    pub(super) replaying: u64,
     /// The first of them.
     pub(super) disk_next: u64,
     pub(super) next_seq: u64,
@@ -79,6 +81,17 @@ pub(super) struct Inner {
     pub(super) retries: u64,
     pub(super) dropping: bool,
     pub(super) closed: bool,
+}
+
+impl Inner {
+    /// Whether a new event goes behind others that are on disk alone, or about to be.
+    pub(super) fn uses_disk(&self) -> bool {
+        self.on_disk > 0 || self.replaying > 0
+    }
+
+    fn is_empty(&self) -> bool {
+        self.unsettled_events == 0 && !self.uses_disk()
+    }
 }
 
 /// What the policy says of the queue.
@@ -116,6 +129,7 @@ impl Queue {
                 unsettled_bytes: 0,
                 reserved: 0,
                 on_disk: found.events,
+                replaying: 0,
                 disk_next: found.first_seq,
                 next_seq: found.last_seq + 1,
                 received: found.events + found.damaged + found.lost,
@@ -162,7 +176,7 @@ impl Queue {
                     || journal.bytes().saturating_add(more) <= rules.disk_bytes)
                 && journal.state().has_room(more)
         };
-        let on_disk = inner.on_disk > 0;
+        let on_disk = inner.uses_disk();
         if fits && !on_disk && (!rules.durable || self.journal.as_ref().is_some_and(disk_takes)) {
             return Ok(Place::Memory);
         }
@@ -219,7 +233,7 @@ impl Queue {
         let mut place = place;
         if place == Place::Memory {
             inner.reserved -= 1;
-            if inner.on_disk > 0 {
+            if inner.uses_disk() {
                 // Others had to go to disk since, and this one goes behind them.
                 inner.unsettled_events -= 1;
                 inner.unsettled_bytes -= promised;
@@ -270,7 +284,7 @@ impl Queue {
             .as_ref()
             .filter(|_| durable || place == Place::Disk);
         let wake = if place == Place::Disk {
-            if inner.on_disk == 0 {
+            if !inner.uses_disk() {
                 inner.disk_next = seq;
             }
             inner.on_disk += 1;
@@ -378,8 +392,7 @@ impl Queue {
     }
 
     fn is_empty(&self) -> bool {
-        let inner = self.inner.lock();
-        inner.unsettled_events == 0 && inner.on_disk == 0
+        self.inner.lock().is_empty()
     }
 
     pub(super) fn tell_if_empty(&self) {
@@ -398,7 +411,7 @@ impl Queue {
         let over = usize::try_from(settled.accepted + settled.dead_lettered).unwrap_or(usize::MAX);
         inner.unsettled_events -= over;
         inner.unsettled_bytes -= settled.bytes;
-        let empty = inner.unsettled_events == 0 && inner.on_disk == 0;
+        let empty = inner.is_empty();
         drop(inner);
         if let Some(journal) = &self.journal {
             if !settled.stored.is_empty() {

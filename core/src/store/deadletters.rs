@@ -1,12 +1,12 @@
 //! Dead letters: looked at, purged, and put back into their queues.
 //!
-//! Looking and purging work beside a running host, which writes the same files. To put dead letters
-//! back, a running host has to be asked, since it knows its queues; see [`replay`].
+//! Looking works beside a running host and changes nothing. Whatever writes is done by one process: a
+//! running host has to be asked, and without one the state directory is held meanwhile; see [`replay`]
+//! and [`purge`].
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, TransactionBehavior, params_from_iter};
 use serde::Serialize;
 
 use super::journal::record_bytes;
@@ -166,19 +166,39 @@ fn numbers(store: &Connection, filter: &Filter) -> rusqlite::Result<Vec<i64>> {
     Ok(numbers)
 }
 
-/// Deletes the dead letters that the filter takes; says how many there were.
+/// Deletes the dead letters that the filter takes, where no host runs; says how many there were.
 ///
 /// # Errors
 ///
-/// There is no such state directory, or a store cannot be written.
+/// [`StateError::InUse`] where a host runs, which then has to be asked; there is no such state directory,
+/// or a store cannot be written.
 pub fn purge(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
+    let Some(_held) = hold(state_dir)? else {
+        return Ok(0);
+    };
     let mut purged = 0;
-    for file in store_files(state_dir)? {
-        let mut store = schema::open_beside(&file, true)?;
-        let numbers = numbers(&store, filter).map_err(in_store("read", &file))?;
-        purged += delete(&mut store, &numbers).map_err(in_store("write", &file))? as u64;
+    for (file, _, numbers) in selected(state_dir, filter)? {
+        purged += purge_file(&file, &numbers)?;
     }
     Ok(purged)
+}
+
+/// Deletes dead letters of one store that nobody else writes.
+pub(crate) fn purge_file(file: &Path, numbers: &[i64]) -> Result<u64, StateError> {
+    let mut store = schema::open_beside(file, true)?;
+    let purged = delete(&mut store, numbers).map_err(in_store("write", file))?;
+    // The next host does that, too.
+    let _ = super::shrink::give_all_back(&store);
+    Ok(purged as u64)
+}
+
+/// Keeps all others from writing below a state directory; nothing where there are no stores in it.
+fn hold(state_dir: &Path) -> Result<Option<StateDir>, StateError> {
+    // A directory without any is not touched, whatever it is.
+    if store_files(state_dir)?.is_empty() {
+        return Ok(None);
+    }
+    StateDir::open(state_dir, StateLimits::default()).map(Some)
 }
 
 /// Puts the dead letters that the filter takes back into their queues, where no host runs: the next
@@ -188,10 +208,9 @@ pub fn purge(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
 ///
 /// [`StateError::InUse`] where a host runs, which then has to be asked; or a store cannot be written.
 pub fn replay(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
-    if !fs::exists(state_dir).unwrap_or(false) {
-        return store_files(state_dir).map(|_| 0);
-    }
-    let _held = StateDir::open(state_dir, StateLimits::default())?;
+    let Some(_held) = hold(state_dir)? else {
+        return Ok(0);
+    };
     let mut replayed = 0;
     for file in store_files(state_dir)? {
         replayed += replay_file(&file, filter)?;
@@ -237,7 +256,8 @@ pub(super) fn requeue(
     numbers: &[i64],
     first_seq: u64,
 ) -> rusqlite::Result<(usize, u64)> {
-    let transaction = store.transaction()?;
+    // Another process that reads or writes is waited for.
+    let transaction = store.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (mut moved, mut bytes) = (0, 0);
     {
         let mut select = transaction.prepare(&format!(
@@ -270,10 +290,10 @@ pub(super) fn requeue(
     Ok((moved, bytes))
 }
 
-fn delete(store: &mut Connection, numbers: &[i64]) -> rusqlite::Result<usize> {
+pub(super) fn delete(store: &mut Connection, numbers: &[i64]) -> rusqlite::Result<usize> {
     /// Far below what a statement may have.
     const AT_ONCE: usize = 500;
-    let transaction = store.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let transaction = store.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut deleted = 0;
     for some in numbers.chunks(AT_ONCE) {
         let marks = vec!["?"; some.len()].join(", ");

@@ -78,11 +78,13 @@ pub(super) struct Pending {
     pub(super) burials: Vec<Burial>,
     /// Places of settled events.
     pub(super) settled: Vec<u64>,
+    /// What those take on disk until they are deleted.
+    pub(super) settled_bytes: u64,
     /// Events that should be on disk and are not.
     pub(super) lost: u64,
     pub(super) reads: Vec<ReadRequest>,
-    /// Numbers of dead letters to be queued again; none: all. Answered with how many were.
     pub(super) replays: Vec<Replay>,
+    pub(super) purges: Vec<Purge>,
     pub(super) close: bool,
     /// Of appends and burials, those that the writer has taken and not committed included.
     staged_events: usize,
@@ -94,17 +96,28 @@ pub(super) struct Replay {
     pub(super) numbers: Vec<i64>,
     /// Their places in the queue: this one and those that follow.
     pub(super) first_seq: u64,
+    pub(super) done: OnReplayed,
+}
+
+/// Told how many dead letters were moved, or why none was, by the store's thread and before any of them
+/// can be read back.
+pub(crate) type OnReplayed = Box<dyn FnOnce(Result<u64, String>) + Send>;
+
+/// Dead letters that are deleted.
+pub(super) struct Purge {
+    pub(super) numbers: Vec<i64>,
     pub(super) reply: oneshot::Sender<Result<u64, String>>,
 }
 
 impl Pending {
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.appends.is_empty()
             && self.burials.is_empty()
             && self.settled.is_empty()
             && self.lost == 0
             && self.reads.is_empty()
             && self.replays.is_empty()
+            && self.purges.is_empty()
     }
 
     fn has_room(&self) -> bool {
@@ -121,6 +134,8 @@ pub(super) struct Progress {
     pub(super) fault: Option<Arc<str>>,
     /// Commits that were flushed, for durable events.
     pub(super) flushed_commits: u64,
+    /// Events that the disk did not take before it was closed.
+    pub(super) unwritten: u64,
     pub(super) closed: bool,
 }
 
@@ -291,7 +306,11 @@ impl Journal {
     /// Forgets events that are settled: their places, and what they took.
     pub(crate) fn settle(&self, seqs: Vec<u64>, bytes: u64) {
         self.shared.subtract(bytes);
-        self.change(|pending| pending.settled.extend(seqs));
+        self.shared.state.add_returning(bytes, 0);
+        self.change(|pending| {
+            pending.settled.extend(seqs);
+            pending.settled_bytes += bytes;
+        });
     }
 
     /// Takes note of events that should be on disk and are not, among `of` that the lane has.
@@ -353,21 +372,21 @@ impl Journal {
         loaded
     }
 
-    /// Puts dead letters back into the queue, at `first_seq` and the places that follow. Answers
-    /// with how many there were.
-    pub(crate) fn replay(
-        &self,
-        numbers: Vec<i64>,
-        first_seq: u64,
-    ) -> oneshot::Receiver<Result<u64, String>> {
-        let (reply, done) = oneshot::channel();
+    /// Puts dead letters back into the queue, at `first_seq` and the places that follow.
+    pub(crate) fn replay(&self, numbers: Vec<i64>, first_seq: u64, done: OnReplayed) {
         self.change(|pending| {
             pending.replays.push(Replay {
                 numbers,
                 first_seq,
-                reply,
+                done,
             });
         });
+    }
+
+    /// Deletes dead letters. Answers with how many there were.
+    pub(crate) fn purge(&self, numbers: Vec<i64>) -> oneshot::Receiver<Result<u64, String>> {
+        let (reply, done) = oneshot::channel();
+        self.change(|pending| pending.purges.push(Purge { numbers, reply }));
         done
     }
 
@@ -392,6 +411,11 @@ impl Journal {
             seq,
             progress: self.shared.progress.subscribe(),
         }
+    }
+
+    /// How many of the events that were handed in the disk did not take, once it is closed.
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.shared.progress.borrow().unwritten
     }
 
     /// Commits what has been handed in and ends the thread. Resolves when the file is closed, or

@@ -13,10 +13,13 @@ mod carve;
 pub mod deadletters;
 mod image;
 mod journal;
+mod letters;
+mod place;
 mod reads;
 mod record;
 mod salvage;
 mod schema;
+mod shrink;
 mod state_dir;
 mod wal;
 mod writer;
@@ -27,6 +30,7 @@ pub use state_dir::{StateDir, StateError, StateLimits};
 
 use std::fmt::Write as _;
 
+use salvage::beside;
 use sha2::{Digest as _, Sha256};
 
 /// Which entry of an acct file a store belongs to, however often the file is read or rearranged.

@@ -19,7 +19,7 @@ const APPLICATION_ID: i64 = 0x6576_6273;
 pub(super) const FORMAT: i64 = 2;
 
 /// How long to wait for another process that reads or changes the file.
-const BUSY: Duration = Duration::from_secs(10);
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// `queue` has an event until it is settled; `seq` is its place, and the checksum is over all of an
 /// event's columns. `counts` says how many rows there should be and from which place to which, so that

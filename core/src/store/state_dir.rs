@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock, statvfs};
 use rustix::process::geteuid;
 
-use super::StoreName;
+use super::{StoreName, place};
 
 const QUEUES: &str = "queues";
 const QUARANTINE: &str = "quarantine";
@@ -126,8 +128,61 @@ struct Inner {
     limits: StateLimits,
     /// Bytes of events in all stores.
     bytes: AtomicU64,
-    /// Locked for as long as it is open, so the lock goes with the process, however that ends.
-    _lock: File,
+    /// Bytes of the files that are free in them and about to be given back to the file system.
+    returning: AtomicU64,
+    lock: ArcSwap<Lock>,
+    /// Whoever takes the lock again.
+    taking: Mutex<()>,
+}
+
+/// Locked for as long as it is open, so the lock goes with the process, however that ends.
+#[derive(Debug)]
+struct Lock {
+    _file: File,
+    id: (u64, u64),
+}
+
+impl Lock {
+    fn take(dir: &Path) -> Result<Self, StateError> {
+        let path = dir.join(LOCK);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(at("open the lock of the state directory", &path))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(StateError::InUse {
+                    path: dir.to_owned(),
+                });
+            }
+            Err(error) => return Err(at("lock the state directory", &path)(error.into())),
+        }
+        let found = file
+            .metadata()
+            .map_err(at("read the lock of the state directory", &path))?;
+        Ok(Self {
+            _file: file,
+            id: place::id(&found),
+        })
+    }
+}
+
+fn make(path: &Path) -> Result<(), StateError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(at("make the state directory", path))
+}
+
+/// A name in a directory must survive a power cut as well as the file's content.
+pub(super) fn sync_dir_of(path: &Path) -> Result<(), StateError> {
+    let dir = path.parent().unwrap_or(path);
+    let opened = File::open(dir).map_err(at("open", dir))?;
+    opened.sync_all().map_err(at("write out", dir))
 }
 
 impl StateDir {
@@ -138,13 +193,6 @@ impl StateDir {
     ///
     /// Another process holds it, other users may write to it, or the system refuses.
     pub fn open(path: &Path, limits: StateLimits) -> Result<Self, StateError> {
-        let make = |path: &Path| {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path)
-                .map_err(at("make the state directory", path))
-        };
         make(path)?;
         let found = fs::metadata(path).map_err(at("read the mode of the state directory", path))?;
         if found.uid() != geteuid().as_raw() || found.mode() & 0o022 != 0 {
@@ -154,22 +202,7 @@ impl StateDir {
                 mode: found.mode() & 0o7777,
             });
         }
-        let lock_path = path.join(LOCK);
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(at("open the lock of the state directory", &lock_path))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(StateError::InUse {
-                    path: path.to_owned(),
-                });
-            }
-            Err(error) => return Err(at("lock the state directory", &lock_path)(error.into())),
-        }
+        let lock = Lock::take(path)?;
         make(&path.join(QUEUES))?;
         make(&path.join(QUARANTINE))?;
         Ok(Self {
@@ -177,7 +210,9 @@ impl StateDir {
                 path: path.to_owned(),
                 limits,
                 bytes: AtomicU64::new(0),
-                _lock: lock,
+                returning: AtomicU64::new(0),
+                lock: ArcSwap::from_pointee(lock),
+                taking: Mutex::default(),
             }),
         })
     }
@@ -185,6 +220,30 @@ impl StateDir {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.inner.path
+    }
+
+    /// Whether the directory is still the one that was opened, and its lock this process's.
+    pub(super) fn is_held(&self) -> bool {
+        let found = fs::metadata(self.inner.path.join(LOCK));
+        found.is_ok_and(|found| place::id(&found) == self.inner.lock.load().id)
+    }
+
+    /// Makes a directory that was removed again, and takes its lock.
+    pub(super) fn hold_again(&self) -> Result<(), StateError> {
+        let _taking = self.inner.taking.lock();
+        for path in [
+            &self.inner.path,
+            &self.inner.path.join(QUEUES),
+            &self.quarantine(),
+        ] {
+            make(path)?;
+        }
+        if !self.is_held() {
+            self.inner
+                .lock
+                .store(Arc::new(Lock::take(&self.inner.path)?));
+        }
+        Ok(())
     }
 
     /// The file of a destination's store.
@@ -218,14 +277,26 @@ impl StateDir {
         self.bytes().saturating_add(bytes) <= self.inner.limits.max_bytes
     }
 
-    /// Says why nothing more may be written, where too little of the file system is free.
-    pub(super) fn check_free(&self) -> Result<(), String> {
+    /// A store gives back these bytes of the file system, instead of those it told before.
+    pub(super) fn add_returning(&self, bytes: u64, before: u64) {
+        self.inner.returning.fetch_add(bytes, Ordering::Relaxed);
+        self.inner.returning.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// Bytes that stores are about to give back to the file system.
+    pub(super) fn returning(&self) -> u64 {
+        self.inner.returning.load(Ordering::Relaxed)
+    }
+
+    /// Says why nothing more may be written, where too little of the file system is free; `promised` of
+    /// that is taken already.
+    pub(super) fn check_free(&self, promised: u64) -> Result<(), String> {
         let found = statvfs(&self.inner.path)
             .map_err(|error| format!("the free space cannot be read: {error}"))?;
         let free = found.f_bavail.saturating_mul(found.f_frsize);
         let all = found.f_blocks.saturating_mul(found.f_frsize);
         let floor = (self.inner.limits.min_free).unwrap_or((256 * 1024 * 1024).min(all / 20));
-        if free < floor {
+        if free < floor.saturating_add(promised) {
             return Err(format!(
                 "only {free} bytes are free in {}, expected at least {floor}; make room",
                 self.inner.path.display()

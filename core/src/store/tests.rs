@@ -318,3 +318,101 @@ async fn no_flipped_bit_in_the_head_of_the_file_stops_the_start() {
         }
     }
 }
+
+/// The bodies of what a store has, opened as the next start would.
+async fn reopened(dir: &Path) -> u64 {
+    let state = state(dir);
+    let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
+    assert_eq!(journal.found().lost, 0);
+    let (seqs, bad) = read_all(&journal).await;
+    assert_eq!(bad, 0);
+    journal.close().await.unwrap();
+    seqs.len() as u64
+}
+
+#[tokio::test]
+async fn files_that_are_removed_or_replaced_under_the_writer_are_there_again_before_it_tells() {
+    type Harm = fn(&Path, &Path);
+    let harms: [(&str, Harm); 6] = [
+        ("all files removed", |_, file| {
+            for ending in ["", "-wal", "-shm"] {
+                fs::remove_file(beside(file, ending)).unwrap();
+            }
+        }),
+        ("the log removed", |_, file| {
+            fs::remove_file(beside(file, "-wal")).unwrap();
+        }),
+        ("the index of the log removed", |_, file| {
+            fs::remove_file(beside(file, "-shm")).unwrap();
+        }),
+        ("another file in its place", |_, file| {
+            let other = beside(file, ".other");
+            fs::write(&other, "not a store").unwrap();
+            fs::rename(other, file).unwrap();
+        }),
+        ("the whole directory removed", |dir, _| {
+            fs::remove_dir_all(dir).unwrap();
+        }),
+        ("the whole directory moved away", |dir, _| {
+            let to = tempfile::tempdir_in(dir.parent().unwrap()).unwrap();
+            fs::rename(dir, to.keep().join("moved")).unwrap();
+        }),
+    ];
+    for (what, harm) in harms {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("state");
+        let held = state(&dir);
+        let journal = Journal::open(&held, &name("idem-*", 0)).unwrap();
+        for seq in 1..=100 {
+            journal.append(seq, 0, &event(seq), true);
+        }
+        journal.receipt(100).written().await.unwrap();
+        harm(&dir, &held.store_file(&name("idem-*", 0)));
+        journal.append(101, 0, &event(101), true);
+        let told = journal.receipt(101).written().await;
+        assert_eq!(told, Ok(()), "{what}");
+        assert!(
+            StateDir::open(&dir, StateLimits::default()).is_err(),
+            "{what}: the directory is held"
+        );
+        // What a crash at this moment would leave.
+        let crashed = root.path().join("crashed");
+        let copied = std::process::Command::new("cp")
+            .arg("-r")
+            .args([&dir, &crashed])
+            .status()
+            .unwrap();
+        assert!(copied.success());
+        assert_eq!(reopened(&crashed).await, 101, "{what}");
+        // And at the end, with nothing to write.
+        harm(&dir, &held.store_file(&name("idem-*", 0)));
+        journal.close().await.unwrap();
+        drop((journal, held));
+        assert_eq!(reopened(&dir).await, 101, "{what}, and closed");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_told_where_a_removed_store_cannot_be_written_again() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("state");
+    let held = state(&dir);
+    let journal = Journal::open(&held, &name("idem-*", 0)).unwrap();
+    journal.append(1, 0, &event(1), true);
+    journal.receipt(1).written().await.unwrap();
+    fs::remove_dir_all(&dir).unwrap();
+    let other = state(&dir);
+    journal.append(2, 0, &event(2), true);
+    let reason = journal.receipt(2).written().await.unwrap_err();
+    assert!(reason.contains("removed or replaced"), "{reason}");
+    assert!(reason.contains("used by another process"), "{reason}");
+    drop(other);
+    fs::remove_dir_all(&dir).unwrap();
+    let second = journal.receipt(2);
+    while second.clone().written().await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    journal.close().await.unwrap();
+    drop((journal, held));
+    assert_eq!(reopened(&dir).await, 2);
+}

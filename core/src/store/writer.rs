@@ -9,13 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-use super::journal::{Append, Burial, Found, Pending, Progress, ReadRequest, Replay, Shared};
+use super::journal::{
+    Append, Burial, Found, Pending, Progress, Purge, ReadRequest, Replay, Shared,
+};
+use super::place::{self, Place};
 use super::record;
 use super::salvage::{self, Closing, Known};
 use super::schema::{self, Harm};
-use super::{StateDir, StateError, StoreName};
+use super::shrink::{Shrinking, is_full};
+use super::{StateDir, StateError, StoreName, beside};
 
 /// How long to wait before the disk is asked again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -25,15 +29,23 @@ const MEND_AGAIN: Duration = Duration::from_secs(1);
 const MEND_AGAIN_MOST: Duration = Duration::from_secs(60);
 
 /// The free space is looked at after this many bytes, or this much time.
-const FREE_CHECK_BYTES: u64 = 4 * 1024 * 1024;
+const FREE_CHECK_BYTES: u64 = 1024 * 1024;
 const FREE_CHECK_PERIOD: Duration = Duration::from_secs(1);
 
-/// How many freed pages are given back to the file system at a time.
-const GIVE_BACK_PAGES: i64 = 4096;
+/// How long a disk may be full before that is a fault: room may be on its way; and how long where
+/// other stores are giving room back to the file system.
+const PATIENCE: Duration = Duration::from_secs(1);
+const OTHERS_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often the disk is asked meanwhile.
+const PATIENT_RETRY: Duration = Duration::from_millis(50);
+
+/// How many events are written at a time where the disk does not take all of them.
+const PART: usize = 64;
 
 pub(super) struct Writer {
-    state: StateDir,
-    name: StoreName,
+    pub(super) state: StateDir,
+    pub(super) name: StoreName,
     pub(super) path: PathBuf,
     /// Empty and in memory while the store is damaged and could not be replaced.
     pub(super) store: Connection,
@@ -51,8 +63,15 @@ pub(super) struct Writer {
     pub(super) last_seq: u64,
     written_since_check: u64,
     checked: Option<Instant>,
-    /// Whether freed pages may be given back.
-    shrinks: bool,
+    pub(super) shrinking: Shrinking,
+    /// The files that it is in; and whether they are known not to have its name any more.
+    pub(super) place: Place,
+    pub(super) astray: bool,
+    /// Since when the disk is full, and whether it may have room in a moment.
+    full_since: Option<Instant>,
+    is_patient: bool,
+    /// The store is to be closed: what is not written now is lost.
+    ends: bool,
 }
 
 /// A store that waits to be replaced.
@@ -69,12 +88,14 @@ pub(super) struct Held {
     pub(super) appends: Vec<Append>,
     burials: Vec<Burial>,
     settled: Vec<u64>,
+    /// What the events at those places take on disk.
+    settled_bytes: u64,
     /// Events that the lane found missing.
     lost: u64,
 }
 
 impl Held {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.appends.is_empty()
             && self.burials.is_empty()
             && self.settled.is_empty()
@@ -90,10 +111,53 @@ impl Held {
     }
 }
 
+impl Held {
+    /// Takes a part that can be written by itself. What an event needs before it is in an earlier part.
+    fn split_front(&mut self, most: usize) -> Self {
+        let mut part = Self::default();
+        if !self.settled.is_empty() || self.lost > 0 {
+            // It only frees room.
+            part.lost = std::mem::take(&mut self.lost);
+            part.settled = std::mem::take(&mut self.settled);
+            part.settled_bytes = std::mem::take(&mut self.settled_bytes);
+        } else if !self.appends.is_empty() {
+            let most = most.min(self.appends.len());
+            part.appends = self.appends.drain(..most).collect();
+        } else {
+            let most = most.min(self.burials.len());
+            part.burials = self.burials.drain(..most).collect();
+        }
+        part
+    }
+
+    fn put_front(&mut self, part: Self) {
+        self.settled.splice(..0, part.settled);
+        self.settled_bytes += part.settled_bytes;
+        self.lost += part.lost;
+        self.appends.splice(..0, part.appends);
+        self.burials.splice(..0, part.burials);
+    }
+}
+
+/// What the writer is asked for, beside what is to be written.
+struct Taken {
+    reads: Vec<ReadRequest>,
+    replays: Vec<Replay>,
+    purges: Vec<Purge>,
+    close: bool,
+}
+
+/// Why the disk does not take what is held.
+struct Refused {
+    is_full: bool,
+    reason: String,
+}
+
 impl Writer {
     /// Opens a store, or replaces a damaged one.
     pub(super) fn open(state: &StateDir, name: &StoreName) -> Result<(Self, Found), StateError> {
         let path = state.store_file(name);
+        place::finish(state, &path)?;
         let closing = Closing::default();
         let store = salvage::open(state, &path, name, &closing)?;
         let (store, found) = match count(&store) {
@@ -115,6 +179,7 @@ impl Writer {
         found.last_seq = found.last_seq.max(counts.last_seq);
         found.damaged = counts.damaged;
         found.lost = counts.lost;
+        let place = Place::of(&path);
         let mut writer = Self {
             state: state.clone(),
             name: name.clone(),
@@ -130,7 +195,12 @@ impl Writer {
             last_seq: found.last_seq,
             written_since_check: 0,
             checked: None,
-            shrinks: false,
+            shrinking: Shrinking::default(),
+            place,
+            astray: false,
+            full_since: None,
+            is_patient: false,
+            ends: false,
         };
         if (counts.queued, counts.dead) != (writer.queued, writer.dead) {
             // Where the disk refuses even this, the next commit says so.
@@ -143,59 +213,77 @@ impl Writer {
     pub(super) fn run(mut self, shared: &Shared) {
         let mut failing = false;
         loop {
-            let (reads, replays, close) = self.gather(shared, failing);
+            let taken = self.gather(shared, failing);
+            self.ends = taken.close;
             failing = !self.commit_all(shared);
-            for replay in replays {
+            for replay in taken.replays {
                 self.replay(shared, replay);
             }
-            for read in reads {
+            for purge in taken.purges {
+                self.purge(purge);
+            }
+            for read in taken.reads {
                 self.answer(read);
             }
-            if close && (self.held.is_empty() || failing) {
+            if taken.close && (self.held.is_empty() || failing) {
                 break;
             }
-            if self.held.is_empty() && self.shrinks {
-                self.give_back();
-            }
+            self.tidy(failing);
         }
+        self.tell_free(0);
+        self.state.add_returning(0, self.held.settled_bytes);
+        let burials = self.held.burials.iter();
+        let letters = burials.filter(|burial| burial.seq.is_none()).count();
+        if letters > 0 {
+            tracing::error!(
+                "store {:?}: {letters} dead letters could not be written and are lost",
+                self.path
+            );
+        }
+        let unwritten = self.unwritten();
         drop(self.store);
-        shared
-            .progress
-            .send_modify(|progress| progress.closed = true);
+        shared.progress.send_modify(|progress| {
+            progress.unwritten = unwritten;
+            progress.closed = true;
+        });
     }
 
     /// Waits for something to do and takes it.
-    fn gather(&mut self, shared: &Shared, failing: bool) -> (Vec<ReadRequest>, Vec<Replay>, bool) {
+    fn gather(&mut self, shared: &Shared, failing: bool) -> Taken {
         let mut pending = shared.pending.lock();
-        let is_idle = |pending: &mut Pending| {
-            let nothing_new = pending.appends.is_empty()
-                && pending.burials.is_empty()
-                && pending.settled.is_empty()
-                && pending.lost == 0;
-            nothing_new && pending.reads.is_empty() && pending.replays.is_empty() && !pending.close
-        };
-        if failing {
-            let until = Instant::now() + RETRY;
-            while is_idle(&mut pending) && !shared.wake.wait_until(&mut pending, until).timed_out()
-            {
+        let is_idle = |pending: &mut Pending| pending.is_idle() && !pending.close;
+        let retry = failing.then(|| {
+            let wait = if self.is_patient {
+                PATIENT_RETRY
+            } else {
+                RETRY
+            };
+            Instant::now() + wait
+        });
+        match retry.into_iter().chain(self.shrinking.next()).min() {
+            None => shared.wake.wait_while(&mut pending, is_idle),
+            Some(until) => {
+                while is_idle(&mut pending)
+                    && !shared.wake.wait_until(&mut pending, until).timed_out()
+                {}
             }
-        } else {
-            shared.wake.wait_while(&mut pending, is_idle);
         }
         self.held.appends.append(&mut pending.appends);
         self.held.burials.append(&mut pending.burials);
         self.held.settled.append(&mut pending.settled);
         self.held.lost += std::mem::take(&mut pending.lost);
-        (
-            std::mem::take(&mut pending.reads),
-            std::mem::take(&mut pending.replays),
-            pending.close,
-        )
+        self.held.settled_bytes += std::mem::take(&mut pending.settled_bytes);
+        Taken {
+            reads: std::mem::take(&mut pending.reads),
+            replays: std::mem::take(&mut pending.replays),
+            purges: std::mem::take(&mut pending.purges),
+            close: pending.close,
+        }
     }
 
     /// Writes what is held. Returns false where the disk refused.
     fn commit_all(&mut self, shared: &Shared) -> bool {
-        if self.held.is_empty() {
+        if self.held.is_empty() && !self.astray && !self.ends {
             return true;
         }
         let before = self.held.size();
@@ -205,38 +293,111 @@ impl Writer {
             self.last_seq = self.last_seq.max(last);
         }
         self.drop_settled();
-        let fault = self.commit_or_replace().err();
-        let after = if fault.is_none() {
-            self.written_since_check += before.1 as u64;
-            self.held = Held::default();
-            (0, 0)
-        } else {
-            self.held.size()
-        };
+        let result = self.commit_in_place();
+        let after = self.held.size();
+        self.written_since_check += (before.1 - after.1) as u64;
         shared.committed(before.0 - after.0, before.1 - after.1);
         let first_held = self.held.appends.iter().map(|append| append.seq).min();
-        let written_to = first_held.map_or(self.last_seq, |seq| seq.saturating_sub(1));
+        let written_to = match first_held {
+            // What is written would not be found again.
+            _ if self.astray => 0,
+            Some(seq) => seq.saturating_sub(1),
+            None => self.last_seq,
+        };
+        self.is_patient =
+            matches!(&result, Err(refused) if refused.is_full) && self.waits_for_room();
+        if result.is_ok() {
+            self.full_since = None;
+        }
         shared.progress.send_modify(|progress| {
-            tell(fault.as_deref(), progress);
-            progress.flushed_commits += u64::from(durable && fault.is_none());
+            if !self.is_patient {
+                let fault = result.as_ref().err();
+                tell(fault.map(|refused| &*refused.reason), progress);
+            }
+            progress.flushed_commits += u64::from(durable && result.is_ok());
             progress.written_to = progress.written_to.max(written_to);
         });
-        fault.is_none()
+        result.is_ok()
     }
 
-    /// Commits; where the store turns out to be damaged, it is replaced before.
-    fn commit_or_replace(&mut self) -> Result<(), String> {
-        self.mend()?;
+    fn commit_in_place(&mut self) -> Result<(), Refused> {
+        let elsewhere = |reason| Refused {
+            is_full: false,
+            reason,
+        };
+        let refused = |path: &std::path::Path, error: &rusqlite::Error| Refused {
+            is_full: is_full(error),
+            reason: format!("store {}: {error}", path.display()),
+        };
+        self.mend().map_err(elsewhere)?;
+        self.stay_in_place().map_err(elsewhere)?;
         self.check_free()?;
-        let committed = self.commit().or_else(|error| {
-            if is_damage(&error) {
-                self.replace(&error.to_string())?;
-                self.commit().map_err(|error| error.to_string())
-            } else {
-                Err(error.to_string())
+        if !self.held.is_empty() {
+            match self.commit_held() {
+                // It is replaced before anything is told.
+                Err(error) if is_damage(&error) => {
+                    self.replace(&error.to_string()).map_err(elsewhere)?;
+                    self.commit_held()
+                }
+                committed => committed,
             }
-        });
-        committed.map_err(|error| format!("store {}: {error}", self.path.display()))
+            .map_err(|error| refused(&self.path, &error))?;
+        }
+        self.stay_in_place().map_err(elsewhere)
+    }
+
+    /// How many events that should be in the queue on disk will not be found there.
+    fn unwritten(&self) -> u64 {
+        let held = &self.held.appends;
+        if self.astray {
+            return self.queued.max(0).cast_unsigned() + held.len() as u64;
+        }
+        let exists = |append: &&Append| {
+            let mut select = (self.store).prepare_cached("SELECT 1 FROM queue WHERE seq = ?")?;
+            select.exists([append.seq.cast_signed()])
+        };
+        // What cannot be looked up is not there.
+        let unwritten = held
+            .iter()
+            .filter(|append| !exists(append).unwrap_or(false));
+        unwritten.count() as u64
+    }
+
+    /// Whether a disk that is full may have room in a moment.
+    fn waits_for_room(&mut self) -> bool {
+        let own = self.shrinking.told() + self.held.settled_bytes;
+        let patience = if self.state.returning() > own {
+            OTHERS_PATIENCE
+        } else {
+            PATIENCE
+        };
+        let since = *self.full_since.get_or_insert_with(Instant::now);
+        !self.ends && since.elapsed() < patience
+    }
+
+    /// Writes what is held, or as much of it as the disk takes; the rest stays held.
+    fn commit_held(&mut self) -> rusqlite::Result<()> {
+        let held = std::mem::take(&mut self.held);
+        let Err((mut rest, error)) = self.commit(held) else {
+            return Ok(());
+        };
+        let mut result = Err(error);
+        if matches!(&result, Err(error) if is_full(error)) {
+            self.reuse_log();
+            while !rest.is_empty() {
+                let part = rest.split_front(PART);
+                match self.commit(part) {
+                    Ok(()) => result = Ok(()),
+                    Err((part, error)) => {
+                        rest.put_front(part);
+                        result = Err(error);
+                        break;
+                    }
+                }
+            }
+        }
+        self.held = rest;
+        result
     }
 
     /// An event that is settled before it was written need not be.
@@ -260,23 +421,60 @@ impl Writer {
         }
     }
 
-    fn check_free(&mut self) -> Result<(), String> {
+    fn check_free(&mut self) -> Result<(), Refused> {
         let due = self.written_since_check >= FREE_CHECK_BYTES
             || self
                 .checked
                 .is_none_or(|checked| checked.elapsed() >= FREE_CHECK_PERIOD);
-        // What only frees room is always allowed.
-        if self.held.appends.is_empty() && self.held.burials.is_empty() || !due {
+        // What only frees room is always allowed, and what would be lost if it was not written now.
+        let adds = !(self.held.appends.is_empty() && self.held.burials.is_empty());
+        if !adds || !due || self.ends {
             return Ok(());
         }
-        self.state.check_free()?;
+        // What is in the log, and what is written until the next look, takes room in the file, too.
+        let log = std::fs::metadata(beside(&self.path, "-wal")).map_or(0, |log| log.len());
+        let written = self.held.size().1 as u64 + FREE_CHECK_BYTES;
+        if let Err(reason) = self.state.check_free(log + 2 * written) {
+            // As long as there is room for that: then the log is room that nobody else can take, and
+            // what is settled can be deleted, and pages given back, on a disk without any.
+            self.reuse_log();
+            if !self.held.settled.is_empty() {
+                let settled = self.held.split_front(0);
+                if let Err((settled, _)) = self.commit(settled) {
+                    // It is tried again with the rest.
+                    self.held.put_front(settled);
+                }
+            }
+            // What fits into free pages of the file takes no room of the file system, but for the log,
+            // which the file takes in.
+            if self.free_bytes() < 2 * written {
+                return Err(Refused {
+                    is_full: true,
+                    reason,
+                });
+            }
+        }
         self.written_since_check = 0;
         self.checked = Some(Instant::now());
         Ok(())
     }
 
-    fn commit(&mut self) -> rusqlite::Result<()> {
-        let durable = self.held.appends.iter().any(|append| append.durable);
+    /// Writes a part of what is held, or gives it back.
+    fn commit(&mut self, part: Held) -> Result<(), (Held, rusqlite::Error)> {
+        match self.write(&part) {
+            Ok(()) => {
+                if !part.settled.is_empty() {
+                    self.tell_free(self.pages("freelist_count"));
+                    self.state.add_returning(0, part.settled_bytes);
+                }
+                Ok(())
+            }
+            Err(error) => Err((part, error)),
+        }
+    }
+
+    fn write(&mut self, part: &Held) -> rusqlite::Result<()> {
+        let durable = part.appends.iter().any(|append| append.durable);
         // FULL: the log is on disk before the commit returns. It is set between transactions only.
         let level = if durable { "FULL" } else { "NORMAL" };
         self.store.pragma_update(None, "synchronous", level)?;
@@ -291,11 +489,13 @@ impl Writer {
                 over
             }
         };
-        let transaction = self.store.transaction()?;
+        let transaction = self
+            .store
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut insert = transaction.prepare_cached(&schema::insert_queued())?;
             let mut exists = transaction.prepare_cached("SELECT 1 FROM queue WHERE seq = ?")?;
-            for append in &self.held.appends {
+            for append in &part.appends {
                 if append.attempts == 0 || !exists.exists([append.seq.cast_signed()])? {
                     queued += 1;
                 }
@@ -306,7 +506,7 @@ impl Writer {
             }
             let mut bury = transaction.prepare_cached(&schema::insert_dead())?;
             let mut delete = transaction.prepare_cached("DELETE FROM queue WHERE seq = ?")?;
-            for burial in &self.held.burials {
+            for burial in &part.burials {
                 bury.raw_bind_parameter(1, &burial.error)?;
                 bury.raw_bind_parameter(2, burial.attempts)?;
                 bury.raw_bind_parameter(3, burial.first_attempt_ns.cast_signed())?;
@@ -318,10 +518,10 @@ impl Writer {
                     queued -= gone(delete.execute([seq.cast_signed()])?);
                 }
             }
-            for seq in &self.held.settled {
+            for seq in &part.settled {
                 queued -= gone(delete.execute([seq.cast_signed()])?);
             }
-            let lost = self.held.lost.cast_signed();
+            let lost = part.lost.cast_signed();
             if lost > 0 {
                 missing = (missing - lost).max(0);
                 queued -= lost;
@@ -339,7 +539,7 @@ impl Writer {
                 .execute([queued, dead - self.dead, self.last_seq.cast_signed()])?;
         }
         transaction.commit()?;
-        self.shrinks |= !self.held.settled.is_empty();
+        self.shrinking.committed();
         (self.queued, self.dead, self.missing) = (queued, dead, missing);
         Ok(())
     }
@@ -351,28 +551,6 @@ impl Writer {
                 [self.queued, self.dead],
             )
             .map(drop)
-    }
-
-    /// Puts dead letters back into the queue.
-    fn replay(&mut self, shared: &Shared, replay: Replay) {
-        let Replay {
-            numbers,
-            first_seq,
-            reply,
-        } = replay;
-        let moved = super::deadletters::requeue(&mut self.store, &numbers, first_seq);
-        if let Ok((moved, bytes)) = &moved {
-            shared.add(*bytes);
-            self.queued += changes(*moved);
-            self.dead -= changes(*moved);
-            self.last_seq = self.last_seq.max(first_seq + numbers.len() as u64 - 1);
-        }
-        // Whoever asked may have gone.
-        let _ = reply.send(
-            moved
-                .map(|(moved, _)| moved as u64)
-                .map_err(|error| error.to_string()),
-        );
     }
 
     /// Replaces a store that turns out to be damaged. Where that fails, it says why, and is tried again
@@ -423,6 +601,7 @@ impl Writer {
                 self.missing = self.queued - rows;
                 self.dead = found.dead_letters.cast_signed();
                 self.store = store;
+                self.place = Place::of(&self.path);
                 self.damaged = None;
                 self.dead_letters_lost
                     .store(counts.dead_letters_lost, Ordering::Relaxed);
@@ -438,23 +617,6 @@ impl Writer {
                 Err(fault)
             }
         }
-    }
-
-    /// Gives freed pages back to the file system, some at a time.
-    fn give_back(&mut self) {
-        let freed: i64 = self
-            .store
-            .pragma_query_value(None, "freelist_count", |row| row.get(0))
-            .unwrap_or_default();
-        // A queue that fills again needs them again.
-        if freed <= GIVE_BACK_PAGES {
-            self.shrinks = false;
-            return;
-        }
-        let result = self
-            .store
-            .execute_batch(&format!("PRAGMA incremental_vacuum({GIVE_BACK_PAGES})"));
-        self.shrinks = result.is_ok();
     }
 }
 
@@ -475,7 +637,7 @@ fn tell(fault: Option<&str>, progress: &mut Progress) {
     }
 }
 
-fn changes(rows: usize) -> i64 {
+pub(super) fn changes(rows: usize) -> i64 {
     // A statement changes no more rows than a file can have.
     i64::try_from(rows).unwrap_or(i64::MAX)
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
 
 pub mod bench;
+pub mod tmpfs;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};

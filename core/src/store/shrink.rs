@@ -1,0 +1,193 @@
+//! Gives freed pages back to the file system.
+//!
+//! A store that was drained or purged is a file full of free pages. They are given back a slice at a
+//! time, between commits and reads, so that neither is held up for longer than a slice takes: all of
+//! them when the store has been left alone for a moment or the disk is full, and while it is busy as
+//! many as leave it half of its file, since a queue that fills again needs them.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::writer::Writer;
+
+/// How many pages are given back in one transaction: 1 MiB, which takes some milliseconds.
+const SLICE: u64 = 256;
+
+/// How many where the disk is full: what such a slice adds to the log fits where no more does.
+const LEAST_SLICE: u64 = 4;
+
+/// Free pages that a busy store keeps, and that any store keeps.
+const KEPT_BUSY: u64 = 4096;
+const KEPT: u64 = 64;
+
+/// A store is left alone after this time without a commit.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// A busy store spends this many times as long on its work as on giving back.
+const SHARE: u32 = 4;
+
+/// How long to wait after the file could not be made smaller: the disk is full, or somebody reads it.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Bytes of a page; stores are made with this size.
+const PAGE: u64 = 4096;
+
+/// When a store is to be looked after, and what it can give back.
+#[derive(Debug)]
+pub(super) struct Shrinking {
+    /// The next look; none where nothing was written since the last.
+    next: Option<Instant>,
+    committed: Instant,
+    slice: u64,
+    /// What the state directory was told that this store gives back.
+    told: u64,
+}
+
+impl Default for Shrinking {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self {
+            // What a host that was killed has left is looked after, too.
+            next: Some(now + QUIET),
+            committed: now,
+            slice: SLICE,
+            told: 0,
+        }
+    }
+}
+
+impl Shrinking {
+    /// When `tidy` has something to do.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// What the state directory was told that this store gives back.
+    pub(super) fn told(&self) -> u64 {
+        self.told
+    }
+
+    pub(super) fn committed(&mut self) {
+        self.committed = Instant::now();
+        self.next.get_or_insert(self.committed);
+    }
+}
+
+impl Writer {
+    /// Gives a slice of free pages back, where it is time. `refused`: the disk takes nothing.
+    pub(super) fn tidy(&mut self, refused: bool) {
+        let now = Instant::now();
+        if self.shrinking.next.is_none_or(|next| now < next) {
+            return;
+        }
+        let quiet_at = self.shrinking.committed + QUIET;
+        let is_quiet = refused || now >= quiet_at;
+        let (free, all) = (self.pages("freelist_count"), self.pages("page_count"));
+        self.tell_free(free);
+        let kept = if is_quiet {
+            KEPT
+        } else {
+            KEPT_BUSY.max(all / 2)
+        };
+        self.shrinking.next = if free > kept {
+            Some(self.give_back(free - kept, is_quiet))
+        } else if !is_quiet {
+            Some(quiet_at)
+        } else if self.empty_log() {
+            None
+        } else {
+            Some(now + AGAIN)
+        };
+    }
+
+    /// Gives back as much as fits into a slice; says when to go on.
+    fn give_back(&mut self, pages: u64, is_quiet: bool) -> Instant {
+        let started = Instant::now();
+        let slice = self.shrinking.slice.min(pages);
+        match vacuum(&self.store, slice) {
+            Ok(()) => {
+                self.shrinking.slice = (slice * 2).clamp(LEAST_SLICE, SLICE);
+                self.tell_free(self.pages("freelist_count"));
+                let took = started.elapsed();
+                let rest = if is_quiet {
+                    Duration::ZERO
+                } else {
+                    took * SHARE
+                };
+                Instant::now() + rest
+            }
+            Err(error) => {
+                tracing::debug!("store {:?} does not get smaller: {error}", self.path);
+                if is_full(&error) {
+                    self.shrinking.slice = (slice / 4).max(LEAST_SLICE);
+                    self.reuse_log();
+                }
+                Instant::now() + AGAIN
+            }
+        }
+    }
+
+    /// Copies the log into the file, so that the log's own room on disk is written again.
+    pub(super) fn reuse_log(&self) {
+        // Where that fails, the next write says so.
+        let _ = checkpoint(&self.store, "PASSIVE");
+    }
+
+    /// Copies the log into the file and makes both as small as what they hold. Waits for nobody who
+    /// reads; false where somebody does.
+    fn empty_log(&self) -> bool {
+        let emptied = (self.store.busy_timeout(Duration::ZERO))
+            .and_then(|()| checkpoint(&self.store, "TRUNCATE"));
+        // It was set before, so it can be set again.
+        let _ = self.store.busy_timeout(super::schema::BUSY);
+        emptied.unwrap_or(false)
+    }
+
+    /// Bytes of the file that can be written without any of the file system's.
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.pages("freelist_count") * PAGE
+    }
+
+    pub(super) fn pages(&self, pragma: &str) -> u64 {
+        // A store that does not even say that has nothing to give back.
+        self.store
+            .pragma_query_value(None, pragma, |row| row.get(0))
+            .unwrap_or_default()
+    }
+
+    pub(super) fn tell_free(&mut self, free: u64) {
+        let bytes = free.saturating_sub(KEPT) * PAGE;
+        self.state.add_returning(bytes, self.shrinking.told);
+        self.shrinking.told = bytes;
+    }
+}
+
+/// Gives all free pages back, where nobody waits for the store.
+pub(super) fn give_all_back(store: &Connection) -> rusqlite::Result<()> {
+    while store.pragma_query_value(None, "freelist_count", |row| row.get::<_, u64>(0))? > 0 {
+        vacuum(store, SLICE)?;
+    }
+    checkpoint(store, "TRUNCATE").map(drop)
+}
+
+/// Runs one transaction that gives back as many pages.
+fn vacuum(store: &Connection, pages: u64) -> rusqlite::Result<()> {
+    // Each step gives back one page: the statement has to be run to its end.
+    let mut statement = store.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+    let mut rows = statement.raw_query();
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// Returns whether all of the log is in the file.
+fn checkpoint(store: &Connection, how: &str) -> rusqlite::Result<bool> {
+    store.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| {
+        Ok(row.get::<_, i64>(0)? == 0)
+    })
+}
+
+/// Whether an error says that the disk is full.
+pub(super) fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}

@@ -65,7 +65,6 @@ impl Failure {
     /// Of two failures of one channel the one that explains the other.
     pub(crate) fn or(self, other: Self) -> Self {
         match (&self, &other) {
-            (Self::Connection(_), Self::Blocked(_)) => self,
             (Self::Channel(Cause::Unknown, _) | Self::Blocked(_), _) | (_, Self::Connection(_)) => {
                 other
             }

@@ -265,18 +265,16 @@ impl Current {
         let mut failure: Option<Failure> = None;
         for mut sent in sent {
             let (id, index) = (sent.id, sent.index);
-            let answer = match sent.confirmed() {
-                Some(answer) => Ok(answer),
+            let silence = failure.as_ref().filter(|failure| failure.is_silence());
+            let answer = if let Some(answer) = sent.confirmed() {
+                Ok(answer)
+            } else if let Some(silence) = silence {
                 // Those that follow a silence are only asked whether they are confirmed already.
-                None => match failure.as_ref().filter(|failure| failure.is_silence()) {
-                    Some(silence) => Err(silence.clone()),
-                    None => {
-                        let within = task.rules.timeout;
-                        self.session
-                            .answer(task.began, within, sent.confirm())
-                            .await
-                    }
-                },
+                Err(silence.clone())
+            } else {
+                let within = task.rules.timeout;
+                let confirm = sent.confirm();
+                self.session.answer(task.began, within, confirm).await
             };
             let mut outcome = None;
             let found = match answer {

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -30,7 +31,8 @@ pub(crate) struct Sent {
 /// writes them in large pieces. Only the one that is waited for wakes anybody.
 enum State {
     Waiting(Confirm),
-    Done(Option<lapin::Result<Confirmation>>),
+    /// It was given out.
+    Done,
 }
 
 impl Sent {
@@ -46,7 +48,7 @@ impl Sent {
             confirm: State::Waiting(Box::pin(publish)),
         };
         if let Poll::Ready(output) = sent.poll(&mut Context::from_waker(Waker::noop())) {
-            sent.confirm = State::Done(Some(output));
+            sent.confirm = State::Waiting(Box::pin(ready(output)));
         }
         sent
     }
@@ -68,13 +70,10 @@ impl Sent {
         match &mut self.confirm {
             State::Waiting(confirm) => {
                 let output = std::task::ready!(confirm.as_mut().poll(context));
-                self.confirm = State::Done(None);
+                self.confirm = State::Done;
                 Poll::Ready(output)
             }
-            State::Done(output) => {
-                let again = || Err(ErrorKind::FutureCompleted.into());
-                Poll::Ready(output.take().unwrap_or_else(again))
-            }
+            State::Done => Poll::Ready(Err(ErrorKind::FutureCompleted.into())),
         }
     }
 }

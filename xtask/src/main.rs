@@ -36,6 +36,10 @@ Commands:
   torture [--runs N] [--seed N]
                               kill, damage and reload hosts under load, and look for lost events;
                               200 runs if N is not given
+  check-delivery [--seeds N] [--seed N] [--events N]
+                              fire events from 8 processes at destinations of every policy through
+                              kills, ends and reloads, and compare what each was told with what
+                              arrived; 50 seeds of 100000 events if not given
   fuzz [TARGET...] [--seconds N] [--keep]
                               give what reads from the sockets inputs that libFuzzer makes; TARGET is
                               frames or pull, both if none is given, 300 seconds each if N is not;
@@ -86,7 +90,8 @@ fn dispatch(args: &[String]) -> Result<(), Failure> {
         "stage" => stage::run(rest),
         "bench" => bench::run(rest),
         "brokers" => setup::brokers(rest),
-        "torture" => torture::run(rest),
+        "torture" => torture::torture(rest),
+        "check-delivery" => torture::check_delivery(rest),
         "fuzz" => fuzz::run(rest),
         "setup" => none_left(command, rest).and_then(|()| setup::run()),
         "tidy" => tidy::run(rest),

@@ -1,66 +1,106 @@
-//! `cargo xtask torture`: the torture test of delivery, for as long as one likes.
+//! `cargo xtask torture` and `cargo xtask check-delivery`: the tests of delivery that go by a seed,
+//! for as long as one likes.
 
 use crate::cargo;
 use crate::failure::Failure;
 
-/// How many runs without `--runs`.
-const RUNS: u64 = 200;
-
-/// Runs it, from a seed on.
-pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
-    let (runs, seed) = read(args)?;
-    cargo::run_with(
-        &[
-            "test",
-            "--package",
-            "evbus",
-            "--test",
-            "torture",
-            "--",
-            "--nocapture",
-        ],
-        &[
-            ("EVBUS_TORTURE_RUNS", runs.to_string()),
-            ("EVBUS_TORTURE_SEED", seed.to_string()),
-        ],
-    )
+/// A test that takes numbers from its environment.
+struct Seeded {
+    command: &'static str,
+    /// The test program.
+    test: &'static str,
+    /// Flags, the variables in which the test finds them, and their values where they are not given.
+    flags: &'static [(&'static str, &'static str, u64)],
 }
 
-/// How many runs, and the first seed.
-fn read(args: &[String]) -> Result<(u64, u64), Failure> {
-    let (mut runs, mut seed) = (RUNS, 1);
-    let mut args = args.iter();
-    while let Some(flag) = args.next() {
-        let value = match flag.as_str() {
-            "--runs" => &mut runs,
-            "--seed" => &mut seed,
-            other => {
-                return Err(Failure::Usage(format!(
-                    "`torture` takes --runs N and --seed N, but was given `{other}`"
-                )));
-            }
-        };
-        let text = args.next();
-        *value = text.and_then(|text| text.parse().ok()).ok_or_else(|| {
-            Failure::Usage(format!("{flag} takes a whole number; expected `{flag} 50`"))
-        })?;
+const TORTURE: Seeded = Seeded {
+    command: "torture",
+    test: "torture",
+    flags: &[
+        ("--runs", "EVBUS_TORTURE_RUNS", 200),
+        ("--seed", "EVBUS_TORTURE_SEED", 1),
+    ],
+};
+
+const CHECK_DELIVERY: Seeded = Seeded {
+    command: "check-delivery",
+    test: "delivery_check",
+    flags: &[
+        ("--seeds", "EVBUS_CHECK_SEEDS", 50),
+        ("--seed", "EVBUS_CHECK_SEED", 1),
+        ("--events", "EVBUS_CHECK_EVENTS", 100_000),
+    ],
+};
+
+/// Tortures hosts, from a seed on.
+pub(crate) fn torture(args: &[String]) -> Result<(), Failure> {
+    TORTURE.run(args)
+}
+
+/// Compares what programs are told with what arrives, from a seed on.
+pub(crate) fn check_delivery(args: &[String]) -> Result<(), Failure> {
+    CHECK_DELIVERY.run(args)
+}
+
+impl Seeded {
+    fn run(&self, args: &[String]) -> Result<(), Failure> {
+        let values = self.read(args)?;
+        let environment: Vec<(&str, String)> = (self.flags.iter().zip(values))
+            .map(|((_, variable, _), value)| (*variable, value.to_string()))
+            .collect();
+        cargo::run_with(
+            &[
+                "test",
+                "--package",
+                "evbus",
+                "--test",
+                self.test,
+                "--",
+                "--nocapture",
+            ],
+            &environment,
+        )
     }
-    Ok((runs, seed))
+
+    /// The flags' values, in the order of `flags`.
+    fn read(&self, args: &[String]) -> Result<Vec<u64>, Failure> {
+        let mut values: Vec<u64> = self.flags.iter().map(|(_, _, default)| *default).collect();
+        let mut args = args.iter();
+        while let Some(given) = args.next() {
+            let Some(at) = self.flags.iter().position(|(flag, _, _)| flag == given) else {
+                let known: Vec<String> = (self.flags.iter())
+                    .map(|(flag, _, _)| format!("{flag} N"))
+                    .collect();
+                return Err(Failure::Usage(format!(
+                    "`{}` takes {}, but was given `{given}`",
+                    self.command,
+                    known.join(", ")
+                )));
+            };
+            let text = args.next();
+            values[at] = text.and_then(|text| text.parse().ok()).ok_or_else(|| {
+                Failure::Usage(format!(
+                    "{given} takes a whole number; expected `{given} 50`"
+                ))
+            })?;
+        }
+        Ok(values)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn given(text: &str) -> Result<(u64, u64), Failure> {
+    fn given(text: &str) -> Result<Vec<u64>, Failure> {
         let args: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        read(&args)
+        TORTURE.read(&args)
     }
 
     #[test]
     fn runs_and_seed_are_read_and_nothing_else_is() {
-        assert!(matches!(given(""), Ok((RUNS, 1))));
-        assert!(matches!(given("--seed 7 --runs 3"), Ok((3, 7))));
+        assert_eq!(given("").unwrap(), [200, 1]);
+        assert_eq!(given("--seed 7 --runs 3").unwrap(), [3, 7]);
         for wrong in ["--runs", "--runs many", "--seeds 1", "5"] {
             assert!(matches!(given(wrong), Err(Failure::Usage(_))), "{wrong}");
         }

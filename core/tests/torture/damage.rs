@@ -1,16 +1,17 @@
-//! Damage to the files of stores, and what the host says of it.
+//! Damage to the files of stores.
 
 use std::fs;
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::Path;
 
-use super::ledger::DESTINATIONS;
 use super::random::Random;
 
 /// The head of a store's log, and a frame in it: a head and a page.
 const LOG_HEAD: u64 = 32;
 const FRAME_HEAD: u64 = 24;
-const FRAME: u64 = FRAME_HEAD + 4096;
+const FRAME: u64 = FRAME_HEAD + PAGE;
+const PAGE: u64 = 4096;
 
 pub(crate) fn is_log(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "db-wal")
@@ -54,43 +55,43 @@ pub(crate) fn flip(path: &Path, random: &mut Random) -> Option<u64> {
     Some(byte * 8 + bit)
 }
 
-/// What the host said of one destination's store.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Report {
-    /// So many events may be missing at most.
-    pub(crate) events: u64,
+/// Zeroes or garbles a block of the disk that holds a part of the file. Gives its number; nothing
+/// where there is none whose loss can be noticed.
+pub(crate) fn ruin_block(path: &Path, random: &mut Random) -> Option<u64> {
+    let mut content = fs::read(path).unwrap();
+    let end = if is_log(path) {
+        before_last_commit(&content)
+    } else {
+        content.len() as u64
+    };
+    let block = match end / PAGE {
+        0 => return None,
+        blocks => random.below(blocks),
+    };
+    let range: Range<usize> =
+        usize::try_from(block * PAGE).unwrap()..usize::try_from((block + 1) * PAGE).unwrap();
+    if random.below(2) == 0 {
+        content[range].fill(0);
+    } else {
+        content[range].copy_from_slice(&random.bytes(PAGE));
+    }
+    fs::write(path, content).unwrap();
+    Some(block)
 }
 
-/// Reads what the hosts of a run said of damage, for each destination.
-pub(crate) fn reports(log: &str) -> Vec<Report> {
-    let mut reports = vec![Report::default(); DESTINATIONS.len()];
-    for line in log.lines() {
-        // The first two of a store that is opened; the last of one that is read, and then dead
-        // letters are counted in.
-        let number = [
-            " were lost",
-            " records are missing",
-            " events on disk are damaged or missing",
-        ]
-        .iter()
-        .find_map(|text| {
-            let number = line.split_once(text)?.0.rsplit(' ').next()?;
-            // "an unknown number of": all may be gone.
-            Some(number.parse().unwrap_or(u64::from(u32::MAX)))
-        });
-        if let Some(number) = number {
-            let about = (0..DESTINATIONS.len()).find(|about| is_about(line, *about));
-            reports[about.expect("it names one")].events += number;
+/// Where the last commit of a log begins. A block in that one looks like what a power failure
+/// leaves of a write that nobody was told of, so no host can count what it held.
+fn before_last_commit(log: &[u8]) -> u64 {
+    let (mut before, mut end) = (0, 0);
+    let salts = log.get(16..24);
+    for number in 0..(log.len() as u64).saturating_sub(LOG_HEAD) / FRAME {
+        let at = usize::try_from(LOG_HEAD + number * FRAME).unwrap();
+        if log.get(at + 8..at + 16) != salts {
+            break;
+        }
+        if log[at + 4..at + 8] != [0; 4] {
+            (before, end) = (end, LOG_HEAD + (number + 1) * FRAME);
         }
     }
-    reports
-}
-
-fn is_about(line: &str, number: usize) -> bool {
-    let store = DESTINATIONS[number].store;
-    let in_store = line.split("/queues/").nth(1).is_some_and(|file| {
-        let hash = file.strip_prefix(store).and_then(|rest| rest.get(..15));
-        hash.is_some_and(|hash| Path::new(hash).extension().is_some_and(|end| end == "db"))
-    });
-    in_store || line.contains(&format!("destination fixture-good[{number}]"))
+    before
 }

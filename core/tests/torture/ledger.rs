@@ -7,64 +7,21 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::damage::Report;
+use super::destinations::{DESTINATIONS, Destination, PROFILES, WAITING};
 use super::random::Random;
-
-/// A destination of the torture.
-pub(crate) struct Destination {
-    pub(crate) dir: &'static str,
-    pub(crate) pattern: &'static str,
-    /// How the names of its store's files begin; part of a hash follows.
-    pub(crate) store: &'static str,
-    pub(crate) policy: &'static str,
-    ordered: bool,
-}
-
-pub(crate) static DESTINATIONS: [Destination; 3] = [
-    Destination {
-        dir: "a",
-        pattern: "idem-*",
-        store: "fixture-good-idem-_-",
-        policy: "queue: {events: 500}",
-        ordered: false,
-    },
-    Destination {
-        dir: "b",
-        pattern: "*",
-        store: "fixture-good-_-",
-        policy: "ordered: true, queue: {events: 500}",
-        ordered: true,
-    },
-    Destination {
-        dir: "c",
-        pattern: "*-run",
-        store: "fixture-good-_-run-",
-        policy: "when_full: spill, queue: {events: 50}",
-        ordered: false,
-    },
-];
-
-const PROFILES: [&str; 4] = ["idem-run", "idem-state", "salt-run", "salt-job"];
-
-impl Destination {
-    fn wants(&self, profile: &str) -> bool {
-        match self.pattern.split_once('*') {
-            Some((start, end)) => profile.starts_with(start) && profile.ends_with(end),
-            None => profile == self.pattern,
-        }
-    }
-}
 
 /// The events of one `evbus put`.
 pub(crate) struct Put {
     number: usize,
+    /// The host's life in which it was fired.
+    life: usize,
     /// Profiles and bodies.
     events: Vec<(&'static str, String)>,
     pub(crate) acknowledged: bool,
 }
 
 impl Put {
-    pub(crate) fn new(number: usize, random: &mut Random) -> Self {
+    pub(crate) fn new(number: usize, life: usize, random: &mut Random) -> Self {
         let events = (0..random.within(1..301))
             .map(|event| {
                 // 10 bytes to 20 KB, as many small ones as large ones.
@@ -80,7 +37,18 @@ impl Put {
             .collect();
         Self {
             number,
+            life,
             events,
+            acknowledged: false,
+        }
+    }
+
+    /// A single event, for the destination at which programs wait.
+    pub(crate) fn waiting(number: usize, life: usize) -> Self {
+        Self {
+            number,
+            life,
+            events: vec![(WAITING, format!("[{number},0,\"\"]"))],
             acknowledged: false,
         }
     }
@@ -96,6 +64,15 @@ impl Put {
     }
 }
 
+/// What the end of a life excuses.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Life {
+    /// It ended by `kill -9`, or had no room on disk for what it had in memory.
+    pub(crate) took_memory_with_it: bool,
+    /// What `drop_newest` had dropped, where the host was asked after the last answer to a program.
+    pub(crate) dropped: Option<u64>,
+}
+
 /// All puts of a run, by number.
 #[derive(Default)]
 pub(crate) struct Ledger(BTreeMap<usize, Put>);
@@ -104,8 +81,8 @@ pub(crate) struct Ledger(BTreeMap<usize, Put>);
 #[derive(Default)]
 pub(crate) struct Arrived {
     pub(crate) duplicates: usize,
-    /// Acknowledged events that are not there.
-    pub(crate) missing: usize,
+    /// Acknowledged events that are not there, and that the host has counted.
+    pub(crate) counted: usize,
 }
 
 impl Ledger {
@@ -123,50 +100,89 @@ impl Ledger {
     }
 
     /// Compares with what is in the files of the destinations; panics where it is not as it must be.
-    pub(crate) fn check(&self, home: &Path, reports: &[Report]) -> Arrived {
+    /// `harmed` is how many events of each destination the host has counted as damaged or lost.
+    pub(crate) fn check(&self, home: &Path, lives: &[Life], harmed: &[u64]) -> Arrived {
         let mut arrived = Arrived::default();
         // An event has one id, wherever and however often it arrives.
         let mut ids = HashMap::new();
-        for (destination, report) in DESTINATIONS.iter().zip(reports) {
-            let mut seen = HashSet::new();
-            let mut last: HashMap<usize, usize> = HashMap::new();
-            for line in lines(&home.join(destination.dir).join("out.jsonl")) {
-                let (place, profile) = self.find(&line);
-                assert!(
-                    destination.wants(profile),
-                    "{profile} at {}",
-                    destination.pattern
-                );
-                let id = line["id"].as_str().unwrap().to_owned();
-                let known = ids.entry(place).or_insert_with(|| id.clone());
-                assert_eq!(*known, id, "the id of event {place:?}");
-                if !seen.insert(place) {
-                    arrived.duplicates += 1;
-                } else if destination.ordered {
-                    let before = last.insert(place.0, place.1);
-                    assert!(before < Some(place.1), "{place:?} came behind {before:?}");
+        let mut contradictions = String::new();
+        for (destination, harmed) in DESTINATIONS.iter().zip(harmed) {
+            let seen = self.read(home, destination, &mut ids, &mut arrived);
+            let mut missing = Vec::new();
+            let mut dropped = vec![0; lives.len()];
+            for put in self.0.values().filter(|put| put.acknowledged) {
+                let life = lives[put.life];
+                for (event, (profile, _)) in put.events.iter().enumerate() {
+                    let place = (put.number, event);
+                    if !destination.wants(profile)
+                        || seen.contains(&place)
+                        || (!destination.durable && life.took_memory_with_it)
+                    {
+                        continue;
+                    }
+                    if destination.drops {
+                        dropped[put.life] += 1;
+                    } else {
+                        missing.push(place);
+                    }
                 }
             }
-            let missing: Vec<(usize, usize)> = (self.0.values())
-                .filter(|put| put.acknowledged)
-                .flat_map(|put| {
-                    let wanted = put.events.iter().enumerate();
-                    wanted
-                        .filter(|(_, (profile, _))| destination.wants(profile))
-                        .map(|(event, _)| (put.number, event))
-                })
-                .filter(|place| !seen.contains(place))
-                .collect();
-            assert!(
-                missing.len() as u64 <= report.events,
-                "{} acknowledged events are not at {}, and the host told of {}: {missing:?}",
-                missing.len(),
-                destination.pattern,
-                report.events
-            );
-            arrived.missing += missing.len();
+            arrived.counted += missing.len();
+            if missing.len() as u64 > *harmed {
+                let _ = writeln!(
+                    contradictions,
+                    "{} acknowledged events are not at {}, and the host counts {harmed} as damaged or lost: {:?} ...",
+                    missing.len(),
+                    destination.pattern,
+                    &missing[..missing.len().min(10)]
+                );
+            }
+            for (number, (life, missing)) in lives.iter().zip(dropped).enumerate() {
+                if life
+                    .dropped
+                    .is_some_and(|dropped| missing > dropped + harmed)
+                {
+                    let _ = writeln!(
+                        contradictions,
+                        "{missing} acknowledged events of life {number} are not at {}, and the host counted {:?} as dropped, {harmed} as damaged or lost",
+                        destination.pattern, life.dropped
+                    );
+                }
+            }
         }
+        assert!(contradictions.is_empty(), "{contradictions}");
         arrived
+    }
+
+    /// The places of all events that are at a destination.
+    fn read(
+        &self,
+        home: &Path,
+        destination: &Destination,
+        ids: &mut HashMap<(usize, usize), String>,
+        arrived: &mut Arrived,
+    ) -> HashSet<(usize, usize)> {
+        let mut seen = HashSet::new();
+        let mut last: HashMap<usize, usize> = HashMap::new();
+        let files = destination.files().into_iter();
+        for line in files.flat_map(|file| lines(&home.join(file))) {
+            let (place, profile) = self.find(&line);
+            assert!(
+                destination.wants(profile),
+                "{profile} at {}",
+                destination.pattern
+            );
+            let id = line["id"].as_str().unwrap().to_owned();
+            let known = ids.entry(place).or_insert_with(|| id.clone());
+            assert_eq!(*known, id, "the id of event {place:?}");
+            if !seen.insert(place) {
+                arrived.duplicates += 1;
+            } else if destination.ordered {
+                let before = last.insert(place.0, place.1);
+                assert!(before < Some(place.1), "{place:?} came behind {before:?}");
+            }
+        }
+        seen
     }
 
     /// Which event it is, and its profile; it must be exactly what was fired.

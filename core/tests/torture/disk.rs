@@ -1,0 +1,87 @@
+//! The state directory: on a small file system of its own in some runs, which can be filled.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// Large enough for what a run has waiting as a rule, and small enough to be filled at once.
+const SIZE: &str = "size=48m,mode=0700";
+
+pub(crate) struct Disk {
+    dir: TempDir,
+    /// Whether it is a file system of its own; mounting one takes root, as other tests do.
+    pub(crate) is_small: bool,
+    pub(crate) is_full: bool,
+}
+
+impl Disk {
+    pub(crate) fn new(is_small: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        if is_small {
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", SIZE, "tmpfs"]);
+            let mounted = mount.arg(dir.path()).status().unwrap();
+            assert!(mounted.success(), "root can mount a tmpfs");
+        }
+        Self {
+            dir,
+            is_small,
+            is_full: false,
+        }
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.dir.path().join("filler")
+    }
+
+    /// Takes all room but `left` bytes.
+    pub(crate) fn fill(&mut self, left: u64) {
+        assert!(self.is_small, "only a file system of its own is filled");
+        let mut filler = fs::File::create(self.filler()).unwrap();
+        let chunk = vec![0_u8; 64 * 1024];
+        while filler.write_all(&chunk).is_ok() {}
+        let len = filler.metadata().unwrap().len();
+        filler.set_len(len.saturating_sub(left)).unwrap();
+        self.is_full = true;
+    }
+
+    pub(crate) fn make_room(&mut self) {
+        let _ = fs::remove_file(self.filler());
+        self.is_full = false;
+    }
+
+    /// The files of stores and their logs.
+    pub(crate) fn stores(&self) -> Vec<PathBuf> {
+        let Ok(listing) = fs::read_dir(self.state().join("queues")) else {
+            return Vec::new();
+        };
+        let mut stores: Vec<PathBuf> = listing
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file() && is_store(path))
+            .collect();
+        stores.sort();
+        stores
+    }
+}
+
+fn is_store(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    matches!(ending, Some("db" | "db-wal"))
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if self.is_small {
+            // Lazily: a host that is being killed may still hold it.
+            let mut umount = Command::new("umount");
+            let _ = umount.arg("-l").arg(self.dir.path()).status();
+        }
+    }
+}

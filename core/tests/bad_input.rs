@@ -193,7 +193,7 @@ fn every_fault_of_an_acct_file_is_named_with_line_and_key() {
         ),
         (
             "fixture-good:\n  a:\n    path: x\n    paht: y\n",
-            "acct.yml:4:5: fixture-good.a.paht: found an unknown key, expected one of: delay_ms, path,",
+            "acct.yml:4:5: fixture-good.a.paht: found an unknown key, expected one of: delay_ms, miscount, path,",
         ),
         (
             "fixture-good:\n  a:\n    path: x\n    delay_ms: soon\n",

@@ -17,8 +17,11 @@ const PUBLISHED: [(&str, &str); 5] = [
 
 /// Faults of the unserved providers. One that may well be another tool's is none.
 pub(super) fn faults(acct: &AcctFile, catalog: &Catalog, unserved: &[String]) -> Vec<AcctError> {
+    // That nobody can read `internal` here is no fault of the file, which programs may share.
     let sections = acct.sections().iter().filter(|section| {
-        !section.is_let_go() && unserved.iter().any(|name| name == section.provider())
+        !section.is_let_go()
+            && section.provider() != INTERNAL
+            && unserved.iter().any(|name| name == section.provider())
     });
     let mut faults = Vec::new();
     for section in sections {

@@ -11,6 +11,7 @@ use super::salvage::beside;
 use super::wal::{self, Log, PAGE};
 
 /// A pointer map describes so many pages behind it, in entries of 5 bytes.
+#[allow(clippy::cast_possible_truncation)] // A page has 4096 bytes.
 const MAPPED: u32 = (PAGE / 5) as u32;
 
 /// What the pointer map says of a page.

@@ -281,18 +281,24 @@ impl Counts {
         let numbers = row.numbers()?;
         let is_sound = numbers.iter().all(|number| *number >= 0);
         match numbers[..] {
-            [queued, dead, first, last, damaged, lost, dead_letters_lost] if is_sound => {
-                Some(Self {
-                    queued,
-                    dead,
-                    places: Some((first, last)),
-                    harm: Harm {
-                        damaged,
-                        lost,
-                        dead_letters_lost,
-                    },
-                })
-            }
+            [
+                queued,
+                dead,
+                first_seq,
+                last_seq,
+                damaged,
+                lost,
+                dead_letters_lost,
+            ] if is_sound => Some(Self {
+                queued,
+                dead,
+                places: Some((first_seq, last_seq)),
+                harm: Harm {
+                    damaged,
+                    lost,
+                    dead_letters_lost,
+                },
+            }),
             [queued, dead] if is_sound => Some(Self {
                 queued,
                 dead,
@@ -410,7 +416,10 @@ struct Copying<'a> {
 impl Copying<'_> {
     fn all(mut self, known: Option<Known>) -> Result<Read, Fault> {
         // First what says how many there should be.
-        self.pages(Self::count)?;
+        self.pages(|this, number, row| {
+            this.count(number, &row);
+            Ok(())
+        })?;
         let counts = self.read.counts.map(|(_, counts)| counts);
         let is_sure = self
             .read
@@ -421,7 +430,7 @@ impl Copying<'_> {
             .and_then(|counts| counts.places)
             .filter(|_| is_sure)
             .map_or(i64::MIN, |(first, _)| first);
-        self.pages(|this, number, row| this.take(number, row, from))?;
+        self.pages(|this, number, row| this.take(number, &row, from))?;
         self.spare_images(from)?;
         self.damaged_rows()?;
         self.conclude(known, counts, is_sure)?;
@@ -462,16 +471,16 @@ impl Copying<'_> {
 
     fn check_closing(&self, number: u32) -> Result<(), Fault> {
         let asked = || self.closing.get();
-        if number % 64 == 0 && asked().is_some_and(|asked| asked.elapsed() > CLOSING) {
+        if number.is_multiple_of(64) && asked().is_some_and(|asked| asked.elapsed() > CLOSING) {
             return Err(Fault::Closing);
         }
         Ok(())
     }
 
-    fn count(&mut self, number: u32, row: Row) -> Result<(), Fault> {
+    fn count(&mut self, number: u32, row: &Row) {
         match row.width() {
             COUNTS_WIDTH | FIRST_COUNTS_WIDTH if row.key == 1 => {
-                if let Some(counts) = Counts::new(&row) {
+                if let Some(counts) = Counts::new(row) {
                     self.read.harm = most(self.read.harm, counts.harm);
                     self.read.counts = Some((number, counts));
                 }
@@ -488,22 +497,21 @@ impl Copying<'_> {
             }
             _ => {}
         }
-        Ok(())
     }
 
     /// Copies a row that is whole, and remembers one that is not.
-    fn take(&mut self, number: u32, row: Row, from: i64) -> Result<(), Fault> {
+    fn take(&mut self, number: u32, row: &Row, from: i64) -> Result<(), Fault> {
         match row.width() {
             QUEUE_WIDTH if row.key >= from.max(0) => {
-                if is_whole(&row) {
-                    self.queue(&row)?;
+                if is_whole(row) {
+                    self.queue(row)?;
                 } else {
                     self.read.damaged.push((number, row.key));
                 }
             }
             // The remains of damaged events are among them.
             DEAD_WIDTH if row.key > 0 => {
-                self.read.dead += i64::from(self.insert.insert(&row, true)?);
+                self.read.dead += i64::from(self.insert.insert(row, true)?);
             }
             _ => {}
         }

@@ -26,7 +26,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// How long to wait before a damaged store is copied again, where that failed, at first and at most.
 const MEND_AGAIN: Duration = Duration::from_secs(1);
-const MEND_AGAIN_MOST: Duration = Duration::from_secs(60);
+const MEND_AGAIN_MOST: Duration = Duration::from_mins(1);
 
 /// The free space is looked at after this many bytes, or this much time.
 const FREE_CHECK_BYTES: u64 = 1024 * 1024;
@@ -460,6 +460,7 @@ impl Writer {
     }
 
     /// Writes a part of what is held, or gives it back.
+    #[allow(clippy::result_large_err)] // It moves into its place again, once per refusal of the disk.
     fn commit(&mut self, part: Held) -> Result<(), (Held, rusqlite::Error)> {
         match self.write(&part) {
             Ok(()) => {

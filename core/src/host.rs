@@ -247,6 +247,7 @@ pub struct Host {
     followers: Vec<Follower>,
     control: Option<crate::control::Server>,
     deployment: Arc<Mutex<Deployment>>,
+    state_dir: Option<StateDir>,
     watching: JoinHandle<()>,
 }
 
@@ -323,6 +324,7 @@ impl Host {
             followers,
             control: Some(control),
             deployment,
+            state_dir,
             watching,
         })
     }
@@ -395,7 +397,15 @@ impl Host {
         self.bus.drain(rest).await;
         let grace = until.saturating_duration_since(tokio::time::Instant::now());
         let grace = grace.max(MIN_GRACE);
+        if let Some(state_dir) = &self.state_dir {
+            // What holds the deployment may be copying a large store.
+            state_dir.begin_closing();
+        }
         let left = self.deployment.lock().await.stop(grace).await;
+        if let Some(server) = &mut self.server {
+            // Programs that waited for room have been told by now that there will be none.
+            let _ = tokio::time::timeout(MIN_GRACE, server.stop_intake()).await;
+        }
         if let Some(server) = self.server.take() {
             // Listeners still get what was published before.
             server.close(grace).await;

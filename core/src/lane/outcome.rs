@@ -188,13 +188,15 @@ impl Worker {
             self.recovered();
         }
         self.shared.queue.settle(settled);
+        let buried = !dead.is_empty();
         // Told after they have been counted, so that nobody sees an error event of a live event.
         for (event, error) in dead {
             (self.on_dead)(&self.shared, &event, &error);
         }
-        if let Some(journal) = self.shared.queue.journal() {
-            // Dead letters must not fill the memory where the disk takes none.
-            journal.room().await;
+        if let Some(journal) = self.shared.queue.journal().filter(|_| buried) {
+            // Dead letters must not fill the memory where the disk takes none. Events that wait to be
+            // written are no reason to wait: only deliveries make room for them on a full disk.
+            journal.room_for_letters().await;
         }
     }
 

@@ -230,19 +230,21 @@ impl Queue {
             self.release(place, promised);
             return Err(NotQueued::Gone);
         }
-        let mut place = place;
-        if place == Place::Memory {
-            inner.reserved -= 1;
-            if inner.uses_disk() {
-                // Others had to go to disk since, and this one goes behind them.
-                inner.unsettled_events -= 1;
-                inner.unsettled_bytes -= promised;
-                place = Place::Disk;
-            } else {
-                inner.unsettled_bytes = inner.unsettled_bytes - promised + event.size();
-            }
+        if place != Place::Memory {
+            self.enter(inner, event, place);
+            return Ok(());
         }
-        self.enter(inner, event, place);
+        inner.reserved -= 1;
+        if inner.uses_disk() {
+            // Others had to go to disk since, and this one goes behind them.
+            inner.unsettled_events -= 1;
+            inner.unsettled_bytes -= promised;
+            self.enter(inner, event, Place::Disk);
+            self.tell_room();
+        } else {
+            inner.unsettled_bytes = inner.unsettled_bytes - promised + event.size();
+            self.enter(inner, event, Place::Memory);
+        }
         Ok(())
     }
 
@@ -256,7 +258,15 @@ impl Queue {
         inner.unsettled_events -= 1;
         inner.unsettled_bytes -= bytes;
         drop(inner);
+        self.tell_room();
+        self.tell_if_empty();
+    }
+
+    /// Room in memory was given back without an event's end: programs may have waited for it, and the
+    /// lane's task, which reads the disk only where memory has room.
+    fn tell_room(&self) {
         self.room.notify_waiters();
+        self.readable.notify_one();
     }
 
     /// Counts an event and puts it into its place, whose room has been taken.
@@ -361,17 +371,21 @@ impl Queue {
         let mut room = Box::pin(self.room.notified());
         room.as_mut().enable();
         let mut disk = self.journal.as_ref().map(|journal| {
-            let mut disk = Box::pin(journal.room_notify().notified());
-            disk.as_mut().enable();
-            disk
+            let mut own = Box::pin(journal.room_notify().notified());
+            own.as_mut().enable();
+            // What all destinations may have together may be what there is no room in.
+            let mut shared = Box::pin(journal.state().room().notified());
+            shared.as_mut().enable();
+            (own, shared)
         });
         async move {
             match &mut disk {
                 None => room.await,
-                Some(disk) => {
+                Some((own, shared)) => {
                     tokio::select! {
                         () = room => {}
-                        () = disk => {}
+                        () = own => {}
+                        () = shared => {}
                     }
                 }
             }

@@ -53,6 +53,21 @@ pub(crate) struct Burial {
     pub(crate) last_attempt_ns: u64,
 }
 
+/// How much waits to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    /// Events and dead letters.
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    /// Of dead letters alone.
+    pub(super) letter_bytes: usize,
+}
+
+/// What a dead letter takes while it waits to be written; an empty body takes something, too.
+pub(super) fn letter_bytes(burial: &Burial) -> usize {
+    burial.event.size() + burial.error.len() + 100
+}
+
 /// Events that were read back.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
@@ -89,6 +104,8 @@ pub(super) struct Pending {
     /// Of appends and burials, those that the writer has taken and not committed included.
     staged_events: usize,
     staged_bytes: usize,
+    /// Of burials alone.
+    staged_letter_bytes: usize,
 }
 
 /// Dead letters that go back into the queue.
@@ -122,6 +139,10 @@ impl Pending {
 
     fn has_room(&self) -> bool {
         self.staged_bytes < MAX_STAGED_BYTES && self.staged_events < MAX_STAGED_EVENTS
+    }
+
+    fn has_room_for_letters(&self) -> bool {
+        self.staged_letter_bytes < MAX_STAGED_BYTES
     }
 }
 
@@ -171,10 +192,11 @@ impl Shared {
     }
 
     /// Gives room back that was taken by what is now on disk.
-    pub(super) fn committed(&self, events: usize, bytes: usize) {
+    pub(super) fn committed(&self, done: Size) {
         let mut pending = self.pending.lock();
-        pending.staged_events -= events;
-        pending.staged_bytes -= bytes;
+        pending.staged_events -= done.events;
+        pending.staged_bytes -= done.bytes;
+        pending.staged_letter_bytes -= done.letter_bytes;
         drop(pending);
         self.room.notify_waiters();
     }
@@ -330,18 +352,19 @@ impl Journal {
             for burial in burials {
                 pending.staged_events += 1;
                 pending.staged_bytes += burial.event.size();
+                pending.staged_letter_bytes += letter_bytes(&burial);
                 pending.burials.push(burial);
             }
         });
     }
 
-    /// Resolves when there may be room again.
-    pub(crate) async fn room(&self) {
+    /// Resolves when more dead letters may be handed in.
+    pub(crate) async fn room_for_letters(&self) {
         loop {
             let room = self.shared.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
-            if self.has_room() {
+            if self.shared.pending.lock().has_room_for_letters() {
                 return;
             }
             room.await;

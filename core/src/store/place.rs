@@ -117,7 +117,11 @@ impl Writer {
             // Its own, or none.
             let _ = fs::remove_file(beside(&self.path, ending));
         }
-        fs::rename(&whole, &self.path).map_err(at("rename", &whole))?;
+        match fs::rename(&whole, &self.path) {
+            // An earlier try came as far as this.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.path.exists() => {}
+            renamed => renamed.map_err(at("rename", &whole))?,
+        }
         sync_dir_of(&self.path)?;
         self.store = schema::open(&self.path, &self.name).map_err(|fault| match fault {
             schema::OpenFault::State(error) => error,
@@ -159,6 +163,6 @@ fn put_aside(state: &StateDir, path: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-fn is_on_disk(store: &Connection) -> bool {
+pub(super) fn is_on_disk(store: &Connection) -> bool {
     store.path().is_some_and(|path| !path.is_empty())
 }

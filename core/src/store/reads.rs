@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Stored;
 use super::journal::{Append, Loaded, ReadRequest};
+use super::place;
 use super::record::{self, COLUMNS, RowFault};
 use super::schema::{self, Harm};
 use super::writer::{Writer, is_damage};
@@ -15,6 +16,10 @@ impl Writer {
         let mut loaded = Loaded::default();
         let mut bytes = 0_usize;
         let read = loop {
+            if self.astray && !place::is_on_disk(&self.store) {
+                // It is to be written again first; what stands in for it has no tables.
+                break false;
+            }
             if self.mend().is_err() {
                 break false;
             }

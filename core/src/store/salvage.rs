@@ -127,7 +127,7 @@ fn make(
     tracing::warn!("store {path:?} is damaged ({why}); copying what can be read of it");
     let new = beside(path, ".salvage");
     remove(&new).map_err(at("remove", &new))?;
-    let read = copy(path, &new, name, known, closing).map_err(|fault| {
+    let read = copy(path, &new, name, known, [closing, state.closing()]).map_err(|fault| {
         // It may be what fills the disk. The next try begins with removing it.
         let _ = remove(&new);
         StateError::Store {
@@ -315,7 +315,7 @@ fn copy(
     new: &Path,
     name: &StoreName,
     known: Option<Known>,
-    closing: &Closing,
+    closing: [&Closing; 2],
 ) -> Result<Read, Fault> {
     let image = Image::open(path)?;
     // `SQLite` would give it the mode that the process gives to files.
@@ -410,7 +410,8 @@ struct Copying<'a> {
     image: &'a Image,
     insert: Inserts<'a>,
     read: Read,
-    closing: &'a Closing,
+    /// Of the store, and of the host.
+    closing: [&'a Closing; 2],
 }
 
 impl Copying<'_> {
@@ -470,7 +471,12 @@ impl Copying<'_> {
     }
 
     fn check_closing(&self, number: u32) -> Result<(), Fault> {
-        let asked = || self.closing.get();
+        let asked = || {
+            self.closing
+                .into_iter()
+                .filter_map(|closing| closing.get())
+                .min()
+        };
         if number.is_multiple_of(64) && asked().is_some_and(|asked| asked.elapsed() > CLOSING) {
             return Err(Fault::Closing);
         }

@@ -6,13 +6,17 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock, statvfs};
 use rustix::process::geteuid;
+use tokio::sync::Notify;
 
+use super::salvage::Closing;
 use super::{StoreName, place};
+use crate::event::MAX_BODY_BYTES;
 
 const QUEUES: &str = "queues";
 const QUARANTINE: &str = "quarantine";
@@ -130,6 +134,8 @@ struct Inner {
     bytes: AtomicU64,
     /// Bytes of the files that are free in them and about to be given back to the file system.
     returning: AtomicU64,
+    room: Notify,
+    closing: Closing,
     lock: ArcSwap<Lock>,
     /// Whoever takes the lock again.
     taking: Mutex<()>,
@@ -211,6 +217,8 @@ impl StateDir {
                 limits,
                 bytes: AtomicU64::new(0),
                 returning: AtomicU64::new(0),
+                room: Notify::new(),
+                closing: Closing::default(),
                 lock: ArcSwap::from_pointee(lock),
                 taking: Mutex::default(),
             }),
@@ -269,7 +277,26 @@ impl StateDir {
     }
 
     pub(super) fn subtract(&self, bytes: u64) {
-        self.inner.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let before = self.inner.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        // Nobody waits where even the largest event had room.
+        let largest = MAX_BODY_BYTES as u64 + 1024 * 1024;
+        if bytes > 0 && before.saturating_add(largest) > self.inner.limits.max_bytes {
+            self.inner.room.notify_waiters();
+        }
+    }
+
+    /// The host ends: whatever takes long in here comes to its end, to be gone on with at the next start.
+    pub(crate) fn begin_closing(&self) {
+        self.inner.closing.get_or_init(Instant::now);
+    }
+
+    pub(super) fn closing(&self) -> &Closing {
+        &self.inner.closing
+    }
+
+    /// Whoever found no room in the limit of all stores together waits here.
+    pub(crate) fn room(&self) -> &Notify {
+        &self.inner.room
     }
 
     /// Whether the stores may take this many bytes more.

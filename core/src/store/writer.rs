@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::journal::{
-    Append, Burial, Found, Pending, Progress, Purge, ReadRequest, Replay, Shared,
+    Append, Burial, Found, Pending, Progress, Purge, ReadRequest, Replay, Shared, Size,
+    letter_bytes,
 };
 use super::place::{self, Place};
 use super::record;
@@ -103,11 +104,14 @@ impl Held {
     }
 
     /// What it takes of the room for what waits to be written.
-    fn size(&self) -> (usize, usize) {
+    fn size(&self) -> Size {
         let events = self.appends.iter().map(|append| &append.event);
         let buried = self.burials.iter().map(|burial| &burial.event);
-        let bytes = events.chain(buried).map(|event| event.size()).sum();
-        (self.appends.len() + self.burials.len(), bytes)
+        Size {
+            events: self.appends.len() + self.burials.len(),
+            bytes: events.chain(buried).map(|event| event.size()).sum(),
+            letter_bytes: self.burials.iter().map(letter_bytes).sum(),
+        }
     }
 }
 
@@ -295,8 +299,12 @@ impl Writer {
         self.drop_settled();
         let result = self.commit_in_place();
         let after = self.held.size();
-        self.written_since_check += (before.1 - after.1) as u64;
-        shared.committed(before.0 - after.0, before.1 - after.1);
+        self.written_since_check += (before.bytes - after.bytes) as u64;
+        shared.committed(Size {
+            events: before.events - after.events,
+            bytes: before.bytes - after.bytes,
+            letter_bytes: before.letter_bytes - after.letter_bytes,
+        });
         let first_held = self.held.appends.iter().map(|append| append.seq).min();
         let written_to = match first_held {
             // What is written would not be found again.
@@ -433,7 +441,7 @@ impl Writer {
         }
         // What is in the log, and what is written until the next look, takes room in the file, too.
         let log = std::fs::metadata(beside(&self.path, "-wal")).map_or(0, |log| log.len());
-        let written = self.held.size().1 as u64 + FREE_CHECK_BYTES;
+        let written = self.held.size().bytes as u64 + FREE_CHECK_BYTES;
         if let Err(reason) = self.state.check_free(log + 2 * written) {
             // As long as there is room for that: then the log is room that nobody else can take, and
             // what is settled can be deleted, and pages given back, on a disk without any.
@@ -464,7 +472,7 @@ impl Writer {
     fn commit(&mut self, part: Held) -> Result<(), (Held, rusqlite::Error)> {
         match self.write(&part) {
             Ok(()) => {
-                if !part.settled.is_empty() {
+                if !part.settled.is_empty() || part.settled_bytes > 0 {
                     self.tell_free(self.pages("freelist_count"));
                     self.state.add_returning(0, part.settled_bytes);
                 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::acct::QueueLimits;
+use crate::store::{StateDir, StateLimits, StoreName};
 
 fn event(body: &str) -> Arc<Event> {
     Arc::new(
@@ -100,4 +101,81 @@ async fn whoever_waits_for_room_is_woken_by_a_settlement() {
     });
     room.await;
     assert_eq!(push(&queue, &one), Ok(()));
+}
+
+fn stored(policy: &Policy, state: &StateDir, pattern: &str) -> Queue {
+    let name = StoreName {
+        provider: "p".to_owned(),
+        pattern: pattern.to_owned(),
+        nth: 0,
+    };
+    Queue::new(policy, Some(Journal::open(state, &name).expect("a store")))
+}
+
+#[tokio::test]
+async fn room_that_was_promised_and_given_back_lets_the_disk_be_read() {
+    let dir = tempfile::tempdir().expect("there is room for a directory");
+    let state = StateDir::open(dir.path(), StateLimits::default()).expect("it is new");
+    let policy = Policy {
+        queue: QueueLimits {
+            events: 1,
+            bytes: 1000,
+        },
+        ..Policy::default()
+    };
+    let one = event("1");
+    for (pattern, is_pushed) in [("pushed", true), ("released", false)] {
+        let queue = stored(&policy, &state, pattern);
+        let place = queue.reserve(one.size()).expect("there is room");
+        // The only room is promised, so this one goes to disk.
+        assert_eq!(
+            queue.push(&one).map(|(place, _)| place).ok(),
+            Some(Place::Disk)
+        );
+        // The lane's task is woken by it, and finds no room to read it back.
+        queue.readable().await;
+        assert!(queue.load().is_none());
+        let readable = queue.readable();
+        if is_pushed {
+            assert_eq!(queue.push_reserved(&one, place, one.size()), Ok(()));
+        } else {
+            queue.release(place, one.size());
+        }
+        let soon = std::time::Duration::from_secs(30);
+        let woken = tokio::time::timeout(soon, readable).await;
+        assert!(woken.is_ok(), "{pattern}: the lane's task is woken");
+        assert!(queue.load().is_some(), "{pattern}: and reads the disk");
+    }
+}
+
+#[tokio::test]
+async fn room_in_the_limit_of_all_stores_wakes_whoever_waits_at_another_destination() {
+    let dir = tempfile::tempdir().expect("there is room for a directory");
+    let one = event("\"0123456789\"");
+    let limits = StateLimits {
+        max_bytes: crate::store::record_bytes(&one),
+        ..StateLimits::default()
+    };
+    let state = StateDir::open(dir.path(), limits).expect("it is new");
+    let policy = Policy {
+        durable: true,
+        when_full: Some(WhenFull::Block),
+        ..Policy::default()
+    };
+    let (first, second) = (
+        stored(&policy, &state, "first"),
+        stored(&policy, &state, "second"),
+    );
+    assert!(first.push(&one).is_ok());
+    let room = second.room();
+    assert_eq!(second.push(&one).err(), Some(NotQueued::Full));
+    let mut batch = Vec::new();
+    first.take(&mut batch, 1, usize::MAX);
+    let mut settled = Settled::default();
+    settled.accept(&batch[0]);
+    first.settle(settled);
+    let soon = std::time::Duration::from_secs(30);
+    let woken = tokio::time::timeout(soon, room).await;
+    assert!(woken.is_ok(), "the other destination gave room back");
+    assert!(second.push(&one).is_ok());
 }

@@ -39,6 +39,11 @@ fixture-good:
             "evbus": {
                 "queue": {"events": 10_000, "bytes": 67_108_864},
                 "disk": {"bytes": 10_737_418_240_u64},
+                "dead_letters": {
+                    "events": 100_000,
+                    "bytes": 1_073_741_824,
+                    "when_full": "drop_oldest",
+                },
                 "when_full": "spill or block",
                 "durable": false,
                 "retry": {

@@ -41,7 +41,10 @@ pub use entry::Entry;
 pub use error::{AcctError, Location, Position};
 pub use file::{AcctFile, DEFAULT_MATCH_PLUGIN, Section};
 pub use overrides::JsonObject;
-pub use policy::{BatchCaps, DiskLimits, Isolation, Policy, QueueLimits, Retry, WhenFull};
+pub use policy::{
+    BatchCaps, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy, QueueLimits,
+    Retry, WhenFull,
+};
 pub use policy_reader::byte_size;
 pub use render::RenderPipe;
 pub(crate) use render::{Refusal, loader, path_of, render_template};

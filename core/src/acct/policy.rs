@@ -9,6 +9,8 @@ pub struct Policy {
     pub queue: QueueLimits,
     /// How much may wait on disk for this destination; without a state directory nothing does.
     pub disk: DiskLimits,
+    /// How many dead letters are kept for this destination.
+    pub dead_letters: DeadLetterLimits,
     /// What happens to an event that finds the queue full. Default none: [`WhenFull::Spill`] where
     /// the host has a state directory, [`WhenFull::Block`] where it has none.
     pub when_full: Option<WhenFull>,
@@ -37,6 +39,7 @@ impl Default for Policy {
         Self {
             queue: QueueLimits::default(),
             disk: DiskLimits::default(),
+            dead_letters: DeadLetterLimits::default(),
             when_full: None,
             durable: false,
             retry: Retry::default(),
@@ -79,6 +82,48 @@ impl Default for DiskLimits {
     fn default() -> Self {
         Self {
             bytes: 10 * 1024 * 1024 * 1024,
+        }
+    }
+}
+
+/// The bound of a destination's dead letters; it is reached when either number is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeadLetterLimits {
+    /// Dead letters; default 100000, from 1 to 100 million.
+    pub events: u64,
+    /// Bytes that they take, reasons and attributes included; default 1 GiB, from 1 KiB to 1024 GiB.
+    pub bytes: u64,
+    /// Which dead letter is dropped and counted where there are too many. Default the oldest.
+    pub when_full: DeadLettersFull,
+}
+
+impl Default for DeadLetterLimits {
+    fn default() -> Self {
+        Self {
+            events: 100_000,
+            bytes: 1024 * 1024 * 1024,
+            when_full: DeadLettersFull::default(),
+        }
+    }
+}
+
+/// Which dead letter is dropped where there are too many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeadLettersFull {
+    /// The oldest of the destination.
+    #[default]
+    DropOldest,
+    /// The new one.
+    DropNewest,
+}
+
+impl DeadLettersFull {
+    /// The word in the acct file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DropOldest => "drop_oldest",
+            Self::DropNewest => "drop_newest",
         }
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::node::{Key, Node, Value};
 use super::{
-    AcctError, BatchCaps, DiskLimits, Isolation, Location, Policy, Position, QueueLimits, Retry,
-    WhenFull,
+    AcctError, BatchCaps, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Location,
+    Policy, Position, QueueLimits, Retry, WhenFull,
 };
 
 /// The one key of an entry that is the host's and not the plugin's.
@@ -62,6 +62,7 @@ impl Reader<'_> {
         let known = [
             "queue",
             "disk",
+            "dead_letters",
             "when_full",
             "durable",
             "retry",
@@ -74,6 +75,7 @@ impl Reader<'_> {
         self.fields(spot, &known, |this, name, spot| match name {
             "queue" => policy.queue = this.queue(spot),
             "disk" => policy.disk = this.disk(spot),
+            "dead_letters" => policy.dead_letters = this.dead_letters(spot),
             "when_full" => this.set(&mut policy.when_full, spot, |v| when_full(v).map(Some)),
             "durable" => this.set(&mut policy.durable, spot, boolean),
             "retry" => policy.retry = this.retry(spot),
@@ -103,6 +105,21 @@ impl Reader<'_> {
             });
         });
         disk
+    }
+
+    fn dead_letters(&mut self, spot: &Spot<'_>) -> DeadLetterLimits {
+        let mut limits = DeadLetterLimits::default();
+        let known = ["events", "bytes", "when_full"];
+        self.fields(spot, &known, |this, name, spot| match name {
+            "events" => this.set(&mut limits.events, spot, |v| {
+                events(v, 100_000_000).map(|n| n as u64)
+            }),
+            "bytes" => this.set(&mut limits.bytes, spot, |v| {
+                bytes(v, KIB..=1024 * GIB).map(|n| n as u64)
+            }),
+            _ => this.set(&mut limits.when_full, spot, dead_letters_full),
+        });
+        limits
     }
 
     fn retry(&mut self, spot: &Spot<'_>) -> Retry {
@@ -239,6 +256,17 @@ fn when_full(value: &Value) -> Result<WhenFull, String> {
         Value::Text(text) if text.as_str() == "drop_newest" => Ok(WhenFull::DropNewest),
         other => Err(format!(
             "found {}, expected spill, block or drop_newest; choose one of them",
+            shown(other)
+        )),
+    }
+}
+
+fn dead_letters_full(value: &Value) -> Result<DeadLettersFull, String> {
+    match value {
+        Value::Text(text) if text.as_str() == "drop_oldest" => Ok(DeadLettersFull::DropOldest),
+        Value::Text(text) if text.as_str() == "drop_newest" => Ok(DeadLettersFull::DropNewest),
+        other => Err(format!(
+            "found {}, expected drop_oldest or drop_newest; choose one of the two",
             shown(other)
         )),
     }

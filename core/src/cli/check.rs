@@ -133,6 +133,7 @@ fn policy_json(planned: &Planned, link: &str) -> Value {
     let Policy {
         queue,
         disk,
+        dead_letters,
         when_full,
         durable,
         retry,
@@ -151,6 +152,11 @@ fn policy_json(planned: &Planned, link: &str) -> Value {
         "evbus": {
             "queue": {"events": queue.events, "bytes": queue.bytes},
             "disk": {"bytes": disk.bytes},
+            "dead_letters": {
+                "events": dead_letters.events,
+                "bytes": dead_letters.bytes,
+                "when_full": dead_letters.when_full.as_str(),
+            },
             "when_full": when_full_text(*when_full),
             "durable": durable,
             "retry": {

@@ -68,7 +68,8 @@ pub(super) struct RunArgs {
     /// destination whose queue is full delays the programs that fire
     #[arg(long)]
     no_state_dir: bool,
-    /// The most that may wait in the state directory, such as `20 GiB`
+    /// The most that events in the state directory may take, such as `20 GiB`: three quarters of it for
+    /// queues, a quarter for dead letters
     #[arg(long, value_name = "SIZE", default_value = "64 GiB", value_parser = size)]
     state_limit: u64,
     /// What is left free of the state directory's file system [default: 256 MiB, or a twentieth of

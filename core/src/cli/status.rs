@@ -28,7 +28,8 @@ use super::run::seconds;
 QUEUED counts every event that is not settled; ON DISK, RETRYING and IN FLIGHT are parts of it. OLDEST
 is how long ago the oldest of them was fired. NEXT TRY is the time until a destination that pauses is tried
 again, `(asked)` where its plugin asked for that long. LAST ERROR is cleared when the destination has recovered;
-the reason of a dead letter stays. Exits with status 1 if no host answers.")]
+the reason of a dead letter stays. DEAD DROPPED counts dead letters that were dropped because there were too
+many. Exits with status 1 if no host answers.")]
 pub(super) struct StatusArgs {
     /// Socket directory of the host [env: `EVBUS_SOCK_DIR`]
     #[arg(long, value_name = "D", conflicts_with = "state_dir")]
@@ -353,7 +354,7 @@ const fn column(
 }
 
 /// What happens seldom has a column only where it did, so that the table stays narrow.
-const NUMBERS: [Column; 12] = [
+const NUMBERS: [Column; 13] = [
     column("received", true, |lane| Some(lane.received.to_string())),
     column("accepted", true, |lane| Some(lane.accepted.to_string())),
     column("queued", true, |lane| Some(lane.queued.to_string())),
@@ -361,6 +362,9 @@ const NUMBERS: [Column; 12] = [
     column("retrying", true, |lane| text(lane.retrying)),
     column("in flight", true, |lane| text(lane.in_flight)),
     column("dead", true, |lane| Some(lane.dead_lettered.to_string())),
+    column("dead dropped", false, |lane| {
+        more_than_none(lane.dead_letters_dropped)
+    }),
     column("dropped", true, |lane| Some(lane.dropped.to_string())),
     column("damaged", false, |lane| more_than_none(lane.damaged)),
     column("lost", false, |lane| more_than_none(lane.lost)),

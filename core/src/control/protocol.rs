@@ -249,6 +249,12 @@ pub struct DestinationStatus {
     pub damaged: u64,
     /// Events that a damaged disk took wholly, ever.
     pub lost: u64,
+    /// Dead letters that are kept; none without a state directory.
+    pub dead_letters: u64,
+    /// What they take on disk.
+    pub dead_letter_bytes: u64,
+    /// Dead letters that were dropped for want of room, ever.
+    pub dead_letters_dropped: u64,
     /// While it pauses or waits to connect again: seconds until its next attempt.
     pub next_attempt_s: Option<f64>,
     /// Whose wish that is: `host`, whose backoff it is, or `plugin`, which speaks for its far system.

@@ -121,6 +121,9 @@ impl Queue {
     /// A queue with what its journal, if there is one, has kept.
     pub(crate) fn new(policy: &Policy, journal: Option<Journal>) -> Self {
         let found = journal.as_ref().map(Journal::found).unwrap_or_default();
+        if let Some(journal) = &journal {
+            journal.bound_letters(policy.dead_letters);
+        }
         Self {
             inner: Mutex::new(Inner {
                 rules: rules(policy, journal.is_some()),
@@ -152,6 +155,9 @@ impl Queue {
     /// Goes on under another policy.
     pub(crate) fn set_policy(&self, policy: &Policy) {
         self.inner.lock().rules = rules(policy, self.journal.is_some());
+        if let Some(journal) = &self.journal {
+            journal.bound_letters(policy.dead_letters);
+        }
         // There may be more room now, or none to wait for.
         self.room.notify_waiters();
     }

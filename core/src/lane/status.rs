@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::Destination;
 use super::settled::Counts;
 use crate::event::now_unix_ns;
-use crate::store::Journal;
+use crate::store::{Journal, LetterCounts};
 
 /// The state of a lane's plugin instance.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -54,6 +54,13 @@ pub struct LaneStatus {
     pub generation: u64,
     /// Commits that were flushed to disk for `durable` events; each may have many of them.
     pub flushed_commits: u64,
+    /// Dead letters that are kept; none without a state directory.
+    pub dead_letters: u64,
+    /// What they take on disk.
+    pub dead_letter_bytes: u64,
+    /// Dead letters that were dropped because of `dead_letters` in the policy or the limit of the state
+    /// directory, since the destination's store was made. Each still counts as `dead_lettered`, or `damaged`.
+    pub dead_letters_dropped: u64,
     /// Dead letters that damage to the disk took, since the destination's store was made. They are in
     /// none of the other numbers.
     pub dead_letters_lost: u64,
@@ -271,6 +278,7 @@ impl Observed {
         let now = Instant::now();
         let pause = seen.pause.filter(|(until, _)| *until > now);
         let oldest = out_ns.into_iter().chain(waiting_ns).min();
+        let letters = journal.map(Journal::letters);
         LaneStatus {
             destination: destination.clone(),
             counts,
@@ -282,7 +290,10 @@ impl Observed {
             instances: seen.instances,
             generation: self.generation.load(Ordering::Relaxed),
             flushed_commits: journal.map(Journal::flushed_commits).unwrap_or_default(),
-            dead_letters_lost: journal.map(Journal::dead_letters_lost).unwrap_or_default(),
+            dead_letters: letters.map(LetterCounts::kept).unwrap_or_default(),
+            dead_letter_bytes: letters.map(LetterCounts::bytes).unwrap_or_default(),
+            dead_letters_dropped: letters.map(LetterCounts::dropped).unwrap_or_default(),
+            dead_letters_lost: letters.map(LetterCounts::lost).unwrap_or_default(),
             disk_fault: journal
                 .and_then(Journal::fault)
                 .map(|fault| fault.to_string()),

@@ -178,8 +178,8 @@ async fn a_destroyed_block_of_dead_letters_is_counted_apart_from_the_queue() {
     let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
     let found = journal.found();
     assert_eq!((found.events, found.lost), (1, 0));
-    assert_eq!(found.dead_letters + journal.dead_letters_lost(), 500);
-    assert!((1..=30).contains(&journal.dead_letters_lost()));
+    assert_eq!(found.dead_letters + journal.letters().lost(), 500);
+    assert!((1..=30).contains(&journal.letters().lost()));
     journal.close().await.unwrap();
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::journal::record_bytes;
 use super::record::{self, COLUMNS, RowFault};
-use super::schema;
+use super::schema::{self, LETTER_SIZE};
 use super::state_dir::{StateError, StateLimits, in_store, store_files};
 use super::{StateDir, StoreName};
 use crate::event::EventId;
@@ -186,7 +186,7 @@ pub fn purge(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
 /// Deletes dead letters of one store that nobody else writes.
 pub(crate) fn purge_file(file: &Path, numbers: &[i64]) -> Result<u64, StateError> {
     let mut store = schema::open_beside(file, true)?;
-    let purged = delete(&mut store, numbers).map_err(in_store("write", file))?;
+    let (purged, _) = delete(&mut store, numbers).map_err(in_store("write", file))?;
     // The next host does that, too.
     let _ = super::shrink::give_all_back(&store);
     Ok(purged as u64)
@@ -227,8 +227,8 @@ pub(crate) fn replay_file(file: &Path, filter: &Filter) -> Result<u64, StateErro
         })?;
         requeue(&mut store, &numbers, last.cast_unsigned() + 1)
     });
-    let (moved, _) = requeued.map_err(in_store("write", file))?;
-    Ok(moved as u64)
+    let requeued = requeued.map_err(in_store("write", file))?;
+    Ok(requeued.moved as u64)
 }
 
 /// The stores below a state directory with the dead letters in each that the filter takes.
@@ -249,19 +249,28 @@ pub(crate) fn selected(
     Ok(selected)
 }
 
-/// Moves dead letters to the queue, at `first_seq` and the places that follow; gives how many were
-/// moved and what they take. One whose record is damaged stays where it is.
+/// What was moved from the dead letters to the queue.
+pub(super) struct Requeued {
+    pub(super) moved: usize,
+    /// What they take in the queue.
+    pub(super) bytes: u64,
+    /// What they took among the dead letters.
+    pub(super) letter_bytes: u64,
+}
+
+/// Moves dead letters to the queue, at `first_seq` and the places that follow. One whose record is damaged
+/// stays where it is.
 pub(super) fn requeue(
     store: &mut Connection,
     numbers: &[i64],
     first_seq: u64,
-) -> rusqlite::Result<(usize, u64)> {
+) -> rusqlite::Result<Requeued> {
     // Another process that reads or writes is waited for.
     let transaction = store.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let (mut moved, mut bytes) = (0, 0);
+    let (mut moved, mut bytes, mut letter_bytes) = (0, 0, 0);
     {
         let mut select = transaction.prepare(&format!(
-            "SELECT {COLUMNS} FROM dead_letters WHERE number = ?"
+            "SELECT {COLUMNS}, {LETTER_SIZE} FROM dead_letters WHERE number = ?"
         ))?;
         let mut insert = transaction.prepare(&schema::insert_queued())?;
         let mut delete = transaction.prepare("DELETE FROM dead_letters WHERE number = ?")?;
@@ -273,6 +282,7 @@ pub(super) fn requeue(
                 Err(RowFault::Damaged) => continue,
                 Err(RowFault::Unreadable(error)) => return Err(error),
             };
+            let size: u64 = row.get(COLUMNS.split(',').count())?;
             drop(rows);
             insert.raw_bind_parameter(1, seq.cast_signed())?;
             insert.raw_bind_parameter(2, 0)?;
@@ -280,6 +290,7 @@ pub(super) fn requeue(
             insert.raw_execute()?;
             moved += delete.execute([number])?;
             bytes += record_bytes(&event);
+            letter_bytes += size;
         }
         transaction.execute(
             "UPDATE counts SET queued = queued + ?1, dead = dead - ?1",
@@ -287,16 +298,28 @@ pub(super) fn requeue(
         )?;
     }
     transaction.commit()?;
-    Ok((moved, bytes))
+    Ok(Requeued {
+        moved,
+        bytes,
+        letter_bytes,
+    })
 }
 
-pub(super) fn delete(store: &mut Connection, numbers: &[i64]) -> rusqlite::Result<usize> {
+/// Deletes dead letters; gives how many there were, and what they took.
+pub(super) fn delete(store: &mut Connection, numbers: &[i64]) -> rusqlite::Result<(usize, u64)> {
     /// Far below what a statement may have.
     const AT_ONCE: usize = 500;
     let transaction = store.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut deleted = 0;
+    let (mut deleted, mut bytes) = (0, 0);
     for some in numbers.chunks(AT_ONCE) {
         let marks = vec!["?"; some.len()].join(", ");
+        bytes += transaction.query_row(
+            &format!(
+                "SELECT coalesce(sum({LETTER_SIZE}), 0) FROM dead_letters WHERE number IN ({marks})"
+            ),
+            params_from_iter(some),
+            |row| row.get::<_, u64>(0),
+        )?;
         deleted += transaction.execute(
             &format!("DELETE FROM dead_letters WHERE number IN ({marks})"),
             params_from_iter(some),
@@ -304,5 +327,5 @@ pub(super) fn delete(store: &mut Connection, numbers: &[i64]) -> rusqlite::Resul
     }
     transaction.execute("UPDATE counts SET dead = max(dead - ?, 0)", [deleted])?;
     transaction.commit()?;
-    Ok(deleted)
+    Ok((deleted, bytes))
 }

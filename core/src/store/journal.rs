@@ -11,9 +11,11 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot, watch};
 
+use super::letters::LetterCounts;
 use super::salvage::Closing;
 use super::{StateDir, StateError, StoreName, Stored, writer};
 use crate::Event;
+use crate::acct::DeadLetterLimits;
 
 /// How many bytes of events may wait to be written. A program that fires faster than the disk
 /// writes waits, as its destination's policy says.
@@ -100,6 +102,8 @@ pub(super) struct Pending {
     pub(super) reads: Vec<ReadRequest>,
     pub(super) replays: Vec<Replay>,
     pub(super) purges: Vec<Purge>,
+    /// Another bound of dead letters.
+    pub(super) letter_limits: Option<DeadLetterLimits>,
     pub(super) close: bool,
     /// Of appends and burials, those that the writer has taken and not committed included.
     staged_events: usize,
@@ -135,6 +139,7 @@ impl Pending {
             && self.reads.is_empty()
             && self.replays.is_empty()
             && self.purges.is_empty()
+            && self.letter_limits.is_none()
     }
 
     fn has_room(&self) -> bool {
@@ -172,7 +177,7 @@ pub(super) struct Shared {
     state: StateDir,
     /// When the store was asked to be closed; a salvage does not go on for long then.
     closing: Closing,
-    dead_letters_lost: Arc<AtomicU64>,
+    letters: Arc<LetterCounts>,
 }
 
 impl Shared {
@@ -215,6 +220,8 @@ pub(crate) struct Found {
     pub(crate) last_seq: u64,
     /// Dead letters.
     pub(crate) dead_letters: u64,
+    /// What they take.
+    pub(crate) dead_letter_bytes: u64,
     /// Events whose records were damaged and are among the dead letters, since the store was made.
     pub(crate) damaged: u64,
     /// Events that damage took wholly, since the store was made.
@@ -256,9 +263,10 @@ impl Journal {
             bytes: AtomicU64::new(0),
             state: state.clone(),
             closing: Arc::clone(&writer.closing),
-            dead_letters_lost: Arc::clone(&writer.dead_letters_lost),
+            letters: Arc::clone(&writer.letters),
         });
         shared.add(found.bytes);
+        state.opened(found.dead_letter_bytes);
         let its = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("evbus-store".to_owned())
@@ -418,9 +426,14 @@ impl Journal {
         self.shared.progress.borrow().fault.clone()
     }
 
-    /// Dead letters that damage took, since the store was made.
-    pub(crate) fn dead_letters_lost(&self) -> u64 {
-        self.shared.dead_letters_lost.load(Ordering::Relaxed)
+    /// Dead letters in numbers.
+    pub(crate) fn letters(&self) -> &LetterCounts {
+        &self.shared.letters
+    }
+
+    /// Bounds the dead letters, those that are there included.
+    pub(crate) fn bound_letters(&self, limits: DeadLetterLimits) {
+        self.change(|pending| pending.letter_limits = Some(limits));
     }
 
     /// Commits that were flushed, for durable events, since it was opened.

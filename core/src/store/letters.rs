@@ -1,10 +1,159 @@
 //! What the writer does with dead letters that are already in its store.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::TransactionBehavior;
+
+use super::burying::{Burying, Letters, UNBOUNDED};
 use super::deadletters;
 use super::journal::{Purge, Replay, Shared};
-use super::writer::{Writer, changes};
+use super::writer::{Writer, changes, is_damage};
+use crate::acct::DeadLettersFull;
+
+/// How many dead letters beyond a bound that was lowered are dropped in one transaction.
+const SLICE: usize = 1000;
+
+/// How long to wait before that is tried again where it failed.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// A store's dead letters in numbers, for others to see.
+#[derive(Debug, Default)]
+pub(crate) struct LetterCounts {
+    kept: AtomicU64,
+    bytes: AtomicU64,
+    dropped: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl LetterCounts {
+    /// Those that are kept.
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// What they take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Those that were dropped for want of room, since the store was made.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Those that damage took, since the store was made.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// What a store says of times before it was opened.
+    pub(super) fn set_past(&self, dropped: u64, lost: u64) {
+        self.dropped.store(dropped, Ordering::Relaxed);
+        self.lost.store(lost, Ordering::Relaxed);
+    }
+}
 
 impl Writer {
+    /// Begins a transaction's dead letters.
+    pub(super) fn burying(&self) -> Burying {
+        let bound = self.letter_limits.as_ref().unwrap_or(&UNBOUNDED);
+        Burying::new(self.dead, bound, self.state.clone())
+    }
+
+    /// Takes over what was committed.
+    pub(super) fn buried(&mut self, mut burying: Burying) {
+        burying.committed();
+        self.dead = burying.kept;
+        self.tell_letters();
+        if burying.dropped == 0 {
+            return;
+        }
+        let dropped = burying.dropped.cast_unsigned();
+        self.letters.dropped.fetch_add(dropped, Ordering::Relaxed);
+        if self.dropping.begins() {
+            let which = match self.letter_limits.as_ref().map(|limits| limits.when_full) {
+                Some(DeadLettersFull::DropNewest) => "new",
+                _ => "the oldest",
+            };
+            tracing::warn!(
+                "destination {} {}: its dead letters are full ({} kept, {} bytes), {which} ones are dropped; replay or purge them, or raise `dead_letters` in its entry or --state-limit",
+                self.name.provider,
+                self.name.pattern,
+                self.dead.rows,
+                self.dead.bytes,
+            );
+        }
+    }
+
+    /// Lets others see what is kept.
+    pub(super) fn tell_letters(&self) {
+        let rows = self.dead.rows.max(0).cast_unsigned();
+        self.letters.kept.store(rows, Ordering::Relaxed);
+        (self.letters.bytes).store(self.dead.bytes, Ordering::Relaxed);
+    }
+
+    /// Dead letters are not there any more.
+    fn forget(&mut self, rows: usize, bytes: u64) {
+        let bytes = bytes.min(self.dead.bytes);
+        self.dead.rows -= changes(rows);
+        self.dead.bytes -= bytes;
+        self.state.give_letters(bytes);
+        self.tell_letters();
+        self.shrinking.committed();
+    }
+
+    /// When dead letters are to be dropped that are too many, where there are.
+    pub(super) fn next_trim(&self) -> Option<Instant> {
+        self.is_too_much(self.dead).then_some(self.trim_at)
+    }
+
+    fn is_too_much(&self, letters: Letters) -> bool {
+        letters.rows > 0
+            && self.letter_limits.as_ref().is_some_and(|limits| {
+                letters.exceed(limits) || self.state.has_too_many_letters(letters.bytes, 0)
+            })
+    }
+
+    /// Drops some of the dead letters that are beyond a bound that was lowered, where it is time.
+    pub(super) fn trim(&mut self) {
+        if self.next_trim().is_none_or(|at| Instant::now() < at) {
+            return;
+        }
+        let trimmed = self.mend().and_then(|()| match self.trim_slice() {
+            Err(error) if is_damage(&error) => self.replace(&error.to_string()),
+            done => done.map_err(|error| error.to_string()),
+        });
+        if let Err(error) = trimmed {
+            tracing::debug!("store {:?}: dead letters stay: {error}", self.path);
+            self.trim_at = Instant::now() + AGAIN;
+        }
+    }
+
+    fn trim_slice(&mut self) -> rusqlite::Result<()> {
+        let mut burying = self.burying();
+        let (limits, state) = (self.letter_limits, self.state.clone());
+        let before = self.dead.bytes;
+        let is_too_much = |kept: Letters| {
+            let dropped = before.saturating_sub(kept.bytes);
+            limits.is_some_and(|limits| kept.exceed(&limits))
+                || state.has_too_many_letters(kept.bytes, dropped)
+        };
+        let transaction = self
+            .store
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        burying.trim(&transaction, SLICE, is_too_much)?;
+        transaction.execute(
+            "UPDATE counts SET dead = max(dead - ?, 0)",
+            [burying.dropped],
+        )?;
+        burying.conclude(&transaction)?;
+        transaction.commit()?;
+        self.shrinking.committed();
+        self.buried(burying);
+        Ok(())
+    }
+
     /// Puts dead letters back into the queue.
     pub(super) fn replay(&mut self, shared: &Shared, replay: Replay) {
         let Replay {
@@ -24,26 +173,24 @@ impl Writer {
                 self.path.display()
             ))
         };
-        if let Ok((moved, bytes)) = &moved {
-            shared.add(*bytes);
-            self.queued += changes(*moved);
-            self.dead -= changes(*moved);
-            self.shrinking.committed();
+        if let Ok(requeued) = &moved {
+            shared.add(requeued.bytes);
+            self.queued += changes(requeued.moved);
+            self.forget(requeued.moved, requeued.letter_bytes);
         }
-        done(moved.map(|(moved, _)| moved as u64));
+        done(moved.map(|requeued| requeued.moved as u64));
     }
 
     /// Deletes dead letters.
     pub(super) fn purge(&mut self, purge: Purge) {
         let purged = deadletters::delete(&mut self.store, &purge.numbers);
-        if let Ok(purged) = &purged {
-            self.dead -= changes(*purged);
-            self.shrinking.committed();
+        if let Ok((purged, bytes)) = &purged {
+            self.forget(*purged, *bytes);
         }
         // Whoever asked may have gone.
         let _ = purge.reply.send(
             purged
-                .map(|purged| purged as u64)
+                .map(|(purged, _)| purged as u64)
                 .map_err(|error| format!("store {}: {error}", self.path.display())),
         );
     }

@@ -9,6 +9,7 @@
 //! [`StateDir`] holds the lock of the directory and its limits. `deadletters` is what the command
 //! `evbus deadletters` uses, beside a running host and without one.
 
+mod burying;
 mod carve;
 pub mod deadletters;
 mod image;
@@ -25,6 +26,7 @@ mod wal;
 mod writer;
 
 pub(crate) use journal::{Burial, Journal, Loaded, Receipt, record_bytes};
+pub(crate) use letters::LetterCounts;
 pub(crate) use record::Stored;
 pub use state_dir::{StateDir, StateError, StateLimits};
 
@@ -69,6 +71,8 @@ impl StoreName {
     }
 }
 
+#[cfg(test)]
+mod bound_tests;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]

@@ -125,33 +125,40 @@ impl Writer {
             self.path
         );
         let now = now_unix_ns().cast_signed();
+        let before = self.dead.rows;
+        let mut burying = self.burying();
         let transaction = self.store.transaction()?;
         {
             let mut select =
                 transaction.prepare(&format!("SELECT {COLUMNS} FROM queue WHERE seq = ?"))?;
             let mut rows = select.query([seq])?;
             if let Some(row) = rows.next()? {
-                let mut insert = transaction.prepare(&schema::insert_dead())?;
-                insert.raw_bind_parameter(1, RowFault::Damaged.to_string())?;
-                insert.raw_bind_parameter(2, 0)?;
-                insert.raw_bind_parameter(3, now)?;
-                insert.raw_bind_parameter(4, now)?;
-                // The type of a value may be what is damaged, and the table takes no other.
-                insert.raw_bind_parameter(5, record::bytes(row.get_ref(0)?))?;
-                insert.raw_bind_parameter(6, record::number(row.get_ref(1)?))?;
-                insert.raw_bind_parameter(7, record::text(row.get_ref(2)?))?;
-                insert.raw_bind_parameter(8, record::text(row.get_ref(3)?))?;
-                insert.raw_bind_parameter(9, record::text(row.get_ref(4)?))?;
-                insert.raw_bind_parameter(10, record::bytes(row.get_ref(5)?))?;
-                insert.raw_bind_parameter(11, record::number(row.get_ref(6)?))?;
-                insert.raw_execute()?;
+                burying.bury(&transaction, |insert| {
+                    insert.raw_bind_parameter(1, RowFault::Damaged.to_string())?;
+                    insert.raw_bind_parameter(2, 0)?;
+                    insert.raw_bind_parameter(3, now)?;
+                    insert.raw_bind_parameter(4, now)?;
+                    // The type of a value may be what is damaged, and the table takes no other.
+                    insert.raw_bind_parameter(5, record::bytes(row.get_ref(0)?))?;
+                    insert.raw_bind_parameter(6, record::number(row.get_ref(1)?))?;
+                    insert.raw_bind_parameter(7, record::text(row.get_ref(2)?))?;
+                    insert.raw_bind_parameter(8, record::text(row.get_ref(3)?))?;
+                    insert.raw_bind_parameter(9, record::text(row.get_ref(4)?))?;
+                    insert.raw_bind_parameter(10, record::bytes(row.get_ref(5)?))?;
+                    insert.raw_bind_parameter(11, record::number(row.get_ref(6)?))
+                })?;
             }
         }
         if transaction.execute("DELETE FROM queue WHERE seq = ?", [seq])? == 0 {
             // It was met on the way and is not found by its key: the tree itself is damaged.
             return Err(rusqlite::Error::QueryReturnedNoRows);
         }
-        transaction.execute("UPDATE counts SET queued = queued - 1, dead = dead + 1", [])?;
+        let more = burying.kept.rows - before;
+        transaction.execute(
+            "UPDATE counts SET queued = queued - 1, dead = dead + ?",
+            [more],
+        )?;
+        burying.conclude(&transaction)?;
         let one = Harm {
             damaged: 1,
             ..Harm::default()
@@ -159,7 +166,7 @@ impl Writer {
         schema::add_harm(&transaction, one)?;
         transaction.commit()?;
         self.queued -= 1;
-        self.dead += 1;
+        self.buried(burying);
         Ok(())
     }
 }

@@ -39,10 +39,9 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// Columns of the rows of each table: the key, what stands before the event's own, and those.
 const QUEUE_WIDTH: usize = 9;
 const DEAD_WIDTH: usize = 12;
-/// Of `counts`, in this format and in the first.
-const COUNTS_WIDTH: usize = 7;
-const FIRST_COUNTS_WIDTH: usize = 2;
-const HARM_WIDTH: usize = 3;
+/// Of `counts`, in this format, in its early stores and in the first format; and of `harm`.
+const COUNTS_WIDTHS: [usize; 3] = [8, 7, 2];
+const HARM_WIDTHS: [usize; 2] = [4, 3];
 
 /// When a store was asked to be closed.
 pub(super) type Closing = Arc<OnceLock<Instant>>;
@@ -281,24 +280,14 @@ impl Counts {
         let numbers = row.numbers()?;
         let is_sound = numbers.iter().all(|number| *number >= 0);
         match numbers[..] {
-            [
-                queued,
-                dead,
-                first_seq,
-                last_seq,
-                damaged,
-                lost,
-                dead_letters_lost,
-            ] if is_sound => Some(Self {
-                queued,
-                dead,
-                places: Some((first_seq, last_seq)),
-                harm: Harm {
-                    damaged,
-                    lost,
-                    dead_letters_lost,
-                },
-            }),
+            [queued, dead, first, last, ref harm @ ..] if is_sound && harm.len() >= 3 => {
+                Some(Self {
+                    queued,
+                    dead,
+                    places: Some((first, last)),
+                    harm: harm_of(harm)?,
+                })
+            }
             [queued, dead] if is_sound => Some(Self {
                 queued,
                 dead,
@@ -485,19 +474,14 @@ impl Copying<'_> {
 
     fn count(&mut self, number: u32, row: &Row) {
         match row.width() {
-            COUNTS_WIDTH | FIRST_COUNTS_WIDTH if row.key == 1 => {
+            width if COUNTS_WIDTHS.contains(&width) && row.key == 1 => {
                 if let Some(counts) = Counts::new(row) {
                     self.read.harm = most(self.read.harm, counts.harm);
                     self.read.counts = Some((number, counts));
                 }
             }
-            HARM_WIDTH if row.key == 1 => {
-                if let Some([damaged, lost, dead_letters_lost]) = row.numbers().as_deref() {
-                    let harm = Harm {
-                        damaged: (*damaged).max(0),
-                        lost: (*lost).max(0),
-                        dead_letters_lost: (*dead_letters_lost).max(0),
-                    };
+            width if HARM_WIDTHS.contains(&width) && row.key == 1 => {
+                if let Some(harm) = row.numbers().as_deref().and_then(harm_of) {
                     self.read.harm = most(self.read.harm, harm);
                 }
             }
@@ -634,12 +618,28 @@ impl Copying<'_> {
     }
 }
 
+/// The numbers of `harm`, with those that early stores do not have.
+fn harm_of(numbers: &[i64]) -> Option<Harm> {
+    let (damaged, lost, dead_letters_lost, dead_dropped) = match *numbers {
+        [damaged, lost, dead_letters] => (damaged, lost, dead_letters, 0),
+        [damaged, lost, dead_letters, dropped] => (damaged, lost, dead_letters, dropped),
+        _ => return None,
+    };
+    Some(Harm {
+        damaged: damaged.max(0),
+        lost: lost.max(0),
+        dead_letters_lost: dead_letters_lost.max(0),
+        dead_dropped: dead_dropped.max(0),
+    })
+}
+
 /// The higher of the numbers of each kind.
 fn most(one: Harm, other: Harm) -> Harm {
     Harm {
         damaged: one.damaged.max(other.damaged),
         lost: one.lost.max(other.lost),
         dead_letters_lost: one.dead_letters_lost.max(other.dead_letters_lost),
+        dead_dropped: one.dead_dropped.max(other.dead_dropped),
     }
 }
 

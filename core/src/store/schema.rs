@@ -23,15 +23,16 @@ pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// `queue` has an event until it is settled; `seq` is its place, and the checksum is over all of an
 /// event's columns. `counts` says how many rows there should be and from which place to which, so that
-/// missing ones are missed, and how many there were that damage took, ever. `harm` repeats the latter,
-/// so that no one page that is damaged takes those numbers.
+/// missing ones are missed, how many there were that damage took, ever, and how many dead letters were
+/// dropped for want of room. `harm` repeats these numbers, so that no one page that is damaged takes them.
 const SCHEMA: &str = "
 CREATE TABLE destination (provider TEXT NOT NULL, pattern TEXT NOT NULL, nth INTEGER NOT NULL) STRICT;
 CREATE TABLE counts (
     queued INTEGER NOT NULL, dead INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
-    damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL
+    damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL,
+    dead_dropped INTEGER NOT NULL
 ) STRICT;
-INSERT INTO counts VALUES (0, 0, 1, 0, 0, 0, 0);
+INSERT INTO counts VALUES (0, 0, 1, 0, 0, 0, 0, 0);
 CREATE TABLE queue (
     seq INTEGER PRIMARY KEY, attempts INTEGER NOT NULL,
     id BLOB NOT NULL, time INTEGER NOT NULL, profile TEXT NOT NULL, content_type TEXT NOT NULL,
@@ -43,8 +44,10 @@ CREATE TABLE dead_letters (
     id BLOB NOT NULL, time INTEGER NOT NULL, profile TEXT NOT NULL, content_type TEXT NOT NULL,
     attributes TEXT, body BLOB NOT NULL, checksum INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE harm (damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL) STRICT;
-INSERT INTO harm VALUES (0, 0, 0);
+CREATE TABLE harm (
+    damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL, dead_dropped INTEGER NOT NULL
+) STRICT;
+INSERT INTO harm VALUES (0, 0, 0, 0);
 ";
 
 /// Makes a store of format 1 one of this format.
@@ -54,16 +57,46 @@ CREATE TEMP TABLE before AS SELECT queued, dead FROM counts;
 DROP TABLE counts;
 CREATE TABLE counts (
     queued INTEGER NOT NULL, dead INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
-    damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL
+    damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL,
+    dead_dropped INTEGER NOT NULL
 ) STRICT;
 INSERT INTO counts SELECT queued, dead, coalesce((SELECT min(seq) FROM queue), 1),
-    coalesce((SELECT max(seq) FROM queue), 0), 0, 0, 0 FROM before;
+    coalesce((SELECT max(seq) FROM queue), 0), 0, 0, 0, 0 FROM before;
 DROP TABLE before;
-CREATE TABLE harm (damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL) STRICT;
-INSERT INTO harm VALUES (0, 0, 0);
+CREATE TABLE harm (
+    damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL, dead_dropped INTEGER NOT NULL
+) STRICT;
+INSERT INTO harm VALUES (0, 0, 0, 0);
 PRAGMA user_version = 2;
 COMMIT;
 ";
+
+/// Gives a store of this format the numbers of dropped dead letters that it did not have at first. The
+/// tables are made anew, since their text is compared with [`SCHEMA`].
+const WITH_DEAD_DROPPED: &str = "
+BEGIN IMMEDIATE;
+CREATE TEMP TABLE before AS SELECT * FROM counts;
+CREATE TEMP TABLE harm_before AS SELECT * FROM harm;
+DROP TABLE counts;
+DROP TABLE harm;
+CREATE TABLE counts (
+    queued INTEGER NOT NULL, dead INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+    damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL,
+    dead_dropped INTEGER NOT NULL
+) STRICT;
+INSERT INTO counts SELECT queued, dead, first_seq, last_seq, damaged, lost, dead_letters_lost, 0 FROM before;
+CREATE TABLE harm (
+    damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL, dead_dropped INTEGER NOT NULL
+) STRICT;
+INSERT INTO harm SELECT damaged, lost, dead_letters_lost, 0 FROM harm_before;
+DROP TABLE before;
+DROP TABLE harm_before;
+COMMIT;
+";
+
+/// What a dead letter takes, about; it never needs what is in the pages of a long body.
+pub(super) const LETTER_SIZE: &str = "(octet_length(body) + octet_length(profile) + \
+    coalesce(octet_length(attributes), 0) + octet_length(error) + 100)";
 
 /// Why a store was not opened.
 #[derive(Debug)]
@@ -98,7 +131,8 @@ pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFaul
     store.busy_timeout(BUSY).map_err(fault)?;
     match format_of(&store).map_err(fault)? {
         Format::Known => {}
-        Format::Older => migrate(&store).map_err(fault)?,
+        Format::Older => migrate(&store, FROM_FORMAT_1).map_err(fault)?,
+        Format::Early => migrate(&store, WITH_DEAD_DROPPED).map_err(fault)?,
         Format::Empty => create(&store, name, true).map_err(fault)?,
         Format::Newer(found) if is_flipped(&store, found).map_err(fault)? => {
             return Err(OpenFault::Damage(format!(
@@ -134,9 +168,13 @@ pub(super) fn open_beside(path: &Path, write: bool) -> Result<Connection, StateE
     match format_of(&store).map_err(in_store("read", path))? {
         Format::Known => Ok(store),
         // Its dead letters are those of this format.
-        Format::Older if !write => Ok(store),
+        Format::Older | Format::Early if !write => Ok(store),
         Format::Older => {
-            migrate(&store).map_err(in_store("write", path))?;
+            migrate(&store, FROM_FORMAT_1).map_err(in_store("write", path))?;
+            Ok(store)
+        }
+        Format::Early => {
+            migrate(&store, WITH_DEAD_DROPPED).map_err(in_store("write", path))?;
             Ok(store)
         }
         Format::Newer(found) => Err(newer(path, found)),
@@ -170,6 +208,8 @@ fn make_private(path: &Path) -> Result<(), StateError> {
 
 enum Format {
     Known,
+    /// Known, but without the numbers of dropped dead letters.
+    Early,
     Older,
     Empty,
     Newer(i64),
@@ -182,11 +222,21 @@ fn format_of(store: &Connection) -> rusqlite::Result<Format> {
     };
     Ok(match (pragma("application_id")?, pragma("user_version")?) {
         (0, 0) => Format::Empty,
-        (APPLICATION_ID, FORMAT) => Format::Known,
+        (APPLICATION_ID, FORMAT) if counts_dropped(store)? => Format::Known,
+        (APPLICATION_ID, FORMAT) => Format::Early,
         (APPLICATION_ID, 1) => Format::Older,
         (APPLICATION_ID, newer) if newer > FORMAT => Format::Newer(newer),
         _ => Format::Foreign,
     })
+}
+
+fn counts_dropped(store: &Connection) -> rusqlite::Result<bool> {
+    store.query_row(
+        "SELECT count(*) = 2 FROM pragma_table_list AS found, pragma_table_info(found.name) AS info \
+         WHERE found.name IN ('counts', 'harm') AND info.name = 'dead_dropped'",
+        [],
+        |row| row.get(0),
+    )
 }
 
 /// Whether a format that looks newer is this one with a bit flipped: then the tables are this one's,
@@ -230,8 +280,8 @@ pub(super) fn create(store: &Connection, name: &StoreName, logged: bool) -> rusq
     store.execute_batch("COMMIT")
 }
 
-fn migrate(store: &Connection) -> rusqlite::Result<()> {
-    let done = store.execute_batch(FROM_FORMAT_1);
+fn migrate(store: &Connection, steps: &str) -> rusqlite::Result<()> {
+    let done = store.execute_batch(steps);
     if done.is_err() && !store.is_autocommit() {
         // What failed is what is told.
         let _ = store.execute_batch("ROLLBACK");
@@ -265,7 +315,7 @@ pub(super) fn destination(store: &Connection) -> rusqlite::Result<StoreName> {
     )
 }
 
-/// What damage took from a store, ever.
+/// What damage, or the bound of its dead letters, took from a store, ever.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Harm {
     /// Records of the queue whose remains are among the dead letters.
@@ -273,18 +323,25 @@ pub(super) struct Harm {
     /// Records of the queue that are gone.
     pub(super) lost: i64,
     pub(super) dead_letters_lost: i64,
+    /// Dead letters that were dropped for want of room.
+    pub(super) dead_dropped: i64,
 }
 
-/// Adds to what damage took, within the transaction that takes note of it.
+/// Adds to what was taken from a store, within the transaction that takes note of it.
 pub(super) fn add_harm(transaction: &Connection, more: Harm) -> rusqlite::Result<()> {
     transaction.execute(
         "UPDATE counts SET damaged = damaged + ?, lost = lost + ?, \
-         dead_letters_lost = dead_letters_lost + ?",
-        [more.damaged, more.lost, more.dead_letters_lost],
+         dead_letters_lost = dead_letters_lost + ?, dead_dropped = dead_dropped + ?",
+        [
+            more.damaged,
+            more.lost,
+            more.dead_letters_lost,
+            more.dead_dropped,
+        ],
     )?;
     transaction.execute_batch(
-        "UPDATE harm SET (damaged, lost, dead_letters_lost) = \
-         (SELECT damaged, lost, dead_letters_lost FROM counts)",
+        "UPDATE harm SET (damaged, lost, dead_letters_lost, dead_dropped) = \
+         (SELECT damaged, lost, dead_letters_lost, dead_dropped FROM counts)",
     )
 }
 

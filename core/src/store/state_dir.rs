@@ -25,7 +25,8 @@ const LOCK: &str = "lock";
 /// How much the state directory may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateLimits {
-    /// Bytes of events that may wait in all stores together. Default 64 GiB.
+    /// Bytes of events that may be in all stores together: three quarters of it for queued events, a
+    /// quarter for dead letters. Default 64 GiB.
     pub max_bytes: u64,
     /// Bytes of the file system that are left free; below that nothing more is written. Default
     /// none: 256 MiB, or a twentieth of the file system where that is less.
@@ -130,8 +131,12 @@ pub struct StateDir {
 struct Inner {
     path: PathBuf,
     limits: StateLimits,
-    /// Bytes of events in all stores.
+    /// Bytes of events in the queues of all stores.
     bytes: AtomicU64,
+    /// Bytes of dead letters in all stores.
+    letters: AtomicU64,
+    /// How many stores are open.
+    stores: AtomicU64,
     /// Bytes of the files that are free in them and about to be given back to the file system.
     returning: AtomicU64,
     room: Notify,
@@ -216,6 +221,8 @@ impl StateDir {
                 path: path.to_owned(),
                 limits,
                 bytes: AtomicU64::new(0),
+                letters: AtomicU64::new(0),
+                stores: AtomicU64::new(0),
                 returning: AtomicU64::new(0),
                 room: Notify::new(),
                 closing: Closing::default(),
@@ -267,7 +274,7 @@ impl StateDir {
         self.inner.path.join(QUARANTINE)
     }
 
-    /// Bytes of events in all stores.
+    /// Bytes of events in the queues of all stores.
     pub fn bytes(&self) -> u64 {
         self.inner.bytes.load(Ordering::Relaxed)
     }
@@ -299,9 +306,67 @@ impl StateDir {
         &self.inner.room
     }
 
-    /// Whether the stores may take this many bytes more.
+    /// Whether the queues of the stores may take this many bytes more. Dead letters have room of their
+    /// own, so that those of one destination are in no other's way.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
-        self.bytes().saturating_add(bytes) <= self.inner.limits.max_bytes
+        let max = self.inner.limits.max_bytes - self.most_letters();
+        self.bytes().saturating_add(bytes) <= max
+    }
+
+    /// What the dead letters of all stores may take together.
+    fn most_letters(&self) -> u64 {
+        self.inner.limits.max_bytes / 4
+    }
+
+    /// Bytes of dead letters in all stores.
+    pub fn dead_letter_bytes(&self) -> u64 {
+        self.inner.letters.load(Ordering::Relaxed)
+    }
+
+    /// A store with these bytes of dead letters was opened.
+    pub(super) fn opened(&self, letters: u64) {
+        self.inner.stores.fetch_add(1, Ordering::Relaxed);
+        self.add_letters(letters);
+    }
+
+    /// A store with these bytes of dead letters was closed.
+    pub(super) fn closed(&self, letters: u64) {
+        self.inner.stores.fetch_sub(1, Ordering::Relaxed);
+        self.give_letters(letters);
+    }
+
+    /// Takes room for dead letters that are there, whether there is as much or not.
+    pub(super) fn add_letters(&self, bytes: u64) {
+        self.inner.letters.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes room for dead letters, where there is as much.
+    pub(super) fn take_letters(&self, bytes: u64) -> bool {
+        let most = self.most_letters();
+        let take = |now: u64| Some(now.saturating_add(bytes)).filter(|then| *then <= most);
+        bytes == 0
+            || (self.inner.letters)
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+                .is_ok()
+    }
+
+    /// Gives room back that dead letters had.
+    pub(super) fn give_letters(&self, bytes: u64) {
+        let give = |now: u64| Some(now.saturating_sub(bytes));
+        // The function always gives a value.
+        let _ = (self.inner.letters).fetch_update(Ordering::Relaxed, Ordering::Relaxed, give);
+    }
+
+    pub(super) fn room_for_letters(&self) -> u64 {
+        self.most_letters().saturating_sub(self.dead_letter_bytes())
+    }
+
+    /// Whether all dead letters together are too much, as where the limit was lowered, and a store that
+    /// has as many has more than its share of them; `dropped` are about to go.
+    pub(super) fn has_too_many_letters(&self, own: u64, dropped: u64) -> bool {
+        let stores = self.inner.stores.load(Ordering::Relaxed).max(1);
+        self.dead_letter_bytes().saturating_sub(dropped) > self.most_letters()
+            && own > self.most_letters() / stores
     }
 
     /// A store gives back these bytes of the file system, instead of those it told before.

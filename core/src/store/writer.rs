@@ -6,21 +6,24 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
+use super::burying::Letters;
 use super::journal::{
     Append, Burial, Found, Pending, Progress, Purge, ReadRequest, Replay, Shared, Size,
     letter_bytes,
 };
+use super::letters::LetterCounts;
 use super::place::{self, Place};
 use super::record;
 use super::salvage::{self, Closing, Known};
-use super::schema::{self, Harm};
+use super::schema::{self, Harm, LETTER_SIZE};
 use super::shrink::{Shrinking, is_full};
 use super::{StateDir, StateError, StoreName, beside};
+use crate::acct::DeadLetterLimits;
+use crate::once_per_burst::OncePerBurst;
 
 /// How long to wait before the disk is asked again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -52,12 +55,17 @@ pub(super) struct Writer {
     pub(super) store: Connection,
     damaged: Option<Damaged>,
     pub(super) closing: Closing,
-    pub(super) dead_letters_lost: Arc<AtomicU64>,
+    pub(super) letters: Arc<LetterCounts>,
     /// Taken and not committed.
     pub(super) held: Held,
     /// Rows that should be in the two tables.
     pub(super) queued: i64,
-    pub(super) dead: i64,
+    pub(super) dead: Letters,
+    /// The bound of the latter; none until the lane says it.
+    pub(super) letter_limits: Option<DeadLetterLimits>,
+    /// When dead letters beyond it are looked after, where there are any.
+    pub(super) trim_at: Instant,
+    pub(super) dropping: OncePerBurst,
     /// Those of the queue that damage took. Events of some may be in the lane's memory; the lane says
     /// how many of them are lost.
     missing: i64,
@@ -191,10 +199,13 @@ impl Writer {
             store,
             damaged: None,
             closing,
-            dead_letters_lost: Arc::new(AtomicU64::new(counts.dead_letters_lost)),
+            letters: Arc::default(),
             held: Held::default(),
             queued: found.events.cast_signed(),
-            dead: found.dead_letters.cast_signed(),
+            dead: letters(&found),
+            letter_limits: None,
+            trim_at: Instant::now(),
+            dropping: OncePerBurst::new(),
             missing: 0,
             last_seq: found.last_seq,
             written_since_check: 0,
@@ -206,7 +217,11 @@ impl Writer {
             is_patient: false,
             ends: false,
         };
-        if (counts.queued, counts.dead) != (writer.queued, writer.dead) {
+        writer
+            .letters
+            .set_past(counts.dead_dropped, counts.dead_letters_lost);
+        writer.tell_letters();
+        if (counts.queued, counts.dead) != (writer.queued, writer.dead.rows) {
             // Where the disk refuses even this, the next commit says so.
             let _ = writer.save_counts();
         }
@@ -232,9 +247,11 @@ impl Writer {
             if taken.close && (self.held.is_empty() || failing) {
                 break;
             }
+            self.trim();
             self.tidy(failing);
         }
         self.tell_free(0);
+        self.state.closed(self.dead.bytes);
         self.state.add_returning(0, self.held.settled_bytes);
         let burials = self.held.burials.iter();
         let letters = burials.filter(|burial| burial.seq.is_none()).count();
@@ -264,7 +281,8 @@ impl Writer {
             };
             Instant::now() + wait
         });
-        match retry.into_iter().chain(self.shrinking.next()).min() {
+        let due = retry.into_iter().chain(self.shrinking.next());
+        match due.chain(self.next_trim()).min() {
             None => shared.wake.wait_while(&mut pending, is_idle),
             Some(until) => {
                 while is_idle(&mut pending)
@@ -277,6 +295,10 @@ impl Writer {
         self.held.settled.append(&mut pending.settled);
         self.held.lost += std::mem::take(&mut pending.lost);
         self.held.settled_bytes += std::mem::take(&mut pending.settled_bytes);
+        if let Some(limits) = pending.letter_limits.take() {
+            self.letter_limits = Some(limits);
+            self.trim_at = Instant::now();
+        }
         Taken {
             reads: std::mem::take(&mut pending.reads),
             replays: std::mem::take(&mut pending.replays),
@@ -487,7 +509,9 @@ impl Writer {
         // FULL: the log is on disk before the commit returns. It is set between transactions only.
         let level = if durable { "FULL" } else { "NORMAL" };
         self.store.pragma_update(None, "synchronous", level)?;
-        let (mut queued, mut dead, mut missing) = (self.queued, self.dead, self.missing);
+        let (mut queued, mut missing) = (self.queued, self.missing);
+        let dead_before = self.dead.rows;
+        let mut burying = self.burying();
         // A row that damage took is not there any more for its event to be settled.
         let mut gone = |deleted: usize| {
             let over = changes(deleted);
@@ -513,16 +537,15 @@ impl Writer {
                 record::bind(&mut insert, 3, append.seq, &append.event)?;
                 insert.raw_execute()?;
             }
-            let mut bury = transaction.prepare_cached(&schema::insert_dead())?;
             let mut delete = transaction.prepare_cached("DELETE FROM queue WHERE seq = ?")?;
             for burial in &part.burials {
-                bury.raw_bind_parameter(1, &burial.error)?;
-                bury.raw_bind_parameter(2, burial.attempts)?;
-                bury.raw_bind_parameter(3, burial.first_attempt_ns.cast_signed())?;
-                bury.raw_bind_parameter(4, burial.last_attempt_ns.cast_signed())?;
-                record::bind(&mut bury, 5, record::NO_PLACE, &burial.event)?;
-                bury.raw_execute()?;
-                dead += 1;
+                burying.bury(&transaction, |bury| {
+                    bury.raw_bind_parameter(1, &burial.error)?;
+                    bury.raw_bind_parameter(2, burial.attempts)?;
+                    bury.raw_bind_parameter(3, burial.first_attempt_ns.cast_signed())?;
+                    bury.raw_bind_parameter(4, burial.last_attempt_ns.cast_signed())?;
+                    record::bind(bury, 5, record::NO_PLACE, &burial.event)
+                })?;
                 if let Some(seq) = burial.seq {
                     queued -= gone(delete.execute([seq.cast_signed()])?);
                 }
@@ -545,11 +568,19 @@ impl Writer {
                     "UPDATE counts SET queued = ?1, dead = dead + ?2, last_seq = max(last_seq, ?3), \
                      first_seq = coalesce((SELECT min(seq) FROM queue), ?3 + 1)",
                 )?
-                .execute([queued, dead - self.dead, self.last_seq.cast_signed()])?;
+                .execute([
+                    queued,
+                    burying.kept.rows - dead_before,
+                    self.last_seq.cast_signed(),
+                ])?;
+            burying.conclude(&transaction)?;
         }
         transaction.commit()?;
         self.shrinking.committed();
-        (self.queued, self.dead, self.missing) = (queued, dead, missing);
+        (self.queued, self.missing) = (queued, missing);
+        if !part.burials.is_empty() {
+            self.buried(burying);
+        }
         Ok(())
     }
 
@@ -557,7 +588,7 @@ impl Writer {
         self.store
             .execute(
                 "UPDATE counts SET queued = ?, dead = ?",
-                [self.queued, self.dead],
+                [self.queued, self.dead.rows],
             )
             .map(drop)
     }
@@ -586,7 +617,7 @@ impl Writer {
         }
         let known = Known {
             queued: self.queued,
-            dead: self.dead,
+            dead: self.dead.rows,
             last_seq: self.last_seq,
         };
         let replaced = salvage::replace(
@@ -608,12 +639,15 @@ impl Writer {
                 let rows = found.events.cast_signed();
                 self.queued = counts.queued.max(rows);
                 self.missing = self.queued - rows;
-                self.dead = found.dead_letters.cast_signed();
+                self.state.give_letters(self.dead.bytes);
+                self.dead = letters(&found);
+                self.state.add_letters(self.dead.bytes);
                 self.store = store;
                 self.place = Place::of(&self.path);
                 self.damaged = None;
-                self.dead_letters_lost
-                    .store(counts.dead_letters_lost, Ordering::Relaxed);
+                self.letters
+                    .set_past(counts.dead_dropped, counts.dead_letters_lost);
+                self.tell_letters();
                 Ok(())
             }
             Err(fault) => {
@@ -659,6 +693,7 @@ struct Counts {
     damaged: u64,
     lost: u64,
     dead_letters_lost: u64,
+    dead_dropped: u64,
 }
 
 impl Counts {
@@ -670,11 +705,23 @@ impl Counts {
     }
 }
 
+fn letters(found: &Found) -> Letters {
+    Letters {
+        rows: found.dead_letters.cast_signed(),
+        bytes: found.dead_letter_bytes,
+    }
+}
+
 /// Counts what is in a store; reads every page of the queue's tree, but not the bodies.
 fn count(store: &Connection) -> rusqlite::Result<(Found, Counts)> {
+    let (dead_letters, dead_letter_bytes) = store.query_row(
+        &format!("SELECT count(*), coalesce(sum({LETTER_SIZE}), 0) FROM dead_letters"),
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     let found = store.query_row(
         "SELECT count(*), coalesce(sum(length(body) + length(profile)), 0), coalesce(min(seq), 0), \
-         coalesce(max(seq), 0), (SELECT count(*) FROM dead_letters) FROM queue",
+         coalesce(max(seq), 0) FROM queue",
         [],
         |row| {
             let events: u64 = row.get(0)?;
@@ -684,13 +731,14 @@ fn count(store: &Connection) -> rusqlite::Result<(Found, Counts)> {
                 bytes: bytes + events * super::journal::RECORD_BYTES,
                 first_seq: row.get(2)?,
                 last_seq: row.get(3)?,
-                dead_letters: row.get(4)?,
+                dead_letters,
+                dead_letter_bytes,
                 ..Found::default()
             })
         },
     )?;
     let counts = store.query_row(
-        "SELECT queued, dead, last_seq, damaged, lost, dead_letters_lost FROM counts",
+        "SELECT queued, dead, last_seq, damaged, lost, dead_letters_lost, dead_dropped FROM counts",
         [],
         |row| {
             Ok(Counts {
@@ -700,6 +748,7 @@ fn count(store: &Connection) -> rusqlite::Result<(Found, Counts)> {
                 damaged: row.get(3)?,
                 lost: row.get(4)?,
                 dead_letters_lost: row.get(5)?,
+                dead_dropped: row.get(6)?,
             })
         },
     )?;

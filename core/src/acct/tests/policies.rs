@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{entries, faults};
-use crate::acct::{BatchCaps, DiskLimits, Isolation, Policy, QueueLimits, Retry, WhenFull};
+use crate::acct::{
+    BatchCaps, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy, QueueLimits,
+    Retry, WhenFull,
+};
 
 fn policy(evbus: &str) -> Policy {
     let mut entries = entries(&format!("p:\n  x:\n    a: 1\n    evbus: {evbus}\n"));
@@ -26,6 +29,11 @@ fn defaults_are_the_documented_ones() {
         },
         disk: DiskLimits {
             bytes: 10_737_418_240,
+        },
+        dead_letters: DeadLetterLimits {
+            events: 100_000,
+            bytes: 1_073_741_824,
+            when_full: DeadLettersFull::DropOldest,
         },
         when_full: None,
         durable: false,
@@ -62,6 +70,7 @@ fn defaults_are_the_documented_ones() {
 fn every_key_is_read() {
     let text = "{queue: {events: 5, bytes: 2 KiB}, when_full: drop_newest, \
         disk: {bytes: 5 MiB}, durable: true, \
+        dead_letters: {events: 9, bytes: 3 MiB, when_full: drop_newest}, \
         retry: {first_delay: 0.5, max_delay: 2, max_attempts: 3, max_age: 3600, max_crashes: none}, \
         batch: {events: 7, bytes: 10 KB}, ordered: yes, deadline: 1.5, required: true, isolate: process}";
     let expected = Policy {
@@ -70,6 +79,11 @@ fn every_key_is_read() {
             bytes: 2048,
         },
         disk: DiskLimits { bytes: 5_242_880 },
+        dead_letters: DeadLetterLimits {
+            events: 9,
+            bytes: 3_145_728,
+            when_full: DeadLettersFull::DropNewest,
+        },
         when_full: Some(WhenFull::DropNewest),
         durable: true,
         retry: Retry {
@@ -131,11 +145,11 @@ fn a_refused_policy_says_what_and_where() {
         "expected a whole number of events from 1 to 100000000; correct the number";
     const SECONDS: &str = "to 86400; write it without a unit";
     for (evbus, expected) in [
-        ("5", "f:3:5: p.x.evbus: found a number, expected a mapping; write the keys queue, disk, when_full, durable, retry, batch, ordered, deadline, required, isolate below it".to_owned()),
+        ("5", "f:3:5: p.x.evbus: found a number, expected a mapping; write the keys queue, disk, dead_letters, when_full, durable, retry, batch, ordered, deadline, required, isolate below it".to_owned()),
         ("{queue: []}", "f:3:13: p.x.evbus.queue: found a list, expected a mapping; write the keys events, bytes below it".into()),
-        ("{quue: {}}", "f:3:13: p.x.evbus.quue: found the unknown key `quue`, expected one of queue, disk, when_full, durable, retry, batch, ordered, deadline, required, isolate; did you mean `queue`?".into()),
+        ("{quue: {}}", "f:3:13: p.x.evbus.quue: found the unknown key `quue`, expected one of queue, disk, dead_letters, when_full, durable, retry, batch, ordered, deadline, required, isolate; did you mean `queue`?".into()),
         ("{retry: {maxattempts: 1}}", "f:3:21: p.x.evbus.retry.maxattempts: found the unknown key `maxattempts`, expected one of first_delay, max_delay, max_attempts, max_age, max_crashes; did you mean `max_attempts`?".into()),
-        ("{bootstrap: 1}", "f:3:13: p.x.evbus.bootstrap: found the unknown key `bootstrap`, expected one of queue, disk, when_full, durable, retry, batch, ordered, deadline, required, isolate; remove it, or move it out of `evbus` if it is the plugin's".into()),
+        ("{bootstrap: 1}", "f:3:13: p.x.evbus.bootstrap: found the unknown key `bootstrap`, expected one of queue, disk, dead_letters, when_full, durable, retry, batch, ordered, deadline, required, isolate; remove it, or move it out of `evbus` if it is the plugin's".into()),
         ("{queue: {events: 0}}", format!("f:3:21: p.x.evbus.queue.events: found 0, {EVENTS}")),
         ("{queue: {events: 1.5}}", format!("f:3:21: p.x.evbus.queue.events: found 1.5, {EVENTS}")),
         ("{queue: {events: -1}}", format!("f:3:21: p.x.evbus.queue.events: found -1, {EVENTS}")),
@@ -150,6 +164,9 @@ fn a_refused_policy_says_what_and_where() {
         ("{batch: {events: 0}}", "f:3:21: p.x.evbus.batch.events: found 0, expected a whole number of events from 1 to 1000000; correct the number".into()),
         ("{when_full: drop}", "f:3:13: p.x.evbus.when_full: found `drop`, expected spill, block or drop_newest; choose one of them".into()),
         ("{disk: {bytes: 10}}", "f:3:20: p.x.evbus.disk.bytes: found 10, expected a size from 1024 KiB to 1024 GiB; write a whole number of bytes, or one with a unit such as `10 KB` or `64 MiB`".into()),
+        ("{dead_letters: {when_full: spill}}", "f:3:28: p.x.evbus.dead_letters.when_full: found `spill`, expected drop_oldest or drop_newest; choose one of the two".into()),
+        ("{dead_letters: {events: 0}}", format!("f:3:28: p.x.evbus.dead_letters.events: found 0, {EVENTS}")),
+        ("{dead_letters: {bytes: 5}}", format!("f:3:28: p.x.evbus.dead_letters.bytes: found 5, {QUEUE_BYTES}")),
         ("{durable: maybe}", "f:3:13: p.x.evbus.durable: found `maybe`, expected true or false; choose".replace("choose", "write one of the two")),
         ("{retry: {max_age: 0.5}}", "f:3:21: p.x.evbus.retry.max_age: found 0.5, expected a number of seconds from 1 to 315360000; write it without a unit, or none to try for ever".into()),
         ("{retry: {max_crashes: -1}}", "f:3:21: p.x.evbus.retry.max_crashes: found -1, expected a whole number of crashes from 1 to 4294967295, or none; write none to try for ever".into()),

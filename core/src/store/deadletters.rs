@@ -222,9 +222,11 @@ pub fn replay(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
 pub(crate) fn replay_file(file: &Path, filter: &Filter) -> Result<u64, StateError> {
     let mut store = schema::open_beside(file, true)?;
     let requeued = numbers(&store, filter).and_then(|numbers| {
-        let last: i64 = store.query_row("SELECT coalesce(max(seq), 0) FROM queue", [], |row| {
-            row.get(0)
-        })?;
+        let last: i64 = store.query_row(
+            "SELECT max(last_seq, coalesce((SELECT max(seq) FROM queue), 0)) FROM counts",
+            [],
+            |row| row.get(0),
+        )?;
         requeue(&mut store, &numbers, last.cast_unsigned() + 1)
     });
     let requeued = requeued.map_err(in_store("write", file))?;
@@ -293,7 +295,9 @@ pub(super) fn requeue(
             letter_bytes += size;
         }
         transaction.execute(
-            "UPDATE counts SET queued = queued + ?1, dead = dead - ?1",
+            "UPDATE counts SET queued = queued + ?1, dead = dead - ?1, \
+             first_seq = coalesce((SELECT min(seq) FROM queue), first_seq), \
+             last_seq = max(last_seq, coalesce((SELECT max(seq) FROM queue), 0))",
             [moved],
         )?;
     }

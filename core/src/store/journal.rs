@@ -40,6 +40,8 @@ pub(super) struct Append {
     pub(super) event: Arc<Event>,
     /// Somebody waits until it is on disk for good.
     pub(super) durable: bool,
+    /// Its row has been handed in before, and counted.
+    pub(super) again: bool,
 }
 
 /// An event that becomes a dead letter.
@@ -314,23 +316,34 @@ impl Journal {
 
     /// Hands in an event for the queue. Places ascend from call to call, except when the lane ends.
     pub(crate) fn append(&self, seq: u64, attempts: u32, event: &Arc<Event>, durable: bool) {
-        self.shared.add(record_bytes(event));
-        self.change(|pending| {
-            pending.staged_events += 1;
-            pending.staged_bytes += event.size();
-            pending.appends.push(Append {
-                seq,
-                attempts,
-                event: Arc::clone(event),
-                durable,
-            });
+        self.hand_in(Append {
+            seq,
+            attempts,
+            event: Arc::clone(event),
+            durable,
+            again: false,
         });
     }
 
     /// Hands in an event that is already on disk, for the attempts it has had since.
     pub(crate) fn update(&self, seq: u64, attempts: u32, event: &Arc<Event>) {
         self.shared.subtract(record_bytes(event));
-        self.append(seq, attempts, event, false);
+        self.hand_in(Append {
+            seq,
+            attempts,
+            event: Arc::clone(event),
+            durable: false,
+            again: true,
+        });
+    }
+
+    fn hand_in(&self, append: Append) {
+        self.shared.add(record_bytes(&append.event));
+        self.change(|pending| {
+            pending.staged_events += 1;
+            pending.staged_bytes += append.event.size();
+            pending.appends.push(append);
+        });
     }
 
     /// Forgets events that are settled: their places, and what they took.

@@ -510,6 +510,7 @@ impl Writer {
         let level = if durable { "FULL" } else { "NORMAL" };
         self.store.pragma_update(None, "synchronous", level)?;
         let (mut queued, mut missing) = (self.queued, self.missing);
+        let mut restored = 0;
         let dead_before = self.dead.rows;
         let mut burying = self.burying();
         // A row that damage took is not there any more for its event to be settled.
@@ -530,7 +531,12 @@ impl Writer {
             let mut exists = transaction.prepare_cached("SELECT 1 FROM queue WHERE seq = ?")?;
             for append in &part.appends {
                 if append.attempts == 0 || !exists.exists([append.seq.cast_signed()])? {
-                    queued += 1;
+                    if append.again && restored < self.missing {
+                        // Damage took its row; it was counted all the time.
+                        restored += 1;
+                    } else {
+                        queued += 1;
+                    }
                 }
                 insert.raw_bind_parameter(1, append.seq.cast_signed())?;
                 insert.raw_bind_parameter(2, append.attempts)?;
@@ -577,7 +583,7 @@ impl Writer {
         }
         transaction.commit()?;
         self.shrinking.committed();
-        (self.queued, self.missing) = (queued, missing);
+        (self.queued, self.missing) = (queued, (missing - restored).max(0));
         if !part.burials.is_empty() {
             self.buried(burying);
         }

@@ -59,6 +59,9 @@ impl Controlled for Handle {
 
     async fn reload(&self) -> Result<Reloaded, String> {
         let reloaded = super::reload(&self.deployment).await;
-        reloaded.map_err(|error| error.to_string())
+        reloaded.map_err(|error| {
+            tracing::error!("the acct file is not used, and nothing is changed: {error}");
+            error.to_string()
+        })
     }
 }

@@ -171,13 +171,23 @@ impl Queue {
             return Err(NotQueued::Gone);
         }
         let rules = &inner.rules;
+        // What is left on disk from before takes its room where nothing else may go to disk.
+        let (before_events, before_bytes) = match (&self.journal, rules.when_full) {
+            (Some(journal), WhenFull::Block | WhenFull::DropNewest) if inner.uses_disk() => (
+                usize::try_from(inner.on_disk).unwrap_or(usize::MAX),
+                usize::try_from(journal.bytes()).unwrap_or(usize::MAX),
+            ),
+            _ => (0, 0),
+        };
+        let events = inner.unsettled_events.saturating_add(before_events);
+        let size = (inner.unsettled_bytes.saturating_add(before_bytes)).saturating_add(bytes);
         // An event larger than the whole queue is let in when it is alone.
-        let fits = inner.unsettled_events == 0
-            || (inner.unsettled_events < rules.events
-                && inner.unsettled_bytes.saturating_add(bytes) <= rules.bytes);
+        let fits = events == 0 || (events < rules.events && size <= rules.bytes);
         let disk_takes = |journal: &Journal| {
             let more = bytes as u64;
             journal.has_room()
+                // A program that fires durable events is told of the fault; others wait.
+                && (rules.durable || journal.fault().is_none())
                 && (journal.bytes() == 0
                     || journal.bytes().saturating_add(more) <= rules.disk_bytes)
                 && journal.state().has_room(more)

@@ -379,6 +379,20 @@ impl Journal {
         });
     }
 
+    /// Resolves when more events may be handed in.
+    #[cfg(test)]
+    pub(crate) async fn room(&self) {
+        loop {
+            let room = self.shared.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            room.await;
+        }
+    }
+
     /// Resolves when more dead letters may be handed in.
     pub(crate) async fn room_for_letters(&self) {
         loop {

@@ -390,7 +390,7 @@ impl StateDir {
         let floor = (self.inner.limits.min_free).unwrap_or((256 * 1024 * 1024).min(all / 20));
         if free < floor.saturating_add(promised) {
             return Err(format!(
-                "only {free} bytes are free in {}, expected at least {floor}; make room",
+                "only {free} bytes are free in {}, expected {floor} to stay free and {promised} that are about to be written; make room",
                 self.inner.path.display()
             ));
         }

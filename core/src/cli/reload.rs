@@ -1,5 +1,6 @@
 //! `evbus reload`: makes a running host read its acct file again.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -49,9 +50,10 @@ pub(super) async fn run(args: ReloadArgs) -> Result<(), Exit> {
         ("changed", &reloaded.changed),
     ] {
         for destination in destinations {
-            lines.push_str(&format!("{what} {destination}\n"));
+            // Writing to a String cannot fail.
+            let _ = writeln!(lines, "{what} {destination}");
         }
     }
-    lines.push_str(&format!("{reloaded}\n"));
+    let _ = writeln!(lines, "{reloaded}");
     write(lines.as_bytes()).map(|_| ())
 }

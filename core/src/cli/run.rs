@@ -111,15 +111,16 @@ impl RunArgs {
 
 /// Says where what waits is kept, and what it means where it is not.
 fn tell_state(state: Option<&StatePlace>) {
-    match state {
-        Some(place) => tracing::info!(
+    if let Some(place) = state {
+        tracing::info!(
             "queued events and dead letters are kept in {} ({})",
             place.path.display(),
             place.named_by.text()
-        ),
-        None => tracing::info!(
+        );
+    } else {
+        tracing::info!(
             "no state directory: queued events and dead letters are in memory only and are lost when the host ends, and a destination whose queue is full delays the programs that fire; use --state-dir"
-        ),
+        );
     }
 }
 

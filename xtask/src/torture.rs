@@ -99,8 +99,8 @@ mod tests {
 
     #[test]
     fn runs_and_seed_are_read_and_nothing_else_is() {
-        assert_eq!(given("").unwrap(), [200, 1]);
-        assert_eq!(given("--seed 7 --runs 3").unwrap(), [3, 7]);
+        assert!(matches!(given("").as_deref(), Ok([200, 1])));
+        assert!(matches!(given("--seed 7 --runs 3").as_deref(), Ok([3, 7])));
         for wrong in ["--runs", "--runs many", "--seeds 1", "5"] {
             assert!(matches!(given(wrong), Err(Failure::Usage(_))), "{wrong}");
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::burying::{Burying, Letters};
 use super::deadletters::{self, Filter};
-use super::tests::{event, filled, name, read_all, state};
+use super::tests::{event, filled, name, opened, read_all, state};
 use super::*;
 use crate::Event;
 use crate::acct::{DeadLetterLimits, DeadLettersFull};
@@ -183,7 +183,7 @@ fn small(dir: &Path, max_bytes: u64) -> StateDir {
         max_bytes,
         ..StateLimits::default()
     };
-    StateDir::open(dir, limits).unwrap()
+    opened(dir, limits)
 }
 
 #[tokio::test]

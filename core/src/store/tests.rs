@@ -27,7 +27,21 @@ pub(super) fn event(number: u64) -> Arc<Event> {
 }
 
 pub(super) fn state(dir: &Path) -> StateDir {
-    StateDir::open(dir, StateLimits::default()).unwrap()
+    opened(dir, StateLimits::default())
+}
+
+/// Opens a state directory that was another's a moment ago. A process that another test starts has a
+/// copy of every descriptor, that of its lock included, until it becomes another program.
+pub(super) fn opened(dir: &Path, limits: StateLimits) -> StateDir {
+    let start = std::time::Instant::now();
+    loop {
+        match StateDir::open(dir, limits) {
+            Err(StateError::InUse { .. }) if start.elapsed().as_secs() < 30 => {
+                std::thread::yield_now();
+            }
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 /// A store with the events 1 to `last`, closed.
@@ -278,7 +292,7 @@ async fn too_little_free_space_is_told_and_nothing_is_taken_for_written() {
         min_free: Some(u64::MAX),
         ..StateLimits::default()
     };
-    let state = StateDir::open(dir.path(), limits).unwrap();
+    let state = opened(dir.path(), limits);
     let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
     journal.append(1, 0, &event(1), true);
     let reason = journal.receipt(1).written().await.unwrap_err();

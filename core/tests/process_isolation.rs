@@ -176,7 +176,7 @@ fn events_survive_a_plugin_that_aborts() {
 
 #[test]
 fn events_survive_a_plugin_that_exits() {
-    nothing_is_lost("exit", 300, 100, "ended with exit code 3");
+    nothing_is_lost("exit", 300, 100, "ended with exit code 70");
 }
 
 #[test]
@@ -195,7 +195,7 @@ fixture-crashing:
         plugins.path(),
         &[],
     );
-    host.wait_for_log("ended with exit code 3, before it had connected; trying again");
+    host.wait_for_log("ended with exit code 70, before it had connected; trying again");
     let log = host.log();
     assert!(log.contains("last words xxx"), "{log}");
     assert!(log.contains("(cut: it has 100011 bytes"), "{log}");

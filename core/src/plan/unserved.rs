@@ -63,6 +63,5 @@ fn near<'a>(name: &str, catalog: &'a Catalog) -> Option<&'a str> {
     catalog
         .provider_names()
         .chain(PUBLISHED.map(|(known, _)| known))
-        .chain([INTERNAL])
         .find(|known| strsim::damerau_levenshtein(known, name) <= limit)
 }

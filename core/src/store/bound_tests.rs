@@ -120,7 +120,10 @@ async fn a_bound_in_bytes_holds_reasons_and_attributes_as_well_as_bodies() {
     assert_eq!(journal.letters().bytes(), 5 * each);
     // One that is larger than all may be takes no other with it.
     let mut large = burial(131, event(131));
-    large.error = format!("refused 000131{}", "x".repeat(6 * each as usize));
+    large.error = format!(
+        "refused 000131{}",
+        "x".repeat(usize::try_from(6 * each).unwrap())
+    );
     journal.bury(vec![large], 0);
     settled(&journal).await;
     assert_eq!(kept(dir.path()), (126..=130).collect::<Vec<u64>>());

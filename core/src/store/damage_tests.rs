@@ -385,7 +385,9 @@ async fn a_salvage_ends_soon_when_the_store_is_closed_and_goes_on_later() {
     let before = fs::read(&file).unwrap();
     let state_dir = state(dir.path());
     let closing = salvage::Closing::default();
-    let long_ago = std::time::Instant::now() - std::time::Duration::from_secs(60);
+    let long_ago = std::time::Instant::now()
+        .checked_sub(std::time::Duration::from_mins(1))
+        .unwrap();
     closing.set(long_ago).unwrap();
     let named = name("idem-*", 0);
     let stopped = salvage::replace(&state_dir, &file, &named, "a test", None, &closing);
@@ -484,9 +486,9 @@ async fn a_disk_that_is_full_while_the_store_is_used_is_waited_for() {
     content[middle..middle + BLOCK].fill(0);
     fs::write(&file, content).unwrap();
     let filler = dir.join("filler");
-    let mut fill = fs::File::create(&filler).unwrap();
-    while std::io::Write::write_all(&mut fill, &[1; 4096]).is_ok() {}
-    let mut fill = Some(fill);
+    let mut full = fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut full, &[1; 4096]).is_ok() {}
+    let mut fill = Some(full);
     let (mut there, mut damaged, mut from) = (0, 0, 0);
     let mut refused = 0;
     let patience = std::time::Instant::now();

@@ -20,7 +20,7 @@ use crate::acct::{QueueLimits, Retry};
 use crate::store::{StateDir, StateLimits, StoreName};
 
 /// How long anything may take before a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What an instance says to a batch of so many events; nothing: it keeps the batch for ever.
 type Answers = dyn Fn(usize) -> Option<Says> + Send + Sync;

@@ -117,7 +117,7 @@ mod tests {
             ("EVBUS_STATE_DIR", "/env"),
             ("STATE_DIRECTORY", "/var/lib/unit:/var/lib/other"),
             ("XDG_STATE_HOME", "/xdg"),
-            ("HOME", "/home/u"),
+            ("HOME", "/users/u"),
         ];
         let check = |given, is_root, set: &[(&str, &str)], path: &str, named_by| {
             let expected = Some((path.to_owned(), named_by));
@@ -128,13 +128,13 @@ mod tests {
         check(None, true, &all[1..], "/var/lib/unit", NamedBy::Systemd);
         check(None, true, &all[2..], "/var/lib/evbus", NamedBy::Default);
         check(None, false, &all[2..], "/xdg/evbus", NamedBy::Default);
-        let home = "/home/u/.local/state/evbus";
+        let home = "/users/u/.local/state/evbus";
         check(None, false, &all[3..], home, NamedBy::Default);
         let empty = [
             ("EVBUS_STATE_DIR", ""),
             ("STATE_DIRECTORY", ""),
             ("XDG_STATE_HOME", "not/absolute"),
-            ("HOME", "/home/u"),
+            ("HOME", "/users/u"),
         ];
         check(None, false, &empty, home, NamedBy::Default);
         assert_eq!(chosen(None, false, &[]), None);

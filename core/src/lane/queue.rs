@@ -6,12 +6,16 @@
 //! under the queue's own lock, so that at any moment
 //! `accepted + dead_lettered + dropped + damaged + lost + queued = received`.
 
+mod place;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
+
+pub(crate) use place::{NotQueued, Place};
 
 use super::settled::{Counts, Settled};
 use crate::Event;
@@ -34,26 +38,6 @@ pub(crate) struct Queued {
     pub(crate) suspect: bool,
     /// How many instances broke with it alone in flight.
     pub(crate) crashes: u32,
-}
-
-/// Why an event is not in the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotQueued {
-    /// There is no room for it now.
-    Full,
-    /// The destination has ended, and takes nothing any more.
-    Gone,
-}
-
-/// Where an event goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Into memory; and on disk where the policy is `durable`.
-    Memory,
-    /// On disk alone.
-    Disk,
-    /// Nowhere: there is no room, and the policy is to drop it.
-    Dropped,
 }
 
 #[derive(Debug)]

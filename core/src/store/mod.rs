@@ -15,6 +15,7 @@ pub mod deadletters;
 mod image;
 mod journal;
 mod letters;
+mod pending;
 mod place;
 mod reads;
 mod record;
@@ -25,8 +26,9 @@ mod state_dir;
 mod wal;
 mod writer;
 
-pub(crate) use journal::{Burial, Journal, Loaded, Receipt, record_bytes};
+pub(crate) use journal::{Journal, Receipt, record_bytes};
 pub(crate) use letters::LetterCounts;
+pub(crate) use pending::{Burial, Loaded};
 pub(crate) use record::Stored;
 pub use state_dir::{StateDir, StateError, StateLimits};
 

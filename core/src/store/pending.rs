@@ -1,0 +1,145 @@
+//! What waits for a store's writer, and how far it is.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::Stored;
+use super::journal::{MAX_STAGED_BYTES, MAX_STAGED_EVENTS};
+use crate::Event;
+use crate::acct::DeadLetterLimits;
+
+/// An event to be written to the queue.
+#[derive(Debug, Clone)]
+pub(super) struct Append {
+    pub(super) seq: u64,
+    pub(super) attempts: u32,
+    pub(super) event: Arc<Event>,
+    /// Somebody waits until it is on disk for good.
+    pub(super) durable: bool,
+    /// Its row has been handed in before, and counted.
+    pub(super) again: bool,
+}
+
+/// An event that becomes a dead letter.
+#[derive(Debug, Clone)]
+pub(crate) struct Burial {
+    /// Its place in the queue, where it is on disk; that row goes.
+    pub(crate) seq: Option<u64>,
+    pub(crate) event: Arc<Event>,
+    pub(crate) error: String,
+    pub(crate) attempts: u32,
+    /// In nanoseconds since the Unix epoch.
+    pub(crate) first_attempt_ns: u64,
+    pub(crate) last_attempt_ns: u64,
+}
+
+/// How much waits to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    /// Events and dead letters.
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    /// Of dead letters alone.
+    pub(super) letter_bytes: usize,
+}
+
+/// What a dead letter takes while it waits to be written; an empty body takes something, too.
+pub(super) fn letter_bytes(burial: &Burial) -> usize {
+    burial.event.size() + burial.error.len() + 100
+}
+
+/// Events that were read back.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    pub(crate) events: Vec<Stored>,
+    /// Records that turned out to be damaged; they are among the dead letters now.
+    pub(crate) damaged: u64,
+    /// All events up to this place that are on disk and were asked for are in `events`, since there
+    /// is none beyond the last of them.
+    pub(crate) complete_to: Option<u64>,
+}
+
+pub(super) struct ReadRequest {
+    pub(super) from: u64,
+    pub(super) max_events: usize,
+    pub(super) max_bytes: usize,
+    pub(super) reply: oneshot::Sender<Loaded>,
+}
+
+/// What waits for the writer.
+#[derive(Default)]
+pub(super) struct Pending {
+    pub(super) appends: Vec<Append>,
+    pub(super) burials: Vec<Burial>,
+    /// Places of settled events.
+    pub(super) settled: Vec<u64>,
+    /// What those take on disk until they are deleted.
+    pub(super) settled_bytes: u64,
+    /// Events that should be on disk and are not.
+    pub(super) lost: u64,
+    pub(super) reads: Vec<ReadRequest>,
+    pub(super) replays: Vec<Replay>,
+    pub(super) purges: Vec<Purge>,
+    /// Another bound of dead letters.
+    pub(super) letter_limits: Option<DeadLetterLimits>,
+    pub(super) close: bool,
+    /// Of appends and burials, those that the writer has taken and not committed included.
+    pub(super) staged_events: usize,
+    pub(super) staged_bytes: usize,
+    /// Of burials alone.
+    pub(super) staged_letter_bytes: usize,
+}
+
+/// Dead letters that go back into the queue.
+pub(super) struct Replay {
+    pub(super) numbers: Vec<i64>,
+    /// Their places in the queue: this one and those that follow.
+    pub(super) first_seq: u64,
+    pub(super) done: OnReplayed,
+}
+
+/// Told how many dead letters were moved, or why none was, by the store's thread and before any of them
+/// can be read back.
+pub(crate) type OnReplayed = Box<dyn FnOnce(Result<u64, String>) + Send>;
+
+/// Dead letters that are deleted.
+pub(super) struct Purge {
+    pub(super) numbers: Vec<i64>,
+    pub(super) reply: oneshot::Sender<Result<u64, String>>,
+}
+
+impl Pending {
+    pub(super) fn is_idle(&self) -> bool {
+        self.appends.is_empty()
+            && self.burials.is_empty()
+            && self.settled.is_empty()
+            && self.lost == 0
+            && self.reads.is_empty()
+            && self.replays.is_empty()
+            && self.purges.is_empty()
+            && self.letter_limits.is_none()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.staged_bytes < MAX_STAGED_BYTES && self.staged_events < MAX_STAGED_EVENTS
+    }
+
+    pub(super) fn has_room_for_letters(&self) -> bool {
+        self.staged_letter_bytes < MAX_STAGED_BYTES
+    }
+}
+
+/// How far the writer is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress {
+    /// All events up to this place are on disk, or settled.
+    pub(super) written_to: u64,
+    /// Why the disk takes nothing at the moment.
+    pub(super) fault: Option<Arc<str>>,
+    /// Commits that were flushed, for durable events.
+    pub(super) flushed_commits: u64,
+    /// Events that the disk did not take before it was closed.
+    pub(super) unwritten: u64,
+    pub(super) closed: bool,
+}

@@ -1,0 +1,139 @@
+//! Logs that were damaged in every way.
+
+use super::*;
+use std::fs;
+
+/// A log of three commits, as `SQLite` wrote it, with its index; without one where it is empty.
+struct Files {
+    dir: tempfile::TempDir,
+    log: Vec<u8>,
+    index: Vec<u8>,
+}
+
+impl Files {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = rusqlite::Connection::open(dir.path().join("a.db")).expect("a store");
+        store
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (x);
+                 INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); INSERT INTO t VALUES (3);",
+            )
+            .expect("rows are written");
+        let read = |name: &str| fs::read(dir.path().join(name)).expect("it is there");
+        let (log, index) = (read("a.db-wal"), read("a.db-shm"));
+        Self { dir, log, index }
+    }
+
+    fn read(&self, log: &[u8], index: &[u8]) -> Log {
+        let path = |name: &str| self.dir.path().join(name);
+        fs::write(path("b.db-wal"), log).expect("the log is written");
+        fs::write(path("b.db-shm"), index).expect("the index is written");
+        read(&path("b.db-wal"), &path("b.db-shm")).expect("the log is read")
+    }
+
+    fn frames(&self) -> usize {
+        (self.log.len() - HEADER) / FRAME
+    }
+}
+
+#[test]
+fn a_whole_log_and_one_cut_by_a_power_failure_are_left_alone() {
+    let files = Files::new();
+    let log = files.read(&files.log, &files.index);
+    assert!(!log.is_damaged);
+    assert_eq!(log.frames.len(), files.frames());
+    for cut in 0..files.log.len() / 512 {
+        let log = files.read(&files.log[..cut * 512], &[]);
+        assert!(!log.is_damaged, "cut at {cut}");
+    }
+    let mut torn = files.log.clone();
+    torn.extend([0xa5; 5000]);
+    assert!(!files.read(&torn, &[]).is_damaged);
+    assert!(!files.read(&torn, &files.index).is_damaged);
+}
+
+#[test]
+fn a_log_that_lost_its_end_after_it_was_committed_is_damaged() {
+    let files = Files::new();
+    let log = files.read(&files.log[..files.log.len() - FRAME], &files.index);
+    assert!(log.is_damaged);
+    assert_eq!(log.bad_frames(), 1);
+    assert_eq!(log.pages(), None);
+}
+
+#[test]
+fn any_one_bit_is_flipped_back() {
+    let files = Files::new();
+    for byte in (0..files.log.len())
+        .step_by(41)
+        .chain(files.log.len() - 4120..files.log.len() - 4090)
+    {
+        let mut damaged = files.log.clone();
+        damaged[byte] ^= 1 << (byte % 8);
+        let log = files.read(&damaged, &[]);
+        assert!(log.is_damaged, "damage at {byte} is noticed");
+        assert_eq!(log.frames.len(), files.frames(), "damage at {byte}");
+        assert_eq!(log.bad_frames(), 0, "damage at {byte}");
+        for number in 0..files.frames() {
+            let page = log.page(number).expect("the page is read");
+            let start = HEADER + number * FRAME + FRAME_HEADER;
+            let written = &files.log[start..start + PAGE];
+            // Elsewhere, the records' own checksums tell.
+            let is_unique = byte % 4 < 2 && byte < files.log.len() - 4;
+            assert!(page == written || !is_unique, "damage at {byte}");
+        }
+    }
+}
+
+#[test]
+fn a_destroyed_block_takes_only_the_frames_that_it_covers() {
+    let files = Files::new();
+    for block in 0..files.log.len() / 4096 {
+        for fill in [0, 0xa5] {
+            let mut damaged = files.log.clone();
+            let range = block * 4096..(block + 1) * 4096;
+            damaged[range.clone()].fill(fill);
+            let log = files.read(&damaged, &files.index);
+            assert!(log.is_damaged, "block {block}");
+            assert_eq!(log.frames.len(), files.frames(), "block {block}");
+            assert!(log.bad_frames() <= 2, "block {block}: {:?}", log.frames);
+            for number in 0..files.frames() {
+                let start = HEADER + number * FRAME;
+                let is_hit = start < range.end && start + FRAME > range.start;
+                let taken = log.frames[number].state.is_well()
+                    || log.frames[number].state == State::Unproven;
+                assert!(is_hit || taken, "block {block}, frame {number}");
+                // The damage may be what stood there.
+                let page = log.page(number).expect("the page is read");
+                let written = &files.log[start + FRAME_HEADER..start + FRAME];
+                assert!(is_hit || page == written, "block {block}, frame {number}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_an_index_a_block_in_the_last_commit_is_a_torn_write() {
+    let files = Files::new();
+    let mut torn = files.log.clone();
+    let half = files.log.len() - 2048;
+    torn[half..].fill(0);
+    let log = files.read(&torn, &[]);
+    assert!(!log.is_damaged);
+    assert!(log.frames.len() < files.frames());
+    assert!(files.read(&torn, &files.index).is_damaged);
+}
+
+#[test]
+fn frames_from_before_the_last_reset_are_left_alone() {
+    let files = Files::new();
+    let mut reused = files.log.clone();
+    let last = files.log.len() - FRAME;
+    reused[last + 8..last + 16].copy_from_slice(&[0x5a; 8]);
+    // And behind them what looks like a frame of now.
+    reused.extend_from_slice(&files.log[HEADER..HEADER + FRAME]);
+    let log = files.read(&reused, &[]);
+    assert!(!log.is_damaged);
+    assert!(log.frames.len() < files.frames());
+}

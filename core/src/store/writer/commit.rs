@@ -1,0 +1,306 @@
+//! Writing what is held: all of it, or what a full disk takes.
+#![allow(clippy::wildcard_imports)] // It is a part of its parent.
+
+use super::*;
+
+impl Writer {
+    /// Writes what is held. Returns false where the disk refused.
+    pub(super) fn commit_all(&mut self, shared: &Shared) -> bool {
+        if self.held.is_empty() && !self.astray && !self.ends {
+            return true;
+        }
+        let before = self.held.size();
+        let durable = self.held.appends.iter().any(|append| append.durable);
+        // Before any is dropped: whoever waits for an event that is settled already waits for its place.
+        if let Some(last) = self.held.appends.iter().map(|append| append.seq).max() {
+            self.last_seq = self.last_seq.max(last);
+        }
+        self.drop_settled();
+        let result = self.commit_in_place();
+        let after = self.held.size();
+        self.written_since_check += (before.bytes - after.bytes) as u64;
+        shared.committed(Size {
+            events: before.events - after.events,
+            bytes: before.bytes - after.bytes,
+            letter_bytes: before.letter_bytes - after.letter_bytes,
+        });
+        let first_held = self.held.appends.iter().map(|append| append.seq).min();
+        let written_to = match first_held {
+            // What is written would not be found again.
+            _ if self.astray => 0,
+            Some(seq) => seq.saturating_sub(1),
+            None => self.last_seq,
+        };
+        self.is_patient =
+            matches!(&result, Err(refused) if refused.is_full) && self.waits_for_room();
+        if result.is_ok() {
+            self.full_since = None;
+        }
+        shared.progress.send_modify(|progress| {
+            if !self.is_patient {
+                let fault = result.as_ref().err();
+                tell(fault.map(|refused| &*refused.reason), progress);
+            }
+            progress.flushed_commits += u64::from(durable && result.is_ok());
+            progress.written_to = progress.written_to.max(written_to);
+        });
+        result.is_ok()
+    }
+
+    pub(super) fn commit_in_place(&mut self) -> Result<(), Refused> {
+        let elsewhere = |reason| Refused {
+            is_full: false,
+            reason,
+        };
+        let refused = |path: &std::path::Path, error: &rusqlite::Error| Refused {
+            is_full: is_full(error),
+            reason: format!("store {}: {error}", path.display()),
+        };
+        self.mend().map_err(elsewhere)?;
+        self.stay_in_place().map_err(elsewhere)?;
+        self.check_free()?;
+        if !self.held.is_empty() {
+            match self.commit_held() {
+                // It is replaced before anything is told.
+                Err(error) if is_damage(&error) => {
+                    self.replace(&error.to_string()).map_err(elsewhere)?;
+                    self.commit_held()
+                }
+                committed => committed,
+            }
+            .map_err(|error| refused(&self.path, &error))?;
+        }
+        self.stay_in_place().map_err(elsewhere)
+    }
+
+    /// How many events that should be in the queue on disk will not be found there.
+    pub(super) fn unwritten(&self) -> u64 {
+        let held = &self.held.appends;
+        if self.astray {
+            return self.queued.max(0).cast_unsigned() + held.len() as u64;
+        }
+        let exists = |append: &&Append| {
+            let mut select = (self.store).prepare_cached("SELECT 1 FROM queue WHERE seq = ?")?;
+            select.exists([append.seq.cast_signed()])
+        };
+        // What cannot be looked up is not there.
+        let unwritten = held
+            .iter()
+            .filter(|append| !exists(append).unwrap_or(false));
+        unwritten.count() as u64
+    }
+
+    /// Whether a disk that is full may have room in a moment.
+    pub(super) fn waits_for_room(&mut self) -> bool {
+        let own = self.shrinking.told() + self.held.settled_bytes;
+        let patience = if self.state.returning() > own {
+            OTHERS_PATIENCE
+        } else {
+            PATIENCE
+        };
+        let since = *self.full_since.get_or_insert_with(Instant::now);
+        !self.ends && since.elapsed() < patience
+    }
+
+    /// Writes what is held, or as much of it as the disk takes; the rest stays held.
+    pub(super) fn commit_held(&mut self) -> rusqlite::Result<()> {
+        let held = std::mem::take(&mut self.held);
+        let Err((mut rest, error)) = self.commit(held) else {
+            return Ok(());
+        };
+        let mut result = Err(error);
+        if matches!(&result, Err(error) if is_full(error)) {
+            self.reuse_log();
+            while !rest.is_empty() {
+                let part = rest.split_front(PART);
+                match self.commit(part) {
+                    Ok(()) => result = Ok(()),
+                    Err((part, error)) => {
+                        rest.put_front(part);
+                        result = Err(error);
+                        break;
+                    }
+                }
+            }
+        }
+        self.held = rest;
+        result
+    }
+
+    /// An event that is settled before it was written need not be.
+    pub(super) fn drop_settled(&mut self) {
+        if self.held.settled.is_empty() || self.held.appends.is_empty() {
+            return;
+        }
+        self.held.settled.sort_unstable();
+        let Held {
+            appends, settled, ..
+        } = &mut self.held;
+        let is_settled = |append: &Append| settled.binary_search(&append.seq).is_ok();
+        // They were never on disk, so none of them is missing there.
+        let unwritten: Vec<u64> = (appends.iter())
+            .filter(|append| append.attempts == 0 && is_settled(append))
+            .map(|append| append.seq)
+            .collect();
+        appends.retain(|append| !is_settled(append));
+        if self.missing > 0 {
+            settled.retain(|seq| !unwritten.contains(seq));
+        }
+    }
+
+    pub(super) fn check_free(&mut self) -> Result<(), Refused> {
+        let due = self.written_since_check >= FREE_CHECK_BYTES
+            || self
+                .checked
+                .is_none_or(|checked| checked.elapsed() >= FREE_CHECK_PERIOD);
+        // What only frees room is always allowed, and what would be lost if it was not written now.
+        let adds = !(self.held.appends.is_empty() && self.held.burials.is_empty());
+        if !adds || !due || self.ends {
+            return Ok(());
+        }
+        // What is in the log, and what is written until the next look, takes room in the file, too.
+        let log = std::fs::metadata(beside(&self.path, "-wal")).map_or(0, |log| log.len());
+        let written = self.held.size().bytes as u64 + FREE_CHECK_BYTES;
+        if let Err(reason) = self.state.check_free(log + 2 * written) {
+            // As long as there is room for that: then the log is room that nobody else can take, and
+            // what is settled can be deleted, and pages given back, on a disk without any.
+            self.reuse_log();
+            if !self.held.settled.is_empty() {
+                let settled = self.held.split_front(0);
+                if let Err((settled, _)) = self.commit(settled) {
+                    // It is tried again with the rest.
+                    self.held.put_front(settled);
+                }
+            }
+            // What fits into free pages of the file takes no room of the file system, but for the log,
+            // which the file takes in.
+            if self.free_bytes() < 2 * written {
+                return Err(Refused {
+                    is_full: true,
+                    reason,
+                });
+            }
+        }
+        self.written_since_check = 0;
+        self.checked = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Writes a part of what is held, or gives it back.
+    #[allow(clippy::result_large_err)] // It moves into its place again, once per refusal of the disk.
+    pub(super) fn commit(&mut self, part: Held) -> Result<(), (Held, rusqlite::Error)> {
+        match self.write(&part) {
+            Ok(()) => {
+                if !part.settled.is_empty() || part.settled_bytes > 0 {
+                    self.tell_free(self.pages("freelist_count"));
+                    self.state.add_returning(0, part.settled_bytes);
+                }
+                Ok(())
+            }
+            Err(error) => Err((part, error)),
+        }
+    }
+
+    pub(super) fn write(&mut self, part: &Held) -> rusqlite::Result<()> {
+        let durable = part.appends.iter().any(|append| append.durable);
+        // FULL: the log is on disk before the commit returns. It is set between transactions only.
+        let level = if durable { "FULL" } else { "NORMAL" };
+        self.store.pragma_update(None, "synchronous", level)?;
+        let (mut queued, mut missing) = (self.queued, self.missing);
+        let mut restored = 0;
+        let dead_before = self.dead.rows;
+        let mut burying = self.burying();
+        // A row that damage took is not there any more for its event to be settled.
+        let mut gone = |deleted: usize| {
+            let over = changes(deleted);
+            if deleted == 0 && missing > 0 {
+                missing -= 1;
+                1
+            } else {
+                over
+            }
+        };
+        let transaction = self
+            .store
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let mut insert = transaction.prepare_cached(&schema::insert_queued())?;
+            let mut exists = transaction.prepare_cached("SELECT 1 FROM queue WHERE seq = ?")?;
+            for append in &part.appends {
+                if append.attempts == 0 || !exists.exists([append.seq.cast_signed()])? {
+                    if append.again && restored < self.missing {
+                        // Damage took its row; it was counted all the time.
+                        restored += 1;
+                    } else {
+                        queued += 1;
+                    }
+                }
+                insert.raw_bind_parameter(1, append.seq.cast_signed())?;
+                insert.raw_bind_parameter(2, append.attempts)?;
+                record::bind(&mut insert, 3, append.seq, &append.event)?;
+                insert.raw_execute()?;
+            }
+            let mut delete = transaction.prepare_cached("DELETE FROM queue WHERE seq = ?")?;
+            for burial in &part.burials {
+                burying.bury(&transaction, |bury| {
+                    bury.raw_bind_parameter(1, &burial.error)?;
+                    bury.raw_bind_parameter(2, burial.attempts)?;
+                    bury.raw_bind_parameter(3, burial.first_attempt_ns.cast_signed())?;
+                    bury.raw_bind_parameter(4, burial.last_attempt_ns.cast_signed())?;
+                    record::bind(bury, 5, record::NO_PLACE, &burial.event)
+                })?;
+                if let Some(seq) = burial.seq {
+                    queued -= gone(delete.execute([seq.cast_signed()])?);
+                }
+            }
+            for seq in &part.settled {
+                queued -= gone(delete.execute([seq.cast_signed()])?);
+            }
+            let lost = part.lost.cast_signed();
+            if lost > 0 {
+                missing = (missing - lost).max(0);
+                queued -= lost;
+                let more = Harm {
+                    lost,
+                    ..Harm::default()
+                };
+                schema::add_harm(&transaction, more)?;
+            }
+            transaction
+                .prepare_cached(
+                    "UPDATE counts SET queued = ?1, dead = dead + ?2, last_seq = max(last_seq, ?3), \
+                     first_seq = coalesce((SELECT min(seq) FROM queue), ?3 + 1)",
+                )?
+                .execute([
+                    queued,
+                    burying.kept.rows - dead_before,
+                    self.last_seq.cast_signed(),
+                ])?;
+            burying.conclude(&transaction)?;
+        }
+        transaction.commit()?;
+        self.shrinking.committed();
+        (self.queued, self.missing) = (queued, (missing - restored).max(0));
+        if !part.burials.is_empty() {
+            self.buried(burying);
+        }
+        Ok(())
+    }
+}
+
+/// Puts the fault of the last commit into the progress; says when that changes.
+fn tell(fault: Option<&str>, progress: &mut Progress) {
+    match fault {
+        None => {
+            if progress.fault.take().is_some() {
+                tracing::info!("the disk takes events again");
+            }
+        }
+        Some(reason) => {
+            if progress.fault.as_deref() != Some(reason) {
+                tracing::error!("events cannot be written to disk: {reason}; trying again");
+                progress.fault = Some(reason.into());
+            }
+        }
+    }
+}

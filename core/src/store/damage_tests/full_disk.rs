@@ -39,9 +39,9 @@ async fn a_disk_that_is_full_while_the_store_is_used_is_waited_for() {
     content[middle..middle + BLOCK].fill(0);
     fs::write(&file, content).unwrap();
     let filler = dir.join("filler");
-    let mut full = fs::File::create(&filler).unwrap();
-    while std::io::Write::write_all(&mut full, &[1; 4096]).is_ok() {}
-    let mut fill = Some(full);
+    let mut hog = fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut hog, &[1; 4096]).is_ok() {}
+    let mut fill = Some(hog);
     let (mut there, mut damaged, mut from) = (0, 0, 0);
     let mut refused = 0;
     let patience = std::time::Instant::now();

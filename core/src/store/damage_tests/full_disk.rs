@@ -41,7 +41,7 @@ async fn a_disk_that_is_full_while_the_store_is_used_is_waited_for() {
     let filler = dir.join("filler");
     let mut hog = fs::File::create(&filler).unwrap();
     while std::io::Write::write_all(&mut hog, &[1; 4096]).is_ok() {}
-    let mut fill = Some(hog);
+    let mut hog = Some(hog);
     let (mut there, mut damaged, mut from) = (0, 0, 0);
     let mut refused = 0;
     let patience = std::time::Instant::now();
@@ -59,14 +59,14 @@ async fn a_disk_that_is_full_while_the_store_is_used_is_waited_for() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         if refused == 20
-            && let Some(fill) = fill.take()
+            && let Some(hog) = hog.take()
         {
             assert_eq!(kept(dir), 0, "nothing is moved while there is no room");
             journal.append(20_001, 0, &event(20_001), true);
             let reason = journal.receipt(20_001).written().await.unwrap_err();
             assert!(reason.contains("make room"), "{reason}");
             fs::remove_file(&filler).unwrap();
-            drop(fill);
+            drop(hog);
         }
     }
     assert!(refused >= 20);

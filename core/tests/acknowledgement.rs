@@ -1,5 +1,5 @@
 //! What the host answers a program, for every state that a destination may be in: the table in
-//! docs/EVENT_SOCKETS.md, row by row. A test here is named after its row.
+//! `docs/EVENT_SOCKETS.md`, row by row. A test here is named after its row.
 #![allow(clippy::unwrap_used)]
 
 mod support;

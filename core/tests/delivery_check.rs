@@ -7,6 +7,8 @@
 //! is short.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::process::Command;
 
 use evbus_testkit::plugin_dir;
@@ -28,7 +30,9 @@ fn what_programs_are_told_is_what_arrives() {
             env!("CARGO_MANIFEST_DIR"),
             "/tests/delivery_check/check.py"
         ))
-        .args(["--evbus", env!("CARGO_BIN_EXE_evbus"), "--plugin-dir"])
+        .arg("--evbus")
+        .arg(support::program())
+        .arg("--plugin-dir")
         .arg(plugins.path());
     for (variable, flag, default) in DEFAULTS {
         let value = std::env::var(variable).unwrap_or_else(|_| default.to_owned());

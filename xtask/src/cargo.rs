@@ -82,6 +82,41 @@ pub(crate) fn libraries(packages: &[String], release: bool) -> Result<Vec<PathBu
         .collect()
 }
 
+/// Builds the shared libraries of all packages at once, as the tests do: nothing is compiled for each
+/// of them again because they want other features of the same crates.
+pub(crate) fn all_libraries(release: bool) -> Result<Built, Failure> {
+    let mut cargo = command();
+    cargo.args(["build", "--workspace", "--lib", TELL]);
+    if release {
+        cargo.arg("--release");
+    }
+    let output = cargo
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(Failure::io("start cargo"))?;
+    if !output.status.success() {
+        return Err(Failure::Failed(
+            "cargo could not build the plugins".to_owned(),
+        ));
+    }
+    Ok(Built::read(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Builds the release of a package's program of the same name.
+pub(crate) fn release_program(package: &str) -> Result<PathBuf, Failure> {
+    let output = command()
+        .args(["build", "--release", "--package", package])
+        .args(["--bin", package, TELL])
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(Failure::io("start cargo"))?;
+    if !output.status.success() {
+        return Err(Failure::Failed(format!("cargo could not build {package}")));
+    }
+    let built = Built::read(&String::from_utf8_lossy(&output.stdout));
+    built.executable(package).map(Path::to_owned)
+}
+
 /// What cargo built.
 #[derive(Debug, Default)]
 pub(crate) struct Built {

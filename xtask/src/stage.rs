@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use xtask::system::{self, Need};
 
-use crate::cargo;
+use crate::cargo::{self, Built};
 use crate::failure::Failure;
 use crate::workspace;
 
@@ -41,6 +41,15 @@ pub(crate) fn stage(packages: &[String], release: bool) -> Result<Vec<PathBuf>, 
         .iter()
         .map(|library| install(library, &dir))
         .collect()
+}
+
+/// Puts plugins that are built into `target/plugins`.
+pub(crate) fn install_all(packages: &[String], built: &Built) -> Result<(), Failure> {
+    let dir = workspace::target_dir().join("plugins");
+    for package in packages {
+        install(built.library(package)?, &dir)?;
+    }
+    Ok(())
 }
 
 /// Puts a copy of a file into a directory, whole or not at all: a host may be using the one it

@@ -13,8 +13,8 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         .iter()
         .take_while(|arg| *arg != "--")
         .any(|arg| arg == "--release" || arg == "-r");
-    stage::stage(&workspace::plugins()?, release)?;
-    cargo::libraries(&workspace::fixtures()?, release)?;
+    let built = cargo::all_libraries(release)?;
+    stage::install_all(&workspace::plugins()?, &built)?;
     if args.is_empty() {
         fuzz::suite()?;
     }

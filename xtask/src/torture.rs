@@ -45,14 +45,16 @@ pub(crate) fn check_delivery(args: &[String]) -> Result<(), Failure> {
 impl Seeded {
     fn run(&self, args: &[String]) -> Result<(), Failure> {
         let values = self.read(args)?;
-        let environment: Vec<(&str, String)> = (self.flags.iter().zip(values))
+        let mut environment: Vec<(&str, String)> = (self.flags.iter().zip(values))
             .map(|((_, variable, _), value)| (*variable, value.to_string()))
             .collect();
+        // What is released is what has to hold, and it is through sooner.
+        let program = cargo::release_program("evbus")?;
+        environment.push(("EVBUS_PROGRAM", program.display().to_string()));
         cargo::run_with(
             &[
                 "test",
-                "--package",
-                "evbus",
+                "--workspace",
                 "--test",
                 self.test,
                 "--",

@@ -25,15 +25,6 @@ pub(crate) fn plugins() -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// The packages of the test plugins, in name order.
-pub(crate) fn fixtures() -> Result<Vec<String>, Failure> {
-    let names = crates_in(&root().join("plugins/fixtures"))?;
-    Ok(names
-        .into_iter()
-        .map(|name| format!("fixture-{name}"))
-        .collect())
-}
-
 fn crates_in(dir: &Path) -> Result<Vec<String>, Failure> {
     let listing = fs::read_dir(dir).map_err(Failure::file("list", dir))?;
     let mut names: Vec<String> = listing

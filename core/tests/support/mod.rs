@@ -31,9 +31,16 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// The program that is tested: what cargo built with the tests, or what `EVBUS_PROGRAM` names, such as
+/// a release build.
+pub fn program() -> PathBuf {
+    std::env::var_os("EVBUS_PROGRAM")
+        .map_or_else(|| env!("CARGO_BIN_EXE_evbus").into(), PathBuf::from)
+}
+
 /// `evbus` with an environment that holds nothing of the developer's.
 pub fn evbus(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evbus"));
+    let mut command = Command::new(program());
     for name in [
         "ACCT_FILE",
         "ACCT_KEY",

@@ -46,7 +46,7 @@ pub fn built_all(packages: &[&str]) -> Vec<PathBuf> {
         .filter(|package| !built.contains_key(*package))
         .collect();
     if !missing.is_empty() {
-        let libraries = run_cargo(&missing);
+        let libraries = run_cargo();
         for package in missing {
             let library = libraries
                 .get(&package.replace('-', "_"))
@@ -60,17 +60,16 @@ pub fn built_all(packages: &[&str]) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Builds packages; gives the shared libraries by library name.
-fn run_cargo(packages: &[&str]) -> HashMap<String, PathBuf> {
+/// Builds the workspace; gives the shared libraries by library name. A package by itself may want other
+/// features of crates that it shares, and those would be compiled for it once more.
+fn run_cargo() -> HashMap<String, PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--lib", "--message-format=json-render-diagnostics"])
+        .args(["build", "--workspace", "--lib"])
+        .arg("--message-format=json-render-diagnostics")
         .arg("--manifest-path")
         .arg(manifest);
-    for package in packages {
-        cargo.args(["--package", package]);
-    }
     if let Some((target_dir, profile)) = this_build() {
         cargo.arg("--profile").arg(profile);
         cargo.arg("--target-dir").arg(target_dir);
@@ -85,7 +84,7 @@ fn run_cargo(packages: &[&str]) -> HashMap<String, PathBuf> {
     let output = cargo.output().expect("cargo can be started");
     assert!(
         output.status.success(),
-        "cannot build {packages:?}:\n{}",
+        "cannot build the workspace's libraries:\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8_lossy(&output.stdout)

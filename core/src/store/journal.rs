@@ -142,7 +142,7 @@ impl Journal {
         let thread = std::thread::Builder::new()
             .name("evbus-store".to_owned())
             .spawn(move || writer.run(&its))
-            .map_err(super::state_dir::at(
+            .map_err(super::full_disk::at(
                 "start a thread for the store in",
                 state.path(),
             ))?;
@@ -348,6 +348,12 @@ impl Journal {
     /// How many of the events that were handed in the disk did not take, once it is closed.
     pub(crate) fn unwritten(&self) -> u64 {
         self.shared.progress.borrow().unwritten
+    }
+
+    /// How many dead letters that were handed in the disk did not take, once it is closed. Those whose
+    /// events are still in the queue on disk are not among them.
+    pub(crate) fn unwritten_letters(&self) -> u64 {
+        self.shared.progress.borrow().unwritten_letters
     }
 
     /// Commits what has been handed in and ends the thread. Resolves when the file is closed, or

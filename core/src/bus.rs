@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::counted;
 use crate::event::{Serial, error_event};
-use crate::fired::{Fired, FiredCounts, PutError, Receipts, Tally};
+use crate::fired::{Departure, Fired, FiredCounts, PutError, Receipts, Tally};
 use crate::lane::{Destination, Lane, LaneStatus, NotQueued, OnDead, Place, Shared};
 use crate::once_per_burst::OncePerBurst;
 use crate::router::{Route, Router};
@@ -193,7 +194,7 @@ impl Bus {
                     Ok(None) => {}
                     Ok(Some(receipt)) => receipts.add(lane, receipt),
                     Err(NotQueued::Full) => full.push(Arc::clone(lane)),
-                    Err(NotQueued::Gone) => fault = fault.or_else(|| Some(gone(lane))),
+                    Err(NotQueued::Gone) => fault = fault.or_else(|| Some(self.gone(lane))),
                 }
             }
             (event, fired, full)
@@ -205,7 +206,7 @@ impl Bus {
             match pushed {
                 Ok(None) => {}
                 Ok(Some(receipt)) => receipts.add(lane, receipt),
-                Err(_) => fault = fault.or_else(|| Some(gone(lane))),
+                Err(_) => fault = fault.or_else(|| Some(self.gone(lane))),
             }
         }
         match fault {
@@ -236,7 +237,7 @@ impl Bus {
         for lane in routes.lanes_of(&route.matches) {
             match lane.queue.reserve(bytes) {
                 Ok(place) => reserved.push((lane, place)),
-                Err(NotQueued::Gone) => fault = fault.or_else(|| Some(gone(lane))),
+                Err(NotQueued::Gone) => fault = fault.or_else(|| Some(self.gone(lane))),
                 Err(NotQueued::Full) => {
                     release(&reserved);
                     return Err(PutError::Full {
@@ -261,7 +262,7 @@ impl Bus {
                 Ok(()) if place == Place::Dropped => lane.tell_dropped(),
                 Ok(()) => {}
                 // It ended in between.
-                Err(_) => fault = fault.or_else(|| Some(gone(lane))),
+                Err(_) => fault = fault.or_else(|| Some(self.gone(lane))),
             }
         }
         match undecided.or(fault) {
@@ -286,6 +287,11 @@ impl Bus {
         let error = PutError::undecided(destination, event.profile(), undecided);
         tally.undecided(&error);
         Some(error)
+    }
+
+    /// The program that fires says itself which of its events match no destination.
+    pub(crate) fn leave_unmatched_to_program(&self) {
+        self.inner.tally.leave_unmatched_to_others();
     }
 
     /// Counts an event that came through a socket and goes to no destination; listeners have it.
@@ -335,6 +341,20 @@ impl Bus {
     /// Whether the bus still takes events.
     pub(crate) fn is_open(&self) -> bool {
         !self.inner.closed.load(Ordering::Acquire)
+    }
+
+    /// What to say of a destination that takes nothing any more.
+    fn gone(&self, lane: &Arc<Shared>) -> PutError {
+        let routes = self.inner.routes.load();
+        let is_removed = !(routes.lanes.iter()).any(|other| Arc::ptr_eq(other.shared(), lane));
+        PutError::Gone {
+            destination: Destination::clone(&lane.destination()),
+            why: if is_removed {
+                Departure::Removed
+            } else {
+                Departure::Shutdown
+            },
+        }
     }
 
     fn check_open(&self) -> Result<(), PutError> {
@@ -398,7 +418,11 @@ impl Bus {
             let others = others.filter(|lane| !Arc::ptr_eq(lane, failed));
             let why = match bus.offer_to(others, told) {
                 Ok(0) => return,
-                Ok(left_out) => format!("{left_out} destinations have no room"),
+                Ok(left_out) => counted(
+                    left_out,
+                    "destination has no room",
+                    "destinations have no room",
+                ),
                 Err(error) => error.to_string(),
             };
             if untold.begins() {
@@ -444,11 +468,5 @@ fn fired(event: &Event, route: &Route) -> Fired {
     Fired {
         id: event.id(),
         destinations: route.matches.len(),
-    }
-}
-
-fn gone(lane: &Shared) -> PutError {
-    PutError::Gone {
-        destination: Destination::clone(&lane.destination()),
     }
 }

@@ -3,6 +3,7 @@
 
 mod acct;
 mod change;
+mod losses;
 mod plugins;
 mod retiring;
 
@@ -12,12 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acct::{Settling, Stamp};
+use losses::Losses;
 use parking_lot::Mutex;
 use retiring::Retiring;
 
 use crate::Bus;
 use crate::acct::{AcctFile, AcctSource, WhenFull};
 use crate::control::{PluginsStatus, Reloaded};
+use crate::counted;
 use crate::host::ReloadError;
 use crate::internal::InternalQueues;
 use crate::lane::{Lane, LaneStatus};
@@ -81,6 +84,8 @@ pub(crate) struct Deployment {
     internal: InternalQueues,
     lanes: HashMap<StoreName, Arc<Lane>>,
     retiring: HashMap<StoreName, Retiring>,
+    /// Of removed destinations that have ended.
+    losses: Arc<Mutex<Losses>>,
 }
 
 impl Deployment {
@@ -108,6 +113,7 @@ impl Deployment {
             internal,
             lanes: HashMap::new(),
             retiring: HashMap::new(),
+            losses: Arc::default(),
         };
         // First, so that a file that cannot be used is told before plugins are looked at.
         let acct = deployment.read_acct().await?;
@@ -256,7 +262,7 @@ impl Deployment {
     }
 
     /// Ends all lanes. Returns their last numbers, in the order of the acct file; then those of
-    /// removed ones that had not ended.
+    /// removed ones that had not ended, and of removed ones that had and lost events.
     pub(crate) async fn stop(&mut self, grace: Duration) -> Vec<LaneStatus> {
         let mut all = self.bus.routes().lanes.clone();
         for (_, retiring) in self.retiring.drain() {
@@ -276,7 +282,9 @@ impl Deployment {
             // A task that panicked has said so.
             let _ = stopped.await;
         }
-        all.iter().map(|lane| lane.status()).collect()
+        let mut left: Vec<LaneStatus> = all.iter().map(|lane| lane.status()).collect();
+        left.extend(self.losses.lock().take());
+        left
     }
 }
 
@@ -292,5 +300,8 @@ fn after(error: &str, done: u64, what: &str) -> String {
     if done == 0 {
         return error.to_owned();
     }
-    format!("{error}; {done} dead letters of other destinations were {what} before")
+    format!(
+        "{error}; {} of other destinations {what} before",
+        counted(done, "dead letter was", "dead letters were")
+    )
 }

@@ -1,7 +1,7 @@
 //! What becomes of an event that a program fires: how it is told, and how it is counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,18 @@ pub struct Fired {
     /// How many destinations it goes to; 0 where no pattern matches its profile, so that listeners
     /// alone get it.
     pub destinations: usize,
+}
+
+/// Why a destination ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Departure {
+    /// The host ends.
+    #[error("the host is shutting down")]
+    Shutdown,
+    /// The acct file was read again, and has no such entry any more.
+    #[error("a reload of the acct file removed it")]
+    Removed,
 }
 
 /// Why an event was not taken.
@@ -43,11 +55,13 @@ pub enum PutError {
     },
     /// A destination ended before it had the event: while it waited for room there, say.
     #[error(
-        "destination {destination} has ended and does not have the event: the host is shutting down, or a reload removed the destination; fire the event again"
+        "destination {destination} has ended and does not have the event: {why}; fire the event again"
     )]
     Gone {
         /// Which one.
         destination: Destination,
+        /// Why it ended.
+        why: Departure,
     },
     /// The match plugin did not say whether the event belongs to a destination.
     #[error(
@@ -111,10 +125,17 @@ pub(crate) struct Tally {
     unmatched: AtomicU64,
     undecided: AtomicU64,
     nowhere: OncePerBurst,
+    /// Whoever fires says itself what matches nothing.
+    is_told_elsewhere: AtomicBool,
     undecidable: OncePerBurst,
 }
 
 impl Tally {
+    /// Logs no events that match nothing.
+    pub(crate) fn leave_unmatched_to_others(&self) {
+        self.is_told_elsewhere.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn matched(&self) {
         self.matched.fetch_add(1, Ordering::Relaxed);
     }
@@ -122,7 +143,8 @@ impl Tally {
     /// Notes an event that goes to no destination, and says so once per burst if there are any.
     pub(crate) fn unmatched(&self, profile: &str, has_destinations: bool) {
         self.unmatched.fetch_add(1, Ordering::Relaxed);
-        if has_destinations && self.nowhere.begins() {
+        let is_told = self.is_told_elsewhere.load(Ordering::Relaxed);
+        if has_destinations && !is_told && self.nowhere.begins() {
             tracing::warn!(
                 "no destination's pattern matches profile {profile:?}, so its event goes to listeners only; `evbus route` shows what matches (logged once per burst, all are counted as unmatched)"
             );

@@ -139,7 +139,8 @@ impl HostBuilder {
     }
 
     /// Serves destinations that ask for a queue on disk without one: for a program that itself waits
-    /// until the far systems have acknowledged its events. No error events are fired.
+    /// until the far systems have acknowledged its events. No error events are fired, and
+    /// events that match no destination are not logged.
     pub fn without_state(mut self) -> Self {
         self.state_dir = None;
         self.without_state = true;
@@ -277,6 +278,9 @@ impl Host {
         let listeners = Publisher::default();
         let run_name = builder.run_name.clone();
         let bus = Bus::new(listeners.clone(), builder.serial, builder.run_name);
+        if builder.without_state {
+            bus.leave_unmatched_to_program();
+        }
         let state_dir = match &builder.state_dir {
             Some(path) => Some(StateDir::open(path, builder.state_limits)?),
             None => None,
@@ -379,8 +383,9 @@ impl Host {
 
     /// Ends in order: takes no more events, waits until all destinations have settled theirs, but
     /// at most `drain`, lets every instance disconnect, and writes what is left to the state
-    /// directory. Returns each destination's last numbers; what they say is queued was not delivered,
-    /// and what of that is not on disk is lost.
+    /// directory. Returns each destination's last numbers, in the order of the acct file, then those of
+    /// removed ones that had not ended or have lost events. What they say is queued was not delivered;
+    /// [`LaneStatus::gone`] says how many events are lost.
     pub async fn shutdown(mut self, drain: Duration) -> Vec<LaneStatus> {
         let until = tokio::time::Instant::now() + drain;
         self.watching.abort();

@@ -74,6 +74,7 @@
 pub mod acct;
 mod bus;
 pub mod control;
+mod counted;
 mod deployment;
 mod environment;
 pub mod event;
@@ -93,8 +94,10 @@ pub mod sls;
 pub mod store;
 
 pub use bus::Bus;
+#[doc(hidden)] // For the command's own messages.
+pub use counted::counted;
 pub use event::{Event, EventBuilder, EventError, EventId, Serial, pop_serial};
-pub use fired::{Fired, FiredCounts, PutError};
+pub use fired::{Departure, Fired, FiredCounts, PutError};
 pub use host::{Host, HostBuilder, ReloadError, StartError};
 pub use internal::{
     INTERNAL, INTERNAL_QUEUE_BYTES, INTERNAL_QUEUE_EVENTS, InternalEvent, InternalReader,

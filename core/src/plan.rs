@@ -96,6 +96,8 @@ pub struct Plan {
     /// Answers with positions in `served`.
     pub(crate) router: Router,
     pub(crate) unserved: Vec<String>,
+    /// Those of them that are a fault.
+    faulty: BTreeSet<String>,
     pub(crate) errors: Vec<AcctError>,
 }
 
@@ -132,6 +134,12 @@ impl Plan {
         &self.unserved
     }
 
+    /// Whether an unserved provider is one of the errors: it is hardly another tool's.
+    #[must_use]
+    pub fn is_faulty(&self, provider: &str) -> bool {
+        self.faulty.contains(provider)
+    }
+
     /// Everything that is wrong with the file.
     pub fn errors(&self) -> &[AcctError] {
         &self.errors
@@ -160,6 +168,7 @@ impl Plan {
             served: Vec::new(),
             router: Router::empty(),
             unserved: Vec::new(),
+            faulty: BTreeSet::new(),
             errors: Vec::new(),
         };
         for section in acct.sections() {
@@ -186,8 +195,9 @@ impl Plan {
             }
         }
         plan.compile(acct, catalog);
-        plan.errors
-            .extend(unserved::faults(acct, catalog, &plan.unserved));
+        let (faults, faulty) = unserved::faults(acct, catalog, &plan.unserved);
+        plan.errors.extend(faults);
+        plan.faulty = faulty;
         plan
     }
 

@@ -335,6 +335,30 @@ fn an_event_that_no_destination_wants_is_no_failure_but_said() {
         0,
         "no destination's pattern matches profile \"other\"",
     );
+    let required = bench.evbus(
+        &[
+            "put",
+            "--acct-file",
+            "acct.yml",
+            "--require-destination",
+            "--raw",
+            "other",
+            "-",
+        ],
+        b"1\n2\n",
+    );
+    check_exit(
+        &required,
+        1,
+        "no destination's pattern matches profile \"other\", and a destination is required",
+    );
+    let said = stderr(&required);
+    assert_eq!(
+        said.matches("no destination's pattern").count(),
+        1,
+        "{said}"
+    );
+    assert!(!said.contains("note"), "{said}");
 }
 
 #[test]

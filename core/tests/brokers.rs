@@ -220,7 +220,7 @@ kafka:
         let line = put_said
             .lines()
             .find(|line| {
-                line.contains(destination) && line.contains("1 of 1 events were not delivered")
+                line.contains(destination) && line.contains("1 of 1 event was not delivered")
             })
             .unwrap_or_else(|| panic!("no line on {destination} in:\n{put_said}"));
         assert!(

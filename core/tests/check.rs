@@ -10,6 +10,34 @@ use serde_json::json;
 use support::{evbus, json_lines, run, stderr};
 
 #[test]
+fn a_file_without_any_destination_is_named() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    let acct = dir.path().join("acct.yml");
+    for text in ["", "{}", "fixture-good:\n", "match_plugin: glob\n"] {
+        fs::write(&acct, text).unwrap();
+        for (flags, code, kind) in [(&[][..], 0, "note"), (&["--strict"], 1, "error")] {
+            let output = run(
+                evbus(dir.path())
+                    .args(["check", "--acct-file"])
+                    .arg(&acct)
+                    .args(flags)
+                    .arg("--plugin-dir")
+                    .arg(plugins.path()),
+                b"",
+            );
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(code), "{text:?}: {said}");
+            let expected = format!(
+                "{kind}: the acct file {} has no destination",
+                acct.display()
+            );
+            assert!(said.contains(&expected), "{text:?}: {said}");
+        }
+    }
+}
+
+#[test]
 fn every_default_of_a_destination_is_shown_as_json() {
     let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
     let dir = tempfile::tempdir().unwrap();

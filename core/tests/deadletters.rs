@@ -320,7 +320,24 @@ fn a_directory_that_is_none_or_a_newer_one_is_named() {
         "default-state cannot be used: No such file or directory",
     );
     let other = tempfile::tempdir().unwrap();
-    check(&absent(other.path()), 0, "");
+    let expected = format!(
+        "{:?} is not a state directory: it has no directory \"queues\"",
+        other.path()
+    );
+    for command in [
+        &["list"][..],
+        &["show", FIRST],
+        &["replay", "--all"],
+        &["purge", "--all"],
+    ] {
+        let mut foreign = evbus(bench.dir.path());
+        foreign
+            .arg("deadletters")
+            .args(command)
+            .arg("--state-dir")
+            .arg(other.path());
+        check(&run(&mut foreign, b""), 78, &expected);
+    }
     assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
 
     let store = Connection::open(bench.state().join("queues/kafka.db")).unwrap();

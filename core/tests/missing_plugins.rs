@@ -75,6 +75,8 @@ fn where_there_is_no_plugin_at_all_a_file_with_providers_is_an_error() {
         78,
         "acct.yml:1:1: aws: found a provider, but no plugin at all",
     );
+    let said = stderr(&bench.evbus(&["check"], &[]));
+    assert_eq!(said.matches("aws").count(), 1, "one line says it: {said}");
 }
 
 #[test]
@@ -84,6 +86,10 @@ fn a_misspelt_provider_is_an_error_and_another_tools_is_not() {
         78,
         "acct.yml:1:1: kafak: no plugin serves it; did you mean `kafka`?",
     );
+    for command in [&["check"][..], &["check", "--strict"]] {
+        let said = stderr(&bench.evbus(command, &[]));
+        assert_eq!(said.matches("no plugin serves it").count(), 1, "{said}");
+    }
     let bench = Bench::new(&["plugin-glob", "fixture-good"], "fixture-god:\n  p: {}\n");
     bench.all(78, "did you mean `fixture-good`?");
     let bench = Bench::new(&["plugin-glob", "fixture-good"], "kafka:\n  p: {}\n");

@@ -262,7 +262,7 @@ fixture-hanging:
     let last = children(&host);
     let (_, log) = host.stop();
     wait_for_end(&last);
-    assert!(log.contains("1 events were not delivered in time"), "{log}");
+    assert!(log.contains("1 event was not delivered in time"), "{log}");
 }
 
 #[test]

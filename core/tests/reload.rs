@@ -475,6 +475,8 @@ fn a_reload_that_is_asked_for_says_why_nothing_was_changed() {
     assert!(said.contains("error: nothing was changed: "), "{said}");
     assert!(said.contains("fixture-good.a.one"), "{said}");
     assert!(said.contains("fixture-good.b.path"), "{said}");
+    // Whoever reads the log alone knows, too.
+    host.wait_for_log("the acct file is not used, and nothing is changed: ");
     host.put("idem-run", "1");
     wait_for_lines(&host, "one.jsonl", 1);
 

@@ -148,6 +148,45 @@ async fn a_small_disk_that_was_full_takes_durable_events_whenever_the_queues_are
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_spills_to_a_full_disk_is_not_taken_before_it_is_there() {
+    let (disk, dir) = (Tmpfs::mount("4m"), tempfile::tempdir().unwrap());
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let acct = dir.path().join("acct.yml");
+    let text = "fixture-good: {'*': {path: /nowhere/at/all, evbus: {when_full: spill, queue: {events: 1}}}}\n";
+    fs::write(&acct, text).unwrap();
+    let host = Host::builder()
+        .acct_file(acct.as_path())
+        .plugin_dir(plugins.path())
+        .state_dir(disk.path().join("state"));
+    let host = host.start().await.unwrap();
+    // The first one stays in memory, the second has room on disk.
+    for body in ["1", "2"] {
+        host.bus().put("p", body).await.unwrap();
+    }
+    let mut filler = fs::File::create(disk.path().join("filler")).unwrap();
+    while std::io::Write::write_all(&mut filler, &[1; 4096]).is_ok() {}
+    let body = "x".repeat(100_000);
+    let puts: Vec<_> = (0..5)
+        .map(|_| {
+            let (bus, body) = (host.bus().clone(), body.clone());
+            tokio::spawn(async move { bus.put("p", &body).await })
+        })
+        .collect();
+    let started = Instant::now();
+    while host.bus().status()[0].disk_fault.is_none() {
+        assert!(started.elapsed() < PATIENCE, "the disk is full");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let left = host.shutdown(Duration::from_millis(100)).await;
+    let mut kept = 1;
+    for put in puts {
+        kept += u64::from(put.await.unwrap().is_ok());
+    }
+    let on_disk = left[0].counts.queued_on_disk;
+    assert!(on_disk >= kept, "{kept} were to be there, {on_disk} are");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_purged_store_is_small_again() {
     let dir = tempfile::tempdir().unwrap();
     let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);

@@ -364,6 +364,48 @@ fn a_full_disk_loses_nothing_that_was_acknowledged_and_is_told() {
 }
 
 #[test]
+fn a_disk_that_is_full_at_the_start_is_named_with_what_to_do() {
+    let plugins = plugins();
+    let home = tempfile::tempdir().unwrap();
+    let acct = home.path().join("acct.yml");
+    fs::write(&acct, "fixture-good: {'*': {path: /dev/null}}\n").unwrap();
+    let disk = Tmpfs::mount("1m");
+    let state = disk.path().join("state");
+    let start = || {
+        run(
+            evbus(home.path())
+                .args(["run", "--acct-file"])
+                .arg(&acct)
+                .arg("--plugin-dir")
+                .arg(plugins.path())
+                .arg("--state-dir")
+                .arg(&state),
+            b"",
+        )
+    };
+    // With no room at all; with room for a file but not for what is beside it; and for some of that.
+    for left in [0, 4096, 40_000] {
+        let filler = disk.path().join("filler");
+        fs::write(&filler, vec![1_u8; (1 << 20) - left]).unwrap_or_default();
+        let mut file = fs::File::options().append(true).open(&filler).unwrap();
+        if left == 0 {
+            while std::io::Write::write_all(&mut file, &[1; 512]).is_ok() {}
+        }
+        let output = start();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(75), "{left}: {said}");
+        assert!(
+            said.contains("error: the disk of ") && said.contains(" is full: cannot "),
+            "{left}: {said}"
+        );
+        assert!(said.contains("make room there, then try again"), "{said}");
+        assert!(!said.contains("disk I/O error"), "{said}");
+        fs::remove_file(&filler).unwrap();
+        let _ = fs::remove_dir_all(&state);
+    }
+}
+
+#[test]
 fn a_state_directory_that_cannot_be_used_stops_the_start_with_a_sentence() {
     let plugins = plugins();
     let acct = DOWN.replace("KEYS", "durable: true");

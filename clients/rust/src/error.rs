@@ -48,7 +48,7 @@ pub enum Error {
         reason: String,
     },
     /// The host did not take all events in time.
-    #[error("the host did not take all events within {} seconds; it may be waiting for room", .0.as_secs_f64())]
+    #[error("the host did not take all events within {} s; it may be waiting for room", .0.as_secs_f64())]
     Slow(Duration),
     /// The host sent what is no frame.
     #[error("the host sent what cannot be read: {0}")]

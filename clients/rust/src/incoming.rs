@@ -83,12 +83,13 @@ impl fmt::Display for Gap {
             1 => f.write_str("; the connection was lost")?,
             times => write!(f, "; the connection was lost {times} times")?,
         }
-        if self.pending_dropped > 0 {
-            write!(
+        match self.pending_dropped {
+            0 => {}
+            1 => f.write_str("; 1 event that waited for subscriptions was dropped")?,
+            events => write!(
                 f,
-                "; {} events that waited for subscriptions were dropped",
-                self.pending_dropped
-            )?;
+                "; {events} events that waited for subscriptions were dropped"
+            )?,
         }
         Ok(())
     }

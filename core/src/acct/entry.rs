@@ -60,6 +60,17 @@ impl Entry {
                 }
                 continue;
             }
+            if let Some((place, found)) = policy_reader::find(value, &key.name) {
+                faults.push(AcctError::new(
+                    Location::at(file, found.position),
+                    &join(&path, &place),
+                    &format!(
+                        "found the host's keys in a value of `{}`, expected them in the entry itself; move `evbus` up, beside `{}`",
+                        key.name, key.name
+                    ),
+                ));
+                continue;
+            }
             match resolver.resolve(value, &key.name).to_json() {
                 Ok(value) => {
                     config.insert(key.name.clone(), value);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::node::{Key, Node, Value};
-use super::{AcctError, Entry, Location};
+use super::{AcctError, Entry, Location, policy_reader};
 
 /// The match plugin of a file that names none.
 pub const DEFAULT_MATCH_PLUGIN: &str = "glob";
@@ -264,6 +264,14 @@ struct Profiles {
 impl Profiles {
     fn take(&mut self, section: &Section, profiles: &[(Key, Node)]) {
         for (key, node) in profiles {
+            if policy_reader::is_policy(key, node) {
+                self.faults.push(AcctError::new(
+                    Location::at(&section.location.file, key.position),
+                    &format!("{}.{}", section.provider, key.name),
+                    "found the host's keys in the place of a profile pattern, expected them one level below, in an entry; write them as PATTERN: {evbus: ...}, beside the keys of the plugin",
+                ));
+                continue;
+            }
             match Entry::read(section, key, node, self.count) {
                 Ok(entry) => self.entries.push(entry),
                 Err(faults) => self.faults.extend(faults),

@@ -16,6 +16,47 @@ use super::{
 /// The one key of an entry that is the host's and not the plugin's.
 pub(super) const HOST_KEY: &str = "evbus";
 
+/// What can be below it.
+const KEYS: [&str; 11] = [
+    "queue",
+    "disk",
+    "dead_letters",
+    "when_full",
+    "durable",
+    "retry",
+    "batch",
+    "ordered",
+    "deadline",
+    "required",
+    "isolate",
+];
+
+/// Whether this key and its value are the host's: no plugin's, nor a pattern and an entry.
+pub(super) fn is_policy(key: &Key, node: &Node) -> bool {
+    let Value::Map(pairs) = &node.value else {
+        return false;
+    };
+    key.name == HOST_KEY
+        && !pairs.is_empty()
+        && (pairs.iter()).all(|(key, _)| KEYS.contains(&key.name.as_str()))
+}
+
+/// The place of a policy below a value of an entry, where it has no effect: the path to it, and its key.
+pub(super) fn find<'n>(node: &'n Node, path: &str) -> Option<(String, &'n Key)> {
+    match &node.value {
+        Value::Map(pairs) => pairs.iter().find_map(|(key, value)| {
+            let below = format!("{path}.{}", key.name);
+            if is_policy(key, value) {
+                return Some((below, key));
+            }
+            find(value, &below)
+        }),
+        Value::List(items) => (items.iter().enumerate())
+            .find_map(|(index, item)| find(item, &format!("{path}[{index}]"))),
+        _ => None,
+    }
+}
+
 const DAY: f64 = 86_400.0;
 const KIB: u64 = 1024;
 const GIB: u64 = 1024 * 1024 * KIB;
@@ -59,20 +100,7 @@ struct Reader<'f> {
 impl Reader<'_> {
     fn policy(&mut self, spot: &Spot<'_>) -> Policy {
         let mut policy = Policy::default();
-        let known = [
-            "queue",
-            "disk",
-            "dead_letters",
-            "when_full",
-            "durable",
-            "retry",
-            "batch",
-            "ordered",
-            "deadline",
-            "required",
-            "isolate",
-        ];
-        self.fields(spot, &known, |this, name, spot| match name {
+        self.fields(spot, &KEYS, |this, name, spot| match name {
             "queue" => policy.queue = this.queue(spot),
             "disk" => policy.disk = this.disk(spot),
             "dead_letters" => policy.dead_letters = this.dead_letters(spot),

@@ -1,13 +1,13 @@
 //! `evbus check`: the acct file, the plugins, every entry.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use evbus::acct::{Isolation, Policy, WhenFull};
 use evbus::plugin::{Catalog, PluginState};
-use evbus::{Plan, Planned};
+use evbus::{Plan, Planned, counted};
 use serde_json::{Value, json};
 
 use super::acct_options::AcctOptions;
@@ -51,7 +51,8 @@ pub(super) struct CheckArgs {
     #[arg(long)]
     connect: bool,
     /// End with 1 for what may be meant, too: a provider that no plugin serves, a plugin file or a
-    /// name that another one takes the place of, two entries of a provider with one pattern
+    /// name that another one takes the place of, two entries of a provider with one pattern, a file
+    /// without destinations
     #[arg(long)]
     strict: bool,
     /// Seconds to wait for each connection
@@ -69,7 +70,10 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     let plan = Plan::with_program(&acct, &catalog, THIS_PROGRAM.as_ref());
     let report = if args.strict { error } else { note };
     let plugins_well = check_plugins(&catalog, report);
-    let doubts = unserved(&plan, report) + twice(&plan, report) + catalog.shadowed().len();
+    let doubts = unserved(&plan, report)
+        + twice(&plan, report)
+        + nothing(&plan, &acct_file, report)
+        + catalog.shadowed().len();
     let is_strictly_well = !args.strict || (doubts == 0 && all_in_use(&catalog));
     if !plan.errors().is_empty() {
         return Err(Exit::acct(plan.errors()));
@@ -189,8 +193,10 @@ fn when_full_text(when_full: Option<WhenFull>) -> &'static str {
 fn row(planned: &Planned, link: String) -> Vec<String> {
     let destination = planned.destination();
     let policy = planned.policy();
-    let attempts = (policy.retry.max_attempts)
-        .map_or_else(|| "no end".to_owned(), |max| format!("{max} attempts"));
+    let attempts = (policy.retry.max_attempts).map_or_else(
+        || "no end".to_owned(),
+        |max| counted(max, "attempt", "attempts"),
+    );
     vec![
         destination.provider,
         destination.index.to_string(),
@@ -200,8 +206,8 @@ fn row(planned: &Planned, link: String) -> Vec<String> {
             _ => planned.plugin_id().to_owned(),
         },
         format!(
-            "{} events, {} MiB{}",
-            policy.queue.events,
+            "{}, {} MiB{}",
+            counted(policy.queue.events as u64, "event", "events"),
             policy.queue.bytes / (1024 * 1024),
             if policy.durable { ", durable" } else { "" },
         ),
@@ -238,14 +244,29 @@ fn all_in_use(catalog: &Catalog) -> bool {
     (catalog.reports().iter()).all(|report| matches!(report.state, PluginState::Loaded))
 }
 
-/// Says which providers nobody serves that may be other tools'. Returns how many.
+/// Says which providers nobody serves that may be other tools'. Returns how many. Others are among the
+/// errors.
 fn unserved(plan: &Plan, report: fn(&str)) -> usize {
-    for provider in plan.unserved() {
+    let mut count = 0;
+    for provider in plan.unserved().iter().filter(|name| !plan.is_faulty(name)) {
+        count += 1;
         report(&format!(
             "provider {provider}: no plugin serves it (fine if it belongs to another tool)"
         ));
     }
-    plan.unserved().len()
+    count
+}
+
+/// Says that a file without a fault has no destination. Returns how many such files there are.
+fn nothing(plan: &Plan, file: &Path, report: fn(&str)) -> usize {
+    let is_nothing = plan.served().is_empty() && plan.errors().is_empty();
+    if is_nothing {
+        report(&format!(
+            "the acct file {} has no destination, so that a host would deliver nothing; add an entry such as `file: {{\"idem-*\": {{path: /tmp/events.jsonl}}}}`",
+            file.display()
+        ));
+    }
+    usize::from(is_nothing)
 }
 
 /// Says which entries of a provider have the same pattern: each of them gets every event. Returns

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use evbus::control::Client;
+use evbus::counted;
 use evbus::store::StateError;
 use evbus::store::deadletters::{self, DeadLetter, Filter};
 use serde::Serialize;
@@ -26,14 +27,18 @@ use super::with_runtime;
   evbus deadletters show 01a2068f-b371-7000-8000-0346bc3975c9 --body
   evbus deadletters replay --provider kafka --pattern 'idem-*'
   evbus deadletters purge --older-than 604800
+  evbus deadletters list --sock-dir /run/evbus
 
-Works beside a running host and without one. show and replay end with 1 when nothing matches; 78 means that there is no such directory, or that a newer version wrote it.")]
+Works beside a running host and without one. show and replay end with 1 when nothing matches; 78 means that there is no such state directory, or that a newer version wrote it.")]
 pub(super) struct DeadlettersArgs {
     #[command(subcommand)]
     command: DeadlettersCommand,
     /// The state directory of the host [env: `EVBUS_STATE_DIR`] [default: as for `evbus run`]
-    #[arg(long, global = true, value_name = "D")]
+    #[arg(long, global = true, value_name = "D", conflicts_with = "sock_dir")]
     state_dir: Option<PathBuf>,
+    /// Socket directory of a running host, which is asked where its state directory is
+    #[arg(long, global = true, value_name = "D")]
+    sock_dir: Option<PathBuf>,
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
@@ -154,7 +159,25 @@ pub(super) fn run(args: &DeadlettersArgs) -> Result<(), Exit> {
     }
 }
 
+/// Where the host of a socket directory keeps its dead letters.
+async fn dir_of_host(sock_dir: &Path) -> Result<PathBuf, Exit> {
+    let asking = async { Client::connect(sock_dir).await?.status().await };
+    let answer = asking
+        .await
+        .map_err(|error| Exit::failed(error.to_string()))?;
+    match answer.status.host.state_dir {
+        Some(state_dir) => Ok(state_dir.path),
+        None => Err(Exit::failed(format!(
+            "the host at {} has no state directory, so it keeps no dead letters",
+            sock_dir.display()
+        ))),
+    }
+}
+
 fn state_dir(args: &DeadlettersArgs) -> Result<PathBuf, Exit> {
+    if let Some(sock_dir) = &args.sock_dir {
+        return with_runtime(dir_of_host(sock_dir));
+    }
     let given = (args.state_dir.as_ref()).filter(|dir| !dir.as_os_str().is_empty());
     let dir = state_place(given)
         .ok_or_else(|| Exit::usage("no state directory given: use --state-dir or EVBUS_STATE_DIR"))?
@@ -176,6 +199,7 @@ fn state_dir(args: &DeadlettersArgs) -> Result<PathBuf, Exit> {
 /// configuration.
 fn fault(error: &StateError) -> Exit {
     match error {
+        StateError::Full { .. } => Exit::try_again(error.to_string()),
         StateError::Store { .. } | StateError::InUse { .. } => Exit::failed(error.to_string()),
         _ => Exit::config(error.to_string()),
     }
@@ -324,10 +348,15 @@ fn purge(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
 
 /// Says how many there were.
 fn done(number: u64, json: Option<&impl Serialize>, what: &str) -> Result<(), Exit> {
-    let letters = if number == 1 { "letter" } else { "letters" };
     match json {
         Some(json) => json_line(json),
-        None => write(format!("{number} dead {letters} {what}\n").as_bytes()),
+        None => write(
+            format!(
+                "{} {what}\n",
+                counted(number, "dead letter", "dead letters")
+            )
+            .as_bytes(),
+        ),
     }
     .map(|_| ())
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use evbus::StartError;
 use evbus::acct::AcctError;
+use evbus::store::StateError;
 
 /// A command's end other than success: exit code, and what to say.
 #[derive(Debug)]
@@ -47,6 +48,14 @@ impl Exit {
         }
     }
 
+    /// Nothing is wrong with the command nor the configuration, and later it may work: sysexits.h's `EX_TEMPFAIL`.
+    pub(super) fn try_again(line: impl Into<String>) -> Self {
+        Self {
+            code: 75,
+            lines: vec![line.into()],
+        }
+    }
+
     /// Unusable acct file.
     pub(super) fn acct(errors: &[AcctError]) -> Self {
         Self {
@@ -81,6 +90,9 @@ impl From<StartError> for Exit {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Acct(errors) => Self::acct(&errors),
+            StartError::State(error @ StateError::Full { .. }) => {
+                Self::try_again(error.to_string())
+            }
             error => Self::config(error.to_string()),
         }
     }

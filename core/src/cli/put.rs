@@ -1,14 +1,14 @@
 //! `evbus put`: fires events.
 
 use clap::Args;
-use evbus::Event;
+use evbus::{Event, counted};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 use super::exit::{Exit, error};
-use super::target::{Target, TargetOptions};
+use super::target::{Require, Target, TargetOptions};
 
 /// Fire events: to a running host, or straight to the destinations of an acct file
 #[derive(Debug, Args)]
@@ -72,13 +72,20 @@ pub(super) async fn run(args: PutArgs) -> Result<(), Exit> {
         }
         None => faults = pump(&args, &mut target).await?,
     }
-    let delivered = target.finish(args.target.timeout).await?;
-    if args.require_destination {
-        delivered.require_destination()?;
-    }
+    let require = if args.require_destination {
+        Require::Destination
+    } else {
+        Require::Nothing
+    };
+    target.finish(args.target.timeout, require).await?;
     if faults > 0 {
         return Err(Exit::failed(format!(
-            "{faults} lines of standard input were not fired; the others were"
+            "{} not fired; the others were",
+            counted(
+                faults,
+                "line of standard input was",
+                "lines of standard input were"
+            )
         )));
     }
     Ok(())

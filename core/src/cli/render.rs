@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use evbus::acct::MAX_FILE_BYTES;
-use evbus::{Event, sls};
+use evbus::{Event, counted, sls};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
 use super::exit::{Exit, note};
 use super::output::write;
-use super::target::TargetOptions;
+use super::target::{Require, TargetOptions};
 
 /// Render an SLS file, and fire the events that its template fires
 #[derive(Debug, Args)]
@@ -60,15 +60,14 @@ pub(super) async fn run(args: RenderArgs) -> Result<(), Exit> {
     };
     let fired = fired.load(Ordering::Relaxed);
     if let Some(target) = target.lock().await.take() {
-        target.finish(args.target.timeout).await?;
+        target.finish(args.target.timeout, Require::Nothing).await?;
     }
     match rendered {
         Ok(Ok(rendered)) => write(rendered.as_bytes()).map(|_| ()),
         Ok(Err(fault)) => {
             let before = match fired {
                 0 => "no event was fired before".to_owned(),
-                1 => "1 event was fired before".to_owned(),
-                fired => format!("{fired} events were fired before"),
+                fired => counted(fired, "event was fired before", "events were fired before"),
             };
             note(&before);
             Err(Exit::failed(fault.to_string()))

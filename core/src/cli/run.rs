@@ -9,13 +9,13 @@ use clap::builder::NonEmptyStringValueParser;
 use evbus::acct::byte_size;
 use evbus::salt::{Framing, SaltMaster, SocketDir, SocketGroup};
 use evbus::store::{StateError, StateLimits};
-use evbus::{Host, LaneStatus, LogEvents, Serial, StartError};
+use evbus::{Host, LaneStatus, LogEvents, Serial, StartError, counted};
 use evbus_client::{MatchType, TagFilter};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::acct_options::AcctOptions;
-use super::exit::{Exit, note};
+use super::exit::{Exit, error, note};
 use super::host_place::{NamedBy, StatePlace, state_place};
 use super::logging::LogPlugin;
 use super::{PluginDirs, THIS_PROGRAM};
@@ -128,7 +128,8 @@ fn tell_state(state: Option<&StatePlace>) {
 fn not_started(error: StartError, state: Option<&StatePlace>) -> Exit {
     match (error, state) {
         (StartError::State(error), Some(place))
-            if matches!(place.named_by, NamedBy::Systemd | NamedBy::Default) =>
+            if matches!(place.named_by, NamedBy::Systemd | NamedBy::Default)
+                && !matches!(error, StateError::Full { .. }) =>
         {
             let reason = match error {
                 StateError::InUse { .. } => "another host uses it".to_owned(),
@@ -259,23 +260,32 @@ fn salt_tags(patterns: &[String]) -> Result<TagFilter, Exit> {
 /// Says what remained, and where it is.
 fn remaining(lanes: &[LaneStatus], state_dir: Option<&Path>) -> Result<(), Exit> {
     let (mut lost, mut kept) = (0, 0);
-    for lane in lanes.iter().filter(|lane| lane.counts.queued > 0) {
-        let on_disk = lane.counts.queued_on_disk;
-        kept += on_disk;
-        lost += lane.counts.queued - on_disk;
+    for lane in lanes {
+        kept += lane.counts.queued_on_disk;
+        lost += lane.gone();
         let reason = lane.disk_fault.as_ref().or(lane.last_error.as_ref());
-        note(&format!(
-            "destination {}: {} events were not delivered in time{}",
-            lane.destination,
-            lane.counts.queued,
-            reason
-                .map(|error| format!(" ({error})"))
-                .unwrap_or_default()
-        ));
+        let reason = reason.map(|error| format!(" ({error})"));
+        let reason = reason.unwrap_or_default();
+        if lane.counts.queued > 0 {
+            note(&format!(
+                "destination {}: {} not delivered in time{reason}",
+                lane.destination,
+                counted(lane.counts.queued, "event was", "events were"),
+            ));
+        }
+        if lane.gone() > 0 {
+            error(&format!(
+                "destination {}: {} lost: {}",
+                lane.destination,
+                counted(lane.gone(), "event is", "events are"),
+                how_lost(lane)
+            ));
+        }
     }
     if let Some(dir) = state_dir.filter(|_| kept > 0) {
         note(&format!(
-            "{kept} events are kept in {} and delivered after the next start",
+            "{} kept in {} and delivered after the next start",
+            counted(kept, "event is", "events are"),
             dir.display()
         ));
     }
@@ -283,8 +293,26 @@ fn remaining(lanes: &[LaneStatus], state_dir: Option<&Path>) -> Result<(), Exit>
         return Ok(());
     }
     Err(Exit::failed(format!(
-        "{lost} events remained in memory and are lost with this process"
+        "{} neither delivered nor kept",
+        counted(lost, "event was", "events were")
     )))
+}
+
+/// Says of each event that is lost how that came about.
+fn how_lost(lane: &LaneStatus) -> String {
+    let ways = [
+        (lane.left_in_memory(), "remained in memory"),
+        (
+            lane.dead_letters_unkept,
+            "refused or given up, and no disk kept the dead letter",
+        ),
+        (lane.lost_since_start, "on a disk that was damaged"),
+    ];
+    let ways = ways.iter().filter(|(number, _)| *number > 0);
+    let ways: Vec<String> = ways
+        .map(|(number, way)| format!("{number} {way}"))
+        .collect();
+    ways.join(", ")
 }
 
 /// What a signal asks for.

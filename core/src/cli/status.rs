@@ -8,6 +8,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 use evbus::control::{Client, ControlError, DestinationStatus, HostStatus, Status, StatusAnswer};
+use evbus::counted;
 use evbus::salt::SaltMasterStatus;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -161,7 +162,7 @@ fn frame(lines: &[String], height: usize) -> String {
         let _ = writeln!(text, "{line}\x1b[K");
     }
     if hidden > 0 {
-        let _ = writeln!(text, "{hidden} more lines\x1b[K");
+        let _ = writeln!(text, "{}\x1b[K", counted(hidden, "more line", "more lines"));
     }
     text.push_str("\x1b[J\x1b[?7h");
     text
@@ -176,7 +177,7 @@ fn summary(status: &Status, mut say: impl FnMut(String), mut warn: impl FnMut(St
     let harmed = |lane: &&DestinationStatus| lane.damaged + lane.lost > 0;
     for lane in status.destinations.iter().filter(harmed) {
         warn(format!(
-            "destination {}[{}] {}: {} events damaged on disk, {} lost",
+            "destination {}[{}] {}: events damaged on disk: {}, lost: {}",
             lane.provider, lane.index, lane.pattern, lane.damaged, lane.lost
         ));
     }
@@ -250,7 +251,7 @@ fn host_line(host: &HostStatus, destinations: usize) -> String {
 }
 
 fn count(number: u64, of: &str) -> String {
-    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
+    counted(number, of, &format!("{of}s"))
 }
 
 /// Seconds as one word: `1h2m3s`.

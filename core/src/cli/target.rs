@@ -1,11 +1,12 @@
 //! Where the commands that fire send their events: a running host, or the destinations of an acct file.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use evbus::acct::AcctSource;
-use evbus::{Event, Host, LaneStatus, Serial, sls};
+use evbus::{Event, Host, LaneStatus, Serial, counted, sls};
 use evbus_client::{Fired, Sender};
 
 use super::acct_options::AcctOptions;
@@ -100,7 +101,7 @@ impl Way<'_> {
         }
         Ok(Target::Destinations {
             host: host.start().await?,
-            delivered: Delivered::default(),
+            unmatched: Unmatched::default(),
         })
     }
 }
@@ -112,27 +113,56 @@ pub(super) enum Target {
     /// A host of this process alone.
     Destinations {
         host: Host,
-        /// What is known of the events so far.
-        delivered: Delivered,
+        /// Profiles that had none so far.
+        unmatched: Unmatched,
     },
 }
 
-/// What is known of events that are where they were to go.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Delivered {
-    /// At least one event matches no destination's pattern.
-    pub(super) has_unmatched: bool,
+/// Whether an event must have a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Require {
+    /// One that has none fails the command.
+    Destination,
+    /// One that has none is worth a note.
+    Nothing,
 }
 
-impl Delivered {
-    /// Fails where an event had no destination.
-    pub(super) fn require_destination(self) -> Result<(), Exit> {
-        if self.has_unmatched {
-            return Err(Exit::failed(
-                "no destination's pattern matches at least one event, and a destination is required; `evbus route PROFILE` shows what matches",
-            ));
+/// Profiles that match no destination's pattern.
+#[derive(Debug, Default)]
+pub(super) struct Unmatched {
+    profiles: BTreeSet<String>,
+    more: bool,
+}
+
+impl Unmatched {
+    /// How many are named.
+    const SHOWN: usize = 8;
+
+    fn add(&mut self, profile: &str) {
+        if self.profiles.len() < Self::SHOWN {
+            self.profiles.insert(profile.to_owned());
+        } else if !self.profiles.contains(profile) {
+            self.more = true;
         }
-        Ok(())
+    }
+
+    /// What there is to say, where there is something.
+    fn sentence(&self) -> Option<String> {
+        let names: Vec<String> = self
+            .profiles
+            .iter()
+            .map(|name| format!("{name:?}"))
+            .collect();
+        let (profiles, more) = match names.len() {
+            0 => return None,
+            1 => ("profile", ""),
+            _ if self.more => ("profiles", " and others"),
+            _ => ("profiles", ""),
+        };
+        let names = names.join(", ");
+        Some(format!(
+            "no destination's pattern matches {profiles} {names}{more}"
+        ))
     }
 }
 
@@ -157,7 +187,7 @@ impl Target {
                     .await
                     .map_err(|error| Exit::failed(error.to_string()))
             }
-            Self::Destinations { host, delivered } => {
+            Self::Destinations { host, unmatched } => {
                 let profile = event.profile().to_owned();
                 let fired = match firing {
                     sls::Firing::Put => host.bus().put_event(event).await,
@@ -165,10 +195,7 @@ impl Target {
                 };
                 let fired = fired.map_err(|error| Exit::failed(error.to_string()))?;
                 if fired.destinations == 0 {
-                    delivered.has_unmatched = true;
-                    note(&format!(
-                        "no destination's pattern matches profile {profile:?}"
-                    ));
+                    unmatched.add(&profile);
                 }
                 Ok(())
             }
@@ -176,26 +203,34 @@ impl Target {
     }
 
     /// Waits until everything is where it was to go: kept by the running host at every destination
-    /// that it belongs to, or acknowledged by the far systems.
-    pub(super) async fn finish(self, limit: Duration) -> Result<Delivered, Exit> {
-        match self {
+    /// that it belongs to, or acknowledged by the far systems. Says where an event had no destination.
+    pub(super) async fn finish(self, limit: Duration, require: Require) -> Result<(), Exit> {
+        let (delivered, unmatched) = match self {
             Self::Socket(sender) => {
                 let kept = sender
                     .finish(limit)
                     .await
                     .map_err(|error| Exit::failed(error.to_string()))?;
-                if kept.has_unmatched {
-                    note(
-                        "at least one event matches no destination of the host; only listeners got it",
-                    );
-                }
-                Ok(Delivered {
-                    has_unmatched: kept.has_unmatched,
-                })
+                let unmatched = kept.has_unmatched.then(|| {
+                    "at least one event matches no destination of the host; only listeners got it"
+                        .to_owned()
+                });
+                (Ok(()), unmatched)
             }
-            Self::Destinations { host, delivered } => {
-                undelivered(&host.shutdown(limit).await).map(|()| delivered)
+            Self::Destinations { host, unmatched } => (
+                undelivered(&host.shutdown(limit).await),
+                unmatched.sentence(),
+            ),
+        };
+        match (unmatched, require) {
+            (None, _) => delivered,
+            (Some(unmatched), Require::Nothing) => {
+                note(&unmatched);
+                delivered
             }
+            (Some(unmatched), Require::Destination) => Err(Exit::failed(format!(
+                "{unmatched}, and a destination is required; `evbus route PROFILE` shows what matches"
+            ))),
         }
     }
 }
@@ -209,9 +244,9 @@ fn undelivered(lanes: &[LaneStatus]) -> Result<(), Exit> {
         if missing > 0 {
             all_delivered = false;
             error(&format!(
-                "destination {}: {missing} of {} events were not delivered: {}",
+                "destination {}: {missing} of {} not delivered: {}",
                 lane.destination,
-                counts.received,
+                counted(counts.received, "event was", "events were"),
                 lane.last_error.as_deref().unwrap_or("no answer in time")
             ));
         }

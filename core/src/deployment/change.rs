@@ -10,8 +10,9 @@ use super::retiring::{Held, Retiring};
 use crate::acct::AcctFile;
 use crate::bus::Routes;
 use crate::control::Reloaded;
+use crate::counted;
 use crate::internal::INTERNAL;
-use crate::lane::{Lane, OnDead, Setup};
+use crate::lane::{Lane, LaneStatus, OnDead, Setup};
 use crate::plan::{Plan, Planned};
 use crate::store::{Journal, StateDir, StateError, StoreName};
 
@@ -150,15 +151,22 @@ impl Deployment {
             None => "the rest is lost, since there is no state directory".to_owned(),
         };
         tracing::warn!(
-            "destination {}: removed; its {} queued events are delivered within {} s, {rest}",
+            "destination {}: removed; its {} delivered within {} s, {rest}",
             lane.destination(),
-            lane.status().counts.queued,
+            counted(
+                lane.status().counts.queued,
+                "queued event is",
+                "queued events are"
+            ),
             limit.as_secs_f64(),
         );
         self.retiring.retain(|_, retiring| !retiring.is_over());
+        let losses = Arc::clone(&self.losses);
         let retiring = Retiring::start(lane, limit, |lane| async move {
             end(&lane, Duration::from_secs(1)).await;
-            tell_left(&lane);
+            let left = lane.status();
+            tell_left(&left);
+            losses.lock().note(left);
         });
         self.retiring.insert(name, retiring);
     }
@@ -200,23 +208,21 @@ pub(super) async fn end(lane: &Lane, grace: Duration) {
 }
 
 /// Says what a removed destination did not deliver.
-fn tell_left(lane: &Lane) {
-    let status = lane.status();
-    let on_disk = match status.disk_fault {
-        None => status.counts.queued_on_disk,
-        Some(_) => 0,
-    };
-    let lost = status.counts.queued.saturating_sub(on_disk);
+fn tell_left(left: &LaneStatus) {
+    let (lost, on_disk) = (left.left_in_memory(), left.counts.queued_on_disk);
     if lost > 0 {
         tracing::error!(
-            "destination {}: removed with {lost} events that were not delivered in time; they were in memory only and are lost ({})",
-            lane.destination(),
-            status.last_error.as_deref().unwrap_or("no answer in time"),
+            "destination {}: removed, and {} lost: not delivered in time, and in memory only ({})",
+            left.destination,
+            counted(lost, "event is", "events are"),
+            left.last_error.as_deref().unwrap_or("no answer in time"),
         );
-    } else if on_disk > 0 {
+    }
+    if on_disk > 0 {
         tracing::warn!(
-            "destination {}: removed with {on_disk} events that were not delivered in time; they stay on disk and are delivered when it comes back",
-            lane.destination(),
+            "destination {}: removed; {} not delivered in time; what is on disk stays there and is delivered when it comes back",
+            left.destination,
+            counted(on_disk, "event was", "events were"),
         );
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::schema::{ERROR_EVENT, schemas};
+use crate::counted;
 
 /// Holds bodies against the [`schemas`] of their profiles.
 #[derive(Debug)]
@@ -148,8 +149,7 @@ fn describe(value: &Value) -> String {
 }
 
 fn count(number: usize, what: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{s}")
+    counted(number, what, &format!("{what}s"))
 }
 
 /// At most eight of them.

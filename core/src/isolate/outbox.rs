@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use rustix::net::{SendFlags, send};
 
 use super::wire;
+use crate::counted;
 
 /// How many bytes of log lines may wait.
 const MAX_WAITING_LINES: usize = 1024 * 1024;
@@ -80,8 +81,10 @@ impl Waiting {
     fn lost(&mut self) -> Option<Vec<u8>> {
         let lost = std::mem::take(&mut self.lines_lost);
         (lost > 0).then(|| {
-            let text =
-                format!("{lost} lines are lost: the plugin logs faster than the host takes them");
+            let text = format!(
+                "{} lost: the plugin logs faster than the host takes them",
+                counted(lost, "line is", "lines are")
+            );
             wire::log(LevelV1::WARN, module_path!(), &text)
         })
     }

@@ -17,6 +17,7 @@ use tracing::level_filters::LevelFilter;
 use super::status::ErrorKind;
 use super::{InstanceState, Shared, bounds};
 use crate::acct::Secrets;
+use crate::counted;
 use crate::internal::InternalQueues;
 use crate::isolate::Isolated;
 use crate::plugin::Plugin;
@@ -226,7 +227,10 @@ impl HostObjectV1 for LaneHost {
         if let Some(suppressed) = self.log_rate.admit() {
             let pattern = &self.shared.destination().pattern;
             if suppressed > 0 {
-                let message = format!("{suppressed} lines were left out; it logs too much");
+                let message = format!(
+                    "{} left out; it logs too much",
+                    counted(suppressed, "line was", "lines were")
+                );
                 log(LevelV1::WARN, &self.plugin, pattern, "evbus", &message);
             }
             let message = self.secrets.hide(message);

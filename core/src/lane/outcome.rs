@@ -10,6 +10,7 @@ use super::settled::Settled;
 use super::status::{ErrorKind, PausedBy};
 use super::worker::Worker;
 use super::{backoff, bounds};
+use crate::counted;
 use crate::event::now_unix_ns;
 use crate::store::Burial;
 
@@ -103,11 +104,11 @@ impl Worker {
             .unwrap_or_else(|| "the destination did not take it in time".to_owned());
         let age = Duration::from_nanos(now_unix_ns().saturating_sub(oldest));
         tracing::error!(
-            "destination {}: {} events, the oldest fired {} s ago, are given up{} (retry.max_age): {why}",
+            "destination {}: {} given up{} (retry.max_age; the oldest fired {} s ago): {why}",
             self.shared.destination(),
-            events.len(),
-            age.as_secs(),
+            counted(events.len() as u64, "event is", "events are"),
             self.kept(),
+            age.as_secs(),
         );
         let answered = Answered {
             events,
@@ -176,9 +177,10 @@ impl Worker {
             (self.shared.observed).error(ErrorKind::Attempt, &outcome.reason);
             if !whole || self.failures.is_power_of_two() {
                 tracing::warn!(
-                    "destination {}: {} of {total} events will be tried again (attempt {} failed): {}",
+                    "destination {}: {} of {} will be tried again (attempt {} failed): {}",
                     self.shared.destination(),
                     again.len(),
+                    counted(total as u64, "event", "events"),
                     first.attempts,
                     outcome.reason
                 );
@@ -209,8 +211,8 @@ impl Worker {
             OutcomeCodeV1::REJECTED => Verdict::Dead(format!("rejected: {reason}")),
             _ if limits.max_crashes.is_some_and(|max| queued.crashes >= max) => {
                 Verdict::Dead(format!(
-                    "given up after the plugin went down over it {} times: {reason}",
-                    queued.crashes
+                    "given up after the plugin went down over it {}: {reason}",
+                    counted(queued.crashes, "time", "times")
                 ))
             }
             _ if limits
@@ -218,8 +220,8 @@ impl Worker {
                 .is_some_and(|max| queued.attempts >= max) =>
             {
                 Verdict::Dead(format!(
-                    "given up after {} attempts: {reason}",
-                    queued.attempts
+                    "given up after {}: {reason}",
+                    counted(queued.attempts, "attempt", "attempts")
                 ))
             }
             _ if limits.max_age.is_some_and(|max| age >= max) => {
@@ -290,7 +292,7 @@ impl Worker {
     /// Where a dead letter is from now on, as the end of a clause.
     fn kept(&self) -> &'static str {
         if self.shared.queue.journal().is_some() {
-            " and is among the dead letters"
+            ", kept among the dead letters"
         } else {
             ""
         }

@@ -193,7 +193,8 @@ impl Queue {
     }
 
     /// Puts an event at the end, or drops it where the policy says so. Gives the receipt where the
-    /// event has to be on disk before the program that fires it goes on.
+    /// event has to be on disk before the program that fires it goes on: a `durable` one, or one that
+    /// is on disk alone while the disk may be full.
     pub(crate) fn push(&self, event: &Arc<Event>) -> Result<(Place, Option<Receipt>), NotQueued> {
         let mut inner = self.inner.lock();
         let place = self.place(&inner, event.size())?;
@@ -314,7 +315,11 @@ impl Queue {
         let receipt = journal.and_then(|journal| {
             // Under the queue's lock, since places have to ascend.
             journal.append(seq, 0, event, durable);
-            durable.then(|| journal.receipt(seq))
+            if durable {
+                Some(journal.receipt(seq))
+            } else {
+                journal.spill_receipt(seq)
+            }
         });
         drop(inner);
         if wake {

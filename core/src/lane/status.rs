@@ -64,6 +64,13 @@ pub struct LaneStatus {
     /// Dead letters that damage to the disk took, since the destination's store was made. They are in
     /// none of the other numbers.
     pub dead_letters_lost: u64,
+    /// Dead letters of this lane that are kept nowhere: there is no state directory, or the disk did not
+    /// take them until the end. They count as `dead_lettered`.
+    #[serde(skip)]
+    pub dead_letters_unkept: u64,
+    /// Those of `lost` that were found missing since the lane began.
+    #[serde(skip)]
+    pub lost_since_start: u64,
     /// Why the disk takes no events at the moment.
     pub disk_fault: Option<String>,
     /// While the destination pauses, or waits to connect again: seconds until its next attempt.
@@ -75,6 +82,21 @@ pub struct LaneStatus {
     pub last_error: Option<String>,
     /// How long ago that was, in seconds.
     pub last_error_age_s: Option<f64>,
+}
+
+impl LaneStatus {
+    /// Once the destination has ended: its events that were neither delivered nor kept. What was dropped
+    /// because its policy says so (`drop_newest`, the bound of dead letters) is not among them.
+    #[must_use]
+    pub fn gone(&self) -> u64 {
+        self.left_in_memory() + self.dead_letters_unkept + self.lost_since_start
+    }
+
+    /// Once the destination has ended: events that were still to be delivered and are not on disk.
+    #[must_use]
+    pub fn left_in_memory(&self) -> u64 {
+        (self.counts.queued).saturating_sub(self.counts.queued_on_disk)
+    }
 }
 
 /// Whose wish it is that a destination waits.
@@ -294,6 +316,8 @@ impl Observed {
             dead_letter_bytes: letters.map(LetterCounts::bytes).unwrap_or_default(),
             dead_letters_dropped: letters.map(LetterCounts::dropped).unwrap_or_default(),
             dead_letters_lost: letters.map(LetterCounts::lost).unwrap_or_default(),
+            dead_letters_unkept: journal.map_or(counts.dead_lettered, Journal::unwritten_letters),
+            lost_since_start: counts.lost - journal.map_or(0, |journal| journal.found().lost),
             disk_fault: journal
                 .and_then(Journal::fault)
                 .map(|fault| fault.to_string()),

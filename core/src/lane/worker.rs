@@ -15,6 +15,7 @@ use super::outcome::retry;
 use super::queue::Queued;
 use super::status::{ErrorKind, PausedBy};
 use super::{ConnectFailure, InstanceState, OnDead, Setup, Shared, backoff, bounds};
+use crate::counted;
 use crate::store::Loaded;
 
 /// How many instances of one lane may live at once. One that was given up because it hangs keeps
@@ -361,8 +362,9 @@ impl Worker {
         let bad = self.shared.queue.loaded(loaded);
         if bad > 0 {
             tracing::error!(
-                "destination {}: {bad} events on disk are damaged or missing",
-                self.shared.destination()
+                "destination {}: {} damaged or missing",
+                self.shared.destination(),
+                counted(bad, "event on disk is", "events on disk are")
             );
         }
     }

@@ -11,7 +11,7 @@ use super::line::Line;
 use super::{Entry, Inner};
 use crate::bus::WeakBus;
 use crate::lane::Shared;
-use crate::{Bus, PutError};
+use crate::{Bus, PutError, counted};
 
 /// Fires what comes until the host has ended.
 pub(super) async fn run(mut entries: mpsc::Receiver<Entry>, bus: WeakBus, inner: Arc<Inner>) {
@@ -51,7 +51,8 @@ fn tell_lost(bus: &Bus, inner: &Inner) {
         return;
     }
     let text = format!(
-        "{lost} lines of the log did not become events everywhere: there was no room for them"
+        "{} of the log did not become events everywhere: there was no room",
+        counted(lost, "line", "lines")
     );
     if let Ok(true) = fire(bus, &Line::own(Level::WARN, text.clone()), None) {
         tracing::warn!("{text}");

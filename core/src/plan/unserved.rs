@@ -1,6 +1,8 @@
 //! Providers of an acct file that no plugin serves: other tools' sections, or destinations that
 //! would silently get nothing.
 
+use std::collections::BTreeSet;
+
 use crate::acct::{AcctError, AcctFile};
 use crate::internal::INTERNAL;
 use crate::plugin::Catalog;
@@ -15,24 +17,32 @@ const PUBLISHED: [(&str, &str); 5] = [
     ("rabbitmq", "plugin-pika"),
 ];
 
-/// Faults of the unserved providers. One that may well be another tool's is none.
-pub(super) fn faults(acct: &AcctFile, catalog: &Catalog, unserved: &[String]) -> Vec<AcctError> {
+/// Faults of the unserved providers, and which providers those are. One that may well be another tool's is
+/// none.
+pub(super) fn faults(
+    acct: &AcctFile,
+    catalog: &Catalog,
+    unserved: &[String],
+) -> (Vec<AcctError>, BTreeSet<String>) {
     // That nobody can read `internal` here is no fault of the file, which programs may share.
     let sections = acct.sections().iter().filter(|section| {
         !section.is_let_go()
             && section.provider() != INTERNAL
             && unserved.iter().any(|name| name == section.provider())
     });
-    let mut faults = Vec::new();
-    for section in sections {
+    let (mut faults, mut faulty) = (Vec::new(), BTreeSet::new());
+    for section in sections.clone() {
         let name = section.provider();
         if catalog.is_empty() {
             // One line says it for all of them.
-            return vec![section.fault(&format!(
+            let fault = section.fault(&format!(
                 "found a provider, but no plugin at all that could serve it; give the directory of the plugins with --plugin-dir or EVBUS_PLUGIN_PATH{}",
                 catalog.refusals()
-            ))];
+            ));
+            let all = sections.map(|section| section.provider().to_owned());
+            return (vec![fault], all.collect());
         }
+        let before = faults.len();
         if let Some(why) = catalog.vanished(name) {
             faults.push(section.fault(&format!("no plugin serves it: {why}")));
         } else if let Some((location, key)) = section.required() {
@@ -52,8 +62,11 @@ pub(super) fn faults(acct: &AcctFile, catalog: &Catalog, unserved: &[String]) ->
         } else if let Some(known) = near(name, catalog) {
             faults.push(section.fault(&format!("no plugin serves it; did you mean `{known}`?")));
         }
+        if faults.len() > before {
+            faulty.insert(name.to_owned());
+        }
     }
-    faults
+    (faults, faulty)
 }
 
 /// The name that a misspelt one is probably meant to be.

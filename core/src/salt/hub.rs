@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use super::listener;
 use super::log::Log;
 use super::peer;
+use crate::counted;
 use crate::once_per_burst::OncePerBurst;
 
 /// The listeners, what they are to be sent, and the doors they come in through.
@@ -210,7 +211,8 @@ impl Hub {
             self.progress.notify_waiters();
             if self.slow.begins() {
                 tracing::warn!(
-                    "cut off {cut_off} listeners, for each of which more than {} bytes waited unread (told once per burst; all are counted)",
+                    "cut off {}, for each of which more than {} bytes waited unread (told once per burst; all are counted)",
+                    counted(cut_off as u64, "listener", "listeners"),
                     self.queue_bytes
                 );
             }

@@ -211,7 +211,7 @@ impl<I: Intake> Connection<I> {
             readable = goes_on => match readable {
                 Ok(readable) => readable,
                 Err(_) => Err(self.close_unfinished(format_args!(
-                    "nothing of it came for {} seconds", stall.as_secs()
+                    "nothing of it came for {} s", stall.as_secs()
                 ))),
             },
         }

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, TransactionBehavior, params_from_iter};
 use serde::Serialize;
 
+use super::full_disk::in_store;
 use super::journal::record_bytes;
 use super::record::{self, COLUMNS, RowFault};
 use super::schema::{self, LETTER_SIZE};
-use super::state_dir::{StateError, StateLimits, in_store, store_files};
+use super::state_dir::{StateError, StateLimits, store_files};
 use super::{StateDir, StoreName};
 use crate::event::EventId;
 

@@ -4,7 +4,7 @@
 //! (`writer`), which commits all that has gathered at once. [`Receipt`] waits for such a commit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -24,6 +24,10 @@ use crate::acct::DeadLetterLimits;
 /// How many bytes of events may wait to be written. A program that fires faster than the disk
 /// writes waits, as its destination's policy says.
 pub(super) const MAX_STAGED_BYTES: usize = 8 * 1024 * 1024;
+
+/// With less room than this on the file system, for each store that is open, an event counts as taken when it
+/// is on disk, and not while it waits to be written: twice for the log and the file, and as much to spare.
+const ROOMY_BYTES: u64 = 4 * MAX_STAGED_BYTES as u64;
 
 /// How many events may wait to be written.
 pub(super) const MAX_STAGED_EVENTS: usize = 65_536;
@@ -49,9 +53,17 @@ pub(super) struct Shared {
     /// When the store was asked to be closed; a salvage does not go on for long then.
     closing: Closing,
     letters: Arc<LetterCounts>,
+    /// Whatever waits to be written has room on disk, as far as was seen last.
+    is_roomy: AtomicBool,
 }
 
 impl Shared {
+    /// Looks whether the disk has room for all that may wait to be written.
+    pub(super) fn look_for_room(&self) {
+        let is_roomy = self.state.has_free(ROOMY_BYTES);
+        self.is_roomy.store(is_roomy, Ordering::Relaxed);
+    }
+
     pub(super) fn add(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.state.add(bytes);
@@ -135,14 +147,16 @@ impl Journal {
             state: state.clone(),
             closing: Arc::clone(&writer.closing),
             letters: Arc::clone(&writer.letters),
+            is_roomy: AtomicBool::new(false),
         });
+        shared.look_for_room();
         shared.add(found.bytes);
         state.opened(found.dead_letter_bytes);
         let its = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("evbus-store".to_owned())
             .spawn(move || writer.run(&its))
-            .map_err(super::state_dir::at(
+            .map_err(super::full_disk::at(
                 "start a thread for the store in",
                 state.path(),
             ))?;
@@ -341,13 +355,30 @@ impl Journal {
     pub(crate) fn receipt(&self, seq: u64) -> Receipt {
         Receipt {
             seq,
+            is_patient: false,
             progress: self.shared.progress.subscribe(),
         }
+    }
+
+    /// A receipt for an event that is on disk alone, where it is not certain that there is room for all that
+    /// waits to be written.
+    pub(crate) fn spill_receipt(&self, seq: u64) -> Option<Receipt> {
+        let is_roomy = self.shared.is_roomy.load(Ordering::Relaxed);
+        (!is_roomy).then(|| Receipt {
+            is_patient: true,
+            ..self.receipt(seq)
+        })
     }
 
     /// How many of the events that were handed in the disk did not take, once it is closed.
     pub(crate) fn unwritten(&self) -> u64 {
         self.shared.progress.borrow().unwritten
+    }
+
+    /// How many dead letters that were handed in the disk did not take, once it is closed. Those whose
+    /// events are still in the queue on disk are not among them.
+    pub(crate) fn unwritten_letters(&self) -> u64 {
+        self.shared.progress.borrow().unwritten_letters
     }
 
     /// Commits what has been handed in and ends the thread. Resolves when the file is closed, or
@@ -389,6 +420,8 @@ impl Drop for Journal {
 #[derive(Debug, Clone)]
 pub(crate) struct Receipt {
     seq: u64,
+    /// A disk that takes nothing is waited for, as long as the store is open.
+    is_patient: bool,
     progress: watch::Receiver<Progress>,
 }
 
@@ -405,7 +438,8 @@ impl Receipt {
         let reached = self
             .progress
             .wait_for(|progress| {
-                progress.written_to >= seq || progress.fault.is_some() || progress.closed
+                let is_refused = progress.fault.is_some() && !self.is_patient;
+                progress.written_to >= seq || is_refused || progress.closed
             })
             .await;
         match reached {

@@ -12,6 +12,7 @@
 mod burying;
 mod carve;
 pub mod deadletters;
+mod full_disk;
 mod image;
 mod journal;
 mod letters;

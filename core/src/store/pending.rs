@@ -141,5 +141,7 @@ pub(super) struct Progress {
     pub(super) flushed_commits: u64,
     /// Events that the disk did not take before it was closed.
     pub(super) unwritten: u64,
+    /// Dead letters, beside those events, that it did not take either.
+    pub(super) unwritten_letters: u64,
     pub(super) closed: bool,
 }

@@ -12,7 +12,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::state_dir::{at, in_store, sync_dir_of};
+use super::full_disk::{at, in_store};
+use super::state_dir::sync_dir_of;
 use super::writer::Writer;
 use super::{StateDir, StateError, beside, schema};
 use crate::event::now_unix_ns;

@@ -27,12 +27,13 @@ use rusqlite::{CachedStatement, Connection, OpenFlags};
 use copying::{Copying, Inserts};
 
 use super::carve::{self, Row};
+use super::full_disk::{self, at};
 use super::image::{Image, Kind};
 use super::record::{self, COLUMNS, PARAMETERS};
 use super::schema::{self, Harm, OpenFault};
-use super::state_dir::at;
 use super::wal::{self, PAGE};
 use super::{StateDir, StateError, StoreName};
+use crate::counted;
 
 /// How many damaged files of one store are kept.
 const KEPT: usize = 3;
@@ -131,8 +132,12 @@ fn make(
     let new = beside(path, ".salvage");
     remove(&new).map_err(at("remove", &new))?;
     let read = copy(path, &new, name, known, [closing, state.closing()]).map_err(|fault| {
+        let is_full = fault.is_full(&new);
         // It may be what fills the disk. The next try begins with removing it.
         let _ = remove(&new);
+        if is_full {
+            return full_disk::full("salvage the store", path.to_owned());
+        }
         StateError::Store {
             action: "salvage",
             path: path.to_owned(),
@@ -143,8 +148,8 @@ fn make(
     fs::rename(&new, &complete).map_err(at("rename the copy of the store to", &complete))?;
     let kept = finish(state, path)?.unwrap_or_default();
     tracing::error!(
-        "store {path:?} was damaged ({why}): {} records were copied, {} were lost from the queue, {} from the dead letters; the damaged file is kept at {kept:?}",
-        read.queued + read.dead,
+        "store {path:?} was damaged ({why}): {} copied, {} lost from the queue, {} from the dead letters; the damaged file is kept at {kept:?}",
+        counted(read.queued + read.dead, "record", "records"),
         read.lost,
         read.dead_lost,
     );
@@ -248,6 +253,16 @@ enum Fault {
     TargetFile(io::Error),
     #[error("it was interrupted by the end of the host; the next start begins again")]
     Closing,
+}
+
+impl Fault {
+    fn is_full(&self, copy: &Path) -> bool {
+        match self {
+            Self::Target(error) => full_disk::is_full(error, copy),
+            Self::TargetFile(error) => full_disk::is_full_file(error),
+            Self::Source(_) | Self::Closing => false,
+        }
+    }
 }
 
 /// What was read from a damaged store.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::StoreName;
+use super::full_disk::{at, in_store};
 use super::record::{COLUMNS, PARAMETERS};
-use super::state_dir::{StateError, at, in_store};
+use super::state_dir::StateError;
 use super::writer::is_damage;
 
 /// Marks a file as a store of this program ("evbs"); `file` and `SQLite`'s tools show it.

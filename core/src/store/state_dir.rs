@@ -14,11 +14,12 @@ use rustix::fs::{FlockOperation, flock, statvfs};
 use rustix::process::geteuid;
 use tokio::sync::Notify;
 
+use super::full_disk::at;
 use super::salvage::Closing;
 use super::{StoreName, place};
 use crate::event::MAX_BODY_BYTES;
 
-const QUEUES: &str = "queues";
+pub(super) const QUEUES: &str = "queues";
 const QUARANTINE: &str = "quarantine";
 const LOCK: &str = "lock";
 
@@ -66,6 +67,14 @@ pub enum StateError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The directory is there, and none of a host.
+    #[error(
+        "{path:?} is not a state directory: it has no directory \"queues\"; give the one that the host runs with"
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A store was written by a newer version.
     #[error(
         "the store {path:?} has format {found}; expected {expected} or less, so run the version of evbus that wrote it, or give another state directory"
@@ -77,6 +86,19 @@ pub enum StateError {
         found: i64,
         /// The newest format that this version knows.
         expected: i64,
+    },
+    /// The disk has no room for what is needed to begin with.
+    #[error(
+        "the disk of {} is full: cannot {action} {path:?}; make room there, then try again",
+        .dir.display()
+    )]
+    Full {
+        /// A directory on it: the state directory, as a rule.
+        dir: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
     },
     /// The system refused an operation.
     #[error("cannot {action} {path:?}: {source}")]
@@ -98,27 +120,6 @@ pub enum StateError {
         /// The store's answer.
         reason: String,
     },
-}
-
-pub(super) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
-    let path = path.to_owned();
-    move |source| StateError::System {
-        action,
-        path,
-        source,
-    }
-}
-
-pub(super) fn in_store(
-    action: &'static str,
-    path: &Path,
-) -> impl FnOnce(rusqlite::Error) -> StateError {
-    let path = path.to_owned();
-    move |error| StateError::Store {
-        action,
-        path,
-        reason: error.to_string(),
-    }
 }
 
 /// A state directory that this process holds. Cheap to clone; the last clone lets go of the lock.
@@ -380,6 +381,14 @@ impl StateDir {
         self.inner.returning.load(Ordering::Relaxed)
     }
 
+    /// Whether the file system has this much room for each store that is open.
+    pub(super) fn has_free(&self, bytes: u64) -> bool {
+        let stores = self.inner.stores.load(Ordering::Relaxed).max(1);
+        statvfs(&self.inner.path).is_ok_and(|found| {
+            found.f_bavail.saturating_mul(found.f_frsize) >= bytes.saturating_mul(stores)
+        })
+    }
+
     /// Says why nothing more may be written, where too little of the file system is free; `promised` of
     /// that is taken already.
     pub(super) fn check_free(&self, promised: u64) -> Result<(), String> {
@@ -402,13 +411,15 @@ impl StateDir {
 ///
 /// # Errors
 ///
-/// The directory cannot be listed.
+/// There is no such directory, it is not a state directory, or it cannot be listed.
 pub(super) fn store_files(state_dir: &Path) -> Result<Vec<PathBuf>, StateError> {
     let queues = state_dir.join(QUEUES);
     let listing = match fs::read_dir(&queues) {
         Ok(listing) => listing,
         Err(error) if error.kind() == io::ErrorKind::NotFound && state_dir.is_dir() => {
-            return Ok(Vec::new());
+            return Err(StateError::Foreign {
+                path: state_dir.to_owned(),
+            });
         }
         Err(error) => return Err(at("list the state directory", &queues)(error)),
     };

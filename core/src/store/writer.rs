@@ -25,6 +25,7 @@ use super::schema::{self, Harm, LETTER_SIZE};
 use super::shrink::{Shrinking, is_full};
 use super::{StateDir, StateError, StoreName, beside};
 use crate::acct::DeadLetterLimits;
+use crate::counted;
 use crate::once_per_burst::OncePerBurst;
 
 /// How long to wait before the disk is asked again.
@@ -178,15 +179,18 @@ impl Writer {
             Ok((found, counts)) => match counts.missing(&found) {
                 0 => Ok((store, (found, counts))),
                 // A page that leads to others may be wrong, so that they are there and not found.
-                missing => Err((store, format!("{missing} records are missing"))),
+                missing => Err((
+                    store,
+                    counted(missing, "record is missing", "records are missing"),
+                )),
             },
             Err(error) if is_damage(&error) => Err((store, error.to_string())),
-            Err(error) => return Err(super::state_dir::in_store("read", &path)(error)),
+            Err(error) => return Err(super::full_disk::in_store("read", &path)(error)),
         }
         .or_else(|(store, why)| {
             salvage::leave(store);
             let store = salvage::replace(state, &path, name, &why, None, &closing)?;
-            let counted = count(&store).map_err(super::state_dir::in_store("read", &path))?;
+            let counted = count(&store).map_err(super::full_disk::in_store("read", &path))?;
             Ok((store, counted))
         })?;
         let (mut found, counts) = found;
@@ -259,14 +263,16 @@ impl Writer {
         let letters = burials.filter(|burial| burial.seq.is_none()).count();
         if letters > 0 {
             tracing::error!(
-                "store {:?}: {letters} dead letters could not be written and are lost",
-                self.path
+                "store {:?}: {} lost, which the disk did not take until the end",
+                self.path,
+                counted(letters as u64, "dead letter is", "dead letters are")
             );
         }
         let unwritten = self.unwritten();
         drop(self.store);
         shared.progress.send_modify(|progress| {
             progress.unwritten = unwritten;
+            progress.unwritten_letters = letters as u64;
             progress.closed = true;
         });
     }

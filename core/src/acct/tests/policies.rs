@@ -187,6 +187,33 @@ fn a_refused_policy_says_what_and_where() {
 }
 
 #[test]
+fn the_hosts_keys_in_a_wrong_place_are_sent_to_the_right_one() {
+    for (text, expected) in [
+        (
+            "p:\n  evbus: {durable: true}\n  x: {a: 1}\n",
+            "f:2:3: p.evbus: found the host's keys in the place of a profile pattern, expected them one level below, in an entry; write them as PATTERN: {evbus: ...}, beside the keys of the plugin",
+        ),
+        (
+            "p:\n- evbus: {queue: {events: 5}}\n",
+            "f:2:3: p.evbus: found the host's keys in the place of a profile pattern, expected them one level below, in an entry; write them as PATTERN: {evbus: ...}, beside the keys of the plugin",
+        ),
+        (
+            "p:\n  x:\n    connection:\n      evbus: {durable: true}\n",
+            "f:4:7: p.x.connection.evbus: found the host's keys in a value of `connection`, expected them in the entry itself; move `evbus` up, beside `connection`",
+        ),
+        (
+            "p:\n  x:\n    topics:\n    - {evbus: {durable: true}}\n",
+            "f:4:8: p.x.topics[0].evbus: found the host's keys in a value of `topics`, expected them in the entry itself; move `evbus` up, beside `topics`",
+        ),
+    ] {
+        assert_eq!(faults(text), [expected], "{text}");
+    }
+    // A pattern and a plugin's key may have that name.
+    let named = entries("p:\n  evbus: {path: x}\n  x: {headers: {evbus: {path: y}}}\n");
+    assert_eq!(named.len(), 2);
+}
+
+#[test]
 fn every_fault_of_a_policy_is_reported() {
     assert_eq!(
         policy_faults("{queue: {events: 0, byts: 1}, ordered: 2, nothing_like_it: 1}").len(),

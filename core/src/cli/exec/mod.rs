@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use evbus::Event;
 
 use super::exit::{Exit, error, note};
-use super::target::{TargetOptions, Way};
+use super::target::{Require, TargetOptions, Way};
 use signals::Signals;
 
 /// Run a command and fire an idem-exec event that says what became of it
@@ -114,12 +114,13 @@ async fn deliver(args: &ExecArgs, way: Way<'_>, event: Event) -> Result<(), Exit
     let delivering = async {
         let mut target = way.open().await?;
         target.put(event).await?;
-        let delivered = target.finish(args.target.timeout).await?;
-        if args.require_event {
-            // An event that only listeners got is kept nowhere.
-            delivered.require_destination()?;
-        }
-        Ok(())
+        // An event that only listeners got is kept nowhere.
+        let require = if args.require_event {
+            Require::Destination
+        } else {
+            Require::Nothing
+        };
+        target.finish(args.target.timeout, require).await
     };
     // The host may take the connection and then nothing more.
     let limit = args.target.timeout.saturating_add(GRACE);

@@ -179,3 +179,80 @@ async fn room_in_the_limit_of_all_stores_wakes_whoever_waits_at_another_destinat
     assert!(woken.is_ok(), "the other destination gave room back");
     assert!(second.push(&one).is_ok());
 }
+
+#[tokio::test]
+async fn what_is_on_disk_from_an_earlier_life_fills_a_queue_that_does_not_spill() {
+    let dir = tempfile::tempdir().expect("there is room for a directory");
+    let state = StateDir::open(dir.path(), StateLimits::default()).expect("it is new");
+    let one = event("1");
+    let limits = |events, bytes| QueueLimits { events, bytes };
+    let earlier = Policy {
+        queue: limits(1, 1000),
+        when_full: Some(WhenFull::Spill),
+        ..Policy::default()
+    };
+    let record = usize::try_from(crate::store::record_bytes(&one)).expect("it is small");
+    let (full, fits) = (Err(NotQueued::Full), Ok(Place::Disk));
+    for (number, (when_full, queue, expected)) in [
+        (WhenFull::Block, limits(2, 1000), full),
+        (WhenFull::Block, limits(3, 1000), fits),
+        (WhenFull::Block, limits(100, 2 * record), full),
+        (WhenFull::DropNewest, limits(2, 1000), Ok(Place::Dropped)),
+        (WhenFull::DropNewest, limits(3, 1000), fits),
+        (
+            WhenFull::DropNewest,
+            limits(100, 2 * record),
+            Ok(Place::Dropped),
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let pattern = number.to_string();
+        {
+            let queue = stored(&earlier, &state, &pattern);
+            for place in [Place::Memory, Place::Disk, Place::Disk] {
+                assert_eq!(queue.push(&one).map(|(place, _)| place), Ok(place));
+            }
+            assert_eq!(queue.close_journal().await, Ok(()));
+        }
+        let policy = Policy {
+            queue,
+            when_full: Some(when_full),
+            ..Policy::default()
+        };
+        let queue = stored(&policy, &state, &pattern);
+        assert_eq!(queue.counts().queued_on_disk, 2);
+        let pushed = queue.push(&one).map(|(place, _)| place);
+        assert_eq!(pushed, expected, "{policy:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_queue_on_a_disk_that_takes_nothing_takes_only_what_has_room_in_memory() {
+    let dir = tempfile::tempdir().expect("there is room for a directory");
+    let limits = StateLimits {
+        // More than there is.
+        min_free: Some(u64::MAX / 2),
+        ..StateLimits::default()
+    };
+    let state = StateDir::open(dir.path(), limits).expect("it is new");
+    let policy = Policy {
+        queue: QueueLimits {
+            events: 1,
+            bytes: 1000,
+        },
+        when_full: Some(WhenFull::Spill),
+        ..Policy::default()
+    };
+    let queue = stored(&policy, &state, "p");
+    let one = event("1");
+    for place in [Place::Memory, Place::Disk] {
+        assert_eq!(queue.push(&one).map(|(place, _)| place), Ok(place));
+    }
+    let journal = queue.journal().expect("there is one");
+    let refused = journal.receipt(2).written().await;
+    assert!(refused.is_err(), "the disk takes nothing");
+    assert_eq!(queue.push(&one).err(), Some(NotQueued::Full));
+    assert_eq!(queue.counts().received, 2, "the third one waits");
+}

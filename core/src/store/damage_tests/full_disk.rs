@@ -16,7 +16,8 @@ async fn a_disk_that_is_full_at_the_start_moves_nothing_and_the_next_start_recov
         let state_dir = state(dir);
         let refused = Journal::open(&state_dir, &name("idem-*", 0)).unwrap_err();
         let refused = refused.to_string();
-        assert!(refused.contains("disk is full"), "{refused}");
+        let expected = format!("the disk of {} is full: cannot salvage", dir.display());
+        assert!(refused.contains(&expected), "{refused}");
         assert!(refused.contains("make room"), "{refused}");
         assert_eq!(files(dir), before);
         assert!(fs::read(&file).unwrap() == damaged, "it is as it was");

@@ -17,6 +17,8 @@ impl Writer {
         }
         self.drop_settled();
         let result = self.commit_in_place();
+        // Before room is given back to what is handed in next.
+        shared.look_for_room();
         let after = self.held.size();
         self.written_since_check += (before.bytes - after.bytes) as u64;
         shared.committed(Size {

@@ -23,12 +23,15 @@ async fn whoever_waits_for_a_writer_that_panics_is_told() {
     journal.append(1, 0, &event(1), true);
     journal.receipt(1).written().await.unwrap();
     // It stands still until all the others wait, and then panics.
+    let (stand, stands) = mpsc::channel();
     let (go, wait) = mpsc::channel();
     let panics = move |_| {
+        stand.send(()).unwrap();
         let _: Result<(), _> = wait.recv();
         panic!("a test");
     };
     assert!(journal.replay(vec![1], 2, Box::new(panics)));
+    stands.recv().unwrap();
     journal.append(3, 0, &event(3), true);
     let receipt = journal.receipt(3);
     let read = journal.read(0, 10, usize::MAX);
@@ -167,6 +170,17 @@ async fn replayed_events_have_places_of_their_own_whatever_ends_the_host() {
     journal.close().await.unwrap();
     drop((journal, state_dir));
     for dir in [&dir, &crashed] {
+        // What a salvage would go by.
+        let file = state(dir).store_file(&named);
+        let store = rusqlite::Connection::open(file).unwrap();
+        let counts = "SELECT queued, first_seq, last_seq FROM counts";
+        let counts: (i64, i64, i64) = store
+            .query_row(counts, [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .unwrap();
+        assert_eq!(counts, (2, 6, 7));
+        drop(store);
         // Places of settled events are not given again.
         let state_dir = state(dir);
         let journal = Journal::open(&state_dir, &named).unwrap();

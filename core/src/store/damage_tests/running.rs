@@ -85,6 +85,27 @@ async fn the_room_of_lost_events_is_free_when_none_is_left() {
 }
 
 #[tokio::test]
+async fn a_damaged_key_takes_no_other_event_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    // More than what is kept of it in memory.
+    let file = filled(dir.path(), 20_000).await;
+    let state_dir = state(dir.path());
+    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+    // As it stands before the record of 1000; with a bit less it is that of 992.
+    let key = [0x87, 0x68];
+    let mut content = fs::read(&file).unwrap();
+    let body = body_of(&content, 1000);
+    let before = &content[body - 90..body];
+    let at = before.windows(2).position(|window| window == key).unwrap();
+    content[body - 90 + at + 1] ^= 8;
+    fs::write(&file, content).unwrap();
+    let (events, damaged) = read_from(&journal, 0).await;
+    assert_eq!((events.len(), damaged), (20_000, 0));
+    assert_eq!(journal.letters().kept(), 0, "none that is whole was buried");
+    journal.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_event_in_memory_whose_row_damage_took_is_written_again_and_counted_once() {
     let dir = tempfile::tempdir().unwrap();
     let file = filled(dir.path(), 20_000).await;

@@ -55,7 +55,7 @@ impl Queue {
             let since = inner.next_seq.saturating_sub(last + 1);
             missing = inner.on_disk.saturating_sub(since);
             if let Some(journal) = self.journal.as_ref().filter(|_| missing > 0) {
-                journal.lose(missing, inner.on_disk + inner.unsettled_events as u64);
+                journal.lose(missing);
             }
             inner.on_disk -= missing;
             inner.lost += missing;
@@ -84,7 +84,8 @@ impl Queue {
         for queued in events {
             if !queued.stored {
                 journal.append(queued.seq, queued.attempts, &queued.event, false);
-            } else if queued.attempts > 0 {
+            } else {
+                // Also where it had no attempts: damage may have taken what is on disk.
                 journal.update(queued.seq, queued.attempts, &queued.event);
             }
             inner.unsettled_events -= 1;
@@ -123,12 +124,6 @@ impl Shared {
             return None;
         }
         let first = inner.next_seq;
-        inner.next_seq += wanted;
-        if !inner.uses_disk() {
-            inner.disk_next = first;
-        }
-        // Events that are fired meanwhile go to disk, behind them.
-        inner.replaying += wanted;
         let lane = Arc::downgrade(self);
         let on_replayed = move |moved: Result<u64, String>| {
             if let Some(lane) = lane.upgrade() {
@@ -138,8 +133,16 @@ impl Shared {
             // Whoever asked may have gone.
             let _ = reply.send(moved);
         };
-        // Under the lock, so that no read overtakes it.
-        journal.replay(numbers, first, Box::new(on_replayed));
+        // Under the lock, so that no read overtakes it, and before it can be answered.
+        if !journal.replay(numbers, first, Box::new(on_replayed)) {
+            return None;
+        }
+        inner.next_seq += wanted;
+        if !inner.uses_disk() {
+            inner.disk_next = first;
+        }
+        // Events that are fired meanwhile go to disk, behind them.
+        inner.replaying += wanted;
         Some(done)
     }
 }

@@ -162,11 +162,8 @@ async fn purged_and_replayed_dead_letters_are_room_for_others() {
     journal.bound_letters(oldest(10));
     bury(&journal, 1, 10).await;
     assert_eq!(journal.purge((1..=4).collect()).await, Ok(Ok(4)));
-    journal.replay(
-        (5..=8).collect(),
-        100,
-        Box::new(|moved| assert_eq!(moved, Ok(4))),
-    );
+    let done = Box::new(|moved| assert_eq!(moved, Ok(4)));
+    assert!(journal.replay((5..=8).collect(), 100, done));
     settled(&journal).await;
     bury(&journal, 11, 18).await;
     assert_eq!(journal.letters().dropped(), 0);

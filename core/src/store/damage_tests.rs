@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod full_disk;
+mod heads;
+mod numbers;
+mod running;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -276,56 +279,6 @@ async fn a_store_of_the_first_format_is_taken_over() {
         .unwrap();
     drop(store);
     assert_eq!(account(dir.path()).await, (100, 0));
-}
-
-#[tokio::test]
-async fn a_store_that_is_damaged_while_it_is_used_loses_what_is_counted() {
-    let dir = tempfile::tempdir().unwrap();
-    // More than what is kept of it in memory.
-    let file = filled(dir.path(), 20_000).await;
-    let state_dir = state(dir.path());
-    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
-    let found = journal.found();
-    // Some are in the lane's memory when their page is destroyed.
-    let first = journal.read(0, 20, usize::MAX).await.unwrap();
-    assert_eq!(first.events.len(), 20);
-    let mut content = fs::read(&file).unwrap();
-    let marked = |content: &[u8], number: u64| {
-        let text = format!("{{\"number\":{number},");
-        let mut windows = content.windows(text.len());
-        windows
-            .position(|window| window == text.as_bytes())
-            .unwrap()
-            / BLOCK
-    };
-    for number in [5, 1500] {
-        let block = marked(&content, number);
-        content[block * BLOCK..(block + 1) * BLOCK].fill(0);
-    }
-    fs::write(&file, content).unwrap();
-    let (mut there, mut damaged, mut from) = (0, 0, 21);
-    loop {
-        let loaded = journal.read(from, 1000, usize::MAX).await.unwrap();
-        damaged += loaded.damaged;
-        there += loaded.events.len() as u64;
-        from = loaded.events.last().map_or(from, |last| last.seq + 1);
-        if loaded.complete_to.is_some() {
-            break;
-        }
-    }
-    let missing = found.events - 20 - there - damaged;
-    assert!((1..=60).contains(&missing), "{missing} are missing");
-    journal.lose(missing, found.events - 20);
-    journal.settle((1..=100).collect(), 0);
-    journal.append(20_001, 0, &event(20_001), true);
-    journal.receipt(20_001).written().await.unwrap();
-    journal.close().await.unwrap();
-    drop(journal);
-    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
-    let then = journal.found();
-    assert_eq!(then.events, there - 80 + 1);
-    assert_eq!((then.lost, then.damaged), (missing, damaged));
-    journal.close().await.unwrap();
 }
 
 /// Names the state directory to the test binary that is started again as a child.

@@ -16,7 +16,6 @@ const MAPPED: u32 = (PAGE / 5) as u32;
 
 /// What the pointer map says of a page.
 const FREE: u8 = 2;
-const OVERFLOW: [u8; 2] = [3, 4];
 const TREE: [u8; 2] = [1, 5];
 
 /// The kinds of pages that trees are made of; the first byte of each.
@@ -58,8 +57,9 @@ impl Image {
         };
         image.pages = match image.log.pages() {
             Some(pages) => pages,
-            // Pages of the log may be beyond the end of the file.
+            // Pages of the log may be beyond the end of the file, and whatever can be read is looked at.
             None => (image.latest.keys().copied().max().unwrap_or_default())
+                .max(image.log.most_pages())
                 .min(in_file.saturating_add(1 << 20))
                 .max(in_file),
         };
@@ -98,21 +98,30 @@ impl Image {
 
     /// Whether no later image of a page may be among what is damaged.
     pub(super) fn is_current(&self, number: u32) -> bool {
-        self.log.is_current(self.latest.get(&number).copied())
+        self.log.is_current(number, self.frame(number))
+    }
+
+    /// The frame that the latest image of a page is in; none: in the file.
+    pub(super) fn frame(&self, number: u32) -> Option<usize> {
+        self.latest.get(&number).copied()
     }
 
     /// What a page is, by the pointer map and by what stands in it.
     pub(super) fn kind(&self, number: u32, page: &[u8]) -> io::Result<Kind> {
         let map = map_of(number);
-        if number < 2 || number == map || self.free.contains(&number) {
+        if number < 2 || number == map {
             return Ok(Kind::Other);
         }
         let at = 5 * (number - map - 1) as usize;
         let mapped = self.page(map)?.map_or(0, |map| map[at]);
+        // A page that names free ones may be what is damaged; where the two differ, rows are looked at.
+        if mapped == FREE || (self.free.contains(&number) && !TREE.contains(&mapped)) {
+            return Ok(Kind::Other);
+        }
         let found = page[0];
-        Ok(if mapped == FREE || OVERFLOW.contains(&mapped) {
-            Kind::Other
-        } else if found == LEAF {
+        Ok(if found == LEAF {
+            // Whatever the map says: a page in which a record goes on begins with another page's number,
+            // and no store has so many.
             Kind::Leaf
         } else if TREE.contains(&mapped) && !KINDS.contains(&found) {
             Kind::Destroyed

@@ -4,7 +4,7 @@
 //! (`writer`), which commits all that has gathered at once. [`Receipt`] waits for such a commit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::letters::LetterCounts;
 pub(super) use super::pending::{
     Append, Burial, Loaded, OnReplayed, Pending, Progress, Purge, ReadRequest, Replay, Size,
-    letter_bytes,
+    Unserved, letter_bytes,
 };
 use super::salvage::Closing;
 use super::{StateDir, StateError, StoreName, writer};
@@ -47,14 +47,21 @@ pub(super) struct Shared {
     pub(super) progress: watch::Sender<Progress>,
     /// Whoever found no room waits here.
     pub(super) room: Notify,
-    /// What the events of this store take.
-    bytes: AtomicU64,
+    /// What is handed in and not settled, buried or lost.
+    taken: Mutex<Taken>,
     state: StateDir,
     /// When the store was asked to be closed; a salvage does not go on for long then.
     closing: Closing,
     letters: Arc<LetterCounts>,
     /// Whatever waits to be written has room on disk, as far as was seen last.
     is_roomy: AtomicBool,
+}
+
+/// Events of a store, and what they take on disk.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    events: u64,
+    bytes: u64,
 }
 
 impl Shared {
@@ -64,19 +71,56 @@ impl Shared {
         self.is_roomy.store(is_roomy, Ordering::Relaxed);
     }
 
-    pub(super) fn add(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    pub(super) fn add(&self, events: u64, bytes: u64) {
+        let mut taken = self.taken.lock();
+        taken.events += events;
+        taken.bytes += bytes;
+        drop(taken);
         self.state.add(bytes);
     }
 
-    fn subtract(&self, bytes: u64) {
-        let take = |now: u64| Some(now.saturating_sub(bytes));
-        // The function always gives a value.
-        let before = self
-            .bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-            .unwrap_or_default();
-        self.state.subtract(before.min(bytes));
+    /// Gives the room of events back.
+    pub(super) fn subtract(&self, events: u64, bytes: u64) {
+        let mut taken = self.taken.lock();
+        taken.events = taken.events.saturating_sub(events);
+        // Of events that damage took it is not known what they took: where none is left, it is nothing.
+        let bytes = if taken.events == 0 {
+            taken.bytes
+        } else {
+            bytes.min(taken.bytes)
+        };
+        taken.bytes -= bytes;
+        drop(taken);
+        self.state.subtract(bytes);
+    }
+
+    /// The writer has ended, and nobody serves what waits for it: whoever waits is told.
+    pub(super) fn end(&self, fault: Option<&str>, unwritten: u64, unwritten_letters: u64) {
+        let mut pending = self.pending.lock();
+        pending.ended = true;
+        let unserved = pending.drain();
+        drop(pending);
+        self.progress.send_modify(|progress| {
+            if progress.closed {
+                return;
+            }
+            if let Some(fault) = fault {
+                progress.fault = Some(fault.into());
+            }
+            progress.unwritten = unwritten;
+            progress.unwritten_letters = unwritten_letters;
+            progress.closed = true;
+        });
+        self.lose_unserved(&unserved);
+        self.room.notify_waiters();
+    }
+
+    /// Events that were handed in when there was no writer any more are not on disk.
+    fn lose_unserved(&self, unserved: &Unserved) {
+        if unserved.events > 0 {
+            self.progress
+                .send_modify(|progress| progress.unwritten += unserved.events);
+        }
     }
 
     /// Gives room back that was taken by what is now on disk.
@@ -143,14 +187,14 @@ impl Journal {
                 ..Progress::default()
             }),
             room: Notify::new(),
-            bytes: AtomicU64::new(0),
+            taken: Mutex::default(),
             state: state.clone(),
             closing: Arc::clone(&writer.closing),
             letters: Arc::clone(&writer.letters),
             is_roomy: AtomicBool::new(false),
         });
         shared.look_for_room();
-        shared.add(found.bytes);
+        shared.add(found.events, found.bytes);
         state.opened(found.dead_letter_bytes);
         let its = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -179,15 +223,18 @@ impl Journal {
 
     /// What the events of this store take.
     pub(crate) fn bytes(&self) -> u64 {
-        self.shared.bytes.load(Ordering::Relaxed)
+        self.shared.taken.lock().bytes
     }
 
     fn change(&self, change: impl FnOnce(&mut Pending)) {
         let mut pending = self.shared.pending.lock();
         let was_idle = pending.is_idle();
         change(&mut pending);
+        let unserved = pending.ended.then(|| pending.drain());
         drop(pending);
-        if was_idle {
+        if let Some(unserved) = unserved {
+            self.shared.lose_unserved(&unserved);
+        } else if was_idle {
             self.shared.wake.notify_one();
         }
     }
@@ -208,9 +255,10 @@ impl Journal {
         });
     }
 
-    /// Hands in an event that is already on disk, for the attempts it has had since.
+    /// Hands in an event that is already on disk, for the attempts it has had since, and in case that
+    /// damage took it there.
     pub(crate) fn update(&self, seq: u64, attempts: u32, event: &Arc<Event>) {
-        self.shared.subtract(record_bytes(event));
+        self.shared.subtract(1, record_bytes(event));
         self.hand_in(Append {
             seq,
             attempts,
@@ -221,7 +269,7 @@ impl Journal {
     }
 
     fn hand_in(&self, append: Append) {
-        self.shared.add(record_bytes(&append.event));
+        self.shared.add(1, record_bytes(&append.event));
         self.change(|pending| {
             pending.staged_events += 1;
             pending.staged_bytes += append.event.size();
@@ -231,7 +279,7 @@ impl Journal {
 
     /// Forgets events that are settled: their places, and what they took.
     pub(crate) fn settle(&self, seqs: Vec<u64>, bytes: u64) {
-        self.shared.subtract(bytes);
+        self.shared.subtract(seqs.len() as u64, bytes);
         self.shared.state.add_returning(bytes, 0);
         self.change(|pending| {
             pending.settled.extend(seqs);
@@ -239,19 +287,21 @@ impl Journal {
         });
     }
 
-    /// Takes note of events that should be on disk and are not, among `of` that the lane has.
-    pub(crate) fn lose(&self, events: u64, of: u64) {
+    /// Takes note of events that should be on disk and are not.
+    pub(crate) fn lose(&self, events: u64) {
         // How large they were is lost as well.
-        let bytes = u128::from(self.bytes()) * u128::from(events) / u128::from(of.max(events));
+        let taken = *self.shared.taken.lock();
+        let bytes = u128::from(taken.bytes) * u128::from(events) / u128::from(taken.events.max(1));
         // It is no more than there is.
         self.shared
-            .subtract(u64::try_from(bytes).unwrap_or(u64::MAX));
+            .subtract(events, u64::try_from(bytes).unwrap_or(u64::MAX));
         self.change(|pending| pending.lost += events);
     }
 
     /// Hands in dead letters; `bytes` is what those of them that are in the queue take there.
     pub(crate) fn bury(&self, burials: Vec<Burial>, bytes: u64) {
-        self.shared.subtract(bytes);
+        let queued = burials.iter().filter(|burial| burial.seq.is_some());
+        self.shared.subtract(queued.count() as u64, bytes);
         self.change(|pending| {
             for burial in burials {
                 pending.staged_events += 1;
@@ -313,15 +363,18 @@ impl Journal {
         loaded
     }
 
-    /// Puts dead letters back into the queue, at `first_seq` and the places that follow.
-    pub(crate) fn replay(&self, numbers: Vec<i64>, first_seq: u64, done: OnReplayed) {
-        self.change(|pending| {
-            pending.replays.push(Replay {
-                numbers,
-                first_seq,
-                done,
-            });
-        });
+    /// Puts dead letters back into the queue, at `first_seq` and the places that follow. Says whether there
+    /// is a writer to do it; else `done` is not called.
+    #[must_use]
+    pub(crate) fn replay(&self, numbers: Vec<i64>, first_seq: u64, done: OnReplayed) -> bool {
+        let mut pending = self.shared.pending.lock();
+        if pending.ended {
+            return false;
+        }
+        pending.replays.push(Replay::new(numbers, first_seq, done));
+        drop(pending);
+        self.shared.wake.notify_one();
+        true
     }
 
     /// Deletes dead letters. Answers with how many there were.
@@ -409,7 +462,7 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         // What stays in the file is counted again by whoever opens it next.
-        self.shared.subtract(u64::MAX);
+        self.shared.subtract(u64::MAX, u64::MAX);
         self.shared.closing.get_or_init(Instant::now);
         self.shared.pending.lock().close = true;
         self.shared.wake.notify_one();

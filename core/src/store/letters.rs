@@ -8,6 +8,7 @@ use rusqlite::TransactionBehavior;
 use super::burying::{Burying, Letters, UNBOUNDED};
 use super::deadletters;
 use super::journal::{Purge, Replay, Shared};
+use super::schema::Harm;
 use super::writer::{Writer, changes, is_damage};
 use crate::acct::DeadLettersFull;
 
@@ -48,7 +49,9 @@ impl LetterCounts {
     }
 
     /// What a store says of times before it was opened.
-    pub(super) fn set_past(&self, dropped: u64, lost: u64) {
+    pub(super) fn set_past(&self, harm: &Harm) {
+        let dropped = harm.dead_dropped.max(0).cast_unsigned();
+        let lost = harm.dead_letters_lost.max(0).cast_unsigned();
         self.dropped.store(dropped, Ordering::Relaxed);
         self.lost.store(lost, Ordering::Relaxed);
     }
@@ -155,12 +158,8 @@ impl Writer {
     }
 
     /// Puts dead letters back into the queue.
-    pub(super) fn replay(&mut self, shared: &Shared, replay: Replay) {
-        let Replay {
-            numbers,
-            first_seq,
-            done,
-        } = replay;
+    pub(super) fn replay(&mut self, shared: &Shared, mut replay: Replay) {
+        let (numbers, first_seq) = (std::mem::take(&mut replay.numbers), replay.first_seq);
         // The places are used up, whether anything comes to be there or not.
         self.last_seq = self.last_seq.max(first_seq + numbers.len() as u64 - 1);
         let moved = if self.held.is_empty() {
@@ -174,11 +173,11 @@ impl Writer {
             ))
         };
         if let Ok(requeued) = &moved {
-            shared.add(requeued.bytes);
+            shared.add(requeued.moved as u64, requeued.bytes);
             self.queued += changes(requeued.moved);
             self.forget(requeued.moved, requeued.letter_bytes);
         }
-        done(moved.map(|requeued| requeued.moved as u64));
+        replay.tell(moved.map(|requeued| requeued.moved as u64));
     }
 
     /// Deletes dead letters.

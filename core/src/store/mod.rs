@@ -79,4 +79,6 @@ mod bound_tests;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
+mod end_tests;
+#[cfg(test)]
 mod tests;

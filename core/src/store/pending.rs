@@ -21,6 +21,13 @@ pub(super) struct Append {
     pub(super) again: bool,
 }
 
+impl Append {
+    /// Whether there is nothing to write unless damage took its row.
+    pub(super) fn is_spare(&self) -> bool {
+        self.again && self.attempts == 0
+    }
+}
+
 /// An event that becomes a dead letter.
 #[derive(Debug, Clone)]
 pub(crate) struct Burial {
@@ -84,6 +91,8 @@ pub(super) struct Pending {
     /// Another bound of dead letters.
     pub(super) letter_limits: Option<DeadLetterLimits>,
     pub(super) close: bool,
+    /// The writer has ended.
+    pub(super) ended: bool,
     /// Of appends and burials, those that the writer has taken and not committed included.
     pub(super) staged_events: usize,
     pub(super) staged_bytes: usize,
@@ -96,7 +105,40 @@ pub(super) struct Replay {
     pub(super) numbers: Vec<i64>,
     /// Their places in the queue: this one and those that follow.
     pub(super) first_seq: u64,
-    pub(super) done: OnReplayed,
+    /// None once it is told.
+    done: Option<OnReplayed>,
+}
+
+impl Replay {
+    pub(super) fn new(numbers: Vec<i64>, first_seq: u64, done: OnReplayed) -> Self {
+        Self {
+            numbers,
+            first_seq,
+            done: Some(done),
+        }
+    }
+
+    pub(super) fn tell(&mut self, moved: Result<u64, String>) {
+        if let Some(done) = self.done.take() {
+            done(moved);
+        }
+    }
+}
+
+impl Drop for Replay {
+    /// Whatever became of the writer: the lane waits for the places.
+    fn drop(&mut self) {
+        self.tell(Err("the store's thread ended early".to_owned()));
+    }
+}
+
+/// What waited for a writer that has ended. Dropping it tells whoever waits for an answer.
+pub(super) struct Unserved {
+    /// Events that were to be written.
+    pub(super) events: u64,
+    _reads: Vec<ReadRequest>,
+    _replays: Vec<Replay>,
+    _purges: Vec<Purge>,
 }
 
 /// Told how many dead letters were moved, or why none was, by the store's thread and before any of them
@@ -119,6 +161,19 @@ impl Pending {
             && self.replays.is_empty()
             && self.purges.is_empty()
             && self.letter_limits.is_none()
+    }
+
+    /// Takes out what nobody will serve.
+    pub(super) fn drain(&mut self) -> Unserved {
+        let waiting = std::mem::take(self);
+        self.close = waiting.close;
+        self.ended = waiting.ended;
+        Unserved {
+            events: waiting.appends.len() as u64,
+            _reads: waiting.reads,
+            _replays: waiting.replays,
+            _purges: waiting.purges,
+        }
     }
 
     pub(super) fn has_room(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Stored;
-use super::journal::{Append, Loaded, ReadRequest};
+use super::journal::{Append, Loaded, RECORD_BYTES, ReadRequest, Shared};
 use super::place;
 use super::record::{self, COLUMNS, RowFault};
 use super::schema::{self, Harm};
@@ -12,7 +12,7 @@ use crate::event::now_unix_ns;
 
 impl Writer {
     /// Answers a read from the disk and from what is not on it yet.
-    pub(super) fn answer(&mut self, request: ReadRequest) {
+    pub(super) fn answer(&mut self, shared: &Shared, request: ReadRequest) {
         let mut loaded = Loaded::default();
         let mut bytes = 0_usize;
         let read = loop {
@@ -23,7 +23,7 @@ impl Writer {
             if self.mend().is_err() {
                 break false;
             }
-            match self.read(&request, &mut loaded, &mut bytes) {
+            match self.read(shared, &request, &mut loaded, &mut bytes) {
                 Err(RowFault::Damaged) => {}
                 Err(RowFault::Unreadable(error)) if is_damage(&error) => {
                     // What was buried on the way stays buried.
@@ -77,6 +77,7 @@ impl Writer {
     /// Reads on from where `loaded` ends. Returns whether there is nothing beyond.
     fn read(
         &mut self,
+        shared: &Shared,
         request: &ReadRequest,
         loaded: &mut Loaded,
         bytes: &mut usize,
@@ -112,14 +113,15 @@ impl Writer {
                 });
             }
         };
-        self.bury_damaged(damaged)?;
+        let freed = self.bury_damaged(damaged)?;
+        shared.subtract(1, freed);
         loaded.damaged += 1;
         Err(RowFault::Damaged)
     }
 
     /// A record that is damaged becomes a dead letter, as much as there is of it, for somebody to look
-    /// at.
-    fn bury_damaged(&mut self, seq: i64) -> rusqlite::Result<()> {
+    /// at. Gives what it took in the queue.
+    fn bury_damaged(&mut self, seq: i64) -> rusqlite::Result<u64> {
         tracing::error!(
             "store {:?}: the record at place {seq} is damaged; it is among the dead letters now",
             self.path
@@ -127,12 +129,19 @@ impl Writer {
         let now = now_unix_ns().cast_signed();
         let before = self.dead.rows;
         let mut burying = self.burying();
+        let mut freed = 0;
         let transaction = self.store.transaction()?;
         {
             let mut select =
                 transaction.prepare(&format!("SELECT {COLUMNS} FROM queue WHERE seq = ?"))?;
             let mut rows = select.query([seq])?;
             if let Some(row) = rows.next()? {
+                if record::read(row, 0, seq.cast_unsigned()).is_ok() {
+                    // Another has its place, which is whole: a key is damaged, and so is the tree.
+                    return Err(rusqlite::Error::QueryReturnedNoRows);
+                }
+                let profile = record::text(row.get_ref(2)?).chars().count();
+                freed = (record::bytes(row.get_ref(5)?).len() + profile) as u64 + RECORD_BYTES;
                 burying.bury(&transaction, |insert| {
                     insert.raw_bind_parameter(1, RowFault::Damaged.to_string())?;
                     insert.raw_bind_parameter(2, 0)?;
@@ -167,6 +176,6 @@ impl Writer {
         transaction.commit()?;
         self.queued -= 1;
         self.buried(burying);
-        Ok(())
+        Ok(freed)
     }
 }

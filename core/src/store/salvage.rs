@@ -10,7 +10,9 @@
 //! others takes nothing with it. A row whose record is damaged is copied as it is; whoever reads it
 //! finds that out, and puts it among the dead letters.
 
+mod conclude;
 mod copying;
+mod numbers;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -25,6 +27,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OpenFlags};
 
 use copying::{Copying, Inserts};
+pub(super) use numbers::believable;
+use numbers::{Counts, SOME_ROWS, harm_of};
 
 use super::carve::{self, Row};
 use super::full_disk::{self, at};
@@ -268,55 +272,38 @@ impl Fault {
 /// What was read from a damaged store.
 #[derive(Default)]
 struct Read {
-    /// Rows in the copy, by table, and the places of those of the queue.
+    /// Rows in the copy, by table.
     queued: i64,
     dead: i64,
+    /// The places of the queue between which the whole ones are.
     first: Option<i64>,
     last: Option<i64>,
     lost: i64,
     dead_lost: i64,
-    /// The number of the page of `counts`, and what it says.
-    counts: Option<(u32, Counts)>,
-    harm: Harm,
+    /// What `counts` says, and in which frame of the log; none: in the file.
+    counts: Option<(Option<usize>, Counts)>,
+    /// What `harm` says.
+    harm: Option<Harm>,
+    /// The last number that a dead letter got, ever.
+    last_dead: Option<i64>,
     /// Pages of trees that are none any more.
     destroyed: usize,
-    /// Where the rows are whose records are damaged.
-    damaged: Vec<(u32, i64)>,
+    /// Where the rows are whose records are damaged, and their keys: of the queue, of dead letters.
+    damaged: Vec<(Source, i64)>,
+    dead_damaged: Vec<(Source, i64)>,
 }
 
-/// What the table `counts` says.
-#[derive(Debug, Clone, Copy)]
-struct Counts {
-    queued: i64,
-    dead: i64,
-    /// The places of the first and the last row of the queue; the first format has none.
-    places: Option<(i64, i64)>,
-    harm: Harm,
+/// Where a row stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Source {
+    /// In the latest image of a page.
+    Page(u32),
+    /// In a frame of the log that has no place.
+    Frame(usize),
 }
 
-impl Counts {
-    fn new(row: &Row) -> Option<Self> {
-        let numbers = row.numbers()?;
-        let is_sound = numbers.iter().all(|number| *number >= 0);
-        match numbers[..] {
-            [queued, dead, first, last, ref harm @ ..] if is_sound && harm.len() >= 3 => {
-                Some(Self {
-                    queued,
-                    dead,
-                    places: Some((first, last)),
-                    harm: harm_of(harm)?,
-                })
-            }
-            [queued, dead] if is_sound => Some(Self {
-                queued,
-                dead,
-                places: None,
-                harm: Harm::default(),
-            }),
-            _ => None,
-        }
-    }
-}
+/// A page, and the frame of the log without a place that may have its image.
+type Guess = Option<(u32, usize)>;
 
 fn copy(
     path: &Path,
@@ -353,33 +340,13 @@ fn copy(
     Ok(read)
 }
 
-/// The numbers of `harm`, with those that early stores do not have.
-fn harm_of(numbers: &[i64]) -> Option<Harm> {
-    let (damaged, lost, dead_letters_lost, dead_dropped) = match *numbers {
-        [damaged, lost, dead_letters] => (damaged, lost, dead_letters, 0),
-        [damaged, lost, dead_letters, dropped] => (damaged, lost, dead_letters, dropped),
-        _ => return None,
-    };
-    Some(Harm {
-        damaged: damaged.max(0),
-        lost: lost.max(0),
-        dead_letters_lost: dead_letters_lost.max(0),
-        dead_dropped: dead_dropped.max(0),
-    })
-}
-
-/// The higher of the numbers of each kind.
-fn most(one: Harm, other: Harm) -> Harm {
-    Harm {
-        damaged: one.damaged.max(other.damaged),
-        lost: one.lost.max(other.lost),
-        dead_letters_lost: one.dead_letters_lost.max(other.dead_letters_lost),
-        dead_dropped: one.dead_dropped.max(other.dead_dropped),
-    }
-}
-
-/// Whether a row of the queue is what was written.
+/// Whether a row of the queue or of the dead letters is what was written.
 fn is_whole(row: &Row) -> bool {
-    let first = QUEUE_WIDTH - COLUMNS.split(',').count();
-    record::is_whole(|column| row.get(first + column), row.key.cast_unsigned())
+    let first = row.width() - COLUMNS.split(',').count();
+    let place = if row.width() == QUEUE_WIDTH {
+        row.key.cast_unsigned()
+    } else {
+        record::NO_PLACE
+    };
+    record::is_whole(|column| row.get(first + column), place)
 }

@@ -346,6 +346,14 @@ pub(super) fn add_harm(transaction: &Connection, more: Harm) -> rusqlite::Result
     )
 }
 
+/// Says what was taken from a store, within a transaction.
+pub(super) fn set_harm(transaction: &Connection, harm: Harm) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "UPDATE counts SET damaged = 0, lost = 0, dead_letters_lost = 0, dead_dropped = 0",
+    )?;
+    add_harm(transaction, harm)
+}
+
 /// The statement that adds an event to the queue, or replaces what is known of it.
 pub(super) fn insert_queued() -> String {
     format!("INSERT OR REPLACE INTO queue (seq, attempts, {COLUMNS}) VALUES (?, ?, {PARAMETERS})")

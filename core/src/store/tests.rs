@@ -76,7 +76,7 @@ pub(super) async fn read_all(journal: &Journal) -> (Vec<u64>, u64) {
             let missing = journal.found().events;
             let missing = missing.saturating_sub(seqs.len() as u64 + damaged);
             if missing > 0 {
-                journal.lose(missing, missing);
+                journal.lose(missing);
             }
             return (seqs, damaged + missing);
         }

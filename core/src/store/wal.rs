@@ -10,6 +10,8 @@
 //!   checksum decides about the page.
 //! - Behind a frame whose head is destroyed, the next one with this log's salts begins a chain again.
 //!   It cannot be proven whole, so records' checksums decide about it; those that follow can.
+//! - A frame's page number and size of the store are believed only where the checksum proves them. A
+//!   page of which it is not sure where it belongs has no place; its rows are looked at all the same.
 //! - Frames of before the last reset have other salts, and are never taken.
 //!
 //! A log was committed up to where its index (`-shm`) says, which is there after a killed process, or
@@ -18,11 +20,17 @@
 //!
 //! The format is that of <https://www.sqlite.org/fileformat2.html#walformat>.
 
+mod flip;
+mod index;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+
+use flip::{Flip, Sum, checksum, flip_back, u32_at};
+use index::read_index;
 
 /// The size of a page; stores are made with `SQLite`'s default.
 pub(super) const PAGE: usize = 4096;
@@ -33,9 +41,6 @@ const FRAME: usize = FRAME_HEADER + PAGE;
 const MAGIC: u32 = 0x377f_0682;
 const VERSION: u32 = 3_007_000;
 
-/// The head of the log's index, of which there are two copies.
-const INDEX_HEADER: usize = 48;
-
 /// In how many bits the salts of a frame may be damaged. Frames left over from before the last reset
 /// have other salts, which differ at random in 32 bits, and so in more.
 const SALT_BITS: u32 = 2;
@@ -43,9 +48,6 @@ const SALT_BITS: u32 = 2;
 /// How many frames the damage that took the head of the log may have taken with it: a block covers
 /// the head and a frame. Chains that begin later may be of before the last reset.
 const TAKEN_WITH_THE_HEAD: usize = 2;
-
-/// The two running sums of the checksum.
-type Sum = (u32, u32);
 
 /// What a frame is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,12 +73,51 @@ impl State {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Frame {
     page: u32,
     /// Pages of the store after the commit that this frame ends; 0 where it ends none.
     commit: u32,
     state: State,
+    /// What the head may have been instead.
+    doubt: Doubt,
+}
+
+/// What else may be the head of a frame with a flipped bit that may be in the head or elsewhere.
+#[derive(Debug, Clone, Default)]
+struct Doubt {
+    /// Other numbers that its page may have.
+    pages: Vec<u32>,
+    /// Its commit may be another.
+    commit: bool,
+}
+
+impl Doubt {
+    /// By the words that may have flipped, in the order of the file.
+    fn new(words: &[(usize, u32)]) -> Self {
+        let pages = words.iter().filter(|(at, _)| *at == 0);
+        Self {
+            pages: pages.map(|(_, page)| *page).collect(),
+            commit: words.iter().any(|(at, _)| *at == 4),
+        }
+    }
+}
+
+impl Frame {
+    /// Whether its image is that of its page for sure.
+    fn is_placed(&self) -> bool {
+        self.state.is_well() && self.doubt.pages.is_empty()
+    }
+
+    /// Whether it is more than a bit, or an unknown number of them, that may be wrong with it.
+    fn is_bad(&self) -> bool {
+        matches!(self.state, State::Damaged | State::Gone)
+    }
+
+    /// Whether its image is as it was written, but for a bit, and has no place.
+    fn is_unplaced(&self) -> bool {
+        !self.is_bad() && !self.is_placed()
+    }
 }
 
 /// See the module's documentation.
@@ -87,6 +128,10 @@ pub(super) struct Log {
     frames: Vec<Frame>,
     /// Frames that were committed and are not in the file any more.
     missing: usize,
+    /// The last frame of which it is not known what it was.
+    last_unknown: Option<usize>,
+    /// Those whose images have no place.
+    unplaced: Vec<usize>,
     /// Whether `SQLite` would not take all that was committed.
     pub(super) is_damaged: bool,
 }
@@ -109,35 +154,62 @@ impl Log {
     /// How many pages the store has after the last commit; none where the log does not say.
     pub(super) fn pages(&self) -> Option<u32> {
         let last = self.frames.last()?;
-        let is_sure = last.state.is_well() || last.state == State::Unproven;
+        let is_sure = last.state.is_well() && !last.doubt.commit;
         (is_sure && self.missing == 0 && last.commit > 0).then_some(last.commit)
     }
 
-    /// The latest image of every page that is in the log and can be taken as it is.
+    /// How many pages the store had after any commit whose size is sure.
+    pub(super) fn most_pages(&self) -> u32 {
+        let sure = self.frames.iter();
+        let sure = sure.filter(|frame| frame.state.is_well() && !frame.doubt.commit);
+        sure.map(|frame| frame.commit).max().unwrap_or_default()
+    }
+
+    /// The latest image of every page that is in the log and has its place for sure.
     pub(super) fn latest(&self) -> HashMap<u32, usize> {
-        let taken = |frame: &Frame| frame.state.is_well() || frame.state == State::Unproven;
         let numbered = self.frames.iter().enumerate();
         numbered
-            .filter(|(_, frame)| taken(frame))
+            .filter(|(_, frame)| frame.is_placed())
             .map(|(number, frame)| (frame.page, number))
             .collect()
     }
 
-    /// Whether nothing that is damaged or missing may have been a later image of a page, whose
-    /// latest is in this frame; none: in the store itself.
-    pub(super) fn is_current(&self, frame: Option<usize>) -> bool {
-        let behind = frame.map_or(0, |frame| frame + 1);
-        let later = self.frames.get(behind..).unwrap_or_default();
-        let is_bad = |frame: &Frame| matches!(frame.state, State::Damaged | State::Gone);
-        self.missing == 0 && !later.iter().any(is_bad)
+    /// Whether nothing that is damaged, missing or without a place may have been a later image of
+    /// `page`, whose latest is in this frame; none: in the store itself.
+    pub(super) fn is_current(&self, page: u32, frame: Option<usize>) -> bool {
+        let may_be = |number: &usize| {
+            let other = &self.frames[*number];
+            Some(*number) > frame && (other.page == page || other.doubt.pages.contains(&page))
+        };
+        self.is_sound_behind(frame) && !self.unplaced.iter().any(may_be)
+    }
+
+    /// Whether all that was committed behind this frame can be read, whatever page it may be.
+    pub(super) fn is_sound_behind(&self, frame: Option<usize>) -> bool {
+        self.missing == 0 && self.last_unknown <= frame
+    }
+
+    /// Whether a frame was proven by its checksum, but for a bit.
+    pub(super) fn is_well(&self, frame: usize) -> bool {
+        (self.frames.get(frame)).is_some_and(|frame| frame.state.is_well())
     }
 
     /// The frames that are damaged: rows that are whole may be in them.
     pub(super) fn damaged(&self) -> impl Iterator<Item = usize> {
         let numbered = self.frames.iter().enumerate();
         numbered
-            .filter(|(_, frame)| matches!(frame.state, State::Damaged | State::Gone))
+            .filter(|(_, frame)| frame.is_bad())
             .map(|(number, _)| number)
+    }
+
+    /// The frames whose images have no place, and the pages that each may be an image of.
+    pub(super) fn unplaced(&self) -> impl Iterator<Item = (usize, Vec<u32>)> {
+        self.unplaced.iter().map(|number| {
+            let frame = &self.frames[*number];
+            let mut pages = vec![frame.page];
+            pages.extend(&frame.doubt.pages);
+            (*number, pages)
+        })
     }
 
     /// The page in a frame.
@@ -162,32 +234,6 @@ fn read_frame(file: &File, number: usize) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; FRAME];
     file.read_exact_at(&mut frame, (HEADER + number * FRAME) as u64)?;
     Ok(frame)
-}
-
-/// What the log's index says: salts, the order of the checksum's bytes, how many frames were
-/// committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Index {
-    salts: [u8; 8],
-    big_endian: bool,
-    frames: usize,
-}
-
-/// Reads the index, where it is as it was written. Its numbers are in this machine's order.
-fn read_index(bytes: &[u8]) -> Option<Index> {
-    let copies = bytes.get(..2 * INDEX_HEADER)?;
-    let (one, other) = copies.split_at(INDEX_HEADER);
-    let number = |at: usize| {
-        let bytes = [one[at], one[at + 1], one[at + 2], one[at + 3]];
-        u32::from_ne_bytes(bytes)
-    };
-    let sum = checksum(&one[..40], (0, 0), cfg!(target_endian = "big"));
-    let is_well = one == other && sum == (number(40), number(44)) && number(0) == VERSION;
-    is_well.then(|| Index {
-        salts: [0, 1, 2, 3, 4, 5, 6, 7].map(|at| one[32 + at]),
-        big_endian: one[13] == 1,
-        frames: number(16) as usize,
-    })
 }
 
 fn walk(file: File, index: &[u8]) -> io::Result<Log> {
@@ -228,8 +274,13 @@ fn walk(file: File, index: &[u8]) -> io::Result<Log> {
     let is_damaged = missing > 0
         || (end > 0 && !header_was_well)
         || frames.iter().any(|frame| frame.state != State::Whole);
+    let is_unknown = |frame: &Frame| frame.is_bad() || frame.state == State::Unproven;
+    let numbered = frames.iter().enumerate();
+    let unplaced = numbered.filter(|(_, frame)| frame.is_unplaced());
     Ok(Log {
         file: Some(file),
+        last_unknown: frames.iter().rposition(is_unknown),
+        unplaced: unplaced.map(|(number, _)| number).collect(),
         frames,
         missing,
         is_damaged,
@@ -271,8 +322,8 @@ fn frames(
             following = Some(read_frame(file, number + 1)?);
         }
         let next = following.as_deref();
-        let state;
-        (state, before) = judge(&frame, next, salts, before, big_endian);
+        let (state, doubt);
+        (state, doubt, before) = judge(&frame, next, salts, before, big_endian);
         let mut head = [u32_at(&frame, 0), u32_at(&frame, 4)];
         if let State::Mended(Some((at @ (0 | 4), bytes))) = state {
             head[at / 4] = u32::from_be_bytes(bytes);
@@ -281,29 +332,33 @@ fn frames(
             page: head[0],
             commit: head[1],
             state,
+            doubt,
         });
     }
     Ok(frames)
 }
 
-/// What a frame is worth, and the sum that the next one goes on from, where that is known.
+/// What a frame is worth, what else its head may have been, and the sum that the next one goes on from,
+/// where that is known.
 fn judge(
     frame: &[u8],
     next: Option<&[u8]>,
     salts: [u8; 8],
     before: Option<Sum>,
     big_endian: bool,
-) -> (State, Option<Sum>) {
+) -> (State, Doubt, Option<Sum>) {
     let stored = stored_sum(frame);
     let distance = salt_distance(frame, salts);
-    let goes_on = next.is_some_and(|next| goes_on(frame, next, salts, big_endian));
+    let goes_on_from = |sum| next.is_some_and(|next| goes_on_from(sum, next, salts, big_endian));
+    let goes_on = goes_on_from(stored);
     let is_ours = distance <= SALT_BITS || goes_on;
+    let sure = Doubt::default();
     let Some(sum) = before.filter(|_| is_ours) else {
         return match distance {
-            0 => (State::Unproven, Some(stored)),
-            _ if distance <= SALT_BITS && goes_on => (State::Unproven, Some(stored)),
+            0 => (State::Unproven, sure, Some(stored)),
+            _ if distance <= SALT_BITS && goes_on => (State::Unproven, sure, Some(stored)),
             // Its sum is believed where the next frame bears witness to it.
-            _ => (State::Gone, goes_on.then_some(stored)),
+            _ => (State::Gone, sure, goes_on.then_some(stored)),
         };
     };
     let computed = frame_sum(frame, sum, big_endian);
@@ -313,19 +368,33 @@ fn judge(
         } else {
             State::Mended(None)
         };
-        return (state, Some(stored));
-    }
-    // A flipped bit in the last word of a page looks like one in the stored sum; the next frame
-    // tells.
-    if sum_distance(computed, stored) == 1 && !goes_on {
-        return (State::Mended(None), Some(computed));
+        return (state, sure, Some(stored));
     }
     let is_last = next.is_none_or(|next| salts_of(next) != salts);
-    match flip_back(frame, computed, stored, big_endian, is_last) {
-        Flip::One(at, bytes) => (State::Mended(Some((at, bytes))), Some(stored)),
-        Flip::Several => (State::Flipped, Some(stored)),
+    let found = flip_back(frame, computed, stored, big_endian);
+    // A flipped bit of a page, or of a head, may look like one in the stored sum; the next frame tells.
+    if sum_distance(computed, stored) == 1 && !goes_on {
+        let doubt = if goes_on_from(computed) {
+            sure
+        } else {
+            Doubt::new(&found)
+        };
+        return (State::Mended(None), doubt, Some(computed));
+    }
+    match flip::choose(&found, frame, is_last) {
+        Flip::One(at, word) => {
+            let state = State::Mended(Some((at, word.to_be_bytes())));
+            // Where there are others, it is only the likeliest.
+            let doubt = if found.len() > 1 {
+                Doubt::new(&found)
+            } else {
+                sure
+            };
+            (state, doubt, Some(stored))
+        }
+        Flip::Several => (State::Flipped, Doubt::new(&found), Some(stored)),
         // The sum itself may be what is damaged.
-        Flip::None => (State::Damaged, goes_on.then_some(stored)),
+        Flip::None => (State::Damaged, sure, goes_on.then_some(stored)),
     }
 }
 
@@ -347,7 +416,11 @@ fn last_whole_commit(frames: &[Frame]) -> usize {
 
 /// Whether the sum of `next`, which has these salts, goes on from what `frame` says is its own.
 fn goes_on(frame: &[u8], next: &[u8], salts: [u8; 8], big_endian: bool) -> bool {
-    salts_of(next) == salts && frame_sum(next, stored_sum(frame), big_endian) == stored_sum(next)
+    goes_on_from(stored_sum(frame), next, salts, big_endian)
+}
+
+fn goes_on_from(sum: Sum, next: &[u8], salts: [u8; 8], big_endian: bool) -> bool {
+    salts_of(next) == salts && frame_sum(next, sum, big_endian) == stored_sum(next)
 }
 
 /// Flips the one bit of the header that makes it right, as the first frame bears witness.
@@ -403,87 +476,6 @@ fn salt_distance(frame: &[u8], salts: [u8; 8]) -> u32 {
         .zip(salts)
         .map(|(one, other)| (one ^ other).count_ones());
     bits.sum()
-}
-
-fn checksum(bytes: &[u8], sum: Sum, big_endian: bool) -> Sum {
-    bytes.chunks_exact(8).fold(sum, |(one, two), chunk| {
-        let one = one
-            .wrapping_add(word(&chunk[..4], big_endian))
-            .wrapping_add(two);
-        (
-            one,
-            two.wrapping_add(word(&chunk[4..], big_endian))
-                .wrapping_add(one),
-        )
-    })
-}
-
-fn word(bytes: &[u8], big_endian: bool) -> u32 {
-    let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
-    if big_endian {
-        u32::from_be_bytes(bytes)
-    } else {
-        u32::from_le_bytes(bytes)
-    }
-}
-
-/// Which one bit of a frame flipped.
-enum Flip {
-    /// The one in the word at this place, which was this.
-    One(usize, [u8; 4]),
-    Several,
-    None,
-}
-
-/// Finds the one bit of a frame that makes its checksum the stored one.
-///
-/// The sums are linear in the words they are taken over: a bit changes them by its own value, times
-/// what a word at its place counts, which follows from the place alone. Of the upper bits of words so
-/// little is left in 32 bits that many places count the same.
-fn flip_back(frame: &[u8], computed: Sum, stored: Sum, big_endian: bool, is_last: bool) -> Flip {
-    let missing = (
-        stored.0.wrapping_sub(computed.0),
-        stored.1.wrapping_sub(computed.1),
-    );
-    // What the two words of the last chunk count; each chunk before that counts as `earlier` says.
-    let mut counts: [Sum; 2] = [(1, 1), (0, 1)];
-    let earlier = |(one, two): Sum| {
-        let one = one.wrapping_add(two);
-        (one, one.wrapping_add(two))
-    };
-    let chunks = (FRAME_HEADER..frame.len()).step_by(8).rev().chain([0]);
-    let mut found = Vec::new();
-    for chunk in chunks {
-        for (at, count) in [(chunk, counts[0]), (chunk + 4, counts[1])] {
-            let now = word(&frame[at..at + 4], big_endian);
-            for bit in 0..32 {
-                let flipped = now ^ (1 << bit);
-                let by = flipped.wrapping_sub(now);
-                if (count.0.wrapping_mul(by), count.1.wrapping_mul(by)) == missing {
-                    found.push((at, flipped));
-                }
-            }
-        }
-        counts = counts.map(earlier);
-    }
-    // A log ends with a commit: where the last frame is none, that is what flipped.
-    let commit = found.iter().find(|(at, _)| *at == 4);
-    let (at, word) = match (&found[..], commit) {
-        ([], _) => return Flip::None,
-        ([bit], _) => *bit,
-        (_, Some(commit)) if is_last && frame[4..8] == [0; 4] => *commit,
-        _ => return Flip::Several,
-    };
-    let bytes = if big_endian {
-        word.to_be_bytes()
-    } else {
-        word.to_le_bytes()
-    };
-    Flip::One(at, bytes)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 #[cfg(test)]

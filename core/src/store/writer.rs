@@ -5,12 +5,16 @@
 //! the disk and from what is not on it yet.
 
 mod commit;
+mod counts;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+use counts::{count, letters};
 
 use super::burying::Letters;
 use super::journal::{
@@ -21,7 +25,7 @@ use super::letters::LetterCounts;
 use super::place::{self, Place};
 use super::record;
 use super::salvage::{self, Closing, Known};
-use super::schema::{self, Harm, LETTER_SIZE};
+use super::schema::{self, Harm};
 use super::shrink::{Shrinking, is_full};
 use super::{StateDir, StateError, StoreName, beside};
 use crate::acct::DeadLetterLimits;
@@ -162,6 +166,21 @@ struct Taken {
     close: bool,
 }
 
+/// What those who wait for a writer are told when it panicked.
+const PANICKED: &str =
+    "the store's thread panicked, and the store is closed until the host starts again";
+
+/// Tells those who wait for a writer that it has ended, should even its end panic.
+struct Told<'a>(&'a Shared);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end(Some(PANICKED), 0, 0);
+        }
+    }
+}
+
 /// Why the disk does not take what is held.
 struct Refused {
     is_full: bool,
@@ -176,13 +195,9 @@ impl Writer {
         let closing = Closing::default();
         let store = salvage::open(state, &path, name, &closing)?;
         let (store, found) = match count(&store) {
-            Ok((found, counts)) => match counts.missing(&found) {
-                0 => Ok((store, (found, counts))),
-                // A page that leads to others may be wrong, so that they are there and not found.
-                missing => Err((
-                    store,
-                    counted(missing, "record is missing", "records are missing"),
-                )),
+            Ok((found, counts)) => match counts.fault(&found) {
+                None => Ok((store, (found, counts))),
+                Some(fault) => Err((store, fault)),
             },
             Err(error) if is_damage(&error) => Err((store, error.to_string())),
             Err(error) => return Err(super::full_disk::in_store("read", &path)(error)),
@@ -195,8 +210,8 @@ impl Writer {
         })?;
         let (mut found, counts) = found;
         found.last_seq = found.last_seq.max(counts.last_seq);
-        found.damaged = counts.damaged;
-        found.lost = counts.lost;
+        found.damaged = counts.harm.damaged.cast_unsigned();
+        found.lost = counts.harm.lost.cast_unsigned();
         let place = Place::of(&path);
         let mut writer = Self {
             state: state.clone(),
@@ -223,38 +238,24 @@ impl Writer {
             is_patient: false,
             ends: false,
         };
-        writer
-            .letters
-            .set_past(counts.dead_dropped, counts.dead_letters_lost);
+        writer.letters.set_past(&counts.harm);
         writer.tell_letters();
-        if (counts.queued, counts.dead) != (writer.queued, writer.dead.rows) {
-            // Where the disk refuses even this, the next commit says so.
-            let _ = writer.save_counts();
-        }
+        // Where the disk refuses even this, the next commit says so.
+        let _ = counts.correct(&mut writer.store, &found);
         Ok((writer, found))
     }
 
-    /// Works until the store is to be closed and everything is on disk.
+    /// Works until the store is to be closed and everything is on disk. Whatever ends it, a panic included,
+    /// those who wait for it are told.
     pub(super) fn run(mut self, shared: &Shared) {
-        let mut failing = false;
-        loop {
-            let taken = self.gather(shared, failing);
-            self.ends = taken.close;
-            failing = !self.commit_all(shared);
-            for replay in taken.replays {
-                self.replay(shared, replay);
-            }
-            for purge in taken.purges {
-                self.purge(purge);
-            }
-            for read in taken.reads {
-                self.answer(read);
-            }
-            if taken.close && (self.held.is_empty() || failing) {
-                break;
-            }
-            self.trim();
-            self.tidy(failing);
+        let _told = Told(shared);
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work(shared)));
+        let panicked = worked.is_err();
+        if panicked {
+            tracing::error!(
+                "store {:?}: its thread panicked; the store is closed, and nothing more is written to it until the host starts again",
+                self.path
+            );
         }
         self.tell_free(0);
         self.state.closed(self.dead.bytes);
@@ -268,13 +269,39 @@ impl Writer {
                 counted(letters as u64, "dead letter is", "dead letters are")
             );
         }
-        let unwritten = self.unwritten();
+        let unwritten = if panicked {
+            // What it had taken may be gone with it.
+            let pending = shared.pending.lock();
+            let waiting = pending.appends.len() + pending.burials.len();
+            pending.staged_events.saturating_sub(waiting) as u64
+        } else {
+            self.unwritten()
+        };
         drop(self.store);
-        shared.progress.send_modify(|progress| {
-            progress.unwritten = unwritten;
-            progress.unwritten_letters = letters as u64;
-            progress.closed = true;
-        });
+        shared.end(panicked.then_some(PANICKED), unwritten, letters as u64);
+    }
+
+    fn work(&mut self, shared: &Shared) {
+        let mut failing = false;
+        loop {
+            let taken = self.gather(shared, failing);
+            self.ends = taken.close;
+            failing = !self.commit_all(shared);
+            for replay in taken.replays {
+                self.replay(shared, replay);
+            }
+            for purge in taken.purges {
+                self.purge(purge);
+            }
+            for read in taken.reads {
+                self.answer(shared, read);
+            }
+            if taken.close && (self.held.is_empty() || failing) {
+                break;
+            }
+            self.trim();
+            self.tidy(failing);
+        }
     }
 
     /// Waits for something to do and takes it.
@@ -313,15 +340,6 @@ impl Writer {
             purges: std::mem::take(&mut pending.purges),
             close: pending.close,
         }
-    }
-
-    fn save_counts(&mut self) -> rusqlite::Result<()> {
-        self.store
-            .execute(
-                "UPDATE counts SET queued = ?, dead = ?",
-                [self.queued, self.dead.rows],
-            )
-            .map(drop)
     }
 
     /// Replaces a store that turns out to be damaged. Where that fails, it says why, and is tried again
@@ -376,8 +394,7 @@ impl Writer {
                 self.store = store;
                 self.place = Place::of(&self.path);
                 self.damaged = None;
-                self.letters
-                    .set_past(counts.dead_dropped, counts.dead_letters_lost);
+                self.letters.set_past(&counts.harm);
                 self.tell_letters();
                 Ok(())
             }
@@ -397,76 +414,6 @@ impl Writer {
 pub(super) fn changes(rows: usize) -> i64 {
     // A statement changes no more rows than a file can have.
     i64::try_from(rows).unwrap_or(i64::MAX)
-}
-
-/// What a store says should be in it.
-struct Counts {
-    queued: i64,
-    dead: i64,
-    last_seq: u64,
-    damaged: u64,
-    lost: u64,
-    dead_letters_lost: u64,
-    dead_dropped: u64,
-}
-
-impl Counts {
-    /// How many rows are not there.
-    fn missing(&self, found: &Found) -> i64 {
-        let queued = self.queued - found.events.cast_signed();
-        let dead = self.dead - found.dead_letters.cast_signed();
-        queued.max(0) + dead.max(0)
-    }
-}
-
-fn letters(found: &Found) -> Letters {
-    Letters {
-        rows: found.dead_letters.cast_signed(),
-        bytes: found.dead_letter_bytes,
-    }
-}
-
-/// Counts what is in a store; reads every page of the queue's tree, but not the bodies.
-fn count(store: &Connection) -> rusqlite::Result<(Found, Counts)> {
-    let (dead_letters, dead_letter_bytes) = store.query_row(
-        &format!("SELECT count(*), coalesce(sum({LETTER_SIZE}), 0) FROM dead_letters"),
-        [],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    let found = store.query_row(
-        "SELECT count(*), coalesce(sum(length(body) + length(profile)), 0), coalesce(min(seq), 0), \
-         coalesce(max(seq), 0) FROM queue",
-        [],
-        |row| {
-            let events: u64 = row.get(0)?;
-            let bytes: u64 = row.get(1)?;
-            Ok(Found {
-                events,
-                bytes: bytes + events * super::journal::RECORD_BYTES,
-                first_seq: row.get(2)?,
-                last_seq: row.get(3)?,
-                dead_letters,
-                dead_letter_bytes,
-                ..Found::default()
-            })
-        },
-    )?;
-    let counts = store.query_row(
-        "SELECT queued, dead, last_seq, damaged, lost, dead_letters_lost, dead_dropped FROM counts",
-        [],
-        |row| {
-            Ok(Counts {
-                queued: row.get(0)?,
-                dead: row.get(1)?,
-                last_seq: row.get(2)?,
-                damaged: row.get(3)?,
-                lost: row.get(4)?,
-                dead_letters_lost: row.get(5)?,
-                dead_dropped: row.get(6)?,
-            })
-        },
-    )?;
-    Ok((found, counts))
 }
 
 /// Whether an error says that the file is not what was written.

@@ -138,3 +138,76 @@ async fn a_lane_that_is_ending_puts_nothing_back() {
     let dead: u64 = bench.store.query_row(dead, [], |row| row.get(0)).unwrap();
     assert_eq!(dead, 3);
 }
+
+/// An event with a body that is found in a file.
+fn marked(number: u64) -> Arc<Event> {
+    let fill = "x".repeat(200);
+    let body = format!("{{\"number\":{number},\"fill\":\"{fill}\"}}");
+    Arc::new(Event::builder("idem-run").unwrapped_json(body).unwrap())
+}
+
+#[tokio::test]
+async fn events_in_memory_whose_rows_damage_took_are_on_disk_when_the_lane_has_ended() {
+    const ALL: u64 = 10_000;
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::open(dir.path(), StateLimits::default()).unwrap();
+    let name = StoreName {
+        provider: "p".to_owned(),
+        pattern: "*".to_owned(),
+        nth: 0,
+    };
+    // More than what the store keeps of its file in memory.
+    let journal = Journal::open(&state, &name).unwrap();
+    for number in 1..=ALL {
+        journal.append(number, 0, &marked(number), false);
+        if !journal.has_room() {
+            journal.room().await;
+        }
+    }
+    journal.close().await.unwrap();
+    drop(journal);
+    let mut policy = Policy::default();
+    policy.queue.events = 40;
+    let queue = Queue::new(&policy, Some(Journal::open(&state, &name).unwrap()));
+    let loaded = queue.load().unwrap().await.unwrap();
+    assert_eq!(queue.loaded(loaded), 0);
+    let files = std::fs::read_dir(dir.path().join("queues")).unwrap();
+    let file = files
+        .map(|file| file.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "db"))
+        .unwrap();
+    let mut content = std::fs::read(&file).unwrap();
+    // One is in memory, the other is not.
+    for number in [5, 5000] {
+        let text = format!("{{\"number\":{number},");
+        let mut windows = content.windows(text.len());
+        let place = windows.position(|window| window == text.as_bytes());
+        let page = place.unwrap() / 4096 * 4096;
+        content[page..page + 4096].fill(0);
+    }
+    std::fs::write(&file, content).unwrap();
+    policy.queue.events = 1_000_000;
+    policy.queue.bytes = 1024 * 1024 * 1024;
+    queue.set_policy(&policy);
+    while let Some(loading) = queue.load() {
+        queue.loaded(loading.await.unwrap());
+    }
+    let lost = queue.counts().lost;
+    assert!((1..=30).contains(&lost), "{lost} are lost");
+    let left = queue.close();
+    assert_eq!(left.len() as u64, ALL - lost);
+    queue.keep(&left);
+    queue.close_journal().await.unwrap();
+    assert_eq!(queue.counts().queued_on_disk, ALL - lost);
+    drop(queue);
+    let journal = Journal::open(&state, &name).unwrap();
+    let found = journal.found();
+    assert_eq!(
+        (found.events, found.lost, found.damaged),
+        (ALL - lost, lost, 0)
+    );
+    let loaded = journal.read(0, 40, usize::MAX).await.unwrap();
+    let seqs = loaded.events.iter().map(|stored| stored.seq);
+    assert!(seqs.eq(1..=40), "those in memory are there");
+    journal.close().await.unwrap();
+}

@@ -5,7 +5,7 @@ use super::*;
 
 /// The statements that write the copy.
 pub(super) struct Inserts<'a> {
-    store: &'a Connection,
+    pub(super) store: &'a Connection,
     queued: CachedStatement<'a>,
     dead: CachedStatement<'a>,
 }
@@ -25,14 +25,20 @@ impl<'a> Inserts<'a> {
         })
     }
 
-    /// Writes a row of the queue, or of the dead letters; says whether it was not there.
-    fn insert(&mut self, row: &Row, is_dead: bool) -> rusqlite::Result<bool> {
+    /// Writes a row of the queue, or of the dead letters, under this key, or the next that no dead letter
+    /// had; says whether it was not there.
+    pub(super) fn insert(
+        &mut self,
+        row: &Row,
+        key: Option<i64>,
+        is_dead: bool,
+    ) -> rusqlite::Result<bool> {
         let statement = if is_dead {
             &mut self.dead
         } else {
             &mut self.queued
         };
-        statement.raw_bind_parameter(1, row.key)?;
+        statement.raw_bind_parameter(1, key)?;
         // Attempts and times of attempts; before them, the error of a dead letter.
         let own = row.width() - COLUMNS.split(',').count();
         for column in 1..row.width() {
@@ -64,6 +70,24 @@ enum Type {
     Bytes,
 }
 
+/// What tells how many events there should be.
+pub(super) struct Numbers {
+    /// What a writer knew.
+    pub(super) known: Option<Known>,
+    /// What the store says, where that can be true.
+    pub(super) counts: Option<Counts>,
+    /// Whether that is of the last commit.
+    pub(super) is_sure: bool,
+}
+
+impl Numbers {
+    /// How many events there should be, where that is known.
+    pub(super) fn queued(&self) -> Option<i64> {
+        let counted = self.counts.filter(|_| self.is_sure);
+        (self.known.map(|known| known.queued)).or(counted.map(|counts| counts.queued))
+    }
+}
+
 pub(super) struct Copying<'a> {
     pub(super) image: &'a Image,
     pub(super) insert: Inserts<'a>,
@@ -75,31 +99,47 @@ pub(super) struct Copying<'a> {
 impl Copying<'_> {
     pub(super) fn all(mut self, known: Option<Known>) -> Result<Read, Fault> {
         // First what says how many there should be.
-        self.pages(|this, number, row| {
-            this.count(number, &row);
+        self.pages(|this, source, row| {
+            this.count(source, &row);
             Ok(())
         })?;
+        for (frame, _) in self.unplaced() {
+            self.rows(Source::Frame(frame), None, |this, row| {
+                this.count(Source::Frame(frame), &row);
+                Ok(())
+            })?;
+        }
         let counts = self.read.counts.map(|(_, counts)| counts);
-        let is_sure = self
-            .read
-            .counts
-            .is_some_and(|(page, _)| self.image.is_current(page));
-        // What comes before was settled.
+        let log = &self.image.log;
+        let is_sure = (self.read.counts).is_some_and(|(frame, _)| {
+            log.is_sound_behind(frame) && frame.is_none_or(|frame| log.is_well(frame))
+        });
+        // What comes before was settled, where an image may be an old one.
         let from = counts
             .and_then(|counts| counts.places)
             .filter(|_| is_sure)
-            .map_or(i64::MIN, |(first, _)| first);
-        self.pages(|this, number, row| this.take(number, &row, from))?;
+            .map_or(0, |(first, _)| first);
+        self.pages(|this, source, row| {
+            let is_current = matches!(source, Source::Page(page) if this.image.is_current(page));
+            this.take(source, &row, if is_current { 0 } else { from })
+        })?;
         self.spare_images(from)?;
-        self.damaged_rows()?;
-        self.conclude(known, counts, is_sure)?;
+        self.with_guesses()?;
+        let last = self.read.last.unwrap_or_default();
+        let numbers = Numbers {
+            known,
+            counts: counts.filter(|counts| counts.are_believable(if is_sure { last } else { 0 })),
+            is_sure,
+        };
+        self.damaged_rows(&numbers)?;
+        self.conclude(&numbers)?;
         Ok(self.read)
     }
 
-    /// Gives every row in the latest images of all pages, with its page's number.
+    /// Gives every row in the latest images of all pages, and where it stands.
     fn pages(
         &mut self,
-        mut see: impl FnMut(&mut Self, u32, Row) -> Result<(), Fault>,
+        mut see: impl FnMut(&mut Self, Source, Row) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         self.read.destroyed = 0;
         for number in 2..=self.image.pages {
@@ -107,25 +147,48 @@ impl Copying<'_> {
             let Some(page) = self.image.page(number)? else {
                 continue;
             };
+            let source = Source::Page(number);
             match self.image.kind(number, &page)? {
                 Kind::Other => {}
                 Kind::Destroyed => self.read.destroyed += 1,
-                Kind::Leaf => self.rows(&page, |this, row| see(this, number, row))?,
+                Kind::Leaf => self.rows_of(&page, None, |this, row| see(this, source, row))?,
             }
         }
         Ok(())
     }
 
-    fn rows(
+    /// Gives the rows in a page of its own.
+    pub(super) fn rows(
+        &mut self,
+        source: Source,
+        guess: Guess,
+        see: impl FnMut(&mut Self, Row) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let page = match source {
+            Source::Page(number) => self.image.page(number)?,
+            Source::Frame(frame) => Some(self.image.log.page(frame)?),
+        };
+        page.map_or(Ok(()), |page| self.rows_of(&page, guess, see))
+    }
+
+    fn rows_of(
         &mut self,
         page: &[u8],
+        guess: Guess,
         mut see: impl FnMut(&mut Self, Row) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let image = self.image;
         let longest = image.pages as usize * PAGE;
-        carve::rows(page, longest, &|number| image.page(number), |row| {
-            see(self, row)
-        })
+        let overflow = |number| match guess {
+            Some((page, frame)) if page == number => image.log.page(frame).map(Some),
+            _ => image.page(number),
+        };
+        carve::rows(page, longest, &overflow, |row| see(self, row))
+    }
+
+    /// The frames of the log that have no place, and the pages that each may belong to.
+    fn unplaced(&self) -> Vec<(usize, Vec<u32>)> {
+        self.image.log.unplaced().collect()
     }
 
     fn check_closing(&self, number: u32) -> Result<(), Fault> {
@@ -141,17 +204,32 @@ impl Copying<'_> {
         Ok(())
     }
 
-    fn count(&mut self, number: u32, row: &Row) {
+    /// Takes the numbers of how many there should be: the latest, whatever page they stand in.
+    fn count(&mut self, source: Source, row: &Row) {
+        let frame = match source {
+            Source::Page(number) => self.image.frame(number),
+            Source::Frame(frame) => Some(frame),
+        };
         match row.width() {
+            2 if row.get(0) == ValueRef::Text(b"dead_letters") => {
+                let is_current =
+                    matches!(source, Source::Page(page) if self.image.is_current(page));
+                if let ValueRef::Integer(last) = row.get(1)
+                    && is_current
+                {
+                    self.read.last_dead = Some(last);
+                }
+            }
             width if COUNTS_WIDTHS.contains(&width) && row.key == 1 => {
                 if let Some(counts) = Counts::new(row) {
-                    self.read.harm = most(self.read.harm, counts.harm);
-                    self.read.counts = Some((number, counts));
+                    if self.read.counts.is_none_or(|(before, _)| before <= frame) {
+                        self.read.counts = Some((frame, counts));
+                    }
                 }
             }
             width if HARM_WIDTHS.contains(&width) && row.key == 1 => {
                 if let Some(harm) = row.numbers().as_deref().and_then(harm_of) {
-                    self.read.harm = most(self.read.harm, harm);
+                    self.read.harm = Some(harm);
                 }
             }
             _ => {}
@@ -159,26 +237,26 @@ impl Copying<'_> {
     }
 
     /// Copies a row that is whole, and remembers one that is not.
-    fn take(&mut self, number: u32, row: &Row, from: i64) -> Result<(), Fault> {
+    fn take(&mut self, source: Source, row: &Row, from: i64) -> Result<(), Fault> {
         match row.width() {
-            QUEUE_WIDTH if row.key >= from.max(0) => {
-                if is_whole(row) {
+            QUEUE_WIDTH if is_whole(row) => {
+                if row.key >= from {
                     self.queue(row)?;
-                } else {
-                    self.read.damaged.push((number, row.key));
                 }
             }
-            // The remains of damaged events are among them.
-            DEAD_WIDTH if row.key > 0 => {
-                self.read.dead += i64::from(self.insert.insert(row, true)?);
+            // The key of a damaged one may be what is damaged.
+            QUEUE_WIDTH if row.key >= from || from == 0 => {
+                self.read.damaged.push((source, row.key));
             }
+            DEAD_WIDTH if self.is_numbered(row) && is_whole(row) => self.bury(row)?,
+            DEAD_WIDTH => self.read.dead_damaged.push((source, row.key)),
             _ => {}
         }
         Ok(())
     }
 
-    fn queue(&mut self, row: &Row) -> Result<(), Fault> {
-        if self.insert.insert(row, false)? {
+    pub(super) fn queue(&mut self, row: &Row) -> Result<(), Fault> {
+        if self.insert.insert(row, Some(row.key), false)? {
             let read = &mut self.read;
             read.queued += 1;
             read.first = Some(read.first.map_or(row.key, |first| first.min(row.key)));
@@ -187,22 +265,37 @@ impl Copying<'_> {
         Ok(())
     }
 
+    pub(super) fn bury(&mut self, row: &Row) -> Result<(), Fault> {
+        let number = self.is_numbered(row).then_some(row.key);
+        self.read.dead += i64::from(self.insert.insert(row, number, true)?);
+        Ok(())
+    }
+
+    /// Whether the number of a dead letter is one that was given.
+    fn is_numbered(&self, row: &Row) -> bool {
+        row.key > 0 && self.read.last_dead.is_none_or(|last| row.key <= last)
+    }
+
     /// Copies the rows that are whole from images that are no page's latest for sure: of damaged frames
-    /// of the log, and of pages whose later image may be a damaged one.
+    /// of the log, of frames that have no place, and of pages whose later image may be one of those.
     fn spare_images(&mut self, from: i64) -> Result<(), Fault> {
-        if self.image.log.bad_frames() == 0 {
+        let unplaced = self.unplaced();
+        if self.image.log.bad_frames() == 0 && unplaced.is_empty() {
             return Ok(());
         }
         let take = |this: &mut Self, row: Row| {
-            if row.width() == QUEUE_WIDTH && row.key >= from.max(0) && is_whole(&row) {
+            if row.width() == QUEUE_WIDTH && row.key >= from && is_whole(&row) {
                 this.queue(&row)?;
             }
             Ok(())
         };
+        for (frame, _) in unplaced {
+            let source = Source::Frame(frame);
+            self.rows(source, None, |this, row| this.take(source, &row, from))?;
+        }
         let frames: Vec<usize> = self.image.log.damaged().collect();
         for frame in frames {
-            let page = self.image.log.page(frame)?;
-            self.rows(&page, take)?;
+            self.rows(Source::Frame(frame), None, take)?;
         }
         for number in 2..=self.image.pages {
             self.check_closing(number)?;
@@ -212,77 +305,32 @@ impl Copying<'_> {
             if let Some(page) = self.image.in_file(number)?
                 && self.image.kind(number, &page)? == Kind::Leaf
             {
-                self.rows(&page, take)?;
+                self.rows_of(&page, None, take)?;
             }
         }
         Ok(())
     }
 
-    /// Copies rows whose records are damaged, where there is no other of their place.
-    fn damaged_rows(&mut self) -> Result<(), Fault> {
-        let damaged = std::mem::take(&mut self.read.damaged);
-        for (number, key) in damaged {
-            let Some(page) = self.image.page(number)? else {
-                continue;
-            };
-            self.rows(&page, |this, row| {
-                if row.key == key && row.width() == QUEUE_WIDTH && !is_whole(&row) {
-                    this.queue(&row)?;
+    /// Copies rows that are whole where a frame without a place is one of the pages that they go on in.
+    fn with_guesses(&mut self) -> Result<(), Fault> {
+        let mut damaged = self.read.damaged.clone();
+        damaged.extend(&self.read.dead_damaged);
+        damaged.dedup_by_key(|(source, _)| *source);
+        for (frame, pages) in self.unplaced() {
+            for page in pages {
+                for (source, _) in &damaged {
+                    self.rows(*source, Some((page, frame)), |this, row| {
+                        match row.width() {
+                            QUEUE_WIDTH if is_whole(&row) => this.queue(&row),
+                            DEAD_WIDTH if this.is_numbered(&row) && is_whole(&row) => {
+                                this.bury(&row)
+                            }
+                            _ => Ok(()),
+                        }
+                    })?;
                 }
-                Ok(())
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Finds out what is lost, and writes the numbers of the copy.
-    fn conclude(
-        &mut self,
-        known: Option<Known>,
-        counts: Option<Counts>,
-        is_sure: bool,
-    ) -> Result<(), Fault> {
-        let bad_frames = self.image.log.bad_frames();
-        let read = &mut self.read;
-        let places = counts.and_then(|counts| counts.places);
-        let mut last = read.last.unwrap_or_default();
-        last = last.max(places.map_or(0, |(_, last)| last));
-        if let Some(known) = known {
-            last = last.max(known.last_seq.cast_signed());
-        }
-        read.lost = match (known, counts) {
-            (Some(known), _) => known.queued - read.queued,
-            (None, Some(counts)) if is_sure => counts.queued - read.queued,
-            (None, counts) => {
-                // The number is of before the damage, or gone: places that are missing in between
-                // may all be events. Where none is, something else may be that nothing tells of.
-                let first = places.map(|(first, _)| first).or(read.first);
-                let missing = first.map_or(0, |first| last - first + 1 - read.queued);
-                let expected = counts.map_or(0, |counts| counts.queued);
-                let unknown = bad_frames > 0 || read.destroyed > 1;
-                missing.max(expected - read.queued).max(i64::from(unknown))
             }
-        };
-        read.lost = read.lost.max(0);
-        let dead = known.map(|known| known.dead);
-        let dead = dead.or(counts.map(|counts| counts.dead));
-        read.dead_lost = (dead.unwrap_or_default() - read.dead).max(0);
-        let mut harm = Harm {
-            dead_letters_lost: read.harm.dead_letters_lost + read.dead_lost,
-            ..read.harm
-        };
-        let mut queued = read.queued;
-        if known.is_some() {
-            queued += read.lost;
-        } else {
-            harm.lost += read.lost;
         }
-        let store = self.insert.store;
-        store.execute(
-            "UPDATE counts SET queued = ?, dead = ?, first_seq = ?, last_seq = ?",
-            [queued, read.dead, read.first.unwrap_or(last + 1), last],
-        )?;
-        schema::add_harm(store, harm)?;
         Ok(())
     }
 }

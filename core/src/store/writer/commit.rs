@@ -141,7 +141,7 @@ impl Writer {
         let is_settled = |append: &Append| settled.binary_search(&append.seq).is_ok();
         // They were never on disk, so none of them is missing there.
         let unwritten: Vec<u64> = (appends.iter())
-            .filter(|append| append.attempts == 0 && is_settled(append))
+            .filter(|append| append.attempts == 0 && !append.again && is_settled(append))
             .map(|append| append.seq)
             .collect();
         appends.retain(|append| !is_settled(append));
@@ -229,7 +229,14 @@ impl Writer {
             let mut insert = transaction.prepare_cached(&schema::insert_queued())?;
             let mut exists = transaction.prepare_cached("SELECT 1 FROM queue WHERE seq = ?")?;
             for append in &part.appends {
-                if append.attempts == 0 || !exists.exists([append.seq.cast_signed()])? {
+                let is_fresh = append.attempts == 0 && !append.again;
+                let is_there = !is_fresh
+                    && ((append.is_spare() && self.missing == 0)
+                        || exists.exists([append.seq.cast_signed()])?);
+                if append.is_spare() && is_there {
+                    continue;
+                }
+                if !is_there {
                     if append.again && restored < self.missing {
                         // Damage took its row; it was counted all the time.
                         restored += 1;
@@ -271,12 +278,15 @@ impl Writer {
             transaction
                 .prepare_cached(
                     "UPDATE counts SET queued = ?1, dead = dead + ?2, last_seq = max(last_seq, ?3), \
-                     first_seq = coalesce((SELECT min(seq) FROM queue), ?3 + 1)",
+                     first_seq = iif(?4 > 0, min(first_seq, coalesce((SELECT min(seq) FROM queue), first_seq)), \
+                     coalesce((SELECT min(seq) FROM queue), ?3 + 1))",
                 )?
                 .execute([
                     queued,
                     burying.kept.rows - dead_before,
                     self.last_seq.cast_signed(),
+                    // Those that are missing have places, too.
+                    missing,
                 ])?;
             burying.conclude(&transaction)?;
         }

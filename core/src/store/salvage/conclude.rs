@@ -1,0 +1,203 @@
+//! The end of a copy: rows that are damaged, and what is lost.
+#![allow(clippy::wildcard_imports)] // It is a part of its parent.
+
+use std::collections::HashSet;
+
+use super::copying::Numbers;
+use super::*;
+
+impl Copying<'_> {
+    /// The places between which events are: no damaged row may change them.
+    fn range(&self, numbers: &Numbers) -> (i64, i64) {
+        let places = numbers.counts.and_then(|counts| counts.places);
+        let firsts = places.map(|(first, _)| first).into_iter();
+        let last = match numbers.known {
+            Some(known) => known.last_seq.cast_signed(),
+            None => (self.read.last.unwrap_or_default()).max(places.map_or(0, |(_, last)| last)),
+        };
+        let first = firsts.chain(self.read.first).min();
+        (first.unwrap_or(last + 1).max(1), last)
+    }
+
+    /// Copies rows whose records are damaged, where there is no other of their place. The remains of
+    /// damaged events are among the dead letters.
+    pub(super) fn damaged_rows(&mut self, numbers: &Numbers) -> Result<(), Fault> {
+        let (first, last) = self.range(numbers);
+        let (mut seen, mut seen_dead) = (HashSet::new(), HashSet::new());
+        let mut astray = Vec::new();
+        for (source, key) in std::mem::take(&mut self.read.damaged) {
+            let is_current = matches!(source, Source::Page(page) if self.image.is_current(page));
+            // Where none is missing, one in an old image was settled since, and what it went on in is another's.
+            let is_old = !is_current && numbers.queued().is_some_and(|all| self.read.queued >= all);
+            if is_old || !seen.insert((source, key)) {
+                continue;
+            }
+            let is_in_range = (first..=last).contains(&key);
+            let mut is_there = false;
+            self.damaged_row(source, key, |this, row| {
+                is_there = is_in_range && this.insert.insert(row, Some(key), false)?;
+                this.read.queued += i64::from(is_there);
+                Ok(())
+            })?;
+            if !is_there {
+                astray.push((source, key, is_in_range));
+            }
+        }
+        let mut places = Places {
+            first,
+            last,
+            next: first,
+            is_bounded: numbers.known.is_some(),
+        };
+        for (source, key, is_in_range) in astray {
+            // One in whose place another is may be an old one; so it is only one of those that are missing.
+            let is_expected = match numbers.queued() {
+                Some(queued) => self.read.queued < queued,
+                None => !is_in_range,
+            };
+            if !is_expected {
+                continue;
+            }
+            self.damaged_row(source, key, |this, row| {
+                if let Some(place) = places.free(this.insert.store)?
+                    && this.insert.insert(row, Some(place), false)?
+                {
+                    this.read.queued += 1;
+                }
+                Ok(())
+            })?;
+        }
+        for (source, key) in std::mem::take(&mut self.read.dead_damaged) {
+            if !seen_dead.insert((source, key)) {
+                continue;
+            }
+            self.rows(source, None, |this, row| {
+                if row.key == key && row.width() == DEAD_WIDTH {
+                    this.bury(&row)?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Gives the first damaged row of the queue with this key in a page.
+    fn damaged_row(
+        &mut self,
+        source: Source,
+        key: i64,
+        mut see: impl FnMut(&mut Self, &Row) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut is_first = true;
+        self.rows(source, None, |this, row| {
+            let is_it = row.key == key && row.width() == QUEUE_WIDTH && !is_whole(&row);
+            if is_it && std::mem::take(&mut is_first) {
+                see(this, &row)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Finds out what is lost, and writes the numbers of the copy.
+    pub(super) fn conclude(&mut self, numbers: &Numbers) -> Result<(), Fault> {
+        let (first, last) = self.range(numbers);
+        let bad_frames = self.image.log.bad_frames();
+        let read = &mut self.read;
+        // So many rows may have been in what is damaged, and no more.
+        let destroyed = i64::try_from(bad_frames + read.destroyed).unwrap_or(i64::MAX);
+        let most = destroyed.saturating_mul(SOME_ROWS);
+        read.lost = match numbers.queued() {
+            Some(queued) => queued - read.queued,
+            None => {
+                // The number is of before the damage, or gone: places that are missing in between
+                // may all be events. Where none is, something else may be that nothing tells of.
+                let missing = last.saturating_sub(first).saturating_add(1) - read.queued;
+                let expected = numbers.counts.map_or(0, |counts| counts.queued);
+                let unknown = bad_frames > 0 || read.destroyed > 1;
+                (missing.min(most))
+                    .max(expected - read.queued)
+                    .max(i64::from(unknown))
+            }
+        };
+        read.lost = read.lost.max(0);
+        let said = read.counts.map(|(_, counts)| counts);
+        read.dead_lost = match numbers.known {
+            Some(known) => known.dead - read.dead,
+            None => {
+                let dead = said.map_or(0, |counts| counts.dead);
+                // Each has a number.
+                match read.last_dead {
+                    Some(last) if dead > last => most.min(last - read.dead),
+                    _ => dead - read.dead,
+                }
+            }
+        };
+        read.dead_lost = read.dead_lost.max(0);
+        let harm = match (said.map(|counts| counts.harm), read.harm) {
+            (Some(one), Some(other)) => believable(one, other, last - read.queued),
+            (one, other) => one.or(other).unwrap_or_default(),
+        };
+        let mut harm = Harm {
+            dead_letters_lost: harm.dead_letters_lost.saturating_add(read.dead_lost),
+            ..harm
+        };
+        let mut queued = read.queued;
+        if numbers.known.is_some() {
+            queued += read.lost;
+        } else {
+            harm.lost = harm.lost.saturating_add(read.lost);
+        }
+        let store = self.insert.store;
+        // What is missing has places, too.
+        store.execute(
+            "UPDATE counts SET queued = ?1, dead = ?2, \
+             first_seq = min(?3, coalesce((SELECT min(seq) FROM queue), ?3)), \
+             last_seq = max(?4, coalesce((SELECT max(seq) FROM queue), ?4))",
+            [queued, read.dead, first, last],
+        )?;
+        schema::add_harm(store, harm)?;
+        Ok(())
+    }
+}
+
+/// Places for damaged rows whose own is damaged as well.
+struct Places {
+    first: i64,
+    last: i64,
+    /// All before it are taken.
+    next: i64,
+    /// There is none behind the last.
+    is_bounded: bool,
+}
+
+impl Places {
+    /// The next place that no other row has: one that is missing, else beside the others.
+    fn free(&mut self, store: &Connection) -> rusqlite::Result<Option<i64>> {
+        let mut exists = store.prepare_cached("SELECT 1 FROM queue WHERE seq = ?")?;
+        let mut behind = store.prepare_cached(
+            "SELECT min(seq) + 1 FROM queue AS taken WHERE seq >= ?1 AND seq < ?2 \
+             AND NOT EXISTS (SELECT 1 FROM queue WHERE seq = taken.seq + 1)",
+        )?;
+        if self.next <= self.last {
+            let free = if exists.exists([self.next])? {
+                behind.query_row([self.next, self.last], |row| row.get::<_, Option<i64>>(0))?
+            } else {
+                Some(self.next)
+            };
+            self.next = free.map_or(self.last, |free| free) + 1;
+            if free.is_some() {
+                return Ok(free);
+            }
+        }
+        if self.first > 1 {
+            self.first -= 1;
+            return Ok(Some(self.first));
+        }
+        if self.is_bounded {
+            return Ok(None);
+        }
+        self.last += 1;
+        self.next = self.last + 1;
+        Ok(Some(self.last))
+    }
+}

@@ -1,0 +1,93 @@
+//! The checksum of a log, and which bit of a frame flipped, as far as it tells.
+
+use super::FRAME_HEADER;
+
+/// The two running sums of the checksum.
+pub(super) type Sum = (u32, u32);
+
+pub(super) fn checksum(bytes: &[u8], sum: Sum, big_endian: bool) -> Sum {
+    bytes.chunks_exact(8).fold(sum, |(one, two), chunk| {
+        let one = one
+            .wrapping_add(word(&chunk[..4], big_endian))
+            .wrapping_add(two);
+        (
+            one,
+            two.wrapping_add(word(&chunk[4..], big_endian))
+                .wrapping_add(one),
+        )
+    })
+}
+
+fn word(bytes: &[u8], big_endian: bool) -> u32 {
+    let word = u32_at(bytes, 0);
+    if big_endian { word } else { word.swap_bytes() }
+}
+
+/// Which one bit of a frame flipped.
+pub(super) enum Flip {
+    /// The one in the word at this place, which was this.
+    One(usize, u32),
+    Several,
+    None,
+}
+
+/// Chooses among the words that may have flipped. `is_last`: it is the last frame of its log.
+pub(super) fn choose(found: &[(usize, u32)], frame: &[u8], is_last: bool) -> Flip {
+    // A log ends with a commit: where the last frame is none, that is what flipped.
+    let commit = found.iter().find(|(at, _)| *at == 4);
+    match (found, commit) {
+        ([], _) => Flip::None,
+        ([(at, word)], _) => Flip::One(*at, *word),
+        (_, Some((at, word))) if is_last && frame[4..8] == [0; 4] => Flip::One(*at, *word),
+        _ => Flip::Several,
+    }
+}
+
+/// Finds the words of a frame in one of which a bit flipped, and what each was: with any of them its
+/// checksum is the stored one. Words are read as the format has them, the first byte the highest.
+///
+/// The sums are linear in the words they are taken over: a bit changes them by its own value, times
+/// what a word at its place counts, which follows from the place alone. Of the upper bits of words so
+/// little is left in 32 bits that many places count the same.
+pub(super) fn flip_back(
+    frame: &[u8],
+    computed: Sum,
+    stored: Sum,
+    big_endian: bool,
+) -> Vec<(usize, u32)> {
+    let missing = (
+        stored.0.wrapping_sub(computed.0),
+        stored.1.wrapping_sub(computed.1),
+    );
+    // What the two words of the last chunk count; each chunk before that counts as `earlier` says.
+    let mut counts: [Sum; 2] = [(1, 1), (0, 1)];
+    let earlier = |(one, two): Sum| {
+        let one = one.wrapping_add(two);
+        (one, one.wrapping_add(two))
+    };
+    let chunks = (FRAME_HEADER..frame.len()).step_by(8).rev().chain([0]);
+    let mut found = Vec::new();
+    for chunk in chunks {
+        for (at, count) in [(chunk, counts[0]), (chunk + 4, counts[1])] {
+            let now = word(&frame[at..at + 4], big_endian);
+            for bit in 0..32 {
+                let flipped = now ^ (1 << bit);
+                let by = flipped.wrapping_sub(now);
+                if (count.0.wrapping_mul(by), count.1.wrapping_mul(by)) == missing {
+                    let flipped = if big_endian {
+                        flipped
+                    } else {
+                        flipped.swap_bytes()
+                    };
+                    found.push((at, flipped));
+                }
+            }
+        }
+        counts = counts.map(earlier);
+    }
+    found
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}

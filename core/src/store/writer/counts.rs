@@ -1,0 +1,121 @@
+//! What is in a store, and what it says should be.
+
+use rusqlite::Connection;
+
+use super::super::burying::Letters;
+use super::super::journal::{Found, RECORD_BYTES};
+use super::super::salvage;
+use super::super::schema::{self, Harm, LETTER_SIZE};
+
+/// What a store says should be in it.
+pub(super) struct Counts {
+    pub(super) queued: i64,
+    pub(super) dead: i64,
+    pub(super) last_seq: u64,
+    /// What damage took, ever.
+    pub(super) harm: Harm,
+    /// Whether the two tables that say so differ.
+    differ: bool,
+    /// Whether the places of the rows ascend, as their tree needs it to find them.
+    in_order: bool,
+}
+
+impl Counts {
+    /// Why what is found is not what was written.
+    pub(super) fn fault(&self, found: &Found) -> Option<String> {
+        let queued = self.queued - found.events.cast_signed();
+        let dead = self.dead - found.dead_letters.cast_signed();
+        let missing = queued.max(0) + dead.max(0);
+        if !self.in_order {
+            Some("its records are not in order".to_owned())
+        } else if found.last_seq > self.last_seq {
+            Some("a record has a place that was never used".to_owned())
+        } else if missing > 0 {
+            // A page that leads to others may be wrong, so that they are there and not found.
+            Some(format!("{missing} records are missing"))
+        } else {
+            None
+        }
+    }
+
+    /// Corrects what a store says of itself, where it is not what is there.
+    pub(super) fn correct(&self, store: &mut Connection, found: &Found) -> rusqlite::Result<()> {
+        let rows = [found.events, found.dead_letters].map(u64::cast_signed);
+        if rows == [self.queued, self.dead] && !self.differ {
+            return Ok(());
+        }
+        let transaction = store.transaction()?;
+        transaction.execute("UPDATE counts SET queued = ?, dead = ?", rows)?;
+        schema::set_harm(&transaction, self.harm)?;
+        transaction.commit()
+    }
+}
+
+pub(super) fn letters(found: &Found) -> Letters {
+    Letters {
+        rows: found.dead_letters.cast_signed(),
+        bytes: found.dead_letter_bytes,
+    }
+}
+
+/// Counts what is in a store; reads every page of the queue's tree, but not the bodies.
+pub(super) fn count(store: &Connection) -> rusqlite::Result<(Found, Counts)> {
+    let (dead_letters, dead_letter_bytes) = store.query_row(
+        &format!("SELECT count(*), coalesce(sum({LETTER_SIZE}), 0) FROM dead_letters"),
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let mut found = Found {
+        dead_letters,
+        dead_letter_bytes,
+        ..Found::default()
+    };
+    let mut in_order = true;
+    let mut select =
+        store.prepare("SELECT seq, coalesce(length(body) + length(profile), 0) FROM queue")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let (seq, bytes): (u64, u64) = (row.get(0)?, row.get(1)?);
+        if found.events == 0 {
+            found.first_seq = seq;
+        }
+        in_order &= seq > found.last_seq;
+        found.last_seq = seq;
+        found.events += 1;
+        found.bytes += bytes + RECORD_BYTES;
+    }
+    let (queued, dead, last_seq, own) = store.query_row(
+        "SELECT queued, dead, last_seq, damaged, lost, dead_letters_lost, dead_dropped FROM counts",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, harm(row, 3)?)),
+    )?;
+    let other = store.query_row(
+        "SELECT damaged, lost, dead_letters_lost, dead_dropped FROM harm",
+        [],
+        |row| harm(row, 0),
+    )?;
+    let last_seq: u64 = last_seq;
+    let gone = last_seq.saturating_sub(found.events);
+    let harm = salvage::believable(own, other, gone.cast_signed());
+    let counts = Counts {
+        queued,
+        dead,
+        last_seq,
+        harm,
+        differ: own != other,
+        in_order,
+    };
+    Ok((found, counts))
+}
+
+/// What damage took, by the columns from this one on.
+fn harm(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Harm> {
+    // Numbers below zero are damage.
+    let number = |column| row.get::<_, u64>(first + column).map(u64::cast_signed);
+    Ok(Harm {
+        damaged: number(0)?,
+        lost: number(1)?,
+        dead_letters_lost: number(2)?,
+        dead_dropped: number(3)?,
+    })
+}

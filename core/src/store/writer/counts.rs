@@ -6,6 +6,7 @@ use super::super::burying::Letters;
 use super::super::journal::{Found, RECORD_BYTES};
 use super::super::salvage;
 use super::super::schema::{self, Harm, LETTER_SIZE};
+use crate::counted;
 
 /// What a store says should be in it.
 pub(super) struct Counts {
@@ -32,7 +33,7 @@ impl Counts {
             Some("a record has a place that was never used".to_owned())
         } else if missing > 0 {
             // A page that leads to others may be wrong, so that they are there and not found.
-            Some(format!("{missing} records are missing"))
+            Some(counted(missing, "record is missing", "records are missing"))
         } else {
             None
         }

@@ -161,7 +161,7 @@ fn include(dir: &Path, name: &str) -> Result<Option<String>, String> {
         ));
     }
     std::fs::read_to_string(path)
-        .map(|text| Some(text.replace('\r', "")))
+        .map(|text| Some(text.replace("\r\n", "\n").replace('\r', "\n")))
         .map_err(unreadable)
 }
 

@@ -8,6 +8,8 @@ mod generator;
 mod json_server;
 #[path = "acct_python/reader.rs"]
 mod reader;
+#[path = "acct_python/yaml_words.rs"]
+mod yaml_words;
 
 use std::fs;
 use std::path::Path;

@@ -55,16 +55,14 @@ pub(super) struct Events<'t> {
     places: Places<'t>,
     /// Where the text ends, in bytes, if its last line has no end.
     open_end: Option<usize>,
+    /// How many blanks the last line has, if it has nothing else.
+    blanks: Option<usize>,
 }
 
 impl<'t> Events<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         let last_line = text.rsplit(is_break).next().unwrap_or_default();
-        // Blanks behind the last line end are nothing but for a block, and the parser stumbles over them there.
-        let text = match last_line.trim_matches(' ') {
-            "" => &text[..text.len() - last_line.len()],
-            _ => text,
-        };
+        let is_blank = last_line.chars().all(|c| c == ' ');
         // The parser needs the end of the last line, too.
         let open_end = (!text.is_empty() && !text.ends_with(is_break)).then_some(text.len());
         let mut parser = Parser::new();
@@ -76,6 +74,7 @@ impl<'t> Events<'t> {
         Self {
             parser,
             open_end,
+            blanks: is_blank.then_some(last_line.len()),
             places: Places {
                 text,
                 offset: 0,
@@ -114,7 +113,7 @@ impl<'t> Events<'t> {
                         && self
                             .open_end
                             .is_some_and(|end| offset(&event.end_mark) >= end)
-                        && value.ends_with('\n')
+                        && has_added_end(&value, self.blanks)
                     {
                         value.pop();
                     }
@@ -190,6 +189,16 @@ impl BufRead for Text<'_> {
 /// Whether the parser ends a line there.
 fn is_break(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
+/// Whether a block has the line end that was added to the text. It has, if the last line is part of it. A last
+/// line of blanks is, if there are more of them than the block is indented, or if the block keeps all lines.
+fn has_added_end(block: &str, blanks: Option<usize>) -> bool {
+    let (Some(lines), Some(blanks)) = (block.strip_suffix('\n'), blanks) else {
+        return block.ends_with('\n');
+    };
+    let last = lines.rsplit('\n').next().unwrap_or_default();
+    last.len() < blanks && last.chars().all(|c| c == ' ')
 }
 
 fn offset(mark: &Mark) -> usize {

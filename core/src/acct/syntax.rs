@@ -54,7 +54,10 @@ pub(super) fn refusal(
     let found = found.unwrap_or(Position { line: 1, column: 1 });
     // Where a quote, an alias or a key begins is where it can be mended; where it ends may be far away.
     let at = match (context, start) {
-        ("while scanning a quoted scalar" | "while scanning an alias", Some(start))
+        (
+            "while scanning a quoted scalar" | "while scanning an alias" | "while scanning a tag",
+            Some(start),
+        )
         | ("while scanning a simple key", Some(start)) => start,
         _ => found,
     };
@@ -73,6 +76,7 @@ pub(super) fn refusal(
             NO_KEY.to_owned()
         }
         Some('*') => unknown_alias(),
+        _ if context == "while scanning a tag" => unknown_tag(),
         Some(sign) => format!(
             "found `{sign}` at the beginning of a word, where it has a meaning of its own, expected a quoted pattern or value; put the word in quotes"
         ),

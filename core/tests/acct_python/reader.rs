@@ -49,6 +49,8 @@ fn is_known(ours: &Result<String, String>, theirs: &Value) -> bool {
         (Err(refused), None) => {
             refused.contains("found an alias inside the value it refers to")
                 && theirs["itself"] == true
+                || refused.contains("which is a tag that has no meaning here")
+                    && theirs["value"].as_str().unwrap().contains("Node(")
                 || refused.contains("found the key a second time, first on line")
                     && theirs["mixed"] == true
         }

@@ -102,6 +102,7 @@ fn a_refused_text_says_what_and_where() {
         ("p: &a [*a]\n", "f:1:8: found an alias inside the value it refers to, expected a value with an end; write the value out".into()),
         ("p: {<<: 5}\n", "f:1:9: found a number under `<<`, expected a mapping or a list of mappings; refer to one with an alias, or quote the key".into()),
         ("p: {<<: [{}, x]}\n", "f:1:14: found text under `<<`, expected a mapping or a list of mappings; refer to one with an alias, or quote the key".into()),
+        ("p: [!!str, x]\n", "f:1:4: found text behind this place that cannot be read, expected YAML; check quotes, brackets and indentation there".into()),
         ("p: !vault {}\n", format!("f:1:4: {TAG}")),
         ("p: {x: {password: !hunter2}}\n", format!("f:1:19: {TAG}")),
         ("p:\n  on: {}\n  yes: {}\n", "f:3:3: yes: found the key a second time, first as `on` on line 2, expected it once; YAML takes both for the same value: put what is meant as text in quotes, or remove one of the two".into()),

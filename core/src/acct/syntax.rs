@@ -55,10 +55,12 @@ pub(super) fn refusal(
     // Where a quote, an alias or a key begins is where it can be mended; where it ends may be far away.
     let at = match (context, start) {
         (
-            "while scanning a quoted scalar" | "while scanning an alias" | "while scanning a tag",
+            "while scanning a quoted scalar"
+            | "while scanning an alias"
+            | "while scanning a tag"
+            | "while scanning a simple key",
             Some(start),
-        )
-        | ("while scanning a simple key", Some(start)) => start,
+        ) => start,
         _ => found,
     };
     let line = text.split('\n').nth(found.line - 1).unwrap_or_default();

@@ -34,7 +34,7 @@ fn files() -> Vec<String> {
     files.into_iter().map(read).collect()
 }
 
-/// Whether a difference is one that docs/ACCT_FILE.md describes.
+/// Whether a difference is one that `docs/ACCT_FILE.md` describes.
 fn is_known(text: &str, ours: &Result<String, String>, theirs: &Value) -> bool {
     let refused = theirs["refused"].as_str();
     match (ours, refused) {

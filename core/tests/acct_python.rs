@@ -1,9 +1,15 @@
 //! Acct files with acct for Python itself: what either reads and encrypts, the other reads the same.
 #![allow(clippy::unwrap_used)]
 
+#[path = "acct_python/documents.rs"]
+mod documents;
 #[path = "acct_python/generator.rs"]
 mod generator;
 mod json_server;
+#[path = "acct_python/reader.rs"]
+mod reader;
+#[path = "acct_python/yaml_words.rs"]
+mod yaml_words;
 
 use std::fs;
 use std::path::Path;

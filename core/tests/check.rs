@@ -93,3 +93,17 @@ fixture-good:
     );
     assert_eq!(other["retry"]["max_attempts"], 5);
 }
+
+#[test]
+fn a_variable_that_is_set_to_nothing_counts_as_one_that_is_not_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = |output: &std::process::Output| {
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(output));
+        stderr(output)
+    };
+    for arguments in [&["check"][..], &["route", "a"], &["acct", "decrypt"]] {
+        let unset = run(evbus(dir.path()).args(arguments), b"");
+        let empty = run(evbus(dir.path()).args(arguments).env("ACCT_FILE", ""), b"");
+        assert_eq!(missing(&empty), missing(&unset), "{arguments:?}");
+    }
+}

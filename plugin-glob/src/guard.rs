@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use crate::pattern::{Pattern, Token};
+use evbus_fnmatch::{Pattern, Token};
 
 /// Where the literal of a guard must stand in the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -30,9 +30,7 @@
 //! tried by itself, on characters, and only on the names its guard let through; of its possible guards
 //! it has the one that fewest others could have.
 
-mod class;
 mod guard;
-mod pattern;
 mod plugin;
 mod search;
 mod set;

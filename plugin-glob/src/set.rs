@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::guard::{Chooser, Guard};
-use crate::pattern::Pattern;
 use crate::search::Search;
+use evbus_fnmatch::Pattern;
 
 /// The longest pattern accepted, in bytes. It bounds the time of one match: a pattern that must be
 /// tried costs at most its length times the name's.

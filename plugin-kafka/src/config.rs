@@ -17,9 +17,11 @@ use evbus_sdk::serde::de::IgnoredAny;
 #[schemars(crate = "evbus_sdk::schemars")]
 pub struct Config {
     /// How the brokers are reached and how messages are produced.
+    #[serde(deserialize_with = "evbus_sdk::null_is_default")]
     pub connection: Connection,
     /// Topics that every event goes to, a list or one name. An event is accepted when all of them
     /// have acknowledged it. Default: the topic is the event's profile name.
+    #[serde(deserialize_with = "evbus_sdk::null_is_default")]
     pub topics: OneOrMany,
     /// Key of every message, as text. Messages with the same key go to the same partition.
     /// Default: no key.
@@ -202,6 +204,9 @@ pub enum Property {
     Int(i64),
     Float(f64),
     Text(String),
+    /// A key without a value counts as one that is not there.
+    #[schemars(skip)]
+    NotGiven(()),
     /// Anything else: taken here so that the check can name the key, and refused there.
     #[schemars(skip)]
     Other(IgnoredAny),
@@ -215,7 +220,7 @@ impl Property {
             Self::Int(value) => Some(value.to_string()),
             Self::Float(value) => Some(value.to_string()),
             Self::Text(value) => Some(value.clone()),
-            Self::Other(_) => None,
+            Self::NotGiven(()) | Self::Other(_) => None,
         }
     }
 }

@@ -4,7 +4,7 @@ use evbus_sdk::{ConfigFault, Secret};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
-use crate::config::{Acks, Config, Connection};
+use crate::config::{Acks, Config, Connection, Property};
 use crate::property_names::{canonical, nearest};
 use crate::security;
 
@@ -108,13 +108,8 @@ impl Setting {
         alone.set(self.property.as_str(), self.value.as_str());
         let message = match alone.create_native_config() {
             Ok(_) => return None,
-            Err(KafkaError::ClientConfig(_, why, ..)) if why.contains("No such") => {
-                match nearest(&self.property) {
-                    Some(known) => format!("unknown key; the nearest known one is `{known}`"),
-                    None => "unknown key; expected a name of aiokafka's producer or a property \
-                             of librdkafka"
-                        .to_owned(),
-                }
+            Err(error) if is_unknown(&error) => {
+                return Some(unknown(self.path.clone(), &self.property));
             }
             Err(_) if self.is_secret() => "librdkafka refuses the value".to_owned(),
             Err(KafkaError::ClientConfig(_, why, ..)) => {
@@ -128,6 +123,29 @@ impl Setting {
     fn is_secret(&self) -> bool {
         SECRETS.iter().any(|word| self.property.contains(word))
     }
+}
+
+/// Whether librdkafka has a property of this name, whatever its value.
+fn is_known(name: &str) -> bool {
+    let mut alone = ClientConfig::new();
+    alone.set(canonical(name), "");
+    alone
+        .create_native_config()
+        .err()
+        .is_none_or(|error| !is_unknown(&error))
+}
+
+fn is_unknown(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::ClientConfig(_, why, ..) if why.contains("No such"))
+}
+
+fn unknown(path: String, property: &str) -> ConfigFault {
+    let message = match nearest(property) {
+        Some(known) => format!("unknown key; the nearest known one is `{known}`"),
+        None => "unknown key; expected a name of aiokafka's producer or a property of librdkafka"
+            .to_owned(),
+    };
+    ConfigFault::new(path, message)
 }
 
 /// The properties that are set, in the order of the configuration.
@@ -188,12 +206,17 @@ fn collect(config: &Config) -> (Settings, Vec<ConfigFault>) {
     }
     for (name, value) in &config.connection.properties {
         let path = format!("connection.{name}");
-        if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| refused == name) {
+        let refused = REFUSED.iter().find(|(refused, _)| refused == name);
+        if let Property::NotGiven(()) = value {
+            if refused.is_none() && !is_known(name) {
+                faults.push(unknown(path, name));
+            }
+        } else if let Some((_, why)) = refused {
             faults.push(ConfigFault::new(path, format!("cannot be used: {why}")));
         } else if let Some(value) = value.text() {
             settings.push(path, name, value);
         } else {
-            let message = "found a list, a mapping or nothing, expected a text, a number, true \
+            let message = "found a list or a mapping, expected a text, a number, true \
                            or false";
             faults.push(ConfigFault::new(path, message));
         }

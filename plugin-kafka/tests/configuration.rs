@@ -27,6 +27,21 @@ fn assert_fault(config: Value, path: &str, text: &str) {
 }
 
 #[test]
+fn a_key_without_a_value_counts_as_one_that_is_not_there() {
+    let connection = json!({
+        "client_id": null, "compression_type": null, "ssl_context": null, "linger.ms": null,
+        "sasl_plain_username": null, "sasl_plain_password": null, "api_version": null,
+    });
+    let config = json!({
+        "connection": connection, "topics": null, "key": null, "partition": null, "ssl": null,
+    });
+    assert_eq!(faults(config), Vec::<String>::new());
+    assert_eq!(faults(json!({"connection": null})), Vec::<String>::new());
+    let misspelt = json!({"connection": {"linger.mss": null}});
+    assert_fault(misspelt, "connection.linger.mss", "unknown key");
+}
+
+#[test]
 fn all_names_of_aiokafkas_producer_are_taken() {
     let config = json!({
         "connection": {

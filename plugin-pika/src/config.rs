@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use evbus_sdk::schemars::JsonSchema;
-use evbus_sdk::serde::Deserialize;
+use evbus_sdk::serde::{Deserialize, Deserializer};
 use evbus_sdk::{ConfigFault, Secret};
 
 use crate::endpoint::Endpoint;
@@ -30,16 +30,16 @@ pub struct Config {
     /// Longest wait for the broker's next confirm, for an unblocked broker and for a connection,
     /// in seconds; then the events not yet confirmed are tried again. It should be below the
     /// destination's `deadline`, after which the host makes a new connection. Default: 30.
-    #[serde(default = "default_timeout")]
+    #[serde(default = "default_timeout", deserialize_with = "timeout_or_default")]
     pub timeout: f64,
     /// On the default exchange: declare a queue that does not exist, durable. Default: true.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", deserialize_with = "flag_or_yes")]
     pub declare: bool,
     /// An event that no queue takes is an error; false: the broker drops it. Default: true.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", deserialize_with = "flag_or_yes")]
     pub mandatory: bool,
     /// Durable queues keep the events over a restart of the broker. Default: true.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", deserialize_with = "flag_or_yes")]
     pub persistent: bool,
 }
 
@@ -106,7 +106,7 @@ pub struct SslOptions {
     pub password: Option<Secret>,
     /// Check the broker's certificate and that it is for the host connected to. False makes the
     /// connection readable to anybody in between. Default: true.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", deserialize_with = "flag_or_yes")]
     pub verify: bool,
 }
 
@@ -147,6 +147,15 @@ fn default_timeout() -> f64 {
 
 fn yes() -> bool {
     true
+}
+
+/// A key without a value (`timeout:`) counts as one that is not there.
+fn timeout_or_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(default_timeout))
+}
+
+fn flag_or_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(yes))
 }
 
 impl Config {

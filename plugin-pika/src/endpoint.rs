@@ -113,7 +113,11 @@ fn from_keys(config: &ConnectionConfig) -> AMQPUri {
             host: or(config.host.as_deref(), "localhost"),
             port: config.port.unwrap_or_else(|| scheme.default_port()),
         },
-        vhost: or(config.virtualhost.as_deref(), "/"),
+        // An empty one is the default, as for aio-pika.
+        vhost: or(
+            config.virtualhost.as_deref().filter(|it| !it.is_empty()),
+            "/",
+        ),
         scheme,
         ..AMQPUri::default()
     }
@@ -192,6 +196,8 @@ mod tests {
             plain.uri().to_string(),
             "amqp://guest:guest@localhost:5672/%2F"
         );
+        let empty = endpoint(r#"{"virtualhost": ""}"#).expect("valid");
+        assert_eq!(empty.vhost(), "/");
         let tls = endpoint(r#"{"ssl": true, "host": "mq", "virtualhost": "a b"}"#).expect("valid");
         assert_eq!(tls.uri().to_string(), "amqps://guest:guest@mq:5671/a%20b");
     }

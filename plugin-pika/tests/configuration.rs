@@ -33,6 +33,16 @@ fn every_key_of_the_python_provider_is_taken() {
         faults(json!({"connection": null, "exchange": null})),
         [""; 0]
     );
+    // Keys without a value count as keys that are not there.
+    let connection = json!({
+        "url": null, "host": "h", "port": null, "ssl": null, "ssl_options": null,
+        "client_properties": null, "virtualhost": null, "heartbeat": null,
+    });
+    let config = json!({
+        "connection": connection, "routing_key": null, "timeout": null, "declare": null,
+        "mandatory": null, "persistent": null,
+    });
+    assert_eq!(faults(config), [""; 0]);
 }
 
 #[test]

@@ -8,7 +8,6 @@ mod error;
 mod event;
 mod events;
 mod firing;
-mod fnmatch;
 mod framing;
 mod inbox;
 mod incoming;

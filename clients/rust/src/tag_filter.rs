@@ -3,9 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use evbus_fnmatch::Pattern;
 use regex::Regex;
 
-use crate::{Error, fnmatch};
+use crate::Error;
 
 /// How a wanted tag is compared with an event's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -80,6 +81,7 @@ enum Kind {
     Endswith(String),
     Find(String),
     Regex(Regex),
+    Fnmatch(Pattern),
     AnyOf(Vec<TagFilter>),
 }
 
@@ -108,7 +110,7 @@ impl TagFilter {
             MatchType::Endswith => Kind::Endswith(tag.to_owned()),
             MatchType::Find => Kind::Find(tag.to_owned()),
             MatchType::Regex => regex(&format!("^{tag}"))?,
-            MatchType::Fnmatch => regex(&fnmatch::to_regex(tag))?,
+            MatchType::Fnmatch => Kind::Fnmatch(Pattern::parse(tag)),
         }))
     }
 
@@ -129,6 +131,7 @@ impl TagFilter {
             Kind::Endswith(wanted) => tag.ends_with(wanted),
             Kind::Find(wanted) => tag.contains(wanted),
             Kind::Regex(wanted) => wanted.is_match(tag),
+            Kind::Fnmatch(wanted) => wanted.is_match(tag),
             Kind::AnyOf(filters) => filters.iter().any(|filter| filter.passes(tag)),
         }
     }

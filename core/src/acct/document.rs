@@ -103,9 +103,21 @@ impl AcctDocument {
     ///
     /// Those of [`check`](Self::check), and a key that is none.
     pub fn encrypt(&self, cipher: Cipher, key: &AcctKey) -> Result<Vec<u8>, AcctError> {
-        cipher
-            .encrypt(key, &self.packed()?)
-            .map_err(|error| AcctError::new(Location::whole(&self.file), "", &error.to_string()))
+        let fault = |message: &str| AcctError::new(Location::whole(&self.file), "", message);
+        let packed = self.packed()?;
+        let content = cipher
+            .encrypt(key, &packed)
+            .map_err(|error| fault(&error.to_string()))?;
+        // Whoever gets the content puts it in the place of the only good file.
+        let readable = cipher
+            .decrypt(key, &content)
+            .is_ok_and(|read| *read == *packed && pack::unpack(&read).is_ok());
+        if !readable {
+            return Err(fault(
+                "found data that cannot be read back once it is encrypted, expected all of it; nothing was encrypted: use the file as it is, and report this",
+            ));
+        }
+        Ok(content)
     }
 
     fn packed(&self) -> Result<Zeroizing<Vec<u8>>, AcctError> {
@@ -118,10 +130,17 @@ impl AcctDocument {
             return Err(AcctError::new(place, "", &message));
         }
         pack::pack(&self.root).map_err(|unfit| {
-            let message = format!(
-                "found {}, expected a value that an encrypted file can hold; quote it if it is text",
-                unfit.what
-            );
+            let message = if unfit.what == pack::ONE_NAME {
+                format!(
+                    "found {}, expected names that differ; rename or remove one of the two",
+                    unfit.what
+                )
+            } else {
+                format!(
+                    "found {}, expected a value that an encrypted file can hold; quote it if it is text",
+                    unfit.what
+                )
+            };
             let place = self.root.locate(&unfit.path, self.root.position);
             AcctError::new(Location::at(&self.file, place), &unfit.path, &message)
         })

@@ -7,11 +7,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Number;
 use zeroize::Zeroizing;
 
-use super::node::{Foreign, Key, Node, Value};
+use super::key::Key;
+use super::node::{Foreign, Node, Value};
 use super::scalar;
 
 /// What an ordinary file's text needs, so that the buffer rarely grows and leaves a copy behind.
 const ROOM: usize = 64 * 1024;
+
+/// Keys of more bytes than this are written behind a `?`.
+const LONG_KEY: usize = 100;
 
 /// Writes a tree in block style; keys and items stay in their order, on which destinations' numbers
 /// depend.
@@ -21,7 +25,7 @@ pub(super) fn yaml(root: &Node) -> Zeroizing<String> {
         Value::Map(pairs) if !pairs.is_empty() => map(pairs, 0, &mut out),
         Value::List(items) if !items.is_empty() => list(items, 0, &mut out),
         _ => {
-            inline(root, 0, &mut out);
+            inline(root, 2, &mut out);
             out.push('\n');
         }
     }
@@ -37,10 +41,14 @@ fn map(pairs: &[(Key, Node)], indent: usize, out: &mut String) {
         if place > 0 {
             pad(indent, out);
         }
-        if key.plain {
-            out.push_str(&key.name);
+        // A reader gives up on a long key that has no `?`.
+        if key.name.len() > LONG_KEY {
+            out.push_str("? ");
+            write_key(key, out);
+            out.push('\n');
+            pad(indent, out);
         } else {
-            text(&key.name, None, out);
+            write_key(key, out);
         }
         out.push(':');
         match &node.value {
@@ -60,6 +68,21 @@ fn map(pairs: &[(Key, Node)], indent: usize, out: &mut String) {
                 out.push('\n');
             }
         }
+    }
+}
+
+/// A key: as it was written, if it is not text to Python.
+fn write_key(key: &Key, out: &mut String) {
+    match key.meaning() {
+        Value::Text(name) => text(&name, None, out),
+        value if key.name.is_empty() || key.name.contains(char::is_control) => {
+            let node = Node {
+                value,
+                position: None,
+            };
+            inline(&node, 0, out);
+        }
+        _ => out.push_str(&key.name),
     }
 }
 
@@ -87,9 +110,21 @@ fn inline(node: &Node, indent: usize, out: &mut String) {
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Value::Number(value) => out.push_str(&number(value)),
         Value::Text(value) => text(value, Some(indent), out),
-        Value::NotJson(Foreign::NotFinite(value)) if value.is_nan() => out.push_str(".nan"),
-        Value::NotJson(Foreign::NotFinite(value)) => {
-            out.push_str(if *value > 0.0 { ".inf" } else { "-.inf" });
+        Value::NotJson(Foreign::NotFinite(value)) => out.push_str(not_finite(*value)),
+        Value::NotJson(Foreign::TooBig(digits)) => match scalar::plain(digits) {
+            Ok(Value::Text(_)) | Err(_) => {
+                out.push_str("!!int ");
+                text(digits, None, out);
+            }
+            Ok(_) => out.push_str(digits.trim_end()),
+        },
+        Value::NotJson(Foreign::Set(keys)) => {
+            out.push_str("!!set {");
+            for (place, key) in keys.iter().enumerate() {
+                out.push_str(if place == 0 { "? " } else { ", ? " });
+                write_key(key, out);
+            }
+            out.push('}');
         }
         Value::NotJson(Foreign::Binary(bytes)) => {
             let encoded = Zeroizing::new(STANDARD.encode(bytes.as_slice()));
@@ -97,15 +132,26 @@ fn inline(node: &Node, indent: usize, out: &mut String) {
             out.push_str(&encoded);
             out.push('"');
         }
-        // Only for showing; neither comes from a file that was packed by acct or by us.
-        Value::NotJson(foreign) => text(foreign.kind(), None, out),
+        // Only for showing: neither YAML nor what acct packs has one.
+        Value::NotJson(Foreign::Extension) => text(Foreign::Extension.kind(), None, out),
         Value::List(_) => out.push_str("[]"),
         Value::Map(_) => out.push_str("{}"),
     }
 }
 
+/// A number that is not finite, as YAML has it.
+pub(super) fn not_finite(number: f64) -> &'static str {
+    if number.is_nan() {
+        ".nan"
+    } else if number > 0.0 {
+        ".inf"
+    } else {
+        "-.inf"
+    }
+}
+
 /// A number as YAML 1.1 has it: an exponent needs a point before it and a sign.
-fn number(number: &Number) -> String {
+pub(super) fn number(number: &Number) -> String {
     let text = number.to_string();
     let Some((mantissa, exponent)) = text.split_once('e') else {
         return text;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::node::{Key, Node, Value};
+use super::key::Key;
+use super::node::{Node, Value};
 use super::policy_reader::{self, HOST_KEY};
 use super::secret::{Resolver, Secrets};
 use super::{AcctError, Config, Location, Policy, Position, Section};

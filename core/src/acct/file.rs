@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::node::{Key, Node, Value};
+use super::key::Key;
+use super::node::{Node, Value};
+use super::syntax::NO_KEY;
 use super::{AcctError, Entry, Location, policy_reader};
 
 /// The match plugin of a file that names none.
@@ -53,6 +55,9 @@ impl AcctFile {
         };
         for (key, node) in pairs {
             let location = Location::at(file, key.position);
+            if is_missing(&key) {
+                return Err(vec![AcctError::new(location, "", NO_KEY)]);
+            }
             if key.name == MATCH_PLUGIN {
                 read.match_plugin = match_plugin(&node, &location)?;
                 read.match_plugin_location = location;
@@ -248,6 +253,11 @@ fn pairs(node: &Node) -> Option<&Vec<(Key, Node)>> {
     }
 }
 
+/// A `:` without a key before it, which makes a key that nothing matches.
+fn is_missing(key: &Key) -> bool {
+    key.plain && key.name.is_empty()
+}
+
 fn value_of<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
     let (_, value) = pairs(node)?.iter().find(|(key, _)| key.name == name)?;
     Some(value)
@@ -270,6 +280,12 @@ impl Profiles {
                     &format!("{}.{}", section.provider, key.name),
                     "found the host's keys in the place of a profile pattern, expected them one level below, in an entry; write them as PATTERN: {evbus: ...}, beside the keys of the plugin",
                 ));
+                continue;
+            }
+            if is_missing(key) {
+                let location = Location::at(&section.location.file, key.position);
+                self.faults
+                    .push(AcctError::new(location, &section.provider, NO_KEY));
                 continue;
             }
             match Entry::read(section, key, node, self.count) {

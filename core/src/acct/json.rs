@@ -10,8 +10,10 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Number;
 use serde_json::value::RawValue;
+use zeroize::Zeroizing;
 
-use super::node::{Foreign, Key, Node, Value};
+use super::key::Key;
+use super::node::{Foreign, Node, Value};
 use super::{AcctError, Location, Position, scalar};
 
 /// How deep lists and mappings may nest.
@@ -113,7 +115,10 @@ fn number(text: &str) -> Value {
         return scalar::finite(text.parse().unwrap_or(f64::NAN));
     }
     let whole = text.parse::<i128>().ok().and_then(Number::from_i128);
-    whole.map_or(Value::NotJson(Foreign::TooBig), Value::Number)
+    whole.map_or_else(
+        || Value::NotJson(Foreign::TooBig(Zeroizing::new(text.to_owned()))),
+        Value::Number,
+    )
 }
 
 fn map(
@@ -130,11 +135,7 @@ fn map(
                 "found the key a second time, expected it once; rename or remove one of the two";
             return Err((places.place, name, message.to_owned()));
         }
-        let key = Key {
-            name,
-            position: value.position,
-            plain: false,
-        };
+        let key = Key::text(&name, value.position);
         read.push((key, value));
     }
     Ok(Value::Map(read))

@@ -1,8 +1,8 @@
 //! The acct file: which providers exist, the profile patterns they serve, their connections.
 //!
 //! The way through this module is the file's: [`AcctSource`] reads it. An encrypted file is decrypted
-//! (`crypto`) and unpacked (`pack`); a plain one is rendered (`render`) and read by `yaml` (`scalar`
-//! decides what a plain word means) or `json`. Either way it is a tree of nodes, with positions where
+//! (`crypto`) and unpacked (`pack`); a plain one is rendered (`render`) and read by `yaml` (`events` are
+//! libyaml's; `scalar` decides what a plain word means, `key` which keys are the same) or `json`. Either way it is a tree of nodes, with positions where
 //! there was a text. Of the tree, an [`AcctDocument`] is everything, for encrypting (`pack`) and showing
 //! (`emit`). For the host, `overrides` are put in, [`AcctFile`] splits it into provider [`Section`]s, and
 //! a section gives its [`Entry`]s when it is asked for them; that is when secrets given by reference
@@ -17,8 +17,11 @@ mod document;
 mod emit;
 mod entry;
 mod error;
+mod events;
 mod file;
 mod json;
+mod key;
+mod merge;
 mod node;
 mod overrides;
 mod pack;

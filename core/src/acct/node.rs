@@ -6,22 +6,13 @@ use serde_json::Number;
 use zeroize::Zeroizing;
 
 use super::Position;
+use super::key::Key;
 
 /// A value and where it begins; nowhere, where there was no text to read it from.
 #[derive(Clone)]
 pub(super) struct Node {
     pub(super) value: Value,
     pub(super) position: Option<Position>,
-}
-
-/// A mapping's key as it was written, and where.
-#[derive(Clone, Debug)]
-pub(super) struct Key {
-    pub(super) name: String,
-    pub(super) position: Option<Position>,
-    /// It was written without quotes, so that Python may take `5672` for a number and `on` for a
-    /// boolean. The host takes every key for text.
-    pub(super) plain: bool,
 }
 
 /// What a node holds. Mappings keep the file's order; their keys are distinct.
@@ -42,11 +33,13 @@ pub(super) enum Value {
 /// A value that JSON does not have.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Foreign {
-    /// A whole number of more than 64 bits.
-    TooBig,
+    /// A whole number of more than 64 bits, as it was written.
+    TooBig(Zeroizing<String>),
     /// `.inf`, `-.inf` or `.nan`.
     NotFinite(f64),
     Binary(Zeroizing<Vec<u8>>),
+    /// A set, which YAML writes as keys without values.
+    Set(Vec<Key>),
     /// A value of a type that only Python programs agreed on.
     Extension,
 }
@@ -55,9 +48,10 @@ impl Foreign {
     /// What it is, in words.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Self::TooBig => "a whole number of more than 64 bits",
+            Self::TooBig(_) => "a whole number of more than 64 bits",
             Self::NotFinite(_) => "a number that is not finite",
             Self::Binary(_) => "binary data",
+            Self::Set(_) => "a set",
             Self::Extension => "an extension value",
         }
     }

@@ -2,7 +2,8 @@
 
 use serde_json::Value as Json;
 
-use super::node::{Foreign, Key, Node, Value};
+use super::key::Key;
+use super::node::{Node, Value};
 use super::scalar;
 
 /// An object of the command line.
@@ -36,7 +37,7 @@ fn update(pairs: &mut Vec<(Key, Node)>, overrides: &JsonObject) {
                 }
             }
             (Some((_, node)), value) => *node = from_json(value),
-            (None, value) => pairs.push((new_key(name), from_json(value))),
+            (None, value) => pairs.push((Key::text(name, None), from_json(value))),
         }
     }
 }
@@ -89,7 +90,7 @@ fn complete(profiles: &mut [(Key, Node)], extras: &JsonObject) {
             match pairs.iter_mut().find(|(key, _)| key.name == *name) {
                 Some((_, node)) if is_empty(&node.value) => *node = from_json(extra),
                 Some(_) => {}
-                None => pairs.push((new_key(name), from_json(extra))),
+                None => pairs.push((Key::text(name, None), from_json(extra))),
             }
         }
     }
@@ -105,28 +106,20 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn new_key(name: &str) -> Key {
-    Key {
-        name: name.to_owned(),
-        position: None,
-        plain: false,
-    }
-}
-
 fn from_json(value: &Json) -> Node {
     let value = match value {
         Json::Null => Value::Null,
         Json::Bool(value) => Value::Bool(*value),
-        Json::Number(number) if number.is_f64() => number
-            .as_f64()
-            .map_or(Value::NotJson(Foreign::TooBig), scalar::finite),
+        Json::Number(number) if number.is_f64() => {
+            scalar::finite(number.as_f64().unwrap_or(f64::NAN))
+        }
         Json::Number(number) => Value::Number(number.clone()),
         Json::String(text) => Value::text(&**text),
         Json::Array(items) => Value::List(items.iter().map(from_json).collect()),
         Json::Object(pairs) => Value::Map(
             pairs
                 .iter()
-                .map(|(name, value)| (new_key(name), from_json(value)))
+                .map(|(name, value)| (Key::text(name, None), from_json(value)))
                 .collect(),
         ),
     };

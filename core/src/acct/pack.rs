@@ -3,17 +3,24 @@
 //! There is no text, so nodes that come from here have no position. Keys have the type that Python gives
 //! them, so that Idem finds the same data in a file, whoever encrypted it.
 
+use std::collections::HashSet;
+
 use rmp::Marker;
 use rmp::decode::RmpRead as _;
 use rmp::encode;
 use serde_json::Number;
 use zeroize::Zeroizing;
 
-use super::node::{Foreign, Key, Node, Value};
+use super::key::Key;
+use super::node::{Foreign, Node, Value};
 use super::scalar;
 
 /// How deep lists and mappings may nest.
 const MAX_DEPTH: usize = 100;
+
+/// What two keys are that one name stands for once they are encrypted.
+pub(super) const ONE_NAME: &str =
+    "two keys of one mapping that have the same name once they are encrypted";
 
 /// Neither a Vec nor a counter refuses what is written.
 const ACCEPTS: &str = "memory takes every byte";
@@ -76,8 +83,19 @@ fn write(node: &Node, out: &mut impl std::io::Write) -> Result<(), Unpackable> {
             let length =
                 u32::try_from(pairs.len()).map_err(|_| unpackable("a mapping too long"))?;
             encode::write_map_len(out, length).expect(ACCEPTS);
+            let mut names = HashSet::new();
             for (key, value) in pairs {
-                write(&key_node(key), out)
+                let meaning = key.meaning();
+                // The name it has when it is read back; `0x10` is 16 then, beside a key '16'.
+                let name = Key::of(&meaning, None).map(|key| key.name);
+                if name.is_none_or(|name| !names.insert(name)) {
+                    return Err(unpackable(ONE_NAME).under(&key.name));
+                }
+                let meaning = Node {
+                    value: meaning,
+                    position: None,
+                };
+                write(&meaning, out)
                     .and_then(|()| write(value, out))
                     .map_err(|error| error.under(&key.name))?;
             }
@@ -94,19 +112,6 @@ fn write_number(number: &Number, out: &mut impl std::io::Write) {
     } else {
         let number = number.as_f64().unwrap_or(f64::NAN);
         encode::write_f64(out, number).expect(ACCEPTS);
-    }
-}
-
-/// A key as the value that Python takes it for.
-fn key_node(key: &Key) -> Node {
-    let value = if key.plain {
-        scalar::plain(&key.name).unwrap_or_else(|_| Value::text(&*key.name))
-    } else {
-        Value::text(&*key.name)
-    };
-    Node {
-        value,
-        position: None,
     }
 }
 
@@ -222,9 +227,10 @@ fn list(rest: &mut &[u8], length: u32, depth: usize) -> Result<Value, &'static s
 
 fn map(rest: &mut &[u8], length: u32, depth: usize) -> Result<Value, &'static str> {
     let mut pairs: Vec<(Key, Node)> = Vec::new();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     for _ in 0..length {
-        let key = key(read(rest, depth + 1)?)?;
+        let key = read(rest, depth + 1)?;
+        let key = Key::of(&key.value, None).ok_or("a key that is not text")?;
         let value = read(rest, depth + 1)?;
         if !seen.insert(key.name.clone()) {
             return Err("a mapping with two keys of one name");
@@ -232,20 +238,4 @@ fn map(rest: &mut &[u8], length: u32, depth: usize) -> Result<Value, &'static st
         pairs.push((key, value));
     }
     Ok(Value::Map(pairs))
-}
-
-/// A key as text, which YAML would take for the same value.
-fn key(node: Node) -> Result<Key, &'static str> {
-    let (name, plain) = match node.value {
-        Value::Text(name) => (name.to_string(), false),
-        Value::Null => ("null".to_owned(), true),
-        Value::Bool(value) => (value.to_string(), true),
-        Value::Number(number) => (number.to_string(), true),
-        _ => return Err("a key that is not text"),
-    };
-    Ok(Key {
-        name,
-        position: None,
-        plain,
-    })
 }

@@ -7,7 +7,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::node::{Key, Node, Value};
+use super::key::Key;
+use super::node::{Node, Value};
 use super::{
     AcctError, BatchCaps, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Location,
     Policy, Position, QueueLimits, Retry, WhenFull,

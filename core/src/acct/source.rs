@@ -219,9 +219,22 @@ fn too_large(name: &Arc<str>) -> AcctError {
     )
 }
 
+/// Puts `\n` in the place of `\r\n` and `\r`, as Idem's reader does; the content can only become shorter.
+fn unix_line_ends(content: &mut Vec<u8>) {
+    let mut previous = 0;
+    content.retain_mut(|byte| {
+        let found = std::mem::replace(&mut previous, *byte);
+        if *byte == b'\r' {
+            *byte = b'\n';
+            return true;
+        }
+        !(*byte == b'\n' && found == b'\r')
+    });
+}
+
 /// The text of a plain file, with the line ends of Unix.
 fn text(mut content: Zeroizing<Vec<u8>>, name: &Arc<str>) -> Result<Zeroizing<String>, AcctError> {
-    content.retain(|byte| *byte != b'\r');
+    unix_line_ends(&mut content);
     match std::str::from_utf8(&content) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
         Err(error) => {

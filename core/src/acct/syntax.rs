@@ -1,8 +1,6 @@
 //! Faults of the text itself, put into words an operator can act on.
 
-use std::ops::Range;
-
-use saphyr_parser::{Marker, ScanError};
+use libyaml_safer::{Error, Mark};
 
 use super::Position;
 
@@ -10,22 +8,18 @@ use super::Position;
 pub(super) type Fault = (Position, String);
 
 const TAB: &str =
-    "found a tab character, expected spaces; YAML allows tabs only inside quotes and comments";
+    "found a tab character in the indentation, expected spaces; indent with spaces only";
 
-/// The parser's columns count from 0, ours from 1.
-pub(super) fn position(marker: &Marker) -> Position {
-    Position {
-        line: marker.line(),
-        column: marker.col() + 1,
-    }
-}
+/// The sentence for a `:` without a key.
+pub(super) const NO_KEY: &str =
+    "found no key before the `:`, expected one; write the key, or \"\" for an empty one";
 
-/// The first control character that YAML forbids in a text.
+/// The first character that YAML forbids in a text.
 pub(super) fn control_character(text: &str) -> Option<Fault> {
     let allowed = ['\t', '\n', '\r', '\u{85}'];
-    let (at, found) = text
-        .char_indices()
-        .find(|(_, c)| c.is_control() && !allowed.contains(c))?;
+    let forbidden =
+        |c: char| c.is_control() && !allowed.contains(&c) || matches!(c, '\u{fffe}' | '\u{ffff}');
+    let (at, found) = text.char_indices().find(|(_, c)| forbidden(*c))?;
     let message = format!(
         "found the control character U+{:04X}, expected text; remove it, or write it as an escape in double quotes",
         u32::from(found)
@@ -43,83 +37,81 @@ pub(super) fn position_of(text: &str, at: usize) -> Position {
     }
 }
 
-/// A scalar's place in the text, in characters.
-pub(super) struct ScalarSpan {
-    pub(super) chars: Range<usize>,
-    /// Quoted or a block: everything inside is content.
-    pub(super) verbatim: bool,
-}
-
-/// The first tab that is neither inside a quoted or block scalar nor inside a comment: `PyYAML` refuses
-/// such a tab, the parser lets some of them pass. `scalars` are in the order of the text.
-pub(super) fn stray_tab(text: &str, scalars: &[ScalarSpan]) -> Option<Position> {
-    if !text.contains('\t') {
-        return None;
+/// A refusal of the parser, with what usually causes it. `place` gives the position of a mark; lines that
+/// the sentence names are those that `moved` gives.
+///
+/// The parser's own words are constants, so that they hold nothing of the text.
+pub(super) fn refusal(
+    text: &str,
+    error: &Error,
+    mut place: impl FnMut(&Mark) -> Position,
+    moved: &dyn Fn(Position) -> Position,
+) -> Fault {
+    let problem = error.problem();
+    let context = error.context().unwrap_or_default();
+    let start = error.context_mark().map(|mark| place(&mark));
+    let found = error.problem_mark().map(|mark| place(&mark));
+    let found = found.unwrap_or(Position { line: 1, column: 1 });
+    // Where a quote, an alias or a key begins is where it can be mended; where it ends may be far away.
+    let at = match (context, start) {
+        (
+            "while scanning a quoted scalar"
+            | "while scanning an alias"
+            | "while scanning a tag"
+            | "while scanning a simple key",
+            Some(start),
+        ) => start,
+        _ => found,
+    };
+    let line = text.split('\n').nth(found.line - 1).unwrap_or_default();
+    if line.chars().nth(found.column - 1) == Some('\t') {
+        return (found, TAB.to_owned());
     }
-    let mut scalars = scalars.iter().peekable();
-    let mut comment = false;
-    let mut previous = '\n';
-    let mut place = Position { line: 1, column: 0 };
-    for (index, c) in text.chars().enumerate() {
-        place.column += 1;
-        while scalars.next_if(|span| span.chars.end <= index).is_some() {}
-        let scalar = scalars.peek().filter(|span| span.chars.contains(&index));
-        match c {
-            '\n' => {
-                comment = false;
-                place = Position {
-                    line: place.line + 1,
-                    column: 0,
-                };
-            }
-            '#' if scalar.is_none() && previous.is_whitespace() => comment = true,
-            '\t' if !comment && !scalar.is_some_and(|span| span.verbatim) => return Some(place),
-            _ => {}
-        }
-        previous = c;
-    }
-    None
-}
-
-/// A refusal of the parser, with what usually causes it.
-pub(super) fn refusal(text: &str, error: &ScanError) -> Fault {
-    let at = position(error.marker());
-    let line = text.lines().nth(at.line - 1).unwrap_or_default();
-    if let Some(column) = tab_at_fault(line, at.column) {
-        return (Position { column, ..at }, TAB.to_owned());
-    }
-    let info = error.info();
+    let line = text.split('\n').nth(at.line - 1).unwrap_or_default();
     let message = match first_sign(line, at.column) {
-        Some(sign @ '*') if info.contains("unknown anchor") => format!(
-            "found `{sign}` at the beginning of a word, which refers to an anchor that does not exist, expected a quoted pattern; write '*' and patterns that begin with it in quotes"
-        ),
+        _ if line.chars().nth(at.column - 1) == Some(':')
+            && matches!(
+                problem,
+                "did not find expected key" | "did not find expected node content"
+            ) =>
+        {
+            NO_KEY.to_owned()
+        }
+        Some('*') => unknown_alias(),
+        _ if context == "while scanning a tag" => unknown_tag(),
         Some(sign) => format!(
             "found `{sign}` at the beginning of a word, where it has a meaning of its own, expected a quoted pattern or value; put the word in quotes"
         ),
-        None => format!(
-            "found text that is not YAML ({info}), expected `key: value` with even indentation; check quotes, colons and indentation here and on the line before"
-        ),
+        None => {
+            let reason = match start {
+                None => problem.to_owned(),
+                Some(start) if start.line == at.line => format!("{context}, {problem}"),
+                Some(start) => format!(
+                    "{context} that begins on line {}, {problem}",
+                    moved(start).line
+                ),
+            };
+            format!(
+                "found text that is not YAML ({reason}), expected `key: value` with even indentation; check quotes, colons and indentation here and on the line before"
+            )
+        }
     };
     (at, message)
 }
 
-/// The sentence for a tab where only spaces may stand.
-pub(super) fn tab_fault(at: Position) -> Fault {
-    (at, TAB.to_owned())
+/// The sentence for a `*` that begins no alias, or one of an anchor that is not there.
+pub(super) fn unknown_alias() -> String {
+    "found `*` at the beginning of a word, which refers to an anchor that does not exist, expected a quoted pattern; write '*' and patterns that begin with it in quotes".to_owned()
 }
 
-/// The column of a tab in the indentation, or in the blanks up to the refused character.
-fn tab_at_fault(line: &str, column: usize) -> Option<usize> {
-    let chars: Vec<char> = line.chars().collect();
-    let blank = |c: &char| matches!(c, ' ' | '\t');
-    let indentation = chars.iter().take_while(|c| blank(c)).count();
-    let refused = (column - 1).min(chars.len());
-    let word_end = chars[..refused].iter().rposition(|c| !blank(c));
-    let blanks = word_end.map_or(0, |index| index + 1)..=refused;
-    (0..indentation)
-        .chain(blanks)
-        .find(|&index| chars.get(index) == Some(&'\t'))
-        .map(|index| index + 1)
+/// The sentence for a text that the parser is not made for.
+pub(super) fn unreadable() -> String {
+    "found text behind this place that cannot be read, expected YAML; check quotes, brackets and indentation there".to_owned()
+}
+
+/// The sentence for a tag that has no meaning; it leaves the tag out, since a password may begin with `!`.
+pub(super) fn unknown_tag() -> String {
+    "found a word that begins with `!`, which is a tag that has no meaning here, expected none; remove it, or put the word or pattern that holds the `!` in quotes".to_owned()
 }
 
 /// The indicator that begins the refused word or the line's key, where quotes are what is missing.

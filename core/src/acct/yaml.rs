@@ -1,18 +1,17 @@
-//! YAML text to a tree with positions, as `PyYAML`'s `SafeLoader` would understand it.
+//! YAML text to a tree with positions, as Idem's reader understands it.
 //!
-//! Beyond what YAML refuses, refused are: a key written twice, several documents in one text, keys that
-//! are lists or mappings, unknown tags, and texts that nest or expand past the limits below.
+//! The text is read as libyaml reads it (`events`), and its values are made as `PyYAML`'s `SafeLoader` and
+//! rend's changes to it make them. Beyond what those refuse, refused are: keys that are lists, mappings or
+//! one text for the host, values inside themselves, and texts that nest or expand past the limits below.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
-use zeroize::Zeroizing;
-
-use super::node::{Key, Node, Value};
-use super::syntax::{self, Fault, ScalarSpan, position};
-use super::{AcctError, Location, Position, scalar};
+use super::events::{Event, Events, Properties, Refusal, Scalar};
+use super::key::{Identity, Key};
+use super::node::{Foreign, Node, Value};
+use super::syntax::{self, Fault};
+use super::{AcctError, Location, Position, merge, scalar};
 
 /// How deep lists and mappings may nest, aliases included.
 const MAX_DEPTH: usize = 100;
@@ -20,6 +19,8 @@ const MAX_DEPTH: usize = 100;
 const MAX_EXPANDED: usize = 64 * 1024 * 1024;
 /// What a node costs beside its text: its place in the tree and the allocation behind it.
 const NODE_COST: usize = 64;
+/// What the tags of YAML itself begin with.
+const STANDARD: &str = "tag:yaml.org,2002:";
 
 /// Reads one document. An empty text is a null.
 ///
@@ -45,7 +46,7 @@ pub(super) fn parse_rendered(
 }
 
 /// A fault and the key it concerns, if one.
-struct Refused {
+pub(super) struct Refused {
     key: String,
     fault: Fault,
 }
@@ -65,28 +66,23 @@ fn document(text: &str, moved: &dyn Fn(Position) -> Position) -> Result<Node, Re
     }
     let mut tree = Tree {
         text,
-        events: Parser::new_from_str(text),
-        scalars: Vec::new(),
+        events: Events::new(text),
         anchors: HashMap::new(),
         spent: 0,
         moved,
-        open_end: open_end(text),
     };
     let mut root = None;
     loop {
-        let (event, span) = tree.next()?;
+        let (event, at) = tree.next()?;
         match event {
-            Event::StreamEnd => break,
-            Event::DocumentStart(_) if root.is_some() => {
+            Event::End => break,
+            Event::DocumentStart if root.is_some() => {
                 let message = "found a second document, expected one; remove the `---` line or split the file";
-                return Err((position(&span.start), message.to_owned()).into());
+                return Err((at, message.to_owned()).into());
             }
-            Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
-            event => root = Some(tree.node(event, span, 0)?.0),
+            Event::DocumentStart => {}
+            event => root = Some(tree.node(event, at, 0)?.0),
         }
-    }
-    if let Some(at) = syntax::stray_tab(text, &tree.scalars) {
-        return Err(syntax::tab_fault(at).into());
     }
     Ok(root.unwrap_or(Node {
         value: Value::Null,
@@ -108,87 +104,67 @@ impl Size {
     }
 }
 
+/// What an alias may stand for: a finished value, its size, and how it is written as a key.
+struct Anchored {
+    node: Node,
+    size: Size,
+    key: Option<Key>,
+}
+
 /// The tree in the making.
 struct Tree<'t> {
     text: &'t str,
-    events: Parser<'t, StrInput<'t>>,
-    scalars: Vec<ScalarSpan>,
-    /// By the parser's numbers, which are distinct even where a name is used again.
-    anchors: HashMap<usize, (Node, Size)>,
+    events: Events<'t>,
+    /// By name; a name that is used again stands for its last value. None where it is not finished.
+    anchors: HashMap<String, Option<Anchored>>,
     spent: usize,
     moved: &'t dyn Fn(Position) -> Position,
-    /// Where the text ends, in characters, if its last line has no end.
-    open_end: Option<usize>,
 }
 
-/// The length of a text in characters, if it ends in the middle of a line.
-fn open_end(text: &str) -> Option<usize> {
-    let last = text.rsplit('\n').next()?;
-    (!last.trim().is_empty()).then(|| text.chars().count())
-}
-
-impl<'t> Tree<'t> {
-    fn next(&mut self) -> Result<(Event<'t>, Span), Fault> {
-        match self.events.next_event() {
-            Some(Ok((event, span))) => {
-                if let Event::Scalar(_, style, ..) = &event {
-                    self.scalars.push(ScalarSpan {
-                        chars: span.start.index()..span.end.index(),
-                        verbatim: *style != ScalarStyle::Plain,
-                    });
-                }
-                Ok((event, span))
+impl Tree<'_> {
+    fn next(&mut self) -> Result<(Event, Position), Fault> {
+        let Self {
+            text,
+            events,
+            moved,
+            ..
+        } = self;
+        events.next().map_err(|refusal| match refusal {
+            Refusal::Syntax(error) => {
+                syntax::refusal(text, &error, |mark| events.place(mark), *moved)
             }
-            Some(Err(error)) => Err(syntax::refusal(self.text, &error)),
-            None => Ok((Event::StreamEnd, Span::default())),
-        }
+            Refusal::Panic(at) => (at, syntax::unreadable()),
+        })
     }
 
     /// The node that `event` begins; takes the events up to its end.
-    fn node(
-        &mut self,
-        event: Event<'t>,
-        span: Span,
-        depth: usize,
-    ) -> Result<(Node, Size), Refused> {
-        let at = position(&span.start);
+    fn node(&mut self, event: Event, at: Position, depth: usize) -> Result<(Node, Size), Refused> {
+        let mut key = None;
         let (anchor, (value, size)) = match event {
-            Event::Alias(anchor) => return self.alias(anchor, at, depth),
-            Event::Scalar(mut text, style, anchor, tag) => {
-                // A block that ends with the text has only the line ends that are there.
-                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded)
-                    && self.open_end.is_some_and(|end| span.end.index() >= end)
-                    && text.ends_with('\n')
-                {
-                    text.to_mut().pop();
-                }
-                let value = scalar_value(&text, style, tag.as_deref()).map_err(|e| (at, e))?;
+            Event::Alias(name) => return self.alias(&name, at, depth),
+            Event::Scalar(scalar) => {
+                let value = scalar_value(&scalar).map_err(|message| (at, message))?;
                 let size = Size {
-                    cost: NODE_COST + text.len(),
+                    cost: NODE_COST + scalar.text.len(),
                     height: 0,
                 };
-                if let Cow::Owned(text) = text {
-                    drop(Zeroizing::new(text));
-                }
                 self.charge(size, at)?;
+                let anchor = scalar.properties.anchor.clone();
+                if anchor.is_some() {
+                    key = scalar_key(&scalar, &value, at);
+                }
                 (anchor, (value, size))
             }
-            Event::SequenceStart(anchor, tag) => {
-                check_collection(tag.as_deref(), "seq", at)?;
-                (anchor, self.list(at, depth)?)
+            Event::ListStart(properties) => {
+                let made = self.tagged_list(&properties, at, depth)?;
+                (properties.anchor, made)
             }
-            Event::MappingStart(anchor, tag) => {
-                check_collection(tag.as_deref(), "map", at)?;
-                (anchor, self.map(at, depth)?)
+            Event::MapStart(properties) => {
+                let made = self.tagged_map(&properties, at, depth)?;
+                (properties.anchor, made)
             }
             // The parser closes what it opens, so these never begin a node.
-            Event::SequenceEnd
-            | Event::MappingEnd
-            | Event::DocumentStart(_)
-            | Event::DocumentEnd
-            | Event::StreamStart
-            | Event::StreamEnd
-            | Event::Nothing => {
+            Event::ListEnd | Event::MapEnd | Event::DocumentStart | Event::End => {
                 let message = "found the end of a value, expected a value; check the indentation";
                 return Err((at, message.to_owned()).into());
             }
@@ -197,71 +173,118 @@ impl<'t> Tree<'t> {
             value,
             position: Some(at),
         };
-        if anchor != 0 {
+        if let Some(anchor) = anchor {
             self.charge(size, at)?;
-            self.anchors.insert(anchor, (node.clone(), size));
+            let node = node.clone();
+            self.anchors
+                .insert(anchor, Some(Anchored { node, size, key }));
         }
         Ok((node, size))
     }
 
-    /// A copy of an anchored node; it keeps its own position, where the operator can mend it.
-    fn alias(
-        &mut self,
-        anchor: usize,
-        at: Position,
-        depth: usize,
-    ) -> Result<(Node, Size), Refused> {
-        // The parser knows the anchor, so only one that is still being built can be missing.
-        let Some(size) = self.anchors.get(&anchor).map(|(_, size)| *size) else {
-            let message = "found an alias inside the value it refers to, expected a value with an end; write the value out";
-            return Err((at, message.to_owned()).into());
-        };
-        check_depth(depth + size.height, at)?;
-        self.charge(size, at)?;
-        Ok((self.anchors[&anchor].0.clone(), size))
+    fn anchored(&self, name: &str, at: Position) -> Result<&Anchored, Fault> {
+        match self.anchors.get(name) {
+            Some(Some(anchored)) => Ok(anchored),
+            Some(None) => {
+                let message = "found an alias inside the value it refers to, expected a value with an end; write the value out";
+                Err((at, message.to_owned()))
+            }
+            None => Err((at, syntax::unknown_alias())),
+        }
     }
 
-    fn list(&mut self, at: Position, depth: usize) -> Result<(Value, Size), Refused> {
-        let mut size = self.open(at, depth)?;
+    /// A copy of an anchored node; it keeps its own position, where the operator can mend it.
+    fn alias(&mut self, name: &str, at: Position, depth: usize) -> Result<(Node, Size), Refused> {
+        let size = self.anchored(name, at)?.size;
+        check_depth(depth + size.height, at)?;
+        self.charge(size, at)?;
+        Ok((self.anchored(name, at)?.node.clone(), size))
+    }
+
+    fn tagged_list(
+        &mut self,
+        properties: &Properties,
+        at: Position,
+        depth: usize,
+    ) -> Result<(Value, Size), Refused> {
+        let tag = properties.tag.as_deref().map(standard_name);
+        match tag {
+            None | Some(Some("seq")) => self.list(properties, at, depth),
+            Some(Some("omap" | "pairs")) => {
+                let (value, size) = self.list(properties, at, depth)?;
+                Ok((pairs(value, at)?, size))
+            }
+            Some(_) => Err((at, syntax::unknown_tag()).into()),
+        }
+    }
+
+    fn tagged_map(
+        &mut self,
+        properties: &Properties,
+        at: Position,
+        depth: usize,
+    ) -> Result<(Value, Size), Refused> {
+        let tag = properties.tag.as_deref().map(standard_name);
+        let is_set = match tag {
+            None | Some(Some("map")) => false,
+            Some(Some("set")) => true,
+            Some(_) => return Err((at, syntax::unknown_tag()).into()),
+        };
+        let (pairs, size) = self.map(properties, at, depth)?;
+        let value = if is_set {
+            let keys = pairs.into_iter().map(|(key, _)| key).collect();
+            Value::NotJson(Foreign::Set(keys))
+        } else {
+            Value::Map(pairs)
+        };
+        Ok((value, size))
+    }
+
+    fn list(
+        &mut self,
+        properties: &Properties,
+        at: Position,
+        depth: usize,
+    ) -> Result<(Value, Size), Refused> {
+        let mut size = self.open(properties, at, depth)?;
         let mut items = Vec::new();
         loop {
-            let (event, span) = self.next()?;
-            if event == Event::SequenceEnd {
+            let (event, at) = self.next()?;
+            if let Event::ListEnd = event {
                 return Ok((Value::List(items), size));
             }
-            let (item, item_size) = self.node(event, span, depth + 1)?;
+            let (item, item_size) = self.node(event, at, depth + 1)?;
             size.hold(item_size);
             items.push(item);
         }
     }
 
-    fn map(&mut self, at: Position, depth: usize) -> Result<(Value, Size), Refused> {
-        let mut size = self.open(at, depth)?;
+    fn map(
+        &mut self,
+        properties: &Properties,
+        at: Position,
+        depth: usize,
+    ) -> Result<(Vec<(Key, Node)>, Size), Refused> {
+        let mut size = self.open(properties, at, depth)?;
         let mut pairs = Vec::new();
-        let mut seen: HashMap<String, Position> = HashMap::new();
+        let mut seen = Seen::default();
         let mut merged = Vec::new();
         loop {
-            let (event, span) = self.next()?;
-            if event == Event::MappingEnd {
+            let (event, key_at) = self.next()?;
+            if let Event::MapEnd = event {
                 break;
             }
-            let is_merge =
-                matches!(&event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<");
-            let key_at = position(&span.start);
-            let key = self.key(event, span, depth)?;
-            let (event, span) = self.next()?;
-            let (value, value_size) = self.node(event, span, depth + 1)?;
+            let is_merge = matches!(&event, Event::Scalar(scalar) if is_merge(scalar));
+            let key = self.key(event, key_at, depth)?;
+            let (event, value_at) = self.next()?;
+            let (value, value_size) = self.node(event, value_at, depth + 1)?;
             size.hold(value_size);
             size.cost += key.name.len();
             if is_merge {
-                merge(value, key_at, &mut merged)?;
+                merge::take(value, key_at, &mut merged)?;
                 continue;
             }
-            if let Some(first) = seen.insert(key.name.clone(), key_at) {
-                let message = format!(
-                    "found the key a second time, first on line {}, expected it once; rename or remove one of the two",
-                    (self.moved)(first).line
-                );
+            if let Err(message) = seen.note(&key, key_at, self.moved) {
                 return Err(Refused {
                     key: key.name,
                     fault: (key_at, message),
@@ -270,53 +293,60 @@ impl<'t> Tree<'t> {
             pairs.push((key, value));
         }
         if !merged.is_empty() {
-            merged.retain(|(key, _)| !seen.contains_key(&key.name));
-            let mut whole = last_of_each(merged);
+            merged.retain(|(key, _)| !seen.has(key));
+            let mut whole = merge::last_of_each(merged);
             whole.append(&mut pairs);
             pairs = whole;
         }
-        Ok((Value::Map(pairs), size))
+        Ok((pairs, size))
     }
 
     /// A key as it is written: `5672` and `on` are their own text, since a name is meant.
-    fn key(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Key, Refused> {
-        let written = match &event {
-            Event::Scalar(text, ScalarStyle::Plain, _, None) if text.is_empty() => {
-                let message = "found no key before the `:`, expected one; write the key, or \"\" for an empty one";
-                return Err((position(&span.start), message.to_owned()).into());
+    fn key(&mut self, event: Event, at: Position, depth: usize) -> Result<Key, Refused> {
+        let mut written = None;
+        match &event {
+            // A key has no use for what else these two mean.
+            Event::Scalar(scalar) if is_merge(scalar) || is_value(scalar) => {
+                return Ok(Key::text(&scalar.text, Some(at)));
             }
-            Event::Scalar(text, ..) => Some(text.to_string()),
-            _ => None,
-        };
-        let plain = matches!(&event, Event::Scalar(_, ScalarStyle::Plain, _, None));
-        let at = position(&span.start);
-        let (node, _) = self.node(event, span, depth + 1)?;
-        let name = match (written, node.value) {
-            (Some(written), _) => written,
-            (None, Value::Text(written)) => written.to_string(),
-            (None, other) => {
-                let found = other.kind();
-                let message = format!(
-                    "found {found} as a key, expected text; put keys and patterns that begin with `[` or `{{` in quotes"
-                );
-                return Err((at, message).into());
+            Event::Scalar(scalar) if scalar.plain => {
+                written = scalar_key(scalar, &Value::Null, at);
             }
-        };
-        Ok(Key {
-            name,
-            position: Some(at),
-            plain,
+            Event::Alias(name) => {
+                let key = &self.anchored(name, at)?.key;
+                written = key.clone().map(|key| Key {
+                    position: Some(at),
+                    ..key
+                });
+            }
+            _ => {}
+        }
+        let (node, _) = self.node(event, at, depth + 1)?;
+        written.or_else(|| Key::of(&node.value, Some(at))).ok_or_else(|| {
+            let found = node.value.kind();
+            let message = format!(
+                "found {found} as a key, expected text; put keys and patterns that begin with `[` or `{{` in quotes"
+            );
+            (at, message).into()
         })
     }
 
     /// Accounts for a collection that begins.
-    fn open(&mut self, at: Position, depth: usize) -> Result<Size, Refused> {
+    fn open(
+        &mut self,
+        properties: &Properties,
+        at: Position,
+        depth: usize,
+    ) -> Result<Size, Refused> {
         check_depth(depth, at)?;
         let size = Size {
             cost: NODE_COST,
             height: 0,
         };
         self.charge(size, at)?;
+        if let Some(anchor) = &properties.anchor {
+            self.anchors.insert(anchor.clone(), None);
+        }
         Ok(size)
     }
 
@@ -343,78 +373,117 @@ fn check_depth(depth: usize, at: Position) -> Result<(), Fault> {
     Err((at, message))
 }
 
-/// The part of a tag behind `!!`, or else the whole tag.
-fn tag_name(tag: &Tag) -> Result<String, String> {
-    let whole = format!("{}{}", tag.handle, tag.suffix);
-    match whole.strip_prefix("tag:yaml.org,2002:") {
-        Some(name) => Ok(name.to_owned()),
-        None => Err(whole),
+/// The keys of one mapping.
+#[derive(Default)]
+struct Seen {
+    names: HashMap<String, Position>,
+    /// Those that Python does not take for text.
+    meanings: HashMap<Identity, (String, Position)>,
+}
+
+impl Seen {
+    /// Notes a key; the error is the message where it is there already.
+    fn note(
+        &mut self,
+        key: &Key,
+        at: Position,
+        moved: &dyn Fn(Position) -> Position,
+    ) -> Result<(), String> {
+        if let Some(first) = self.names.insert(key.name.clone(), at) {
+            return Err(format!(
+                "found the key a second time, first on line {}, expected it once; rename or remove one of the two",
+                moved(first).line
+            ));
+        }
+        let Some(identity) = meaning(key) else {
+            return Ok(());
+        };
+        match self.meanings.insert(identity, (key.name.clone(), at)) {
+            None => Ok(()),
+            Some((name, first)) => Err(format!(
+                "found the key a second time, first as `{name}` on line {}, expected it once; YAML takes both for the same value: put what is meant as text in quotes, or remove one of the two",
+                moved(first).line
+            )),
+        }
+    }
+
+    fn has(&self, key: &Key) -> bool {
+        self.names.contains_key(&key.name)
+            || meaning(key).is_some_and(|identity| self.meanings.contains_key(&identity))
     }
 }
 
-fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
-    match tag.map(tag_name) {
-        None if style == ScalarStyle::Plain => scalar::plain(text),
-        None => Ok(Value::text(text)),
-        Some(Ok(name)) => scalar::tagged(&name, text),
-        // The library behind Idem's reader gives this tag no meaning, where YAML says that it makes text.
-        Some(Err(whole)) if whole == "!" && style == ScalarStyle::Plain => scalar::plain(text),
-        Some(Err(whole)) if whole == "!" => Ok(Value::text(text)),
-        Some(Err(whole)) => Err(unknown_tag(&whole)),
+/// What Python takes a key for, if not for the text it is written as.
+fn meaning(key: &Key) -> Option<Identity> {
+    let identity = key.plain.then(|| key.identity())?;
+    (!matches!(identity, Identity::Text(_))).then_some(identity)
+}
+
+/// What follows the beginning that the tags of YAML itself have.
+fn standard_name(tag: &str) -> Option<&str> {
+    tag.strip_prefix(STANDARD)
+}
+
+fn is_merge(scalar: &Scalar) -> bool {
+    match scalar.properties.tag.as_deref() {
+        None => scalar.plain && *scalar.text == "<<",
+        Some(tag) => standard_name(tag) == Some("merge"),
     }
 }
 
-fn check_collection(tag: Option<&Tag>, own: &str, at: Position) -> Result<(), Fault> {
-    match tag.map(tag_name) {
-        None => Ok(()),
-        Some(Ok(name)) if name == own => Ok(()),
-        Some(Err(whole)) if whole == "!" => Ok(()),
-        Some(Ok(name)) => Err((at, unknown_tag(&format!("!!{name}")))),
-        Some(Err(whole)) => Err((at, unknown_tag(&whole))),
+fn is_value(scalar: &Scalar) -> bool {
+    matches!(scalar.properties.tag.as_deref(), Some(tag) if standard_name(tag) == Some("value"))
+}
+
+fn scalar_value(scalar: &Scalar) -> Result<Value, String> {
+    match scalar.properties.tag.as_deref() {
+        None if scalar.plain => scalar::plain(&scalar.text),
+        None => Ok(Value::text(&**scalar.text)),
+        Some(tag) => match standard_name(tag) {
+            Some(name) => scalar::tagged(name, &scalar.text),
+            None => Err(syntax::unknown_tag()),
+        },
     }
 }
 
-fn unknown_tag(tag: &str) -> String {
-    format!(
-        "found the tag `{tag}`, expected none here; remove it, or put the word or pattern that holds the `!` in quotes"
-    )
+/// The key that a scalar makes: as it is written, if neither quotes nor a tag say what it is.
+fn scalar_key(scalar: &Scalar, value: &Value, at: Position) -> Option<Key> {
+    if !scalar.plain {
+        return Key::of(value, Some(at));
+    }
+    Some(Key {
+        name: scalar.text.to_string(),
+        position: Some(at),
+        plain: true,
+    })
 }
 
-/// Takes the value of a `<<` key: a mapping, or a list of mappings of which the first wins.
-fn merge(value: Node, at: Position, into: &mut Vec<(Key, Node)>) -> Result<(), Fault> {
-    let at = value.position.unwrap_or(at);
-    let refuse = |found: &str, at| {
-        let message = format!(
-            "found {found} under `<<`, expected a mapping or a list of mappings; refer to one with an alias, or quote the key"
-        );
-        Err((at, message))
+/// A list of mappings with one key each as what Python makes of `!!omap`: a list of keys and values.
+fn pairs(list: Value, at: Position) -> Result<Value, Fault> {
+    let Value::List(items) = list else {
+        return Ok(list);
     };
-    match value.value {
-        Value::Map(pairs) => into.extend(pairs),
-        Value::List(items) => {
-            for item in items.into_iter().rev() {
-                match item.value {
-                    Value::Map(pairs) => into.extend(pairs),
-                    _ => return refuse(item.value.kind(), item.position.unwrap_or(at)),
-                }
-            }
+    let items = items.into_iter().map(|item| match item.value {
+        Value::Map(mut pairs) if pairs.len() == 1 => {
+            let pair = pairs.pop().map(|(key, value)| {
+                let key = Node {
+                    value: key.meaning(),
+                    position: key.position,
+                };
+                vec![key, value]
+            });
+            Ok(Node {
+                value: Value::List(pair.unwrap_or_default()),
+                position: item.position,
+            })
         }
-        other => return refuse(other.kind(), at),
-    }
-    Ok(())
-}
-
-/// Each key once: at its first place, with its last value, as a Python dictionary built from the pairs.
-fn last_of_each(pairs: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
-    let mut places = HashMap::new();
-    let mut distinct: Vec<(Key, Node)> = Vec::new();
-    for (key, node) in pairs {
-        if let Some(&place) = places.get(&key.name) {
-            distinct[place] = (key, node);
-        } else {
-            places.insert(key.name.clone(), distinct.len());
-            distinct.push((key, node));
+        other => {
+            let message = format!(
+                "found {} in a list tagged `!!omap` or `!!pairs`, expected a mapping with one key; correct it or remove the tag",
+                other.kind()
+            );
+            Err((item.position.unwrap_or(at), message))
         }
-    }
-    distinct
+    });
+    items.collect::<Result<_, _>>().map(Value::List)
 }

@@ -25,10 +25,11 @@ mod secret_file;
 mod status;
 mod target;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use exit::Exit;
 use logging::LogLevel;
@@ -92,7 +93,8 @@ struct PluginDirs {
 
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = without_empty_variables(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // It ends when this function does, which is how the process is to end.
     let _guard = evbus::plugin::ExitGuard::arm();
     let (level, log_plugin) = match &cli.command {
@@ -120,6 +122,17 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => exit.report(),
     }
+}
+
+/// A variable that is set to nothing, as units and shells leave one, counts as one that is not set.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| match arg.get_env() {
+            Some(name) if is_empty(name) => arg.env(None::<&'static str>),
+            _ => arg,
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 fn with_runtime<T>(command: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {

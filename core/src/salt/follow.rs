@@ -183,7 +183,9 @@ impl Reader {
                 }
                 Err(error) if !is_told => {
                     is_told = true;
-                    tracing::warn!("waiting for the Salt master: {error}");
+                    tracing::warn!(
+                        "waiting for the Salt master: {error}; check that it runs, its sock_dir, and that its ipc_mode is not tcp"
+                    );
                 }
                 Err(_) => {}
             }

@@ -82,6 +82,20 @@ pub fn parse_config<C: DeserializeOwned + JsonSchema>(json: &str) -> Result<C, V
     }
 }
 
+/// For `deserialize_with`: a key without a value (`topics:`) counts as one that is not there, as for the
+/// providers of Idem. An `Option` does so by itself.
+///
+/// # Errors
+///
+/// Those of the value.
+pub fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// Drops `serde_json`'s position in the JSON text, which is no position of the acct file.
 fn plain(message: &str) -> &str {
     message

@@ -74,7 +74,7 @@ mod plugin;
 mod provider;
 
 pub use batch::{Batch, Event, EventId};
-pub use config::{ConfigFault, Secret, parse_config};
+pub use config::{ConfigFault, Secret, null_is_default, parse_config};
 pub use log_bridge::LogScope;
 pub use matcher::{Matcher, Matches, PatternFault};
 pub use outcome::{ConnectError, MAX_RETRY_AFTER, Outcome, Outcomes};

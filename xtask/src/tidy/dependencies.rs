@@ -9,7 +9,7 @@ const SDK: &str = "evbus-sdk";
 const ABI: &str = "evbus-abi";
 
 /// What other programs use.
-const CLIENTS: [&str; 2] = ["evbus-client", "evbus-wire"];
+const CLIENTS: [&str; 3] = ["evbus-client", "evbus-fnmatch", "evbus-wire"];
 
 /// Checks what `cargo metadata` says. Dependencies of tests are not looked at.
 pub(super) fn point_the_right_way(metadata: &Value) -> Vec<String> {

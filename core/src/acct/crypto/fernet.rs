@@ -26,11 +26,25 @@ const BLOCK: usize = 16;
 /// Whether this is a token, or a part of one: the version and the high bytes of the time make every token
 /// begin with `gAAAA`.
 pub(super) fn is_token(content: &[u8]) -> bool {
-    let content = content.trim_ascii();
-    content.starts_with(b"gAAAA")
-        && content
+    let token = bare(content);
+    token.starts_with(b"gAAAA")
+        && token
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_=".contains(byte))
+}
+
+/// A token without what editors, mail and shells put around and into one: a byte order mark, quotes, and the
+/// ends of folded lines.
+fn bare(content: &[u8]) -> Vec<u8> {
+    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let content = content.trim_ascii();
+    let quoted = |quote: u8| {
+        let inner = content.strip_prefix(&[quote])?;
+        inner.strip_suffix(&[quote])
+    };
+    let content = quoted(b'"').or_else(|| quoted(b'\'')).unwrap_or(content);
+    let is_part = |byte: &u8| !byte.is_ascii_whitespace();
+    content.iter().copied().filter(is_part).collect()
 }
 
 pub(super) fn encrypt(key: &[u8; KEY_BYTES], plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
@@ -61,7 +75,7 @@ pub(super) fn decrypt(
     const DAMAGED: CryptoError = CryptoError::Damaged(Cipher::Fernet);
     const WRONG_KEY: CryptoError = CryptoError::WrongKey(Cipher::Fernet);
     let mut token = URL_SAFE
-        .decode(content.trim_ascii())
+        .decode(bare(content))
         .map(Zeroizing::new)
         .map_err(|_| DAMAGED)?;
     let ciphertext = token.len().checked_sub(HEADER + SIGNATURE);

@@ -13,8 +13,8 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehav
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
-use super::filters;
 use super::source_map::SourceMap;
+use super::{filters, methods};
 use crate::acct::{AcctError, Location, MAX_FILE_BYTES, Position, syntax};
 use crate::environment::KEY_VARIABLE;
 
@@ -97,7 +97,7 @@ fn environment(dir: &Path, refused: Refusal) -> Environment<'static> {
     environment.set_debug(true);
     minijinja_contrib::add_to_environment(&mut environment);
     filters::add_to(&mut environment);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(methods::call);
     environment.add_filter("b64encode", |text: &str| STANDARD.encode(text));
     let decoding = refused.clone();
     environment.add_filter("b64decode", move |text: &str| {
@@ -161,7 +161,7 @@ fn include(dir: &Path, name: &str) -> Result<Option<String>, String> {
         ));
     }
     std::fs::read_to_string(path)
-        .map(|text| Some(text.replace('\r', "")))
+        .map(|text| Some(text.replace("\r\n", "\n").replace('\r', "\n")))
         .map_err(unreadable)
 }
 

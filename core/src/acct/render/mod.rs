@@ -5,6 +5,7 @@
 
 mod filters;
 mod jinja;
+mod methods;
 mod source_map;
 
 use std::fmt;

@@ -59,6 +59,68 @@ fn files_that_acct_wrote_are_read_whatever_their_cipher() {
 }
 
 #[test]
+fn a_token_that_was_folded_quoted_or_marked_is_read() {
+    let (dir, document) = plain("kafka: {a: {topics: [x, y, z], key: k}}\n");
+    let key = Cipher::Fernet.generate_key().unwrap();
+    let token = document.encrypt(Cipher::Fernet, &key).unwrap();
+    let token = String::from_utf8(token).unwrap();
+    let (start, end) = token.split_at(64);
+    let file = dir.path().join("f");
+    for written in [
+        format!("\u{feff}{token}\n"),
+        format!("\"{token}\"\n"),
+        format!("'{token}'"),
+        format!("{start}\n{end}\n"),
+        format!("{start}\r\n  {end}\r\n"),
+    ] {
+        fs::write(&file, &written).unwrap();
+        let read = with_key(&file, key.reveal()).document().unwrap();
+        assert!(read.same_data(&document), "{written:?}");
+        // Without a key it is not taken for YAML.
+        let error = AcctSource::new(&file).document().unwrap_err();
+        assert!(
+            error
+                .message()
+                .starts_with("found a file encrypted with fernet")
+        );
+    }
+}
+
+#[test]
+fn keys_that_would_be_one_when_encrypted_are_refused_and_every_other_key_comes_back() {
+    let key = Cipher::Fernet.generate_key().unwrap();
+    for text in [
+        "aws: {0x10: a, '16': b}\n",
+        "aws: {on: a, 'true': b}\n",
+        "aws: {1.10: a, '1.1': b}\n",
+        "aws: {~: a, 'null': b}\n",
+    ] {
+        let (_dir, document) = plain(text);
+        let error = document.encrypt(Cipher::Fernet, &key).unwrap_err();
+        assert!(
+            error
+                .message()
+                .starts_with("found two keys of one mapping that have the same name"),
+            "{text}: {error}"
+        );
+    }
+    let long = "k".repeat(2000);
+    let (dir, document) = plain(&format!(
+        "aws: {{on: 1, 0x10: 2, 1.0e+16: 3, .inf: 4, ~: 5, \"a\\n b\": 6, ? {long} : 7, '<<': 8, =: 9, 007: 10}}\n"
+    ));
+    let file = dir.path().join("f");
+    fs::write(&file, document.encrypt(Cipher::Fernet, &key).unwrap()).unwrap();
+    let read = with_key(&file, key.reveal()).document().unwrap();
+    assert!(read.same_data(&document));
+    // What `edit` and `decrypt` show is read back, too.
+    let shown = dir.path().join("shown.yml");
+    fs::write(&shown, read.to_yaml().as_bytes()).unwrap();
+    let again = AcctSource::new(&shown).render_pipe(RenderPipe::yaml());
+    let again = again.document().unwrap_or_else(|error| panic!("{error}"));
+    assert!(again.same_data(&document));
+}
+
+#[test]
 fn what_is_encrypted_is_read_back_with_types_keys_and_order() {
     let (dir, document) = plain(
         "z: {5672: a, 'x': 1.5, n: ~, big: 18446744073709551615, low: -9223372036854775808}\na: [yes, [], {}, .inf, !!binary aGk=]\n",

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod encryption;
+
 mod entries;
+mod idem_files;
 mod overrides;
 mod policies;
 mod rendering;

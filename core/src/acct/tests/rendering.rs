@@ -287,3 +287,24 @@ fn a_yaml_bomb_is_refused() {
         "{got}"
     );
 }
+
+/// The expected texts are Jinja2's, of each expression.
+#[test]
+fn methods_of_texts_lists_and_mappings_are_those_of_python() {
+    let cases = include_str!("../../../tests/fixtures/acct/methods.jsonl");
+    let mut wrong = Vec::new();
+    for case in cases.lines() {
+        let (template, expected): (String, String) = serde_json::from_str(case).unwrap();
+        let found = crate::acct::render::render_template(
+            &template,
+            &std::sync::Arc::from("f"),
+            std::path::Path::new(""),
+            |_, _| {},
+        );
+        if found.as_ref().ok() != Some(&expected) {
+            wrong.push(format!("{template}: {found:?}, expected {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(cases.lines().count() > 80);
+}

@@ -40,7 +40,7 @@ fn a_file_that_is_no_readable_text_says_why() {
         (fixtures.join("credentials.jinja.yml.fernet"), ENCRYPTED.into()),
         (fixtures.join("credentials.yml.aesgcm256"), format!(":1:1: {NOT_UTF8}")),
         (write("latin1", b"a: 1\nb: \xe9\n"), format!(":2:4: {NOT_UTF8}")),
-        (write("broken", b"a: [\n"), ":2:1: found text that is not YAML (while parsing a node, did not find expected node content), expected `key: value` with even indentation; check quotes, colons and indentation here and on the line before".into()),
+        (write("broken", b"a: [\n"), ":2:1: found text that is not YAML (while parsing a flow node, did not find expected node content), expected `key: value` with even indentation; check quotes, colons and indentation here and on the line before".into()),
     ] {
         assert_eq!(fault(&path), format!("{}{expected}", path.display()));
     }

@@ -62,11 +62,11 @@ fn keys_are_the_text_they_are_written_as() {
 }
 
 #[test]
-fn tabs_are_content_inside_quotes_blocks_and_comments() {
-    let text = "p: # a\tcomment\n  x:\n    a: \"q\tw\" #\tc\n    b: |\n      x\ty\n      \tz\n    c: >-\n      f\tg\n    d: 'a\n      \tb'\n#\tend\n";
+fn tabs_are_read_wherever_they_do_not_indent() {
+    let text = "p: # a\tcomment\n  x:\t\n    a: \"q\tw\" #\tc\n    b: |\n      x\ty\n      \tz\n    c: >-\n      f\tg\n    d: 'a\n      \tb'\n    e:\tf\tg\n    h: {\ti:\t1,\n\tj: 2\t}\t# c\n#\tend\n";
     assert_eq!(
         config(text),
-        json!({"a": "q\tw", "b": "x\ty\n\tz\n", "c": "f\tg", "d": "a b"})
+        json!({"a": "q\tw", "b": "x\ty\n\tz\n", "c": "f\tg", "d": "a b", "e": "f\tg", "h": {"i": 1, "j": 2}})
     );
 }
 
@@ -79,14 +79,13 @@ fn a_byte_order_mark_and_windows_lines_are_read() {
 #[test]
 fn a_refused_text_says_what_and_where() {
     const TAB: &str =
-        "found a tab character, expected spaces; YAML allows tabs only inside quotes and comments";
+        "found a tab character in the indentation, expected spaces; indent with spaces only";
+    const TAG: &str = "found a word that begins with `!`, which is a tag that has no meaning here, expected none; remove it, or put the word or pattern that holds the `!` in quotes";
     for (text, expected) in [
         ("p:\n\tx: 1\n", format!("f:2:1: {TAB}")),
         ("p:\n  \tx: 1\n", format!("f:2:3: {TAB}")),
-        ("p:\tx\n", format!("f:1:3: {TAB}")),
-        ("p: {x:\t1}\n", format!("f:1:7: {TAB}")),
-        ("p: a\tb\n", format!("f:1:5: {TAB}")),
-        ("p: a # c\n\t\n", format!("f:2:1: {TAB}")),
+        ("p:\n  a: 1\n\tb: 2\n", format!("f:3:1: {TAB}")),
+        ("p: |\n\tx\n", format!("f:2:1: {TAB}")),
         ("p: \u{1}\n", "f:1:4: found the control character U+0001, expected text; remove it, or write it as an escape in double quotes".into()),
         ("a: 1\n---\nb: 2\n", "f:2:1: found a second document, expected one; remove the `---` line or split the file".into()),
         ("p:\n  x: {a: 1, b: 2,\n    a: 3}\n", "f:3:5: a: found the key a second time, first on line 2, expected it once; rename or remove one of the two".into()),
@@ -98,11 +97,16 @@ fn a_refused_text_says_what_and_where() {
         ("p:\n  x: {password: @secret}\n", "f:2:17: found `@` at the beginning of a word, where it has a meaning of its own, expected a quoted pattern or value; put the word in quotes".into()),
         ("p:\n  [a]: 1\n", "f:2:3: found a list as a key, expected text; put keys and patterns that begin with `[` or `{` in quotes".into()),
         ("p:\n  : 1\n", "f:2:3: found no key before the `:`, expected one; write the key, or \"\" for an empty one".into()),
+        ("p: {: 1}\n", "f:1:5: found no key before the `:`, expected one; write the key, or \"\" for an empty one".into()),
+        ("p: {? : 1}\n", "f:1:7: p: found no key before the `:`, expected one; write the key, or \"\" for an empty one".into()),
         ("p: &a [*a]\n", "f:1:8: found an alias inside the value it refers to, expected a value with an end; write the value out".into()),
         ("p: {<<: 5}\n", "f:1:9: found a number under `<<`, expected a mapping or a list of mappings; refer to one with an alias, or quote the key".into()),
         ("p: {<<: [{}, x]}\n", "f:1:14: found text under `<<`, expected a mapping or a list of mappings; refer to one with an alias, or quote the key".into()),
-        ("p: !vault {}\n", "f:1:4: found the tag `!vault`, expected none here; remove it, or put the word or pattern that holds the `!` in quotes".into()),
-        ("p: !!set {a}\n", "f:1:4: found the tag `!!set`, expected none here; remove it, or put the word or pattern that holds the `!` in quotes".into()),
+        ("p: [!!str, x]\n", "f:1:4: found text behind this place that cannot be read, expected YAML; check quotes, brackets and indentation there".into()),
+        ("p: !vault {}\n", format!("f:1:4: {TAG}")),
+        ("p: {x: {password: !hunter2}}\n", format!("f:1:19: {TAG}")),
+        ("p:\n  on: {}\n  yes: {}\n", "f:3:3: yes: found the key a second time, first as `on` on line 2, expected it once; YAML takes both for the same value: put what is meant as text in quotes, or remove one of the two".into()),
+        ("p: {x: {1: a, 0x1: b}}\n", "f:1:15: 0x1: found the key a second time, first as `1` on line 1, expected it once; YAML takes both for the same value: put what is meant as text in quotes, or remove one of the two".into()),
         ("p: a: b\n", "f:1:5: found text that is not YAML (mapping values are not allowed in this context), expected `key: value` with even indentation; check quotes, colons and indentation here and on the line before".into()),
         ("p: \"open\n", "f:1:4: found text that is not YAML (while scanning a quoted scalar, found unexpected end of stream), expected `key: value` with even indentation; check quotes, colons and indentation here and on the line before".into()),
     ] {

@@ -4,7 +4,7 @@ use crate::class::Class;
 
 /// A part of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Token {
+pub enum Token {
     /// This character.
     Literal(char),
     /// `?`: any one character.
@@ -28,11 +28,11 @@ impl Token {
 
 /// A parsed pattern, with the meaning of `CPython`'s `fnmatch.fnmatchcase`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern(Box<[Token]>);
+pub struct Pattern(Box<[Token]>);
 
 impl Pattern {
     /// Parses `text`. Every text is a pattern: what does not form a class is literal.
-    pub(crate) fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let chars: Vec<char> = text.chars().collect();
         let last_close = chars.iter().rposition(|&c| c == ']');
         let mut tokens = Vec::with_capacity(chars.len());
@@ -57,7 +57,7 @@ impl Pattern {
     }
 
     /// The parts, in order.
-    pub(crate) fn tokens(&self) -> &[Token] {
+    pub fn tokens(&self) -> &[Token] {
         &self.0
     }
 
@@ -66,7 +66,7 @@ impl Pattern {
     /// Only the last `*` met ever needs to be tried again, because an earlier one that took less
     /// already led here. So the time is at most the product of the two lengths, and nothing is
     /// allocated.
-    pub(crate) fn is_match(&self, name: &str) -> bool {
+    pub fn is_match(&self, name: &str) -> bool {
         let mut rest = name.chars();
         let mut at = 0;
         let mut last_star = None;

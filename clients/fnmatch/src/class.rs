@@ -2,7 +2,7 @@
 
 /// A set of characters, or all characters but those of a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Class {
+pub struct Class {
     negated: bool,
     /// First and last character of each range, both included.
     ranges: Box<[(char, char)]>,
@@ -14,7 +14,7 @@ impl Class {
     /// `CPython` first drops the ranges whose ends are reversed and only then looks for the `!`. So
     /// `[z-a]` matches nothing, `[!z-a]` anything, and `[z-a!b]` is `[!b]`. Taking the `!` away from a
     /// range it began leaves characters: `[z-a!-c]` is anything but `-` and `c`.
-    pub(crate) fn parse(body: &[char]) -> Self {
+    pub fn parse(body: &[char]) -> Self {
         let mut pieces = pieces(body);
         let mut negated = false;
         if let Some(first) = pieces.first_mut()
@@ -37,7 +37,7 @@ impl Class {
     }
 
     /// Whether `c` belongs to the class.
-    pub(crate) fn contains(&self, c: char) -> bool {
+    pub fn contains(&self, c: char) -> bool {
         let listed = self
             .ranges
             .iter()
@@ -66,5 +66,26 @@ fn pieces(body: &[char]) -> Vec<&[char]> {
             pieces.push(piece);
         }
         rest = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Pattern;
+
+    /// Judged by `CPython` 3.11's `fnmatch.fnmatchcase`.
+    #[test]
+    fn a_reversed_range_is_dropped_before_the_exclamation_mark_is_looked_for() {
+        for (pattern, name, expected) in [
+            ("[z-a!b]x", "ax", true),
+            ("[z-a!b]x", "bx", false),
+            ("[z-a]x", "ax", false),
+            ("[!z-a]x", "ax", true),
+            ("[z-a!-c]x", "bx", true),
+            ("[z-a!-c]x", "cx", false),
+        ] {
+            let found = Pattern::parse(pattern).is_match(name);
+            assert_eq!(found, expected, "{pattern} on {name}");
+        }
     }
 }

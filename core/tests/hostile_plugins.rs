@@ -6,11 +6,10 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use evbus_testkit::{built, built_all, plugin_dir};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::{PATIENCE, RunningHost, evbus, lines_of, run, stderr, wait_for};
 
@@ -69,8 +68,14 @@ fn whatever_a_plugin_does_while_it_is_asked_who_it_is_it_is_refused_in_one_sente
             "it ended the process with signal 6 (SIGABRT) while it was asked for its names",
         ),
         ("schema-hang", "it did not give its schema within 10 s"),
-        ("schema-exit", "it called exit(3) while it was asked for its schema"),
-        ("schema-long", "its schema has 2097171 bytes; expected at most 1048576"),
+        (
+            "schema-exit",
+            "it called exit(3) while it was asked for its schema",
+        ),
+        (
+            "schema-long",
+            "its schema has 2097171 bytes; expected at most 1048576",
+        ),
         (
             "check-abort",
             "it ended the process with signal 6 (SIGABRT) while it checked an empty configuration",
@@ -106,7 +111,11 @@ fn whatever_a_plugin_does_while_it_is_asked_who_it_is_it_is_refused_in_one_sente
 fn a_plugin_that_nothing_uses_is_listed_without_running_it() {
     let plugins = plugin_dir(&["plugin-glob", "fixture-good", "fixture-hostile"]);
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("acct.yml"), "fixture-good: {p: {path: out}}\n").unwrap();
+    fs::write(
+        dir.path().join("acct.yml"),
+        "fixture-good: {p: {path: out}}\n",
+    )
+    .unwrap();
     let evbus = |args: &[&str]| {
         let mut command = evbus(dir.path());
         command
@@ -125,7 +134,10 @@ fn a_plugin_that_nothing_uses_is_listed_without_running_it() {
     let hostile = hostile.filter(|report| report["id"] == "fixture-hostile");
     let hostile: Vec<&Value> = hostile.collect();
     assert_eq!(hostile[0]["state"], "discovered", "{listed}");
-    assert_eq!(hostile[0]["providers"], serde_json::json!(["fixture-hostile"]));
+    assert_eq!(
+        hostile[0]["providers"],
+        serde_json::json!(["fixture-hostile"])
+    );
     evbus(&["put", "p", "1", "--acct-file", "acct.yml"]);
     assert_eq!(lines_of(&dir.path().join("out")).len(), 1);
     evbus(&["check", "--strict", "--acct-file", "acct.yml"]);
@@ -187,7 +199,7 @@ fn a_host_that_waits_for_a_plugin_says_so_and_then_does_without_it() {
 }
 
 #[test]
-fn a_plugin_that_passed_and_hangs_later_holds_up_neither_a_command_nor_the_end_of_a_host() {
+fn a_plugin_that_passed_and_hangs_later_ends_the_process_and_is_named() {
     let plugins = plugin_dir(&["plugin-glob", "fixture-hostile"]);
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(support::default_state_dir(dir.path())).unwrap();
@@ -205,41 +217,30 @@ fn a_plugin_that_passed_and_hangs_later_holds_up_neither_a_command_nor_the_end_o
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let tried = support::default_state_dir(dir.path()).join("plugins-tried");
     let hashes = fs::read_to_string(&tried).unwrap();
-    assert_eq!(hashes.lines().count(), 3, "a head and two plugins: {hashes}");
+    assert_eq!(
+        hashes.lines().count(),
+        3,
+        "a head and two plugins: {hashes}"
+    );
 
-    // Not tried any more, so that the host itself meets it.
-    let host = evbus(&["run", "--sock-dir", "s"])
-        .env(DEED, "load-hang")
-        .stdin(Stdio::null())
-        .stderr(fs::File::create(dir.path().join("log")).unwrap())
-        .spawn();
-    let mut host = Killed(host.unwrap());
-    let log = || fs::read_to_string(dir.path().join("log")).unwrap();
-    wait_for("the host to say whom it waits for", || {
-        log().contains("libfixture_hostile.so has not answered for 5 s").then_some(())
-    });
-    let asked = Instant::now();
-    kill_process(Pid::from_child(&host.0), Signal::TERM).unwrap();
-    let status = wait_for("the host to end", || host.0.try_wait().unwrap());
-    assert!(asked.elapsed() < Duration::from_secs(4), "{}", log());
-    assert_eq!(status.code(), Some(0), "{}", log());
-
-    let output = run(evbus(&["check"]).env(DEED, "load-hang"), b"");
+    // Not tried any more, so that the process itself meets it.
+    for command in [&["check"][..], &["run", "--sock-dir", "s"]] {
+        let output = run(evbus(command).env(DEED, "load-hang"), b"");
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(70), "{said}");
+        for sentence in [
+            "libfixture_hostile.so has not answered for 5 s",
+            "libfixture_hostile.so: its constructor did not return within 10 s",
+        ] {
+            assert!(said.contains(sentence), "{said}");
+        }
+    }
+    // What is no constructor holds nobody up.
+    let output = run(evbus(&["check"]).env(DEED, "names-hang"), b"");
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(78), "{said}");
     let sentence = "libfixture_hostile.so: it was not loaded within 10 s";
     assert!(said.contains(sentence), "{said}");
-}
-
-/// A process that does not outlive the test.
-struct Killed(std::process::Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -287,7 +288,9 @@ fn what_a_plugin_says_of_itself_has_to_be_what_its_file_says() {
     let whole = fs::read(built("fixture-null")).unwrap();
     let replaced = |from: &str, to: &str| {
         assert_eq!(from.len(), to.len());
-        let at = whole.windows(from.len()).position(|part| part == from.as_bytes());
+        let at = whole
+            .windows(from.len())
+            .position(|part| part == from.as_bytes());
         let at = at.unwrap_or_else(|| panic!("the file has {from}"));
         let mut other = whole.clone();
         other[at..at + to.len()].copy_from_slice(to.as_bytes());
@@ -296,15 +299,25 @@ fn what_a_plugin_says_of_itself_has_to_be_what_its_file_says() {
     put_in(
         dir.path(),
         "other.so",
-        &replaced(r#""providers":["fixture-null"]"#, r#""providers":["fixture-nill"]"#),
+        &replaced(
+            r#""providers":["fixture-null"]"#,
+            r#""providers":["fixture-nill"]"#,
+        ),
     );
-    put_in(dir.path(), "none.so", &replaced("\0.evbus_plugin\0", "\0.evbus_plug_n\0"));
+    put_in(
+        dir.path(),
+        "none.so",
+        &replaced("\0.evbus_plugin\0", "\0.evbus_plug_n\0"),
+    );
     for (file, sentence) in [
         (
             "other.so",
             r#"its manifest says providers ["fixture-nill"], the plugin itself says ["fixture-null"]"#,
         ),
-        ("none.so", "it has no manifest, which says who it is without running it; rebuild it"),
+        (
+            "none.so",
+            "it has no manifest, which says who it is without running it; rebuild it",
+        ),
     ] {
         let file = dir.path().join(file);
         let mut inspect = evbus(dir.path());
@@ -313,4 +326,19 @@ fn what_a_plugin_says_of_itself_has_to_be_what_its_file_says() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(sentence), "{said}");
     }
+}
+
+#[test]
+fn a_plugin_with_an_allocator_of_its_own_connects_and_delivers() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-mimalloc"]);
+    let host = RunningHost::start("fixture-mimalloc: {idem-*: }\n", plugins.path(), &[]);
+    host.wait_for_log(": connected");
+    for _ in 0..20 {
+        host.put("idem-run", "1");
+    }
+    wait_for("the events to be accepted", || {
+        (host.status()["destinations"][0]["accepted"] == 20).then_some(())
+    });
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
 }

@@ -128,7 +128,11 @@ fn a_strict_check_finds_what_is_used_twice_or_not_at_all() {
     check(&bench.evbus(&["check", "--strict"], &[]), 0, "");
     let library = bench.plugins.path().join("libfixture_good.so");
     fs::copy(&library, bench.plugins.path().join("zcopy.so")).unwrap();
-    check(&bench.evbus(&["check"], &[]), 0, "zcopy.so: its content is that of");
+    check(
+        &bench.evbus(&["check"], &[]),
+        0,
+        "zcopy.so: its content is that of",
+    );
     check(
         &bench.evbus(&["check", "--strict"], &[]),
         1,
@@ -146,7 +150,10 @@ fn two_plugins_with_one_id_are_an_error_that_names_both_files() {
     assert!(said.contains("libfixture_good.so"), "{said}");
     assert!(said.contains("it has the id fixture-good of"), "{said}");
     assert!(said.contains("libfixture_namesake.so"), "{said}");
-    assert!(said.contains("so that neither is used; remove one"), "{said}");
+    assert!(
+        said.contains("so that neither is used; remove one"),
+        "{said}"
+    );
     // Also where the file does not name it.
     fs::write(
         bench.dir.path().join("acct.yml"),

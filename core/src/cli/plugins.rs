@@ -8,10 +8,10 @@ use evbus::plugin::{PluginDirSource, PluginReport, PluginState, inspect, install
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{PluginDirs, THIS_PROGRAM};
 use super::exit::Exit;
 use super::output::{json_pretty, table, write};
 use super::route::catalog;
+use super::{PluginDirs, THIS_PROGRAM};
 
 /// Show, inspect and install plugins
 #[derive(Debug, Args)]

@@ -9,11 +9,11 @@ use evbus::plugin::{Catalog, Registry, plugin_dirs};
 use evbus::{Destination, Plan};
 use serde::Serialize;
 
-use super::host_place::state_place;
-use super::{PluginDirs, THIS_PROGRAM};
 use super::acct_options::AcctOptions;
 use super::exit::Exit;
+use super::host_place::state_place;
 use super::output::{Reader, json_line};
+use super::{PluginDirs, THIS_PROGRAM};
 
 /// Show which destinations profile names reach, without firing anything
 #[derive(Debug, Args)]

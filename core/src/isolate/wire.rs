@@ -12,7 +12,8 @@ use evbus_abi::v1::{AttributeV1, BatchOutcomeV1, EventV1, LevelV1, LimitsV1, Lin
 
 pub(super) use decode::{next_to_host, read, read_async};
 pub(super) use encode::{
-    BatchFrames, close, closed, connect, connected, failed, link, log, outcome, probe, probed, stage,
+    BatchFrames, close, closed, connect, connected, failed, link, log, outcome, probe, probed,
+    stage,
 };
 
 /// Both ends are to be the same program; this tells where they are not.

@@ -314,7 +314,8 @@ fn namesake_of(position: usize, namesakes: &[usize], found: &[Found]) -> Option<
             ),
         });
     }
-    let other = (namesakes.iter().map(|at| id_and_content(*at))).find(|(_, other)| *other != content);
+    let other =
+        (namesakes.iter().map(|at| id_and_content(*at))).find(|(_, other)| *other != content);
     if let Some((other, _)) = other {
         return Some(PluginState::Refused {
             reason: format!(

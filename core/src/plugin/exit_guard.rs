@@ -5,8 +5,8 @@
 //! `exit` or `quick_exit`: where that was foreign code, it says so and ends the process with
 //! [`EXIT_CODE`]. Out of its reach is `_exit`, which runs nothing.
 //!
-//! A process that ends while a plugin hangs in its constructor ends here, too: what the C library does
-//! next takes a lock that such a plugin holds.
+//! A process in which the constructor of a plugin hangs ends here, too: it holds a lock of the dynamic
+//! linker that threads need as they go on, and that the C library takes when a process ends.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -86,6 +86,20 @@ pub(crate) fn probing() {
     PROBING.store(true, Ordering::SeqCst);
 }
 
+/// Ends the process because the constructor of `plugin` hangs: it holds a lock of the dynamic linker that
+/// every thread needs sooner or later, so that nothing here can go on, and no signal is obeyed.
+pub(super) fn end_hanging(plugin: &str, seconds: u64) -> ! {
+    say(&format!(
+        "error: plugin {plugin}: its constructor did not return within {seconds} s, and nothing in this process can go on without it: the process ends with {EXIT_CODE}; remove that plugin, or have it mended\n"
+    ));
+    _exit(c_int::from(EXIT_CODE));
+}
+
+/// Straight to the descriptor: another thread may hold the lock of standard error for ever.
+pub(super) fn say(line: &str) {
+    let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
+}
+
 extern "C" fn exiting(code: c_int, _: *mut c_void) {
     if PROBING.load(Ordering::SeqCst) {
         _exit(code);
@@ -118,7 +132,6 @@ fn refuse_foreign() {
     let line = format!(
         "error: {who}: the process ends with {EXIT_CODE}; remove that plugin, or have it mended\n"
     );
-    // Straight to the descriptor: another thread may hold the lock of standard error for ever.
-    let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
+    say(&line);
     _exit(c_int::from(EXIT_CODE));
 }

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use evbus_abi::v1::PluginV1Ref;
 use evbus_abi::{AbiHeaderRef, SYMBOL_V1, open_v1};
@@ -21,15 +22,27 @@ const MAX_WORDS_BYTES: usize = 1024;
 /// number would name another file, and whoever opened that would get the old library.
 static OPENED: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
+/// A library's constructors run.
+static IS_OPENING: AtomicBool = AtomicBool::new(false);
+
+/// Whether a library's constructors run now. Meanwhile the linker's lock is held, and glibc takes it
+/// wherever a thread uses a thread-local with a destructor for the first time: whoever looks must use
+/// none.
+pub(super) fn is_opening() -> bool {
+    IS_OPENING.load(Ordering::SeqCst)
+}
+
 /// Opens a library that nobody changes any more, and checks its types. It is never unloaded. Runs its
 /// constructors, and blocks for that.
 pub(super) fn open(image: &Image) -> Result<PluginV1Ref, String> {
     let descriptor =
         (image.file.try_clone()).map_err(|error| format!("it cannot be opened: {error}"))?;
+    IS_OPENING.store(true, Ordering::SeqCst);
     // SAFETY: opening runs the library's constructors. The file is a plugin by its symbol, written
     // by nobody but the host's user or root; trusting such files is what a plugin directory means.
-    let library = unsafe { Library::open(Some(&image.path), RTLD_NOW | RTLD_LOCAL) }
-        .map_err(|error| refused(&error, &image.path))?;
+    let opened = unsafe { Library::open(Some(&image.path), RTLD_NOW | RTLD_LOCAL) };
+    IS_OPENING.store(false, Ordering::SeqCst);
+    let library = opened.map_err(|error| refused(&error, &image.path))?;
     OPENED.lock().push(descriptor);
     // Symbol names are constants without NUL bytes, so this cannot fail.
     let symbol = CString::new(SYMBOL_V1).unwrap_or_default();

@@ -2,17 +2,20 @@
 //!
 //! It lives as long as the process: some allocators take the thread that loads them for the main thread
 //! of the process, and their plugin crashes once that has ended. There is one, so that any number of
-//! files takes one thread. What hangs on it is left behind: whoever waits is told at its deadline, and
-//! whoever comes later is told at once what hangs.
+//! files takes one thread. A call that hangs on it is left behind: whoever waits is told at its deadline,
+//! and whoever comes later is told at once what hangs. A constructor that hangs, though it did not when
+//! the file was tried, ends the process: it holds a lock that every thread needs sooner or later.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, TryRecvError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+
+use super::{exit_guard, linker};
 
 /// How long a plugin may take for being loaded, and for each call that only asks who it is.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -22,6 +25,9 @@ const SAID_AFTER: Duration = Duration::from_secs(5);
 
 /// How often whoever waits looks up.
 const GLANCE: Duration = Duration::from_millis(50);
+
+/// How often it is looked for an answer of the loader's thread.
+const POLL: Duration = Duration::from_millis(2);
 
 /// How long plugins are waited for: [`LIMIT`] each, and no longer at all once the host ends.
 #[derive(Debug, Clone, Default)]
@@ -71,12 +77,13 @@ impl Waiting<'_> {
         }
         if waited >= SAID_AFTER && !self.is_said {
             self.is_said = true;
-            tracing::warn!(
-                "plugin {} has not answered for {} s ({})",
-                self.who,
-                SAID_AFTER.as_secs(),
-                self.doing
-            );
+            let (who, doing, seconds) = (self.who, self.doing, SAID_AFTER.as_secs());
+            let line = format!("plugin {who} has not answered for {seconds} s ({doing})");
+            if linker::is_opening() {
+                exit_guard::say(&format!("warning: {line}\n"));
+            } else {
+                tracing::warn!("{line}");
+            }
         }
         Ok(GLANCE)
     }
@@ -172,13 +179,21 @@ pub(super) fn run<T: Send + 'static>(
     let mut waiting = patience.wait(who, doing);
     loop {
         let over = match waiting.glance() {
-            Ok(glance) => match answer.recv_timeout(glance) {
+            Ok(_) => match answer.try_recv() {
                 Ok(done) => return Ok(done),
-                Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => {
+                Err(TryRecvError::Empty) => {
+                    // Waiting for the answer itself needs a thread-local: see `linker::is_opening`.
+                    std::thread::sleep(POLL);
+                    continue;
+                }
+                Err(TryRecvError::Disconnected) => {
                     return Err(format!("it failed unexpectedly {doing}"));
                 }
             },
+            Err(Over::Late) if linker::is_opening() => {
+                let hanging = hanging().map_or_else(|| who.to_owned(), |at_work| at_work.who);
+                exit_guard::end_hanging(&hanging, LIMIT.as_secs());
+            }
             Err(over) => over,
         };
         is_abandoned.store(true, Ordering::Relaxed);
@@ -235,7 +250,9 @@ mod tests {
     fn whatever_is_loaded_is_loaded_on_one_thread_that_stays() {
         let name = || std::thread::current().name().map(str::to_owned);
         let patience = Patience::default();
-        let first = run("a", DOING, &patience, move || (std::thread::current().id(), name()));
+        let first = run("a", DOING, &patience, move || {
+            (std::thread::current().id(), name())
+        });
         let (id, name) = first.expect("it ends");
         assert_eq!(name.as_deref(), Some("evbus loader"));
         // Another waiting thread, the same loader; and it may ask itself.

@@ -145,7 +145,10 @@ mod tests {
             ("{\"manifest\":2,\"id\":[]}".to_owned(), "has format 2"),
             (with("\"x\":1").replace("1.0", "2.0"), "plugin ABI 2.0"),
             (with("\"x\":1").replace("1.0", &long), "(cut: it has"),
-            (with("\"x\":1").replace("\"k\"", "\"\""), "an empty text under id"),
+            (
+                with("\"x\":1").replace("\"k\"", "\"\""),
+                "an empty text under id",
+            ),
             (
                 with("\"x\":1").replace("\"k\"", "\"a\\u001b[31m\""),
                 "a control character under id",
@@ -154,8 +157,14 @@ mod tests {
                 with("\"x\":1").replace("\"k\"", &format!("{long:?}")),
                 "60000 bytes under id",
             ),
-            (with("\"providers\":[\"\"]"), "an empty text under providers"),
-            (with("\"matchers\":[\"a\\n\"]"), "a control character under matchers"),
+            (
+                with("\"providers\":[\"\"]"),
+                "an empty text under providers",
+            ),
+            (
+                with("\"matchers\":[\"a\\n\"]"),
+                "a control character under matchers",
+            ),
             (with("\"matchers\":7"), "cannot be read"),
             (
                 with(&format!("\"providers\":{:?}", vec!["x"; 300])),

@@ -33,10 +33,10 @@ pub use evbus_abi::ABI_VERSION;
 
 pub use catalog::{Catalog, PluginReport, PluginState};
 pub use discovery::{PluginDir, PluginDirSource, plugin_dirs};
+pub(crate) use exit_guard::probing;
 pub use exit_guard::{EXIT_CODE, ExitGuard};
 pub use install::install;
 pub use library::Plugin;
-pub use registry::{Registry, inspect};
-pub(crate) use exit_guard::probing;
 pub(crate) use loader::{Over, Patience};
+pub use registry::{Registry, inspect};
 pub(crate) use watch::PluginWatch;

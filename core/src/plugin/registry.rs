@@ -81,8 +81,11 @@ impl Registry {
     /// Has what could not be loaded tried again by the next scan.
     pub(crate) fn forget_refusals(&mut self) {
         (self.by_hash).retain(|_, candidate| !candidate.is_refused());
-        (self.seen)
-            .retain(|_, (_, found)| found.as_ref().is_ok_and(|candidate| !candidate.is_refused()));
+        (self.seen).retain(|_, (_, found)| {
+            found
+                .as_ref()
+                .is_ok_and(|candidate| !candidate.is_refused())
+        });
     }
 
     /// Looks at every file of every directory, without running anything of it: the catalog loads what is

@@ -35,9 +35,7 @@ pub use abi_stable::std_types::{
     RErr, RNone, ROk, ROption, RResult, RSlice, RSome, RStr, RString, RVec,
 };
 pub use header::{ABI_VERSION, OpenError, SYMBOL_PREFIX, SYMBOL_V1, open_v1};
-pub use manifest::{
-    MANIFEST_ABI, MANIFEST_FORMAT, MANIFEST_MAX_BYTES, MANIFEST_SECTION, Manifest,
-};
+pub use manifest::{MANIFEST_ABI, MANIFEST_FORMAT, MANIFEST_MAX_BYTES, MANIFEST_SECTION, Manifest};
 
 /// What the export macros of the SDK expand to needs these; not part of the contract.
 #[doc(hidden)]

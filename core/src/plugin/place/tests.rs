@@ -54,8 +54,17 @@ fn links_are_followed_and_judged_by_where_they_lead() {
     symlink(at("real/deep"), at("plugins/whole")).expect("a link");
     symlink(at("plugins/whole/a.so"), at("plugins/absolute.so")).expect("a link");
     symlink("loop.so", at("plugins/loop.so")).expect("a link");
-    for name in ["relative.so", "absolute.so", "whole/a.so", "../real/deep/a.so"] {
-        assert_eq!(read(&at("plugins").join(name)).as_deref(), Ok("a"), "{name}");
+    for name in [
+        "relative.so",
+        "absolute.so",
+        "whole/a.so",
+        "../real/deep/a.so",
+    ] {
+        assert_eq!(
+            read(&at("plugins").join(name)).as_deref(),
+            Ok("a"),
+            "{name}"
+        );
     }
     refused(&at("plugins/loop.so"), &["too many links"]);
     refused(&at("plugins/absent.so"), &["there is no such file"]);

@@ -59,9 +59,10 @@ impl Plugin {
             let who = who.clone();
             move || {
                 exit_guard::call("it was loaded", &who, || {
-                    let plugin = Self::of_module(linker::open(&image)?);
+                    let (module, image) = linker::open(image)?;
+                    let plugin = Self::of_module(module);
                     plugin.agrees_with(&manifest)?;
-                    Ok((plugin, image.file))
+                    Ok((plugin, image))
                 })
             }
         };
@@ -89,11 +90,11 @@ impl Plugin {
         opened: impl FnOnce(),
     ) -> Result<Self, String> {
         let image = Image::received(image);
-        let module = linker::open(&image)?;
+        let (module, image) = linker::open(image)?;
         opened();
         let mut plugin = Self::of_module(module);
         plugin.path = Some(path.to_owned());
-        plugin.image = Some(image.file);
+        plugin.image = Some(image);
         Ok(plugin)
     }
 

@@ -33,9 +33,9 @@ pub(super) fn is_opening() -> bool {
 }
 
 /// Opens a library that nobody changes any more, and checks its types. It is never unloaded. Runs its
-/// constructors, and blocks for that.
-pub(super) fn open(image: &Image) -> Result<PluginV1Ref, String> {
-    let descriptor =
+/// constructors, and blocks for that. Gives another descriptor of it: the one that its path names stays open.
+pub(super) fn open(image: Image) -> Result<(PluginV1Ref, File), String> {
+    let another =
         (image.file.try_clone()).map_err(|error| format!("it cannot be opened: {error}"))?;
     IS_OPENING.store(true, Ordering::SeqCst);
     // SAFETY: opening runs the library's constructors. The file is a plugin by its symbol, written
@@ -43,7 +43,7 @@ pub(super) fn open(image: &Image) -> Result<PluginV1Ref, String> {
     let opened = unsafe { Library::open(Some(&image.path), RTLD_NOW | RTLD_LOCAL) };
     IS_OPENING.store(false, Ordering::SeqCst);
     let library = opened.map_err(|error| refused(&error, &image.path))?;
-    OPENED.lock().push(descriptor);
+    OPENED.lock().push(image.file);
     // Symbol names are constants without NUL bytes, so this cannot fail.
     let symbol = CString::new(SYMBOL_V1).unwrap_or_default();
     // SAFETY: a symbol of this name is a static `LibHeader` of abi_stable by the contract, whose
@@ -53,11 +53,12 @@ pub(super) fn open(image: &Image) -> Result<PluginV1Ref, String> {
         .map_err(|_| format!("the dynamic linker does not find {SYMBOL_V1} in it"));
     // Never unloaded: threads and function pointers of the plugin live on.
     std::mem::forget(library);
-    open_v1(header?).map_err(|error| {
+    let module = open_v1(header?).map_err(|error| {
         let detail = foreign_text::line(&error.detail, foreign_text::MAX_BYTES);
         tracing::debug!(%detail, "plugin header refused");
         foreign_text::line(&error.sentence, MAX_WORDS_BYTES).into_owned()
-    })
+    })?;
+    Ok((module, another))
 }
 
 /// What the linker says, which is behind what the error itself says.

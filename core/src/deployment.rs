@@ -15,6 +15,7 @@ use std::time::Duration;
 use acct::{Settling, Stamp};
 use losses::Losses;
 use parking_lot::Mutex;
+use plugins::Scanned;
 use retiring::Retiring;
 
 use crate::Bus;
@@ -53,13 +54,18 @@ impl PluginsSeen {
 
     /// Notes a catalog that is now in use.
     pub(crate) fn note(&self, catalog: &Catalog) {
+        self.recount(catalog);
+        self.0.lock().generation += 1;
+    }
+
+    /// Counts again: an acct file has plugins loaded that it uses.
+    pub(crate) fn recount(&self, catalog: &Catalog) {
         let refused = |state: &PluginState| matches!(state, PluginState::Refused { .. });
-        let reports = catalog.reports().iter();
+        let reports = catalog.reports();
         let mut seen = self.0.lock();
-        seen.generation += 1;
         // Not the files that are in use: what a removed one held may serve on.
         seen.loaded = catalog.in_use();
-        seen.refused = reports.filter(|report| refused(&report.state)).count();
+        seen.refused = (reports.iter().filter(|report| refused(&report.state))).count();
     }
 }
 
@@ -76,7 +82,7 @@ pub(crate) struct Deployment {
     /// What is in use.
     catalog: Catalog,
     /// What was found last, in use or not.
-    scanned: Catalog,
+    scanned: Scanned,
     scanned_is_in_use: bool,
     seen: PluginsSeen,
     unserved: Vec<String>,
@@ -105,7 +111,7 @@ impl Deployment {
             settling: None,
             registry,
             catalog: Catalog::default(),
-            scanned: Catalog::default(),
+            scanned: Scanned::default(),
             scanned_is_in_use: true,
             seen,
             unserved: Vec::new(),
@@ -117,9 +123,9 @@ impl Deployment {
         };
         // First, so that a file that cannot be used is told before plugins are looked at.
         let acct = deployment.read_acct().await?;
-        let catalog = deployment.scan().await;
-        plugins::report(&Catalog::default(), &catalog);
-        deployment.scanned = catalog.clone();
+        let catalog = deployment.scan(acct.clone()).await;
+        plugins::report(&Scanned::default(), &catalog);
+        deployment.scanned = Scanned::of(&catalog);
         deployment.seen.note(&catalog);
         deployment.catalog = catalog;
         deployment.apply(acct).await?;
@@ -187,6 +193,7 @@ impl Deployment {
         }
         let prepared = self.prepare(plan).await?;
         let reloaded = self.commit(prepared, acct);
+        self.seen.recount(&self.catalog);
         self.acct_in_use = self.acct_stamp;
         Ok(reloaded)
     }

@@ -2,6 +2,7 @@
 
 mod control;
 mod intake;
+mod watching;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::deployment::{Deployment, PluginsSeen, Sources};
 use crate::event::Serial;
 use crate::internal::{InternalQueues, InternalReader};
 use crate::lane::{InstanceState, LaneStatus};
-use crate::plugin::{Plugin, PluginReport, PluginWatch, Registry, plugin_dirs};
+use crate::plugin::{Patience, Plugin, PluginReport, PluginWatch, Registry, plugin_dirs};
 use crate::salt::{
     self, Follower, Publisher, SaltMaster, Server, SocketDir, SocketError, SocketGroup,
     SocketOptions,
@@ -58,6 +59,7 @@ pub struct HostBuilder {
     without_state: bool,
     without_internal: bool,
     state_limits: StateLimits,
+    plugin_copies: Option<PathBuf>,
     retire_within: Option<Duration>,
 }
 
@@ -125,7 +127,8 @@ impl HostBuilder {
     /// Runs the plugins of destinations with `isolate: process` in processes of this program: evbus
     /// of this very version, or one that calls [`child_main`](crate::isolate::child_main) as evbus
     /// does. `/proc/self/exe` is the running program itself. Without it such destinations are not
-    /// connected.
+    /// connected. A plugin file that was never loaded is tried in such a process first; without one it
+    /// is loaded untried.
     pub fn isolation_program(mut self, path: impl Into<PathBuf>) -> Self {
         self.isolation_program = Some(path.into().into());
         self
@@ -135,6 +138,13 @@ impl HostBuilder {
     /// in memory alone. No other process may use it meanwhile.
     pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(path.into());
+        self
+    }
+
+    /// Loads plugins from copies that are kept in this directory, of mode 0700, and not in memory: for
+    /// debuggers.
+    pub fn plugin_copies(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.plugin_copies = Some(dir.into());
         self
     }
 
@@ -249,6 +259,8 @@ pub struct Host {
     control: Option<crate::control::Server>,
     deployment: Arc<Mutex<Deployment>>,
     state_dir: Option<StateDir>,
+    /// How long plugins that are loaded are waited for.
+    loading: Patience,
     watching: JoinHandle<()>,
 }
 
@@ -265,7 +277,13 @@ impl Host {
                 return Err(StartError::OwnDirectory { dir: dir.clone() });
             }
         }
-        let registry = Registry::new(plugin_dirs(&builder.plugin_dirs), builder.linked);
+        let registry = Registry::new(plugin_dirs(&builder.plugin_dirs), builder.linked)
+            .trying(
+                builder.isolation_program.clone(),
+                builder.state_dir.as_deref(),
+            )
+            .keeping_copies(builder.plugin_copies);
+        let loading = registry.patience();
         let watch = PluginWatch::new(
             registry.dirs(),
             builder.acct_file.as_ref().map(AcctSource::path),
@@ -320,7 +338,7 @@ impl Host {
         };
         let control = crate::control::serve(&mut server, state_dir.as_ref(), handle)?;
         required(&bus).await?;
-        let watching = tokio::spawn(follow(watch, Arc::clone(&deployment)));
+        let watching = tokio::spawn(watching::follow(watch, Arc::clone(&deployment)));
         Ok(Self {
             bus,
             internal,
@@ -329,6 +347,7 @@ impl Host {
             control: Some(control),
             deployment,
             state_dir,
+            loading,
             watching,
         })
     }
@@ -345,7 +364,7 @@ impl Host {
 
     /// What became of every plugin file.
     pub async fn plugins(&self) -> Vec<PluginReport> {
-        self.deployment.lock().await.catalog().reports().to_vec()
+        self.deployment.lock().await.catalog().reports()
     }
 
     /// Looks at the plugins, reads the acct file again and makes the destinations what it says, even
@@ -389,6 +408,7 @@ impl Host {
     pub async fn shutdown(mut self, drain: Duration) -> Vec<LaneStatus> {
         let until = tokio::time::Instant::now() + drain;
         self.watching.abort();
+        self.loading.end();
         if let Some(server) = &mut self.server {
             // What programs have written already is still taken, as long as there is room for it.
             let _ = tokio::time::timeout(drain, server.stop_intake()).await;
@@ -480,21 +500,4 @@ async fn reload(deployment: &Arc<Mutex<Deployment>>) -> Result<Reloaded, ReloadE
     let reloading = tokio::spawn(async move { deployment.reload().await });
     // It is not cancelled; a panic in it is a fault of this program and stays one.
     reloading.await.expect("a reload comes to its end")
-}
-
-/// Follows the plugin directories and the acct file.
-async fn follow(mut watch: PluginWatch, deployment: Arc<Mutex<Deployment>>) {
-    let mut again = None;
-    loop {
-        match again {
-            // What the watch has seen meanwhile is looked at, too.
-            Some(rest) => {
-                let _ = tokio::time::timeout(rest, watch.changed()).await;
-            }
-            None => watch.changed().await,
-        }
-        let mut deployment = deployment.lock().await;
-        deployment.rescan(false).await;
-        again = deployment.follow_acct_file(watch.is_being_written()).await;
-    }
 }

@@ -79,6 +79,7 @@ mod deployment;
 mod environment;
 pub mod event;
 mod fired;
+mod foreign_text;
 mod host;
 pub mod idem;
 mod internal;

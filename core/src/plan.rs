@@ -103,7 +103,7 @@ pub struct Plan {
 
 impl Plan {
     /// Brings an acct file and plugins together, for looking at. All faults are found, not only the
-    /// first.
+    /// first. Loads the plugins that the file uses ([`Catalog::load_used`]), and blocks for that.
     pub fn of(acct: &AcctFile, catalog: &Catalog) -> Self {
         Self::new(acct, catalog, &InternalQueues::default(), None)
     }
@@ -164,6 +164,7 @@ impl Plan {
         internal: &InternalQueues,
         program: Option<&Arc<Path>>,
     ) -> Self {
+        catalog.load_used(acct);
         let mut plan = Self {
             served: Vec::new(),
             router: Router::empty(),
@@ -179,7 +180,7 @@ impl Plan {
             } else if is_internal {
                 Connector::Internal(internal.clone())
             } else if let Some(plugin) = catalog.provider(section.provider()) {
-                Connector::Plugin(Arc::clone(plugin))
+                Connector::Plugin(plugin)
             } else {
                 plan.unserved.push(section.provider().to_owned());
                 continue;
@@ -243,7 +244,7 @@ impl Plan {
             self.served.clear();
             return;
         };
-        let faults = match Router::compile(plugin, &self.patterns()) {
+        let faults = match Router::compile(&plugin, &self.patterns()) {
             Ok(router) => {
                 self.router = router;
                 return;
@@ -265,7 +266,7 @@ impl Plan {
         let mut index = 0..;
         self.served
             .retain(|_| index.next().is_none_or(|index| !left_out.contains(&index)));
-        match Router::compile(plugin, &self.patterns()) {
+        match Router::compile(&plugin, &self.patterns()) {
             Ok(router) if !left_out.is_empty() => self.router = router,
             _ => {
                 // A plugin that names no pattern, or still finds faults, is of no use.

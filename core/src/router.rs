@@ -8,6 +8,7 @@ use evbus_abi::v1::{MatchesV1, PatternSetV1};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use crate::foreign_text;
 use crate::plugin::Plugin;
 
 /// Bytes that the answers for names seen before may take.
@@ -21,7 +22,7 @@ const CACHE_ITEMS: usize = 100_000;
 const UNDECIDED_FOR: Duration = Duration::from_secs(1);
 
 /// The most of a match plugin's reason that is kept.
-const MAX_REASON_CHARS: usize = 300;
+const MAX_REASON_BYTES: usize = 300;
 
 /// Answers which of a set of patterns match a name.
 ///
@@ -149,7 +150,10 @@ impl Router {
                 // It is not known of which pattern that is said.
                 positions = all();
             }
-            (positions, one_line(reason))
+            (
+                positions,
+                foreign_text::line(reason, MAX_REASON_BYTES).into_owned(),
+            )
         } else {
             // Whatever it had found until then, it has not finished.
             found.indices.clear();
@@ -173,14 +177,6 @@ impl Router {
             }),
         }
     }
-}
-
-/// A foreign text as part of a line.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .take(MAX_REASON_CHARS)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 #[cfg(test)]

@@ -107,10 +107,34 @@ fn a_plugin_overwritten_in_place_is_used_and_the_host_lives_on() {
 }
 
 #[test]
-fn the_newer_of_two_files_with_one_id_is_used_and_the_log_says_so() {
-    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+fn a_second_file_with_the_id_of_a_plugin_at_work_is_reported_once_and_changes_nothing() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good", "fixture-null"]);
+    let host = RunningHost::start(ACCT, plugins.path(), &[]);
+    let out = host.path("good.jsonl");
+    wait_until_served(&host, &out);
+    put_in(plugins.path(), "fixture-namesake", "namesake.so");
+    let sentence = "namesake.so: not used: it has the id fixture-good of";
+    host.wait_for_log(sentence);
+    host.wait_for_log("libfixture_good.so: not used: it has the id fixture-good of");
+    // Another look at the directory.
+    put_in(plugins.path(), "fixture-null", "znull.so");
+    host.wait_for_log("znull.so: not used: its content is that of");
+    host.put("idem-run", "\"afterwards\"");
+    wait_for("the event fired afterwards", || {
+        let lines = lines_of(&out);
+        let is_there = lines.iter().any(|line| line["body"] == "\"afterwards\"");
+        is_there.then_some(())
+    });
+    assert_eq!(host.log().matches(sentence).count(), 1, "{}", host.log());
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn a_file_that_has_the_content_of_another_is_that_plugin_once_more() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good", "fixture-null"]);
     put_in(plugins.path(), "fixture-good", "a-copy.so");
     let host = RunningHost::start(ACCT, plugins.path(), &[]);
-    host.wait_for_log("version 0.1.0 of fixture-good is used instead, from");
+    host.wait_for_log("libfixture_good.so: not used: its content is that of");
     wait_until_served(&host, &host.path("good.jsonl"));
 }

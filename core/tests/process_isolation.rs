@@ -401,8 +401,18 @@ async fn said_with(program: Option<&Path>, expected: &str) {
     let acct = dir.path().join("acct.yml");
     let text = GOOD.replace("{dir}", &dir.path().to_string_lossy());
     fs::write(&acct, text).unwrap();
-    let mut host = Host::builder().acct_file(acct).plugin_dir(plugins.path());
+    let builder = || {
+        Host::builder()
+            .acct_file(acct.clone())
+            .plugin_dir(plugins.path())
+            .state_dir(dir.path().join("state"))
+    };
+    let mut host = builder();
     if let Some(program) = program {
+        // A host of the right program has tried the plugins before.
+        let tried = builder().isolation_program(env!("CARGO_BIN_EXE_evbus"));
+        let tried = tried.start().await.unwrap();
+        tried.shutdown(Duration::ZERO).await;
         host = host.isolation_program(program);
     }
     let host = host.start().await.unwrap();

@@ -74,7 +74,7 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
         + twice(&plan, report)
         + nothing(&plan, &acct_file, report)
         + catalog.shadowed().len();
-    let is_strictly_well = !args.strict || (doubts == 0 && all_in_use(&catalog));
+    let is_strictly_well = !args.strict || (doubts == 0 && none_is_replaced(&catalog));
     if !plan.errors().is_empty() {
         return Err(Exit::acct(plan.errors()));
     }
@@ -233,15 +233,22 @@ fn check_plugins(catalog: &Catalog, report_replaced: fn(&str)) -> bool {
                 well = false;
                 error(&line(reason));
             }
-            PluginState::Discovered { reason } => report_replaced(&line(reason)),
+            PluginState::Discovered {
+                reason: Some(reason),
+            } => report_replaced(&line(reason)),
             _ => {}
         }
     }
     well
 }
 
-fn all_in_use(catalog: &Catalog) -> bool {
-    (catalog.reports().iter()).all(|report| matches!(report.state, PluginState::Loaded))
+fn none_is_replaced(catalog: &Catalog) -> bool {
+    (catalog.reports().iter()).all(|report| {
+        matches!(
+            report.state,
+            PluginState::Loaded | PluginState::Discovered { reason: None }
+        )
+    })
 }
 
 /// Says which providers nobody serves that may be other tools'. Returns how many. Others are among the

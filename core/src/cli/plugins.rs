@@ -8,10 +8,10 @@ use evbus::plugin::{PluginDirSource, PluginReport, PluginState, inspect, install
 use serde::Serialize;
 use serde_json::Value;
 
-use super::PluginDirs;
 use super::exit::Exit;
 use super::output::{json_pretty, table, write};
 use super::route::catalog;
+use super::{PluginDirs, THIS_PROGRAM};
 
 /// Show, inspect and install plugins
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(super) struct PluginsArgs {
 
 #[derive(Debug, Subcommand)]
 enum PluginsCommand {
-    /// List every plugin file that is found, with its state (the default)
+    /// List every plugin file that is found, without running any of it (the default)
     List {
         #[command(flatten)]
         plugins: PluginDirs,
@@ -92,7 +92,7 @@ fn row(report: &PluginReport) -> Vec<String> {
         .map(String::as_str)
         .collect();
     let (state, reason) = match &report.state {
-        PluginState::Discovered { reason } => ("discovered", reason.as_str()),
+        PluginState::Discovered { reason } => ("discovered", reason.as_deref().unwrap_or_default()),
         PluginState::Loaded => ("loaded", ""),
         PluginState::Refused { reason } => ("refused", reason.as_str()),
         _ => ("unknown", ""),
@@ -128,8 +128,8 @@ struct Inspected<'a> {
 }
 
 fn show(file: &Path, json: bool) -> Result<(), Exit> {
-    let plugin =
-        inspect(file).map_err(|reason| Exit::failed(format!("{}: {reason}", file.display())))?;
+    let failed = |reason| Exit::failed(format!("{}: {reason}", file.display()));
+    let plugin = inspect(file, Some(THIS_PROGRAM.as_ref())).map_err(failed)?;
     let inspected = Inspected {
         id: plugin.id(),
         version: plugin.version(),
@@ -139,7 +139,7 @@ fn show(file: &Path, json: bool) -> Result<(), Exit> {
         sha256: plugin.hash(),
         providers: plugin.provider_names(),
         matchers: plugin.matcher_names(),
-        config_schema: plugin.config_schema(),
+        config_schema: plugin.config_schema().map_err(failed)?,
     };
     if json {
         return json_pretty(&inspected).map(|_| ());
@@ -181,6 +181,6 @@ fn put_in(file: &Path, plugins: &PluginDirs) -> Result<(), Exit> {
                 .find(|dir| dir.source == PluginDirSource::Default)
         })
         .ok_or_else(|| Exit::usage("no plugin directory is known; give one with --plugin-dir"))?;
-    let installed = install(file, &dir.path).map_err(Exit::failed)?;
+    let installed = install(file, &dir.path, Some(THIS_PROGRAM.as_ref())).map_err(Exit::failed)?;
     write(format!("{}\n", installed.display()).as_bytes()).map(|_| ())
 }

@@ -9,10 +9,11 @@ use evbus::plugin::{Catalog, Registry, plugin_dirs};
 use evbus::{Destination, Plan};
 use serde::Serialize;
 
-use super::PluginDirs;
 use super::acct_options::AcctOptions;
 use super::exit::Exit;
+use super::host_place::state_place;
 use super::output::{Reader, json_line};
+use super::{PluginDirs, THIS_PROGRAM};
 
 /// Show which destinations profile names reach, without firing anything
 #[derive(Debug, Args)]
@@ -85,5 +86,10 @@ pub(super) fn load(acct: &AcctSource, plugins: &PluginDirs) -> Result<(AcctFile,
 
 /// Looks for plugins.
 pub(super) fn catalog(plugins: &PluginDirs) -> Catalog {
-    Registry::new(plugin_dirs(&plugins.plugin_dirs), Vec::new()).scan()
+    let program = Some(std::path::Path::new(THIS_PROGRAM).into());
+    // What a host of this user has tried need not be tried again.
+    let state = state_place(None).map(|place| place.path);
+    Registry::new(plugin_dirs(&plugins.plugin_dirs), Vec::new())
+        .trying(program, state.as_deref())
+        .scan()
 }

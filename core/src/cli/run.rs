@@ -76,6 +76,10 @@ pub(super) struct RunArgs {
     /// it where that is less]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     state_free: Option<u64>,
+    /// Load plugins from copies that are kept in this directory, for debuggers; it is made with mode
+    /// 0700 [default: from copies in memory]
+    #[arg(long, value_name = "DIR")]
+    plugin_copies: Option<PathBuf>,
     /// The run name of events that bring none
     #[arg(long, value_name = "N", default_value = "", hide_default_value = true)]
     run_name: String,
@@ -196,6 +200,9 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
         });
     }
     host = host.retire_within(args.drain_timeout);
+    if let Some(dir) = args.plugin_copies {
+        host = host.plugin_copies(dir);
+    }
     for dir in args.plugins.plugin_dirs {
         host = host.plugin_dir(dir);
     }

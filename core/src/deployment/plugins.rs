@@ -1,19 +1,29 @@
 //! The plugins of a deployment: looked for, and used where nothing is lost by it.
 
+use std::collections::HashSet;
+use std::path::PathBuf;
+
 use super::Deployment;
 use super::change::names;
-use crate::plugin::{Catalog, PluginState, Registry};
+use crate::acct::AcctFile;
+use crate::plugin::{Catalog, PluginReport, PluginState};
 
 impl Deployment {
     /// Looks at the plugin directories again, and brings the lanes in line with what is new there.
     /// What could not be used is tried again only where it changed, or where that `is_asked`.
     pub(crate) async fn rescan(&mut self, is_asked: bool) {
-        let found = self.scan().await;
-        let is_new = report(&self.scanned, &found);
+        if is_asked {
+            self.registry.forget_refusals();
+        }
+        let acct = self.acct.clone();
+        let found = self.scan(acct).await;
+        let scanned = Scanned::of(&found);
+        let is_new = scanned != self.scanned;
+        report(&self.scanned, &found);
         if !is_new && (self.scanned_is_in_use || !is_asked) {
             return;
         }
-        self.scanned = found.clone();
+        self.scanned = scanned;
         self.scanned_is_in_use = false;
         let mut catalog = found;
         catalog.keep(&self.catalog);
@@ -51,12 +61,14 @@ impl Deployment {
         self.scanned_is_in_use = true;
     }
 
-    /// Scans on a thread that may block.
-    pub(super) async fn scan(&mut self) -> Catalog {
-        let mut registry =
-            std::mem::replace(&mut self.registry, Registry::new(Vec::new(), Vec::new()));
+    /// Scans, and loads what an acct file uses, on a thread that may block.
+    pub(super) async fn scan(&mut self, acct: Option<AcctFile>) -> Catalog {
+        let mut registry = std::mem::take(&mut self.registry);
         let scanning = tokio::task::spawn_blocking(move || {
             let catalog = registry.scan();
+            if let Some(acct) = acct {
+                catalog.load_used(&acct);
+            }
             (registry, catalog)
         });
         // The task is never cancelled, and `scan` contains what a plugin file can do to it.
@@ -66,30 +78,70 @@ impl Deployment {
     }
 }
 
-/// Writes what changed into the log. Returns whether anything did.
-pub(super) fn report(before: &Catalog, after: &Catalog) -> bool {
-    for report in after.reports() {
-        let Some(file) = report
-            .file
-            .as_ref()
-            .filter(|_| !before.reports().contains(report))
+/// What a scan has found, to be compared with the next one.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Scanned {
+    files: HashSet<Finding>,
+    shadowed: Vec<String>,
+}
+
+/// A file with its content, and why it is not used. Whether it is loaded is left out: that changes with
+/// the acct file.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Finding {
+    file: Option<PathBuf>,
+    hash: Option<String>,
+    reason: Option<String>,
+}
+
+impl Finding {
+    fn of(report: &PluginReport) -> Self {
+        let reason = match &report.state {
+            PluginState::Refused { reason } => Some(reason.clone()),
+            PluginState::Discovered { reason } => reason.clone(),
+            PluginState::Loaded => None,
+        };
+        Self {
+            file: report.file.clone(),
+            hash: report.hash.clone(),
+            reason,
+        }
+    }
+}
+
+impl Scanned {
+    pub(super) fn of(catalog: &Catalog) -> Self {
+        Self {
+            files: catalog.reports().iter().map(Finding::of).collect(),
+            shadowed: catalog.shadowed().to_vec(),
+        }
+    }
+}
+
+/// Writes into the log what was not so `before`. What is loaded says so itself.
+pub(super) fn report(before: &Scanned, catalog: &Catalog) {
+    for report in catalog.reports() {
+        let finding = Finding::of(&report);
+        if before.files.contains(&finding) {
+            continue;
+        }
+        let Finding {
+            file: Some(file),
+            reason: Some(reason),
+            ..
+        } = finding
         else {
             continue;
         };
-        match &report.state {
-            PluginState::Refused { reason } => {
-                tracing::warn!("plugin {}: not used: {reason}", file.display());
-            }
-            PluginState::Discovered { reason } => {
-                tracing::info!("plugin {}: not used: {reason}", file.display());
-            }
-            _ => tracing::info!(
-                "plugin {}: {} {} loaded",
-                file.display(),
-                report.id.as_deref().unwrap_or_default(),
-                report.version.as_deref().unwrap_or_default(),
-            ),
+        if matches!(report.state, PluginState::Refused { .. }) {
+            tracing::warn!("plugin {}: not used: {reason}", file.display());
+        } else {
+            tracing::info!("plugin {}: not used: {reason}", file.display());
         }
     }
-    before.reports() != after.reports()
+    for sentence in catalog.shadowed() {
+        if !before.shadowed.contains(sentence) {
+            tracing::warn!("{sentence}");
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::outbox::{Outbox, RemoteHost};
+use super::probe;
 use super::process::{COMMAND, receive_image};
 use super::wire::{self, ReceivedEvent, ToChild};
 use crate::plugin::Plugin;
@@ -54,7 +55,7 @@ fn run() -> Result<std::convert::Infallible, String> {
         move || outbox.run()
     })?;
     spawn("evbus caller", move || {
-        serve(image.into(), &queue, &outbox);
+        serve(image, &queue, &outbox);
     })?;
     let mut socket = BufReader::with_capacity(64 * 1024, socket);
     loop {
@@ -133,19 +134,10 @@ fn end() -> ! {
 }
 
 /// Loads the plugin and carries out the host's calls, one after the other.
-fn serve(image: File, calls: &mpsc::Receiver<ToChild>, outbox: &Arc<Outbox>) {
-    let Ok(ToChild::Connect {
-        version,
-        max_level,
-        path,
-        config,
-    }) = calls.recv()
-    else {
-        end();
-    };
+fn serve(image: OwnedFd, calls: &mpsc::Receiver<ToChild>, outbox: &Arc<Outbox>) {
     let fail = |permanent, reason: &str| outbox.answer(wire::failed(permanent, reason));
-    if version != wire::VERSION {
-        return fail(
+    let other = |version: &str| {
+        fail(
             true,
             &format!(
                 "the program for isolated plugins is evbus {}, this host is {version}; name one of \
@@ -153,8 +145,22 @@ fn serve(image: File, calls: &mpsc::Receiver<ToChild>, outbox: &Arc<Outbox>) {
                 wire::VERSION
             ),
         );
+    };
+    let (version, max_level, path, config) = match calls.recv() {
+        Ok(ToChild::Connect {
+            version,
+            max_level,
+            path,
+            config,
+        }) => (version, max_level, path, config),
+        Ok(ToChild::Probe { version, .. }) if version != wire::VERSION => return other(&version),
+        Ok(ToChild::Probe { path, .. }) => return probe::serve(image, path.as_ref(), outbox),
+        _ => end(),
+    };
+    if version != wire::VERSION {
+        return other(&version);
     }
-    let plugin = match Plugin::of_image(image, path.as_ref()) {
+    let plugin = match Plugin::of_image(image, path.as_ref(), || ()) {
         Ok(plugin) => plugin,
         Err(reason) => {
             return fail(
@@ -188,7 +194,7 @@ fn serve(image: File, calls: &mpsc::Receiver<ToChild>, outbox: &Arc<Outbox>) {
             }
             ToChild::Close => close(&instance, outbox),
             // A host connects once.
-            ToChild::Connect { .. } => end(),
+            ToChild::Connect { .. } | ToChild::Probe { .. } => end(),
         }
     }
 }

@@ -7,6 +7,8 @@
 //! was in flight is answered with "try again", and the lane makes a new instance, as it does after
 //! a panic.
 //!
+//! The same kind of process tries a plugin file that the host has never loaded (`probe`).
+//!
 //! The socket is the process's whole life: it ends when its end of file comes, so none outlives a
 //! host that was killed. (A death signal of the kernel's would follow the thread that started the
 //! process, and threads of a runtime come and go.)
@@ -15,6 +17,7 @@ mod child;
 mod driver;
 mod outbox;
 mod parent;
+mod probe;
 mod process;
 mod wire;
 
@@ -28,6 +31,7 @@ use crate::lane::ConnectFailure;
 use crate::plugin::Plugin;
 
 pub use child::child_main;
+pub(crate) use probe::probe;
 
 /// Makes instances of a plugin in processes of their own.
 #[derive(Debug, Clone)]

@@ -56,29 +56,9 @@ impl PluginProcess {
         plugin: &str,
         image: BorrowedFd<'_>,
     ) -> std::io::Result<(Self, tokio::net::UnixStream)> {
-        let (ours, theirs) = UnixStream::pair()?;
-        // The first byte carries the descriptor; an empty socket takes it without waiting.
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut descriptors = SendAncillaryBuffer::new(&mut space);
-        descriptors.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(
-            &image,
-        )));
-        sendmsg(
-            &ours,
-            &[IoSlice::new(b"\n")],
-            &mut descriptors,
-            SendFlags::NOSIGNAL,
-        )?;
+        let (mut child, ours) = spawn(program, plugin, image)?;
         ours.set_nonblocking(true)?;
         let ours = tokio::net::UnixStream::from_std(ours)?;
-
-        let mut command = Command::new(program);
-        command
-            .arg0("evbus")
-            .args([COMMAND, plugin])
-            .stdin(Stdio::from(OwnedFd::from(theirs)));
-        environment::pass_on_all_but(&HOST_VARIABLES, &mut command);
-        let mut child = command.spawn()?;
         match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
             Ok(descriptor) => Ok((
                 Self {
@@ -125,8 +105,37 @@ impl Drop for PluginProcess {
     }
 }
 
+/// Starts `program` for a plugin whose file is `image`; gives the host's end of the socket. The process
+/// ends with that.
+pub(super) fn spawn(
+    program: &Path,
+    plugin: &str,
+    image: BorrowedFd<'_>,
+) -> std::io::Result<(Child, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    // The first byte carries the descriptor; an empty socket takes it without waiting.
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut descriptors = SendAncillaryBuffer::new(&mut space);
+    descriptors.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(
+        &image,
+    )));
+    sendmsg(
+        &ours,
+        &[IoSlice::new(b"\n")],
+        &mut descriptors,
+        SendFlags::NOSIGNAL,
+    )?;
+    let mut command = Command::new(program);
+    command
+        .arg0("evbus")
+        .args([COMMAND, plugin])
+        .stdin(Stdio::from(OwnedFd::from(theirs)));
+    environment::pass_on_all_but(&HOST_VARIABLES, &mut command);
+    Ok((command.spawn()?, ours))
+}
+
 /// Waits for the end of a process, on a thread of its own that ends with it.
-fn reap(mut child: Child) -> oneshot::Receiver<ExitStatus> {
+pub(super) fn reap(mut child: Child) -> oneshot::Receiver<ExitStatus> {
     let (sender, ended) = oneshot::channel();
     let reaping = std::thread::Builder::new()
         .name("evbus reaper".to_owned())
@@ -167,7 +176,7 @@ pub(super) fn describe(status: Option<ExitStatus>) -> String {
 }
 
 /// The names of the signals that processes die of.
-fn name(signal: i32) -> &'static str {
+pub(super) fn name(signal: i32) -> &'static str {
     const NAMES: [(Signal, &str); 12] = [
         (Signal::HUP, " (SIGHUP)"),
         (Signal::INT, " (SIGINT)"),

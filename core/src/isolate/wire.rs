@@ -10,13 +10,14 @@ mod encode;
 use bytes::Bytes;
 use evbus_abi::v1::{AttributeV1, BatchOutcomeV1, EventV1, LevelV1, LimitsV1, LinkV1};
 
-pub(super) use decode::{read, read_async};
+pub(super) use decode::{next_to_host, read, read_async};
 pub(super) use encode::{
-    BatchFrames, close, closed, connect, connected, failed, link, log, outcome,
+    BatchFrames, close, closed, connect, connected, failed, link, log, outcome, probe, probed,
+    stage,
 };
 
 /// Both ends are to be the same program; this tells where they are not.
-pub(super) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (1)");
+pub(super) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (2)");
 
 /// The largest frame. An event takes at most its body, as much again for its attributes, which the
 /// body holds too, and its profile.
@@ -26,6 +27,7 @@ const CONNECT: u8 = 1;
 const BATCH: u8 = 2;
 const EVENTS: u8 = 3;
 const CLOSE: u8 = 4;
+const PROBE: u8 = 5;
 const CONNECTED: u8 = 65;
 const FAILED: u8 = 66;
 const OUTCOME: u8 = 67;
@@ -33,6 +35,8 @@ const DROPPED: u8 = 68;
 const LOG: u8 = 69;
 const LINK: u8 = 70;
 const CLOSED: u8 = 71;
+const STAGE: u8 = 72;
+const PROBED: u8 = 73;
 
 /// What is wrong with what came.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +75,12 @@ pub(super) enum ToChild {
     Events(Vec<ReceivedEvent>),
     /// End in order.
     Close,
+    /// Load the plugin, ask it who it is, and end.
+    Probe {
+        version: String,
+        /// The file the plugin came from, for messages.
+        path: String,
+    },
 }
 
 /// What the plugin's process says.
@@ -96,6 +106,10 @@ pub(super) enum ToHost {
     },
     /// The plugin has ended in order.
     Closed,
+    /// What is done next with a plugin that is tried; see `probe`.
+    Stage(u8),
+    /// A plugin that was tried has done nothing wrong.
+    Probed,
 }
 
 /// An event that came in a frame, which it shares with the others of that frame.

@@ -1,6 +1,5 @@
 //! Making a plugin instance for a lane, and what the instance may ask of the host.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use super::status::ErrorKind;
 use super::{InstanceState, Shared, bounds};
 use crate::acct::Secrets;
 use crate::counted;
+use crate::foreign_text::{self, MAX_BYTES};
 use crate::internal::InternalQueues;
 use crate::isolate::Isolated;
 use crate::plugin::Plugin;
@@ -165,9 +165,6 @@ struct LogSecond {
 /// Lines that an instance may log in a second.
 const MAX_LINES_A_SECOND: u32 = 500;
 
-/// A longer line is cut.
-const MAX_LINE_BYTES: usize = 16 * 1024;
-
 impl LogRate {
     /// Whether a line may be logged: if so, how many were left out before it.
     fn admit(&self) -> Option<u64> {
@@ -187,16 +184,6 @@ impl LogRate {
         second.lines += 1;
         Some(std::mem::take(&mut second.suppressed))
     }
-}
-
-/// The line, or the beginning of one that is too long.
-fn cut(line: &str) -> Cow<'_, str> {
-    // A line that comes out of another process has been cut there, and says so behind its beginning.
-    if line.len() <= MAX_LINE_BYTES + 256 {
-        return line.into();
-    }
-    let beginning = &line[..line.floor_char_boundary(MAX_LINE_BYTES)];
-    format!("{beginning} (cut: it has {} bytes)", line.len()).into()
 }
 
 impl LaneHost {
@@ -234,7 +221,7 @@ impl HostObjectV1 for LaneHost {
                 log(LevelV1::WARN, &self.plugin, pattern, "evbus", &message);
             }
             let message = self.secrets.hide(message);
-            log(level, &self.plugin, pattern, target, &cut(&message));
+            log(level, &self.plugin, pattern, target, &message);
         }
     }
 
@@ -259,8 +246,13 @@ impl HostObjectV1 for LaneHost {
     }
 }
 
+/// A longer name of a module is cut.
+const MAX_MODULE_BYTES: usize = 256;
+
 /// Writes a plugin's line into the host's log. The level has to be a constant of the call site.
 pub(crate) fn log(level: LevelV1, plugin: &str, profile: &str, module: &str, message: &str) {
+    let message = foreign_text::line(message, MAX_BYTES);
+    let module = &*foreign_text::line(module, MAX_MODULE_BYTES);
     match level {
         LevelV1::ERROR => tracing::error!(plugin, profile, module, "{message}"),
         LevelV1::WARN => tracing::warn!(plugin, profile, module, "{message}"),

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use semver::Version;
 use serde::Serialize;
 
 use super::Plugin;
+use super::candidate::{Candidate, Fate};
+use super::loading::Loading;
+use crate::acct::AcctFile;
 
 /// What became of one plugin file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,10 +36,11 @@ pub struct PluginReport {
 #[serde(tag = "state", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum PluginState {
-    /// Found and usable, but another file is used.
+    /// Found and usable, but not loaded: nothing uses it.
     Discovered {
-        /// One sentence: which, and why.
-        reason: String,
+        /// One sentence, where another file is used instead.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// In use.
     Loaded,
@@ -51,130 +54,116 @@ pub enum PluginState {
 /// How many refused files a message names.
 const SHOWN_REFUSALS: usize = 3;
 
-/// A file (none for a plugin that is linked in), and the plugin in it or why there is none.
-pub(crate) type Found = (Option<PathBuf>, Result<Arc<Plugin>, String>);
+/// A file (none for a plugin that is linked in), and what it is or why it is not used.
+pub(crate) type Found = (Option<PathBuf>, Result<Arc<Candidate>, String>);
 
-/// A snapshot of the plugins: reports of all files, and who serves what.
+/// A file that was found.
+#[derive(Debug, Clone)]
+struct Entry {
+    file: Option<PathBuf>,
+    candidate: Option<Arc<Candidate>>,
+    /// What the catalog has decided; else it is what became of the candidate.
+    decided: Option<PluginState>,
+}
+
+/// A snapshot of the plugins: reports of all files, and who serves what. A plugin is loaded when an acct
+/// file uses it.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
-    reports: Vec<PluginReport>,
-    providers: BTreeMap<String, Arc<Plugin>>,
-    matchers: BTreeMap<String, Arc<Plugin>>,
-    /// Names that nobody serves because another file has the id of the one that does; and why.
+    entries: Vec<Entry>,
+    providers: BTreeMap<String, Arc<Candidate>>,
+    matchers: BTreeMap<String, Arc<Candidate>>,
+    /// Names that nobody serves because two files have the id of the plugin that does; and why.
     vanished: BTreeMap<String, String>,
     /// A sentence for each name that two plugins serve.
     shadowed: Vec<String>,
+    loading: Arc<Loading>,
 }
 
 impl Catalog {
     /// Sorts out what a scan found, in order of precedence.
     ///
-    /// Of two plugins with one id the newer version wins, the earlier one of equals; the other is
-    /// refused where it serves a name that the winner does not, since that is another plugin. A
-    /// name that two ids serve goes to the earlier one.
-    pub(crate) fn new(found: Vec<Found>) -> Self {
-        let mut catalog = Self::default();
-        let mut winners: BTreeMap<String, (usize, Arc<Plugin>)> = BTreeMap::new();
-        for (position, (_, plugin)) in found.iter().enumerate() {
-            let Ok(plugin) = plugin else { continue };
-            match winners.get(plugin.id()) {
-                Some((_, winner)) if !is_newer(plugin, winner) => {}
-                _ => {
-                    winners.insert(plugin.id().to_owned(), (position, Arc::clone(plugin)));
-                }
+    /// Two files with one id and different content are a fault, and neither is used: nobody knows
+    /// which of them is meant. A name that two ids serve goes to the earlier one.
+    pub(crate) fn new(found: Vec<Found>, loading: Arc<Loading>) -> Self {
+        let mut catalog = Self {
+            loading,
+            ..Self::default()
+        };
+        let mut by_id: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (position, (_, candidate)) in found.iter().enumerate() {
+            if let Ok(candidate) = candidate {
+                by_id
+                    .entry(candidate.id().to_owned())
+                    .or_default()
+                    .push(position);
             }
         }
-        for (position, (file, plugin)) in found.into_iter().enumerate() {
-            let plugin = match plugin {
-                Ok(plugin) => plugin,
+        for (position, (file, candidate)) in found.iter().enumerate() {
+            let (candidate, decided) = match candidate {
+                Ok(candidate) => {
+                    let namesakes = by_id.get(candidate.id()).map_or(&[][..], Vec::as_slice);
+                    let decided = namesake_of(position, namesakes, &found);
+                    match &decided {
+                        None => catalog.serve(candidate, file.as_deref()),
+                        Some(PluginState::Refused { reason }) => {
+                            catalog.note_vanished(candidate, file.as_deref(), reason);
+                        }
+                        _ => {}
+                    }
+                    (Some(Arc::clone(candidate)), decided)
+                }
                 Err(reason) => {
-                    catalog.reports.push(PluginReport {
-                        file,
-                        state: PluginState::Refused { reason },
-                        id: None,
-                        version: None,
-                        hash: None,
-                        providers: Vec::new(),
-                        matchers: Vec::new(),
-                    });
-                    continue;
+                    let reason = reason.clone();
+                    (None, Some(PluginState::Refused { reason }))
                 }
             };
-            // Every loaded plugin's id is among the winners.
-            let winner = winners.get(plugin.id());
-            let state = match winner {
-                Some((at, winner)) if *at != position => catalog.superseded(&plugin, winner),
-                _ => {
-                    catalog.serve(&plugin);
-                    PluginState::Loaded
-                }
-            };
-            catalog.reports.push(PluginReport {
-                file,
-                state,
-                id: Some(plugin.id().to_owned()),
-                version: Some(plugin.version().to_owned()),
-                hash: plugin.hash().map(ToOwned::to_owned),
-                providers: plugin.provider_names().to_vec(),
-                matchers: plugin.matcher_names().to_vec(),
+            catalog.entries.push(Entry {
+                file: file.clone(),
+                candidate,
+                decided,
             });
         }
         catalog
     }
 
-    /// What becomes of a plugin whose id another one has.
-    fn superseded(&mut self, plugin: &Plugin, winner: &Plugin) -> PluginState {
-        let lacking = |of: fn(&Plugin) -> &[String]| {
-            let names = of(plugin).iter();
-            names.filter(move |name| !of(winner).contains(name))
-        };
-        let lost: Vec<String> = lacking(Plugin::provider_names)
-            .chain(lacking(Plugin::matcher_names))
-            .cloned()
-            .collect();
-        if lost.is_empty() {
-            return PluginState::Discovered {
-                reason: format!(
-                    "version {} of {} is used instead, from {}",
-                    winner.version(),
-                    winner.id(),
-                    place(winner.path())
-                ),
-            };
-        }
-        let reason = format!(
-            "it has the id {} of {}, which is used instead and does not serve {}; remove one of the two files, or give one plugin an id of its own",
-            plugin.id(),
-            place(winner.path()),
-            lost.join(", "),
-        );
-        for name in lost {
+    fn note_vanished(&mut self, candidate: &Candidate, file: Option<&Path>, reason: &str) {
+        for name in candidate.providers().iter().chain(candidate.matchers()) {
             self.vanished
-                .insert(name, format!("{}: {reason}", place(plugin.path())));
+                .entry(name.clone())
+                .or_insert_with(|| format!("{}: {reason}", place(file)));
         }
-        PluginState::Refused { reason }
     }
 
-    fn serve(&mut self, plugin: &Arc<Plugin>) {
+    fn serve(&mut self, candidate: &Arc<Candidate>, file: Option<&Path>) {
         for (names, map, kind) in [
-            (plugin.provider_names(), &mut self.providers, "provider"),
-            (plugin.matcher_names(), &mut self.matchers, "match plugin"),
+            (candidate.providers(), &mut self.providers, "provider"),
+            (candidate.matchers(), &mut self.matchers, "match plugin"),
         ] {
             for name in names {
                 if let Some(other) = map.get(name) {
-                    let sentence = format!(
+                    self.shadowed.push(format!(
                         "{kind} {name} is served by plugin {} ({}); {} ({}) serves it too and is not used for it",
                         other.id(),
                         place(other.path()),
-                        plugin.id(),
-                        place(plugin.path()),
-                    );
-                    tracing::warn!("{sentence}");
-                    self.shadowed.push(sentence);
+                        candidate.id(),
+                        place(file),
+                    ));
                 } else {
-                    map.insert(name.clone(), Arc::clone(plugin));
+                    map.insert(name.clone(), Arc::clone(candidate));
                 }
             }
+        }
+    }
+
+    /// Loads the plugins that an acct file uses, each once; the others are left alone. Blocks for that, and
+    /// for not much more than ten seconds with each of them that hangs.
+    pub fn load_used(&self, acct: &AcctFile) {
+        let sections = acct.sections().iter();
+        let providers = sections.filter_map(|section| self.providers.get(section.provider()));
+        let matcher = self.matchers.get(acct.match_plugin());
+        for candidate in providers.chain(matcher) {
+            candidate.load(&self.loading);
         }
     }
 
@@ -185,52 +174,66 @@ impl Catalog {
             (&before.providers, &mut self.providers),
             (&before.matchers, &mut self.matchers),
         ] {
-            for (name, plugin) in old {
-                if !new.contains_key(name) {
-                    tracing::warn!(
-                        "{name} is served by plugin {} {} as it was loaded, though its file {} is gone or refused",
-                        plugin.id(),
-                        plugin.version(),
-                        place(plugin.path()),
-                    );
-                    new.insert(name.clone(), Arc::clone(plugin));
+            for (name, candidate) in old {
+                let is_served = new.get(name).is_some_and(|new| !new.is_refused());
+                if candidate.plugin().is_none() || is_served {
+                    continue;
                 }
+                tracing::warn!(
+                    "{name} is served by plugin {} {} as it was loaded, though its file {} is gone or refused",
+                    candidate.id(),
+                    candidate.version(),
+                    place(candidate.path()),
+                );
+                new.insert(name.clone(), Arc::clone(candidate));
             }
         }
     }
 
-    /// How many plugins serve a name, those included whose file is gone.
+    /// How many loaded plugins serve a name, those included whose file is gone.
     pub(crate) fn in_use(&self) -> usize {
         let serving = self.providers.values().chain(self.matchers.values());
-        let mut serving: Vec<_> = serving.map(Arc::as_ptr).collect();
+        let mut serving: Vec<_> = serving
+            .filter(|candidate| candidate.plugin().is_some())
+            .map(Arc::as_ptr)
+            .collect();
         serving.sort_unstable();
         serving.dedup();
         serving.len()
     }
 
-    /// What became of every file, in the order of the search.
-    pub fn reports(&self) -> &[PluginReport] {
-        &self.reports
+    /// What has become of every file by now, in the order of the search.
+    pub fn reports(&self) -> Vec<PluginReport> {
+        self.entries.iter().map(Entry::report).collect()
     }
 
-    /// The plugin that serves a provider name.
-    pub fn provider(&self, name: &str) -> Option<&Arc<Plugin>> {
-        self.providers.get(name)
+    /// The plugin that serves a provider name, where it was loaded.
+    pub fn provider(&self, name: &str) -> Option<Arc<Plugin>> {
+        self.providers.get(name)?.plugin()
     }
 
-    /// The match plugin of a name.
-    pub fn matcher(&self, name: &str) -> Option<&Arc<Plugin>> {
-        self.matchers.get(name)
+    /// The match plugin of a name, where it was loaded.
+    pub fn matcher(&self, name: &str) -> Option<Arc<Plugin>> {
+        self.matchers.get(name)?.plugin()
     }
 
     /// Whether there is no plugin at all.
     pub fn is_empty(&self) -> bool {
-        self.providers.is_empty() && self.matchers.is_empty()
+        self.providers.is_empty() && self.matchers.is_empty() && self.vanished.is_empty()
     }
 
-    /// Why nobody serves a name that a plugin file serves which has another one's id.
-    pub fn vanished(&self, name: &str) -> Option<&str> {
-        self.vanished.get(name).map(String::as_str)
+    /// Why nobody serves a name that a plugin file serves: it cannot be loaded, or another file has its
+    /// id.
+    pub fn vanished(&self, name: &str) -> Option<String> {
+        let candidates = [self.providers.get(name), self.matchers.get(name)];
+        candidates
+            .into_iter()
+            .flatten()
+            .find_map(|candidate| match candidate.fate() {
+                Fate::Refused(reason) => Some(format!("{}: {reason}", place(candidate.path()))),
+                _ => None,
+            })
+            .or_else(|| self.vanished.get(name).cloned())
     }
 
     /// A sentence for each name that more than one plugin serves.
@@ -240,7 +243,7 @@ impl Catalog {
 
     /// Why files were refused: a sentence for each of the first three, and how many there are more.
     pub(crate) fn refusals(&self) -> String {
-        let refused: Vec<String> = (self.reports.iter())
+        let refused: Vec<String> = (self.reports().iter())
             .filter_map(|report| match &report.state {
                 PluginState::Refused { reason } => {
                     Some(format!("{}: {reason}", place(report.file.as_deref())))
@@ -270,15 +273,68 @@ impl Catalog {
     }
 }
 
+impl Entry {
+    fn report(&self) -> PluginReport {
+        let candidate = self.candidate.as_deref();
+        let fate = candidate.map_or(Fate::Discovered, Candidate::fate);
+        let state = self.decided.clone().unwrap_or_else(|| match fate {
+            Fate::Discovered => PluginState::Discovered { reason: None },
+            Fate::Loaded(_) => PluginState::Loaded,
+            Fate::Refused(reason) => PluginState::Refused { reason },
+        });
+        let names = |names: fn(&Candidate) -> &[String]| candidate.map_or(&[][..], names).to_vec();
+        PluginReport {
+            file: self.file.clone(),
+            state,
+            id: candidate.map(|candidate| candidate.id().to_owned()),
+            version: candidate.map(|candidate| candidate.version().to_owned()),
+            hash: candidate.and_then(Candidate::hash).map(ToOwned::to_owned),
+            providers: names(Candidate::providers),
+            matchers: names(Candidate::matchers),
+        }
+    }
+}
+
+/// What becomes of a file because of others with its id, whose positions are `namesakes`; nothing where it
+/// is the one to be used.
+fn namesake_of(position: usize, namesakes: &[usize], found: &[Found]) -> Option<PluginState> {
+    let id_and_content = |position: usize| {
+        let (file, candidate) = &found[position];
+        let hash = candidate.as_ref().ok().and_then(|c| c.hash());
+        (file.as_deref(), hash)
+    };
+    let id = found[position].1.as_ref().map_or("", |c| c.id());
+    let (_, content) = id_and_content(position);
+    let first = *namesakes.first()?;
+    if id_and_content(first).0.is_none() {
+        // It cannot be removed, so that there is no question which one is meant.
+        return (first != position).then(|| PluginState::Refused {
+            reason: format!(
+                "it has the id {id} of a plugin that is linked into this program, which is used instead; remove the file"
+            ),
+        });
+    }
+    let other =
+        (namesakes.iter().map(|at| id_and_content(*at))).find(|(_, other)| *other != content);
+    if let Some((other, _)) = other {
+        return Some(PluginState::Refused {
+            reason: format!(
+                "it has the id {id} of {}, whose content is another, so that neither is used; remove one of the two files, or give one plugin an id of its own",
+                place(other)
+            ),
+        });
+    }
+    (first != position).then(|| PluginState::Discovered {
+        reason: Some(format!(
+            "its content is that of {}, which is used instead",
+            place(id_and_content(first).0)
+        )),
+    })
+}
+
 fn place(path: Option<&Path>) -> String {
     path.map_or_else(
         || "this program".to_owned(),
         |path| path.display().to_string(),
     )
-}
-
-/// A version that is no semantic version is older than any that is.
-fn is_newer(plugin: &Plugin, than: &Plugin) -> bool {
-    let version = |plugin: &Plugin| Version::parse(plugin.version()).ok();
-    version(plugin) > version(than)
 }

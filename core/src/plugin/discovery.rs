@@ -1,10 +1,9 @@
 //! Which directories are searched, and which files are looked at.
 
-use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::permissions;
+use super::place::{self, Unusable};
+use super::registry::is_looked_at;
 
 /// Searched after the directories that are given, in this order, where they exist.
 const SYSTEM_DIRS: [&str; 2] = ["/usr/local/lib/evbus/plugins", "/usr/lib/evbus/plugins"];
@@ -67,23 +66,18 @@ pub fn plugin_dirs(given: &[PathBuf]) -> Vec<PluginDir> {
 ///
 /// One sentence on why the directory is not used; an absent default is an empty one.
 pub(crate) fn plugin_files(dir: &PluginDir) -> Result<Vec<PathBuf>, String> {
-    let listing = match fs::read_dir(&dir.path) {
-        Ok(listing) => listing,
-        Err(error)
-            if dir.source == PluginDirSource::Default
-                && error.kind() == std::io::ErrorKind::NotFound =>
-        {
-            return Ok(Vec::new());
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err("there is no such directory; create it or give another".to_owned());
-        }
-        Err(error) => return Err(format!("it cannot be listed: {error}")),
-    };
-    permissions::check(&dir.path)?;
-    let mut files: Vec<PathBuf> = listing
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension() == Some(OsStr::new("so")))
+    // Whoever may be above a default directory that is not there.
+    if dir.source == PluginDirSource::Default && !dir.path.exists() {
+        return Ok(Vec::new());
+    }
+    let names = place::names_in(&dir.path).map_err(|unusable| match unusable {
+        Unusable::Absent => "there is no such directory; create it or give another".to_owned(),
+        Unusable::Because(reason) => reason,
+    })?;
+    let mut files: Vec<PathBuf> = names
+        .iter()
+        .filter(|name| is_looked_at(name))
+        .map(|name| dir.path.join(name))
         .collect();
     files.sort();
     Ok(files)

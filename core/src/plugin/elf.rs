@@ -3,16 +3,59 @@
 //! `dlopen` runs a library's constructors before any check can be made, and maps what the headers
 //! promise, so a file that is cut short kills the process with SIGBUS. Both are found out here.
 
-use evbus_abi::{SYMBOL_PREFIX, SYMBOL_V1};
+use evbus_abi::{MANIFEST_MAX_BYTES, MANIFEST_SECTION, SYMBOL_PREFIX, SYMBOL_V1};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
-use object::{Endianness, Object as _, ObjectSymbol as _, elf};
+use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, elf};
 
-/// Checks that `bytes` are a whole shared library for this machine with a v1 plugin header.
+use super::manifest::Manifest;
+use crate::foreign_text;
+
+/// A longer name of a symbol is cut.
+const MAX_SYMBOL_BYTES: usize = 64;
+
+/// Checks that `bytes` are a whole shared library for this machine with a v1 plugin header, and gives
+/// its manifest.
 ///
 /// # Errors
 ///
 /// One sentence on what was found and what was expected.
-pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Manifest, String> {
+    let file = check(bytes)?;
+    let Some(section) = file.section_by_name(MANIFEST_SECTION) else {
+        return Err(
+            "it has no manifest, which says who it is without running it; rebuild it with this \
+             host's evbus-sdk"
+                .to_owned(),
+        );
+    };
+    let unreadable = || format!("its section {MANIFEST_SECTION} cannot be read; copy it again");
+    let json = section.data().map_err(|_| unreadable())?;
+    if json.len() > MANIFEST_MAX_BYTES {
+        return Err(format!(
+            "its manifest is {} bytes long; expected at most {MANIFEST_MAX_BYTES}",
+            json.len()
+        ));
+    }
+    Manifest::parse(json)
+}
+
+/// Whether the file asks the dynamic linker for libraries beside itself. A file that cannot be read
+/// does not.
+pub(crate) fn looks_beside_itself(bytes: &[u8]) -> bool {
+    const NAMES: [&[u8]; 2] = [b"$ORIGIN", b"${ORIGIN}"];
+    let Ok(file) = ElfFile64::<Endianness>::parse(bytes) else {
+        return false;
+    };
+    let strings = file.section_by_name(".dynstr");
+    let strings = strings.and_then(|section| section.data().ok());
+    strings.is_some_and(|strings| {
+        NAMES
+            .iter()
+            .any(|name| strings.windows(name.len()).any(|part| part == *name))
+    })
+}
+
+fn check(bytes: &[u8]) -> Result<ElfFile64<'_, Endianness>, String> {
     if !bytes.starts_with(&elf::ELFMAG) {
         return Err(if bytes.is_empty() {
             "it is empty; expected a shared library (ELF)".to_owned()
@@ -47,14 +90,15 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
             return Err(cut("its headers promise more"));
         }
     }
-    let exported: Vec<&str> = file
+    let exported: Vec<String> = file
         .dynamic_symbols()
         .filter(object::ObjectSymbol::is_definition)
         .filter_map(|symbol| symbol.name().ok())
         .filter(|name| name.starts_with(SYMBOL_PREFIX))
+        .map(|name| foreign_text::line(name, MAX_SYMBOL_BYTES).into_owned())
         .collect();
-    if exported.contains(&SYMBOL_V1) {
-        return Ok(());
+    if exported.iter().any(|name| name == SYMBOL_V1) {
+        return Ok(file);
     }
     match exported
         .first()

@@ -4,17 +4,25 @@
 //! were delivered. The C library runs the function that is registered here when somebody calls
 //! `exit` or `quick_exit`: where that was foreign code, it says so and ends the process with
 //! [`EXIT_CODE`]. Out of its reach is `_exit`, which runs nothing.
+//!
+//! A process in which the constructor of a plugin hangs ends here, too: it holds a lock of the dynamic
+//! linker that threads need as they go on, and that the C library takes when a process ends.
 
 use std::cell::Cell;
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::loader;
 
 /// How a process ends that a plugin ends: an internal fault, as sysexits.h has it.
 pub const EXIT_CODE: u8 = 70;
 
 /// The whole process is guarded, not only calls into plugins.
 static GUARDED: AtomicBool = AtomicBool::new(false);
+
+/// The process is there to try a plugin, and its exit code tells what that did.
+static PROBING: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// What this thread is doing with which plugin, while it runs foreign code. Without a
@@ -23,7 +31,7 @@ thread_local! {
 }
 
 unsafe extern "C" {
-    safe fn atexit(callback: extern "C" fn()) -> c_int;
+    safe fn on_exit(callback: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
     safe fn at_quick_exit(callback: extern "C" fn()) -> c_int;
     safe fn _exit(code: c_int) -> !;
 }
@@ -50,7 +58,7 @@ impl Drop for ExitGuard {
 }
 
 /// Runs foreign code on this thread: `doing` what with `plugin`, as in "loading".
-pub(super) fn call<T>(doing: &'static str, plugin: &str, code: impl FnOnce() -> T) -> T {
+pub(crate) fn call<T>(doing: &'static str, plugin: &str, code: impl FnOnce() -> T) -> T {
     /// Puts back what was there, however the call ends.
     struct Back(Option<(&'static str, *const str)>);
     impl Drop for Back {
@@ -66,13 +74,48 @@ pub(super) fn call<T>(doing: &'static str, plugin: &str, code: impl FnOnce() -> 
 fn register() {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {
-        if atexit(on_exit) != 0 || at_quick_exit(on_exit) != 0 {
+        if on_exit(exiting, std::ptr::null_mut()) != 0 || at_quick_exit(exiting_quickly) != 0 {
             tracing::warn!("a plugin that calls exit can end this process with any exit code");
         }
     });
 }
 
-extern "C" fn on_exit() {
+/// Ends the process with a plugin's own exit code where it calls `exit`, as long as the process lives.
+pub(crate) fn probing() {
+    register();
+    PROBING.store(true, Ordering::SeqCst);
+}
+
+/// Ends the process because the constructor of `plugin` hangs: it holds a lock of the dynamic linker that
+/// every thread needs sooner or later, so that nothing here can go on, and no signal is obeyed.
+pub(super) fn end_hanging(plugin: &str, seconds: u64) -> ! {
+    say(&format!(
+        "error: plugin {plugin}: its constructor did not return within {seconds} s, and nothing in this process can go on without it: the process ends with {EXIT_CODE}; remove that plugin, or have it mended\n"
+    ));
+    _exit(c_int::from(EXIT_CODE));
+}
+
+/// Straight to the descriptor: another thread may hold the lock of standard error for ever.
+pub(super) fn say(line: &str) {
+    let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
+}
+
+extern "C" fn exiting(code: c_int, _: *mut c_void) {
+    if PROBING.load(Ordering::SeqCst) {
+        _exit(code);
+    }
+    refuse_foreign();
+    if loader::is_at_work() {
+        _exit(code);
+    }
+}
+
+extern "C" fn exiting_quickly() {
+    refuse_foreign();
+}
+
+/// Ends the process with our code where it is not this program that ends it.
+fn refuse_foreign() {
     let called = CALLED.get();
     if called.is_none() && !GUARDED.load(Ordering::SeqCst) {
         return;
@@ -89,7 +132,6 @@ extern "C" fn on_exit() {
     let line = format!(
         "error: {who}: the process ends with {EXIT_CODE}; remove that plugin, or have it mended\n"
     );
-    // Straight to the descriptor: another thread may hold the lock of standard error for ever.
-    let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
+    say(&line);
     _exit(c_int::from(EXIT_CODE));
 }

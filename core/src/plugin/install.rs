@@ -5,17 +5,18 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::{elf, inspect, permissions};
+use super::{elf, inspect, place};
 
 /// Copies a plugin file into a directory, whole or not at all, with modes that the host accepts;
-/// a running host uses it at once. The directory is created where it is absent.
+/// a running host uses it at once. The directory is created where it is absent. `program` tries the
+/// file first, see [`Registry::trying`](super::Registry::trying).
 ///
 /// # Errors
 ///
 /// One sentence: the file is no plugin for this host, or the directory cannot be used.
-pub fn install(file: &Path, dir: &Path) -> Result<PathBuf, String> {
+pub fn install(file: &Path, dir: &Path, program: Option<&Path>) -> Result<PathBuf, String> {
     let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    elf::check(&bytes).map_err(|reason| format!("{}: {reason}", file.display()))?;
+    elf::read(&bytes).map_err(|reason| format!("{}: {reason}", file.display()))?;
     let name = file
         .file_name()
         .ok_or_else(|| format!("{}: expected the path of a file", file.display()))?;
@@ -30,7 +31,7 @@ pub fn install(file: &Path, dir: &Path) -> Result<PathBuf, String> {
         .mode(0o755)
         .create(dir)
         .map_err(|error| format!("{}: {error}", dir.display()))?;
-    permissions::check(dir)?;
+    place::names_in(dir)?;
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", dir.display());
     let mut copy = tempfile::Builder::new()
         .prefix(".installing-")
@@ -44,7 +45,7 @@ pub fn install(file: &Path, dir: &Path) -> Result<PathBuf, String> {
         .and_then(|()| copy.as_file().sync_all())
         .map_err(|error| at(&error))?;
     // A file that would be refused shall not replace one that works.
-    inspect(copy.path()).map_err(|reason| format!("{}: {reason}", file.display()))?;
+    inspect(copy.path(), program).map_err(|reason| format!("{}: {reason}", file.display()))?;
     let target = dir.join(name);
     copy.persist(&target).map_err(|error| at(&error.error))?;
     Ok(target)

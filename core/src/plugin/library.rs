@@ -1,20 +1,27 @@
-//! Opens a plugin file: a private copy, the one symbol, the type check.
+//! A loaded plugin, and what can be asked of it.
 
-use std::ffi::CString;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use evbus_abi::v1::{
-    CompletionV1, ConfigFaultV1, ConnectOutcomeV1, HostV1, MatcherFnsV1, PatternSetV1, PluginV1Ref,
-    ProviderV1,
+    CompletionV1, ConfigFaultV1, ConnectOutcomeV1, HostV1, MatcherFnsV1, PatternFaultV1,
+    PatternSetV1, PluginV1Ref, ProviderV1,
 };
-use evbus_abi::{AbiHeaderRef, RResult, RStr, SYMBOL_V1, open_v1};
-use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use evbus_abi::{RResult, RStr, RString, RVec};
 use serde_json::Value;
 
-use super::exit_guard;
+use super::image::Image;
+use super::loader::{self, Patience};
+use super::manifest::Manifest;
+use super::{exit_guard, linker};
+use crate::foreign_text::{self, MAX_BYTES};
+
+/// A longer schema is refused.
+const MAX_SCHEMA_BYTES: usize = 1024 * 1024;
+
+/// So many names of a plugin, or faults of a configuration, are taken.
+const MAX_LISTED: usize = 1000;
 
 /// A loaded plugin. It stays loaded until the process ends: its code may run in threads of its own
 /// at any time.
@@ -34,44 +41,58 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// Loads a plugin from the bytes of `path`, which `elf::check` has passed.
-    ///
-    /// Blocks for a copy of the file and for its constructors.
+    /// Loads a plugin on the thread for that. `path` is the file that `image` is a copy of.
     ///
     /// # Errors
     ///
     /// One sentence; the details go to the log at debug level.
-    pub(crate) fn load(path: &Path, bytes: &[u8], hash: &str) -> Result<Self, String> {
-        let (mut plugin, image) =
-            exit_guard::call("it was loaded", &path.to_string_lossy(), || {
-                let (module, image) = open_copy(bytes, hash)?;
-                Ok::<_, String>((Self::linked(module), image))
-            })?;
-        plugin.path = Some(path.to_owned());
-        plugin.hash = Some(hash.to_owned());
-        plugin.image = Some(image);
-        Ok(plugin)
+    pub(super) fn load(
+        path: &Path,
+        hash: &str,
+        manifest: &Manifest,
+        image: Image,
+        patience: &Patience,
+    ) -> Result<Self, String> {
+        let who = path.display().to_string();
+        let manifest = manifest.clone();
+        let loading = {
+            let who = who.clone();
+            move || {
+                exit_guard::call("it was loaded", &who, || {
+                    let (module, image) = linker::open(image)?;
+                    let plugin = Self::of_module(module);
+                    plugin.agrees_with(&manifest)?;
+                    Ok((plugin, image))
+                })
+            }
+        };
+        let doing = ("while it was loaded", "it was not loaded");
+        let loaded: Result<_, String> = loader::run(&who, doing, patience, loading)?;
+        let (plugin, image) = loaded?;
+        Ok(Self {
+            path: Some(path.to_owned()),
+            hash: Some(hash.to_owned()),
+            image: Some(image),
+            ..plugin
+        })
     }
 
-    /// Loads a plugin in its own process from what the host has loaded ([`image`](Self::image)):
-    /// the very same pages, which both processes share, and no second copy.
+    /// Loads a plugin in its own process from what the host has made ([`image`](Self::image)):
+    /// the very same pages, which both processes share, and no second copy. Calls `opened` when its
+    /// constructors are done and it is asked for its names.
     ///
     /// # Errors
     ///
     /// As for `load`.
-    pub(crate) fn of_image(mut image: File, path: &Path) -> Result<Self, String> {
-        // The linker opens the descriptor anew, through the one place that gives it a path.
-        let descriptor = PathBuf::from(format!("/proc/self/fd/{}", image.as_raw_fd()));
-        let (module, image) = if descriptor.exists() {
-            (open(&descriptor)?, image)
-        } else {
-            let mut bytes = Vec::new();
-            image
-                .read_to_end(&mut bytes)
-                .map_err(|error| format!("it cannot be read: {error}"))?;
-            open_copy(&bytes, "image")?
-        };
-        let mut plugin = Self::linked(module);
+    pub(crate) fn of_image(
+        image: OwnedFd,
+        path: &Path,
+        opened: impl FnOnce(),
+    ) -> Result<Self, String> {
+        let image = Image::received(image);
+        let (module, image) = linker::open(image)?;
+        opened();
+        let mut plugin = Self::of_module(module);
         plugin.path = Some(path.to_owned());
         plugin.image = Some(image);
         Ok(plugin)
@@ -79,24 +100,64 @@ impl Plugin {
 
     /// Takes a plugin that is linked into this program, as `evbus_sdk::provider_plugin` makes it.
     pub fn linked(module: PluginV1Ref) -> Self {
+        Self::of_module(module)
+    }
+
+    fn of_module(module: PluginV1Ref) -> Self {
         let info = module.info();
         let provider = module.provider().into_option();
         let matcher = module.matcher().into_option();
-        let owned = |names: evbus_abi::RVec<evbus_abi::RString>| {
-            names.into_iter().map(String::from).collect()
+        let owned = |text: &str| foreign_text::line(text, MAX_BYTES).into_owned();
+        let names = |names: RVec<RString>| {
+            let names = names.iter().take(MAX_LISTED);
+            names.map(|name| owned(name)).collect()
         };
         Self {
-            id: info.id.to_string(),
-            version: info.version.to_string(),
-            description: info.description.to_string(),
+            id: owned(&info.id),
+            version: owned(&info.version),
+            description: owned(&info.description),
             path: None,
             hash: None,
             image: None,
-            provider_names: provider.map(|p| owned((p.names)())).unwrap_or_default(),
-            matcher_names: matcher.map(|m| owned((m.names)())).unwrap_or_default(),
+            provider_names: provider.map(|p| names((p.names)())).unwrap_or_default(),
+            matcher_names: matcher.map(|m| names((m.names)())).unwrap_or_default(),
             provider,
             matcher,
         }
+    }
+
+    /// Whether the plugin says of itself what its file says: by that it was chosen.
+    fn agrees_with(&self, manifest: &Manifest) -> Result<(), String> {
+        let names = |names: &[String]| format!("{names:?}");
+        let text = |text: &str| format!("{text:?}");
+        for (what, found, said) in [
+            ("id", text(&self.id), text(&manifest.id)),
+            ("version", text(&self.version), text(&manifest.version)),
+            (
+                "description",
+                text(&self.description),
+                text(&manifest.description),
+            ),
+            (
+                "providers",
+                names(&self.provider_names),
+                names(&manifest.providers),
+            ),
+            (
+                "matchers",
+                names(&self.matcher_names),
+                names(&manifest.matchers),
+            ),
+        ] {
+            if found != said {
+                let found = foreign_text::line(&found, MAX_BYTES);
+                return Err(format!(
+                    "its manifest says {what} {said}, the plugin itself says {found}; rebuild it with \
+                     this host's evbus-sdk"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Its unique name.
@@ -139,13 +200,40 @@ impl Plugin {
         &self.matcher_names
     }
 
-    /// JSON Schema of a destination's configuration; none for a match plugin.
-    pub fn config_schema(&self) -> Option<Value> {
-        let provider = self.provider.as_ref()?;
-        let schema = exit_guard::call("it was asked for its schema", &self.id, || {
-            (provider.config_schema)()
-        });
-        Some(serde_json::from_str(&schema).unwrap_or(Value::Bool(true)))
+    /// Whether it is a match plugin.
+    pub(crate) fn is_matcher(&self) -> bool {
+        self.matcher.is_some()
+    }
+
+    /// JSON Schema of a destination's configuration; none for a match plugin. Blocks, for ten seconds at
+    /// most.
+    ///
+    /// # Errors
+    ///
+    /// One sentence: the plugin gives none in time, or one of more than 1 MiB.
+    pub fn config_schema(&self) -> Result<Option<Value>, String> {
+        let Some(provider) = self.provider else {
+            return Ok(None);
+        };
+        let id = self.id.clone();
+        let doing = (
+            "while it was asked for its schema",
+            "it did not give its schema",
+        );
+        let schema = loader::run(&self.id, doing, &Patience::default(), move || {
+            exit_guard::call("it was asked for its schema", &id, || {
+                (provider.config_schema)()
+            })
+        })?;
+        if schema.len() > MAX_SCHEMA_BYTES {
+            return Err(format!(
+                "its schema has {} bytes; expected at most {MAX_SCHEMA_BYTES}",
+                schema.len()
+            ));
+        }
+        Ok(Some(
+            serde_json::from_str(&schema).unwrap_or(Value::Bool(true)),
+        ))
     }
 
     /// Faults of a configuration (JSON text), as path and message.
@@ -156,9 +244,11 @@ impl Plugin {
         let faults = exit_guard::call("it checked a configuration", &self.id, || {
             (provider.check_config)(config.into())
         });
+        let owned = |text: &str| foreign_text::line(text, MAX_BYTES).into_owned();
         faults
-            .into_iter()
-            .map(|ConfigFaultV1 { path, message }| (path.into(), message.into()))
+            .iter()
+            .take(MAX_LISTED)
+            .map(|ConfigFaultV1 { path, message }| (owned(path), owned(message)))
             .collect()
     }
 
@@ -188,63 +278,13 @@ impl Plugin {
         match compiled {
             RResult::ROk(set) => Ok(set),
             RResult::RErr(faults) => Err(faults
-                .into_iter()
-                .map(|fault| (fault.index as usize, fault.message.into()))
+                .iter()
+                .take(patterns.len() + MAX_LISTED)
+                .map(|PatternFaultV1 { index, message }| {
+                    let message = foreign_text::line(message, MAX_BYTES);
+                    (*index as usize, message.into_owned())
+                })
                 .collect()),
         }
     }
-}
-
-/// Opens a private copy of a plugin and checks its types.
-///
-/// The copy exists so that overwriting the original in place cannot reach mapped pages (which
-/// kills the process), and because the dynamic linker gives the old library for a path it has
-/// seen. It is unlinked as soon as it is mapped, so nothing is left behind; the descriptor that
-/// comes with the plugin keeps it for processes of its own.
-fn open_copy(bytes: &[u8], hash: &str) -> Result<(PluginV1Ref, File), String> {
-    let directory = tempfile::Builder::new()
-        .prefix("evbus-plugin-")
-        .tempdir()
-        .map_err(|error| {
-            format!(
-                "no private copy of it could be made ({error}); set TMPDIR to a usable directory"
-            )
-        })?;
-    let copy = directory.path().join(format!("{hash}.so"));
-    let image = File::create(&copy)
-        .and_then(|mut file| file.write_all(bytes))
-        // For reading only: nobody who gets the descriptor can change what is mapped.
-        .and_then(|()| File::open(&copy))
-        .map_err(|error| {
-            format!(
-                "no private copy of it could be made ({error}); set TMPDIR to a usable directory"
-            )
-        })?;
-    Ok((open(&copy)?, image))
-}
-
-/// Opens a library that nobody changes any more, and checks its types.
-fn open(copy: &Path) -> Result<PluginV1Ref, String> {
-    // SAFETY: opening runs the library's constructors. The file is a plugin by its symbol, written
-    // by nobody but the host's user or root; trusting such files is what a plugin directory means.
-    let library = unsafe { Library::open(Some(copy), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
-        tracing::debug!(%error, "dlopen");
-        let error = error.to_string().replace(&*copy.to_string_lossy(), "it");
-        format!(
-            "the dynamic linker refuses it ({error}); link its libraries statically, and make \
-                 sure that TMPDIR is not mounted noexec"
-        )
-    })?;
-    // Symbol names are constants without NUL bytes, so this cannot fail.
-    let symbol = CString::new(SYMBOL_V1).unwrap_or_default();
-    // SAFETY: a symbol of this name is a static `LibHeader` of abi_stable by the contract, whose
-    // first field is what `AbiHeaderRef` points to; it checks a magic string before anything else.
-    let header: AbiHeaderRef = *unsafe { library.get(symbol.as_bytes_with_nul()) }
-        .map_err(|_| format!("the dynamic linker does not find {SYMBOL_V1} in it"))?;
-    // Never unloaded: threads and function pointers of the plugin live on.
-    std::mem::forget(library);
-    open_v1(header).map_err(|error| {
-        tracing::debug!(detail = %error.detail, "plugin header refused");
-        error.sentence
-    })
 }

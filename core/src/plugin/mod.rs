@@ -1,31 +1,42 @@
 //! Plugins: found in directories at run time, checked, loaded, and described.
 //!
-//! A file's way: `discovery` lists the directories, `permissions` refuses what another user could
-//! have written, `elf` reads the headers without running anything, `library` opens a private copy
-//! and checks its types, `catalog` decides which plugin serves which name, `watch` notices changes.
+//! A file's way: `discovery` lists the directories, `place` opens what another user cannot have written,
+//! `elf` and `manifest` read who it is without running anything, `catalog` decides which plugin serves
+//! which name. What is used is loaded: `loading` has it tried in a process of its own, unless `tried`
+//! remembers it, `image` makes a copy that nobody can change, and `linker` opens that on the thread of
+//! `loader`, and checks its types. `watch` notices changes.
 //!
 //! `exit_guard` sees to it that a plugin does not decide how the process ends.
 //!
-//! This is the host's one module with unsafe code, and all of it is in `library` and `exit_guard`.
+//! This is the host's one module with unsafe code, and all of it is in `linker` and `exit_guard`.
 
+mod candidate;
 mod catalog;
 mod discovery;
 mod elf;
 #[allow(unsafe_code)]
 mod exit_guard;
+mod image;
 mod install;
-#[allow(unsafe_code)]
 mod library;
-mod permissions;
+#[allow(unsafe_code)]
+mod linker;
+mod loader;
+mod loading;
+mod manifest;
+mod place;
 mod registry;
+mod tried;
 mod watch;
 
 pub use evbus_abi::ABI_VERSION;
 
 pub use catalog::{Catalog, PluginReport, PluginState};
 pub use discovery::{PluginDir, PluginDirSource, plugin_dirs};
+pub(crate) use exit_guard::probing;
 pub use exit_guard::{EXIT_CODE, ExitGuard};
 pub use install::install;
 pub use library::Plugin;
+pub(crate) use loader::{Over, Patience};
 pub use registry::{Registry, inspect};
 pub(crate) use watch::PluginWatch;

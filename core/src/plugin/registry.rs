@@ -1,44 +1,70 @@
-//! The plugins of this process: what is loaded stays, what changes is loaded anew.
+//! The plugin files of this process: what is loaded stays, what changes is looked at anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
+use rustix::fs::Stat;
 
+use super::candidate::Candidate;
 use super::catalog::Found;
 use super::discovery::{PluginDir, plugin_files};
-use super::{Catalog, Plugin, elf, permissions};
+use super::loader::Patience;
+use super::loading::{FileRead, Loading};
+use super::{Catalog, Plugin};
 
-/// No plugin is this large; a larger file is refused before it is read.
-const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
-
-/// Plugins by the content of their files.
+/// Plugin files by their content.
 ///
-/// A file whose content was seen before, under whatever name, is not loaded again. One whose
+/// A file whose content was seen before, under whatever name, is not looked at again. One whose
 /// content changed is loaded beside the old one, which goes on serving whoever still uses it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Registry {
     dirs: Vec<PluginDir>,
-    linked: Vec<Arc<Plugin>>,
-    seen: HashMap<PathBuf, (Stamp, Result<Arc<Plugin>, String>)>,
-    by_hash: HashMap<String, Arc<Plugin>>,
+    linked: Vec<Arc<Candidate>>,
+    seen: HashMap<PathBuf, (Stamp, Result<Arc<Candidate>, String>)>,
+    by_hash: HashMap<String, Arc<Candidate>>,
+    loading: Arc<Loading>,
 }
 
 /// Changes whenever a file's content may have changed.
-type Stamp = (u64, u64, u64, i64, i64, i64, i64, u32, u32);
+type Stamp = Option<(u64, u64, u64, i64, i64, i64, i64, u32, u32)>;
 
 impl Registry {
     /// A registry that searches these directories, in order. Plugins that are `linked` into this
     /// program come first.
     pub fn new(dirs: Vec<PluginDir>, linked: Vec<Arc<Plugin>>) -> Self {
+        let linked = linked.into_iter().map(Candidate::linked).map(Arc::new);
         Self {
             dirs,
-            linked,
-            seen: HashMap::new(),
-            by_hash: HashMap::new(),
+            linked: linked.collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Tries each file that was never loaded in a process of `program` first (see
+    /// [`isolation_program`](crate::HostBuilder::isolation_program)), and remembers in `state_dir`,
+    /// where there is one, which have passed. Without a program a file is loaded untried.
+    #[must_use]
+    pub fn trying(mut self, program: Option<Arc<Path>>, state_dir: Option<&Path>) -> Self {
+        self.change(|loading| loading.trying(program, state_dir));
+        self
+    }
+
+    /// Loads copies that it keeps in a directory of mode 0700, which a debugger can read, and not copies
+    /// in memory.
+    #[must_use]
+    pub fn keeping_copies(mut self, dir: Option<PathBuf>) -> Self {
+        self.change(|loading| loading.keeping_copies(dir));
+        self
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Loading)) {
+        // Nobody has it before a scan.
+        if let Some(loading) = Arc::get_mut(&mut self.loading) {
+            change(loading);
         }
     }
 
@@ -47,135 +73,137 @@ impl Registry {
         &self.dirs
     }
 
-    /// Looks at every file of every directory and loads what is new.
+    /// Ends all waiting for plugins.
+    pub(crate) fn patience(&self) -> Patience {
+        self.loading.patience().clone()
+    }
+
+    /// Has what could not be loaded tried again by the next scan.
+    pub(crate) fn forget_refusals(&mut self) {
+        (self.by_hash).retain(|_, candidate| !candidate.is_refused());
+        (self.seen).retain(|_, (_, found)| {
+            found
+                .as_ref()
+                .is_ok_and(|candidate| !candidate.is_refused())
+        });
+    }
+
+    /// Looks at every file of every directory, without running anything of it: the catalog loads what is
+    /// used.
     ///
-    /// Blocks for reading and loading; files that did not change cost a `stat`. A file that cannot
-    /// be used is in the catalog's reports with its reason and stops nothing.
+    /// Blocks for reading; files that did not change cost a `stat`. A file that cannot be used is in
+    /// the catalog's reports with its reason and stops nothing.
     pub fn scan(&mut self) -> Catalog {
-        let mut found: Vec<Found> = self
-            .linked
-            .iter()
-            .map(|plugin| (None, Ok(Arc::clone(plugin))))
+        let mut found: Vec<Found> = (self.linked.iter())
+            .map(|candidate| (None, Ok(Arc::clone(candidate))))
             .collect();
-        let mut files = Vec::new();
-        for dir in &self.dirs {
-            match plugin_files(dir) {
-                Ok(listed) => files.extend(listed),
-                Err(reason) => found.push((Some(dir.path.clone()), Err(reason))),
+        let mut files = HashSet::new();
+        for dir in self.dirs.clone() {
+            let listed = match plugin_files(&dir) {
+                Ok(listed) => listed,
+                Err(reason) => {
+                    found.push((Some(dir.path), Err(reason)));
+                    continue;
+                }
+            };
+            for path in listed {
+                let candidate = self.look_at(&path);
+                files.insert(path.clone());
+                found.push((Some(path), candidate));
             }
         }
         self.seen.retain(|path, _| files.contains(path));
-        for (path, loaded) in self.load_changed(&files) {
-            if let Ok((hash, plugin)) = &loaded.1 {
-                self.by_hash
-                    .entry(hash.clone())
-                    .or_insert_with(|| Arc::clone(plugin));
-            }
-            self.seen
-                .insert(path, (loaded.0, loaded.1.map(|(_, plugin)| plugin)));
-        }
-        for path in files {
-            if let Some((_, loaded)) = self.seen.get(&path) {
-                let loaded = loaded.clone();
-                found.push((Some(path), loaded));
-            }
-        }
-        Catalog::new(found)
+        // What is loaded stays so, and needs not be loaded again when its file comes back.
+        (self.by_hash).retain(|_, candidate| {
+            candidate.plugin().is_some() || Arc::strong_count(candidate) > 1
+        });
+        Catalog::new(found, Arc::clone(&self.loading))
     }
 
-    /// Loads the files that changed, side by side: at start-up that is all of them, and reading,
-    /// hashing and linking them takes most of the time until the host is ready.
-    fn load_changed(&self, files: &[PathBuf]) -> Vec<(PathBuf, LoadedFile)> {
-        std::thread::scope(|scope| {
-            let loading: Vec<_> = files
-                .iter()
-                .filter_map(|path| {
-                    let stamp = stamp(path);
-                    let known = self.seen.get(path).is_some_and(|(seen, _)| *seen == stamp);
-                    (!known).then(|| {
-                        let task = scope.spawn(move || load(path, &self.by_hash));
-                        (path, stamp, task)
-                    })
-                })
-                .collect();
-            loading
-                .into_iter()
-                .map(|(path, stamp, task)| {
-                    let loaded = task
-                        .join()
-                        .unwrap_or_else(|_| Err("loading it failed unexpectedly".to_owned()));
-                    (path.clone(), (stamp, loaded))
-                })
-                .collect()
-        })
+    /// What is in a file, from the last scan where it has not changed since.
+    fn look_at(&mut self, path: &Path) -> Result<Arc<Candidate>, String> {
+        let stamp = stamp(path);
+        if let Some((seen, found)) = self.seen.get(path)
+            && *seen == stamp
+        {
+            return found.clone();
+        }
+        let (stamp, found) = match FileRead::of(path) {
+            Ok(read) => {
+                let found = self.candidate(path, &read);
+                (stamp_of(&read.found), found)
+            }
+            Err(reason) => (stamp, Err(reason)),
+        };
+        self.seen.insert(path.to_owned(), (stamp, found.clone()));
+        found
+    }
+
+    fn candidate(&mut self, path: &Path, read: &FileRead) -> Result<Arc<Candidate>, String> {
+        let (manifest, hash) = read.identity()?;
+        let known = self.by_hash.get(&hash);
+        if let Some(known) = known.filter(|known| known.is_loaded_or_at(path)) {
+            return Ok(Arc::clone(known));
+        }
+        let candidate = Arc::new(Candidate::new(path, hash.clone(), manifest));
+        self.by_hash
+            .entry(hash)
+            .or_insert_with(|| Arc::clone(&candidate));
+        Ok(candidate)
     }
 }
-
-/// A file's stamp, and what loading it gave.
-type LoadedFile = (Stamp, Result<(String, Arc<Plugin>), String>);
 
 fn stamp(path: &Path) -> Stamp {
-    fs::metadata(path).map_or_else(
-        |_| Stamp::default(),
-        |m| {
-            (
-                m.dev(),
-                m.ino(),
-                m.len(),
-                m.mtime(),
-                m.mtime_nsec(),
-                m.ctime(),
-                m.ctime_nsec(),
-                m.mode(),
-                m.uid(),
-            )
-        },
-    )
+    let found = fs::metadata(path).ok()?;
+    Some((
+        found.dev(),
+        found.ino(),
+        found.len(),
+        found.mtime(),
+        found.mtime_nsec(),
+        found.ctime(),
+        found.ctime_nsec(),
+        found.mode(),
+        found.uid(),
+    ))
 }
 
-/// Opens one file, as a scan would.
+/// The same of a file that is open.
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    clippy::useless_conversion,
+    reason = "the types differ between machines"
+)]
+fn stamp_of(found: &Stat) -> Stamp {
+    Some((
+        found.st_dev as u64,
+        found.st_ino as u64,
+        found.st_size as u64,
+        found.st_mtime as i64,
+        found.st_mtime_nsec as i64,
+        found.st_ctime as i64,
+        found.st_ctime_nsec as i64,
+        found.st_mode as u32,
+        found.st_uid as u32,
+    ))
+}
+
+/// Opens one file, as a host would. `program` is the one that tries it first, see
+/// [`Registry::trying`].
 ///
 /// # Errors
 ///
 /// One sentence: why a host would refuse it.
-pub fn inspect(file: &Path) -> Result<Arc<Plugin>, String> {
-    load(file, &HashMap::new()).map(|(_, plugin)| plugin)
+pub fn inspect(file: &Path, program: Option<&Path>) -> Result<Arc<Plugin>, String> {
+    let (manifest, hash) = FileRead::of(file)?.identity()?;
+    let mut loading = Loading::default();
+    loading.trying(program.map(Arc::from), None);
+    loading.load(file, &hash, &manifest)
 }
 
-fn load(
-    path: &Path,
-    by_hash: &HashMap<String, Arc<Plugin>>,
-) -> Result<(String, Arc<Plugin>), String> {
-    // A link is as trustworthy as the place it leads to.
-    let target = fs::canonicalize(path).map_err(|error| format!("it cannot be read: {error}"))?;
-    permissions::check(&target)?;
-    if let Some(parent) = target.parent() {
-        permissions::check(parent)?;
-    }
-    let metadata = fs::metadata(&target).map_err(|error| format!("it cannot be read: {error}"))?;
-    if !metadata.is_file() {
-        return Err("it is no regular file; expected a shared library".to_owned());
-    }
-    if metadata.len() > MAX_FILE_BYTES {
-        return Err(format!(
-            "it is {} bytes long; expected at most {MAX_FILE_BYTES}",
-            metadata.len()
-        ));
-    }
-    let bytes = fs::read(&target).map_err(|error| format!("it cannot be read: {error}"))?;
-    elf::check(&bytes)?;
-    let hash = hex(&Sha256::digest(&bytes));
-    if let Some(plugin) = by_hash.get(&hash) {
-        return Ok((hash, Arc::clone(plugin)));
-    }
-    let plugin = Plugin::load(path, &bytes, &hash)?;
-    Ok((hash, Arc::new(plugin)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('?');
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+/// Whether a host looks at a file of this name.
+pub(super) fn is_looked_at(name: &OsStr) -> bool {
+    Path::new(name).extension() == Some(OsStr::new("so"))
 }

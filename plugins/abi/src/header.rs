@@ -75,14 +75,26 @@ fn sentence(error: &LibraryError) -> String {
     }
 }
 
-/// Defines the one exported symbol of a v1 plugin from a function that makes its root module.
+/// Defines what a v1 plugin file consists of: its manifest, which the root module that `$make` makes
+/// has to agree with, and the header.
 ///
 /// Used by the SDK's export macros; plugin authors never call it themselves.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export_plugin_v1 {
-    ($make:expr) => {
+    ($manifest:expr, $make:expr) => {
         const _: () = {
+            const MANIFEST: $crate::Manifest<'static> = $manifest;
+
+            // SAFETY: no other item of this crate graph has the symbol's name, and the section holds
+            // nothing but manifests. It is a symbol so that no linker drops it.
+            #[allow(unsafe_code)]
+            #[unsafe(no_mangle)]
+            #[unsafe(link_section = ".evbus_plugin")]
+            #[used]
+            #[allow(non_upper_case_globals)]
+            pub static evbus_plugin_manifest: [u8; MANIFEST.json_len()] = MANIFEST.to_json();
+
             extern "C" fn __evbus_root_module() -> $crate::__private::RootModuleResult {
                 $crate::__private::__call_root_module_loader($make)
             }

@@ -1,7 +1,7 @@
 //! The frozen contract between the evbus host and its plugins.
 //!
-//! A plugin is a shared library that exports one symbol, [`SYMBOL_V1`], and depends on nothing of
-//! the host. This crate holds every type that crosses, nothing else, and depends on `abi_stable`
+//! A plugin is a shared library that exports one symbol, [`SYMBOL_V1`], says in a section of its own who
+//! it is ([`Manifest`]), and depends on nothing of the host. This crate holds every type that crosses, nothing else, and depends on `abi_stable`
 //! alone, which describes each type's layout so that the host can compare it before it calls
 //! anything. `docs/ABI.md` is the contract in words: owners, threads, what may block, and how a v2
 //! will come beside v1.
@@ -26,6 +26,7 @@
 )]
 
 mod header;
+mod manifest;
 pub mod v1;
 
 pub use abi_stable::library::AbiHeaderRef;
@@ -34,6 +35,7 @@ pub use abi_stable::std_types::{
     RErr, RNone, ROk, ROption, RResult, RSlice, RSome, RStr, RString, RVec,
 };
 pub use header::{ABI_VERSION, OpenError, SYMBOL_PREFIX, SYMBOL_V1, open_v1};
+pub use manifest::{MANIFEST_ABI, MANIFEST_FORMAT, MANIFEST_MAX_BYTES, MANIFEST_SECTION, Manifest};
 
 /// What the export macros of the SDK expand to needs these; not part of the contract.
 #[doc(hidden)]

@@ -103,14 +103,33 @@ pub mod abi {
 #[macro_export]
 macro_rules! export_provider {
     ($provider:ty) => {
-        $crate::__private::__export_plugin_v1!(|| -> $crate::__private::PluginV1Ref {
-            $crate::__private::prepare_library();
-            $crate::provider_plugin::<$provider>(
-                env!("CARGO_PKG_NAME"),
-                env!("CARGO_PKG_VERSION"),
-                env!("CARGO_PKG_DESCRIPTION"),
-            )
-        });
+        $crate::__export_provider_as!(
+            $provider,
+            env!("CARGO_PKG_NAME"),
+            env!("CARGO_PKG_VERSION"),
+            env!("CARGO_PKG_DESCRIPTION")
+        );
+    };
+}
+
+/// As `export_provider`, under another identity than the crate's. For tests of hosts.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_provider_as {
+    ($provider:ty, $id:expr, $version:expr, $description:expr) => {
+        $crate::__private::__export_plugin_v1!(
+            $crate::abi::Manifest {
+                id: $id,
+                version: $version,
+                description: $description,
+                providers: <$provider as $crate::Provider>::NAMES,
+                matchers: &[],
+            },
+            || -> $crate::__private::PluginV1Ref {
+                $crate::__private::prepare_library();
+                $crate::provider_plugin::<$provider>($id, $version, $description)
+            }
+        );
     };
 }
 
@@ -120,13 +139,22 @@ macro_rules! export_provider {
 #[macro_export]
 macro_rules! export_matcher {
     ($matcher:ty) => {
-        $crate::__private::__export_plugin_v1!(|| -> $crate::__private::PluginV1Ref {
-            $crate::__private::prepare_library();
-            $crate::matcher_plugin::<$matcher>(
-                env!("CARGO_PKG_NAME"),
-                env!("CARGO_PKG_VERSION"),
-                env!("CARGO_PKG_DESCRIPTION"),
-            )
-        });
+        $crate::__private::__export_plugin_v1!(
+            $crate::abi::Manifest {
+                id: env!("CARGO_PKG_NAME"),
+                version: env!("CARGO_PKG_VERSION"),
+                description: env!("CARGO_PKG_DESCRIPTION"),
+                providers: &[],
+                matchers: <$matcher as $crate::Matcher>::NAMES,
+            },
+            || -> $crate::__private::PluginV1Ref {
+                $crate::__private::prepare_library();
+                $crate::matcher_plugin::<$matcher>(
+                    env!("CARGO_PKG_NAME"),
+                    env!("CARGO_PKG_VERSION"),
+                    env!("CARGO_PKG_DESCRIPTION"),
+                )
+            }
+        );
     };
 }

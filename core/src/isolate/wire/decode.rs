@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::{
     BATCH, CLOSE, CLOSED, CONNECT, CONNECTED, DROPPED, EVENTS, FAILED, LINK, LOG, MAX_FRAME,
-    OUTCOME, ReceivedEvent, Text, ToChild, ToHost, WireError, malformed,
+    OUTCOME, PROBE, PROBED, ReceivedEvent, STAGE, Text, ToChild, ToHost, WireError, malformed,
 };
 
 /// The length of a frame, if it may have one like this.
@@ -51,6 +51,10 @@ pub(in super::super) fn read(socket: &mut impl Read) -> Result<ToChild, WireErro
             ToChild::Events(events)
         }
         CLOSE => ToChild::Close,
+        PROBE => ToChild::Probe {
+            version: fields.string()?,
+            path: fields.string()?,
+        },
         kind => return malformed(format!("a frame of the unknown kind {kind}")),
     };
     fields.end()?;
@@ -65,6 +69,31 @@ pub(in super::super) async fn read_async(
     socket.read_exact(&mut head).await?;
     let mut frame = vec![0; length(head)?];
     socket.read_exact(&mut frame).await?;
+    to_host(frame)
+}
+
+/// Takes the next whole frame of what the plugin's process said off `received`, if there is one. None
+/// is longer than `max`.
+pub(in super::super) fn next_to_host(
+    received: &mut Vec<u8>,
+    max: usize,
+) -> Result<Option<ToHost>, WireError> {
+    let Some((head, rest)) = received.split_first_chunk::<4>() else {
+        return Ok(None);
+    };
+    let length = length(*head)?;
+    if length > max {
+        return malformed(format!("a frame of {length} bytes"));
+    }
+    let Some(frame) = rest.get(..length) else {
+        return Ok(None);
+    };
+    let frame = frame.to_vec();
+    received.drain(..4 + length);
+    to_host(frame).map(Some)
+}
+
+fn to_host(frame: Vec<u8>) -> Result<ToHost, WireError> {
     let mut fields = Fields(frame.into());
     let message = match fields.u8()? {
         CONNECTED => ToHost::Connected(LimitsV1 {
@@ -94,6 +123,8 @@ pub(in super::super) async fn read_async(
             reason: fields.string()?,
         },
         CLOSED => ToHost::Closed,
+        STAGE => ToHost::Stage(fields.u8()?),
+        PROBED => ToHost::Probed,
         kind => return malformed(format!("a frame of the unknown kind {kind}")),
     };
     fields.end()?;

@@ -6,14 +6,12 @@ use evbus_abi::v1::{BatchOutcomeV1, EventV1, LevelV1, LimitsV1, LinkV1, OutcomeV
 
 use super::{
     BATCH, CLOSE, CLOSED, CONNECT, CONNECTED, DROPPED, EVENTS, FAILED, LINK, LOG, MAX_FRAME,
-    OUTCOME, VERSION, WireError, malformed,
+    OUTCOME, PROBE, PROBED, STAGE, VERSION, WireError, malformed,
 };
+use crate::foreign_text::{self, MAX_BYTES};
 
 /// Events are sent on when so many bytes of them have come together.
 const CHUNK: usize = 256 * 1024;
-
-/// The longest log line or reason, in bytes.
-const MAX_LINE: usize = 16 * 1024;
 
 /// Appends one frame to `out`. Without an effect where it would be too large.
 fn frame(out: &mut Vec<u8>, kind: u8, fields: impl FnOnce(&mut Vec<u8>)) -> bool {
@@ -54,6 +52,14 @@ pub(in super::super) fn connect(max_level: LevelV1, path: &str, config: &str) ->
         put_text(out, config);
     })
     .then_some(out)
+}
+
+/// The first frame, where the plugin is only tried.
+pub(in super::super) fn probe(path: &str) -> Vec<u8> {
+    small(PROBE, |out| {
+        put_text(out, VERSION);
+        put_text(out, path);
+    })
 }
 
 /// Writes a batch's frames, one part after the other, so that large batches need no large buffer.
@@ -192,6 +198,14 @@ pub(in super::super) fn closed() -> Vec<u8> {
     small(CLOSED, |_| {})
 }
 
+pub(in super::super) fn stage(stage: u8) -> Vec<u8> {
+    small(STAGE, |out| out.push(stage))
+}
+
+pub(in super::super) fn probed() -> Vec<u8> {
+    small(PROBED, |_| {})
+}
+
 /// A frame whose fields are far smaller than a frame may be.
 fn small(kind: u8, fields: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
@@ -199,15 +213,7 @@ fn small(kind: u8, fields: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     out
 }
 
-/// Cuts a line that is too long, and says so in it.
+/// A plugin's text as one line that is not too long.
 fn cut(line: &str) -> Cow<'_, str> {
-    if line.len() <= MAX_LINE {
-        return line.into();
-    }
-    format!(
-        "{} (cut: it has {} bytes, at most {MAX_LINE} are passed on)",
-        &line[..line.floor_char_boundary(MAX_LINE)],
-        line.len()
-    )
-    .into()
+    foreign_text::line(line, MAX_BYTES)
 }

@@ -7,11 +7,11 @@ use abi_stable::std_types::{ROption, RStr};
 
 use super::{MatcherFnsV1, ProviderV1};
 
-/// Who a plugin is. The text lives in the plugin, which is never unloaded.
+/// Who a plugin is, as its manifest says, too. The text lives in the plugin, which is never unloaded.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InfoV1 {
-    /// Unique name; of two files with one id the host uses the newer version.
+    /// Unique name; two files with one id and different content are both refused.
     pub id: RStr<'static>,
     /// The plugin's own version, semantic versioning; says nothing about this contract's.
     pub version: RStr<'static>,

@@ -1,0 +1,53 @@
+//! Text of plugins, far systems and the dynamic linker, before the host shows or keeps it.
+//!
+//! Such text may be as long as memory, and may hold line ends and terminal sequences, with which it
+//! could forge lines of the log. Whatever of it enters the host passes through [`line`].
+
+use std::borrow::Cow;
+
+/// A longer text of a plugin is cut.
+pub(crate) const MAX_BYTES: usize = 16 * 1024;
+
+/// One line of at most `max` bytes without control characters; what is cut is said behind it.
+pub(crate) fn line(text: &str, max: usize) -> Cow<'_, str> {
+    // A text that comes out of another process has been cut there, and says so behind its beginning.
+    if text.len() <= max.saturating_add(SAID) {
+        return if text.contains(is_unclean) {
+            text.replace(is_unclean, " ").into()
+        } else {
+            text.into()
+        };
+    }
+    let beginning = text[..text.floor_char_boundary(max)].replace(is_unclean, " ");
+    format!("{beginning} (cut: it has {} bytes)", text.len()).into()
+}
+
+/// Room for what is said behind a text that was cut.
+const SAID: usize = 64;
+
+/// Whether a character could end a line, or mean something to a terminal.
+pub(crate) fn is_unclean(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_is_one_line_of_bounded_length() {
+        for (text, expected) in [
+            ("", ""),
+            ("no route to host", "no route to host"),
+            ("a\nERROR forged\r\x1b[31m", "a ERROR forged  [31m"),
+            ("a\u{2028}b\u{85}c", "a b c"),
+        ] {
+            assert_eq!(line(text, MAX_BYTES), expected, "{text:?}");
+        }
+        let long = line(&"\u{e9}\n".repeat(40_000_000), MAX_BYTES).into_owned();
+        assert!(long.len() <= MAX_BYTES + SAID, "{}", long.len());
+        assert!(long.ends_with("(cut: it has 120000000 bytes)"), "{long}");
+        assert!(!long.contains('\n'));
+        assert_eq!(line(&long, MAX_BYTES), long, "it is cut once");
+    }
+}

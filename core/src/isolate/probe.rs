@@ -1,0 +1,239 @@
+//! Tries a plugin file in a process of its own before the host loads it.
+//!
+//! A damaged file, or one whose constructor hangs or ends the process, does that there. The process
+//! says what it is about to do, so that its end tells what the plugin did.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use super::outbox::Outbox;
+use super::process::{name, reap, spawn};
+use super::wire::{self, ToHost};
+use crate::foreign_text;
+use crate::plugin::{Over, Patience, Plugin, probing};
+
+/// The process sends nothing longer.
+const MAX_FRAME: usize = 64 * 1024;
+
+/// How long a process that let go of its socket may take to end by itself.
+const DYING: Duration = Duration::from_secs(2);
+
+/// How often its end is looked for.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// What is done with the plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Stage {
+    /// The process has not begun.
+    Starting = 0,
+    Loading = 1,
+    Names = 2,
+    Schema = 3,
+    Checking = 4,
+    Compiling = 5,
+}
+
+impl Stage {
+    fn of(number: u8) -> Self {
+        match number {
+            1 => Self::Loading,
+            2 => Self::Names,
+            3 => Self::Schema,
+            4 => Self::Checking,
+            5 => Self::Compiling,
+            _ => Self::Starting,
+        }
+    }
+
+    /// What goes behind "it ended the process".
+    fn doing(self) -> &'static str {
+        match self {
+            Self::Starting => "before it was loaded",
+            Self::Loading => "while it was loaded",
+            Self::Names => "while it was asked for its names",
+            Self::Schema => "while it was asked for its schema",
+            Self::Checking => "while it checked an empty configuration",
+            Self::Compiling => "while it compiled an empty set of patterns",
+        }
+    }
+
+    /// What goes before "within 10 s".
+    fn late(self) -> &'static str {
+        match self {
+            Self::Starting => "the process to try it in did not begin",
+            Self::Loading => "its constructor did not return",
+            Self::Names => "it did not give its names",
+            Self::Schema => "it did not give its schema",
+            Self::Checking => "it did not check an empty configuration",
+            Self::Compiling => "it did not compile an empty set of patterns",
+        }
+    }
+}
+
+/// Tries the plugin `id`, whose file is `path`, of which `image` is a copy, in a process of `program`.
+/// Blocks until it has answered, for ten seconds at most.
+///
+/// # Errors
+///
+/// One sentence on what the plugin did.
+pub(crate) fn probe(
+    program: &Path,
+    path: &Path,
+    id: &str,
+    image: BorrowedFd<'_>,
+    patience: &Patience,
+) -> Result<(), String> {
+    let failed = |error: std::io::Error| {
+        format!(
+            "it cannot be tried in a process of {}: {error}",
+            program.display()
+        )
+    };
+    let (child, mut socket) = spawn(program, id, image).map_err(failed)?;
+    let mut probing = Probing {
+        child: Some(child),
+        stage: Stage::Starting,
+        received: Vec::new(),
+    };
+    let shown = path.display().to_string();
+    // A process that is gone already is met when its answer is read.
+    let _ = socket.write_all(&wire::probe(&shown));
+    probing.outcome(&mut socket, &shown, patience)
+}
+
+/// A process that tries a plugin. Dropping it ends it.
+struct Probing {
+    /// Empty once it has ended.
+    child: Option<Child>,
+    stage: Stage,
+    received: Vec<u8>,
+}
+
+impl Probing {
+    fn outcome(
+        &mut self,
+        socket: &mut UnixStream,
+        path: &str,
+        patience: &Patience,
+    ) -> Result<(), String> {
+        let mut waiting = patience.wait(path, "while it was tried in a process of its own");
+        loop {
+            let glance = match waiting.glance() {
+                Ok(glance) => glance,
+                Err(over @ Over::Late) => return Err(over.sentence(self.stage.late())),
+                Err(over @ Over::Ending) => return Err(over.sentence("")),
+            };
+            let has_ended = self.has_ended();
+            let is_over = self.read(socket, glance) || has_ended.is_some();
+            while let Some(said) = self.said()? {
+                match said {
+                    ToHost::Stage(stage) => self.stage = Stage::of(stage),
+                    ToHost::Probed => return Ok(()),
+                    ToHost::Failed { reason, .. } => {
+                        return Err(
+                            foreign_text::line(&reason, foreign_text::MAX_BYTES).into_owned()
+                        );
+                    }
+                    _ => return Err(nonsense()),
+                }
+            }
+            if is_over {
+                return Err(self.ended(has_ended));
+            }
+        }
+    }
+
+    fn said(&mut self) -> Result<Option<ToHost>, String> {
+        wire::next_to_host(&mut self.received, MAX_FRAME).map_err(|_| nonsense())
+    }
+
+    /// Reads what has come. Returns whether no more will.
+    fn read(&mut self, socket: &mut UnixStream, within: Duration) -> bool {
+        let mut some = [0; 4096];
+        let read = (socket.set_read_timeout(Some(within))).and_then(|()| socket.read(&mut some));
+        match read {
+            Ok(0) => true,
+            Ok(length) => {
+                self.received.extend_from_slice(&some[..length]);
+                false
+            }
+            Err(error) => !matches!(
+                error.kind(),
+                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+            ),
+        }
+    }
+
+    fn has_ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.child.as_mut()?.try_wait().ok().flatten();
+        if ended.is_some() {
+            self.child = None;
+        }
+        ended
+    }
+
+    /// What the end of the process tells.
+    fn ended(&mut self, status: Option<ExitStatus>) -> String {
+        let since = Instant::now();
+        let mut status = status;
+        while status.is_none() && since.elapsed() < DYING {
+            std::thread::sleep(GLANCE);
+            status = self.has_ended();
+        }
+        let doing = self.stage.doing();
+        let Some(status) = status else {
+            return format!("it closed the connection to the host {doing}");
+        };
+        match (status.signal(), status.code()) {
+            (Some(signal), _) => format!(
+                "it ended the process with signal {signal}{} {doing}; if the file is damaged, copy it again",
+                name(signal)
+            ),
+            (None, code) => format!("it called exit({}) {doing}", code.unwrap_or_default()),
+        }
+    }
+}
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Fails only where it is gone already.
+            let _ = child.kill();
+            reap(child);
+        }
+    }
+}
+
+fn nonsense() -> String {
+    "the process that it was tried in did not say what became of it".to_owned()
+}
+
+/// Tries the plugin, in the process for that.
+pub(super) fn serve(image: OwnedFd, path: &Path, outbox: &Outbox) {
+    probing();
+    let begin = |stage: Stage| outbox.answer(wire::stage(stage as u8));
+    let fail = |reason: &str| outbox.answer(wire::failed(true, reason));
+    begin(Stage::Loading);
+    let plugin = match Plugin::of_image(image, path, || begin(Stage::Names)) {
+        Ok(plugin) => plugin,
+        Err(reason) => return fail(&reason),
+    };
+    begin(Stage::Schema);
+    if let Err(reason) = plugin.config_schema() {
+        return fail(&reason);
+    }
+    begin(Stage::Checking);
+    drop(plugin.check_config("{}"));
+    if plugin.is_matcher() {
+        begin(Stage::Compiling);
+        // What it has against an empty set shows in the host, with the patterns of the acct file.
+        drop(plugin.compile(&[]));
+    }
+    outbox.answer(wire::probed());
+}

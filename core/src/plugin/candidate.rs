@@ -1,0 +1,133 @@
+//! A plugin file that could be used: known by its manifest, loaded when something needs it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Plugin;
+use super::loading::Loading;
+use super::manifest::Manifest;
+
+/// What became of a candidate.
+#[derive(Debug, Clone)]
+pub(crate) enum Fate {
+    /// Nothing has needed it.
+    Discovered,
+    Loaded(Arc<Plugin>),
+    /// One sentence on why it cannot be loaded.
+    Refused(String),
+}
+
+/// A plugin: what it says of itself, and itself once it is loaded.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    /// None for a plugin that is linked in.
+    path: Option<PathBuf>,
+    hash: Option<String>,
+    id: String,
+    version: String,
+    providers: Vec<String>,
+    matchers: Vec<String>,
+    /// None for a plugin that is linked in.
+    manifest: Option<Manifest>,
+    fate: Mutex<Fate>,
+}
+
+impl Candidate {
+    /// A plugin file.
+    pub(super) fn new(path: &Path, hash: String, manifest: Manifest) -> Self {
+        Self {
+            path: Some(path.to_owned()),
+            hash: Some(hash),
+            id: manifest.id.clone(),
+            version: manifest.version.clone(),
+            providers: manifest.providers.clone(),
+            matchers: manifest.matchers.clone(),
+            manifest: Some(manifest),
+            fate: Mutex::new(Fate::Discovered),
+        }
+    }
+
+    /// A plugin that is linked into this program.
+    pub(super) fn linked(plugin: Arc<Plugin>) -> Self {
+        Self {
+            path: None,
+            hash: None,
+            id: plugin.id().to_owned(),
+            version: plugin.version().to_owned(),
+            providers: plugin.provider_names().to_vec(),
+            matchers: plugin.matcher_names().to_vec(),
+            manifest: None,
+            fate: Mutex::new(Fate::Loaded(plugin)),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    pub(super) fn hash(&self) -> Option<&str> {
+        self.hash.as_deref()
+    }
+
+    pub(super) fn providers(&self) -> &[String] {
+        &self.providers
+    }
+
+    pub(super) fn matchers(&self) -> &[String] {
+        &self.matchers
+    }
+
+    pub(super) fn fate(&self) -> Fate {
+        self.fate.lock().clone()
+    }
+
+    /// The plugin, where it is loaded.
+    pub(super) fn plugin(&self) -> Option<Arc<Plugin>> {
+        match &*self.fate.lock() {
+            Fate::Loaded(plugin) => Some(Arc::clone(plugin)),
+            _ => None,
+        }
+    }
+
+    /// Whether it could not be loaded.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(*self.fate.lock(), Fate::Refused(_))
+    }
+
+    /// Whether it can stand for a file with its content at this place.
+    pub(super) fn is_loaded_or_at(&self, path: &Path) -> bool {
+        self.plugin().is_some() || self.path.as_deref() == Some(path)
+    }
+
+    /// Loads it where nobody has tried to. Blocks, see [`Loading::load`].
+    pub(super) fn load(&self, loading: &Loading) {
+        let (Fate::Discovered, Some(path), Some(hash), Some(manifest)) =
+            (self.fate(), &self.path, &self.hash, &self.manifest)
+        else {
+            return;
+        };
+        let loaded = match loading.load(path, hash, manifest) {
+            Ok(plugin) => {
+                tracing::info!(
+                    "plugin {}: {} {} loaded",
+                    path.display(),
+                    self.id,
+                    self.version
+                );
+                Fate::Loaded(plugin)
+            }
+            Err(reason) => Fate::Refused(reason),
+        };
+        *self.fate.lock() = loaded;
+    }
+}

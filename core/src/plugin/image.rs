@@ -1,0 +1,186 @@
+//! What the dynamic linker opens: a copy of a plugin file that nobody can change.
+//!
+//! The copy exists so that overwriting the original in place cannot reach mapped pages, which kills the
+//! process. It is a sealed file in memory: no directory is needed that others could reach, and nothing
+//! is left behind by a host that is killed. For debuggers it can be a file in a directory.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
+
+use super::manifest::Manifest;
+
+/// The longest part of an id in the name of a copy.
+const MAX_SHOWN_ID: usize = 64;
+
+/// A copy of a plugin file.
+#[derive(Debug)]
+pub(super) struct Image {
+    /// For reading only: nobody who gets the descriptor can change what is mapped.
+    pub(super) file: File,
+    /// Where the linker finds it.
+    pub(super) path: PathBuf,
+}
+
+impl Image {
+    /// A copy of `bytes`, in memory or, for debuggers, in a directory.
+    ///
+    /// # Errors
+    ///
+    /// One sentence on what stands in the way, and what to do.
+    pub(super) fn new(
+        bytes: &[u8],
+        manifest: &Manifest,
+        hash: &str,
+        copies: Option<&Path>,
+    ) -> Result<Self, String> {
+        match copies {
+            None => Self::in_memory(bytes, &manifest.id),
+            Some(dir) => Self::in_directory(bytes, dir, &file_name(&manifest.id, hash)),
+        }
+    }
+
+    /// A copy that another process has made and sealed.
+    pub(super) fn received(file: OwnedFd) -> Self {
+        let file = File::from(file);
+        let path = descriptor_path(&file);
+        Self { file, path }
+    }
+
+    fn in_memory(bytes: &[u8], id: &str) -> Result<Self, String> {
+        let failed = |error: &dyn std::fmt::Display| {
+            format!(
+                "no copy of it can be made in memory ({error}); use --plugin-copies DIR to load plugins from copies in a directory"
+            )
+        };
+        let name = format!("evbus:{}", shown(id));
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let memory = match memfd_create(&*name, flags | MemfdFlags::EXEC) {
+            // Before Linux 6.3 every such file can be executed.
+            Err(Errno::INVAL) => memfd_create(&*name, flags),
+            Err(error @ Errno::ACCESS) => {
+                return Err(failed(&format_args!(
+                    "{error}: vm.memfd_noexec of this system is 2"
+                )));
+            }
+            made => made,
+        }
+        .map_err(|error| failed(&error))?;
+        let mut memory = File::from(memory);
+        memory.write_all(bytes).map_err(|error| failed(&error))?;
+        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+        fcntl_add_seals(&memory, seals).map_err(|error| failed(&error))?;
+        let file = File::open(descriptor_path(&memory)).map_err(|error| {
+            failed(&format_args!(
+                "/proc, through which it is opened, cannot be used: {error}"
+            ))
+        })?;
+        let path = descriptor_path(&file);
+        Ok(Self { file, path })
+    }
+
+    fn in_directory(bytes: &[u8], dir: &Path, name: &str) -> Result<Self, String> {
+        let failed = |error: &dyn std::fmt::Display| {
+            format!("no copy of it can be made in {}: {error}", dir.display())
+        };
+        private(dir).map_err(|error| failed(&error))?;
+        let path = dir.join(name);
+        let written = tempfile::Builder::new()
+            .prefix(".copying-")
+            .tempfile_in(dir)
+            .and_then(|mut copy| {
+                copy.write_all(bytes)?;
+                // Another host may have mapped the one that has the name now, so it is left as it is.
+                Ok(copy.persist(&path)?)
+            })
+            .and_then(|_| File::open(&path));
+        let file = written.map_err(|error| failed(&error))?;
+        Ok(Self { file, path })
+    }
+}
+
+/// Makes a directory that is ours alone, or sees to it that it is.
+fn private(dir: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)?;
+    let found = fs::symlink_metadata(dir)?;
+    let us = rustix::process::geteuid().as_raw();
+    if found.is_dir() && found.uid() == us && found.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(std::io::Error::other(format!(
+        "it has mode {:04o} and belongs to user {}; expected a directory of user {us} with mode 0700",
+        found.mode() & 0o7777,
+        found.uid()
+    )))
+}
+
+/// The name of a copy, of which there is one for each content.
+fn file_name(id: &str, hash: &str) -> String {
+    format!("{}-{hash}.so", shown(id))
+}
+
+/// An id as part of a file's name.
+fn shown(id: &str) -> String {
+    id.chars()
+        .take(MAX_SHOWN_ID)
+        .map(|character| match character {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-' => character,
+            _ => '_',
+        })
+        .collect()
+}
+
+/// The place through which the linker opens a descriptor of this process anew.
+fn descriptor_path(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn manifest(id: &str) -> Manifest {
+        let json = format!("{{\"manifest\":1,\"abi\":\"1.0\",\"id\":{id:?},\"version\":\"1\"}}");
+        Manifest::parse(json.as_bytes()).expect("it is a manifest")
+    }
+
+    #[test]
+    fn a_copy_in_memory_cannot_be_changed_by_anybody() {
+        let image = Image::new(b"bytes", &manifest("a"), "hash", None).expect("a copy");
+        let mut read = String::new();
+        (&image.file).read_to_string(&mut read).expect("readable");
+        assert_eq!(read, "bytes");
+        // Through its path it could be opened for writing, were it not sealed.
+        let writing = fs::OpenOptions::new().write(true).open(&image.path);
+        let written = writing.and_then(|mut file| file.write_all(b"other"));
+        assert!(written.is_err());
+        assert_eq!(fs::read(&image.path).expect("readable"), b"bytes");
+    }
+
+    #[test]
+    fn a_copy_in_a_directory_is_named_by_id_and_hash_and_the_directory_is_private() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        let dir = parent.path().join("copies");
+        let copied = |dir| Image::new(b"bytes", &manifest("../a b"), "5ea1", Some(dir));
+        let image = copied(&dir).expect("a copy");
+        assert_eq!(image.path, dir.join("___a_b-5ea1.so"));
+        assert_eq!(fs::read(&image.path).expect("readable"), b"bytes");
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o7777;
+        assert_eq!((mode(&dir), mode(&image.path)), (0o700, 0o600));
+
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o750)).expect("it is ours");
+        let reason = copied(&dir).expect_err("others may look into it");
+        assert!(reason.contains("it has mode 0750"), "{reason}");
+    }
+}

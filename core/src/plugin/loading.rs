@@ -1,0 +1,120 @@
+//! A plugin file on its way into the process: read, copied, tried elsewhere, loaded.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::Stat;
+use sha2::{Digest as _, Sha256};
+
+use super::image::Image;
+use super::loader::Patience;
+use super::manifest::Manifest;
+use super::place;
+use super::tried::Tried;
+use super::{Plugin, elf};
+use crate::isolate::probe;
+
+/// No plugin is this large; a larger file is refused before it is read.
+const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
+
+/// How plugins are loaded.
+#[derive(Debug, Default)]
+pub(crate) struct Loading {
+    /// The program whose processes try files that were never loaded; without one none is tried.
+    program: Option<Arc<Path>>,
+    tried: Option<Tried>,
+    copies: Option<PathBuf>,
+    patience: Patience,
+}
+
+impl Loading {
+    /// As [`Registry::trying`](super::Registry::trying) says.
+    pub(super) fn trying(&mut self, program: Option<Arc<Path>>, state_dir: Option<&Path>) {
+        self.program = program;
+        self.tried = state_dir.map(Tried::new);
+    }
+
+    /// Loads copies in a directory, for debuggers.
+    pub(super) fn keeping_copies(&mut self, dir: Option<PathBuf>) {
+        self.copies = dir;
+    }
+
+    /// How long it waits.
+    pub(super) fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    /// Loads the file whose content has this hash. Blocks for a copy, for trying it, and for its
+    /// constructors, for some ten seconds each at most.
+    ///
+    /// # Errors
+    ///
+    /// One sentence on why the host does without it.
+    pub(super) fn load(
+        &self,
+        path: &Path,
+        hash: &str,
+        manifest: &Manifest,
+    ) -> Result<Arc<Plugin>, String> {
+        let bytes = FileRead::of(path)?.bytes;
+        if hash_of(&bytes) != hash {
+            return Err("it was changed while it was loaded".to_owned());
+        }
+        let image = Image::new(&bytes, manifest, hash, self.copies.as_deref())?;
+        drop(bytes);
+        let is_known = (self.tried.as_ref()).is_some_and(|tried| tried.has(hash));
+        if let Some(program) = self.program.as_ref().filter(|_| !is_known) {
+            probe(
+                program,
+                path,
+                &manifest.id,
+                image.file.as_fd(),
+                &self.patience,
+            )?;
+            if let Some(tried) = &self.tried {
+                tried.add(hash);
+            }
+        }
+        Plugin::load(path, hash, manifest, image, &self.patience).map(Arc::new)
+    }
+}
+
+/// The content of a plugin file.
+pub(super) struct FileRead {
+    pub(super) bytes: Vec<u8>,
+    /// What the file was when it was opened.
+    pub(super) found: Stat,
+}
+
+impl FileRead {
+    /// Opens a file that nobody else can have written, and reads it.
+    pub(super) fn of(path: &Path) -> Result<Self, String> {
+        let (file, found) = place::open_file(path)?;
+        let mut bytes = Vec::new();
+        File::take(file, MAX_FILE_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| format!("it cannot be read: {error}"))?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(format!(
+                "it is more than {MAX_FILE_BYTES} bytes long, which no plugin is"
+            ));
+        }
+        Ok(Self { bytes, found })
+    }
+
+    /// Its manifest and the hash of its content.
+    pub(super) fn identity(&self) -> Result<(Manifest, String), String> {
+        Ok((elf::read(&self.bytes)?, hash_of(&self.bytes)))
+    }
+}
+
+fn hash_of(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('?');
+    Sha256::digest(bytes)
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
+}

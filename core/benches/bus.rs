@@ -108,8 +108,8 @@ async fn fire(bus: &Bus, events: u32) -> Duration {
 }
 
 fn routing(runs: usize) {
-    let glob = inspect(&evbus_testkit::built("plugin-glob")).unwrap();
-    let regex = inspect(&evbus_testkit::built("plugin-regex")).unwrap();
+    let glob = inspect(&evbus_testkit::built("plugin-glob"), None).unwrap();
+    let regex = inspect(&evbus_testkit::built("plugin-regex"), None).unwrap();
     for (name, plugin, suffix) in [("glob", &glob, "-*"), ("regex", &regex, "-.*")] {
         for count in [10, 1000, 100_000] {
             let patterns: Vec<String> = (0..count)

@@ -4,7 +4,11 @@ use std::fmt::Display;
 
 /// A number with what it counts, and the rest of the clause that has to agree with it: `counted(1, "event is",
 /// "events are")`.
-pub fn counted<N: Display + PartialEq + From<u8>>(number: N, one: &str, many: &str) -> String {
+pub fn counted<N: Copy + Display + PartialEq + From<u8>>(
+    number: N,
+    one: &str,
+    many: &str,
+) -> String {
     let noun = if number == N::from(1) { one } else { many };
     format!("{number} {noun}")
 }

@@ -1,6 +1,7 @@
 //! The host: plugins, acct file, bus and event sockets, put together and kept up.
 
 mod control;
+mod errors;
 mod intake;
 mod watching;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use crate::acct::{AcctError, AcctSource};
+use crate::acct::AcctSource;
 use crate::control::Reloaded;
 use crate::deployment::{Deployment, PluginsSeen, Sources};
 use crate::event::Serial;
@@ -25,6 +26,8 @@ use crate::salt::{
 use crate::store::deadletters::Filter;
 use crate::store::{StateDir, StateError, StateLimits};
 use crate::{Bus, Event};
+
+pub use errors::{ReloadError, StartError};
 
 /// What a host is started with.
 ///
@@ -187,64 +190,6 @@ impl HostBuilder {
     /// destination is not reached within its deadline.
     pub async fn start(self) -> Result<Host, StartError> {
         Host::start(self).await
-    }
-}
-
-/// Why a host did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The acct file cannot be used as it is.
-    #[error("{}", lines(.0))]
-    Acct(Vec<AcctError>),
-    /// The state directory cannot be used.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// An event socket cannot be opened.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// A directory to take a Salt master's events from is one of the host's own, which would take its
-    /// own events for ever.
-    #[error(
-        "the socket directory {dir:?} is this host's own; expected that of a Salt master to take events from"
-    )]
-    OwnDirectory {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// A required destination is not there.
-    #[error("destination {destination} is required and not connected: {reason}")]
-    Required {
-        /// Which one.
-        destination: String,
-        /// What stands in the way.
-        reason: String,
-    },
-}
-
-fn lines(errors: &[AcctError]) -> String {
-    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    lines.join("\n")
-}
-
-/// Why a reload changed nothing.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReloadError {
-    /// The acct file cannot be used as it is.
-    #[error("{}", lines(.0))]
-    Acct(Vec<AcctError>),
-    /// The store of a new destination cannot be opened.
-    #[error(transparent)]
-    State(#[from] StateError),
-}
-
-impl From<ReloadError> for StartError {
-    fn from(error: ReloadError) -> Self {
-        match error {
-            ReloadError::Acct(errors) => Self::Acct(errors),
-            ReloadError::State(error) => Self::State(error),
-        }
     }
 }
 

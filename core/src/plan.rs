@@ -196,9 +196,9 @@ impl Plan {
             }
         }
         plan.compile(acct, catalog);
-        let (faults, faulty) = unserved::faults(acct, catalog, &plan.unserved);
+        let (faults, unusable) = unserved::faults(acct, catalog, &plan.unserved);
         plan.errors.extend(faults);
-        plan.faulty = faulty;
+        plan.faulty = unusable;
         plan
     }
 

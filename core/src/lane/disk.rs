@@ -82,11 +82,11 @@ impl Queue {
         let Some(journal) = &self.journal else { return };
         let mut inner = self.inner.lock();
         for queued in events {
-            if !queued.stored {
-                journal.append(queued.seq, queued.attempts, &queued.event, false);
-            } else {
+            if queued.stored {
                 // Also where it had no attempts: damage may have taken what is on disk.
                 journal.update(queued.seq, queued.attempts, &queued.event);
+            } else {
+                journal.append(queued.seq, queued.attempts, &queued.event, false);
             }
             inner.unsettled_events -= 1;
             inner.unsettled_bytes -= queued.event.size();

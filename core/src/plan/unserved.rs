@@ -30,7 +30,7 @@ pub(super) fn faults(
             && section.provider() != INTERNAL
             && unserved.iter().any(|name| name == section.provider())
     });
-    let (mut faults, mut faulty) = (Vec::new(), BTreeSet::new());
+    let (mut faults, mut unusable) = (Vec::new(), BTreeSet::new());
     for section in sections.clone() {
         let name = section.provider();
         if catalog.is_empty() {
@@ -63,10 +63,10 @@ pub(super) fn faults(
             faults.push(section.fault(&format!("no plugin serves it; did you mean `{known}`?")));
         }
         if faults.len() > before {
-            faulty.insert(name.to_owned());
+            unusable.insert(name.to_owned());
         }
     }
-    (faults, faulty)
+    (faults, unusable)
 }
 
 /// The name that a misspelt one is probably meant to be.

@@ -85,7 +85,7 @@ impl Catalog {
     ///
     /// Two files with one id and different content are a fault, and neither is used: nobody knows
     /// which of them is meant. A name that two ids serve goes to the earlier one.
-    pub(crate) fn new(found: Vec<Found>, loading: Arc<Loading>) -> Self {
+    pub(crate) fn new(found: &[Found], loading: Arc<Loading>) -> Self {
         let mut catalog = Self {
             loading,
             ..Self::default()
@@ -103,7 +103,7 @@ impl Catalog {
             let (candidate, decided) = match candidate {
                 Ok(candidate) => {
                     let namesakes = by_id.get(candidate.id()).map_or(&[][..], Vec::as_slice);
-                    let decided = namesake_of(position, namesakes, &found);
+                    let decided = namesake_of(position, namesakes, found);
                     match &decided {
                         None => catalog.serve(candidate, file.as_deref()),
                         Some(PluginState::Refused { reason }) => {
@@ -277,7 +277,7 @@ impl Entry {
     fn report(&self) -> PluginReport {
         let candidate = self.candidate.as_deref();
         let fate = candidate.map_or(Fate::Discovered, Candidate::fate);
-        let state = self.decided.clone().unwrap_or_else(|| match fate {
+        let state = self.decided.clone().unwrap_or(match fate {
             Fate::Discovered => PluginState::Discovered { reason: None },
             Fate::Loaded(_) => PluginState::Loaded,
             Fate::Refused(reason) => PluginState::Refused { reason },

@@ -112,7 +112,7 @@ fn private(dir: &Path) -> std::io::Result<()> {
         .create(dir)?;
     let found = fs::symlink_metadata(dir)?;
     let us = rustix::process::geteuid().as_raw();
-    if found.is_dir() && found.uid() == us && found.mode() & 0o077 == 0 {
+    if found.is_dir() && found.uid() == us && found.mode() & 0o7777 == 0o700 {
         return Ok(());
     }
     Err(std::io::Error::other(format!(

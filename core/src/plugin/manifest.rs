@@ -17,7 +17,9 @@ const MAX_NAMES: usize = 256;
 /// The manifest of a plugin file, checked: see `evbus_abi::Manifest`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Manifest {
-    manifest: u32,
+    /// The format of the rest.
+    #[serde(rename = "manifest")]
+    format: u32,
     abi: String,
     pub(crate) id: String,
     pub(crate) version: String,

@@ -117,7 +117,7 @@ impl Registry {
         (self.by_hash).retain(|_, candidate| {
             candidate.plugin().is_some() || Arc::strong_count(candidate) > 1
         });
-        Catalog::new(found, Arc::clone(&self.loading))
+        Catalog::new(&found, Arc::clone(&self.loading))
     }
 
     /// What is in a file, from the last scan where it has not changed since.
@@ -174,7 +174,8 @@ fn stamp(path: &Path) -> Stamp {
     clippy::cast_sign_loss,
     clippy::cast_possible_wrap,
     clippy::useless_conversion,
-    reason = "the types differ between machines"
+    clippy::unnecessary_wraps,
+    reason = "the types differ between machines; a file that is not there has no stamp"
 )]
 fn stamp_of(found: &Stat) -> Stamp {
     Some((

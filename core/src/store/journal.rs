@@ -16,6 +16,7 @@ pub(super) use super::pending::{
     Append, Burial, Loaded, OnReplayed, Pending, Progress, Purge, ReadRequest, Replay, Size,
     Unserved, letter_bytes,
 };
+use super::receipt::Receipt;
 use super::salvage::Closing;
 use super::{StateDir, StateError, StoreName, writer};
 use crate::Event;
@@ -466,43 +467,5 @@ impl Drop for Journal {
         self.shared.closing.get_or_init(Instant::now);
         self.shared.pending.lock().close = true;
         self.shared.wake.notify_one();
-    }
-}
-
-/// Waits until an event is on disk for good.
-#[derive(Debug, Clone)]
-pub(crate) struct Receipt {
-    seq: u64,
-    /// A disk that takes nothing is waited for, as long as the store is open.
-    is_patient: bool,
-    progress: watch::Receiver<Progress>,
-}
-
-impl Receipt {
-    /// The place that it is for.
-    pub(crate) fn seq(&self) -> u64 {
-        self.seq
-    }
-
-    /// Resolves when it is on disk, or settled; or with the reason why the disk takes nothing.
-    /// Cancel safe.
-    pub(crate) async fn written(mut self) -> Result<(), String> {
-        let seq = self.seq;
-        let reached = self
-            .progress
-            .wait_for(|progress| {
-                let is_refused = progress.fault.is_some() && !self.is_patient;
-                progress.written_to >= seq || is_refused || progress.closed
-            })
-            .await;
-        match reached {
-            Ok(progress) if progress.written_to >= seq => Ok(()),
-            Ok(progress) => Err(progress
-                .fault
-                .as_deref()
-                .unwrap_or("the store was closed")
-                .to_owned()),
-            Err(_) => Err("the store's thread ended early".to_owned()),
-        }
     }
 }

@@ -19,6 +19,7 @@ mod letters;
 mod pending;
 mod place;
 mod reads;
+mod receipt;
 mod record;
 mod salvage;
 mod schema;
@@ -27,9 +28,10 @@ mod state_dir;
 mod wal;
 mod writer;
 
-pub(crate) use journal::{Journal, Receipt, record_bytes};
+pub(crate) use journal::{Journal, record_bytes};
 pub(crate) use letters::LetterCounts;
 pub(crate) use pending::{Burial, Loaded};
+pub(crate) use receipt::Receipt;
 pub(crate) use record::Stored;
 pub use state_dir::{StateDir, StateError, StateLimits};
 

@@ -106,30 +106,28 @@ impl Copying<'_> {
         // So many rows may have been in what is damaged, and no more.
         let destroyed = i64::try_from(bad_frames + read.destroyed).unwrap_or(i64::MAX);
         let most = destroyed.saturating_mul(SOME_ROWS);
-        read.lost = match numbers.queued() {
-            Some(queued) => queued - read.queued,
-            None => {
-                // The number is of before the damage, or gone: places that are missing in between
-                // may all be events. Where none is, something else may be that nothing tells of.
-                let missing = last.saturating_sub(first).saturating_add(1) - read.queued;
-                let expected = numbers.counts.map_or(0, |counts| counts.queued);
-                let unknown = bad_frames > 0 || read.destroyed > 1;
-                (missing.min(most))
-                    .max(expected - read.queued)
-                    .max(i64::from(unknown))
-            }
+        read.lost = if let Some(queued) = numbers.queued() {
+            queued - read.queued
+        } else {
+            // The number is of before the damage, or gone: places that are missing in between
+            // may all be events. Where none is, something else may be that nothing tells of.
+            let missing = last.saturating_sub(first).saturating_add(1) - read.queued;
+            let expected = numbers.counts.map_or(0, |counts| counts.queued);
+            let unknown = bad_frames > 0 || read.destroyed > 1;
+            (missing.min(most))
+                .max(expected - read.queued)
+                .max(i64::from(unknown))
         };
         read.lost = read.lost.max(0);
         let said = read.counts.map(|(_, counts)| counts);
-        read.dead_lost = match numbers.known {
-            Some(known) => known.dead - read.dead,
-            None => {
-                let dead = said.map_or(0, |counts| counts.dead);
-                // Each has a number.
-                match read.last_dead {
-                    Some(last) if dead > last => most.min(last - read.dead),
-                    _ => dead - read.dead,
-                }
+        read.dead_lost = if let Some(known) = numbers.known {
+            known.dead - read.dead
+        } else {
+            let dead = said.map_or(0, |counts| counts.dead);
+            // Each has a number.
+            match read.last_dead {
+                Some(last) if dead > last => most.min(last - read.dead),
+                _ => dead - read.dead,
             }
         };
         read.dead_lost = read.dead_lost.max(0);

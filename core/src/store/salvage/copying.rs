@@ -221,10 +221,10 @@ impl Copying<'_> {
                 }
             }
             width if COUNTS_WIDTHS.contains(&width) && row.key == 1 => {
-                if let Some(counts) = Counts::new(row) {
-                    if self.read.counts.is_none_or(|(before, _)| before <= frame) {
-                        self.read.counts = Some((frame, counts));
-                    }
+                if let Some(counts) = Counts::new(row)
+                    && self.read.counts.is_none_or(|(before, _)| before <= frame)
+                {
+                    self.read.counts = Some((frame, counts));
                 }
             }
             width if HARM_WIDTHS.contains(&width) && row.key == 1 => {
@@ -239,11 +239,8 @@ impl Copying<'_> {
     /// Copies a row that is whole, and remembers one that is not.
     fn take(&mut self, source: Source, row: &Row, from: i64) -> Result<(), Fault> {
         match row.width() {
-            QUEUE_WIDTH if is_whole(row) => {
-                if row.key >= from {
-                    self.queue(row)?;
-                }
-            }
+            QUEUE_WIDTH if is_whole(row) && row.key < from => {}
+            QUEUE_WIDTH if is_whole(row) => self.queue(row)?,
             // The key of a damaged one may be what is damaged.
             QUEUE_WIDTH if row.key >= from || from == 0 => {
                 self.read.damaged.push((source, row.key));

@@ -1,0 +1,65 @@
+//! Why a host does not start, or goes on with what it had.
+
+use std::path::PathBuf;
+
+use crate::acct::AcctError;
+use crate::salt::SocketError;
+use crate::store::StateError;
+
+/// Why a host did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The acct file cannot be used as it is.
+    #[error("{}", lines(.0))]
+    Acct(Vec<AcctError>),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// An event socket cannot be opened.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A directory to take a Salt master's events from is one of the host's own, which would take its
+    /// own events for ever.
+    #[error(
+        "the socket directory {dir:?} is this host's own; expected that of a Salt master to take events from"
+    )]
+    OwnDirectory {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A required destination is not there.
+    #[error("destination {destination} is required and not connected: {reason}")]
+    Required {
+        /// Which one.
+        destination: String,
+        /// What stands in the way.
+        reason: String,
+    },
+}
+
+fn lines(errors: &[AcctError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// The acct file cannot be used as it is.
+    #[error("{}", lines(.0))]
+    Acct(Vec<AcctError>),
+    /// The store of a new destination cannot be opened.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl From<ReloadError> for StartError {
+    fn from(error: ReloadError) -> Self {
+        match error {
+            ReloadError::Acct(errors) => Self::Acct(errors),
+            ReloadError::State(error) => Self::State(error),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Waiting until an event is on disk.
+
+use tokio::sync::watch;
+
+use super::pending::Progress;
+
+/// Waits until an event is on disk for good.
+#[derive(Debug, Clone)]
+pub(crate) struct Receipt {
+    pub(super) seq: u64,
+    /// A disk that takes nothing is waited for, as long as the store is open.
+    pub(super) is_patient: bool,
+    pub(super) progress: watch::Receiver<Progress>,
+}
+
+impl Receipt {
+    /// The place that it is for.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Resolves when it is on disk, or settled; or with the reason why the disk takes nothing.
+    /// Cancel safe.
+    pub(crate) async fn written(mut self) -> Result<(), String> {
+        let seq = self.seq;
+        let reached = self
+            .progress
+            .wait_for(|progress| {
+                let is_refused = progress.fault.is_some() && !self.is_patient;
+                progress.written_to >= seq || is_refused || progress.closed
+            })
+            .await;
+        match reached {
+            Ok(progress) if progress.written_to >= seq => Ok(()),
+            Ok(progress) => Err(progress
+                .fault
+                .as_deref()
+                .unwrap_or("the store was closed")
+                .to_owned()),
+            Err(_) => Err("the store's thread ended early".to_owned()),
+        }
+    }
+}

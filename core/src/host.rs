@@ -20,11 +20,11 @@ use crate::internal::{InternalQueues, InternalReader};
 use crate::lane::{InstanceState, LaneStatus};
 use crate::plugin::{Patience, Plugin, PluginReport, PluginWatch, Registry, plugin_dirs};
 use crate::salt::{
-    self, Follower, Publisher, SaltMaster, Server, SocketDir, SocketError, SocketGroup,
+    self, Follower, Publisher, SaltMaster, Server, SocketDir, SocketGroup,
     SocketOptions,
 };
 use crate::store::deadletters::Filter;
-use crate::store::{StateDir, StateError, StateLimits};
+use crate::store::{StateDir, StateLimits};
 use crate::{Bus, Event};
 
 pub use errors::{ReloadError, StartError};

@@ -20,8 +20,7 @@ use crate::internal::{InternalQueues, InternalReader};
 use crate::lane::{InstanceState, LaneStatus};
 use crate::plugin::{Patience, Plugin, PluginReport, PluginWatch, Registry, plugin_dirs};
 use crate::salt::{
-    self, Follower, Publisher, SaltMaster, Server, SocketDir, SocketGroup,
-    SocketOptions,
+    self, Follower, Publisher, SaltMaster, Server, SocketDir, SocketGroup, SocketOptions,
 };
 use crate::store::deadletters::Filter;
 use crate::store::{StateDir, StateLimits};

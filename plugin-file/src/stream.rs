@@ -3,20 +3,40 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::lines::{Appended, Lines};
 use crate::outcome::Failure;
 
-/// Destinations on standard output write whole batches in turn.
-static TURN: Mutex<()> = Mutex::new(());
+/// Destinations on one stream write whole batches in turn. Those on different streams have nothing in
+/// common: a terminal that takes nothing stops whoever writes to it, and nobody else.
+type Turn = Arc<Mutex<()>>;
+
+/// The turns of the streams that are open, by device and inode.
+static TURNS: Mutex<Vec<((u64, u64), Weak<Mutex<()>>)>> = Mutex::new(Vec::new());
+
+fn turn(file: &File) -> io::Result<Turn> {
+    let found = file.metadata()?;
+    let stream = (found.dev(), found.ino());
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.retain(|(_, turn)| turn.strong_count() > 0);
+    let known = turns.iter().find(|(of, _)| *of == stream);
+    if let Some(turn) = known.and_then(|(_, turn)| turn.upgrade()) {
+        return Ok(turn);
+    }
+    let turn = Turn::default();
+    turns.push((stream, Arc::downgrade(&turn)));
+    Ok(turn)
+}
 
 /// Somewhere to write to that has no length and no end.
 #[derive(Debug)]
 pub(crate) struct Stream {
     path: PathBuf,
     file: File,
+    turn: Turn,
     /// The last write ended somewhere in a line.
     torn: bool,
 }
@@ -26,28 +46,29 @@ impl Stream {
         let path = Path::new("standard output");
         // A descriptor of its own has no buffer in which a half line could wait.
         let file = io::stdout().as_fd().try_clone_to_owned();
-        file.map(|file| Self::new(path, file.into()))
+        file.and_then(|file| Self::new(path, file.into()))
             .map_err(|error| Failure::new("write to", path, error))
     }
 
     pub(crate) fn device(path: &Path) -> Result<Self, Failure> {
         let file = File::options().write(true).open(path);
-        file.map(|file| Self::new(path, file))
+        file.and_then(|file| Self::new(path, file))
             .map_err(|error| Failure::new("open", path, error))
     }
 
-    fn new(path: &Path, file: File) -> Self {
-        Self {
+    fn new(path: &Path, file: File) -> io::Result<Self> {
+        Ok(Self {
             path: path.to_owned(),
+            turn: turn(&file)?,
             file,
             torn: false,
-        }
+        })
     }
 
     /// Writes whole lines, as many as are taken. What a failed write left of a line is ended first.
     pub(crate) fn append(&mut self, lines: &Lines) -> Appended {
         // The lock guards no state that a panic could spoil.
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = |error| Failure::new("write to", &self.path, error);
         let mut file = &self.file;
         if self.torn {

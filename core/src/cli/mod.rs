@@ -30,6 +30,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 
 use exit::Exit;
 use logging::LogLevel;
@@ -140,8 +142,16 @@ fn with_runtime<T>(command: impl Future<Output = Result<T, Exit>>) -> Result<T, 
         .enable_all()
         .build()
         .map_err(|error| Exit::failed(format!("the runtime cannot be started: {error}")))?;
+    survive_file_limits(&runtime);
     let result = runtime.block_on(command);
     // What hangs in a plugin or in a read of standard input must not hold the process.
     runtime.shutdown_background();
     result
+}
+
+/// A limit of the size of files is an error of the write that meets it, and not the end of the process.
+fn survive_file_limits(runtime: &tokio::runtime::Runtime) {
+    let _inside = runtime.enter();
+    // Catching is the safe way to ignore; what is caught stays so. Without it the limit ends the process.
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())));
 }

@@ -100,6 +100,8 @@ fn ignore_signals() {
             SignalKind::interrupt(),
             SignalKind::terminate(),
             SignalKind::hangup(),
+            // A limit of the size of files is an error of the write that meets it.
+            SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()),
         ] {
             // Without it the process ends early, and the host starts another.
             drop(signal(kind));

@@ -186,3 +186,37 @@ fn a_replaced_file_is_whole_and_a_link_stays_one() {
         "guest"
     );
 }
+
+#[test]
+fn a_new_key_goes_into_a_file_of_its_own_and_never_over_one_that_is_there() {
+    let bench = Bench::new();
+    fs::write(bench.path("acct.yml"), "kafka: {a: {x: 1}}\n").unwrap();
+    let encrypt = ["encrypt", "acct.yml", "--new-key-file", "key"];
+    let output = bench.acct(&encrypt);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(output.stdout.is_empty(), "it is nowhere else");
+    assert_eq!(mode(&bench.path("key")), 0o600);
+    assert_eq!(
+        bench.data("acct.yml.fernet"),
+        json!({"kafka": {"a": {"x": 1}}})
+    );
+
+    let (key, token) = (bench.read("key"), bench.read("acct.yml.fernet"));
+    let output = bench.acct(&encrypt);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("key is there already"),
+        "{}",
+        stderr(&output)
+    );
+    // Nor does a file that cannot be read cost the key.
+    fs::write(bench.path("acct.yml"), "kafka: [\n").unwrap();
+    assert!(!bench.acct(&encrypt).status.success());
+    assert_eq!(bench.read("key"), key);
+    assert_eq!(bench.read("acct.yml.fernet"), token);
+
+    fs::write(bench.path("acct.yml"), "kafka: {a: {x: 2}}\n").unwrap();
+    let both = ["--acct-key-file", "key"];
+    let output = bench.acct(&[&encrypt[..], &both].concat());
+    assert_eq!(output.status.code(), Some(2), "a key or a new one");
+}

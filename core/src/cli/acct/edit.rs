@@ -11,8 +11,9 @@ use evbus::acct::{AcctDocument, AcctError, AcctSource, Cipher, KeySource, Render
 use super::super::acct_options::KeyOptions;
 use super::super::exit::{Exit, note};
 use super::editor::{self, Ended, Signals};
+use super::new_key::{FileKey, NewKeyOptions};
 use super::private_dir::PrivateDir;
-use super::{Form, fault, key_for, save, shown};
+use super::{Form, fault, save, shown};
 
 /// Change an encrypted acct file in an editor
 #[derive(Debug, Args)]
@@ -21,14 +22,16 @@ use super::{Form, fault, key_for, save, shown};
   EDITOR='nano -R' evbus acct edit acct.yml.fernet --acct-key-file acct.key
 
 The editor gets the data as text in a directory of mode 0700 in memory, which is removed when the editor
-ends. A file that does not exist is made; without a key, with a new one, which is printed on standard
-output, and nothing else.")]
+ends. A file that does not exist is made; without a key, with a new one, which goes to --new-key-file
+or to standard output.")]
 pub(super) struct EditArgs {
     /// The encrypted acct file
     #[arg(value_name = "FILE", env = "ACCT_FILE")]
     file: PathBuf,
     #[command(flatten)]
     key: KeyOptions,
+    #[command(flatten)]
+    new_key: NewKeyOptions,
     /// The cipher: fernet or aesgcm256 [default: the one of the file; fernet for a new one]
     #[arg(long, value_name = "P")]
     crypto_plugin: Option<Cipher>,
@@ -56,7 +59,7 @@ pub(super) async fn run(args: EditArgs) -> Result<(), Exit> {
         read(&args, key.clone())?
     };
     let cipher = args.crypto_plugin.or(before.cipher()).unwrap_or_default();
-    let (key, key_is_new) = key_for(key, cipher)?;
+    let key = FileKey::new(key, &args.new_key, cipher)?;
     let Some(after) = edited(&args, &before).await? else {
         return Ok(());
     };
@@ -65,7 +68,7 @@ pub(super) async fn run(args: EditArgs) -> Result<(), Exit> {
         return Ok(());
     }
     let path = args.output_file.as_deref().unwrap_or(&args.file);
-    save(&after, cipher, &key, key_is_new, path)
+    save(&after, cipher, &key, path)
 }
 
 /// The file's data. A plain file is not for this command: what it would write holds what a template

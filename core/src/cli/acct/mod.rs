@@ -2,6 +2,7 @@
 
 mod edit;
 mod editor;
+mod new_key;
 mod private_dir;
 
 use std::ffi::OsString;
@@ -9,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
-use evbus::acct::{AcctDocument, AcctError, AcctKey, AcctSource, Cipher, KeySource, RenderPipe};
+use evbus::acct::{AcctDocument, AcctError, AcctSource, Cipher, RenderPipe};
+use new_key::{FileKey, NewKeyOptions};
 
 use super::acct_options::KeyOptions;
 use super::exit::{Exit, note};
-use super::output::{self, Reader};
+use super::output;
 use super::{secret_file, with_runtime};
 
 /// Encrypt, decrypt and edit acct files, as acct for Python does
@@ -33,17 +35,20 @@ enum AcctCommand {
 /// Render a plain acct file and encrypt what comes out
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  evbus acct encrypt acct.yml > acct.key
+  evbus acct encrypt acct.yml --new-key-file acct.key
   evbus acct encrypt acct.yml --acct-key-file acct.key --crypto-plugin aesgcm256
 
-Writes FILE.fernet or FILE.aesgcm256, with mode 0600. Without a key it makes one and prints it on
-standard output, and nothing else. Keep it: nothing opens the file without it.")]
+Writes FILE.fernet or FILE.aesgcm256, with mode 0600. Without a key it makes one, and prints it on
+standard output where --new-key-file does not say where to put it. Keep it: nothing opens the file
+without it.")]
 struct EncryptArgs {
     /// The plain acct file
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     key: KeyOptions,
+    #[command(flatten)]
+    new_key: NewKeyOptions,
     /// The cipher: fernet or aesgcm256
     #[arg(long, value_name = "P", default_value_t)]
     crypto_plugin: Cipher,
@@ -131,14 +136,14 @@ fn encrypt(args: &EncryptArgs) -> Result<(), Exit> {
         .render_pipe(args.render_pipe.clone())
         .document()
         .map_err(fault)?;
-    let (key, is_new) = key_for(args.key.source(), args.crypto_plugin)?;
+    let key = FileKey::new(args.key.source(), &args.new_key, args.crypto_plugin)?;
     let output_file = args.output_file.clone().unwrap_or_else(|| {
         let mut name = OsString::from(&args.file);
         name.push(".");
         name.push(args.crypto_plugin.name());
         name.into()
     });
-    save(&document, args.crypto_plugin, &key, is_new, &output_file)
+    save(&document, args.crypto_plugin, &key, &output_file)
 }
 
 fn decrypt(args: &DecryptArgs) -> Result<(), Exit> {
@@ -172,40 +177,10 @@ fn shown(document: &AcctDocument, form: Form) -> Result<zeroize::Zeroizing<Vec<u
     }
 }
 
-/// The key that was given, or a new one.
-fn key_for(source: Option<KeySource>, cipher: Cipher) -> Result<(AcctKey, bool), Exit> {
-    match source {
-        Some(source) => source.key().map(|key| (key, false)).map_err(Exit::config),
-        None => cipher
-            .generate_key()
-            .map(|key| (key, true))
-            .map_err(|error| Exit::failed(error.to_string())),
-    }
-}
-
-/// Encrypts a document into a file. A new key is printed before the file takes its name: otherwise one
-/// could be left that nobody can open.
-fn save(
-    document: &AcctDocument,
-    cipher: Cipher,
-    key: &AcctKey,
-    is_new: bool,
-    path: &Path,
-) -> Result<(), Exit> {
-    let content = document.encrypt(cipher, key).map_err(fault)?;
-    secret_file::write(path, &content, || {
-        if !is_new {
-            return Ok(());
-        }
-        let line = zeroize::Zeroizing::new(format!("{}\n", key.reveal()));
-        match output::write(line.as_bytes())? {
-            Reader::There => Ok(()),
-            Reader::Gone => Err(Exit::failed(format!(
-                "{}: nothing is written, since nobody reads the new key from standard output",
-                path.display()
-            ))),
-        }
-    })?;
+/// Encrypts a document into a file.
+fn save(document: &AcctDocument, cipher: Cipher, key: &FileKey, path: &Path) -> Result<(), Exit> {
+    let content = document.encrypt(cipher, &key.key).map_err(fault)?;
+    secret_file::write(path, &content, || key.hand_over(path))?;
     tracing::info!("{}: written, encrypted with {cipher}", path.display());
     Ok(())
 }

@@ -14,21 +14,31 @@ use crate::outcome::Failure;
 /// common: a terminal that takes nothing stops whoever writes to it, and nobody else.
 type Turn = Arc<Mutex<()>>;
 
-/// The turns of the streams that are open, by device and inode.
-static TURNS: Mutex<Vec<((u64, u64), Weak<Mutex<()>>)>> = Mutex::new(Vec::new());
+/// A stream that is open.
+struct Open {
+    device: u64,
+    inode: u64,
+    turn: Weak<Mutex<()>>,
+}
+
+static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
 
 fn turn(file: &File) -> io::Result<Turn> {
     let found = file.metadata()?;
-    let stream = (found.dev(), found.ino());
-    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
-    turns.retain(|(_, turn)| turn.strong_count() > 0);
-    let known = turns.iter().find(|(of, _)| *of == stream);
-    if let Some(turn) = known.and_then(|(_, turn)| turn.upgrade()) {
+    let (device, inode) = (found.dev(), found.ino());
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    open.retain(|stream| stream.turn.strong_count() > 0);
+    let known = (open.iter()).find(|stream| (stream.device, stream.inode) == (device, inode));
+    if let Some(turn) = known.and_then(|stream| stream.turn.upgrade()) {
         return Ok(turn);
     }
-    let turn = Turn::default();
-    turns.push((stream, Arc::downgrade(&turn)));
-    Ok(turn)
+    let new = Turn::default();
+    open.push(Open {
+        device,
+        inode,
+        turn: Arc::downgrade(&new),
+    });
+    Ok(new)
 }
 
 /// Somewhere to write to that has no length and no end.

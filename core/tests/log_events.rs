@@ -47,10 +47,10 @@ fn the_hosts_log_is_fired_from_its_first_line_to_its_last() {
     // Before there was a bus.
     let loaded = event(" loaded");
     assert_eq!(loaded.tags.level, "INFO");
-    assert_eq!(loaded.tags.module, "evbus::deployment::plugins");
+    assert_eq!(loaded.tags.module, "evbus::plugin::candidate");
     assert_eq!(
         loaded.tags.reference.as_deref(),
-        Some("evbus.deployment.plugins")
+        Some("evbus.plugin.candidate")
     );
     assert_eq!(loaded.run_name, "nightly");
     let stamp = loaded.tags.timestamp.as_bytes();

@@ -74,6 +74,7 @@ impl Loading {
                 image.file.as_fd(),
                 &self.patience,
             )?;
+            tracing::debug!("plugin {}: tried in a process of its own", path.display());
             if let Some(tried) = &self.tried {
                 tried.add(hash);
             }

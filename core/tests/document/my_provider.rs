@@ -64,10 +64,7 @@ struct Example {
 
 impl Example {
     fn start(acct: &str, more: &[&str]) -> Self {
-        Self::start_with(plugins(), acct, more)
-    }
-
-    fn start_with(plugins: TempDir, acct: &str, more: &[&str]) -> Self {
+        let plugins = plugins();
         let dir = tempfile::tempdir().unwrap();
         let mut launcher = Command::new("env");
         launcher.env("MY_PROVIDER_FILE", dir.path().join("events.jsonl"));
@@ -201,8 +198,7 @@ examples! {
 fn the_profile_idem_logger_receives_the_log_where_log_plugin_is_event() {
     let options = ["--log-level=debug", "--log-plugin=event"];
     // That it tries a new plugin first a host says at the level debug.
-    let plugins = plugin_dir(&["plugin-glob", "fixture-my-provider"]);
-    let example = Example::start_with(plugins, &self::example("idem-logger"), &options);
+    let example = Example::start(&self::example("idem-logger"), &options);
     let file = example.host.path("events.jsonl");
     wait_for("a message", || lines_of(&file).pop());
     let got = example.got();

@@ -11,7 +11,7 @@ use super::tests::{event, filled, name, opened, read_all, state};
 use super::*;
 
 async fn soon<T>(what: &str, answer: impl Future<Output = T>) -> T {
-    let answered = tokio::time::timeout(Duration::from_secs(60), answer).await;
+    let answered = tokio::time::timeout(Duration::from_mins(1), answer).await;
     answered.unwrap_or_else(|_| panic!("{what} waits for ever"))
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use evbus_testkit::{built, built_all, plugin_dir};
 use serde_json::Value;
-use support::{PATIENCE, RunningHost, evbus, lines_of, run, stderr, wait_for};
+use support::{RunningHost, evbus, lines_of, run, stderr, wait_for};
 
 const DEED: &str = "EVBUS_FIXTURE_HOSTILE";
 
@@ -261,16 +261,9 @@ fn a_damaged_plugin_file_does_not_take_a_running_host_down() {
         damaged[random() % (64 * 1024)] ^= 1 << (random() % 8);
         let name = format!("damaged-{number}.so");
         put_in(plugins.path(), &name, &damaged);
-        let start = Instant::now();
         // A line of the log says what became of it.
-        let log = loop {
-            let log = host.log();
-            if log.contains(&name) {
-                break log;
-            }
-            assert!(start.elapsed() < PATIENCE, "nothing said of {name}:\n{log}");
-            std::thread::sleep(Duration::from_millis(20));
-        };
+        host.wait_for_log(&name);
+        let log = host.log();
         refused += usize::from(log.contains(&format!("{name}: not used")));
         fs::remove_file(plugins.path().join(&name)).unwrap();
     }

@@ -58,35 +58,10 @@ pub(crate) fn run_with(args: &[&str], environment: &[(&str, String)]) -> Result<
 /// What makes `cargo build` tell on standard output what it built.
 pub(crate) const TELL: &str = "--message-format=json-render-diagnostics";
 
-/// Builds the shared libraries of packages, one after the other: what a plugin holds must not
-/// depend on which others are built beside it.
-pub(crate) fn libraries(packages: &[String], release: bool) -> Result<Vec<PathBuf>, Failure> {
-    packages
-        .iter()
-        .map(|package| {
-            let mut cargo = command();
-            cargo.args(["build", "--lib", TELL, "--package", package]);
-            if release {
-                cargo.arg("--release");
-            }
-            let output = cargo
-                .stderr(Stdio::inherit())
-                .output()
-                .map_err(Failure::io("start cargo"))?;
-            if !output.status.success() {
-                return Err(Failure::Failed(format!("cargo could not build {package}")));
-            }
-            let built = Built::read(&String::from_utf8_lossy(&output.stdout));
-            built.library(package).map(Path::to_owned)
-        })
-        .collect()
-}
-
-/// Builds the shared libraries of all packages at once, as the tests do: nothing is compiled for each
-/// of them again because they want other features of the same crates.
-pub(crate) fn all_libraries(release: bool) -> Result<Built, Failure> {
+/// Builds what the arguments choose.
+fn build(args: &[&str], release: bool) -> Result<Built, Failure> {
     let mut cargo = command();
-    cargo.args(["build", "--workspace", "--lib", TELL]);
+    cargo.args(["build", TELL]).args(args);
     if release {
         cargo.arg("--release");
     }
@@ -95,25 +70,36 @@ pub(crate) fn all_libraries(release: bool) -> Result<Built, Failure> {
         .output()
         .map_err(Failure::io("start cargo"))?;
     if !output.status.success() {
-        return Err(Failure::Failed(
-            "cargo could not build the plugins".to_owned(),
-        ));
+        return Err(Failure::Failed(format!(
+            "cargo build {} failed with {}",
+            args.join(" "),
+            output.status
+        )));
     }
     Ok(Built::read(&String::from_utf8_lossy(&output.stdout)))
 }
 
+/// Builds the shared libraries of packages, one after the other: what a plugin holds must not
+/// depend on which others are built beside it.
+pub(crate) fn libraries(packages: &[String], release: bool) -> Result<Vec<PathBuf>, Failure> {
+    packages
+        .iter()
+        .map(|package| {
+            let built = build(&["--lib", "--package", package], release)?;
+            built.library(package).map(Path::to_owned)
+        })
+        .collect()
+}
+
+/// Builds the shared libraries of all packages at once, as the tests do: nothing is compiled for each
+/// of them again because they want other features of the same crates.
+pub(crate) fn all_libraries(release: bool) -> Result<Built, Failure> {
+    build(&["--workspace", "--lib"], release)
+}
+
 /// Builds the release of a package's program of the same name.
 pub(crate) fn release_program(package: &str) -> Result<PathBuf, Failure> {
-    let output = command()
-        .args(["build", "--release", "--package", package])
-        .args(["--bin", package, TELL])
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(Failure::io("start cargo"))?;
-    if !output.status.success() {
-        return Err(Failure::Failed(format!("cargo could not build {package}")));
-    }
-    let built = Built::read(&String::from_utf8_lossy(&output.stdout));
+    let built = build(&["--package", package, "--bin", package], true)?;
     built.executable(package).map(Path::to_owned)
 }
 

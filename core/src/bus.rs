@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
@@ -118,7 +118,9 @@ impl Bus {
     }
 
     /// Fires a message, in the envelope, under a profile. Never waits, not for the disk either: it
-    /// says when there is no room. Callable from any thread, inside or outside of a runtime.
+    /// says when there is no room. Only a match plugin that is asked about a new name is waited for, for
+    /// [`ANSWER_WITHIN`](crate::router::ANSWER_WITHIN) at most. Callable from any thread, inside or
+    /// outside of a runtime.
     ///
     /// # Errors
     ///
@@ -180,8 +182,10 @@ impl Bus {
         let mut receipts = Receipts::default();
         let mut fault = None;
         let (event, fired, full) = {
-            let routes = self.inner.routes.load();
-            let route = routes.router.route(event.profile());
+            let (routes, route) = match self.known_route(event.profile()) {
+                Some(known) => known,
+                None => self.find_route(event.profile()).await,
+            };
             if !route.matches.is_empty() {
                 self.inner.serial.apply(&mut event)?;
             }
@@ -269,6 +273,32 @@ impl Bus {
             None => Ok(fired),
             Some(fault) => Err(fault),
         }
+    }
+
+    /// The destinations of a name that was fired before, and the routing table that they are of.
+    fn known_route(&self, profile: &str) -> Option<(Guard<Arc<Routes>>, Route)> {
+        let routes = self.inner.routes.load();
+        let route = routes.router.known(profile)?;
+        Some((routes, route))
+    }
+
+    /// As [`known_route`](Self::known_route), of any name.
+    async fn find_route(&self, profile: &str) -> (Guard<Arc<Routes>>, Route) {
+        let routes = self.inner.routes.load_full();
+        let route = routes.router.find(profile).await;
+        (Guard::from_inner(routes), route)
+    }
+
+    /// Has the match plugin asked about a name, where it is new, so that firing it does not wait.
+    pub(crate) async fn find(&self, profile: &str) {
+        if self.known_route(profile).is_none() {
+            self.find_route(profile).await;
+        }
+    }
+
+    /// Has the match plugin asked about the new ones of these names, so that firing them does not wait.
+    pub(crate) async fn prepare<'n>(&self, profiles: impl Iterator<Item = &'n str>) {
+        self.routes().router.prepare(profiles).await;
     }
 
     /// Counts an event that is being fired. Gives the fault of one of which not all is decided.
@@ -365,13 +395,16 @@ impl Bus {
         }
     }
 
-    /// Whether an event fired under `profile` would reach a destination, as far as that is decided.
-    pub(crate) fn has_destination(&self, profile: &str) -> bool {
+    /// Whether an event fired under `profile` would reach a destination, as far as that is known
+    /// without asking the match plugin.
+    pub(crate) fn may_have_destination(&self, profile: &str) -> bool {
         let routes = self.inner.routes.load();
-        !routes.lanes.is_empty() && !routes.router.route(profile).is_nowhere()
+        let is_nowhere = || (routes.router.known(profile)).is_some_and(|route| route.is_nowhere());
+        !routes.lanes.is_empty() && !is_nowhere()
     }
 
-    /// Which destinations an event fired under `profile` would reach.
+    /// Which destinations an event fired under `profile` would reach. Blocks where the match plugin is to
+    /// be asked, as [`put_nowait`](Self::put_nowait) does.
     pub fn route(&self, profile: &str) -> Vec<Destination> {
         let routes = self.inner.routes.load();
         let route = routes.router.route(profile);
@@ -405,33 +438,52 @@ impl Bus {
     pub(crate) fn error_events(&self) -> OnDead {
         // The lanes belong to the bus, so they must not keep it alive.
         let bus = self.downgrade();
-        let untold = OncePerBurst::default();
+        let untold = Arc::new(OncePerBurst::default());
         Arc::new(move |failed, event, error| {
             let Some(bus) = bus.upgrade() else { return };
             let provider = &failed.destination().provider;
             let Some(told) = error_event(event, provider, error) else {
                 return;
             };
-            let routes = bus.inner.routes.load();
-            let route = routes.router.route(told.profile());
-            let others = routes.lanes_of(&route.matches);
-            let others = others.filter(|lane| !Arc::ptr_eq(lane, failed));
-            let why = match bus.offer_to(others, told) {
-                Ok(0) => return,
-                Ok(left_out) => counted(
-                    left_out,
-                    "destination has no room",
-                    "destinations have no room",
-                ),
-                Err(error) => error.to_string(),
-            };
-            if untold.begins() {
-                tracing::warn!(
-                    event = %event.id(),
-                    "the error event of an undelivered event is not fired everywhere: {why} (logged once per burst)"
-                );
+            if let Some((routes, route)) = bus.known_route(told.profile()) {
+                bus.tell_others(&routes, &route, failed, told, &untold);
+                return;
             }
+            let (failed, untold) = (Arc::clone(failed), Arc::clone(&untold));
+            tokio::spawn(async move {
+                let (routes, route) = bus.find_route(told.profile()).await;
+                bus.tell_others(&routes, &route, &failed, told, &untold);
+            });
         })
+    }
+
+    /// Fires an error event to the destinations that it is not about.
+    fn tell_others(
+        &self,
+        routes: &Routes,
+        route: &Route,
+        failed: &Arc<Shared>,
+        told: Event,
+        untold: &OncePerBurst,
+    ) {
+        let id = told.id();
+        let others = routes.lanes_of(&route.matches);
+        let others = others.filter(|lane| !Arc::ptr_eq(lane, failed));
+        let why = match self.offer_to(others, told) {
+            Ok(0) => return,
+            Ok(left_out) => counted(
+                left_out,
+                "destination has no room",
+                "destinations have no room",
+            ),
+            Err(error) => error.to_string(),
+        };
+        if untold.begins() {
+            tracing::warn!(
+                event = %id,
+                "the error event of an undelivered event is not fired everywhere: {why} (logged once per burst)"
+            );
+        }
     }
 
     /// The same bus, for what must not keep it alive.

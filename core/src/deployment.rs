@@ -26,7 +26,7 @@ use crate::host::ReloadError;
 use crate::internal::InternalQueues;
 use crate::lane::{Lane, LaneStatus};
 use crate::plan::Plan;
-use crate::plugin::{Catalog, PluginState, Registry};
+use crate::plugin::{Catalog, Patience, PluginState, Registry};
 use crate::store::deadletters::{self, Filter};
 use crate::store::{StateDir, StoreName};
 
@@ -79,6 +79,8 @@ pub(crate) struct Deployment {
     acct_in_use: Stamp,
     settling: Option<Settling>,
     registry: Registry,
+    /// How long what is foreign is waited for.
+    patience: Patience,
     /// What is in use.
     catalog: Catalog,
     /// What was found last, in use or not.
@@ -109,6 +111,7 @@ impl Deployment {
             acct_stamp: None,
             acct_in_use: None,
             settling: None,
+            patience: registry.patience(),
             registry,
             catalog: Catalog::default(),
             scanned: Scanned::default(),
@@ -123,7 +126,7 @@ impl Deployment {
         };
         // First, so that a file that cannot be used is told before plugins are looked at.
         let acct = deployment.read_acct().await?;
-        let catalog = deployment.scan(acct.clone()).await;
+        let catalog = deployment.scan(acct.clone()).await?;
         plugins::report(&Scanned::default(), &catalog);
         deployment.scanned = Scanned::of(&catalog);
         deployment.seen.note(&catalog);
@@ -141,22 +144,40 @@ impl Deployment {
     /// the file may remove every destination; see [`Host::reload`](crate::Host::reload).
     pub(crate) async fn reload(&mut self) -> Result<Reloaded, ReloadError> {
         // What failed when it was noticed has another chance now.
-        self.rescan(true).await;
+        self.rescan(true).await?;
         let acct = self.read_acct().await?;
         let reloaded = self.apply(acct).await?;
         tracing::info!("the acct file was read again: {reloaded}");
         Ok(reloaded)
     }
 
+    /// Does work that reads foreign files or asks plugins on a thread that may block. It is left behind
+    /// where the host ends meanwhile: nobody can take a thread away from a file that hangs.
+    async fn unless_ending<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ReloadError> {
+        tokio::select! {
+            biased;
+            // A panic in it is a fault of this program and stays one.
+            done = tokio::task::spawn_blocking(work) => Ok(done.expect("it comes to its end")),
+            () = self.patience.ended() => Err(ReloadError::Ending),
+        }
+    }
+
     /// Plans on a thread that may block: secrets are read, and plugins asked.
-    async fn plan(&self, catalog: &Catalog, acct: Option<&AcctFile>) -> Option<Plan> {
-        let acct = acct?.clone();
+    async fn plan(
+        &self,
+        catalog: &Catalog,
+        acct: Option<&AcctFile>,
+    ) -> Result<Option<Plan>, ReloadError> {
+        let Some(acct) = acct.cloned() else {
+            return Ok(None);
+        };
         let (catalog, internal) = (catalog.clone(), self.internal.clone());
         let program = self.sources.isolation_program.clone();
-        let planning = tokio::task::spawn_blocking(move || {
-            Plan::new(&acct, &catalog, &internal, program.as_ref())
-        });
-        let mut plan = planning.await.expect("a plan is made to its end");
+        let planning = move || Plan::new(&acct, &catalog, &internal, program.as_ref());
+        let mut plan = self.unless_ending(planning).await?;
         if self.sources.state_dir.is_none() && !self.sources.without_state {
             plan.refuse(|planned| {
                 let policy = planned.policy();
@@ -171,13 +192,13 @@ impl Deployment {
                 ))
             });
         }
-        Some(plan)
+        Ok(Some(plan))
     }
 
     /// Brings the lanes in line with an acct file that has no fault.
     async fn apply(&mut self, acct: Option<AcctFile>) -> Result<Reloaded, ReloadError> {
         let catalog = self.catalog.clone();
-        let Some(plan) = self.plan(&catalog, acct.as_ref()).await else {
+        let Some(plan) = self.plan(&catalog, acct.as_ref()).await? else {
             return Ok(Reloaded::default());
         };
         self.apply_plan(plan, acct).await

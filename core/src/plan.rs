@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 use crate::acct::{AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, Isolation, Policy, Secrets};
 use crate::internal::{INTERNAL, InternalQueues};
 use crate::isolate::{Isolated, LINKED};
-use crate::lane::{Connector, Destination, closed, log};
-use crate::plugin::Catalog;
+use crate::lane::{Connector, Destination, closed};
+use crate::plugin::{About, Catalog, CompileError, log};
 use crate::router::Router;
 
 /// An entry that is served.
@@ -81,8 +81,11 @@ struct CheckHost {
 
 impl HostObjectV1 for CheckHost {
     fn log(&self, level: LevelV1, target: &str, message: &str) {
-        let message = self.secrets.hide(message);
-        log(level, &self.plugin, &self.pattern, target, &message);
+        let about = About {
+            plugin: &self.plugin,
+            profile: Some(&self.pattern),
+        };
+        log(level, about, target, &self.secrets.hide(message));
     }
 
     fn link(&self, _: LinkV1, _: &str) {}
@@ -214,8 +217,10 @@ impl Plan {
     fn add(&mut self, entry: Entry, connector: Connector) {
         let config = || entry.config.text();
         let mut faults = match &connector {
-            Connector::Plugin(plugin) => plugin.check_config(&config()),
-            Connector::Isolated(isolated) => isolated.plugin().check_config(&config()),
+            Connector::Plugin(plugin) => plugin.check_config(config(), entry.secrets()),
+            Connector::Isolated(isolated) => {
+                (isolated.plugin()).check_config(config(), entry.secrets())
+            }
             Connector::Internal(_) => InternalQueues::check(&entry.config),
             #[cfg(test)]
             Connector::Scripted(_) => Vec::new(),
@@ -249,7 +254,15 @@ impl Plan {
                 self.router = router;
                 return;
             }
-            Err(faults) => faults,
+            Err(CompileError::Patterns(faults)) => faults,
+            Err(CompileError::Plugin(reason)) => {
+                self.errors.push(acct.match_plugin_fault(&format!(
+                    "match plugin {} cannot be used: {reason}",
+                    acct.match_plugin()
+                )));
+                self.served.clear();
+                return;
+            }
         };
         let mut left_out = BTreeSet::new();
         for (index, reason) in faults {

@@ -1,37 +1,32 @@
 //! From a profile name to the destinations whose patterns match it.
 
+mod answers;
+mod asking;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evbus_abi::v1::{MatchesV1, PatternSetV1};
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use asking::Asking;
 
-use crate::foreign_text;
-use crate::plugin::Plugin;
+use crate::plugin::{CompileError, Plugin};
 
-/// Bytes that the answers for names seen before may take.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
-
-/// How many answers that is about.
-const CACHE_ITEMS: usize = 100_000;
+/// How long a match plugin may take for one name. Then the event is refused, as one of which it is not
+/// decided where it belongs.
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// For how long a name that could not be decided is not asked about again. An answer costs a matcher
 /// that runs into its limit as much as thousands of others.
 const UNDECIDED_FOR: Duration = Duration::from_secs(1);
 
-/// The most of a match plugin's reason that is kept.
-const MAX_REASON_BYTES: usize = 300;
-
 /// Answers which of a set of patterns match a name.
 ///
-/// The match plugin is asked once per distinct name; then a bounded cache answers. What it could
-/// not decide is asked again a second later. Use it from any number of threads.
+/// The match plugin is asked once per distinct name, on threads that it may hang; then a bounded cache
+/// answers. What it could not decide is asked again a second later. Use it from any number of threads.
 pub struct Router {
-    set: Option<PatternSetV1>,
-    patterns: Vec<String>,
-    cache: Cache<Box<str>, Route, ByteWeight>,
+    /// None where there is nothing to match.
+    asking: Option<Asking>,
+    patterns: usize,
 }
 
 /// Where events of one profile name go. Cheap to clone.
@@ -72,109 +67,65 @@ impl Route {
     }
 }
 
-#[derive(Clone)]
-struct ByteWeight;
-
-impl Weighter<Box<str>, Route> for ByteWeight {
-    fn weight(&self, name: &Box<str>, route: &Route) -> u64 {
-        let undecided = route.undecided.as_ref().map_or(0, |undecided| {
-            size_of_val(&*undecided.positions) + undecided.reason.len() + 64
-        });
-        (name.len() + size_of_val(&*route.matches) + undecided + 104) as u64
-    }
-}
-
 impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Router")
-            .field("patterns", &self.patterns.len())
+            .field("patterns", &self.patterns)
             .finish_non_exhaustive()
     }
 }
 
 impl Router {
-    /// Compiles the patterns, all at once.
+    /// Compiles the patterns, all at once. Blocks, for ten seconds at most.
     ///
     /// # Errors
     ///
-    /// The position and the fault of every pattern that cannot be used.
-    pub fn compile(plugin: &Plugin, patterns: &[&str]) -> Result<Self, Vec<(usize, String)>> {
+    /// The position and the fault of every pattern that cannot be used, or why the plugin cannot.
+    pub fn compile(plugin: &Plugin, patterns: &[&str]) -> Result<Self, CompileError> {
         let set = plugin.compile(patterns)?;
-        Ok(Self::new(
-            Some(set),
-            patterns.iter().map(ToString::to_string).collect(),
-        ))
+        Ok(Self {
+            asking: Some(Asking::new(plugin.id(), set, patterns.len())),
+            patterns: patterns.len(),
+        })
     }
 
     /// A router without patterns.
     pub(crate) fn empty() -> Self {
-        Self::new(None, Vec::new())
-    }
-
-    fn new(set: Option<PatternSetV1>, patterns: Vec<String>) -> Self {
         Self {
-            set,
-            patterns,
-            cache: Cache::with_weighter(CACHE_ITEMS, CACHE_BYTES, ByteWeight),
+            asking: None,
+            patterns: 0,
         }
     }
 
-    /// Where events fired under `profile` go.
+    /// Where events fired under `profile` go. Blocks where the name is new, for [`ANSWER_WITHIN`] at most.
     pub fn route(&self, profile: &str) -> Route {
-        if let Some(route) = self.cache.get(profile).filter(Route::is_current) {
-            return route;
+        match &self.asking {
+            None => Route::nowhere(),
+            Some(asking) => asking.answer(profile),
         }
-        let route = self.ask(profile);
-        self.cache.insert(profile.into(), route.clone());
-        route
     }
 
-    fn ask(&self, profile: &str) -> Route {
-        let Some(set) = &self.set else {
-            return Route::nowhere();
-        };
-        let mut found = MatchesV1::default();
-        // Positions past the end are the plugin's fault and nobody's destination.
-        let count = self.patterns.len();
-        let known = |index: &u32| (*index as usize) < count;
-        let all = || (0..u32::try_from(count).unwrap_or(u32::MAX)).collect::<Vec<_>>();
-        let undecided = if set.matches(profile, &mut found) {
-            let mut positions: Vec<u32> = (found.faults.iter())
-                .map(|fault| fault.index)
-                .filter(known)
-                .collect();
-            positions.sort_unstable();
-            positions.dedup();
-            let reason = (found.faults.first()).map_or("", |fault| fault.message.as_str());
-            if found.faults.iter().any(|fault| !known(&fault.index)) {
-                // It is not known of which pattern that is said.
-                positions = all();
-            }
-            (
-                positions,
-                foreign_text::line(reason, MAX_REASON_BYTES).into_owned(),
-            )
-        } else {
-            // Whatever it had found until then, it has not finished.
-            found.indices.clear();
-            (all(), "the match plugin panicked".to_owned())
-        };
-        let (positions, reason) = undecided;
-        let mut matches: Vec<u32> = found.indices.iter().copied().filter(known).collect();
-        // Each destination gets an event once, however often its position is named, and none that
-        // is named as undecided too.
-        matches.sort_unstable();
-        matches.dedup();
-        matches.retain(|index| positions.binary_search(index).is_err());
-        Route {
-            matches: matches.into(),
-            undecided: (!positions.is_empty()).then(|| {
-                Arc::new(Undecided {
-                    positions,
-                    reason,
-                    asked: Instant::now(),
-                })
-            }),
+    /// As [`route`](Self::route), without blocking.
+    pub(crate) async fn find(&self, profile: &str) -> Route {
+        match &self.asking {
+            None => Route::nowhere(),
+            Some(asking) => asking.answer_later(profile).await,
+        }
+    }
+
+    /// Where events fired under `profile` go, if the match plugin was asked before.
+    pub(crate) fn known(&self, profile: &str) -> Option<Route> {
+        match &self.asking {
+            None => Some(Route::nowhere()),
+            Some(asking) => asking.known(profile),
+        }
+    }
+
+    /// Asks about those of these names that are new, all at once: a thread that has one name handed over
+    /// after the other does little else. Waits for [`ANSWER_WITHIN`] at most.
+    pub(crate) async fn prepare<'n>(&self, profiles: impl Iterator<Item = &'n str>) {
+        if let Some(asking) = &self.asking {
+            asking.prepare(profiles).await;
         }
     }
 }
@@ -207,6 +158,10 @@ mod tests {
                     matches.push(0);
                     panic!("it cannot");
                 }
+                "slow" => std::thread::sleep(ANSWER_WITHIN * 2),
+                name if name.starts_with("hangs") => loop {
+                    std::thread::park();
+                },
                 _ => {}
             }
         }
@@ -241,7 +196,11 @@ mod tests {
                 .expect("a second ago"),
             ..(*undecided).clone()
         }));
-        router.cache.insert("faults".into(), old);
+        router
+            .asking
+            .as_ref()
+            .expect("it has patterns")
+            .keep("faults", old);
         let later = router.route("faults").undecided.expect("it still is");
         assert!(later.asked > undecided.asked, "it is asked again");
     }
@@ -257,5 +216,65 @@ mod tests {
     #[test]
     fn a_name_that_matches_nothing_goes_nowhere() {
         assert!(router().route("other").is_nowhere());
+    }
+
+    #[test]
+    fn a_name_that_the_plugin_hangs_for_is_undecided_and_holds_up_no_other() {
+        let router = router();
+        let began = Instant::now();
+        let route = router.route("hangs");
+        let reason = route.undecided.expect("nothing is known").reason.clone();
+        assert_eq!(reason, "the match plugin odd has not answered within 1 s");
+        assert!(began.elapsed() >= ANSWER_WITHIN);
+        assert!(router.route("other").is_nowhere());
+        let again = Instant::now();
+        assert!(router.route("hangs").undecided.is_some());
+        assert!(
+            again.elapsed() < ANSWER_WITHIN / 2,
+            "it is not waited for twice"
+        );
+    }
+
+    #[test]
+    fn a_plugin_that_hangs_for_many_names_is_not_asked_about_more() {
+        let router = Arc::new(router());
+        let hanging: Vec<_> = (0..4)
+            .map(|number| {
+                let router = Arc::clone(&router);
+                std::thread::spawn(move || router.route(&format!("hangs {number}")))
+            })
+            .collect();
+        for route in hanging {
+            let route = route.join().expect("no panic");
+            assert!(route.undecided.is_some());
+        }
+        let began = Instant::now();
+        let reason = router.route("other").undecided.expect("nobody asks");
+        assert_eq!(
+            reason.reason,
+            "the match plugin odd hangs for 4 other names, and is not asked until it has answered"
+        );
+        assert!(began.elapsed() < ANSWER_WITHIN / 2);
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_is_kept_for_whoever_tries_again() {
+        let router = router();
+        assert!(router.route("slow").undecided.is_some());
+        let until = Instant::now() + Duration::from_secs(60);
+        while !router.route("slow").is_nowhere() {
+            assert!(Instant::now() < until, "the answer never comes");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[tokio::test]
+    async fn many_new_names_are_asked_about_at_once() {
+        let router = router();
+        let names: Vec<String> = (0..1000).map(|number| format!("name {number}")).collect();
+        router.prepare(names.iter().map(String::as_str)).await;
+        let known = names.iter().filter(|name| router.known(name).is_some());
+        assert_eq!(known.count(), 256, "as many as may be asked about at once");
+        assert!(router.find(&names[999]).await.is_nowhere());
     }
 }

@@ -81,7 +81,7 @@ impl Deployment {
         let before = self.acct_stamp;
         let acct = self.read_acct().await?;
         let catalog = self.catalog.clone();
-        let Some(plan) = self.plan(&catalog, acct.as_ref()).await else {
+        let Some(plan) = self.plan(&catalog, acct.as_ref()).await? else {
             return Ok(None);
         };
         let removed = self.removed_by(&plan);
@@ -119,8 +119,7 @@ impl Deployment {
         };
         // Before it is read: a change in between is then seen as one.
         let read = stamp(file.path());
-        let loading = tokio::task::spawn_blocking(move || file.load());
-        let loaded = loading.await.expect("a file is read to its end");
+        let loaded = self.unless_ending(move || file.load()).await?;
         self.acct_stamp = read;
         loaded.map(Some).map_err(ReloadError::Acct)
     }

@@ -6,31 +6,36 @@ use std::path::PathBuf;
 use super::Deployment;
 use super::change::names;
 use crate::acct::AcctFile;
+use crate::host::ReloadError;
 use crate::plugin::{Catalog, PluginReport, PluginState};
 
 impl Deployment {
     /// Looks at the plugin directories again, and brings the lanes in line with what is new there.
     /// What could not be used is tried again only where it changed, or where that `is_asked`.
-    pub(crate) async fn rescan(&mut self, is_asked: bool) {
+    ///
+    /// # Errors
+    ///
+    /// The host ends meanwhile; what else goes wrong is in the log.
+    pub(crate) async fn rescan(&mut self, is_asked: bool) -> Result<(), ReloadError> {
         if is_asked {
             self.registry.forget_refusals();
         }
         let acct = self.acct.clone();
-        let found = self.scan(acct).await;
+        let found = self.scan(acct).await?;
         let scanned = Scanned::of(&found);
         let is_new = scanned != self.scanned;
         report(&self.scanned, &found);
         if !is_new && (self.scanned_is_in_use || !is_asked) {
-            return;
+            return Ok(());
         }
         self.scanned = scanned;
         self.scanned_is_in_use = false;
         let mut catalog = found;
         catalog.keep(&self.catalog);
         let acct = self.acct_with_new_providers(&catalog).await;
-        let Some(plan) = self.plan(&catalog, acct.as_ref()).await else {
+        let Some(plan) = self.plan(&catalog, acct.as_ref()).await? else {
             self.use_catalog(catalog);
-            return;
+            return Ok(());
         };
         for error in plan.errors() {
             tracing::error!("{error}");
@@ -42,7 +47,7 @@ impl Deployment {
                 "the changed plugins are not used: destination {} would end with them",
                 lost.destination()
             );
-            return;
+            return Ok(());
         }
         match self.prepare(plan).await {
             Ok(prepared) => {
@@ -53,6 +58,7 @@ impl Deployment {
                 "the changed plugins are not used, nothing was changed: {error}; run `evbus reload` to try again"
             ),
         }
+        Ok(())
     }
 
     fn use_catalog(&mut self, catalog: Catalog) {
@@ -62,19 +68,19 @@ impl Deployment {
     }
 
     /// Scans, and loads what an acct file uses, on a thread that may block.
-    pub(super) async fn scan(&mut self, acct: Option<AcctFile>) -> Catalog {
+    pub(super) async fn scan(&mut self, acct: Option<AcctFile>) -> Result<Catalog, ReloadError> {
+        // A host that ends needs none any more.
         let mut registry = std::mem::take(&mut self.registry);
-        let scanning = tokio::task::spawn_blocking(move || {
+        let scanning = move || {
             let catalog = registry.scan();
             if let Some(acct) = acct {
                 catalog.load_used(&acct);
             }
             (registry, catalog)
-        });
-        // The task is never cancelled, and `scan` contains what a plugin file can do to it.
-        let (registry, catalog) = scanning.await.expect("a scan ends");
+        };
+        let (registry, catalog) = self.unless_ending(scanning).await?;
         self.registry = registry;
-        catalog
+        Ok(catalog)
     }
 }
 

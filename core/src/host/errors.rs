@@ -28,6 +28,9 @@ pub enum StartError {
         /// The directory.
         dir: PathBuf,
     },
+    /// The host was told to end before it had started.
+    #[error("the host ends")]
+    Ending,
     /// A required destination is not there.
     #[error("destination {destination} is required and not connected: {reason}")]
     Required {
@@ -53,6 +56,9 @@ pub enum ReloadError {
     /// The store of a new destination cannot be opened.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The host was told to end meanwhile.
+    #[error("the host ends")]
+    Ending,
 }
 
 impl From<ReloadError> for StartError {
@@ -60,6 +66,7 @@ impl From<ReloadError> for StartError {
         match error {
             ReloadError::Acct(errors) => Self::Acct(errors),
             ReloadError::State(error) => Self::State(error),
+            ReloadError::Ending => Self::Ending,
         }
     }
 }

@@ -10,11 +10,15 @@ impl Intake for Bus {
     }
 
     fn wants(&self, profile: &str) -> bool {
-        self.has_destination(profile)
+        self.may_have_destination(profile)
     }
 
     fn unmatched(&self, profile: &str) {
         self.count_unmatched(profile);
+    }
+
+    async fn prepare(&self, events: &[Event]) {
+        Self::prepare(self, events.iter().map(Event::profile)).await;
     }
 
     async fn take(&self, event: Event) -> Taken {

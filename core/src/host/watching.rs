@@ -19,7 +19,9 @@ pub(super) async fn follow(mut watch: PluginWatch, deployment: Arc<Mutex<Deploym
             None => watch.changed().await,
         }
         let mut deployment = deployment.lock().await;
-        deployment.rescan(false).await;
+        if deployment.rescan(false).await.is_err() {
+            return;
+        }
         again = deployment.follow_acct_file(watch.is_being_written()).await;
     }
 }

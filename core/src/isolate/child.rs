@@ -19,7 +19,7 @@ use rustix::fs::{FileType, fstat};
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::outbox::{Outbox, RemoteHost};
+use super::outbox::{Outbox, RemoteHost, RemoteVoice};
 use super::probe;
 use super::process::{COMMAND, receive_image};
 use super::wire::{self, ReceivedEvent, ToChild};
@@ -171,6 +171,7 @@ fn serve(image: OwnedFd, calls: &mpsc::Receiver<ToChild>, outbox: &Arc<Outbox>) 
             );
         }
     };
+    plugin.attach(HostV1::new(RemoteVoice(Arc::clone(outbox)), max_level));
     let instance = match connect(&plugin, &config, max_level, outbox) {
         Some(ROk(instance)) => instance,
         Some(RErr(ConnectFailureV1 { permanent, reason })) => return fail(permanent, &reason),

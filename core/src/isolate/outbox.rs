@@ -176,6 +176,18 @@ impl HostObjectV1 for RemoteHost {
     }
 }
 
+/// The host, as what belongs to no instance sees it: it has no link.
+pub(super) struct RemoteVoice(pub(super) std::sync::Arc<Outbox>);
+
+impl HostObjectV1 for RemoteVoice {
+    fn log(&self, level: LevelV1, target: &str, message: &str) {
+        let frame = wire::log(level, target, message);
+        self.0.post(|waiting| waiting.line(frame));
+    }
+
+    fn link(&self, _: LinkV1, _: &str) {}
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -11,9 +11,12 @@ use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroizing;
+
 use super::outbox::Outbox;
 use super::process::{name, reap, spawn};
 use super::wire::{self, ToHost};
+use crate::acct::Secrets;
 use crate::foreign_text;
 use crate::plugin::{Over, Patience, Plugin, probing};
 
@@ -229,7 +232,7 @@ pub(super) fn serve(image: OwnedFd, path: &Path, outbox: &Outbox) {
         return fail(&reason);
     }
     begin(Stage::Checking);
-    drop(plugin.check_config("{}"));
+    drop(plugin.check_config(Zeroizing::new("{}".to_owned()), &Secrets::default()));
     if plugin.is_matcher() {
         begin(Stage::Compiling);
         // What it has against an empty set shows in the host, with the patterns of the acct file.

@@ -2,25 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use evbus_abi::RResult;
 use evbus_abi::v1::{
     CompletionV1, ConnectFailureV1, HostObjectV1, HostV1, InstanceV1, LevelV1, LinkV1,
 };
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tracing::Level;
-use tracing::level_filters::LevelFilter;
 
 use super::status::ErrorKind;
 use super::{InstanceState, Shared, bounds};
 use crate::acct::Secrets;
 use crate::counted;
-use crate::foreign_text::{self, MAX_BYTES};
 use crate::internal::InternalQueues;
 use crate::isolate::Isolated;
-use crate::plugin::Plugin;
+use crate::plugin::{About, LogRate, Plugin, log, max_level};
 
 /// Who makes the instances of a lane.
 #[derive(Debug, Clone)]
@@ -129,62 +125,19 @@ impl Connector {
     }
 }
 
-/// The most verbose level that anybody in this process listens to.
-fn max_level() -> LevelV1 {
-    match LevelFilter::current().into_level() {
-        None => LevelV1(0),
-        Some(Level::ERROR) => LevelV1::ERROR,
-        Some(Level::WARN) => LevelV1::WARN,
-        Some(Level::INFO) => LevelV1::INFO,
-        Some(Level::DEBUG) => LevelV1::DEBUG,
-        Some(Level::TRACE) => LevelV1::TRACE,
-    }
-}
-
 /// The host, as the instance of one lane sees it. The instance drops it when it has ended.
 pub(crate) struct LaneHost {
     plugin: String,
     /// Which attempt at an instance it was made for.
     epoch: u64,
     log_rate: LogRate,
+    link_rate: LogRate,
     secrets: Secrets,
     shared: Arc<Shared>,
 }
 
-/// Lets so many lines of an instance into the log a second; a flood would drown all others.
-#[derive(Debug, Default)]
-struct LogRate(Mutex<LogSecond>);
-
-#[derive(Debug, Default)]
-struct LogSecond {
-    began: Option<Instant>,
-    lines: u32,
-    suppressed: u64,
-}
-
-/// Lines that an instance may log in a second.
-const MAX_LINES_A_SECOND: u32 = 500;
-
-impl LogRate {
-    /// Whether a line may be logged: if so, how many were left out before it.
-    fn admit(&self) -> Option<u64> {
-        let mut second = self.0.lock();
-        let now = Instant::now();
-        let over = second
-            .began
-            .is_none_or(|began| now.duration_since(began) >= Duration::from_secs(1));
-        if over {
-            second.began = Some(now);
-            second.lines = 0;
-        }
-        if second.lines == MAX_LINES_A_SECOND {
-            second.suppressed += 1;
-            return None;
-        }
-        second.lines += 1;
-        Some(std::mem::take(&mut second.suppressed))
-    }
-}
+/// So often a second the log tells of a link that comes up or goes down.
+const MAX_CHANGES_A_SECOND: u32 = 2;
 
 impl LaneHost {
     /// For another attempt at an instance of the plugin `plugin`.
@@ -194,6 +147,7 @@ impl LaneHost {
             plugin: plugin.to_owned(),
             epoch: shared.observed.connecting(),
             log_rate: LogRate::default(),
+            link_rate: LogRate::of(MAX_CHANGES_A_SECOND),
             secrets,
             shared: Arc::clone(shared),
         }
@@ -211,17 +165,13 @@ impl Drop for LaneHost {
 
 impl HostObjectV1 for LaneHost {
     fn log(&self, level: LevelV1, target: &str, message: &str) {
-        if let Some(suppressed) = self.log_rate.admit() {
-            let pattern = &self.shared.destination().pattern;
-            if suppressed > 0 {
-                let message = format!(
-                    "{} left out; it logs too much",
-                    counted(suppressed, "line was", "lines were")
-                );
-                log(LevelV1::WARN, &self.plugin, pattern, "evbus", &message);
-            }
-            let message = self.secrets.hide(message);
-            log(level, &self.plugin, pattern, target, &message);
+        let pattern = &self.shared.destination().pattern;
+        let about = About {
+            plugin: &self.plugin,
+            profile: Some(pattern),
+        };
+        if self.log_rate.admits(about) {
+            log(level, about, target, &self.secrets.hide(message));
         }
     }
 
@@ -233,33 +183,33 @@ impl HostObjectV1 for LaneHost {
         }
         if link == LinkV1::UP {
             // An instance that is being made may say so too; that it is connected is said by `worker`.
-            if self.shared.observed.reconnected() {
-                tracing::info!("destination {destination}: connected again");
+            if self.shared.observed.reconnected()
+                && let Some(left_out) = self.link_rate.admit()
+            {
+                let before = told_too_often(left_out);
+                tracing::info!("destination {destination}: connected again{before}");
             }
         } else {
             let reason = self.secrets.hide(reason);
             let reason = bounds::reason(&reason);
             self.shared.observed.error(ErrorKind::Link, &reason);
             self.shared.observed.set(InstanceState::Disconnected);
-            tracing::warn!("destination {destination}: connection lost: {reason}");
+            if let Some(left_out) = self.link_rate.admit() {
+                let before = told_too_often(left_out);
+                tracing::warn!("destination {destination}: connection lost: {reason}{before}");
+            }
         }
     }
 }
 
-/// A longer name of a module is cut.
-const MAX_MODULE_BYTES: usize = 256;
-
-/// Writes a plugin's line into the host's log. The level has to be a constant of the call site.
-pub(crate) fn log(level: LevelV1, plugin: &str, profile: &str, module: &str, message: &str) {
-    let message = foreign_text::line(message, MAX_BYTES);
-    let module = &*foreign_text::line(module, MAX_MODULE_BYTES);
-    match level {
-        LevelV1::ERROR => tracing::error!(plugin, profile, module, "{message}"),
-        LevelV1::WARN => tracing::warn!(plugin, profile, module, "{message}"),
-        LevelV1::INFO => tracing::info!(plugin, profile, module, "{message}"),
-        LevelV1::DEBUG => tracing::debug!(plugin, profile, module, "{message}"),
-        _ => tracing::trace!(plugin, profile, module, "{message}"),
+fn told_too_often(left_out: u64) -> String {
+    if left_out == 0 {
+        return String::new();
     }
+    format!(
+        " ({} before it left out; it changes too often)",
+        counted(left_out, "change", "changes")
+    )
 }
 
 /// Asks an instance to end, and waits until it has.

@@ -25,6 +25,7 @@ pub(super) async fn run(mut entries: mpsc::Receiver<Entry>, bus: WeakBus, inner:
             }
         };
         let Some(bus) = bus.upgrade() else { return };
+        bus.find(crate::idem::LOGGER).await;
         match deaf(|| fire(&bus, &line, about.as_ref())) {
             Ok(true) => deaf(|| tell_lost(&bus, &inner)),
             Ok(false) => {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use evbus_abi::v1::{
     CompletionV1, ConfigFaultV1, ConnectOutcomeV1, HostV1, MatcherFnsV1, PatternFaultV1,
@@ -10,11 +11,15 @@ use evbus_abi::v1::{
 };
 use evbus_abi::{RResult, RStr, RString, RVec};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
+use super::caller::{Caller, NoAnswer, Wait};
 use super::image::Image;
-use super::loader::{self, Patience};
+use super::log::{SecretsInHand, Voice, max_level};
 use super::manifest::Manifest;
-use super::{exit_guard, linker};
+use super::patience::Patience;
+use super::{exit_guard, linker, loader};
+use crate::acct::Secrets;
 use crate::foreign_text::{self, MAX_BYTES};
 
 /// A longer schema is refused.
@@ -38,6 +43,21 @@ pub struct Plugin {
     provider_names: Vec<String>,
     matcher: Option<MatcherFnsV1>,
     matcher_names: Vec<String>,
+    attach: extern "C" fn(HostV1),
+    /// Of the configuration that is being checked.
+    secrets: SecretsInHand,
+    patience: Patience,
+    /// Where it is asked what is not asked of an instance: one that hangs holds up nobody else.
+    caller: OnceLock<Result<Caller, String>>,
+}
+
+/// Why a set of patterns cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CompileError {
+    /// The position and the fault of every pattern that cannot be used.
+    Patterns(Vec<(usize, String)>),
+    /// The plugin gave no answer, or is no match plugin: one sentence.
+    Plugin(String),
 }
 
 impl Plugin {
@@ -62,6 +82,7 @@ impl Plugin {
                     let (module, image) = linker::open(image)?;
                     let plugin = Self::of_module(module);
                     plugin.agrees_with(&manifest)?;
+                    plugin.give_voice();
                     Ok((plugin, image))
                 })
             }
@@ -73,6 +94,7 @@ impl Plugin {
             path: Some(path.to_owned()),
             hash: Some(hash.to_owned()),
             image: Some(image),
+            patience: patience.clone(),
             ..plugin
         })
     }
@@ -123,7 +145,48 @@ impl Plugin {
             matcher_names: matcher.map(|m| names((m.names)())).unwrap_or_default(),
             provider,
             matcher,
+            attach: module.attach(),
+            secrets: SecretsInHand::default(),
+            patience: Patience::default(),
+            caller: OnceLock::new(),
         }
+    }
+
+    /// Gives the library its voice in this process's log.
+    fn give_voice(&self) {
+        let voice = Voice::new(&self.id, Arc::clone(&self.secrets));
+        self.attach(HostV1::new(voice, max_level()));
+    }
+
+    /// Gives the library a voice.
+    pub(crate) fn attach(&self, host: HostV1) {
+        exit_guard::call("it was given a voice", &self.id, || (self.attach)(host));
+    }
+
+    /// Asks it something on a thread of its own: `doing` what, as in "while it was loaded"; `late` says
+    /// what did not happen in time. Blocks, for ten seconds at most.
+    fn ask<T: Send + 'static>(
+        &self,
+        (doing, late): (&'static str, &'static str),
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let caller = (self.caller)
+            .get_or_init(|| Caller::start("evbus plugin"))
+            .as_ref()
+            .map_err(ToOwned::to_owned)?;
+        let id = self.id.clone();
+        let call = move || exit_guard::call(doing, &id, work);
+        (caller.run(&self.id, doing, (&self.patience, Wait::Sleeping), call)).map_err(|no_answer| {
+            match no_answer {
+                NoAnswer::Over(over) => over.sentence(late),
+                NoAnswer::Behind(hanging) => format!(
+                    "{late}, since it has hung for {} s {}; it is asked again once it has answered",
+                    hanging.since.elapsed().as_secs(),
+                    hanging.doing
+                ),
+                NoAnswer::Failed(reason) => reason,
+            }
+        })
     }
 
     /// Whether the plugin says of itself what its file says: by that it was chosen.
@@ -215,16 +278,11 @@ impl Plugin {
         let Some(provider) = self.provider else {
             return Ok(None);
         };
-        let id = self.id.clone();
         let doing = (
             "while it was asked for its schema",
             "it did not give its schema",
         );
-        let schema = loader::run(&self.id, doing, &Patience::default(), move || {
-            exit_guard::call("it was asked for its schema", &id, || {
-                (provider.config_schema)()
-            })
-        })?;
+        let schema = self.ask(doing, move || (provider.config_schema)())?;
         if schema.len() > MAX_SCHEMA_BYTES {
             return Err(format!(
                 "its schema has {} bytes; expected at most {MAX_SCHEMA_BYTES}",
@@ -236,14 +294,35 @@ impl Plugin {
         ))
     }
 
-    /// Faults of a configuration (JSON text), as path and message.
-    pub(crate) fn check_config(&self, config: &str) -> Vec<(String, String)> {
-        let Some(provider) = &self.provider else {
+    /// Faults of a configuration (JSON text), as path and message. Blocks, for ten seconds at most: that
+    /// there is no answer is a fault, too.
+    pub(crate) fn check_config(
+        &self,
+        config: Zeroizing<String>,
+        secrets: &Secrets,
+    ) -> Vec<(String, String)> {
+        let Some(provider) = self.provider else {
             return Vec::new();
         };
-        let faults = exit_guard::call("it checked a configuration", &self.id, || {
-            (provider.check_config)(config.into())
+        let doing = (
+            "while it checked a configuration",
+            "it did not check the configuration",
+        );
+        let in_hand = Arc::clone(&self.secrets);
+        let secrets = secrets.clone();
+        let checked = self.ask(doing, move || {
+            *in_hand.lock() = secrets;
+            let faults = (provider.check_config)(config.as_str().into());
+            *in_hand.lock() = Secrets::default();
+            faults
         });
+        let faults = match checked {
+            Ok(faults) => faults,
+            Err(reason) => {
+                let message = format!("plugin {} gives no answer: {reason}", self.id);
+                return vec![(String::new(), message)];
+            }
+        };
         let owned = |text: &str| foreign_text::line(text, MAX_BYTES).into_owned();
         faults
             .iter()
@@ -262,29 +341,38 @@ impl Plugin {
         }
     }
 
-    /// Compiles a pattern set.
+    /// Compiles a pattern set. Blocks, for ten seconds at most.
     ///
     /// # Errors
     ///
-    /// The position and the fault of each pattern that cannot be used.
-    pub(crate) fn compile(&self, patterns: &[&str]) -> Result<PatternSetV1, Vec<(usize, String)>> {
-        let Some(matcher) = &self.matcher else {
-            return Err(vec![(0, format!("plugin {} is no match plugin", self.id))]);
+    /// As [`CompileError`] says.
+    pub(crate) fn compile(&self, patterns: &[&str]) -> Result<PatternSetV1, CompileError> {
+        let Some(matcher) = self.matcher else {
+            let reason = format!("plugin {} is no match plugin", self.id);
+            return Err(CompileError::Plugin(reason));
         };
-        let patterns: Vec<RStr<'_>> = patterns.iter().map(|p| RStr::from_str(p)).collect();
-        let compiled = exit_guard::call("it compiled patterns", &self.id, || {
+        let count = patterns.len();
+        let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+        let doing = (
+            "while it compiled patterns",
+            "it did not compile the patterns",
+        );
+        let compiled = self.ask(doing, move || {
+            let patterns: Vec<RStr<'_>> = patterns.iter().map(|p| RStr::from_str(p)).collect();
             (matcher.compile)(patterns.as_slice().into())
         });
-        match compiled {
+        match compiled.map_err(CompileError::Plugin)? {
             RResult::ROk(set) => Ok(set),
-            RResult::RErr(faults) => Err(faults
-                .iter()
-                .take(patterns.len() + MAX_LISTED)
-                .map(|PatternFaultV1 { index, message }| {
-                    let message = foreign_text::line(message, MAX_BYTES);
-                    (*index as usize, message.into_owned())
-                })
-                .collect()),
+            RResult::RErr(faults) => Err(CompileError::Patterns(
+                faults
+                    .iter()
+                    .take(count + MAX_LISTED)
+                    .map(|PatternFaultV1 { index, message }| {
+                        let message = foreign_text::line(message, MAX_BYTES);
+                        (*index as usize, message.into_owned())
+                    })
+                    .collect(),
+            )),
         }
     }
 }

@@ -10,8 +10,8 @@ use rustix::fs::Stat;
 use sha2::{Digest as _, Sha256};
 
 use super::image::Image;
-use super::loader::Patience;
 use super::manifest::Manifest;
+use super::patience::Patience;
 use super::place;
 use super::tried::Tried;
 use super::{Plugin, elf};

@@ -6,10 +6,14 @@
 //! remembers it, `image` makes a copy that nobody can change, and `linker` opens that on the thread of
 //! `loader`, and checks its types. `watch` notices changes.
 //!
+//! Nothing of a plugin is waited for without a limit: `caller` is a thread that may be left behind,
+//! `patience` how long anybody waits. `log` takes what plugins say.
+//!
 //! `exit_guard` sees to it that a plugin does not decide how the process ends.
 //!
 //! This is the host's one module with unsafe code, and all of it is in `linker` and `exit_guard`.
 
+mod caller;
 mod candidate;
 mod catalog;
 mod discovery;
@@ -23,7 +27,9 @@ mod library;
 mod linker;
 mod loader;
 mod loading;
+mod log;
 mod manifest;
+mod patience;
 mod place;
 mod registry;
 mod tried;
@@ -33,10 +39,11 @@ pub use evbus_abi::ABI_VERSION;
 
 pub use catalog::{Catalog, PluginReport, PluginState};
 pub use discovery::{PluginDir, PluginDirSource, plugin_dirs};
-pub(crate) use exit_guard::probing;
 pub use exit_guard::{EXIT_CODE, ExitGuard};
+pub(crate) use exit_guard::{call as guarded, probing};
 pub use install::install;
-pub use library::Plugin;
-pub(crate) use loader::{Over, Patience};
+pub use library::{CompileError, Plugin};
+pub(crate) use log::{About, LogRate, log, max_level};
+pub(crate) use patience::{Over, Patience};
 pub use registry::{Registry, inspect};
 pub(crate) use watch::PluginWatch;

@@ -12,8 +12,8 @@ use rustix::fs::Stat;
 use super::candidate::Candidate;
 use super::catalog::Found;
 use super::discovery::{PluginDir, plugin_files};
-use super::loader::Patience;
 use super::loading::{FileRead, Loading};
+use super::patience::Patience;
 use super::{Catalog, Plugin};
 
 /// Plugin files by their content.

@@ -15,6 +15,9 @@ pub(crate) trait Intake: Clone + Send + Sync + 'static {
     /// Counts an event that goes to no destination.
     fn unmatched(&self, profile: &str);
 
+    /// Gets ready to take these events, one after the other.
+    fn prepare(&self, events: &[Event]) -> impl Future<Output = ()> + Send;
+
     /// Takes an event that listeners have been sent. Waiting in it slows the program down that
     /// fired.
     fn take(&self, event: Event) -> impl Future<Output = Taken> + Send;

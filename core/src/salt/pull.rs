@@ -260,6 +260,7 @@ impl<I: Intake> Connection<I> {
         self.common.publisher.accept_waiting();
         self.share.hand_in();
         let batch = self.publish();
+        self.intake.prepare(&batch.events).await;
         for event in batch.events {
             self.common.counters.events.fetch_add(1, Ordering::Relaxed);
             match self.intake.take(event).await {

@@ -20,6 +20,9 @@ thread_local! {
 /// Takes lines from threads that no instance owns (those of C libraries, say).
 static LATEST: Mutex<Weak<HostV1>> = Mutex::new(Weak::new());
 
+/// Takes lines of calls and threads that belong to no instance.
+static LIBRARY: OnceLock<Arc<HostV1>> = OnceLock::new();
+
 /// The most verbose level that any host asked for. `tracing` compares with it before all else, so
 /// that a client library's trace lines cost next to nothing.
 static MOST_VERBOSE: AtomicU8 = AtomicU8::new(0);
@@ -41,12 +44,32 @@ pub(crate) fn install() {
     }
 }
 
+/// Takes the library's own voice: the first one, since a library is attached once.
+pub(crate) extern "C" fn attach(host: HostV1) {
+    listens_to(host.max_level);
+    let _ = LIBRARY.set(Arc::new(host));
+}
+
+/// Lines of this thread go to the library's own voice, if it has one, until the guard is dropped.
+pub(crate) fn enter_library() -> Option<LogScope> {
+    LIBRARY.get().map(|host| scope(Arc::clone(host)))
+}
+
 /// Lines of this thread go to `host` until the guard is dropped.
 pub(crate) fn enter(host: Arc<HostV1>) -> LogScope {
     *LATEST.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&host);
-    if MOST_VERBOSE.fetch_max(host.max_level.0, Ordering::Relaxed) < host.max_level.0 {
+    listens_to(host.max_level);
+    scope(host)
+}
+
+/// Somebody wants lines of this level.
+fn listens_to(level: LevelV1) {
+    if MOST_VERBOSE.fetch_max(level.0, Ordering::Relaxed) < level.0 {
         tracing::callsite::rebuild_interest_cache();
     }
+}
+
+fn scope(host: Arc<HostV1>) -> LogScope {
     LogScope {
         before: CURRENT.with_borrow_mut(|current| current.replace(host)),
         _stays: PhantomData,
@@ -84,6 +107,7 @@ fn with_host<R>(call: impl FnOnce(&HostV1) -> R) -> Option<R> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .upgrade()
+            .or_else(|| LIBRARY.get().cloned())
     })?;
     Some(call(&host))
 }

@@ -2,6 +2,8 @@
 
 use evbus_abi::v1::{MatchesV1, PatternFaultV1, PatternSetObjectV1};
 
+use crate::log_bridge;
+
 /// A match plugin: decides which patterns a profile name matches.
 ///
 /// ```
@@ -42,8 +44,9 @@ pub trait Matcher: Sized + Send + Sync + 'static {
 
     /// Pushes the position of every pattern that matches the whole name, ascending.
     ///
-    /// Called from many threads at once; must end in bounded time. The host caches answers, so
-    /// this runs once per distinct name, not once per event.
+    /// Called from several threads at once; must end in bounded time: the host waits a second for a
+    /// name, and refuses its event where it has no answer then. The host caches answers, so this runs
+    /// once per distinct name, not once per event.
     fn matches(&self, name: &str, matches: &mut Matches<'_>);
 }
 
@@ -96,6 +99,7 @@ pub(crate) struct PatternSet<M>(pub(crate) M);
 
 impl<M: Matcher> PatternSetObjectV1 for PatternSet<M> {
     fn matches(&self, name: &str, matches: &mut MatchesV1) {
+        let _voice = log_bridge::enter_library();
         self.0.matches(name, &mut Matches(matches));
     }
 }

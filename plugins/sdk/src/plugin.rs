@@ -24,6 +24,7 @@ pub fn provider_plugin<P: Provider>(
     log_bridge::limit(P::LOG_CEILINGS);
     PluginV1 {
         info: info(id, version, description),
+        attach: log_bridge::attach,
         provider: RSome(ProviderV1 {
             names: provider_names::<P>,
             config_schema: config_schema::<P>,
@@ -43,6 +44,7 @@ pub fn matcher_plugin<M: Matcher>(
 ) -> PluginV1Ref {
     PluginV1 {
         info: info(id, version, description),
+        attach: log_bridge::attach,
         provider: RNone,
         matcher: RSome(MatcherFnsV1 {
             names: matcher_names::<M>,
@@ -91,6 +93,7 @@ extern "C" fn matcher_names<M: Matcher>() -> RVec<RString> {
 }
 
 extern "C" fn config_schema<P: Provider>() -> RString {
+    let _voice = log_bridge::enter_library();
     contained(|| {
         let schema = schemars::generate::SchemaSettings::draft2020_12()
             .into_generator()
@@ -102,6 +105,7 @@ extern "C" fn config_schema<P: Provider>() -> RString {
 }
 
 extern "C" fn check_config<P: Provider>(json: RStr<'_>) -> RVec<ConfigFaultV1> {
+    let _voice = log_bridge::enter_library();
     let faults = contained(|| match config::parse_config(json.as_str()) {
         Ok(config) => P::check(&config).err().unwrap_or_default(),
         Err(faults) => faults,
@@ -131,6 +135,7 @@ extern "C" fn connect<P: Provider>(
 extern "C" fn compile<M: Matcher>(
     patterns: RSlice<'_, RStr<'_>>,
 ) -> RResult<PatternSetV1, RVec<PatternFaultV1>> {
+    let _voice = log_bridge::enter_library();
     let patterns: Vec<&str> = patterns.iter().map(RStr::as_str).collect();
     let compiled = contained(|| M::compile(&patterns)).unwrap_or_else(|panic| {
         let message = format!("the plugin panicked while it compiled the patterns: {panic}");

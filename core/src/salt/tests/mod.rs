@@ -115,6 +115,8 @@ where
 
     fn unmatched(&self, _profile: &str) {}
 
+    async fn prepare(&self, _events: &[Event]) {}
+
     fn take(&self, event: Event) -> impl Future<Output = Taken> + Send {
         self(event)
     }

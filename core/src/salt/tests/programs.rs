@@ -265,6 +265,8 @@ impl Intake for Nowhere {
 
     fn unmatched(&self, _profile: &str) {}
 
+    async fn prepare(&self, _events: &[Event]) {}
+
     async fn take(&self, event: Event) -> Taken {
         assert!(!self.is_open(), "nobody wants {event:?}");
         Taken::Refused("it takes nothing".to_owned())

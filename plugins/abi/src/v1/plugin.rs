@@ -5,7 +5,7 @@ use abi_stable::library::RootModule;
 use abi_stable::sabi_types::VersionStrings;
 use abi_stable::std_types::{ROption, RStr};
 
-use super::{MatcherFnsV1, ProviderV1};
+use super::{HostV1, MatcherFnsV1, ProviderV1};
 
 /// Who a plugin is, as its manifest says, too. The text lives in the plugin, which is never unloaded.
 #[repr(C)]
@@ -27,6 +27,11 @@ pub struct InfoV1 {
 pub struct PluginV1 {
     /// Who it is.
     pub info: InfoV1,
+    /// Gives the library a voice for what belongs to no instance: what it says while it checks a
+    /// configuration, compiles or matches patterns, or from threads of its own. Called once, before
+    /// anything of `provider` and `matcher` but their names. Does not block. The library keeps the
+    /// host as long as it likes; `link` of this one does nothing.
+    pub attach: extern "C" fn(HostV1),
     /// Present when it serves ingress providers.
     pub provider: ROption<ProviderV1>,
     /// Present when it is a match plugin.

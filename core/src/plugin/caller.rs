@@ -1,0 +1,217 @@
+//! A thread that calls into plugins, so that a call that hangs is left behind: whoever waits is told at its
+//! deadline, and whoever comes later is told at once what hangs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::patience::{LIMIT, Over, Patience};
+
+/// How often it is looked for an answer where the thread may hold a lock of the dynamic linker.
+const POLL: Duration = Duration::from_millis(2);
+
+/// What a thread is at.
+#[derive(Debug, Clone)]
+pub(super) struct AtWork {
+    pub(super) who: String,
+    pub(super) doing: &'static str,
+    pub(super) since: Instant,
+}
+
+struct Job {
+    at_work: AtWork,
+    /// Nobody waits for it.
+    is_abandoned: Arc<AtomicBool>,
+    work: Box<dyn FnOnce() + Send>,
+}
+
+/// How an answer is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    Sleeping,
+    /// Without a thread-local of its own: see [`linker::is_opening`](super::linker::is_opening).
+    Polling,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum NoAnswer {
+    /// The wait is over.
+    Over(Over),
+    /// Something else hangs on that thread.
+    Behind(AtWork),
+    /// The work panicked, or the thread is not there.
+    Failed(String),
+}
+
+/// A thread for calls into plugins, one at a time. It ends when this is dropped, but for a call that hangs.
+#[derive(Debug)]
+pub(super) struct Caller {
+    jobs: mpsc::Sender<Job>,
+    thread: ThreadId,
+    at_work: Arc<Mutex<Option<AtWork>>>,
+}
+
+impl Caller {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// One sentence: the system gives no thread.
+    pub(super) fn start(name: &str) -> Result<Self, String> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let at_work = Arc::new(Mutex::new(None));
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn({
+                let at_work = Arc::clone(&at_work);
+                move || {
+                    while let Ok(job) = queue.recv() {
+                        if job.is_abandoned.load(Ordering::Relaxed) {
+                            continue;
+                        }
+                        *at_work.lock() = Some(AtWork {
+                            since: Instant::now(),
+                            ..job.at_work
+                        });
+                        // Whoever waits learns it from the answer that is dropped.
+                        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job.work));
+                        *at_work.lock() = None;
+                    }
+                }
+            })
+            .map_err(|error| format!("no thread for plugins can be started: {error}"))?;
+        Ok(Self {
+            jobs,
+            thread: thread.thread().id(),
+            at_work,
+        })
+    }
+
+    /// Whether this is its thread.
+    pub(super) fn is_here(&self) -> bool {
+        self.thread == std::thread::current().id()
+    }
+
+    /// What runs there longer than anybody waits.
+    pub(super) fn hanging(&self) -> Option<AtWork> {
+        (self.at_work.lock().clone()).filter(|at_work| at_work.since.elapsed() >= LIMIT)
+    }
+
+    /// Whether it is inside of a plugin now.
+    pub(super) fn is_at_work(&self) -> bool {
+        // Called while the process ends, by whichever thread.
+        (self.at_work.try_lock()).is_none_or(|at_work| at_work.is_some())
+    }
+
+    /// Runs `work` on the thread: `doing` what with plugin `who`, as in "while it was loaded". Blocks
+    /// until it is done, or as long as `patience` lasts.
+    ///
+    /// # Errors
+    ///
+    /// Nobody waits any longer, something else hangs there, or the work panicked.
+    pub(super) fn run<T: Send + 'static>(
+        &self,
+        who: &str,
+        doing: &'static str,
+        (patience, wait): (&Patience, Wait),
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        if self.is_here() {
+            return Ok(work());
+        }
+        if let Some(other) = self.hanging() {
+            return Err(NoAnswer::Behind(other));
+        }
+        let (sender, answer) = mpsc::sync_channel(1);
+        let is_abandoned = Arc::new(AtomicBool::new(false));
+        let job = Job {
+            at_work: AtWork {
+                who: who.to_owned(),
+                doing,
+                since: Instant::now(),
+            },
+            is_abandoned: Arc::clone(&is_abandoned),
+            work: Box::new(move || drop(sender.send(work()))),
+        };
+        (self.jobs.send(job))
+            .map_err(|_| NoAnswer::Failed("the thread for plugins has ended".to_owned()))?;
+        let mut waiting = patience.wait(who, doing);
+        loop {
+            let glance = match waiting.glance() {
+                Ok(glance) => glance,
+                Err(over) => {
+                    is_abandoned.store(true, Ordering::Relaxed);
+                    let other = self.hanging().filter(|other| other.who != who);
+                    return Err(other.map_or(NoAnswer::Over(over), NoAnswer::Behind));
+                }
+            };
+            let failed = || NoAnswer::Failed(format!("it failed unexpectedly {doing}"));
+            match wait {
+                Wait::Sleeping => match answer.recv_timeout(glance) {
+                    Ok(done) => return Ok(done),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return Err(failed()),
+                },
+                Wait::Polling => match answer.try_recv() {
+                    Ok(done) => return Ok(done),
+                    Err(TryRecvError::Empty) => std::thread::sleep(POLL),
+                    Err(TryRecvError::Disconnected) => return Err(failed()),
+                },
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_hangs_is_told_at_once_to_whoever_comes_later() {
+        let caller = Arc::new(Caller::start("evbus test").expect("a thread"));
+        let (release, hold) = mpsc::channel::<()>();
+        let patience = Patience::default();
+        let waiting = std::thread::spawn({
+            let (caller, patience) = (Arc::clone(&caller), patience.clone());
+            move || {
+                caller.run(
+                    "a",
+                    "while it hung",
+                    (&patience, Wait::Sleeping),
+                    move || hold.recv(),
+                )
+            }
+        });
+        while !caller.is_at_work() {
+            std::thread::yield_now();
+        }
+        // Nobody waits for a host that ends.
+        patience.end();
+        let over = waiting.join().expect("no panic");
+        assert!(
+            matches!(over, Err(NoAnswer::Over(Over::Ending))),
+            "{over:?}"
+        );
+        assert!(caller.hanging().is_none(), "it has not hung for long");
+        if let Some(at_work) = caller.at_work.lock().as_mut() {
+            at_work.since -= LIMIT;
+        }
+        let patience = Patience::default();
+        let behind = caller.run("b", "while it asked", (&patience, Wait::Sleeping), || ());
+        assert!(
+            matches!(&behind, Err(NoAnswer::Behind(other)) if other.who == "a"),
+            "{behind:?}"
+        );
+        release.send(()).expect("it waits");
+        while caller.is_at_work() {
+            std::thread::yield_now();
+        }
+        let again = caller.run("c", "while it asked", (&patience, Wait::Sleeping), || 7);
+        assert!(matches!(again, Ok(7)), "it works again: {again:?}");
+    }
+}

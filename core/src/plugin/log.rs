@@ -1,0 +1,153 @@
+//! What plugins have to say, on its way into the host's log.
+
+use std::time::{Duration, Instant};
+
+use evbus_abi::v1::{HostObjectV1, LevelV1, LinkV1};
+use parking_lot::Mutex;
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+
+use crate::acct::Secrets;
+use crate::counted;
+use crate::foreign_text::{self, MAX_BYTES};
+
+/// The most verbose level that anybody in this process listens to.
+pub(crate) fn max_level() -> LevelV1 {
+    match LevelFilter::current().into_level() {
+        None => LevelV1(0),
+        Some(Level::ERROR) => LevelV1::ERROR,
+        Some(Level::WARN) => LevelV1::WARN,
+        Some(Level::INFO) => LevelV1::INFO,
+        Some(Level::DEBUG) => LevelV1::DEBUG,
+        Some(Level::TRACE) => LevelV1::TRACE,
+    }
+}
+
+/// Whose line it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About<'a> {
+    /// The plugin's id.
+    pub(crate) plugin: &'a str,
+    /// The pattern of the destination, where it belongs to one.
+    pub(crate) profile: Option<&'a str>,
+}
+
+/// Lets so many lines of one speaker into the log a second; a flood would drown all others.
+#[derive(Debug)]
+pub(crate) struct LogRate {
+    max: u32,
+    second: Mutex<LogSecond>,
+}
+
+#[derive(Debug, Default)]
+struct LogSecond {
+    began: Option<Instant>,
+    lines: u32,
+    suppressed: u64,
+}
+
+/// Lines that one speaker may log in a second.
+const MAX_LINES_A_SECOND: u32 = 500;
+
+impl Default for LogRate {
+    fn default() -> Self {
+        Self::of(MAX_LINES_A_SECOND)
+    }
+}
+
+impl LogRate {
+    /// Lets `max` lines through a second.
+    pub(crate) fn of(max: u32) -> Self {
+        Self {
+            max,
+            second: Mutex::default(),
+        }
+    }
+
+    /// Whether a line may be logged. Says how many were left out before it.
+    pub(crate) fn admits(&self, about: About<'_>) -> bool {
+        let Some(suppressed) = self.admit() else {
+            return false;
+        };
+        if suppressed > 0 {
+            let message = format!(
+                "{} left out; it logs too much",
+                counted(suppressed, "line was", "lines were")
+            );
+            log(LevelV1::WARN, about, "evbus", &message);
+        }
+        true
+    }
+
+    /// If a line may be logged: how many were left out before it.
+    pub(crate) fn admit(&self) -> Option<u64> {
+        let mut second = self.second.lock();
+        let now = Instant::now();
+        let over = second
+            .began
+            .is_none_or(|began| now.duration_since(began) >= Duration::from_secs(1));
+        if over {
+            second.began = Some(now);
+            second.lines = 0;
+        }
+        if second.lines == self.max {
+            second.suppressed += 1;
+            return None;
+        }
+        second.lines += 1;
+        Some(std::mem::take(&mut second.suppressed))
+    }
+}
+
+/// A longer name of a module is cut.
+const MAX_MODULE_BYTES: usize = 256;
+
+/// Writes a plugin's line into the host's log. The level has to be a constant of the call site.
+pub(crate) fn log(level: LevelV1, about: About<'_>, module: &str, message: &str) {
+    let About { plugin, profile } = about;
+    let message = foreign_text::line(message, MAX_BYTES);
+    let module = &*foreign_text::line(module, MAX_MODULE_BYTES);
+    match level {
+        LevelV1::ERROR => tracing::error!(plugin, profile, module, "{message}"),
+        LevelV1::WARN => tracing::warn!(plugin, profile, module, "{message}"),
+        LevelV1::INFO => tracing::info!(plugin, profile, module, "{message}"),
+        LevelV1::DEBUG => tracing::debug!(plugin, profile, module, "{message}"),
+        _ => tracing::trace!(plugin, profile, module, "{message}"),
+    }
+}
+
+/// What a plugin says outside of its instances: while it checks a configuration, compiles or matches
+/// patterns, or from threads of its own.
+pub(super) struct Voice {
+    plugin: String,
+    rate: LogRate,
+    secrets: SecretsInHand,
+}
+
+/// The secrets of the configuration that a plugin is checking.
+pub(super) type SecretsInHand = std::sync::Arc<Mutex<Secrets>>;
+
+impl Voice {
+    pub(super) fn new(plugin: &str, secrets: SecretsInHand) -> Self {
+        Self {
+            plugin: plugin.to_owned(),
+            rate: LogRate::default(),
+            secrets,
+        }
+    }
+}
+
+impl HostObjectV1 for Voice {
+    fn log(&self, level: LevelV1, target: &str, message: &str) {
+        let about = About {
+            plugin: &self.plugin,
+            profile: None,
+        };
+        if self.rate.admits(about) {
+            let secrets = self.secrets.lock().clone();
+            log(level, about, target, &secrets.hide(message));
+        }
+    }
+
+    fn link(&self, _: LinkV1, _: &str) {}
+}

@@ -1,0 +1,107 @@
+//! How long plugins are waited for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::{exit_guard, linker};
+
+/// How long a plugin may take for being loaded, and for each call in which it only says something.
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
+
+/// After this time it is said whom the host waits for.
+const SAID_AFTER: Duration = Duration::from_secs(5);
+
+/// How often whoever waits looks up.
+pub(super) const GLANCE: Duration = Duration::from_millis(50);
+
+/// How long plugins are waited for: [`LIMIT`] each, and no longer at all once the host ends. A clone is
+/// the same patience.
+#[derive(Debug, Clone)]
+pub(crate) struct Patience(Arc<watch::Sender<bool>>);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl Patience {
+    /// Waits for nobody any more.
+    pub(crate) fn end(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Resolves when nobody is waited for any more.
+    pub(crate) async fn ended(&self) {
+        // The sender is in `self`.
+        let _ = self.0.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    /// Begins to wait for `who`.
+    pub(crate) fn wait<'a>(&'a self, who: &'a str, doing: &'static str) -> Waiting<'a> {
+        Waiting {
+            patience: self,
+            who,
+            doing,
+            since: Instant::now(),
+            is_said: false,
+        }
+    }
+}
+
+/// A wait for one plugin.
+pub(crate) struct Waiting<'a> {
+    patience: &'a Patience,
+    who: &'a str,
+    doing: &'static str,
+    since: Instant,
+    is_said: bool,
+}
+
+impl Waiting<'_> {
+    /// To be called every now and then.
+    ///
+    /// # Errors
+    ///
+    /// The wait is over, in words that go behind "it ": there was no answer within the limit, or the
+    /// host ends.
+    pub(crate) fn glance(&mut self) -> Result<Duration, Over> {
+        if *self.patience.0.borrow() {
+            return Err(Over::Ending);
+        }
+        let waited = self.since.elapsed();
+        if waited >= LIMIT {
+            return Err(Over::Late);
+        }
+        if waited >= SAID_AFTER && !self.is_said {
+            self.is_said = true;
+            let (who, doing, seconds) = (self.who, self.doing, SAID_AFTER.as_secs());
+            let line = format!("plugin {who} has not answered for {seconds} s ({doing})");
+            if linker::is_opening() {
+                exit_guard::say(&format!("warning: {line}\n"));
+            } else {
+                tracing::warn!("{line}");
+            }
+        }
+        Ok(GLANCE)
+    }
+}
+
+/// Why nobody waits any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    Late,
+    Ending,
+}
+
+impl Over {
+    /// One sentence, where `late` says what did not happen "within 10 s".
+    pub(crate) fn sentence(self, late: &str) -> String {
+        match self {
+            Self::Late => format!("{late} within {} s", LIMIT.as_secs()),
+            Self::Ending => "the host ends before it has answered".to_owned(),
+        }
+    }
+}

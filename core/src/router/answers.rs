@@ -1,0 +1,103 @@
+//! What a match plugin said of the names seen before.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use evbus_abi::v1::MatchesV1;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::{Route, Undecided};
+use crate::foreign_text;
+
+/// Bytes that the answers for names seen before may take.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How many answers that is about.
+const CACHE_ITEMS: usize = 100_000;
+
+/// The most of a match plugin's reason that is kept.
+const MAX_REASON_BYTES: usize = 300;
+
+/// Answers by name, in bounded memory. Use it from any number of threads.
+pub(super) struct Answers(Cache<Box<str>, Route, ByteWeight>);
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self(Cache::with_weighter(CACHE_ITEMS, CACHE_BYTES, ByteWeight))
+    }
+}
+
+impl Answers {
+    /// The answer for a name, unless it is to be asked again.
+    pub(super) fn get(&self, name: &str) -> Option<Route> {
+        self.0.get(name).filter(Route::is_current)
+    }
+
+    pub(super) fn keep(&self, name: &str, route: Route) {
+        self.0.insert(name.into(), route);
+    }
+}
+
+#[derive(Clone)]
+struct ByteWeight;
+
+impl Weighter<Box<str>, Route> for ByteWeight {
+    fn weight(&self, name: &Box<str>, route: &Route) -> u64 {
+        let undecided = route.undecided.as_ref().map_or(0, |undecided| {
+            size_of_val(&*undecided.positions) + undecided.reason.len() + 64
+        });
+        (name.len() + size_of_val(&*route.matches) + undecided + 104) as u64
+    }
+}
+
+/// What the plugin found of `count` patterns; `decided` is false where it panicked.
+pub(super) fn read(found: &MatchesV1, decided: bool, count: usize) -> Route {
+    if !decided {
+        // Whatever it had found until then, it has not finished.
+        return undecided(count, "the match plugin panicked");
+    }
+    // Positions past the end are the plugin's fault and nobody's destination.
+    let known = |index: &u32| (*index as usize) < count;
+    let mut positions: Vec<u32> = (found.faults.iter())
+        .map(|fault| fault.index)
+        .filter(known)
+        .collect();
+    positions.sort_unstable();
+    positions.dedup();
+    if found.faults.iter().any(|fault| !known(&fault.index)) {
+        // It is not known of which pattern that is said.
+        positions = all(count);
+    }
+    let mut matches: Vec<u32> = found.indices.iter().copied().filter(known).collect();
+    // Each destination gets an event once, however often its position is named, and none that
+    // is named as undecided too.
+    matches.sort_unstable();
+    matches.dedup();
+    matches.retain(|index| positions.binary_search(index).is_err());
+    let reason = (found.faults.first()).map_or("", |fault| fault.message.as_str());
+    Route {
+        matches: matches.into(),
+        undecided: (!positions.is_empty()).then(|| because(positions, reason)),
+    }
+}
+
+/// Nothing is known of any of `count` patterns.
+pub(super) fn undecided(count: usize, reason: &str) -> Route {
+    Route {
+        matches: Arc::new([]),
+        undecided: Some(because(all(count), reason)),
+    }
+}
+
+fn because(positions: Vec<u32>, reason: &str) -> Arc<Undecided> {
+    Arc::new(Undecided {
+        positions,
+        reason: foreign_text::line(reason, MAX_REASON_BYTES).into_owned(),
+        asked: Instant::now(),
+    })
+}
+
+fn all(count: usize) -> Vec<u32> {
+    (0..u32::try_from(count).unwrap_or(u32::MAX)).collect()
+}

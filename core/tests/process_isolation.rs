@@ -230,6 +230,23 @@ fn no_process_outlives_a_host_that_is_killed() {
 }
 
 #[test]
+fn a_process_that_is_stopped_outlives_its_host_no_more_than_another() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    for how in [Signal::KILL, Signal::TERM] {
+        let host = RunningHost::start(GOOD, plugins.path(), &["--drain-timeout", "1"]);
+        let child = child(&host);
+        signal(child, Signal::STOP);
+        wait_for("the process to be stopped", || {
+            state_and_parent(child)
+                .is_some_and(|(state, _)| state == 'T')
+                .then_some(())
+        });
+        host.end(how);
+        wait_for_end(&[child]);
+    }
+}
+
+#[test]
 fn a_plugin_that_hangs_in_its_process_is_killed_and_started_anew() {
     let plugins = plugin_dir(&["plugin-glob", "fixture-hanging"]);
     let host = RunningHost::start(

@@ -1,12 +1,13 @@
 //! How a command ends.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use evbus::StartError;
 use evbus::acct::AcctError;
 use evbus::store::StateError;
+
+use super::logging;
 
 /// A command's end other than success: exit code, and what to say.
 #[derive(Debug)]
@@ -110,8 +111,11 @@ pub(super) fn note(line: &str) {
     say(format_args!("{style}note{style:#}: {line}"));
 }
 
-/// Nobody may be there to read it any more, such as behind a terminal that was closed. That changes nothing
-/// of how the command ends.
 fn say(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(anstream::stderr(), "{line}");
+    let line = line.to_string();
+    let line = match anstream::AutoStream::choice(&std::io::stderr()) {
+        anstream::ColorChoice::Never => anstream::adapter::strip_str(&line).to_string(),
+        _ => line,
+    };
+    logging::line(&line);
 }

@@ -1,11 +1,18 @@
 //! The host's log on standard error.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use evbus::LogEvents;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::prelude::*;
+
+use super::log_writer::LogWriter;
+
+/// Where a command that must not wait for whoever reads standard error writes to it.
+static WRITER: OnceLock<LogWriter> = OnceLock::new();
 
 /// How much the log says. Python's names of the levels are taken too.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -31,8 +38,13 @@ pub(super) enum LogPlugin {
     Event,
 }
 
-/// Starts the log. Gives what is to be attached to the bus, where lines are to become events.
-pub(super) fn start(level: LogLevel, plugin: Option<LogPlugin>) -> Option<LogEvents> {
+/// Starts the log. Gives what is to be attached to the bus, where lines are to become events. With
+/// `is_waiting` false, standard error is written by a thread of its own, and nobody waits for its reader.
+pub(super) fn start(
+    level: LogLevel,
+    plugin: Option<LogPlugin>,
+    is_waiting: bool,
+) -> Option<LogEvents> {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -42,13 +54,45 @@ pub(super) fn start(level: LogLevel, plugin: Option<LogPlugin>) -> Option<LogEve
     };
     let log_events = plugin.map(|LogPlugin::Event| LogEvents::new(level));
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false);
+    let lines = if is_waiting {
+        lines.with_writer(io::stderr).boxed()
+    } else {
+        let writer = WRITER.get_or_init(LogWriter::default);
+        std::panic::set_hook(Box::new(panicked));
+        lines.with_writer(writer.clone()).boxed()
+    };
     tracing_subscriber::registry()
         .with(level)
         .with(lines)
         .with(log_events.clone())
         .init();
     log_events
+}
+
+/// A panic is a fault of this program, and its line must not wait either.
+fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("unnamed");
+    line(&format!("thread '{name}' {panic}"));
+}
+
+/// Writes a line to standard error, behind what was written before.
+pub(super) fn line(line: &str) {
+    match WRITER.get() {
+        Some(writer) => writer.line(format!("{line}\n").into_bytes()),
+        None => {
+            // Nobody may be there to read it any more, such as behind a terminal that was closed. That
+            // changes nothing of how the command ends.
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    }
+}
+
+/// Waits until everything is written, for `limit` at most.
+pub(super) fn flush(limit: Option<Duration>) {
+    if let Some(writer) = WRITER.get() {
+        writer.flush(limit);
+    }
 }

@@ -12,6 +12,7 @@ mod exit;
 mod host_place;
 mod letter;
 mod listen;
+mod log_writer;
 mod logging;
 mod output;
 mod plugins;
@@ -22,12 +23,14 @@ mod route;
 mod run;
 mod schema;
 mod secret_file;
+mod signals;
 mod status;
 mod target;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use rustix::process::Signal;
@@ -103,7 +106,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => (LogLevel::Info, args.log_plugin()),
         _ => (LogLevel::Warn, None),
     };
-    let log_events = logging::start(cli.log_level.unwrap_or(level), log_plugin);
+    // What a host's threads, or a program's, must not wait for.
+    let is_service = matches!(cli.command, Command::Run(_) | Command::Exec(_));
+    let level = cli.log_level.unwrap_or(level);
+    let log_events = logging::start(level, log_plugin, !is_service);
     let result = match cli.command {
         Command::Run(args) => with_runtime(run::run(args, log_events)),
         Command::Put(args) => with_runtime(put::run(args)),
@@ -120,11 +126,16 @@ pub(crate) fn main() -> ExitCode {
         Command::Deadletters(args) => deadletters::run(&args),
         Command::PluginChild { .. } => return evbus::isolate::child_main(),
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => exit.report(),
-    }
+    };
+    logging::flush(Some(LAST_LINES_WITHIN));
+    code
 }
+
+/// How long standard error may take for what a service says at its end.
+const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
 
 /// A variable that is set to nothing, as units and shells leave one, counts as one that is not set.
 fn without_empty_variables(command: clap::Command) -> clap::Command {

@@ -1,6 +1,5 @@
 //! `evbus run`: the host.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,12 +11,12 @@ use evbus::store::{StateError, StateLimits};
 use evbus::{Host, LaneStatus, LogEvents, Serial, StartError, counted};
 use evbus_client::{MatchType, TagFilter};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::acct_options::AcctOptions;
 use super::exit::{Exit, error, note};
 use super::host_place::{NamedBy, StatePlace, state_place};
-use super::logging::LogPlugin;
+use super::logging::{self, LogPlugin};
+use super::signals::{Asked, Signals};
 use super::{PluginDirs, THIS_PROGRAM};
 
 /// Run the host: deliver events from the event sockets to the destinations of the acct file
@@ -182,7 +181,7 @@ fn raise_file_limit() {
 
 pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<(), Exit> {
     // Before anything else, so that no signal finds its default action.
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::receive()?;
     raise_file_limit();
     let state = args.state_place();
     let mut host = Host::builder()
@@ -231,13 +230,17 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
     if let Some(log_events) = &log_events {
         log_events.attach(host.bus());
     }
-    // Whoever started the host may have closed its end; that is no reason to stop.
-    let _ = writeln!(std::io::stderr(), "ready");
+    signals.started(args.drain_timeout);
+    logging::line("ready");
 
     while let Asked::Reload = signals.next().await {
         tracing::info!("SIGHUP: reading the acct file again");
-        if let Err(error) = host.reload().await {
-            tracing::error!("the reload changed nothing: {error}");
+        tokio::select! {
+            reloaded = host.reload() => if let Err(error) = reloaded {
+                tracing::error!("the reload changed nothing: {error}");
+            },
+            // It may wait for something that hangs; ending the host ends the waiting.
+            () = signals.end() => break,
         }
     }
     tracing::info!("ending: delivering what is queued");
@@ -320,44 +323,4 @@ fn how_lost(lane: &LaneStatus) -> String {
         .map(|(number, way)| format!("{number} {way}"))
         .collect();
     ways.join(", ")
-}
-
-/// What a signal asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Asked {
-    End,
-    Reload,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Exit> {
-        let on = |kind| {
-            signal(kind)
-                .map_err(|error| Exit::failed(format!("signals cannot be received: {error}")))
-        };
-        Ok(Self {
-            terminate: on(SignalKind::terminate())?,
-            interrupt: on(SignalKind::interrupt())?,
-            hangup: on(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.terminate.recv() => Asked::End,
-            _ = self.interrupt.recv() => Asked::End,
-            _ = self.hangup.recv() => Asked::Reload,
-        }
-    }
-
-    /// Resolves when the process is to end.
-    async fn end(&mut self) {
-        while self.next().await != Asked::End {}
-    }
 }

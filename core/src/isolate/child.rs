@@ -16,7 +16,7 @@ use evbus_abi::v1::{
 };
 use evbus_abi::{RErr, ROk};
 use rustix::fs::{FileType, fstat};
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::{Signal, getpid, kill_process, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::outbox::{Outbox, RemoteHost, RemoteVoice};
@@ -46,6 +46,7 @@ fn run() -> Result<std::convert::Infallible, String> {
     let socket = take_socket()?;
     ignore_signals();
     go_first();
+    go_with_the_host();
     let image = receive_image(&socket).map_err(|error| error.to_string())?;
     let sending = socket.try_clone().map_err(|error| error.to_string())?;
     let outbox = Arc::new(Outbox::new(sending));
@@ -117,6 +118,12 @@ fn go_first() {
         // Not everywhere allowed; then the kernel chooses.
         let _ = std::fs::write(FILE, OOM_SCORE.to_string());
     }
+}
+
+/// A process that is stopped cannot see that its host is gone, and keeps what it has locked.
+fn go_with_the_host() {
+    // Where it fails the end of the socket says the same to a process that runs.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {

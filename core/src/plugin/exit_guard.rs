@@ -13,6 +13,8 @@ use std::ffi::{c_int, c_void};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::loader;
 
 /// How a process ends that a plugin ends: an internal fault, as sysexits.h has it.
@@ -48,6 +50,12 @@ impl ExitGuard {
         register();
         GUARDED.store(true, Ordering::SeqCst);
         Self(())
+    }
+
+    /// Ends the process at once, whatever its threads are at, and without running anything that the
+    /// process has registered for its end.
+    pub fn end_at_once(code: u8) -> ! {
+        _exit(c_int::from(code));
     }
 }
 
@@ -95,9 +103,15 @@ pub(super) fn end_hanging(plugin: &str, seconds: u64) -> ! {
     _exit(c_int::from(EXIT_CODE));
 }
 
-/// Straight to the descriptor: another thread may hold the lock of standard error for ever.
+/// Straight to the descriptor: another thread may hold the lock of standard error for ever. Where nobody
+/// reads it the line is lost.
 pub(super) fn say(line: &str) {
-    let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
+    let stderr = rustix::stdio::stderr();
+    let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
+    // What is ready takes as much as a pipe writes at once, and no line here is longer.
+    if poll(&mut ready, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
+        let _ = rustix::io::write(stderr, line.as_bytes());
+    }
 }
 
 extern "C" fn exiting(code: c_int, _: *mut c_void) {

@@ -1,0 +1,212 @@
+//! Standard error, written by a thread of its own.
+//!
+//! Whoever reads it may stop, as a paused terminal or a stopped `tee` does. Then lines wait in a bounded
+//! buffer, and what finds no room there is dropped and counted; nobody who logs ever waits. Ours, since the
+//! crates for it bound lines and not bytes, and neither say what was lost nor end in time.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+/// How many bytes of lines may wait.
+const MAX_WAITING: usize = 4 * 1024 * 1024;
+
+/// Lines on their way to standard error. A clone is the same way.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LogWriter(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// There is something to write, or everything is written.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// Since a line was written last.
+    lost: u64,
+    is_writing: bool,
+    has_thread: bool,
+}
+
+impl LogWriter {
+    /// Writes one line, its end included, as soon as what came before is written.
+    pub(super) fn line(&self, line: Vec<u8>) {
+        let mut waiting = self.0.waiting.lock();
+        if waiting.bytes + line.len() > MAX_WAITING {
+            waiting.lost += 1;
+            return;
+        }
+        if waiting.lost > 0 {
+            let lost = std::mem::take(&mut waiting.lost);
+            waiting.push(lost_line(lost));
+        }
+        waiting.push(line);
+        if !waiting.has_thread {
+            waiting.has_thread = true;
+            let shared = Arc::clone(&self.0);
+            let name = "evbus log".to_owned();
+            let started = (std::thread::Builder::new().name(name))
+                .spawn(move || shared.run(&mut io::stderr()));
+            if started.is_err() {
+                // Without a thread it is better written by whoever logs than not at all.
+                waiting.has_thread = false;
+                for line in std::mem::take(&mut waiting.lines) {
+                    let _ = io::stderr().write_all(&line);
+                }
+                waiting.bytes = 0;
+            }
+        }
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until all is written, for `limit` at most where there is one.
+    pub(super) fn flush(&self, limit: Option<Duration>) {
+        let until = limit.map(|limit| Instant::now() + limit);
+        let mut waiting = self.0.waiting.lock();
+        while waiting.has_thread && (waiting.is_writing || !waiting.lines.is_empty()) {
+            match until {
+                None => self.0.changed.wait(&mut waiting),
+                Some(until) => {
+                    if self.0.changed.wait_until(&mut waiting, until).timed_out() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn push(&mut self, line: Vec<u8>) {
+        self.bytes += line.len();
+        self.lines.push_back(line);
+    }
+}
+
+fn lost_line(lost: u64) -> Vec<u8> {
+    let lines = evbus::counted(lost, "line of the log is", "lines of the log are");
+    format!("{lines} lost: nobody read standard error fast enough\n").into_bytes()
+}
+
+impl Shared {
+    fn run(&self, out: &mut impl Write) {
+        let mut waiting = self.waiting.lock();
+        loop {
+            let Some(line) = waiting.lines.pop_front() else {
+                waiting.is_writing = false;
+                if waiting.lost > 0 {
+                    let lost = std::mem::take(&mut waiting.lost);
+                    waiting.push(lost_line(lost));
+                    continue;
+                }
+                self.changed.notify_all();
+                self.changed.wait(&mut waiting);
+                continue;
+            };
+            waiting.is_writing = true;
+            drop(waiting);
+            // Whoever started the host may have closed its end; that is no reason to stop.
+            let _ = out.write_all(&line);
+            waiting = self.waiting.lock();
+            waiting.bytes -= line.len();
+        }
+    }
+}
+
+/// One line of the log; `tracing_subscriber` makes one for each, and writes it at once.
+impl<'w> tracing_subscriber::fmt::MakeWriter<'w> for LogWriter {
+    type Writer = Line<'w>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        Line {
+            writer: self,
+            bytes: Vec::new(),
+        }
+    }
+}
+
+/// See [`LogWriter`].
+#[derive(Debug)]
+pub(super) struct Line<'w> {
+    writer: &'w LogWriter,
+    bytes: Vec<u8>,
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        if !self.bytes.is_empty() {
+            self.writer.line(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Takes a line when it is allowed to.
+    struct Slow {
+        allowed: mpsc::Receiver<()>,
+        written: mpsc::Sender<String>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.allowed.recv();
+            let _ = self
+                .written
+                .send(String::from_utf8_lossy(bytes).into_owned());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_and_nobody_waits() {
+        let (allow, allowed) = mpsc::channel();
+        let (written, lines) = mpsc::channel();
+        let writer = LogWriter::default();
+        writer.0.waiting.lock().has_thread = true;
+        let shared = Arc::clone(&writer.0);
+        std::thread::spawn(move || shared.run(&mut Slow { allowed, written }));
+        let line = vec![b'x'; MAX_WAITING / 4];
+        for _ in 0..7 {
+            writer.line(line.clone());
+        }
+        let began = Instant::now();
+        writer.flush(Some(Duration::from_millis(20)));
+        assert!(began.elapsed() >= Duration::from_millis(20));
+        drop(allow);
+        writer.flush(None);
+        let lines: Vec<String> = lines.try_iter().collect();
+        assert_eq!(lines.len(), 5);
+        assert_eq!(
+            lines[4],
+            "3 lines of the log are lost: nobody read standard error fast enough\n"
+        );
+        assert_eq!(writer.0.waiting.lock().bytes, 0);
+    }
+}

@@ -31,6 +31,18 @@ pub enum StartError {
     /// The host was told to end before it had started.
     #[error("the host ends")]
     Ending,
+    /// There are more destinations than this process may have files open for.
+    #[error(
+        "{destinations} destinations take about {needed} open files, and this process may have {limit}; raise the limit (`ulimit -n`, LimitNOFILE= of the unit)"
+    )]
+    OpenFiles {
+        /// How many.
+        destinations: usize,
+        /// Open files that they take, about.
+        needed: u64,
+        /// Open files that the process may have.
+        limit: u64,
+    },
     /// A required destination is not there.
     #[error("destination {destination} is required and not connected: {reason}")]
     Required {
@@ -59,6 +71,18 @@ pub enum ReloadError {
     /// The host was told to end meanwhile.
     #[error("the host ends")]
     Ending,
+    /// There are more destinations than this process may have files open for.
+    #[error(
+        "{destinations} destinations take about {needed} open files, and this process may have {limit}; raise the limit (`ulimit -n`, LimitNOFILE= of the unit)"
+    )]
+    OpenFiles {
+        /// How many.
+        destinations: usize,
+        /// Open files that they take, about.
+        needed: u64,
+        /// Open files that the process may have.
+        limit: u64,
+    },
 }
 
 impl From<ReloadError> for StartError {
@@ -67,6 +91,15 @@ impl From<ReloadError> for StartError {
             ReloadError::Acct(errors) => Self::Acct(errors),
             ReloadError::State(error) => Self::State(error),
             ReloadError::Ending => Self::Ending,
+            ReloadError::OpenFiles {
+                destinations,
+                needed,
+                limit,
+            } => Self::OpenFiles {
+                destinations,
+                needed,
+                limit,
+            },
         }
     }
 }

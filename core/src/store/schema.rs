@@ -1,6 +1,7 @@
 //! How a store's file is laid out, and opening one.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use super::StoreName;
 use super::full_disk::{at, in_store};
 use super::record::{COLUMNS, PARAMETERS};
-use super::state_dir::StateError;
+use super::state_dir::{StateError, sync_dir_of};
 use super::writer::is_damage;
 
 /// Marks a file as a store of this program ("evbs"); `file` and `SQLite`'s tools show it.
@@ -189,22 +190,13 @@ pub(super) fn open_beside(path: &Path, write: bool) -> Result<Connection, StateE
 
 /// Nobody else may read events; `SQLite` gives its other files the mode of this one.
 fn make_private(path: &Path) -> Result<(), StateError> {
-    File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map(drop)
-        .map_err(at("make the store", path))?;
-    if let Some(directory) = path.parent() {
+    let made = (File::options().create_new(true).write(true).mode(0o600)).open(path);
+    match made {
         // The file's name must survive a power cut as well as its content.
-        let directory_file = File::open(directory).map_err(at("open", directory))?;
-        directory_file
-            .sync_all()
-            .map_err(at("write out", directory))?;
+        Ok(_) => sync_dir_of(path),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(at("make the store", path)(error)),
     }
-    Ok(())
 }
 
 enum Format {
@@ -270,6 +262,8 @@ pub(super) fn create(store: &Connection, name: &StoreName, logged: bool) -> rusq
     store.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     if logged {
         store.pragma_update(None, "journal_mode", "WAL")?;
+        // A power cut may leave an empty file, which is made anew; there is no event in it.
+        store.pragma_update(None, "synchronous", "NORMAL")?;
     }
     store.execute_batch(&format!("BEGIN;{SCHEMA}"))?;
     store.execute(

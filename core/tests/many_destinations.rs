@@ -1,0 +1,66 @@
+//! Many destinations: as many as the process may have open files for, and a clear word where there are more.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+
+use evbus_testkit::plugin_dir;
+use support::{RunningHost, evbus, program, run, stderr, wait_for};
+
+fn acct(destinations: usize) -> String {
+    let mut acct = "fixture-good:\n".to_owned();
+    for number in 0..destinations {
+        writeln!(acct, "  p{number}: {{path: {{dir}}/out}}").unwrap();
+    }
+    acct
+}
+
+#[test]
+fn a_host_with_some_hundred_stores_starts_and_starts_again() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let mut host = RunningHost::start(&acct(300), plugins.path(), &[RunningHost::DEFAULT_STATE]);
+    for round in 0..2 {
+        wait_for("all to be connected", || {
+            let status = host.status();
+            let all = status["destinations"].as_array().unwrap();
+            let is_up = |destination: &&serde_json::Value| destination["state"] == "connected";
+            (all.iter().filter(is_up).count() == 300).then_some(())
+        });
+        host.put("p299", "1");
+        let (status, log, dir) = host.stop_and_keep();
+        assert_eq!(status.code(), Some(0), "{round}: {log}");
+        host = RunningHost::start_in(
+            dir,
+            &acct(300),
+            plugins.path(),
+            &[RunningHost::DEFAULT_STATE],
+        );
+    }
+}
+
+#[test]
+fn more_destinations_than_open_files_are_refused_with_the_limit_to_raise() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    let text = acct(100).replace("{dir}", &dir.path().to_string_lossy());
+    fs::write(dir.path().join("acct.yml"), text).unwrap();
+    let host = evbus(dir.path());
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 256; exec \"$@\"", "sh"]);
+    limited.arg(program()).args(["run", "--sock-dir", "s"]);
+    limited.args(["--acct-file", "acct.yml", "--plugin-dir"]);
+    limited.arg(plugins.path()).current_dir(dir.path());
+    limited.envs(host.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = run(&mut limited, b"");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(
+        said.contains(
+            "100 destinations take about 864 open files, and this process may have 256; raise the limit"
+        ),
+        "{said}"
+    );
+}

@@ -22,6 +22,7 @@ mod oversize;
 pub mod properties;
 mod property_names;
 mod provider;
+mod refused;
 mod reports;
 mod security;
 

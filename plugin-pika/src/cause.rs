@@ -132,8 +132,10 @@ fn of(endpoint: &Endpoint, stage: Stage, error: &lapin::Error) -> Cause {
             }
         }
         ErrorKind::IOError(error) => io(stage, error),
-        ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => Cause::Unclear,
-        ErrorKind::MissingHeartbeatError | ErrorKind::InvalidConnectionState(_) => Cause::Unclear,
+        ErrorKind::ParsingError(_)
+        | ErrorKind::InvalidProtocolVersion(_)
+        | ErrorKind::MissingHeartbeatError
+        | ErrorKind::InvalidConnectionState(_) => Cause::Unclear,
         _ => Cause::Retry(clean(&error.to_string())),
     }
 }

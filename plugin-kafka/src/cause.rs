@@ -291,10 +291,29 @@ pub(crate) fn fatal(code: Code, said: &str) -> String {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn assert_kinds(cases: &[(Code, &str, Kind)]) {
+        for (code, said, expected) in cases {
+            for (name, broker, advertised) in [
+                ("h:9/bootstrap", "h:9", false),
+                ("sasl_plaintext://[::1]:9/4", "[::1]:9", true),
+            ] {
+                let cause = Cause::new(*code, &format!("{name}: {said}")).expect(said);
+                assert_eq!(cause.kind, *expected, "{said}");
+                assert_eq!((&*cause.broker, cause.advertised), (broker, advertised));
+                let shown = cause.to_string();
+                assert!(
+                    !shown.contains("hunter2") && shown.contains(broker),
+                    "{shown}"
+                );
+            }
+        }
+    }
+
     #[test]
-    fn the_words_of_librdkafka_are_told_apart() {
+    fn the_words_of_librdkafka_about_the_network_are_told_apart() {
         let transport = Code::BrokerTransportFailure;
-        for (code, said, expected) in [
+        assert_kinds(&[
             (
                 Code::Resolve,
                 "Failed to resolve 'h:9': Name or service not known",
@@ -332,7 +351,7 @@ mod tests {
             ),
             (
                 transport,
-                "Disconnected: requesting ApiVersion: might be caused by incorrect security.protocol configuration (connecting to a SSL listener?)",
+                "Disconnected: requesting ApiVersion: might be caused by incorrect security.protocol configuration (connecting to a SSL listener?) (after 2ms in state APIVERSION_QUERY)",
                 Kind::WantsTls,
             ),
             (
@@ -342,7 +361,12 @@ mod tests {
             ),
             (
                 transport,
-                "Disconnected (after 90000ms in state UP)",
+                "Disconnected: connection closed by peer (after 7ms in state UP)",
+                Kind::WantsLogin,
+            ),
+            (
+                transport,
+                "Disconnected: connection closed by peer (after 90000ms in state UP)",
                 Kind::HungUp,
             ),
             (
@@ -365,6 +389,13 @@ mod tests {
                 "Receive failed: Invalid response size -7 (0..1): x",
                 Kind::Speaks(None),
             ),
+        ]);
+    }
+
+    #[test]
+    fn the_words_of_librdkafka_about_tls_and_logins_are_told_apart() {
+        let transport = Code::BrokerTransportFailure;
+        assert_kinds(&[
             (
                 Code::SSL,
                 "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: broker certificate could not be verified",
@@ -400,28 +431,7 @@ mod tests {
                 "SASL authentication error: no user hunter2 hunter2",
                 Kind::Login,
             ),
-        ] {
-            for (name, broker, advertised) in [
-                ("h:9/bootstrap", "h:9", false),
-                ("sasl_plaintext://[::1]:9/4", "[::1]:9", true),
-            ] {
-                let cause = Cause::new(code, &format!("{name}: {said}")).expect(said);
-                assert_eq!(
-                    cause,
-                    Cause {
-                        broker: broker.to_owned(),
-                        advertised,
-                        kind: expected.clone()
-                    },
-                    "{said}"
-                );
-                let shown = cause.to_string();
-                assert!(
-                    !shown.contains("hunter2") && shown.contains(broker),
-                    "{shown}"
-                );
-            }
-        }
+        ]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(crate) fn connect(
     config: ClientConfig,
     topics: &[String],
-    host: Context,
+    host: &Context,
 ) -> Result<(Producer, Arc<Reports>, Arc<Link>), ConnectError> {
     let _here = host.enter();
     let servers = config

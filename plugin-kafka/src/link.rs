@@ -89,17 +89,21 @@ impl Link {
         match code {
             RDKafkaErrorCode::AllBrokersDown => self.all_down(),
             RDKafkaErrorCode::Fatal => self.changed.notify_one(),
-            code => match Cause::new(code, text) {
-                Some(cause) => self.cause(cause),
-                None => warn!(target: "librdkafka", "{code}: {}", cause::short(text)),
-            },
+            code => {
+                if let Some(cause) = Cause::new(code, text) {
+                    self.cause(cause);
+                } else {
+                    warn!(target: "librdkafka", "{code}: {}", cause::short(text));
+                }
+            }
         }
     }
 
     /// Takes why a broker is not reached.
     pub(crate) fn cause(&self, mut cause: Cause) {
         let mut state = self.lock();
-        if state.phase != Phase::Connecting && cause.kind == Kind::WantsLogin {
+        let is_guess = matches!(cause.kind, Kind::WantsLogin | Kind::WantsTls);
+        if is_guess && state.phase != Phase::Connecting {
             // It has taken this client before.
             cause.kind = Kind::HungUp;
         }

@@ -88,7 +88,7 @@ impl Provider for Kafka {
         let topics = config.topics.as_slice().to_vec();
         let connecting = tokio::task::spawn_blocking({
             let topics = topics.clone();
-            move || connect::connect(client_config, &topics, context)
+            move || connect::connect(client_config, &topics, &context)
         });
         let (producer, reports, link) = connecting
             .await

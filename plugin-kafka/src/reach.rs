@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use evbus_sdk::ConnectError;
 use evbus_sdk::tracing::warn;
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::producer::Producer as _;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
@@ -130,10 +130,10 @@ fn add_leaders(
     loop {
         let metadata = describe(producer, link, topic, there_by)?;
         let described = metadata.topics().iter().find(|it| it.name() == topic);
-        let code = described.and_then(|topic| topic.error()).map(Code::from);
+        let code = described.and_then(MetadataTopic::error).map(Code::from);
         let mut led = described
             .into_iter()
-            .flat_map(|topic| topic.partitions())
+            .flat_map(MetadataTopic::partitions)
             .filter(|partition| partition.leader() >= 0)
             .peekable();
         if code.is_none() && led.peek().is_some() {

@@ -8,7 +8,9 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{ProducerContext, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode;
 
+use crate::cause::Cause;
 use crate::link::Link;
 use crate::reports::Reports;
 
@@ -29,7 +31,7 @@ impl ProducerContext for Client {
         let error = result.as_ref().err().map(|(error, _)| {
             error
                 .rdkafka_error_code()
-                .unwrap_or(rdkafka::types::RDKafkaErrorCode::Unknown)
+                .unwrap_or(RDKafkaErrorCode::Unknown)
         });
         self.reports.arrived(ticket, error);
     }
@@ -38,7 +40,12 @@ impl ProducerContext for Client {
 impl ClientContext for Client {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let _here = self.link.host().enter();
+        if self.takes(level, facility, message) {
+            return;
+        }
         match level {
+            // Brokers that have just started give an id later, and librdkafka asks again.
+            _ if facility == "GETPID" => debug!(target: "librdkafka", "{facility}: {message}"),
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
@@ -57,4 +64,43 @@ impl ClientContext for Client {
             self.link.fault(code, reason);
         }
     }
+}
+
+impl Client {
+    /// Whether a line is about a connection that failed, which the link says in words of its own. Those
+    /// of librdkafka may repeat a login.
+    fn takes(&self, level: RDKafkaLogLevel, facility: &str, message: &str) -> bool {
+        match facility {
+            "FAIL" => {
+                // Errors are reported, too, with their codes.
+                if matches!(
+                    level,
+                    RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info
+                ) {
+                    let transport = RDKafkaErrorCode::BrokerTransportFailure;
+                    if let Some(cause) = Cause::new(transport, without_thread(message)) {
+                        self.link.cause(cause);
+                    }
+                }
+                true
+            }
+            "IDEMPSTATE" => {
+                if message.ends_with("-> Assigned") {
+                    self.link.got_id();
+                }
+                false
+            }
+            // The first of OpenSSL's errors, of which the last is reported; and what is fatal.
+            "SSL" | "FATAL" => true,
+            _ => false,
+        }
+    }
+}
+
+/// A line without the thread that it begins with (`log.thread.name`).
+fn without_thread(message: &str) -> &str {
+    let named = message.strip_prefix("[thrd:");
+    named
+        .and_then(|named| named.split_once("]: "))
+        .map_or(message, |(_, line)| line)
 }

@@ -3,62 +3,108 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evbus_sdk::tracing::{Level, enabled};
 use evbus_sdk::{ConnectError, Context};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 
+use crate::cause;
 use crate::client::{Client, Producer};
 use crate::link::Link;
-use crate::outcome;
+use crate::reach;
 use crate::reports::Reports;
 
-/// How long a broker may take to answer a new connection.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a broker may take to answer a new connection. With all that follows it is less than the
+/// ten seconds for which `evbus check --connect` waits, so that the cause is heard.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// How long a connection may take as a whole.
+const PATIENCE_IN_ALL: Duration = Duration::from_secs(9);
+/// How long it is tried at least when no broker is there: one may be starting.
+const AT_LEAST: Duration = Duration::from_secs(1);
+/// Longest wait for the id of an idempotent producer. Without one it cannot send yet, which is no fault.
+const ID_PATIENCE: Duration = Duration::from_secs(2);
 /// How often an error that ends the attempt is looked for meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Connects. Blocks until a broker has answered, at most [`PATIENCE`].
+/// Connects. Blocks until a broker has answered, the brokers that lead `topics` have been reached, and
+/// the topics are there; at most [`PATIENCE_IN_ALL`].
 pub(crate) fn connect(
     config: ClientConfig,
-    host: Context,
+    topics: &[String],
+    host: &Context,
 ) -> Result<(Producer, Arc<Reports>, Arc<Link>), ConnectError> {
+    let _here = host.enter();
     let servers = config
         .get("metadata.broker.list")
         .unwrap_or_default()
         .to_owned();
+    let propagation = config
+        .get("topic.metadata.propagation.max.ms")
+        .and_then(|ms| ms.parse().ok())
+        .map_or(PATIENCE, Duration::from_millis);
     let reports = Arc::new(Reports::default());
-    let link = Arc::new(Link::new(host));
+    let link = Arc::new(Link::new(host.clone(), servers));
     let client = Client {
         reports: Arc::clone(&reports),
         link: Arc::clone(&link),
     };
+    let is_idempotent = config.get("enable.idempotence") == Some("true");
     let producer = producer(config, client)?;
-
-    let deadline = Instant::now() + PATIENCE;
-    // Known as soon as a broker has answered, and unlike other metadata it is the same small
-    // answer in a cluster of any size.
-    while producer.client().fetch_cluster_id(LOOK_EVERY).is_none() {
-        let fault = link.last_fault();
-        if let Some(error) = fault
-            .as_ref()
-            .and_then(|fault| outcome::permanent(fault, &servers))
-        {
-            return Err(error);
-        }
-        if Instant::now() >= deadline {
-            return Err(outcome::unreachable(fault.as_ref(), &servers));
-        }
+    let began = Instant::now();
+    answered(&producer, &link, began)?;
+    let until = began + PATIENCE_IN_ALL;
+    reach::reach(&producer, &link, topics, propagation, until)?;
+    if is_idempotent {
+        has_id(&producer, &link);
+    }
+    if let Some((code, said)) = producer.client().fatal_error() {
+        return Err(ConnectError::permanent(cause::fatal(code, &said)));
     }
     link.up();
     Ok((producer, reports, link))
 }
 
+/// Waits for the first answer of a broker.
+fn answered(producer: &Producer, link: &Link, began: Instant) -> Result<(), ConnectError> {
+    // Known as soon as a broker has answered, and unlike other metadata it is the same small
+    // answer in a cluster of any size.
+    while producer.client().fetch_cluster_id(LOOK_EVERY).is_none() {
+        if let Some(cause) = link.permanent() {
+            return Err(ConnectError::permanent(cause.to_string()));
+        }
+        let elapsed = began.elapsed();
+        if link.is_all_down() && elapsed >= AT_LEAST {
+            return Err(ConnectError::retry(link.why()));
+        }
+        if elapsed >= PATIENCE {
+            for cause in reach::silent(link.servers()) {
+                if link.about(&cause.broker).is_none() {
+                    link.cause(cause);
+                }
+            }
+            return Err(ConnectError::retry(link.why()));
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the brokers have given an idempotent producer its id, or refused that.
+fn has_id(producer: &Producer, link: &Link) {
+    let until = Instant::now() + ID_PATIENCE;
+    while !link.has_id() && producer.client().fatal_error().is_none() && Instant::now() < until {
+        std::thread::sleep(LOOK_EVERY / 10);
+    }
+}
+
 /// Makes a producer, without waiting for a connection.
 pub(crate) fn producer(mut config: ClientConfig, client: Client) -> Result<Producer, ConnectError> {
-    config.set_log_level(log_level());
+    // Lines say why a broker hung up and how far an idempotent producer has come, which nothing else
+    // does. What the host's log does not want to see ends in this plugin.
+    config.set_log_level(RDKafkaLogLevel::Debug);
+    let wanted = config.get("debug").filter(|contexts| !contexts.is_empty());
+    let contexts = wanted.map_or_else(|| "eos".to_owned(), |contexts| format!("{contexts},eos"));
+    config.set("debug", contexts);
     config.create_with_context(client).map_err(unusable)
 }
 
@@ -72,17 +118,4 @@ fn unusable(error: KafkaError) -> ConnectError {
         KafkaError::ClientCreation(why) => format!("librdkafka refuses the configuration: {why}"),
         error => format!("librdkafka cannot make a producer: {error}"),
     })
-}
-
-/// What the host's log wants to see; less is not even formatted.
-fn log_level() -> RDKafkaLogLevel {
-    if enabled!(target: "librdkafka", Level::DEBUG) {
-        RDKafkaLogLevel::Debug
-    } else if enabled!(target: "librdkafka", Level::INFO) {
-        RDKafkaLogLevel::Info
-    } else if enabled!(target: "librdkafka", Level::WARN) {
-        RDKafkaLogLevel::Warning
-    } else {
-        RDKafkaLogLevel::Error
-    }
 }

@@ -9,8 +9,10 @@
 //! own in `client` and are counted in `reports`; `outcome` says what a failure means. A
 //! message set that a broker finds too large is sent again in `oversize`, message by message; a
 //! topic or partition that does not exist is looked for in `missing`. `config` is what stands in the
-//! acct file, `properties` turns it into librdkafka's properties, `link` watches the connection.
+//! acct file, `properties` turns it into librdkafka's properties. `connect` makes a connection, `reach` sees
+//! that the cluster's own addresses lead to it, `link` watches it, `cause` says why it fails.
 
+mod cause;
 mod client;
 pub mod config;
 mod connect;
@@ -22,6 +24,8 @@ mod oversize;
 pub mod properties;
 mod property_names;
 mod provider;
+mod reach;
+mod refused;
 mod reports;
 mod security;
 

@@ -1,45 +1,68 @@
-//! Watches the connection to the cluster and tells the host when it goes and when it is back.
+//! Watches the connection to the cluster and tells the host when it goes and when it is back, and why.
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use evbus_sdk::Context;
 use evbus_sdk::tokio;
 use evbus_sdk::tokio::sync::Notify;
-use evbus_sdk::tracing::warn;
+use evbus_sdk::tracing::{debug, warn};
 use rdkafka::producer::Producer as _;
 use rdkafka::types::RDKafkaErrorCode;
 
+use crate::cause::{self, Cause, Kind};
 use crate::client::Producer;
 
 /// The pause between looks at a cluster that was lost.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long one look may take.
 const LOOK_FOR: Duration = Duration::from_secs(2);
+/// A cause that was not heard of for so long explains nothing any more: librdkafka repeats what lasts
+/// every 30 seconds.
+const CAUSE_LASTS: Duration = Duration::from_mins(1);
+/// Most brokers that one sentence names.
+const NAMED: usize = 3;
 
-/// The state of the connection, as librdkafka's error callback tells it.
+/// The state of the connection, as librdkafka tells it.
 pub(crate) struct Link {
     host: Context,
-    down: AtomicBool,
-    went_down: Notify,
-    last: Mutex<Option<Fault>>,
+    servers: String,
+    state: Mutex<State>,
+    changed: Notify,
+    has_id: AtomicBool,
 }
 
-/// An error of the connection, by librdkafka's code and text.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Fault {
-    pub(crate) code: RDKafkaErrorCode,
-    pub(crate) reason: String,
+#[derive(Debug, Default)]
+struct State {
+    phase: Phase,
+    /// No broker is left.
+    all_down: bool,
+    /// The latest of every broker, the latest last.
+    causes: Vec<(Cause, Instant)>,
+    /// What the host was told.
+    told: Option<String>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The attempt to connect says by itself how it ended.
+    #[default]
+    Connecting,
+    Up,
+    Down,
 }
 
 impl Link {
-    pub(crate) fn new(host: Context) -> Self {
+    /// `servers` is the list of brokers as configured.
+    pub(crate) fn new(host: Context, servers: String) -> Self {
         Self {
             host,
-            down: AtomicBool::new(false),
-            went_down: Notify::new(),
-            last: Mutex::new(None),
+            servers,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            has_id: AtomicBool::new(false),
         }
     }
 
@@ -47,49 +70,166 @@ impl Link {
         &self.host
     }
 
-    /// The last error since the link was up, other than that no broker is left: its cause.
-    pub(crate) fn last_fault(&self) -> Option<Fault> {
-        self.last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub(crate) fn servers(&self) -> &str {
+        &self.servers
+    }
+
+    /// Whether the idempotent producer has its id from the brokers.
+    pub(crate) fn has_id(&self) -> bool {
+        self.has_id.load(Ordering::Relaxed)
+    }
+
+    /// Takes that it has.
+    pub(crate) fn got_id(&self) {
+        self.has_id.store(true, Ordering::Relaxed);
     }
 
     /// Takes an error of librdkafka, which may come twice.
-    pub(crate) fn fault(&self, code: RDKafkaErrorCode, reason: &str) {
-        if code == RDKafkaErrorCode::AllBrokersDown {
-            if !self.down.swap(true, Ordering::AcqRel) {
-                let cause = self.last_fault().map(|fault| fault.reason);
-                self.host.link_down(cause.as_deref().unwrap_or(reason));
-                self.went_down.notify_one();
+    pub(crate) fn fault(&self, code: RDKafkaErrorCode, text: &str) {
+        match code {
+            RDKafkaErrorCode::AllBrokersDown => self.all_down(),
+            RDKafkaErrorCode::Fatal => self.changed.notify_one(),
+            code => {
+                if let Some(cause) = Cause::new(code, text) {
+                    self.cause(cause);
+                } else {
+                    warn!(target: "librdkafka", "{code}: {}", cause::short(text));
+                }
             }
+        }
+    }
+
+    /// Takes why a broker is not reached.
+    pub(crate) fn cause(&self, mut cause: Cause) {
+        let mut state = self.lock();
+        let is_guess = matches!(cause.kind, Kind::WantsLogin | Kind::WantsTls);
+        if is_guess && state.phase != Phase::Connecting {
+            // It has taken this client before.
+            cause.kind = Kind::HungUp;
+        }
+        let is_vague = matches!(cause.kind, Kind::HungUp | Kind::WantsLogin);
+        let mut known = state.causes.iter().map(|(cause, _)| cause);
+        if is_vague && known.any(|it| it.broker == cause.broker && it.kind == Kind::WantsTls) {
+            // librdkafka tries again without the request at which the broker hung up.
             return;
         }
-        let fault = Fault {
-            code,
-            reason: reason.to_owned(),
-        };
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref() != Some(&fault) {
-            warn!(target: "librdkafka", "{reason}");
-            *last = Some(fault);
+        let before = state
+            .causes
+            .iter()
+            .position(|(it, _)| it.broker == cause.broker);
+        let said = before.is_some_and(|position| state.causes.remove(position).0 == cause);
+        if !said {
+            match state.phase {
+                Phase::Up => warn!("{cause}"),
+                Phase::Connecting | Phase::Down => debug!("{cause}"),
+            }
         }
+        state.causes.push((cause, Instant::now()));
+        if state.phase == Phase::Down {
+            self.tell(&mut state);
+        }
+    }
+
+    fn all_down(&self) {
+        let mut state = self.lock();
+        state.all_down = true;
+        if state.phase == Phase::Up {
+            state.phase = Phase::Down;
+            self.tell(&mut state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Tells the host that the cluster is away, once for each reason.
+    fn tell(&self, state: &mut State) {
+        let reason = self.sentence(state);
+        if state.told.as_ref() != Some(&reason) {
+            self.host.link_down(&reason);
+            state.told = Some(reason);
+        }
+    }
+
+    /// Why no broker is reached, as one sentence.
+    pub(crate) fn why(&self) -> String {
+        self.sentence(&self.lock())
+    }
+
+    fn sentence(&self, state: &State) -> String {
+        let causes: Vec<&Cause> = state.causes.iter().map(|(cause, _)| cause).collect();
+        match causes[..] {
+            [] => format!(
+                "no broker of the cluster at {} answers; check that they run and can be reached from here",
+                self.servers
+            ),
+            _ => listed(&causes),
+        }
+    }
+
+    /// The cause that ends an attempt to connect at once, if there is one.
+    pub(crate) fn permanent(&self) -> Option<Cause> {
+        let state = self.lock();
+        let mut causes = state.causes.iter().map(|(cause, _)| cause);
+        causes.find(|cause| cause.is_permanent()).cloned()
+    }
+
+    /// Whether an attempt to connect has found that no broker is there, and why.
+    pub(crate) fn is_all_down(&self) -> bool {
+        let state = self.lock();
+        state.all_down && !state.causes.is_empty()
+    }
+
+    /// What was heard last about any broker, if it was not long ago.
+    pub(crate) fn recent(&self) -> Option<String> {
+        let state = self.lock();
+        let (cause, at) = state.causes.last()?;
+        (at.elapsed() < CAUSE_LASTS).then(|| cause.to_string())
+    }
+
+    /// What was heard last about one broker.
+    pub(crate) fn about(&self, broker: &str) -> Option<Cause> {
+        let state = self.lock();
+        let mut causes = state.causes.iter().map(|(cause, _)| cause);
+        causes.find(|cause| cause.broker == broker).cloned()
     }
 
     /// Says that the cluster answers.
     pub(crate) fn up(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        if self.down.swap(false, Ordering::AcqRel) {
+        let mut state = self.lock();
+        let was = std::mem::replace(
+            &mut *state,
+            State {
+                phase: Phase::Up,
+                ..State::default()
+            },
+        );
+        if was.phase == Phase::Down {
             self.host.link_up();
         }
+    }
+
+    fn is_down(&self) -> bool {
+        self.lock().phase == Phase::Down
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks after the cluster whenever it was lost, for as long as the producer lives. librdkafka
     /// tells that brokers go, but not that they are back, so they are asked.
     pub(crate) async fn watch(self: Arc<Self>, producer: Weak<Producer>) {
         loop {
-            self.went_down.notified().await;
-            while self.down.load(Ordering::Acquire) {
+            self.changed.notified().await;
+            let fatal = match producer.upgrade() {
+                Some(producer) => producer.client().fatal_error(),
+                None => return,
+            };
+            if let Some((code, said)) = fatal {
+                // The next batch has a new instance made.
+                self.host.link_down(&cause::fatal(code, &said));
+                return;
+            }
+            while self.is_down() {
                 tokio::time::sleep(LOOK_EVERY).await;
                 let Some(producer) = producer.upgrade() else {
                     return;
@@ -101,4 +241,18 @@ impl Link {
             }
         }
     }
+}
+
+/// Several causes as one sentence.
+pub(crate) fn listed(causes: &[&Cause]) -> String {
+    let mut text = String::new();
+    for (position, cause) in causes.iter().rev().take(NAMED).enumerate() {
+        let between = if position > 0 { "; " } else { "" };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{between}{cause}");
+    }
+    if causes.len() > NAMED {
+        let _ = write!(text, "; and {} more", causes.len() - NAMED);
+    }
+    text
 }

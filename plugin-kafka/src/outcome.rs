@@ -13,10 +13,9 @@
 //! An event that goes to several topics is retried when one of them may still take it; rejected
 //! when one refuses it and no other is open.
 
-use evbus_sdk::{ConnectError, Outcome};
+use evbus_sdk::Outcome;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use crate::link::Fault;
 use crate::message::topic_fault;
 
 /// A message that was not delivered.
@@ -28,8 +27,8 @@ pub(crate) struct Undelivered<'a> {
 }
 
 impl Undelivered<'_> {
-    /// What becomes of the event. `cause` is the connection's last error.
-    pub(crate) fn outcome(&self, cause: Option<&Fault>) -> Outcome {
+    /// What becomes of the event. `cause` is why the producer or a broker is in trouble, if it is.
+    pub(crate) fn outcome(&self, cause: Option<&str>) -> Outcome {
         let topic = self.topic;
         match self.code {
             Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
@@ -60,6 +59,9 @@ impl Undelivered<'_> {
                 "the brokers do not allow this user to write to topic `{topic}`: {}",
                 self.code
             )),
+            Code::Fatal | Code::PurgeQueue | Code::PurgeInflight if cause.is_some() => {
+                Outcome::retry(cause.unwrap_or_default())
+            }
             Code::InvalidTimestamp
             | Code::InvalidRecord
             | Code::PolicyViolation
@@ -67,10 +69,7 @@ impl Undelivered<'_> {
                 Outcome::rejected(format!("topic `{topic}` does not take it: {}", self.code))
             }
             Code::MessageTimedOut => Outcome::retry(match cause {
-                Some(cause) => format!(
-                    "topic `{topic}` did not acknowledge in time: {}",
-                    cause.reason
-                ),
+                Some(cause) => format!("topic `{topic}` did not acknowledge in time: {cause}"),
                 None => format!("topic `{topic}` did not acknowledge in time"),
             }),
             code => Outcome::retry(format!("topic `{topic}`: {code}")),
@@ -84,30 +83,6 @@ pub(crate) fn worse(one: Outcome, other: Outcome) -> Outcome {
         (Outcome::Accepted, _) | (Outcome::Rejected { .. }, Outcome::Retry { .. }) => other,
         _ => one,
     }
-}
-
-/// Why a connection attempt ends at once: errors that waiting does not cure.
-pub(crate) fn permanent(fault: &Fault, servers: &str) -> Option<ConnectError> {
-    let what = match fault.code {
-        Code::Authentication
-        | Code::SaslAuthenticationFailed
-        | Code::UnsupportedSASLMechanism
-        | Code::IllegalSASLState => "refused the credentials",
-        Code::SSL => "cannot be reached over TLS",
-        _ => return None,
-    };
-    Some(ConnectError::permanent(format!(
-        "the brokers at {servers} {what}: {}",
-        fault.reason
-    )))
-}
-
-/// Why no broker answered in time.
-pub(crate) fn unreachable(cause: Option<&Fault>, servers: &str) -> ConnectError {
-    ConnectError::retry(match cause {
-        Some(cause) => format!("no broker at {servers} answers: {}", cause.reason),
-        None => format!("no broker at {servers} answers"),
-    })
 }
 
 #[cfg(test)]

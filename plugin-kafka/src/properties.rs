@@ -6,6 +6,7 @@ use rdkafka::error::KafkaError;
 
 use crate::config::{Acks, Config, Connection, Property};
 use crate::property_names::{canonical, nearest};
+use crate::refused;
 use crate::security;
 
 /// What the plugin sets where the configuration does not.
@@ -23,51 +24,6 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("socket.keepalive.enable", "true"),
 ];
 
-/// Names that exist in aiokafka or librdkafka and cannot be used here, each with the reason.
-const REFUSED: &[(&str, &str)] = &[
-    (
-        "delivery.report.only.error",
-        "every message must be reported, or none would be acknowledged",
-    ),
-    (
-        "key_serializer",
-        "it is a Python function; `key` is sent as UTF-8",
-    ),
-    ("loop", "it is a Python object; remove it"),
-    (
-        "plugin.library.paths",
-        "libraries are loaded by the host alone",
-    ),
-    (
-        "sasl_kerberos_domain_name",
-        "Kerberos is not built in; use PLAIN or SCRAM",
-    ),
-    (
-        "sasl_kerberos_service_name",
-        "Kerberos is not built in; use PLAIN or SCRAM",
-    ),
-    (
-        "sasl_oauth_token_provider",
-        "it is a Python object; use PLAIN or SCRAM",
-    ),
-    (
-        "ssl_context",
-        "it is a Python object; use the key `ssl` beside `connection`",
-    ),
-    ("transaction.timeout.ms", NO_TRANSACTIONS),
-    ("transaction_timeout_ms", NO_TRANSACTIONS),
-    ("transactional.id", NO_TRANSACTIONS),
-    ("transactional_id", NO_TRANSACTIONS),
-    (
-        "value_serializer",
-        "it is a Python function; the event's body is sent as it is",
-    ),
-];
-
-const NO_TRANSACTIONS: &str = "events are acknowledged one by one, transactions would acknowledge \
-                               them together; remove it (a message is not stored twice by one \
-                               connection's retries as it is, see `enable_idempotence`)";
-
 /// Properties whose values must not be shown.
 const SECRETS: &[&str] = &["password", "pem", "secret", "passphrase", "oauthbearer"];
 
@@ -80,6 +36,7 @@ pub fn client_config(config: &Config) -> Result<ClientConfig, Vec<ConfigFault>> 
     let (mut settings, mut faults) = collect(config);
     faults.extend(settings.collisions());
     faults.extend(settings.0.iter().filter_map(Setting::fault));
+    faults.extend(settings.acks_fault());
     faults.extend(security::complete(config, &mut settings));
     for (property, value) in DEFAULTS {
         settings.default(property, value);
@@ -158,6 +115,12 @@ impl Settings {
         Some(&found.value)
     }
 
+    /// What the configuration itself sets: the path of the key, and the property's first name.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&str, &str)> {
+        let given = self.0.iter().filter(|setting| !setting.path.is_empty());
+        given.map(|setting| (setting.path.as_str(), setting.property.as_str()))
+    }
+
     /// Sets a property, by its first name, unless it is set.
     pub(crate) fn default(&mut self, property: &str, value: &str) {
         if self.get(property).is_none() {
@@ -188,6 +151,18 @@ impl Settings {
         faults
     }
 
+    /// librdkafka takes up to 1000 acknowledgements; brokers refuse every message then.
+    fn acks_fault(&self) -> Option<ConfigFault> {
+        let acks = (self.0.iter()).find(|setting| setting.property == "request.required.acks")?;
+        let number: i32 = acks.value.parse().ok()?;
+        (2..=1000).contains(&number).then(|| {
+            ConfigFault::new(
+                acks.path.as_str(),
+                format!("found {number}, expected 0, 1, -1 or `all`"),
+            )
+        })
+    }
+
     fn into_client_config(self) -> ClientConfig {
         let mut config = ClientConfig::new();
         for setting in self.0 {
@@ -206,12 +181,12 @@ fn collect(config: &Config) -> (Settings, Vec<ConfigFault>) {
     }
     for (name, value) in &config.connection.properties {
         let path = format!("connection.{name}");
-        let refused = REFUSED.iter().find(|(refused, _)| refused == name);
+        let refused = refused::reason(name);
         if let Property::NotGiven(()) = value {
             if refused.is_none() && !is_known(name) {
                 faults.push(unknown(path, name));
             }
-        } else if let Some((_, why)) = refused {
+        } else if let Some(why) = refused {
             faults.push(ConfigFault::new(path, format!("cannot be used: {why}")));
         } else if let Some(value) = value.text() {
             settings.push(path, name, value);

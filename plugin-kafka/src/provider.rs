@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use evbus_sdk::tokio;
 use evbus_sdk::tokio::sync::Mutex;
 use evbus_sdk::tokio::task::AbortHandle;
+use evbus_sdk::tracing;
 use evbus_sdk::{
     Batch, ConfigFault, ConnectError, Context, Event, Limits, Outcome, Outcomes, Provider,
 };
@@ -20,7 +21,7 @@ use crate::missing::{Missing, Search};
 use crate::outcome::{Undelivered, worse};
 use crate::oversize::Singles;
 use crate::reports::{Expected, Failure, Reports};
-use crate::{connect, message, oversize, properties};
+use crate::{cause, connect, message, oversize, properties};
 
 /// How long a batch waits for room in librdkafka's queue before it goes back to the host.
 const ROOM_WITHIN: Duration = Duration::from_secs(30);
@@ -79,8 +80,16 @@ impl Provider for Kafka {
             ConnectError::permanent(faults.join("; "))
         })?;
         let singles = Singles::new(client_config.clone());
-        let connecting =
-            tokio::task::spawn_blocking(move || connect::connect(client_config, context));
+        if client_config.get("request.required.acks") == Some("0") {
+            tracing::warn!(
+                "`acks: 0`: no broker acknowledges an event; accepted means written to the connection"
+            );
+        }
+        let topics = config.topics.as_slice().to_vec();
+        let connecting = tokio::task::spawn_blocking({
+            let topics = topics.clone();
+            move || connect::connect(client_config, &topics, &context)
+        });
         let (producer, reports, link) = connecting
             .await
             .map_err(|error| ConnectError::retry(format!("the attempt broke off: {error}")))??;
@@ -93,7 +102,7 @@ impl Provider for Kafka {
             link,
             watch: tokio::spawn(watch).abort_handle(),
             search: Search::default(),
-            topics: config.topics.as_slice().to_vec(),
+            topics,
             key: config.key,
             partition: config.partition,
             producer,
@@ -223,19 +232,20 @@ impl Kafka {
         }
     }
 
-    fn has_failed_for_good(&self) -> bool {
+    /// Why a producer can send nothing more, if it cannot.
+    fn fatal(&self) -> Option<String> {
         let producers = [Some(&*self.producer), self.singles.producer()];
-        producers
-            .into_iter()
-            .flatten()
-            .any(|producer| producer.client().fatal_error().is_some())
+        let mut producers = producers.into_iter().flatten();
+        let (code, said) = producers.find_map(|producer| producer.client().fatal_error())?;
+        Some(cause::fatal(code, &said))
     }
 
     fn outcomes(&self, batch: &Batch, failures: &[Failure]) -> Outcomes {
         if failures.is_empty() {
             return Outcomes::accepted();
         }
-        let cause = self.link.last_fault();
+        let fatal = self.fatal();
+        let cause = fatal.clone().or_else(|| self.link.recent());
         let mut of_events = vec![Outcome::Accepted; batch.len()];
         for (position, code) in failures {
             if let Some((event, topic)) = self.addressed(batch, *position) {
@@ -245,14 +255,14 @@ impl Kafka {
                     bytes: event.body().len(),
                     code: *code,
                 };
-                let outcome = undelivered.outcome(cause.as_ref());
+                let outcome = undelivered.outcome(cause.as_deref());
                 let of_event = &mut of_events[position / self.fan_out()];
                 *of_event = worse(std::mem::replace(of_event, Outcome::Accepted), outcome);
             }
         }
         let outcomes: Outcomes = of_events.into_iter().collect();
         self.look_for_missing(batch, failures);
-        if self.has_failed_for_good() {
+        if fatal.is_some() {
             outcomes.rebuild_instance()
         } else {
             outcomes

@@ -67,6 +67,7 @@ pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFa
         settings.default("ssl.ca.location", "probe");
     }
     faults.extend(unusable_mechanism(settings));
+    faults.extend(unused(config, settings, Speaks { tls, sasl }));
     if let Some(ssl) = &config.ssl {
         faults.extend(unreadable(ssl.ca_file.as_deref(), "ssl.ca_file"));
         faults.extend(unreadable(ssl.cert_file.as_deref(), "ssl.cert_file"));
@@ -84,6 +85,44 @@ pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFa
         }
     }
     faults
+}
+
+/// What the connection speaks.
+#[derive(Clone, Copy)]
+struct Speaks {
+    tls: bool,
+    sasl: bool,
+}
+
+/// A fault for every setting that the protocol has no use for; the user meant another protocol. That
+/// of a user, a password or the key `ssl` has been said.
+fn unused(config: &Config, settings: &Settings, speaks: Speaks) -> Vec<ConfigFault> {
+    let mut faults = Vec::new();
+    for (path, property) in settings.given() {
+        let (wants, secure, open) = if property == "sasl.mechanisms" && !speaks.sasl {
+            ("asks for a login", "SASL_SSL", "SASL_PLAINTEXT")
+        } else if is_about_tls(property) && !speaks.tls && config.ssl.is_none() {
+            ("is about TLS", "SSL", "SASL_SSL")
+        } else {
+            continue;
+        };
+        let found = match settings.get("security.protocol") {
+            Some(protocol) => protocol.to_ascii_uppercase(),
+            None => Protocol::Plaintext.text().to_ascii_uppercase(),
+        };
+        faults.push(ConfigFault::new(
+            path,
+            format!(
+                "{wants}, but the connection is {found}, which ignores it; write \
+                 `security_protocol: {secure}` (or {open}), or remove this key"
+            ),
+        ));
+    }
+    faults
+}
+
+fn is_about_tls(property: &str) -> bool {
+    property.starts_with("ssl.") || property == "enable.ssl.certificate.verification"
 }
 
 fn unusable_mechanism(settings: &Settings) -> Option<ConfigFault> {

@@ -117,13 +117,13 @@ fn an_unknown_name_is_a_fault_that_names_the_nearest_known_one() {
 
 #[test]
 fn one_setting_under_two_names_is_a_fault() {
-    for (one, other) in [
-        ("linger_ms", "linger.ms"),
-        ("linger_ms", "queue.buffering.max.ms"),
-        ("acks", "request.required.acks"),
-        ("max_request_size", "message.max.bytes"),
+    for (one, other, value) in [
+        ("linger_ms", "linger.ms", 1000),
+        ("linger_ms", "queue.buffering.max.ms", 1000),
+        ("acks", "request.required.acks", 1),
+        ("max_request_size", "message.max.bytes", 1000),
     ] {
-        let config = json!({"connection": {one: 1000, other: 1000}});
+        let config = json!({"connection": {one: value, other: value}});
         assert_fault(
             config,
             &format!("connection.{other}"),
@@ -141,6 +141,11 @@ fn a_value_that_librdkafka_does_not_take_is_a_fault_of_its_key() {
         "soon",
     );
     assert_fault(connection("acks", json!(2000)), "connection.acks", "2000");
+    assert_fault(
+        connection("acks", json!(2)),
+        "connection.acks",
+        "0, 1, -1 or `all`",
+    );
     assert_fault(
         connection("acks", json!(true)),
         "connection.acks",
@@ -170,6 +175,22 @@ fn what_cannot_be_used_is_refused_with_the_reason() {
         "sasl_oauth_token_provider",
         "delivery.report.only.error",
         "plugin.library.paths",
+        "test.mock.num.brokers",
+        "test.mock.broker.rtt",
+        "enabled_events",
+        "error_cb",
+        "dr_msg_cb",
+        "ssl.certificate.verify_cb",
+        "opaque",
+        "interceptors",
+        "internal.termination.signal",
+        "log.queue",
+        "queuing.strategy",
+        "sasl.kerberos.kinit.cmd",
+        "sasl.oauthbearer.token.endpoint.url",
+        "ssl.engine.location",
+        "ssl.providers",
+        "ssl_ca",
     ] {
         let config = json!({"connection": {name: "x"}});
         assert_fault(config, &format!("connection.{name}"), "cannot be used: ");
@@ -209,6 +230,40 @@ fn tls_and_passwords_are_never_silently_left_out() {
         "ssl.ca_file",
         "/no/such.pem",
     );
+}
+
+#[test]
+fn a_key_that_the_protocol_ignores_is_a_fault_that_says_what_to_give() {
+    for (name, value) in [
+        ("sasl_mechanism", "SCRAM-SHA-512"),
+        ("sasl.mechanisms", "PLAIN"),
+        ("sasl.mechanism", "PLAIN"),
+    ] {
+        for protocol in [json!(null), json!("PLAINTEXT"), json!("SSL")] {
+            let config = json!({"connection": {name: value, "security_protocol": protocol}});
+            let path = format!("connection.{name}");
+            assert_fault(
+                config,
+                &path,
+                "`security_protocol: SASL_SSL` (or SASL_PLAINTEXT)",
+            );
+        }
+    }
+    for (name, value) in [
+        ("ssl.ca.location", json!("/etc/ssl/certs")),
+        ("ssl.endpoint.identification.algorithm", json!("none")),
+        ("enable.ssl.certificate.verification", json!(false)),
+    ] {
+        let config = json!({"connection": {name: value}});
+        let path = format!("connection.{name}");
+        assert_fault(
+            config,
+            &path,
+            "the connection is PLAINTEXT, which ignores it",
+        );
+        let config = json!({"connection": {name: value, "security_protocol": "SSL"}});
+        assert_eq!(faults(config), Vec::<String>::new(), "{name}");
+    }
 }
 
 #[test]

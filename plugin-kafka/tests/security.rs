@@ -126,14 +126,20 @@ async fn a_broker_of_another_authority_is_refused() {
     ssl["ca_file"] = json!(text(&made.ca));
     let config = json!({"connection": {"bootstrap_servers": BROKER.tls_servers()}, "ssl": ssl});
     let reason = refused(config).await;
-    assert!(reason.contains("certificate verify failed"), "{reason}");
+    assert!(
+        reason.contains("a certificate that is not trusted"),
+        "{reason}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_ca_file_the_systems_authorities_decide() {
     let config = json!({"connection": {"bootstrap_servers": BROKER.tls_servers()}, "ssl": {}});
     let reason = refused(config).await;
-    assert!(reason.contains("certificate verify failed"), "{reason}");
+    assert!(
+        reason.contains("a certificate that is not trusted"),
+        "{reason}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +148,10 @@ async fn a_certificate_for_another_host_is_refused() {
     let servers = format!("127.1:{}", port(BROKER.tls_servers().as_deref()));
     let config = json!({"connection": {"bootstrap_servers": servers}, "ssl": ssl()});
     let reason = refused(config).await;
-    assert!(reason.contains("certificate verify failed"), "{reason}");
+    assert!(
+        reason.contains("a certificate that is not trusted"),
+        "{reason}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

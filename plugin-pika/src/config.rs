@@ -82,7 +82,8 @@ pub struct ConnectionConfig {
     /// broker's, 60 as a rule.
     #[serde(default)]
     pub heartbeat: Option<u16>,
-    /// Longest time to connect and log in, in seconds. Default: 10.
+    /// Longest time to connect and log in, in seconds. Default: 8, less than `evbus check --connect`
+    /// waits.
     #[serde(default)]
     pub connection_timeout: Option<f64>,
 }
@@ -137,7 +138,7 @@ impl std::fmt::Display for Property {
 }
 
 const DEFAULT_TIMEOUT: f64 = 30.0;
-const DEFAULT_CONNECTION_TIMEOUT: f64 = 10.0;
+const DEFAULT_CONNECTION_TIMEOUT: f64 = 8.0;
 /// A day; longer waits are mistakes of unit.
 const MAX_SECONDS: f64 = 86_400.0;
 
@@ -211,7 +212,12 @@ impl ConnectionConfig {
         let seconds = self
             .connection_timeout
             .unwrap_or(DEFAULT_CONNECTION_TIMEOUT);
-        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(10))
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(8))
+    }
+
+    fn has_certificate(&self) -> bool {
+        let options = self.ssl_options.as_ref();
+        options.is_some_and(|options| options.cert_file.is_some())
     }
 
     fn check(&self) -> Vec<ConfigFault> {
@@ -240,6 +246,13 @@ impl ConnectionConfig {
         }
         match Endpoint::new(self) {
             Err(endpoint_faults) => faults.extend(endpoint_faults),
+            Ok(endpoint) if endpoint.needs_certificate() && !self.has_certificate() => {
+                faults.push(ConfigFault::new(
+                    "connection.url",
+                    "`auth_mechanism=external` logs in with a client certificate; write amqps: and \
+                     give `cert_file` of `ssl_options`",
+                ));
+            }
             Ok(endpoint) => match (&self.ssl_options, endpoint.is_tls()) {
                 (Some(options), true) => faults.extend(tls::connector(options).err()),
                 (Some(_), false) => faults.push(ConfigFault::new(

@@ -16,9 +16,10 @@ use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::cause::{self, Stage};
 use crate::config::{ConnectionConfig, SslOptions};
 use crate::endpoint::Endpoint;
-use crate::outcome::{Failure, connect_error};
+use crate::outcome::Failure;
 use crate::tls;
 
 /// How often a connection that says nothing is looked at: lapin tells of every end but its own
@@ -34,15 +35,16 @@ pub(crate) struct Connector {
     tls: Option<RustlsConnector>,
     properties: ConnectionProperties,
     within: Duration,
+    channels: u16,
 }
 
 impl Connector {
-    /// Reads the TLS files; blocks on them.
+    /// Reads the TLS files; blocks on them. `channels`: so many are open at once.
     ///
     /// # Errors
     ///
     /// A fault of the configuration.
-    pub(crate) fn new(config: &ConnectionConfig) -> Result<Self, ConnectError> {
+    pub(crate) fn new(config: &ConnectionConfig, channels: u16) -> Result<Self, ConnectError> {
         let endpoint = Endpoint::new(config).map_err(|faults| {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             ConnectError::permanent(faults.join("; "))
@@ -73,6 +75,7 @@ impl Connector {
             tls,
             properties,
             within: config.timeout(),
+            channels,
         })
     }
 
@@ -87,10 +90,13 @@ impl Connector {
     /// Says where to, and why not.
     pub(crate) async fn connect(&self) -> Result<Session, ConnectError> {
         let socket = Socket::default();
+        let stage = Arc::new(Mutex::new(Stage::Resolving));
         let runtime = lapin::runtime::default_runtime()
-            .map_err(|error| connect_error(&self.endpoint, &error))?;
+            .map_err(|error| ConnectError::retry(format!("no runtime for lapin: {error}")))?;
         let opening = {
             let (tls, socket, within) = (self.tls.clone(), socket.clone(), self.within);
+            let stage = Arc::clone(&stage);
+            let at = move |now| *stage.lock().unwrap_or_else(PoisonError::into_inner) = now;
             Connection::connector(
                 self.endpoint.uri().clone(),
                 runtime,
@@ -100,14 +106,20 @@ impl Connector {
                     let opening = async {
                         let host = (authority.host.as_str(), authority.port);
                         let addresses: Vec<_> = tokio::net::lookup_host(host).await?.collect();
+                        at(Stage::Dialling);
                         let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
                         if let AsyncTcpStream::Plain(plain) = &stream {
                             socket.keep(plain.get_ref().as_fd())?;
                         }
-                        match &tls {
-                            Some(tls) => stream.into_rustls(tls, &authority.host).await,
-                            None => Ok(stream),
-                        }
+                        let stream = match &tls {
+                            Some(tls) => {
+                                at(Stage::Handshake);
+                                stream.into_rustls(tls, &authority.host).await?
+                            }
+                            None => stream,
+                        };
+                        at(Stage::Greeting);
+                        Ok::<_, io::Error>(stream)
                     };
                     let opened = tokio::time::timeout(within, opening).await;
                     Ok(opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?)
@@ -115,24 +127,34 @@ impl Connector {
                 self.properties.clone(),
             )
         };
-        match tokio::time::timeout(self.within, opening).await {
-            Ok(Ok(connection)) => Ok(Session {
-                connection,
-                socket,
-                given_up: watch::Sender::default(),
-                blocked: watch::Sender::default(),
-            }),
-            Ok(Err(error)) => {
-                socket.hang_up();
-                Err(connect_error(&self.endpoint, &error))
+        let error = match tokio::time::timeout(self.within, opening).await {
+            Ok(Ok(connection)) => {
+                let session = Session {
+                    connection,
+                    socket,
+                    given_up: watch::Sender::default(),
+                    blocked: watch::Sender::default(),
+                };
+                return self.has_channels(session);
             }
-            Err(_) => {
-                socket.hang_up();
-                Err(ConnectError::retry(format!(
-                    "cannot connect to {}: no answer within {:?}",
-                    self.endpoint, self.within
-                )))
-            }
+            Ok(Err(error)) => Some(error),
+            Err(_) => None,
+        };
+        socket.hang_up();
+        let stage = *stage.lock().unwrap_or_else(PoisonError::into_inner);
+        Err(cause::connect_error(&self.endpoint, stage, error.as_ref()).await)
+    }
+
+    /// A connection on which all channels can be opened that the destination uses at once.
+    fn has_channels(&self, session: Session) -> Result<Session, ConnectError> {
+        match session.connection.configuration().channel_max() {
+            // 0 is no limit.
+            most if most != 0 && most < self.channels => Err(ConnectError::permanent(format!(
+                "cannot use {}: a connection may have {most} channel (`channel_max` of the broker or \
+                 the `url`) and this destination needs {}; raise it, or set `declare: false`",
+                self.endpoint, self.channels
+            ))),
+            _ => Ok(session),
         }
     }
 }
@@ -281,10 +303,7 @@ impl Session {
                 Some(Event::ConnectionBlocked(reason)) => Some(reason),
                 Some(Event::ConnectionUnblocked) => None,
                 Some(Event::Error(error)) if !self.connection.status().connected() => {
-                    return match error.kind() {
-                        lapin::ErrorKind::ProtocolError(error) => crate::outcome::said(error),
-                        _ => error.to_string(),
-                    };
+                    return Failure::of(&error).to_string();
                 }
                 None => return "the connection ended".to_owned(),
                 _ => continue,

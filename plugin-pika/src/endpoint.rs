@@ -3,7 +3,8 @@
 use std::fmt;
 
 use evbus_sdk::{ConfigFault, Secret};
-use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism};
+use rustls::pki_types::ServerName;
 
 use crate::config::ConnectionConfig;
 use crate::message::MAX_SHORT_STRING;
@@ -48,6 +49,18 @@ impl Endpoint {
                 ),
             )]);
         }
+        if is_tls(&uri) && ServerName::try_from(uri.authority.host.as_str()).is_err() {
+            let key = if config.url.is_some() {
+                "connection.url"
+            } else {
+                "connection.host"
+            };
+            return Err(vec![ConfigFault::new(
+                key,
+                "the host is not one that a certificate can be for; with TLS, expected a host name \
+                 or an address",
+            )]);
+        }
         uri.query.heartbeat = config.heartbeat.or(uri.query.heartbeat);
         Ok(Self(uri))
     }
@@ -60,6 +73,11 @@ impl Endpoint {
         is_tls(&self.0)
     }
 
+    /// Whether the login is the certificate of the client.
+    pub(crate) fn needs_certificate(&self) -> bool {
+        self.0.query.auth_mechanism == Some(SASLMechanism::External)
+    }
+
     pub(crate) fn host(&self) -> &str {
         &self.0.authority.host
     }
@@ -70,6 +88,11 @@ impl Endpoint {
 
     pub(crate) fn user(&self) -> &str {
         &self.0.authority.userinfo.username
+    }
+
+    /// Only for looking whether a text repeats it.
+    pub(crate) fn password(&self) -> &str {
+        &self.0.authority.userinfo.password
     }
 
     pub(crate) fn vhost(&self) -> &str {

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! Batch -> provider   one batch at a time, one outcome per event
-//!       -> link       the connection, held up by itself
+//!       -> link       the connection, held up by itself; `cause` says why there is none
+//!       -> place      does the exchange or the queue exist?
 //!       -> queues     on the default exchange: is there a queue? declare it
 //!       -> message    event -> routing key, properties, headers
 //!       -> publisher  all of a batch into the channel, then all confirms; splits a batch whose
@@ -17,12 +18,14 @@
 //! reopens a channel in place, so that a publish cannot tell which confirms it may still wait for.
 //! Here a lost connection fails what is unconfirmed, and a new one starts with nothing pending.
 
+mod cause;
 mod config;
 mod connection;
 mod endpoint;
 mod link;
 mod message;
 mod outcome;
+mod place;
 mod provider;
 mod publisher;
 mod queues;

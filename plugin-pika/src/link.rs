@@ -10,6 +10,8 @@ use evbus_sdk::{ConnectError, Context};
 
 use crate::connection::{Connector, Session};
 use crate::outcome::Failure;
+use crate::place;
+use crate::publisher::Rules;
 
 /// Waits between attempts to connect again: they double from the first to the last.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -34,8 +36,13 @@ impl Link {
     /// # Errors
     ///
     /// Those of the first attempt.
-    pub(crate) async fn new(connector: Connector, context: Context) -> Result<Self, ConnectError> {
+    pub(crate) async fn new(
+        connector: Connector,
+        rules: &Rules,
+        context: Context,
+    ) -> Result<Self, ConnectError> {
         let session = Arc::new(connector.connect().await?);
+        place::check(&session, connector.endpoint(), rules).await?;
         let (state, watched) = watch::channel(State::Up(Arc::clone(&session)));
         let keeper = tokio::spawn(keep(connector, context, session, state));
         Ok(Self {

@@ -12,17 +12,15 @@
 //! | connection lost, connection closed by the broker, no confirm in time | retry, on a new connection |
 //! | blocked by the broker | retry, on the same connection: it is waited for, and not sent again |
 //! | name longer than 255 bytes, tags larger than a frame | rejected before it is sent |
-//! | connect: login refused, virtual host unknown or refused, certificate not trusted | permanent |
-//! | connect: anything else | retry |
+//!
+//! Why there is no connection is told in [`cause`](crate::cause).
 
 use std::fmt;
 
-use evbus_sdk::{ConnectError, Outcome};
+use evbus_sdk::Outcome;
 use lapin::ErrorKind;
 use lapin::message::BasicReturnMessage;
-use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError};
-
-use crate::endpoint::Endpoint;
+use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPSoftError};
 
 /// Why events that were handed to a channel are not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +56,22 @@ impl Failure {
             ErrorKind::InvalidChannelState(..) | ErrorKind::InvalidChannel(_) => {
                 Self::Channel(Cause::Unknown, "the channel is closed".to_owned())
             }
-            _ => Self::Connection(error.to_string()),
+            ErrorKind::MissingHeartbeatError => {
+                Self::Connection("no sign of life from the broker in time".to_owned())
+            }
+            ErrorKind::IOError(error) => Self::Connection(match error.kind() {
+                // lapin's word for the peer's end of the connection.
+                std::io::ErrorKind::ConnectionAborted => "the broker hung up".to_owned(),
+                _ => format!("the connection broke: {}", clean(&error.to_string())),
+            }),
+            ErrorKind::ParsingError(_) => {
+                Self::Connection("the broker sent what is not AMQP 0-9-1".to_owned())
+            }
+            ErrorKind::ChannelsLimitReached => Self::Connection(
+                "the broker allows no further channel on a connection; raise its `channel_max`"
+                    .to_owned(),
+            ),
+            _ => Self::Connection(clean(&error.to_string())),
         }
     }
 
@@ -116,7 +129,19 @@ fn cause(soft: &AMQPSoftError, error: &AMQPError) -> Cause {
 
 /// The broker's code and words.
 pub(crate) fn said(error: &AMQPError) -> String {
-    format!("{} ({})", error.get_message(), error.get_id())
+    format!(
+        "{} ({})",
+        clean(error.get_message().as_str()),
+        error.get_id()
+    )
+}
+
+/// Foreign words, on one line that is not too long.
+pub(crate) fn clean(words: &str) -> String {
+    const MOST: usize = 300;
+    let is_unclean = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let words = words.chars().map(|c| if is_unclean(c) { ' ' } else { c });
+    words.take(MOST).collect()
 }
 
 /// How the reason of an event begins that no queue takes.
@@ -136,46 +161,9 @@ pub(crate) fn unroutable(returned: &BasicReturnMessage) -> Outcome {
     ))
 }
 
-/// Why there is no connection to `endpoint`.
-pub(crate) fn connect_error(endpoint: &Endpoint, error: &lapin::Error) -> ConnectError {
-    let at = |why: String| format!("cannot connect to {endpoint}: {why}");
-    match error.kind() {
-        ErrorKind::ProtocolError(error) => match error.kind() {
-            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
-                ConnectError::permanent(at(format!(
-                    "the broker refused the login of `{}`: {}",
-                    endpoint.user(),
-                    said(error)
-                )))
-            }
-            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => ConnectError::permanent(at(format!(
-                "the broker refused the virtual host `{}` to `{}`: {}",
-                endpoint.vhost(),
-                endpoint.user(),
-                said(error)
-            ))),
-            _ => ConnectError::retry(at(said(error))),
-        },
-        ErrorKind::IOError(io) => {
-            let tls = io
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            match tls {
-                Some(error @ rustls::Error::InvalidCertificate(_)) => ConnectError::permanent(at(
-                    format!("the broker's certificate is not accepted: {error}"),
-                )),
-                Some(error @ rustls::Error::AlertReceived(_)) => {
-                    ConnectError::permanent(at(format!("the broker refused TLS: {error}")))
-                }
-                _ => ConnectError::retry(at(io.to_string())),
-            }
-        }
-        _ => ConnectError::retry(at(error.to_string())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use lapin::protocol::AMQPHardError;
     use lapin::types::ShortString;
 
     use super::*;

@@ -61,9 +61,11 @@ impl Provider for Pika {
             timeout: config.timeout(),
             exchange,
         };
-        let connector = Connector::new(&config.connection.unwrap_or_default())?;
+        // That of the publishes, and one to look for queues.
+        let channels = if rules.declare { 2 } else { 1 };
+        let connector = Connector::new(&config.connection.unwrap_or_default(), channels)?;
         Ok(Self {
-            link: Link::new(connector, context).await?,
+            link: Link::new(connector, &rules, context).await?,
             publisher: Mutex::new(Publisher::new(rules)),
         })
     }

@@ -99,7 +99,8 @@ fn soft(error: &lapin::Error) -> Option<&AMQPSoftError> {
 fn missing(name: &ShortString, error: &lapin::Error) -> Missing {
     match (soft(error), error.kind()) {
         (Some(_), ErrorKind::ProtocolError(error)) => Missing::Refused(Outcome::rejected(format!(
-            "there is no queue `{name}` and the broker refused to declare it: {}",
+            "there is no queue `{name}` and the broker refused this user to declare it ({}); give the \
+             user `configure` on it, or declare it at the broker",
             said(error)
         ))),
         _ => Missing::Connection(Failure::of(error)),

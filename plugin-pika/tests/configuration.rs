@@ -136,3 +136,35 @@ fn the_schema_marks_the_secrets_and_describes_every_field() {
         }
     }
 }
+
+#[test]
+fn a_login_by_certificate_without_a_certificate_is_refused() {
+    for connection in [
+        json!({"url": "amqp://h/?auth_mechanism=external"}),
+        json!({"url": "amqps://h/?auth_mechanism=external"}),
+        json!({"url": "amqps://h/?auth_mechanism=external", "ssl_options": {"verify": false}}),
+    ] {
+        let faults = faults(json!({"connection": connection}));
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].starts_with("connection.url: "), "{faults:?}");
+        assert!(faults[0].contains("`cert_file`"), "{faults:?}");
+    }
+}
+
+#[test]
+fn with_tls_a_host_that_no_certificate_can_be_for_is_refused() {
+    for (key, connection) in [
+        ("host", json!({"host": "127.1", "ssl": true})),
+        ("url", json!({"url": "amqps://u:hunter2@a_b%20c/"})),
+    ] {
+        let faults = faults(json!({"connection": connection}));
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(
+            faults[0].starts_with(&format!("connection.{key}: ")),
+            "{faults:?}"
+        );
+        assert!(!faults[0].contains("hunter2"), "{faults:?}");
+    }
+    let plain = json!({"connection": {"host": "127.1"}});
+    assert_eq!(faults(plain), [""; 0]);
+}

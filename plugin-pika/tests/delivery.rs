@@ -164,8 +164,8 @@ async fn unroutable_events_are_rejected_by_themselves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_declare_a_missing_queue_makes_the_event_unroutable() {
     let queue = unique("absent");
-    let strict = connected(json!({"routing_key": queue, "declare": false})).await;
-    let outcomes = strict.publish(numbered("p", 1)).await;
+    let strict = connected(json!({"declare": false})).await;
+    let outcomes = strict.publish(numbered(&queue, 1)).await;
     assert_rejected(&outcomes[0], &format!("there is no queue `{queue}`"));
     let lax = json!({"routing_key": queue, "declare": false, "mandatory": false});
     assert_accepted(&connected(lax).await.publish(numbered("p", 1)).await);

@@ -23,7 +23,7 @@ async fn an_unreachable_broker_is_named_and_may_be_tried_again() {
         .await
         .expect_err("nobody is there");
     assert!(matches!(failure, ConnectFailure::Retry(_)), "{failure}");
-    let expected = format!("cannot connect to 127.0.0.1:{port}: Connection refused");
+    let expected = format!("cannot connect to 127.0.0.1:{port}: nothing listens there");
     assert!(failure.reason().starts_with(&expected), "{failure}");
 }
 
@@ -40,7 +40,7 @@ async fn a_server_that_never_answers_is_given_up_in_time() {
         .expect_err("it does not answer");
     assert!(matches!(failure, ConnectFailure::Retry(_)), "{failure}");
     assert!(
-        failure.reason().contains("no answer within 500ms"),
+        failure.reason().contains("does not answer as an AMQP"),
         "{failure}"
     );
     assert!(started.elapsed() < Duration::from_secs(10));

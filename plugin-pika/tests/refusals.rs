@@ -17,15 +17,17 @@ async fn refused(connection: Value) -> ConnectFailure {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_exchange_is_named_and_rejects_each_event_once() {
+async fn an_exchange_that_goes_is_named_and_rejects_each_event_once() {
     let exchange = unique("absent");
+    let client = Client::new(broker()).await;
+    client.exchange(&exchange, ExchangeKind::Fanout).await;
     let instance = connected(json!({"exchange": exchange})).await;
+    client.remove_exchange(&exchange).await;
     let outcomes = instance.publish(numbered("p", 50)).await;
     for outcome in &outcomes {
         assert_rejected(outcome, &format!("no exchange '{exchange}'"));
     }
     // The connection and a new channel still work.
-    let client = Client::new(broker()).await;
     client.exchange(&exchange, ExchangeKind::Fanout).await;
     client.bind(&unique("bound"), &exchange, "").await;
     assert_accepted(&instance.publish(numbered("p", 2)).await);

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use evbus_testkit::{Harness, Instance, Outcome, TestEvent};
 use lapin::options::{
-    BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicGetOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
@@ -101,6 +102,14 @@ impl Client {
             .exchange_declare(name.into(), kind, options, FieldTable::default())
             .await
             .expect("the exchange is declared");
+    }
+
+    pub async fn remove_exchange(&self, name: &str) {
+        let options = ExchangeDeleteOptions::default();
+        self.channel
+            .exchange_delete(name.into(), options)
+            .await
+            .expect("the exchange is removed");
     }
 
     pub async fn bind(&self, queue: &str, exchange: &str, key: &str) {

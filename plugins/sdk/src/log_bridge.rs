@@ -139,12 +139,18 @@ fn is_within(target: &str, module: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
+/// Whether it is a line, or the question whether one would be written: that of `tracing::enabled!` is
+/// neither an event nor a span.
+fn may_be_a_line(metadata: &Metadata<'_>) -> bool {
+    !metadata.is_span()
+}
+
 /// A subscriber that forwards events and ignores spans.
 struct Bridge;
 
 impl Subscriber for Bridge {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event()
+        may_be_a_line(metadata)
             && below_ceiling(metadata)
             && with_host(|host| level(*metadata.level()) <= host.max_level).unwrap_or(false)
     }
@@ -165,7 +171,7 @@ impl Subscriber for Bridge {
         metadata: &'static Metadata<'static>,
     ) -> tracing::subscriber::Interest {
         // What is enabled depends on the thread's host, so it is asked every time.
-        if metadata.is_event() {
+        if may_be_a_line(metadata) {
             tracing::subscriber::Interest::sometimes()
         } else {
             tracing::subscriber::Interest::never()
@@ -219,7 +225,41 @@ impl Visit for Line {
 
 #[cfg(test)]
 mod tests {
+    use evbus_abi::v1::{HostObjectV1, LinkV1};
+    use tracing::{enabled, event_enabled, span_enabled};
+
     use super::*;
+
+    struct Silent;
+
+    impl HostObjectV1 for Silent {
+        fn log(&self, _: LevelV1, _: &str, _: &str) {}
+        fn link(&self, _: LinkV1, _: &str) {}
+    }
+
+    #[test]
+    fn what_a_plugin_asks_before_it_makes_a_line_follows_the_level_of_the_thread_s_host() {
+        let host = |level| Arc::new(HostV1::new(Silent, level));
+        let answers = || {
+            (
+                enabled!(target: "librdkafka", Level::WARN),
+                enabled!(target: "librdkafka", Level::DEBUG),
+                event_enabled!(target: "librdkafka", Level::DEBUG),
+            )
+        };
+        tracing::subscriber::with_default(Bridge, || {
+            let _quiet = enter(host(LevelV1::WARN));
+            assert_eq!(answers(), (true, false, false));
+            {
+                let _verbose = enter(host(LevelV1::DEBUG));
+                assert_eq!(answers(), (true, true, true));
+                assert!(!span_enabled!(Level::ERROR), "no host takes spans");
+            }
+            assert_eq!(answers(), (true, false, false));
+            let _mute = enter(host(LevelV1(0)));
+            assert_eq!(answers(), (false, false, false));
+        });
+    }
 
     #[test]
     fn a_ceiling_holds_for_its_module_and_what_lies_inside_of_it() {

@@ -86,6 +86,8 @@ mod internal;
 pub mod isolate;
 mod lane;
 mod log_events;
+#[doc(hidden)] // For what the command itself reads.
+pub mod named_file;
 mod once_per_burst;
 mod plan;
 pub mod plugin;

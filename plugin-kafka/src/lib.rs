@@ -9,11 +9,13 @@
 //! own in `client` and are counted in `reports`; `outcome` says what a failure means. A
 //! message set that a broker finds too large is sent again in `oversize`, message by message; a
 //! topic or partition that does not exist is looked for in `missing`. `config` is what stands in the
-//! acct file, `properties` turns it into librdkafka's properties, `link` watches the connection.
+//! acct file, `properties` turns it into librdkafka's properties, `files` looks at the files they name, `link`
+//! watches the connection.
 
 mod client;
 pub mod config;
 mod connect;
+mod files;
 mod link;
 mod message;
 mod missing;

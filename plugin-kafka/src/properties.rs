@@ -6,7 +6,7 @@ use rdkafka::error::KafkaError;
 
 use crate::config::{Acks, Config, Connection, Property};
 use crate::property_names::{canonical, nearest};
-use crate::security;
+use crate::{files, security};
 
 /// What the plugin sets where the configuration does not.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -71,7 +71,7 @@ const NO_TRANSACTIONS: &str = "events are acknowledged one by one, transactions 
 /// Properties whose values must not be shown.
 const SECRETS: &[&str] = &["password", "pem", "secret", "passphrase", "oauthbearer"];
 
-/// Makes librdkafka's configuration. Reads the files that `ssl` names, connects nowhere.
+/// Makes librdkafka's configuration. Looks at the files that are named, connects nowhere.
 ///
 /// # Errors
 ///
@@ -81,6 +81,7 @@ pub fn client_config(config: &Config) -> Result<ClientConfig, Vec<ConfigFault>> 
     faults.extend(settings.collisions());
     faults.extend(settings.0.iter().filter_map(Setting::fault));
     faults.extend(security::complete(config, &mut settings));
+    faults.extend(files::faults(&settings));
     for (property, value) in DEFAULTS {
         settings.default(property, value);
     }
@@ -156,6 +157,12 @@ impl Settings {
     pub(crate) fn get(&self, property: &str) -> Option<&str> {
         let found = self.0.iter().find(|setting| setting.property == property)?;
         Some(&found.value)
+    }
+
+    /// The key, the property and the value of everything that the configuration itself sets.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        let given = self.0.iter().filter(|setting| !setting.path.is_empty());
+        given.map(|setting| (&*setting.path, &*setting.property, &*setting.value))
     }
 
     /// Sets a property, by its first name, unless it is set.

@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -20,6 +19,7 @@ use zeroize::Zeroizing;
 use super::Position;
 use super::node::{Node, Value};
 use crate::environment;
+use crate::named_file::{self, NotRead};
 
 /// The longest secret that is read, in bytes.
 pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -230,22 +230,15 @@ fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {
             path.display()
         )
     };
-    // Opening a pipe would wait for whoever writes to it.
-    let metadata = fs::metadata(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => refused("no file"),
-        io::ErrorKind::PermissionDenied => refused("no way to the file"),
-        _ => refused(&format!("({error}) no file")),
+    let mut content = Zeroizing::new(Vec::new());
+    named_file::read(path, MAX_SECRET_BYTES, &mut content).map_err(|error| match error {
+        NotRead::Absent => refused("no file"),
+        NotRead::Is(kind) => refused(&format!("{kind} at")),
+        NotRead::Forbidden => refused("a file this user may not read,"),
+        NotRead::TooLarge => refused("more than 64 KiB in file"),
+        NotRead::Endless => refused("a pipe that does not end at"),
+        NotRead::Failed(error) => refused(&format!("a file that cannot be read ({error}),")),
     })?;
-    if !metadata.is_file() {
-        return Err(refused("something other than a file at"));
-    }
-    let mut content = buffer();
-    File::open(path)
-        .and_then(|file| file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut content))
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => refused("a file this user may not read,"),
-            _ => refused(&format!("a file that cannot be read ({error}),")),
-        })?;
     secret(&content).map_err(|found| refused(&format!("{found} in file")))
 }
 

@@ -3,8 +3,6 @@
 //! Each step is a function from the step before. A file that is encrypted was rendered before that, so it
 //! is unpacked; a plain one goes through the render pipe.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +14,7 @@ use super::{
     AcctDocument, AcctError, AcctFile, Cipher, KeySource, Location, RenderPipe, pack, render,
     syntax, yaml,
 };
+use crate::named_file::{self, NotRead, PIPE_TIMEOUT};
 
 /// The largest acct file that is read, in bytes; also the longest text one may render to.
 pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -180,35 +179,20 @@ pub fn parse(text: &str, name: &str) -> Result<AcctFile, Vec<AcctError>> {
 }
 
 fn read(path: &Path, name: &Arc<str>) -> Result<Zeroizing<Vec<u8>>, AcctError> {
-    let whole = |message: &str| AcctError::new(Location::whole(name), "", message);
+    // A plain file holds passwords.
     let mut content = Zeroizing::new(Vec::new());
-    // One byte more than allowed tells a file that is too large; a pipe has no length to ask for.
-    File::open(path)
-        .and_then(|file| {
-            // A plain file holds passwords, so that the buffer should not grow and leave copies.
-            let length = file.metadata().map_or(0, |found| found.len());
-            let room = length.min(MAX_FILE_BYTES) + 64;
-            content.reserve_exact(usize::try_from(room).unwrap_or_default());
-            file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)
-        })
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => whole(
-                "found no such file, expected an acct file; check --acct-file or ACCT_FILE",
-            ),
-            io::ErrorKind::IsADirectory => whole(
-                "found a directory, expected an acct file; name the file inside it",
-            ),
-            io::ErrorKind::PermissionDenied => whole(
-                "found a file this user may not read, expected a readable acct file; change its owner or mode",
-            ),
-            _ => whole(&format!(
-                "found a file that cannot be read ({error}), expected a readable acct file; check the path and the disk"
-            )),
-        })?;
-    if content.len() as u64 > MAX_FILE_BYTES {
-        return Err(too_large(name));
-    }
-    Ok(content)
+    let refused = named_file::read_given(path, MAX_FILE_BYTES, &mut content);
+    refused.map(|()| content).map_err(|error| {
+        let message = match error {
+            NotRead::TooLarge => return too_large(name),
+            NotRead::Absent => "found no such file, expected an acct file; check --acct-file or ACCT_FILE".to_owned(),
+            NotRead::Is(kind) => format!("found {kind}, expected an acct file, which is a regular file; check --acct-file or ACCT_FILE"),
+            NotRead::Forbidden => "found a file this user may not read, expected a readable acct file; change its owner or mode".to_owned(),
+            NotRead::Endless => format!("found a pipe that did not end within {} s, expected an acct file; check the command that writes to it", PIPE_TIMEOUT.as_secs()),
+            NotRead::Failed(error) => format!("found a file that cannot be read ({error}), expected a readable acct file; check the path and the disk"),
+        };
+        AcctError::new(Location::whole(name), "", &message)
+    })
 }
 
 fn too_large(name: &Arc<str>) -> AcctError {

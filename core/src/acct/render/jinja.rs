@@ -3,6 +3,8 @@
 //! What a template may use up is bounded: see [`FUEL`]. Its messages never show a value, since it may be
 //! a secret; so what the engine says is told only where it can be names alone.
 
+use std::fmt::Display;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use super::source_map::SourceMap;
 use super::{filters, methods};
 use crate::acct::{AcctError, Location, MAX_FILE_BYTES, Position, syntax};
 use crate::environment::KEY_VARIABLE;
+use crate::named_file::{self, NotRead};
 
 /// Steps of one rendering; the data it makes counts too, 64 bytes as a step. So a template makes 64 MiB at
 /// most, in a second or two.
@@ -142,27 +145,30 @@ fn include(dir: &Path, name: &str) -> Result<Option<String>, String> {
     if !inside {
         return Err(outside());
     }
-    let unreadable = |error: std::io::Error| {
+    let unreadable = |error: &dyn Display| {
         format!("found the template {name:?} unreadable ({error}), expected a text; check its mode")
     };
     let path = match dir.join(relative).canonicalize() {
         Ok(path) => path,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(&error)),
     };
     // A link must not lead out of it either.
     if !dir.canonicalize().is_ok_and(|dir| path.starts_with(dir)) {
         return Err(outside());
     }
-    let length = path.metadata().map_err(unreadable)?.len();
-    if length > MAX_INCLUDE {
-        return Err(format!(
+    let mut content = Zeroizing::new(Vec::new());
+    named_file::read(&path, MAX_INCLUDE, &mut content).map_err(|error| match error {
+        NotRead::TooLarge => format!(
             "found the template {name:?} with more than 1 MiB, expected less; check that it is one"
-        ));
-    }
-    std::fs::read_to_string(path)
-        .map(|text| Some(text.replace("\r\n", "\n").replace('\r', "\n")))
-        .map_err(unreadable)
+        ),
+        NotRead::Is(kind) => format!(
+            "found {kind} in place of the template {name:?}, expected a regular file; check its name"
+        ),
+        error => unreadable(&error),
+    })?;
+    let text = std::str::from_utf8(&content).map_err(|error| unreadable(&error))?;
+    Ok(Some(text.replace("\r\n", "\n").replace('\r', "\n")))
 }
 
 /// The environment of the process: `env.NAME`, or `env("NAME", "used if there is none")`.

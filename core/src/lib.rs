@@ -95,6 +95,7 @@ mod router;
 pub mod salt;
 pub mod sls;
 pub mod store;
+mod walk;
 
 pub use bus::Bus;
 #[doc(hidden)] // For the command's own messages.

@@ -67,14 +67,17 @@ pub(super) struct Fault {
 /// Reads references. Relative names of files begin in `dir`.
 pub(super) struct Resolver<'d> {
     dir: &'d Path,
+    /// Why nothing is run, if so.
+    doubt: Option<&'d str>,
     read: Vec<Zeroizing<String>>,
     pub(super) faults: Vec<Fault>,
 }
 
 impl<'d> Resolver<'d> {
-    pub(super) fn new(dir: &'d Path) -> Self {
+    pub(super) fn new(dir: &'d Path, doubt: Option<&'d str>) -> Self {
         Self {
             dir,
+            doubt,
             read: Vec::new(),
             faults: Vec::new(),
         }
@@ -130,9 +133,12 @@ impl<'d> Resolver<'d> {
             match (kind, &target.value) {
                 (ENV, Value::Text(name)) => from_environment(name),
                 (FILE, Value::Text(name)) => from_file(&self.dir.join(name.as_str())),
-                (EXEC, Value::List(items)) => {
-                    words(items).and_then(|words| from_command(&words, self.dir))
-                }
+                (EXEC, Value::List(items)) => match self.doubt {
+                    None => words(items).and_then(|words| from_command(&words, self.dir)),
+                    Some(found) => Err(format!(
+                        "found `{EXEC}` in {found}, expected it only where its owner and root alone can write; run `chmod g-w` on it"
+                    )),
+                },
                 (ENV, other) => Err(format!(
                     "found {} under `{ENV}`, expected the name of an environment variable; write one",
                     other.kind()

@@ -10,11 +10,12 @@ use zeroize::Zeroizing;
 
 use super::crypto::CryptoError;
 use super::overrides::{self, JsonObject};
+use super::trust::{Denied, Trust};
 use super::{
     AcctDocument, AcctError, AcctFile, Cipher, KeySource, Location, RenderPipe, pack, render,
     syntax, yaml,
 };
-use crate::named_file::{self, NotRead, PIPE_TIMEOUT};
+use crate::named_file::{NotRead, PIPE_TIMEOUT};
 
 /// The largest acct file that is read, in bytes; also the longest text one may render to.
 pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -98,25 +99,36 @@ impl AcctSource {
     ///
     /// # Errors
     ///
-    /// Every fault found: the file cannot be read or decrypted, is larger than [`MAX_FILE_BYTES`], is not
-    /// UTF-8, is a template that cannot be rendered, or is not a valid acct file.
+    /// Every fault found: the file cannot be read or decrypted, is not a regular one, can be written by
+    /// others than its user and root, is larger than [`MAX_FILE_BYTES`], is not UTF-8, is a template that cannot be rendered, or is not a valid acct file.
     pub fn load(&self) -> Result<AcctFile, Vec<AcctError>> {
         let name = self.name();
-        let mut root = self.document().map_err(|error| vec![error])?.into_root();
+        let trust = Trust::checked();
+        let document = self.read_with(&trust).map_err(|error| vec![error])?;
+        let mut root = document.into_root();
         overrides::override_with(&mut root, &self.overrides);
         overrides::add_extras(&mut root, &self.extras)
             .map_err(|message| vec![AcctError::new(Location::whole(&name), "", &message)])?;
-        AcctFile::from_tree(root, &name).map(|file| file.in_dir(self.dir()))
+        let doubt = trust.doubt();
+        if let Some(found) = &doubt {
+            tracing::warn!("acct file {name}: found {found}; nothing is run for it");
+        }
+        AcctFile::from_tree(root, &name).map(|file| file.in_dir(self.dir(), doubt))
     }
 
-    /// Reads the file's data, of every tool, without extras and overrides. Blocks while it reads.
+    /// Reads the file's data, of every tool, without extras and overrides. It may be anybody's, since
+    /// nothing in it is done. Blocks while it reads.
     ///
     /// # Errors
     ///
     /// The first fault that stands between the file and its data.
     pub fn document(&self) -> Result<AcctDocument, AcctError> {
+        self.read_with(&Trust::unchecked())
+    }
+
+    fn read_with(&self, trust: &Trust) -> Result<AcctDocument, AcctError> {
         let name = self.name();
-        let content = read(&self.path, &name)?;
+        let content = read(&self.path, &name, trust)?;
         let fault = |message: &str| AcctError::new(Location::whole(&name), "", message);
         let found = Cipher::of(&content);
         let Some(key) = &self.key else {
@@ -124,7 +136,7 @@ impl AcctSource {
                 return Err(fault(&CryptoError::NoKey(Cipher::Fernet).to_string()));
             }
             let text = text(content, &name)?;
-            let root = render::read(&text, &self.render_pipe, &name, self.dir())?;
+            let root = render::read(&text, &self.render_pipe, &name, self.dir(), trust)?;
             return Ok(AcctDocument::new(root, &name, None));
         };
         let key = key.key().map_err(|message| fault(&message))?;
@@ -178,11 +190,17 @@ pub fn parse(text: &str, name: &str) -> Result<AcctFile, Vec<AcctError>> {
     AcctFile::from_tree(root, &file)
 }
 
-fn read(path: &Path, name: &Arc<str>) -> Result<Zeroizing<Vec<u8>>, AcctError> {
+fn read(path: &Path, name: &Arc<str>, trust: &Trust) -> Result<Zeroizing<Vec<u8>>, AcctError> {
     // A plain file holds passwords.
     let mut content = Zeroizing::new(Vec::new());
-    let refused = named_file::read_given(path, MAX_FILE_BYTES, &mut content);
-    refused.map(|()| content).map_err(|error| {
+    let refused = trust.read_given(path, MAX_FILE_BYTES, &mut content);
+    refused.map(|()| content).map_err(|denied| {
+        let error = match denied {
+            Denied::Distrusted(sentence) => {
+                return AcctError::new(Location::whole(name), "", &sentence);
+            }
+            Denied::NotRead(error) => error,
+        };
         let message = match error {
             NotRead::TooLarge => return too_large(name),
             NotRead::Absent => "found no such file, expected an acct file; check --acct-file or ACCT_FILE".to_owned(),

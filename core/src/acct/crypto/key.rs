@@ -10,7 +10,8 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use zeroize::Zeroizing;
 
 use super::Cipher;
-use crate::named_file::{self, NotRead};
+use crate::acct::trust::{Denied, read_key};
+use crate::named_file::NotRead;
 
 /// The length of a key, in bytes.
 pub(super) const KEY_BYTES: usize = 32;
@@ -96,7 +97,8 @@ impl KeySource {
     ///
     /// # Errors
     ///
-    /// One sentence on a key file that cannot be read, is empty or is too large for one, or on a variable
+    /// One sentence on a key file that cannot be read, that other users can read or write, that is empty or too
+    /// large for one, or on a variable
     /// that is not there.
     pub fn key(&self) -> Result<AcctKey, String> {
         let path = match self {
@@ -111,13 +113,16 @@ impl KeySource {
             )
         };
         let mut content = Zeroizing::new(Vec::new());
-        named_file::read_given(path, MAX_KEY_FILE, &mut content).map_err(|error| match error {
-            NotRead::Absent => refused("no file"),
-            NotRead::Is(kind) => refused(&kind.to_string()),
-            NotRead::Forbidden => refused("a file this user may not read"),
-            NotRead::TooLarge => refused("a file of more than 4 KiB"),
-            NotRead::Endless => refused("a pipe that does not end"),
-            NotRead::Failed(_) => refused("a file that cannot be read"),
+        read_key(path, MAX_KEY_FILE, &mut content).map_err(|denied| match denied {
+            Denied::Distrusted(sentence) => sentence,
+            Denied::NotRead(error) => match error {
+                NotRead::Absent => refused("no file"),
+                NotRead::Is(kind) => refused(&kind.to_string()),
+                NotRead::Forbidden => refused("a file this user may not read"),
+                NotRead::TooLarge => refused("a file of more than 4 KiB"),
+                NotRead::Endless => refused("a pipe that does not end"),
+                NotRead::Failed(_) => refused("a file that cannot be read"),
+            },
         })?;
         let text = std::str::from_utf8(&content).map_err(|_| refused("bytes that are no text"))?;
         match text.trim_start().lines().next().map(AcctKey::new) {

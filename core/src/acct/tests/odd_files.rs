@@ -1,7 +1,7 @@
 //! Named pipes, sockets, devices and directories where files belong: in each place that names a file.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -85,6 +85,7 @@ fn no_file_is_read_beyond_its_bound() {
     // A file with a hole, which takes no room.
     let large = fs::File::create(&odd).unwrap();
     large.set_len(MAX_FILE_BYTES + 1).unwrap();
+    fs::set_permissions(&odd, fs::Permissions::from_mode(0o600)).unwrap();
     for (place, read) in PLACES {
         let error = read(folder.path(), &odd);
         assert!(error.contains("more than"), "{place}: {error}");

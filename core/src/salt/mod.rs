@@ -20,6 +20,7 @@ mod publisher;
 mod pull;
 mod room;
 mod server;
+mod slots;
 mod socket_file;
 
 #[cfg(test)]

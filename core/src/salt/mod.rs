@@ -14,6 +14,7 @@ mod intake;
 mod limits;
 mod listener;
 mod log;
+mod lost_files;
 mod names;
 pub(crate) mod peer;
 mod publisher;

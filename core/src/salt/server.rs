@@ -20,6 +20,7 @@ use super::directory::{Bound, DirGuard, SocketDir, SocketError, SocketOptions};
 use super::group::SocketGroup;
 use super::hub::Hub;
 use super::intake::Intake;
+use super::lost_files::{self, Files};
 use super::peer;
 use super::publisher::Publisher;
 use super::pull::{self, Common, PullCounters};
@@ -67,6 +68,8 @@ pub(crate) fn serve(
         counters: Arc::clone(&common.counters),
         pulls: Vec::new(),
         doors: Vec::new(),
+        files: Arc::default(),
+        lost_files: None,
         dirs: Vec::new(),
     };
     for (bound, dir) in bound.into_iter().zip(dirs) {
@@ -95,8 +98,11 @@ pub(crate) fn serve(
             let accept = accept_pulls(entrance, common.clone(), intake.clone());
             server.pulls.push(tokio::spawn(accept));
         }
+        server.files.lock().extend(bound.guard.files().cloned());
         server.dirs.push(bound.guard);
     }
+    let watching = lost_files::watch(Arc::clone(&server.files), Arc::clone(&server.counters));
+    server.lost_files = Some(tokio::spawn(watching));
     Ok(server)
 }
 
@@ -109,6 +115,8 @@ pub struct Server {
     counters: Arc<PullCounters>,
     pulls: Vec<JoinHandle<()>>,
     doors: Vec<Door>,
+    files: Files,
+    lost_files: Option<JoinHandle<()>>,
     /// Dropped after the connections have been ended.
     dirs: Vec<DirGuard>,
 }
@@ -140,6 +148,8 @@ pub struct PullCounts {
     pub unfinished: u64,
     /// Connections closed, since the group had as many as it may have.
     pub turned_away: u64,
+    /// Sockets whose files were removed or replaced, now: no more programs can connect there.
+    pub lost_sockets: u64,
     /// Events that were not kept at every destination that they belong to; their programs were told so,
     /// where they are not Salt's.
     pub not_kept: u64,
@@ -157,6 +167,7 @@ impl PullCounters {
             refused: read(&self.refused),
             unfinished: read(&self.unfinished),
             turned_away: read(&self.turned_away),
+            lost_sockets: read(&self.lost_sockets),
             not_kept: read(&self.not_kept),
         }
     }
@@ -200,9 +211,12 @@ impl Server {
         &mut self,
         name: &str,
     ) -> Result<Vec<(PathBuf, StdListener)>, SocketError> {
-        (self.dirs.iter_mut())
+        let bound = (self.dirs.iter_mut())
             .map(|dir| Ok((dir.path().to_owned(), dir.bind(name, None)?)))
-            .collect()
+            .collect();
+        let files = self.dirs.iter().flat_map(DirGuard::files);
+        *self.files.lock() = files.cloned().collect();
+        bound
     }
 
     fn stop_doors(&mut self) {
@@ -216,6 +230,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop_doors();
+        if let Some(watching) = &self.lost_files {
+            watching.abort();
+        }
         for pull in &self.pulls {
             pull.abort();
         }

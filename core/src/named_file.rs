@@ -33,6 +33,8 @@ pub enum NotRead {
     TooLarge,
     /// A pipe that did not end within [`PIPE_TIMEOUT`].
     Endless,
+    /// A pipe without anything in it, as one is that was read before.
+    Drained,
     /// The system's own reason.
     Failed(io::Error),
 }
@@ -66,6 +68,9 @@ impl fmt::Display for NotRead {
                 "it is a pipe that did not end within {} s",
                 PIPE_TIMEOUT.as_secs()
             ),
+            Self::Drained => {
+                f.write_str("it is a pipe with nothing in it, as one is that was read before")
+            }
             Self::Failed(error) => error.fmt(f),
         }
     }
@@ -158,7 +163,8 @@ pub(crate) fn read_open(file: File, max: u64, content: &mut Vec<u8>) -> Result<(
 ///
 /// # Errors
 ///
-/// Those of [`read`]; the pipe does not end in time.
+/// Those of [`read`]; the pipe does not end in time, or has nothing in it, so that no second reading of one
+/// is taken for an empty file.
 pub fn read_given(path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead> {
     match given(path) {
         Some(pipe) if is_pipe(&pipe)? => read_pipe(&pipe, max, content, PIPE_TIMEOUT),
@@ -215,6 +221,7 @@ fn read_pipe(
     let before = content.len();
     loop {
         match (&pipe).read(piece.as_mut_slice()) {
+            Ok(0) if content.len() == before => return Err(NotRead::Drained),
             Ok(0) => return Ok(()),
             Ok(length) => content.extend_from_slice(&piece[..length]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -242,7 +242,7 @@ fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {
         NotRead::Is(kind) => refused(&format!("{kind} at")),
         NotRead::Forbidden => refused("a file this user may not read,"),
         NotRead::TooLarge => refused("more than 64 KiB in file"),
-        NotRead::Endless => refused("a pipe that does not end at"),
+        NotRead::Endless | NotRead::Drained => refused("a pipe at"),
         NotRead::Failed(error) => refused(&format!("a file that cannot be read ({error}),")),
     })?;
     secret(&content).map_err(|found| refused(&format!("{found} in file")))

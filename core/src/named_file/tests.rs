@@ -79,6 +79,8 @@ fn a_pipe_that_this_process_has_is_read_to_its_end_and_no_longer_than_its_time()
     writer.write_all(b"the end").expect("it has room");
     drop(writer);
     assert_eq!(read_all(&path, 10).expect("it has ended"), b"the end");
+    // It is not an empty file the second time.
+    assert!(matches!(read_all(&path, 10), Err(NotRead::Drained)));
 }
 
 #[test]

@@ -121,6 +121,7 @@ impl KeySource {
                 NotRead::Forbidden => refused("a file this user may not read"),
                 NotRead::TooLarge => refused("a file of more than 4 KiB"),
                 NotRead::Endless => refused("a pipe that does not end"),
+                NotRead::Drained => refused("a pipe with nothing in it"),
                 NotRead::Failed(_) => refused("a file that cannot be read"),
             },
         })?;

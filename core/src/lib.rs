@@ -86,6 +86,8 @@ mod internal;
 pub mod isolate;
 mod lane;
 mod log_events;
+#[doc(hidden)] // For what the command itself reads.
+pub mod named_file;
 mod once_per_burst;
 mod plan;
 pub mod plugin;
@@ -93,6 +95,7 @@ mod router;
 pub mod salt;
 pub mod sls;
 pub mod store;
+mod walk;
 
 pub use bus::Bus;
 #[doc(hidden)] // For the command's own messages.

@@ -113,6 +113,7 @@ fn editing_a_file_that_is_not_there_makes_it_with_a_new_key() {
     let output = bench.acct(&["edit", "new", "--editor", "./editor"]);
     assert!(output.status.success(), "{}", stderr(&output));
     fs::write(bench.path("key"), &output.stdout).unwrap();
+    fs::set_permissions(bench.path("key"), fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(bench.data("new"), json!({"a": {"b": {}}}));
 }
 

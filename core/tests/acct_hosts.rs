@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use evbus_testkit::plugin_dir;
 use rustix::process::{Pid, Signal, kill_process};
@@ -153,4 +153,62 @@ fn a_changed_secret_makes_a_changed_destination_on_reload() {
     assert!(!error.contains("hunter2"), "{error}");
     let (_, log) = host.stop();
     assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[test]
+fn a_file_that_others_can_write_is_refused_and_a_running_host_goes_on_with_what_it_has() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out.jsonl");
+    let acct = format!("fixture-good:\n  \"*\":\n    path: {}\n", out.display());
+    let host = RunningHost::start(&acct, plugins.path(), &[]);
+    let file = host.path("acct.yml");
+    fs::write(&file, acct.replace("out.jsonl", "other.jsonl")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o646)).unwrap();
+    let pid = Pid::from_raw(host.pid().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    host.wait_for_log("with mode 0646, which every user can write to");
+    host.put("a", "1");
+    wait_for("the event", || (lines_of(&out).len() == 1).then_some(()));
+
+    let output = run(
+        evbus(dir.path())
+            .args(["put", "a", "2", "--plugin-dir"])
+            .arg(plugins.path())
+            .arg("--acct-file")
+            .arg(&file),
+        b"",
+    );
+    check(&output, 78, "`chmod o-w ");
+}
+
+#[test]
+fn an_acct_file_from_a_command_is_read_and_a_named_pipe_is_not_waited_for() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    encrypted_in(dir.path(), "fixture-good:\n  \"*\": {path: out.jsonl}\n");
+    // The shell tells the names of its pipes.
+    let command = evbus(dir.path());
+    let line =
+        "\"$0\" check --plugin-dir \"$1\" --acct-file <(cat acct.yml) --acct-key-file <(cat key)";
+    let mut shell = Command::new("bash");
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.args(["-c", line]).arg(command.get_program());
+    let output = run(shell.arg(plugins.path()).current_dir(dir.path()), b"");
+    check(&output, 0, "");
+
+    let mut mkfifo = Command::new("mkfifo");
+    let made = mkfifo.arg(dir.path().join("pipe")).status();
+    assert!(made.unwrap().success());
+    for (acct, key) in [("pipe", "key"), ("acct.yml", "pipe")] {
+        let mut command = evbus(dir.path());
+        let command = command.args(["check", "--acct-file", acct, "--acct-key-file", key]);
+        let output = run(command.current_dir(dir.path()), b"");
+        check(&output, 78, "found a named pipe");
+    }
 }

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 
@@ -215,4 +215,38 @@ fn listeners_that_do_not_read_are_cut_off_counted_and_told_of_once() {
     assert!(shown.contains("3 slow listeners cut off"), "{shown}");
     let (_, log) = host.stop();
     assert_eq!(log.matches("cut off").count(), 1, "{log}");
+}
+
+#[test]
+fn a_listener_that_the_host_turns_away_says_so_and_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = UnixListener::bind(dir.path().join("master_event_pub.ipc")).unwrap();
+    // What a host does with other users: it closes, twice here.
+    let host = std::thread::spawn(move || (0..2).for_each(|_| drop(socket.accept().unwrap())));
+    let mut listen = evbus(dir.path());
+    let output = run(listen.args(["listen", "--sock-dir"]).arg(dir.path()), b"");
+    host.join().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("does not let this user listen"), "{said}");
+    assert!(!said.contains("too slowly"), "{said}");
+}
+
+#[test]
+fn a_socket_that_is_removed_under_a_running_host_is_named() {
+    let host = start(&[]);
+    let socket = Path::new(&host.sock_dir()).join("master_event_pub.ipc");
+    let moved = socket.with_extension("moved");
+    let lost = |expected: u64| {
+        wait_for("the count", || {
+            (host.status()["host"]["intake"]["lost_sockets"] == expected).then_some(())
+        });
+    };
+    fs::rename(&socket, &moved).unwrap();
+    host.wait_for_log("was removed or replaced while the host runs");
+    assert!(host.log().contains(&format!("{socket:?}")));
+    lost(1);
+    fs::rename(&moved, &socket).unwrap();
+    host.wait_for_log("is back");
+    lost(0);
 }

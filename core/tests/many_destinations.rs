@@ -53,7 +53,10 @@ fn more_destinations_than_open_files_are_refused_with_the_limit_to_raise() {
     limited.arg(program()).args(["run", "--sock-dir", "s"]);
     limited.args(["--acct-file", "acct.yml", "--plugin-dir"]);
     limited.arg(plugins.path()).current_dir(dir.path());
-    limited.envs(host.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.envs(
+        host.get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
     let output = run(&mut limited, b"");
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(78), "{said}");

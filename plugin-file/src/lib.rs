@@ -6,7 +6,8 @@
 //! * `provider` takes batches and answers for them,
 //! * `message` makes an event a line, `lines` has those of a batch,
 //! * `target` is where lines go: a `regular` file that follows moves, rotates and gets whole lines as
-//!   far as there is `room`, or a `stream` such as standard output,
+//!   far as there is `room`, or a `stream` such as standard output; `place` finds it, past what others put in
+//!   the way,
 //! * `outcome` says what failed, and whether another attempt may succeed.
 //!
 //! A batch is one `write`, where room is not scarce, and, unless configured otherwise, one
@@ -17,6 +18,7 @@ mod config;
 mod lines;
 mod message;
 mod outcome;
+mod place;
 mod provider;
 mod regular;
 mod room;

@@ -2,7 +2,7 @@
 //!
 //! | what happened | while connecting | while publishing |
 //! |---|---|---|
-//! | a directory or another odd file stands at the path, a directory is missing, no permission, a read-only file system, a name too long | permanent | retry |
+//! | a directory or another odd file stands at the path, others could have put it there, a directory is missing, no permission, a read-only file system, a name too long | permanent | retry |
 //! | the file is locked by another writer | retry | retry |
 //! | disk or quota full, a limit of file size, an I/O error, anything else | retry | retry |
 //! | a body with a line break under `format: body` | | rejected |
@@ -13,6 +13,7 @@
 //! Nothing that befalls the file makes an event undeliverable: once the operator has mended it, the
 //! same event can be written.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ enum Cause {
     Io(io::Error),
     /// A sentence that needs no error code, and whether somebody has to change something.
     Said {
-        what: &'static str,
+        what: Cow<'static, str>,
         permanent: bool,
     },
 }
@@ -73,12 +74,25 @@ impl Failure {
         Self::said(path, "it is moved away as fast as it is opened", false)
     }
 
-    fn said(path: &Path, what: &'static str, permanent: bool) -> Self {
+    /// Others could have chosen what is written to; `what` says how.
+    pub(crate) fn foreign(path: &Path, what: String) -> Self {
+        Self::said(path, what, true)
+    }
+
+    fn said(path: &Path, what: impl Into<Cow<'static, str>>, permanent: bool) -> Self {
         Self {
             doing: "open",
             path: path.to_owned(),
-            cause: Cause::Said { what, permanent },
+            cause: Cause::Said {
+                what: what.into(),
+                permanent,
+            },
         }
+    }
+
+    /// Whether there is no such directory or file.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(&self.cause, Cause::Io(error) if error.kind() == ErrorKind::NotFound)
     }
 
     fn is_permanent(&self) -> bool {

@@ -2,15 +2,17 @@
 
 use std::fs::{self, DirBuilder, File, Metadata, Permissions, TryLockError};
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use evbus_sdk::serde::de::IgnoredAny;
 use evbus_sdk::{serde_json, tracing};
+use rustix::fs::FileType;
 
 use crate::lines::{Appended, Lines};
 use crate::message::LINE_START;
 use crate::outcome::Failure;
+use crate::place::Place;
 use crate::{Config, Fsync, Mode, Rotate, lines, room, rotate};
 
 /// How often the file may be moved away between opening and locking it.
@@ -63,7 +65,7 @@ impl RegularFile {
 
     fn open_with(path: PathBuf, options: Options) -> Result<Self, Failure> {
         let parent = path.parent().unwrap_or(Path::new("/"));
-        if options.create_dirs {
+        if options.create_dirs && Place::find(&path).is_err_and(|failure| failure.is_absence()) {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o755)
@@ -71,10 +73,12 @@ impl RegularFile {
                 .map_err(|error| Failure::new("create the directory", parent, error))?;
         }
         let (mut file, created, identity) = open_locked(&path, options.mode)?;
-        if created && options.fsync != Fsync::Never {
+        if let Some(place) = created
+            && options.fsync != Fsync::Never
+        {
             // Without it, a power failure can take the file's name away.
-            File::open(parent)
-                .and_then(|directory| directory.sync_all())
+            place
+                .sync()
                 .map_err(|error| Failure::new("sync the directory", parent, error))?;
         }
         let len = drop_half_line(&mut file, &path)
@@ -227,17 +231,25 @@ impl RegularFile {
     }
 }
 
-/// Opens and locks the file that stands at the path; creates it when there is none.
-fn open_locked(path: &Path, mode: Mode) -> Result<(File, bool, Identity), Failure> {
+/// Opens and locks the file that stands at the path; creates it when there is none, and gives its place
+/// then.
+fn open_locked(path: &Path, mode: Mode) -> Result<(File, Option<Place>, Identity), Failure> {
     let failed = |error| Failure::new("open", path, error);
     for _ in 0..MAX_MOVES {
-        // A named pipe must not even be opened: that waits for a reader.
-        match fs::metadata(path) {
-            Ok(found) if found.is_dir() => return Err(Failure::directory(path)),
-            Ok(found) if !found.is_file() => return Err(Failure::odd_file(path)),
-            _ => {}
+        let place = Place::find(path)?;
+        match place.kind {
+            Some(FileType::Directory) => return Err(Failure::directory(path)),
+            Some(FileType::RegularFile) | None => {}
+            Some(_) => return Err(Failure::odd_file(path)),
         }
-        let (file, created) = open_or_create(path, mode).map_err(failed)?;
+        let Some((file, is_new)) = place.open(mode.0)? else {
+            continue;
+        };
+        if is_new {
+            // The mode is meant, whatever the host's umask is.
+            file.set_permissions(Permissions::from_mode(mode.0))
+                .map_err(failed)?;
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Failure::locked(path)),
@@ -248,24 +260,10 @@ fn open_locked(path: &Path, mode: Mode) -> Result<(File, bool, Identity), Failur
         }
         let locked = identity(&file.metadata().map_err(failed)?);
         if fs::metadata(path).is_ok_and(|found| identity(&found) == locked) {
-            return Ok((file, created, locked));
+            return Ok((file, is_new.then_some(place), locked));
         }
     }
     Err(Failure::unsteady(path))
-}
-
-fn open_or_create(path: &Path, mode: Mode) -> io::Result<(File, bool)> {
-    let mut options = File::options();
-    options.read(true).append(true);
-    match options.open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        opened => return opened.map(|file| (file, false)),
-    }
-    // Not exclusive: the path may be a link to a file that does not exist yet.
-    let file = options.create(true).mode(mode.0).open(path)?;
-    // The mode is meant, whatever the host's umask is.
-    file.set_permissions(Permissions::from_mode(mode.0))?;
-    Ok((file, true))
 }
 
 /// Removes what a crash left of our last line, and gives the file's length.

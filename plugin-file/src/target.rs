@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::Config;
 use crate::lines::{Appended, Lines};
 use crate::outcome::Failure;
+use crate::place::Place;
 use crate::regular::RegularFile;
 use crate::stream::Stream;
 
@@ -27,6 +28,11 @@ impl Target {
             .map_err(|error| Failure::new("open", Path::new(&config.path), error))?;
         match fs::metadata(&path) {
             Ok(found) if found.file_type().is_char_device() => {
+                match Place::find(&path) {
+                    // A terminal's name may belong to another place, as in a container.
+                    Err(failure) if !failure.is_absence() => return Err(failure),
+                    _ => {}
+                }
                 Stream::device(&path).map(Self::Stream)
             }
             // Whatever else stands there, or keeps it from being seen, shows when it is opened.

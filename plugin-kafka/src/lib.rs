@@ -9,13 +9,15 @@
 //! own in `client` and are counted in `reports`; `outcome` says what a failure means. A
 //! message set that a broker finds too large is sent again in `oversize`, message by message; a
 //! topic or partition that does not exist is looked for in `missing`. `config` is what stands in the
-//! acct file, `properties` turns it into librdkafka's properties. `connect` makes a connection, `reach` sees
-//! that the cluster's own addresses lead to it, `link` watches it, `cause` says why it fails.
+//! acct file, `properties` turns it into librdkafka's properties, `files` looks at the files they name. `connect`
+//! makes a connection, `reach` sees that the cluster's own addresses lead to it, `link` watches it, `cause` says
+//! why it fails.
 
 mod cause;
 mod client;
 pub mod config;
 mod connect;
+mod files;
 mod link;
 mod message;
 mod missing;

@@ -6,8 +6,7 @@ use rdkafka::error::KafkaError;
 
 use crate::config::{Acks, Config, Connection, Property};
 use crate::property_names::{canonical, nearest};
-use crate::refused;
-use crate::security;
+use crate::{files, refused, security};
 
 /// What the plugin sets where the configuration does not.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -27,7 +26,7 @@ const DEFAULTS: &[(&str, &str)] = &[
 /// Properties whose values must not be shown.
 const SECRETS: &[&str] = &["password", "pem", "secret", "passphrase", "oauthbearer"];
 
-/// Makes librdkafka's configuration. Reads the files that `ssl` names, connects nowhere.
+/// Makes librdkafka's configuration. Looks at the files that are named, connects nowhere.
 ///
 /// # Errors
 ///
@@ -38,6 +37,7 @@ pub fn client_config(config: &Config) -> Result<ClientConfig, Vec<ConfigFault>> 
     faults.extend(settings.0.iter().filter_map(Setting::fault));
     faults.extend(settings.acks_fault());
     faults.extend(security::complete(config, &mut settings));
+    faults.extend(files::faults(&settings));
     for (property, value) in DEFAULTS {
         settings.default(property, value);
     }
@@ -115,10 +115,10 @@ impl Settings {
         Some(&found.value)
     }
 
-    /// What the configuration itself sets: the path of the key, and the property's first name.
-    pub(crate) fn given(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The key, the property and the value of everything that the configuration itself sets.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&str, &str, &str)> {
         let given = self.0.iter().filter(|setting| !setting.path.is_empty());
-        given.map(|setting| (setting.path.as_str(), setting.property.as_str()))
+        given.map(|setting| (&*setting.path, &*setting.property, &*setting.value))
     }
 
     /// Sets a property, by its first name, unless it is set.

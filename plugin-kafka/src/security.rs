@@ -69,9 +69,6 @@ pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFa
     faults.extend(unusable_mechanism(settings));
     faults.extend(unused(config, settings, Speaks { tls, sasl }));
     if let Some(ssl) = &config.ssl {
-        faults.extend(unreadable(ssl.ca_file.as_deref(), "ssl.ca_file"));
-        faults.extend(unreadable(ssl.cert_file.as_deref(), "ssl.cert_file"));
-        faults.extend(unreadable(ssl.key_file.as_deref(), "ssl.key_file"));
         match (&ssl.cert_file, &ssl.key_file) {
             (Some(_), None) => faults.push(ConfigFault::new(
                 "ssl.key_file",
@@ -98,7 +95,7 @@ struct Speaks {
 /// of a user, a password or the key `ssl` has been said.
 fn unused(config: &Config, settings: &Settings, speaks: Speaks) -> Vec<ConfigFault> {
     let mut faults = Vec::new();
-    for (path, property) in settings.given() {
+    for (path, property, _) in settings.given() {
         let (wants, secure, open) = if property == "sasl.mechanisms" && !speaks.sasl {
             ("asks for a login", "SASL_SSL", "SASL_PLAINTEXT")
         } else if is_about_tls(property) && !speaks.tls && config.ssl.is_none() {
@@ -134,14 +131,4 @@ fn unusable_mechanism(settings: &Settings) -> Option<ConfigFault> {
             format!("found {mechanism}, expected one of {}", known.join(", ")),
         )
     })
-}
-
-/// A fault when a file that is named cannot be opened.
-fn unreadable(file: Option<&str>, key: &str) -> Option<ConfigFault> {
-    let file = file?;
-    let error = std::fs::File::open(file).err()?;
-    Some(ConfigFault::new(
-        key,
-        format!("{file} cannot be read: {error}"),
-    ))
 }

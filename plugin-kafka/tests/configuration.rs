@@ -2,6 +2,10 @@
 
 mod support;
 
+use std::fs::File;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+
 use evbus_sdk::Secret;
 use evbus_sdk::serde_json::{Value, json};
 use support::harness;
@@ -310,4 +314,51 @@ fn the_schema_describes_every_key() {
         assert!(description.len() > 10, "{name}: {:?}", connection[name]);
     }
     assert!(schema["properties"]["topics"]["description"].is_string());
+}
+
+#[test]
+fn files_that_are_none_are_refused_and_never_waited_for() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("authorities")).expect("a directory");
+    for pipe in ["pipe", "authorities/0123abcd.0"] {
+        let made = Command::new("mkfifo").arg(at(pipe)).status();
+        assert!(made.expect("mkfifo is installed").success());
+    }
+    let _socket = UnixListener::bind(at("socket")).expect("a socket");
+    let large = File::create(at("large")).expect("a file");
+    large
+        .set_len(16 * 1024 * 1024 + 1)
+        .expect("a hole takes no room");
+    for (odd, found) in [
+        (at("pipe"), "it is a named pipe"),
+        (at("socket"), "it is a socket"),
+        ("/dev/zero".into(), "it is a device"),
+        (at("large"), "it has more than 16777216 bytes"),
+    ] {
+        assert_fault(json!({"ssl": {"ca_file": odd}}), "ssl.ca_file", found);
+        for name in [
+            "ssl.ca.location",
+            "ssl.certificate.location",
+            "ssl.crl.location",
+            "ssl.key.location",
+            "ssl.keystore.location",
+        ] {
+            let config = json!({"connection": {"security_protocol": "SSL", name: odd}});
+            assert_fault(config, &format!("connection.{name}"), found);
+        }
+    }
+    let key = json!({"connection": {"ssl.key.location": at("authorities")}});
+    assert_fault(key, "connection.ssl.key.location", "it is a directory");
+    let authorities = json!({"ssl": {"ca_file": at("authorities")}});
+    assert_fault(
+        authorities,
+        "ssl.ca_file",
+        "0123abcd.0 in it is a named pipe",
+    );
+    std::fs::remove_file(at("authorities/0123abcd.0")).expect("it is ours");
+    let authorities = json!({"ssl": {"ca_file": at("authorities")}});
+    assert_eq!(faults(authorities), [""; 0]);
+    let probed = json!({"connection": {"security_protocol": "SSL", "ssl.ca.location": "probe"}});
+    assert_eq!(faults(probed), [""; 0]);
 }

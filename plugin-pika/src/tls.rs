@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
-use evbus_sdk::ConfigFault;
+use evbus_sdk::{ConfigFault, read_file};
 use lapin::tcp::{RustlsConnector, RustlsConnectorConfig};
 use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -14,6 +14,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Serve
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
 use crate::config::SslOptions;
+
+/// More than any bundle of certificates has, in bytes.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
@@ -116,8 +119,15 @@ fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 fn read(key: &str, file: &Path) -> Result<String, ConfigFault> {
-    std::fs::read_to_string(file)
-        .map_err(|error| fault(key, format!("cannot read {}: {error}", file.display())))
+    let content = read_file(file, MAX_FILE_BYTES)
+        .map_err(|why| fault(key, format!("cannot read {}: {why}", file.display())))?;
+    String::from_utf8(content).map_err(|_| {
+        let file = file.display();
+        fault(
+            key,
+            format!("{file}: expected text in PEM, found other bytes"),
+        )
+    })
 }
 
 fn not_a_certificate(key: &str, file: &Path, found: impl Display) -> ConfigFault {

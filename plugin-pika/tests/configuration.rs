@@ -2,6 +2,10 @@
 
 mod support;
 
+use std::fs::File;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+
 use serde_json::{Value, json};
 use support::harness;
 
@@ -116,6 +120,35 @@ fn each_impossible_value_is_one_sentence_at_its_key() {
         let found = faults(config.clone());
         assert_eq!(found.len(), 1, "{config}: {found:?}");
         assert!(found[0].starts_with(expected), "{config}: {found:?}");
+    }
+}
+
+#[test]
+fn files_that_are_none_are_refused_and_never_waited_for() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| folder.path().join(name);
+    let made = Command::new("mkfifo").arg(at("pipe")).status();
+    assert!(made.expect("mkfifo is installed").success());
+    let _socket = UnixListener::bind(at("socket")).expect("a socket");
+    let large = File::create(at("large")).expect("a file");
+    large
+        .set_len(16 * 1024 * 1024 + 1)
+        .expect("a hole takes no room");
+    for (odd, found) in [
+        (at("pipe"), "it is a named pipe"),
+        (at("socket"), "it is a socket"),
+        (at("."), "it is a directory"),
+        ("/dev/zero".into(), "it is a device"),
+        (at("large"), "it has more than 16777216 bytes"),
+    ] {
+        for options in [
+            json!({"ca_file": odd}),
+            json!({"cert_file": odd, "key_file": odd}),
+        ] {
+            let found_all = faults(json!({"connection": {"ssl": true, "ssl_options": options}}));
+            assert_eq!(found_all.len(), 1, "{found_all:?}");
+            assert!(found_all[0].contains(found), "{found_all:?}");
+        }
     }
 }
 

@@ -31,11 +31,18 @@ pub enum Error {
     /// The connection broke. Of the events sent since it was made, some may not have arrived.
     #[error("the connection to the host broke: {0}")]
     Broken(#[from] io::Error),
-    /// The host has ended, or has cut this listener off, and the client does not reconnect.
+    /// The host has ended, or has cut this listener off, and the client does not reconnect. It had sent
+    /// something; where it had not, see [`TurnedAway`](Self::TurnedAway).
     #[error(
         "the host has closed the connection: it has ended, or this listener has read too slowly"
     )]
     Closed,
+    /// The host has closed the connection and sent nothing before: it does not let this user listen, has as
+    /// many listeners as it may have, or has ended. The client does not reconnect.
+    #[error(
+        "the host has closed the connection and sent nothing before: it does not let this user listen (see its --sock-group), has as many listeners as it may have, or has ended; its log says which"
+    )]
+    TurnedAway,
     /// The host ended before it had taken all events; some may have arrived.
     #[error(
         "the host closed the connection without saying that it has all events; some may not have arrived"

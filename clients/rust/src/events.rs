@@ -10,7 +10,7 @@ use crate::{Client, Error, Incoming, TagFilter};
 
 /// Events without end; see [`Client::iter_events`].
 ///
-/// An error other than [`Error::Closed`] and [`Error::Pattern`] does not end it. Events that do not
+/// An error other than [`Error::Closed`], [`Error::TurnedAway`] and [`Error::Pattern`] does not end it. Events that do not
 /// match are discarded unless they are subscribed to.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is polled"]
@@ -57,7 +57,7 @@ impl Stream for Events<'_> {
             };
         };
         let incoming = ready!(this.client.poll_incoming(cx, filter, true));
-        if matches!(incoming, Err(Error::Closed)) {
+        if matches!(incoming, Err(Error::Closed | Error::TurnedAway)) {
             this.state = State::Ended;
         }
         Poll::Ready(Some(incoming))

@@ -36,6 +36,9 @@ pub struct Lost {
     pub at: SystemTime,
     /// One sentence.
     pub reason: String,
+    /// Whether the host closed the connection at once: it does not let this user listen, or has as many
+    /// listeners as it may have, which only its operator can change.
+    pub turned_away: bool,
 }
 
 impl fmt::Display for Lost {

@@ -96,7 +96,8 @@ impl Link {
                             ready!(self.pulse.as_mut().poll(cx));
                         }
                         Poll::Ready(Ok([])) => {
-                            self.lose(reception, &Error::Closed);
+                            let reason = reception.closed();
+                            self.lose(reception, &reason);
                             return Poll::Ready(Ok(None));
                         }
                         Poll::Ready(Ok(bytes)) => reception.fill(bytes),
@@ -118,13 +119,13 @@ impl Link {
                     }
                     Err(_) => self.state = waiting(reception),
                 },
-                State::Closed => return Poll::Ready(Err(Error::Closed)),
+                State::Closed => return Poll::Ready(Err(reception.closed())),
             }
         }
     }
 
     fn lose(&mut self, reception: &mut Reception, reason: &Error) {
-        reception.disconnected(reason.to_string());
+        reception.disconnected(reason);
         self.state = if self.reconnect {
             waiting(reception)
         } else {

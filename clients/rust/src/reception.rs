@@ -6,7 +6,7 @@ use evbus_wire::LostSync;
 
 use crate::inbox::Inbox;
 use crate::pending::{Pending, PendingLimit};
-use crate::{Event, Gap, Incoming, Lost, TagFilter};
+use crate::{Error, Event, Gap, Incoming, Lost, TagFilter};
 
 /// The first delay before a lost connection is made again. Not none: there may be somebody who
 /// accepts and closes at once.
@@ -14,6 +14,9 @@ const FIRST_DELAY: Duration = Duration::from_millis(50);
 
 /// The longest delay: Salt's programs try about once a second.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
+/// A host that turns a listener away does so sooner after it has connected.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// What has been read and not been asked for, and where something is missing.
 #[derive(Debug)]
@@ -26,6 +29,9 @@ pub(crate) struct Reception {
     interrupted: bool,
     lost: Option<Lost>,
     gap: Option<Gap>,
+    connected_at: SystemTime,
+    /// Whether anything has come over the connection.
+    heard: bool,
     delay: Duration,
 }
 
@@ -38,6 +44,8 @@ impl Reception {
             interrupted: false,
             lost: None,
             gap: None,
+            connected_at: SystemTime::now(),
+            heard: false,
             delay: FIRST_DELAY,
         }
     }
@@ -45,6 +53,7 @@ impl Reception {
     /// Adds what has been read.
     pub(crate) fn fill(&mut self, bytes: &[u8]) {
         self.inbox.fill(bytes);
+        self.heard = true;
         self.delay = FIRST_DELAY;
     }
 
@@ -85,17 +94,33 @@ impl Reception {
             });
         }
         self.complete = now;
+        (self.connected_at, self.heard) = (now, false);
         // The gap says it.
         self.lost = None;
     }
 
+    /// What it means that the host has closed the connection.
+    pub(crate) fn closed(&self) -> Error {
+        if self.heard {
+            Error::Closed
+        } else {
+            Error::TurnedAway
+        }
+    }
+
     /// The connection has ended. Half a frame goes with it.
-    pub(crate) fn disconnected(&mut self, reason: String) {
+    pub(crate) fn disconnected(&mut self, reason: &Error) {
         self.inbox = Inbox::default();
         self.interrupted = true;
+        let at = SystemTime::now();
+        // A host that ends after hours without an event has turned nobody away.
+        let soon = at
+            .duration_since(self.connected_at)
+            .is_ok_and(|since| since < AT_ONCE);
         self.lost = Some(Lost {
-            at: SystemTime::now(),
-            reason,
+            at,
+            reason: reason.to_string(),
+            turned_away: soon && matches!(reason, Error::TurnedAway),
         });
     }
 

@@ -207,6 +207,24 @@ fn without_reconnecting_the_end_is_an_error_and_ends_an_iteration() {
 }
 
 #[test]
+fn a_host_that_closes_at_once_is_not_said_to_have_found_the_listener_slow() {
+    with_both(|connect| {
+        let bus = Bus::start();
+        let mut client = connect(builder(&bus.dir()).reconnect(false)).unwrap();
+        drop(bus.listener());
+        let taken = client.take("", 9);
+        let [Ok(Incoming::Lost(lost)), Err(Error::TurnedAway)] = &taken[..] else {
+            panic!("{taken:?}");
+        };
+        assert!(lost.turned_away);
+        assert!(
+            lost.reason.contains("does not let this user listen"),
+            "{lost}"
+        );
+    });
+}
+
+#[test]
 fn bytes_that_are_no_frame_are_an_error_and_the_client_connects_again() {
     with_both(|connect| {
         let bus = Bus::start();

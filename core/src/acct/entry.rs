@@ -52,7 +52,7 @@ impl Entry {
         let mut faults = Vec::new();
         let mut policy = Policy::default();
         let mut config = serde_json::Map::new();
-        let mut resolver = Resolver::new(section.dir());
+        let mut resolver = Resolver::new(section.dir(), section.doubt());
         for (key, value) in pairs {
             if key.name == HOST_KEY {
                 match policy_reader::read(key, value, file, &path) {

@@ -69,17 +69,21 @@ impl AcctFile {
                     location,
                     node: Some(Arc::new(node)),
                     dir: Arc::from(Path::new("")),
+                    doubt: None,
                 });
             }
         }
         Ok(read)
     }
 
-    /// Names of files in it are relative to this directory, not to the process's own.
-    pub(super) fn in_dir(mut self, dir: &Path) -> Self {
+    /// Names of files in it are relative to this directory, not to the process's own. Where there is a
+    /// doubt about who wrote it, nothing in it is run.
+    pub(super) fn in_dir(mut self, dir: &Path, doubt: Option<String>) -> Self {
         let dir: Arc<Path> = dir.into();
+        let doubt: Option<Arc<str>> = doubt.map(Into::into);
         for section in &mut self.sections {
             section.dir = Arc::clone(&dir);
+            section.doubt.clone_from(&doubt);
         }
         self
     }
@@ -157,12 +161,18 @@ pub struct Section {
     /// None where it was let go.
     node: Option<Arc<Node>>,
     dir: Arc<Path>,
+    doubt: Option<Arc<str>>,
 }
 
 impl Section {
     /// Where relative names of files in the section begin.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// What was found that speaks against running what the section names, if anything.
+    pub(super) fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
     }
 
     /// The provider's name as the file writes it.

@@ -6,7 +6,7 @@
 //! there was a text. Of the tree, an [`AcctDocument`] is everything, for encrypting (`pack`) and showing
 //! (`emit`). For the host, `overrides` are put in, [`AcctFile`] splits it into provider [`Section`]s, and
 //! a section gives its [`Entry`]s when it is asked for them; that is when secrets given by reference
-//! (`secret`) are read. An entry carries the plugin's [`Config`] as JSON and the host's own [`Policy`].
+//! (`secret`) are read. `trust` reads the files that others must not have written. An entry carries the plugin's [`Config`] as JSON and the host's own [`Policy`].
 //!
 //! Everything here blocks for reading files, and for the commands that give secrets; nothing keeps a
 //! thread or a lock.
@@ -32,6 +32,7 @@ mod scalar;
 mod secret;
 mod source;
 mod syntax;
+mod trust;
 mod yaml;
 
 #[cfg(test)]
@@ -54,3 +55,4 @@ pub(crate) use render::{Refusal, loader, path_of, render_template};
 pub(crate) use secret::Secrets;
 pub use secret::{MAX_SECRET_BYTES, SECRET_TIMEOUT};
 pub use source::{AcctSource, MAX_FILE_BYTES, load, parse};
+pub(crate) use trust::Trust;

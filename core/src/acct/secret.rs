@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -20,6 +19,7 @@ use zeroize::Zeroizing;
 use super::Position;
 use super::node::{Node, Value};
 use crate::environment;
+use crate::named_file::{self, NotRead};
 
 /// The longest secret that is read, in bytes.
 pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -67,14 +67,17 @@ pub(super) struct Fault {
 /// Reads references. Relative names of files begin in `dir`.
 pub(super) struct Resolver<'d> {
     dir: &'d Path,
+    /// Why nothing is run, if so.
+    doubt: Option<&'d str>,
     read: Vec<Zeroizing<String>>,
     pub(super) faults: Vec<Fault>,
 }
 
 impl<'d> Resolver<'d> {
-    pub(super) fn new(dir: &'d Path) -> Self {
+    pub(super) fn new(dir: &'d Path, doubt: Option<&'d str>) -> Self {
         Self {
             dir,
+            doubt,
             read: Vec::new(),
             faults: Vec::new(),
         }
@@ -130,9 +133,12 @@ impl<'d> Resolver<'d> {
             match (kind, &target.value) {
                 (ENV, Value::Text(name)) => from_environment(name),
                 (FILE, Value::Text(name)) => from_file(&self.dir.join(name.as_str())),
-                (EXEC, Value::List(items)) => {
-                    words(items).and_then(|words| from_command(&words, self.dir))
-                }
+                (EXEC, Value::List(items)) => match self.doubt {
+                    None => words(items).and_then(|words| from_command(&words, self.dir)),
+                    Some(found) => Err(format!(
+                        "found `{EXEC}` in {found}, expected it only where its owner and root alone can write; run `chmod g-w` on it"
+                    )),
+                },
                 (ENV, other) => Err(format!(
                     "found {} under `{ENV}`, expected the name of an environment variable; write one",
                     other.kind()
@@ -230,22 +236,15 @@ fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {
             path.display()
         )
     };
-    // Opening a pipe would wait for whoever writes to it.
-    let metadata = fs::metadata(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => refused("no file"),
-        io::ErrorKind::PermissionDenied => refused("no way to the file"),
-        _ => refused(&format!("({error}) no file")),
+    let mut content = Zeroizing::new(Vec::new());
+    named_file::read(path, MAX_SECRET_BYTES, &mut content).map_err(|error| match error {
+        NotRead::Absent => refused("no file"),
+        NotRead::Is(kind) => refused(&format!("{kind} at")),
+        NotRead::Forbidden => refused("a file this user may not read,"),
+        NotRead::TooLarge => refused("more than 64 KiB in file"),
+        NotRead::Endless | NotRead::Drained => refused("a pipe at"),
+        NotRead::Failed(error) => refused(&format!("a file that cannot be read ({error}),")),
     })?;
-    if !metadata.is_file() {
-        return Err(refused("something other than a file at"));
-    }
-    let mut content = buffer();
-    File::open(path)
-        .and_then(|file| file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut content))
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => refused("a file this user may not read,"),
-            _ => refused(&format!("a file that cannot be read ({error}),")),
-        })?;
     secret(&content).map_err(|found| refused(&format!("{found} in file")))
 }
 

@@ -3,8 +3,6 @@
 //! Each step is a function from the step before. A file that is encrypted was rendered before that, so it
 //! is unpacked; a plain one goes through the render pipe.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,10 +10,12 @@ use zeroize::Zeroizing;
 
 use super::crypto::CryptoError;
 use super::overrides::{self, JsonObject};
+use super::trust::{Denied, Trust};
 use super::{
     AcctDocument, AcctError, AcctFile, Cipher, KeySource, Location, RenderPipe, pack, render,
     syntax, yaml,
 };
+use crate::named_file::{NotRead, PIPE_TIMEOUT};
 
 /// The largest acct file that is read, in bytes; also the longest text one may render to.
 pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -99,25 +99,36 @@ impl AcctSource {
     ///
     /// # Errors
     ///
-    /// Every fault found: the file cannot be read or decrypted, is larger than [`MAX_FILE_BYTES`], is not
-    /// UTF-8, is a template that cannot be rendered, or is not a valid acct file.
+    /// Every fault found: the file cannot be read or decrypted, is not a regular one, can be written by
+    /// others than its user and root, is larger than [`MAX_FILE_BYTES`], is not UTF-8, is a template that cannot be rendered, or is not a valid acct file.
     pub fn load(&self) -> Result<AcctFile, Vec<AcctError>> {
         let name = self.name();
-        let mut root = self.document().map_err(|error| vec![error])?.into_root();
+        let trust = Trust::checked();
+        let document = self.read_with(&trust).map_err(|error| vec![error])?;
+        let mut root = document.into_root();
         overrides::override_with(&mut root, &self.overrides);
         overrides::add_extras(&mut root, &self.extras)
             .map_err(|message| vec![AcctError::new(Location::whole(&name), "", &message)])?;
-        AcctFile::from_tree(root, &name).map(|file| file.in_dir(self.dir()))
+        let doubt = trust.doubt();
+        if let Some(found) = &doubt {
+            tracing::warn!("acct file {name}: found {found}; nothing is run for it");
+        }
+        AcctFile::from_tree(root, &name).map(|file| file.in_dir(self.dir(), doubt))
     }
 
-    /// Reads the file's data, of every tool, without extras and overrides. Blocks while it reads.
+    /// Reads the file's data, of every tool, without extras and overrides. It may be anybody's, since
+    /// nothing in it is done. Blocks while it reads.
     ///
     /// # Errors
     ///
     /// The first fault that stands between the file and its data.
     pub fn document(&self) -> Result<AcctDocument, AcctError> {
+        self.read_with(&Trust::unchecked())
+    }
+
+    fn read_with(&self, trust: &Trust) -> Result<AcctDocument, AcctError> {
         let name = self.name();
-        let content = read(&self.path, &name)?;
+        let content = read(&self.path, &name, trust)?;
         let fault = |message: &str| AcctError::new(Location::whole(&name), "", message);
         let found = Cipher::of(&content);
         let Some(key) = &self.key else {
@@ -125,7 +136,7 @@ impl AcctSource {
                 return Err(fault(&CryptoError::NoKey(Cipher::Fernet).to_string()));
             }
             let text = text(content, &name)?;
-            let root = render::read(&text, &self.render_pipe, &name, self.dir())?;
+            let root = render::read(&text, &self.render_pipe, &name, self.dir(), trust)?;
             return Ok(AcctDocument::new(root, &name, None));
         };
         let key = key.key().map_err(|message| fault(&message))?;
@@ -179,36 +190,28 @@ pub fn parse(text: &str, name: &str) -> Result<AcctFile, Vec<AcctError>> {
     AcctFile::from_tree(root, &file)
 }
 
-fn read(path: &Path, name: &Arc<str>) -> Result<Zeroizing<Vec<u8>>, AcctError> {
-    let whole = |message: &str| AcctError::new(Location::whole(name), "", message);
+fn read(path: &Path, name: &Arc<str>, trust: &Trust) -> Result<Zeroizing<Vec<u8>>, AcctError> {
+    // A plain file holds passwords.
     let mut content = Zeroizing::new(Vec::new());
-    // One byte more than allowed tells a file that is too large; a pipe has no length to ask for.
-    File::open(path)
-        .and_then(|file| {
-            // A plain file holds passwords, so that the buffer should not grow and leave copies.
-            let length = file.metadata().map_or(0, |found| found.len());
-            let room = length.min(MAX_FILE_BYTES) + 64;
-            content.reserve_exact(usize::try_from(room).unwrap_or_default());
-            file.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)
-        })
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => whole(
-                "found no such file, expected an acct file; check --acct-file or ACCT_FILE",
-            ),
-            io::ErrorKind::IsADirectory => whole(
-                "found a directory, expected an acct file; name the file inside it",
-            ),
-            io::ErrorKind::PermissionDenied => whole(
-                "found a file this user may not read, expected a readable acct file; change its owner or mode",
-            ),
-            _ => whole(&format!(
-                "found a file that cannot be read ({error}), expected a readable acct file; check the path and the disk"
-            )),
-        })?;
-    if content.len() as u64 > MAX_FILE_BYTES {
-        return Err(too_large(name));
-    }
-    Ok(content)
+    let refused = trust.read_given(path, MAX_FILE_BYTES, &mut content);
+    refused.map(|()| content).map_err(|denied| {
+        let error = match denied {
+            Denied::Distrusted(sentence) => {
+                return AcctError::new(Location::whole(name), "", &sentence);
+            }
+            Denied::NotRead(error) => error,
+        };
+        let message = match error {
+            NotRead::TooLarge => return too_large(name),
+            NotRead::Absent => "found no such file, expected an acct file; check --acct-file or ACCT_FILE".to_owned(),
+            NotRead::Is(kind) => format!("found {kind}, expected an acct file, which is a regular file; check --acct-file or ACCT_FILE"),
+            NotRead::Forbidden => "found a file this user may not read, expected a readable acct file; change its owner or mode".to_owned(),
+            NotRead::Endless => format!("found a pipe that did not end within {} s, expected an acct file; check the command that writes to it", PIPE_TIMEOUT.as_secs()),
+            NotRead::Drained => "found a pipe with nothing in it, expected an acct file; a pipe can be read once, so name a file where it is to be read again".to_owned(),
+            NotRead::Failed(error) => format!("found a file that cannot be read ({error}), expected a readable acct file; check the path and the disk"),
+        };
+        AcctError::new(Location::whole(name), "", &message)
+    })
 }
 
 fn too_large(name: &Arc<str>) -> AcctError {

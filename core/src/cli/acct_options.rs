@@ -70,7 +70,7 @@ pub(super) struct AcctOptions {
     /// Values for entries that lack them, such as `{"kafka": {"key": "k"}}`
     #[arg(long, value_name = "JSON", value_parser = object)]
     extras: Option<JsonObject>,
-    /// Values that replace those of the acct file, such as `{"file": {"*": {"path": "/tmp/e"}}}`
+    /// Values that replace those of the acct file, such as `{"file": {"*": {"path": "events.jsonl"}}}`
     #[arg(long, value_name = "JSON", value_parser = object)]
     overrides: Option<JsonObject>,
 }

@@ -269,7 +269,7 @@ fn nothing(plan: &Plan, file: &Path, report: fn(&str)) -> usize {
     let is_nothing = plan.served().is_empty() && plan.errors().is_empty();
     if is_nothing {
         report(&format!(
-            "the acct file {} has no destination, so that a host would deliver nothing; add an entry such as `file: {{\"idem-*\": {{path: /tmp/events.jsonl}}}}`",
+            "the acct file {} has no destination, so that a host would deliver nothing; add an entry such as `file: {{\"idem-*\": {{path: events.jsonl}}}}`",
             file.display()
         ));
     }

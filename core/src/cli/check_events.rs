@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use evbus::idem::{Checked, Checker, Fault};
+use evbus::named_file::open_given;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, BufReader};
@@ -53,8 +54,9 @@ pub(super) async fn run(file: &Path, json: bool) -> Result<(), Exit> {
         return check(input, "standard input", json).await;
     }
     let name = file.display().to_string();
-    let opened = tokio::fs::File::open(file).await;
-    let opened = opened.map_err(|error| Exit::failed(format!("cannot read {name}: {error}")))?;
+    let opened = open_given(file)
+        .map(tokio::fs::File::from_std)
+        .map_err(|error| Exit::failed(format!("cannot read {name}: {error}")))?;
     check(BufReader::with_capacity(64 * 1024, opened), &name, json).await
 }
 

@@ -75,7 +75,7 @@ fn listen(args: &ListenArgs, filter: &TagFilter) -> Result<(), Exit> {
     let failed = |error: Error| Exit::failed(error.to_string());
     let builder = Client::builder(&args.sock_dir).reconnect(!args.no_reconnect);
     let mut client = builder.connect_blocking().map_err(failed)?;
-    let mut shown = 0;
+    let (mut shown, mut was_turned_away) = (0, false);
     // The wait counts from event to event, those that do not match excluded. One that is too long
     // for the clock is for ever.
     let deadline = || args.wait.and_then(|wait| Instant::now().checked_add(wait));
@@ -91,13 +91,18 @@ fn listen(args: &ListenArgs, filter: &TagFilter) -> Result<(), Exit> {
                 if show(&event, args)? == Reader::Gone {
                     return Ok(());
                 }
-                shown += 1;
+                (shown, was_turned_away) = (shown + 1, false);
                 if args.count == Some(shown) {
                     return Ok(());
                 }
                 until = deadline();
             }
+            // Once may be a host that ends just then.
+            Ok(Some(Incoming::Lost(lost))) if lost.turned_away && was_turned_away => {
+                return Err(Exit::failed(lost.to_string()));
+            }
             Ok(Some(Incoming::Lost(lost))) if !args.no_reconnect => {
+                was_turned_away = lost.turned_away;
                 note(&format!("{lost}; waiting for it to come back"));
             }
             Ok(Some(Incoming::Gap(gap))) => note(&format!("connected again; {gap}")),

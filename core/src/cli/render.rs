@@ -1,12 +1,12 @@
 //! `evbus render`: renders an SLS file and fires what it fires.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use evbus::acct::MAX_FILE_BYTES;
+use evbus::named_file::{NotRead, read_given};
 use evbus::{Event, counted, sls};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
@@ -79,19 +79,17 @@ pub(super) async fn run(args: RenderArgs) -> Result<(), Exit> {
 fn read(args: &RenderArgs) -> Result<String, Exit> {
     let name = args.file.display();
     let fault = |reason: String| Exit::failed(format!("{name}: {reason}"));
-    let length = fs::metadata(&args.file)
-        .map_err(|error| {
-            fault(format!(
-                "found no file to read ({error}), expected an SLS file"
-            ))
-        })?
-        .len();
-    if length > MAX_FILE_BYTES {
-        return Err(fault(format!(
-            "found {length} bytes, expected at most {MAX_FILE_BYTES}; check that it is an SLS file"
-        )));
-    }
-    fs::read_to_string(&args.file).map_err(|error| {
+    let mut content = Vec::new();
+    read_given(&args.file, MAX_FILE_BYTES, &mut content).map_err(|error| {
+        fault(match error {
+            NotRead::TooLarge => format!(
+                "found more than {MAX_FILE_BYTES} bytes, expected fewer; check that it is an SLS file"
+            ),
+            NotRead::Is(kind) => format!("found {kind}, expected an SLS file; check its name"),
+            error => format!("found no file to read ({error}), expected an SLS file"),
+        })
+    })?;
+    String::from_utf8(content).map_err(|error| {
         fault(format!(
             "found no text ({error}), expected an SLS file in UTF-8"
         ))

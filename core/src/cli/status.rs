@@ -223,7 +223,7 @@ fn host_line(host: &HostStatus, destinations: usize) -> String {
             "connection",
             "refused",
         ),
-        (host.listeners.turned_away, "listener", "turned away"),
+        (host.turned_away(), "connection", "turned away"),
         (
             host.intake.lost_sync + host.intake.unfinished,
             "connection",

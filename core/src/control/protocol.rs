@@ -190,6 +190,14 @@ pub struct HostStatus {
     pub salt_masters: Vec<SaltMasterStatus>,
 }
 
+impl HostStatus {
+    /// Connections closed, since there were as many as there may be, of listeners and of programs that fire.
+    #[must_use]
+    pub fn turned_away(&self) -> u64 {
+        self.listeners.turned_away + self.intake.turned_away
+    }
+}
+
 /// The plugin files of a host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -126,7 +126,7 @@ async fn run(
             () = told(&mut stop) => break,
             Some(_) = tasks.join_next() => guests.retain(|guest| !guest.task.is_finished()),
             accepted = accept(&sockets) => match accepted {
-                Ok(stream) if !peer::is_admitted(&stream, None, &refused) => {}
+                Ok(stream) if peer::admitted(&stream, None, &refused).is_none() => {}
                 Ok(stream) if make_room(&mut guests) => {
                     let is_asking = Arc::<AtomicBool>::default();
                     let attended =

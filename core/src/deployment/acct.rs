@@ -156,6 +156,10 @@ impl Deployment {
 
 fn stamp(path: &Path) -> Stamp {
     let found = fs::metadata(path).ok()?;
+    // A pipe of the command line is read once.
+    if !found.is_file() {
+        return None;
+    }
     Some((
         found.dev(),
         found.ino(),

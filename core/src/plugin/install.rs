@@ -6,6 +6,10 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::{elf, inspect, place};
+use crate::named_file;
+
+/// A larger file is not a plugin, in bytes.
+const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// Copies a plugin file into a directory, whole or not at all, with modes that the host accepts;
 /// a running host uses it at once. The directory is created where it is absent. `program` tries the
@@ -15,7 +19,9 @@ use super::{elf, inspect, place};
 ///
 /// One sentence: the file is no plugin for this host, or the directory cannot be used.
 pub fn install(file: &Path, dir: &Path, program: Option<&Path>) -> Result<PathBuf, String> {
-    let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let mut bytes = Vec::new();
+    named_file::read(file, MAX_BYTES, &mut bytes)
+        .map_err(|error| format!("{}: {error}", file.display()))?;
     elf::read(&bytes).map_err(|reason| format!("{}: {reason}", file.display()))?;
     let name = file
         .file_name()

@@ -3,21 +3,18 @@
 //! A plugin runs with all rights of the host. A file is used only where it, and every directory from
 //! the root down to it, belongs to the host's user or to root, and where nobody else may write to them;
 //! a directory above may be one like `/tmp`, in which everybody has files and nobody can rename those of
-//! others. Every step is opened from the one before it and checked on its descriptor, so that what was
-//! checked is what is used, whoever renames directories meanwhile.
+//! others. The way there is a [`Walk`], which checks what it opens.
 
-use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
+use rustix::fs::{Dir, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 
-/// So many links lead to a place at most, as for the kernel.
-const MAX_LINKS: usize = 40;
+use crate::named_file::{NotAFile, READING};
+use crate::walk::{Astray, End, Judge, Step, Walk};
 
 /// Others may write to a directory above, where it keeps them from what is not theirs.
 const STICKY: u32 = 0o1000;
@@ -40,15 +37,28 @@ impl From<Unusable> for String {
     }
 }
 
+impl From<Astray<Self>> for Unusable {
+    fn from(astray: Astray<Self>) -> Self {
+        match astray {
+            Astray::System(Errno::NOTDIR) => Self::Absent,
+            Astray::System(error) => cannot_be_read(error),
+            Astray::TooManyLinks => because("too many links lead to it"),
+            Astray::Judged(unusable) => unusable,
+        }
+    }
+}
+
 /// The names of the entries of a directory in which only the host's user and root can put files.
 pub(super) fn names_in(path: &Path) -> Result<Vec<OsString>, Unusable> {
-    let mut walk = Walk::begin()?;
-    if walk.to(path)?.is_some() {
-        return Err(because("it is not a directory"));
+    let mut walk = Walk::begin(Ours)?;
+    match walk.to(path)? {
+        End::Directory => {}
+        End::Entry(_, FileType::RegularFile) => return Err(because("it is not a directory")),
+        End::Entry(..) => return Err(not_regular()),
     }
-    walk.is_ours()?;
+    is_ours(walk.here())?;
     let listed = openat(
-        &walk.here().descriptor,
+        walk.here(),
         ".",
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
@@ -64,133 +74,47 @@ pub(super) fn names_in(path: &Path) -> Result<Vec<OsString>, Unusable> {
 /// Opens a regular file that only the host's user and root can have put there. Links lead on, and
 /// where they lead to is checked the same.
 pub(super) fn open_file(path: &Path) -> Result<(File, Stat), Unusable> {
-    let mut walk = Walk::begin()?;
-    let Some(name) = walk.to(path)? else {
-        return Err(because("it is a directory; expected a shared library"));
+    let mut walk = Walk::begin(Ours)?;
+    let name = match walk.to(path)? {
+        End::Entry(name, FileType::RegularFile) => name,
+        End::Entry(..) => return Err(not_regular()),
+        End::Directory => return Err(because("it is a directory; expected a shared library")),
     };
-    walk.is_ours()?;
+    is_ours(walk.here())?;
     let at = walk.here().path.join(&name);
     let file = openat(
-        &walk.here().descriptor,
+        walk.here(),
         &name,
-        // No pipe and no terminal holds the host up.
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
+        READING | OFlags::NOFOLLOW,
         Mode::empty(),
     )
     .map_err(cannot_be_read)?;
     let found = fstat(&file).map_err(cannot_be_read)?;
-    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+    if NotAFile::of(&found).is_some() {
         return Err(not_regular());
     }
     check("file", &at, &found, 0)?;
     Ok((file.into(), found))
 }
 
-/// A directory that was checked.
-struct Step {
-    descriptor: OwnedFd,
-    path: PathBuf,
-    found: Stat,
+/// Takes what only the host's user and root can change.
+struct Ours;
+
+impl Judge for Ours {
+    type Reason = Unusable;
+
+    fn directory(&mut self, directory: &Step) -> Result<(), Unusable> {
+        check("directory", &directory.path, &directory.found, STICKY)
+    }
+
+    fn link(&mut self, path: &Path, found: &Stat) -> Result<(), Unusable> {
+        check_owner("link", path, found)
+    }
 }
 
-/// The way from the root to a place.
-struct Walk {
-    steps: Vec<Step>,
-    links: usize,
-}
-
-impl Walk {
-    fn begin() -> Result<Self, Unusable> {
-        let root = openat(
-            CWD,
-            "/",
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(cannot_be_read)?;
-        let mut walk = Self {
-            steps: Vec::new(),
-            links: 0,
-        };
-        walk.enter(root, PathBuf::from("/"))?;
-        Ok(walk)
-    }
-
-    /// The directory that was entered last.
-    fn here(&self) -> &Step {
-        self.steps.last().expect("the root is never left")
-    }
-
-    /// Goes to a place; gives its name in the last directory where it is not one itself.
-    fn to(&mut self, path: &Path) -> Result<Option<OsString>, Unusable> {
-        let path = std::path::absolute(path)
-            .map_err(|error| because(format!("it cannot be read: {error}")))?;
-        let mut rest = VecDeque::new();
-        self.put_first(&path, &mut rest);
-        while let Some(name) = rest.pop_front() {
-            if name == OsStr::new("..") {
-                if self.steps.len() > 1 {
-                    self.steps.pop();
-                }
-                continue;
-            }
-            let opened = openat(
-                &self.here().descriptor,
-                &name,
-                OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-            .map_err(cannot_be_read)?;
-            let at = self.here().path.join(&name);
-            let found = fstat(&opened).map_err(cannot_be_read)?;
-            match FileType::from_raw_mode(found.st_mode) {
-                FileType::Directory => self.enter(opened, at)?,
-                FileType::Symlink => {
-                    check_owner("link", &at, &found)?;
-                    self.links += 1;
-                    if self.links > MAX_LINKS {
-                        return Err(because("too many links lead to it"));
-                    }
-                    let target = readlinkat(&opened, "", Vec::new()).map_err(cannot_be_read)?;
-                    let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
-                    self.put_first(&target, &mut rest);
-                }
-                FileType::RegularFile if rest.is_empty() => return Ok(Some(name)),
-                _ if rest.is_empty() => return Err(not_regular()),
-                _ => return Err(Unusable::Absent),
-            }
-        }
-        Ok(None)
-    }
-
-    /// Puts the steps to `path` before those that are left.
-    fn put_first(&mut self, path: &Path, rest: &mut VecDeque<OsString>) {
-        if path.has_root() {
-            self.steps.truncate(1);
-        }
-        for component in path.components().rev() {
-            if let Component::Normal(_) | Component::ParentDir = component {
-                rest.push_front(component.as_os_str().to_owned());
-            }
-        }
-    }
-
-    fn enter(&mut self, descriptor: OwnedFd, path: PathBuf) -> Result<(), Unusable> {
-        let found = fstat(&descriptor).map_err(cannot_be_read)?;
-        check("directory", &path, &found, STICKY)?;
-        self.steps.push(Step {
-            descriptor,
-            path,
-            found,
-        });
-        Ok(())
-    }
-
-    /// Whether nobody else can put a file into the last directory, be it one like `/tmp`.
-    fn is_ours(&self) -> Result<(), Unusable> {
-        let Step { path, found, .. } = self.here();
-        check("directory", path, found, 0)
-    }
+/// Whether nobody else can put a file into the last directory, be it one like `/tmp`.
+fn is_ours(Step { path, found, .. }: &Step) -> Result<(), Unusable> {
+    check("directory", path, found, 0)
 }
 
 fn check(what: &str, path: &Path, found: &Stat, pardoned_by: u32) -> Result<(), Unusable> {

@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 use super::group::SocketGroup;
 use super::limits::Limits;
 use super::names::Names;
-use super::socket_file::{MAX_PATH_BYTES, SocketFile, check_length, is_abandoned};
+use super::socket_file::{Identity, MAX_PATH_BYTES, SocketFile, check_length, is_abandoned};
 
 /// A directory with the two event sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,6 +167,11 @@ impl DirGuard {
     /// The directory.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its sockets.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Identity> {
+        self.files.iter().map(SocketFile::identity)
     }
 
     /// Binds one more socket, which goes with the others. Without a group it is for this user and

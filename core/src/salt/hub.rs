@@ -14,9 +14,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::limits::for_members;
 use super::listener;
 use super::log::Log;
-use super::peer;
+use super::peer::{self, Peer};
 use crate::counted;
 use crate::once_per_burst::OncePerBurst;
 
@@ -75,6 +76,7 @@ struct Seat {
     /// How much of the log has been sent.
     sent: Arc<AtomicU64>,
     task: AbortHandle,
+    peer: Peer,
 }
 
 fn branch(framing: Framing) -> usize {
@@ -292,15 +294,18 @@ impl State {
         runtime: &Handle,
         stream: UnixStream,
     ) {
-        if !peer::is_admitted(&stream, group, &hub.refused) {
+        let Some(peer) = peer::admitted(&stream, group, &hub.refused) else {
             return;
-        }
-        let max = hub.max_listeners.load(Ordering::Relaxed);
-        if hub.listeners.load(Ordering::Relaxed) >= max {
+        };
+        if let Some(max) = self.full_for(hub, peer) {
             hub.turned_away.fetch_add(1, Ordering::Relaxed);
             if hub.full.begins() {
+                let whose = match peer {
+                    Peer::Own => "there are",
+                    Peer::Member => "the group has",
+                };
                 tracing::warn!(
-                    "closed the connection of one more listener: there are {max} already, half as many as this process may open files (told once per burst; all are counted)"
+                    "closed the connection of one more listener: {whose} {max} already, which the limit of open files allows (told once per burst; all are counted)"
                 );
             }
             return;
@@ -310,8 +315,25 @@ impl State {
         let reader = branch.log.reader();
         let listener = listener::send(Arc::clone(hub), framing, stream, reader, Arc::clone(&sent));
         let task = runtime.spawn(listener).abort_handle();
-        branch.seats.push(Seat { sent, task });
+        branch.seats.push(Seat { sent, task, peer });
         hub.listeners.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many listeners there may be, if that is how many there are, for a program of this peer: a part
+    /// is reserved for the host's user and root.
+    fn full_for(&self, hub: &Hub, peer: Peer) -> Option<usize> {
+        let max = hub.max_listeners.load(Ordering::Relaxed);
+        let all = hub.listeners.load(Ordering::Relaxed);
+        if all >= max {
+            return Some(max);
+        }
+        let for_members = for_members(max);
+        if peer == Peer::Own || all < for_members {
+            return None;
+        }
+        let seats = self.branches.iter().flat_map(|branch| &branch.seats);
+        let members = seats.filter(|seat| seat.peer == Peer::Member).count();
+        (members >= for_members).then_some(for_members)
     }
 
     fn lags(&self) -> impl Iterator<Item = u64> {

@@ -10,9 +10,10 @@ const MAX_SENDERS: usize = 4096;
 /// What holds for all event sockets of a host together.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Connections of programs that fire. More wait until there is room.
+    /// Connections of programs that fire. More wait until there is room. A part is reserved, see
+    /// [`for_members`].
     pub(crate) senders: usize,
-    /// Connections of listeners. More are closed.
+    /// Connections of listeners. More are closed. A part is reserved, as of those of senders.
     pub(crate) listeners: usize,
     /// Bytes in the buffers of frames that are not whole or not handed in. What every connection has
     /// anyway is not counted: twice what is read at a time.
@@ -23,6 +24,12 @@ pub(crate) struct Limits {
     pub(crate) patience: Duration,
     /// How long a frame that has begun may get no further.
     pub(crate) stall: Duration,
+}
+
+/// How many of so many connections members of the group may have: three quarters, so that one at least is
+/// left to the host's user and root, unless there is no more than one.
+pub(super) fn for_members(connections: usize) -> usize {
+    (connections - (connections / 4).max(1)).max(1)
 }
 
 impl Default for Limits {

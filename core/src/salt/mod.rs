@@ -14,12 +14,14 @@ mod intake;
 mod limits;
 mod listener;
 mod log;
+mod lost_files;
 mod names;
 pub(crate) mod peer;
 mod publisher;
 mod pull;
 mod room;
 mod server;
+mod slots;
 mod socket_file;
 
 #[cfg(test)]

@@ -9,15 +9,27 @@ use rustix::process::{Gid, Uid, geteuid};
 
 use crate::once_per_burst::OncePerBurst;
 
-/// Whether the program at the other end belongs to this process's user, to root, or to the group that
-/// the socket was opened to. The sockets' modes say the same; this holds too where somebody loosened
-/// them. Others are counted.
-pub(crate) fn is_admitted(socket: impl AsFd, group: Option<Gid>, refused: &AtomicU64) -> bool {
-    let admitted = socket_peercred(&socket).is_ok_and(|peer| {
-        may_connect(peer.uid, geteuid())
-            || group.is_some_and(|group| peer.gid == group || was_let_in_as(group, &socket))
+/// A program that may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// Of the host's user, or root's.
+    Own,
+    /// Of a member of the group.
+    Member,
+}
+
+/// Whose program is at the other end: that of this process's user, of root, or of the group that the
+/// socket was opened to. The sockets' modes say the same; this holds too where somebody loosened them.
+/// Others are counted, and get none.
+pub(crate) fn admitted(socket: impl AsFd, group: Option<Gid>, refused: &AtomicU64) -> Option<Peer> {
+    let admitted = socket_peercred(&socket).ok().and_then(|peer| {
+        if may_connect(peer.uid, geteuid()) {
+            return Some(Peer::Own);
+        }
+        let group = group?;
+        (peer.gid == group || was_let_in_as(group, &socket)).then_some(Peer::Member)
     });
-    if !admitted {
+    if admitted.is_none() {
         static REFUSED: OncePerBurst = OncePerBurst::new();
         refused.fetch_add(1, Ordering::Relaxed);
         if REFUSED.begins() {

@@ -30,6 +30,9 @@ pub(crate) struct PullCounters {
     pub(super) lost_sync: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) unfinished: AtomicU64,
+    pub(super) turned_away: AtomicU64,
+    /// Sockets whose files are gone, now.
+    pub(super) lost_sockets: AtomicU64,
     /// Events that were not kept at every destination that they belong to.
     pub(super) not_kept: AtomicU64,
     /// Connections that were closed.

@@ -13,17 +13,19 @@ use rustix::process::Gid;
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::directory::{Bound, DirGuard, SocketDir, SocketError, SocketOptions};
 use super::group::SocketGroup;
 use super::hub::Hub;
 use super::intake::Intake;
+use super::lost_files::{self, Files};
 use super::peer;
 use super::publisher::Publisher;
 use super::pull::{self, Common, PullCounters};
 use super::room::Room;
+use super::slots::{Entry, Slots};
 use crate::once_per_burst::OncePerBurst;
 
 /// How long to wait after the system could not give a connection, as when files run out.
@@ -58,13 +60,16 @@ pub(crate) fn serve(
         room: Room::new(limits.held_bytes, limits.still, limits.patience),
         stall: limits.stall,
     };
-    let senders = Arc::new(Semaphore::new(limits.senders));
+    let entrances = bound.iter().map(|bound| bound.pairs.len()).sum();
+    let senders = Slots::new(&limits, entrances);
     let mut server = Server {
         publisher,
         stop: watch::Sender::new(false),
         counters: Arc::clone(&common.counters),
         pulls: Vec::new(),
         doors: Vec::new(),
+        files: Arc::default(),
+        lost_files: None,
         dirs: Vec::new(),
     };
     for (bound, dir) in bound.into_iter().zip(dirs) {
@@ -87,14 +92,17 @@ pub(crate) fn serve(
             let entrance = Entrance {
                 socket: pull,
                 group,
-                slots: Arc::clone(&senders),
+                slots: senders.clone(),
                 stop: server.stop.subscribe(),
             };
             let accept = accept_pulls(entrance, common.clone(), intake.clone());
             server.pulls.push(tokio::spawn(accept));
         }
+        server.files.lock().extend(bound.guard.files().cloned());
         server.dirs.push(bound.guard);
     }
+    let watching = lost_files::watch(Arc::clone(&server.files), Arc::clone(&server.counters));
+    server.lost_files = Some(tokio::spawn(watching));
     Ok(server)
 }
 
@@ -107,6 +115,8 @@ pub struct Server {
     counters: Arc<PullCounters>,
     pulls: Vec<JoinHandle<()>>,
     doors: Vec<Door>,
+    files: Files,
+    lost_files: Option<JoinHandle<()>>,
     /// Dropped after the connections have been ended.
     dirs: Vec<DirGuard>,
 }
@@ -136,6 +146,10 @@ pub struct PullCounts {
     /// Connections closed, since a frame that they had begun came to no end: it stood still, or there
     /// was no memory for it.
     pub unfinished: u64,
+    /// Connections closed, since the group had as many as it may have.
+    pub turned_away: u64,
+    /// Sockets whose files were removed or replaced, now: no more programs can connect there.
+    pub lost_sockets: u64,
     /// Events that were not kept at every destination that they belong to; their programs were told so,
     /// where they are not Salt's.
     pub not_kept: u64,
@@ -152,6 +166,8 @@ impl PullCounters {
             lost_sync: read(&self.lost_sync),
             refused: read(&self.refused),
             unfinished: read(&self.unfinished),
+            turned_away: read(&self.turned_away),
+            lost_sockets: read(&self.lost_sockets),
             not_kept: read(&self.not_kept),
         }
     }
@@ -195,9 +211,12 @@ impl Server {
         &mut self,
         name: &str,
     ) -> Result<Vec<(PathBuf, StdListener)>, SocketError> {
-        (self.dirs.iter_mut())
+        let bound = (self.dirs.iter_mut())
             .map(|dir| Ok((dir.path().to_owned(), dir.bind(name, None)?)))
-            .collect()
+            .collect();
+        let files = self.dirs.iter().flat_map(DirGuard::files);
+        *self.files.lock() = files.cloned().collect();
+        bound
     }
 
     fn stop_doors(&mut self) {
@@ -211,6 +230,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop_doors();
+        if let Some(watching) = &self.lost_files {
+            watching.abort();
+        }
         for pull in &self.pulls {
             pull.abort();
         }
@@ -242,7 +264,7 @@ struct Entrance {
     socket: UnixListener,
     group: Option<Gid>,
     /// One for each program, at all entrances together.
-    slots: Arc<Semaphore>,
+    slots: Slots,
     stop: watch::Receiver<bool>,
 }
 
@@ -257,16 +279,36 @@ async fn accept_pulls(entrance: Entrance, common: Common, intake: impl Intake) {
     let counters = &common.counters;
     // Dropped with this task, and with it all connections.
     let mut connections = JoinSet::new();
-    let let_in = |connections: &mut JoinSet<()>, stream: UnixStream, slot| {
-        if peer::is_admitted(&stream, group, &counters.refused) {
+    let let_in =
+        |connections: &mut JoinSet<()>, stream: UnixStream, slot: Option<OwnedSemaphorePermit>| {
+            let Some(peer) = peer::admitted(&stream, group, &counters.refused) else {
+                return;
+            };
+            let entry = match slot {
+                Some(slot) => match slots.enter(peer, slot) {
+                    Some(entry) => Some(entry),
+                    None => {
+                        counters.turned_away.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    }
+                },
+                None => None,
+            };
             counters.connections.fetch_add(1, Ordering::Relaxed);
             let served = pull::serve(stream, common.clone(), intake.clone(), stop.clone());
+            let mut stopped = stop.clone();
             connections.spawn(async move {
-                let _slot: Option<OwnedSemaphorePermit> = slot;
+                let _slot = match entry {
+                    Some(Entry::Now(slot)) => Some(slot),
+                    Some(Entry::Later(waiting)) => tokio::select! {
+                        slot = waiting.slot() => slot,
+                        () = pull::told(&mut stopped) => None,
+                    },
+                    None => None,
+                };
                 served.await;
             });
-        }
-    };
+        };
     let mut stopped = stop.clone();
     let mut slot = None;
     loop {
@@ -277,7 +319,7 @@ async fn accept_pulls(entrance: Entrance, common: Common, intake: impl Intake) {
                 counters.connections.fetch_sub(1, Ordering::Relaxed);
             }
             // Who comes while there is none waits, and nothing it has written is lost.
-            free = take_slot(&slots), if slot.is_none() => slot = free,
+            free = slots.next(), if slot.is_none() => slot = free,
             accepted = socket.accept(), if slot.is_some() => match accepted {
                 Ok((stream, _)) => let_in(&mut connections, stream, slot.take()),
                 Err(error) => pause_after(&error).await,
@@ -290,18 +332,6 @@ async fn accept_pulls(entrance: Entrance, common: Common, intake: impl Intake) {
     while connections.join_next().await.is_some() {
         counters.connections.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Waits until one more program may come in.
-async fn take_slot(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    static FULL: OncePerBurst = OncePerBurst::new();
-    if slots.available_permits() == 0 && FULL.begins() {
-        tracing::warn!(
-            "no more programs that fire can connect until one of them ends; those that try wait (told once per burst)"
-        );
-    }
-    // The semaphore is never closed.
-    Arc::clone(slots).acquire_owned().await.ok()
 }
 
 /// Lets nobody queue any more, and yields those who wait: they have been told that they are

@@ -25,10 +25,24 @@ const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// A socket this process bound, to be found again when it is removed. Dropping it removes it.
 #[derive(Debug)]
-pub(crate) struct SocketFile {
-    path: PathBuf,
+pub(crate) struct SocketFile(Identity);
+
+/// Which file it is, whatever stands under its name later.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub(super) path: PathBuf,
     device: u64,
     inode: u64,
+}
+
+impl Identity {
+    /// Whether it still stands under its name. What cannot be looked at is taken to be there.
+    pub(super) fn is_there(&self) -> bool {
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) => (found.dev(), found.ino()) == (self.device, self.inode),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
 }
 
 impl SocketFile {
@@ -46,31 +60,33 @@ impl SocketFile {
         let socket = open_socket(&path).map_err(at("bind the socket", &path))?;
         let found = fs::symlink_metadata(&path).map_err(at("read the socket", &path))?;
         // From here on it is removed where something goes wrong.
-        let file = Self {
+        let file = Self(Identity {
             path,
             device: found.dev(),
             inode: found.ino(),
-        };
+        });
+        let path = &file.0.path;
         match group {
             // Gives back what a strict umask took away.
-            None => chmod(&file.path, OWNER_ONLY)
-                .map_err(|error| at("change the mode of", &file.path)(error.into()))?,
-            Some(group) => group.let_connect(&file.path)?,
+            None => chmod(path, OWNER_ONLY)
+                .map_err(|error| at("change the mode of", path)(error.into()))?,
+            Some(group) => group.let_connect(path)?,
         }
-        listen(&socket, BACKLOG)
-            .map_err(|error| at("listen on the socket", &file.path)(error.into()))?;
+        listen(&socket, BACKLOG).map_err(|error| at("listen on the socket", path)(error.into()))?;
         Ok((socket, file))
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        &self.0
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Somebody may have put another socket there; that one is not ours to remove.
-        let is_ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
-        if is_ours {
+        if self.0.is_there() {
             // Fails if it is gone, which is what is wanted.
-            let _ = fs::remove_file(&self.path);
+            let _ = fs::remove_file(&self.0.path);
         }
     }
 }

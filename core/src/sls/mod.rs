@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use statement::Insertions;
 
 use crate::Event;
-use crate::acct::{AcctError, Position, Refusal, loader, path_of, render_template};
+use crate::acct::{AcctError, Position, Refusal, Trust, loader, path_of, render_template};
 use crate::event::python_float;
 
 /// Which call of the hub fires.
@@ -95,7 +95,7 @@ impl Included {
         dir: &Path,
         refused: &Refusal,
     ) -> impl Fn(&str) -> Result<Option<String>, minijinja::Error> + Send + Sync + 'static {
-        let load = loader(dir, refused.clone());
+        let load = loader(dir, refused.clone(), Trust::unchecked());
         let dir = dir.to_owned();
         move |name| {
             let Some(text) = load(name)? else {

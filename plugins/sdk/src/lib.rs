@@ -63,6 +63,7 @@
 
 mod batch;
 mod config;
+mod file;
 mod instance;
 mod known_keys;
 #[cfg(feature = "loader")]
@@ -75,6 +76,7 @@ mod provider;
 
 pub use batch::{Batch, Event, EventId};
 pub use config::{ConfigFault, Secret, null_is_default, parse_config};
+pub use file::{FileFault, check_file, read_file};
 pub use log_bridge::LogScope;
 pub use matcher::{Matcher, Matches, PatternFault};
 pub use outcome::{ConnectError, MAX_RETRY_AFTER, Outcome, Outcomes};

@@ -73,6 +73,7 @@ class Inlet:
         self._inbox = inbox
         self._socket: Optional[socket.socket] = None
         self._tried_at = -RETRY_SECONDS
+        self._heard = False
         self.has_more = False
         """Whether more may have arrived than :meth:`next` has looked at."""
 
@@ -105,6 +106,7 @@ class Inlet:
                 self._socket = connect(self._path)
             except (NoHost, NoRoom):
                 return False
+            self._heard = False
             self._inbox.connected()
         return True
 
@@ -126,8 +128,14 @@ class Inlet:
             return True
         if data:
             self._inbox.feed(data)
-        else:
+            self._heard = True
+        elif self._heard:
             self._drop("the host closed the connection")
+        else:
+            self._drop(
+                "the host closed the connection and sent nothing before: it does not let this user listen (see "
+                "its --sock-group), has as many listeners as it may have, or has ended; its log says which"
+            )
         return True
 
     def _drop(self, reason: str) -> None:

@@ -6,7 +6,7 @@ use crate::{Error, Incoming, TagFilter};
 
 /// Events without end; see [`Client::iter_events`].
 ///
-/// An error other than [`Error::Closed`] and [`Error::Pattern`] does not end it.
+/// An error other than [`Error::Closed`], [`Error::TurnedAway`] and [`Error::Pattern`] does not end it.
 #[derive(Debug)]
 #[must_use = "an iterator does nothing unless it is used"]
 pub struct Events<'a> {
@@ -42,7 +42,7 @@ impl Iterator for Events<'_> {
             };
         };
         let incoming = self.client.next_incoming(filter, Deadline::Never, true);
-        if matches!(incoming, Err(Error::Closed)) {
+        if matches!(incoming, Err(Error::Closed | Error::TurnedAway)) {
             self.state = State::Ended;
         }
         incoming.transpose()

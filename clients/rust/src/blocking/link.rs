@@ -124,7 +124,8 @@ impl Link {
                     }
                     match receive(stream, &mut self.block, deadline.allows(LONGEST_READ)) {
                         Ok(0) => {
-                            self.lose(reception, &Error::Closed);
+                            let reason = reception.closed();
+                            self.lose(reception, &reason);
                             return Ok(Next::Notice);
                         }
                         Ok(len) => {
@@ -161,13 +162,13 @@ impl Link {
                         Err(_) => self.state = down(reception),
                     }
                 }
-                State::Closed => return Err(Error::Closed),
+                State::Closed => return Err(reception.closed()),
             }
         }
     }
 
     fn lose(&mut self, reception: &mut Reception, reason: &Error) {
-        reception.disconnected(reason.to_string());
+        reception.disconnected(reason);
         self.state = if self.reconnect {
             down(reception)
         } else {

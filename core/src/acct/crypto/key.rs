@@ -1,8 +1,6 @@
 //! The key of an acct file, and where it comes from.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -12,11 +10,13 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use zeroize::Zeroizing;
 
 use super::Cipher;
+use crate::acct::trust::{Denied, read_key};
+use crate::named_file::NotRead;
 
 /// The length of a key, in bytes.
 pub(super) const KEY_BYTES: usize = 32;
 /// The most that is read of a key file, in bytes; a key has 44.
-const MAX_KEY_FILE: u16 = 4096;
+const MAX_KEY_FILE: u64 = 4096;
 
 const DECODER: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -97,7 +97,8 @@ impl KeySource {
     ///
     /// # Errors
     ///
-    /// One sentence on a key file that cannot be read, is empty or is too large for one, or on a variable
+    /// One sentence on a key file that cannot be read, that other users can read or write, that is empty or too
+    /// large for one, or on a variable
     /// that is not there.
     pub fn key(&self) -> Result<AcctKey, String> {
         let path = match self {
@@ -111,24 +112,19 @@ impl KeySource {
                 path.display()
             )
         };
-        // All that is read fits, so that no part of the key is left behind where the buffer grew.
-        let mut content = Zeroizing::new(Vec::with_capacity(2 * usize::from(MAX_KEY_FILE)));
-        File::open(path)
-            .and_then(|file| {
-                file.take(u64::from(MAX_KEY_FILE) + 1)
-                    .read_to_end(&mut content)
-            })
-            .map_err(|error| {
-                refused(match error.kind() {
-                    io::ErrorKind::NotFound => "no file",
-                    io::ErrorKind::IsADirectory => "a directory",
-                    io::ErrorKind::PermissionDenied => "a file this user may not read",
-                    _ => "a file that cannot be read",
-                })
-            })?;
-        if content.len() > usize::from(MAX_KEY_FILE) {
-            return Err(refused("a file of more than 4 KiB"));
-        }
+        let mut content = Zeroizing::new(Vec::new());
+        read_key(path, MAX_KEY_FILE, &mut content).map_err(|denied| match denied {
+            Denied::Distrusted(sentence) => sentence,
+            Denied::NotRead(error) => match error {
+                NotRead::Absent => refused("no file"),
+                NotRead::Is(kind) => refused(&kind.to_string()),
+                NotRead::Forbidden => refused("a file this user may not read"),
+                NotRead::TooLarge => refused("a file of more than 4 KiB"),
+                NotRead::Endless => refused("a pipe that does not end"),
+                NotRead::Drained => refused("a pipe with nothing in it"),
+                NotRead::Failed(_) => refused("a file that cannot be read"),
+            },
+        })?;
         let text = std::str::from_utf8(&content).map_err(|_| refused("bytes that are no text"))?;
         match text.trim_start().lines().next().map(AcctKey::new) {
             Some(key) if !key.reveal().is_empty() => Ok(key),

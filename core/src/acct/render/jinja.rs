@@ -3,6 +3,8 @@
 //! What a template may use up is bounded: see [`FUEL`]. Its messages never show a value, since it may be
 //! a secret; so what the engine says is told only where it can be names alone.
 
+use std::fmt::Display;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,8 +17,10 @@ use zeroize::Zeroizing;
 
 use super::source_map::SourceMap;
 use super::{filters, methods};
-use crate::acct::{AcctError, Location, MAX_FILE_BYTES, Position, syntax};
+use crate::acct::trust::Denied;
+use crate::acct::{AcctError, Location, MAX_FILE_BYTES, Position, Trust, syntax};
 use crate::environment::KEY_VARIABLE;
+use crate::named_file::NotRead;
 
 /// Steps of one rendering; the data it makes counts too, 64 bytes as a step. So a template makes 64 MiB at
 /// most, in a second or two.
@@ -36,13 +40,14 @@ pub(super) fn without_last_line_end(text: &str) -> &str {
     text.strip_suffix('\n').unwrap_or(text)
 }
 
-/// Renders a text. Templates that it includes are in `dir` or below.
+/// Renders a text. Templates that it includes are in `dir` or below, and `trust` reads them.
 pub(super) fn render(
     text: &str,
     file: &Arc<str>,
     dir: &Path,
+    trust: &Trust,
 ) -> Result<(Zeroizing<String>, SourceMap), AcctError> {
-    render_with(text, file, dir, |_, _| {})
+    render_with(text, file, dir, trust, |_, _| {})
 }
 
 /// As [`render`], with what `set_up` puts into the environment; its functions refuse in their own
@@ -51,10 +56,11 @@ pub(in crate::acct) fn render_with(
     text: &str,
     file: &Arc<str>,
     dir: &Path,
+    trust: &Trust,
     set_up: impl FnOnce(&mut Environment<'static>, &Refusal),
 ) -> Result<(Zeroizing<String>, SourceMap), AcctError> {
     let refused = Refusal::default();
-    let mut environment = environment(dir, refused.clone());
+    let mut environment = environment(dir, refused.clone(), trust.clone());
     set_up(&mut environment, &refused);
     let name: &str = file;
     environment
@@ -87,7 +93,7 @@ impl Refusal {
     }
 }
 
-fn environment(dir: &Path, refused: Refusal) -> Environment<'static> {
+fn environment(dir: &Path, refused: Refusal, trust: Trust) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
@@ -111,7 +117,7 @@ fn environment(dir: &Path, refused: Refusal) -> Environment<'static> {
             })
     });
     environment.add_global("env", Value::from_object(Variables));
-    environment.set_loader(loader(dir, refused));
+    environment.set_loader(loader(dir, refused, trust));
     environment
 }
 
@@ -119,17 +125,18 @@ fn environment(dir: &Path, refused: Refusal) -> Environment<'static> {
 pub(crate) fn loader(
     dir: &Path,
     refused: Refusal,
+    trust: Trust,
 ) -> impl Fn(&str) -> Result<Option<String>, Error> + Send + Sync + 'static {
     let dir = if dir.as_os_str().is_empty() {
         PathBuf::from(".")
     } else {
         dir.to_owned()
     };
-    move |name| include(&dir, name).map_err(|message| refused.error(message))
+    move |name| include(&dir, name, &trust).map_err(|message| refused.error(message))
 }
 
 /// The text of a template to include; none where there is none.
-fn include(dir: &Path, name: &str) -> Result<Option<String>, String> {
+fn include(dir: &Path, name: &str, trust: &Trust) -> Result<Option<String>, String> {
     let outside = || {
         format!(
             "found the template {name:?} outside the directory of the file that includes it, expected one in it or below; move it there"
@@ -142,27 +149,33 @@ fn include(dir: &Path, name: &str) -> Result<Option<String>, String> {
     if !inside {
         return Err(outside());
     }
-    let unreadable = |error: std::io::Error| {
+    let unreadable = |error: &dyn Display| {
         format!("found the template {name:?} unreadable ({error}), expected a text; check its mode")
     };
     let path = match dir.join(relative).canonicalize() {
         Ok(path) => path,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(&error)),
     };
     // A link must not lead out of it either.
     if !dir.canonicalize().is_ok_and(|dir| path.starts_with(dir)) {
         return Err(outside());
     }
-    let length = path.metadata().map_err(unreadable)?.len();
-    if length > MAX_INCLUDE {
-        return Err(format!(
-            "found the template {name:?} with more than 1 MiB, expected less; check that it is one"
-        ));
-    }
-    std::fs::read_to_string(path)
-        .map(|text| Some(text.replace("\r\n", "\n").replace('\r', "\n")))
-        .map_err(unreadable)
+    let mut content = Zeroizing::new(Vec::new());
+    trust
+        .read(&path, MAX_INCLUDE, &mut content)
+        .map_err(|denied| match denied {
+            Denied::Distrusted(sentence) => sentence,
+            Denied::NotRead(NotRead::TooLarge) => format!(
+                "found the template {name:?} with more than 1 MiB, expected less; check that it is one"
+            ),
+            Denied::NotRead(NotRead::Is(kind)) => format!(
+                "found {kind} in place of the template {name:?}, expected a regular file; check its name"
+            ),
+            Denied::NotRead(error) => unreadable(&error),
+        })?;
+    let text = std::str::from_utf8(&content).map_err(|error| unreadable(&error))?;
+    Ok(Some(text.replace("\r\n", "\n").replace('\r', "\n")))
 }
 
 /// The environment of the process: `env.NAME`, or `env("NAME", "used if there is none")`.

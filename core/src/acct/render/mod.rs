@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(crate) use jinja::{Refusal, loader, path_of};
 
 use super::node::Node;
-use super::{AcctError, Location, Position, json, yaml};
+use super::{AcctError, Location, Position, Trust, json, yaml};
 
 /// The steps from a text to data; the default is `jinja|yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,12 +107,12 @@ pub(crate) fn render_template(
     dir: &Path,
     set_up: impl FnOnce(&mut minijinja::Environment<'static>, &Refusal),
 ) -> Result<String, AcctError> {
-    let (rendered, _) = jinja::render_with(text, file, dir, set_up)?;
+    let (rendered, _) = jinja::render_with(text, file, dir, &Trust::unchecked(), set_up)?;
     Ok(rendered.to_string())
 }
 
 /// Reads a text through `pipe`, or through the one that its first line names. `dir` is where templates
-/// that it includes are.
+/// that it includes are, and `trust` reads them.
 ///
 /// # Errors
 ///
@@ -122,6 +122,7 @@ pub(super) fn read(
     pipe: &RenderPipe,
     file: &Arc<str>,
     dir: &Path,
+    trust: &Trust,
 ) -> Result<Node, AcctError> {
     let (pipe, text) = match first_line_pipe(text) {
         None => (pipe.clone(), text),
@@ -137,7 +138,7 @@ pub(super) fn read(
             }
         },
     };
-    render(text, &pipe, file, dir, &|place| place)
+    render(text, &pipe, file, dir, trust, &|place| place)
 }
 
 /// What follows `#!` at the beginning of a text.
@@ -151,6 +152,7 @@ fn render(
     pipe: &RenderPipe,
     file: &Arc<str>,
     dir: &Path,
+    trust: &Trust,
     moved: &dyn Fn(Position) -> Position,
 ) -> Result<Node, AcctError> {
     let Some(left) = pipe.jinja.checked_sub(1) else {
@@ -167,11 +169,19 @@ fn render(
         ..pipe.clone()
     };
     if !jinja::is_template(text) {
-        return render(jinja::without_last_line_end(text), &rest, file, dir, moved);
+        return render(
+            jinja::without_last_line_end(text),
+            &rest,
+            file,
+            dir,
+            trust,
+            moved,
+        );
     }
-    let (rendered, map) = jinja::render(text, file, dir).map_err(|error| error.moved(moved))?;
+    let (rendered, map) =
+        jinja::render(text, file, dir, trust).map_err(|error| error.moved(moved))?;
     // What is found in the result is told where it stands in the template.
-    render(&rendered, &rest, file, dir, &|place| {
+    render(&rendered, &rest, file, dir, trust, &|place| {
         moved(map.place(place))
     })
 }

@@ -1,6 +1,7 @@
 //! Encrypted files: those that acct for Python wrote, and our own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -235,6 +236,7 @@ fn a_key_is_taken_from_a_file_each_time_and_never_shown() {
     fs::write(&path, "x").unwrap();
     assert_eq!(source.document().unwrap_err().message(), refused("no file"));
     fs::write(&key_file, "\n \n").unwrap();
+    fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(
         source.document().unwrap_err().message(),
         refused("an empty file")

@@ -5,6 +5,7 @@ mod encryption;
 
 mod entries;
 mod idem_files;
+mod odd_files;
 mod overrides;
 mod policies;
 mod rendering;

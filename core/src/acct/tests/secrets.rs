@@ -88,7 +88,7 @@ fn a_missing_one_is_named_and_all_are_told_at_once() {
         ("{$env: EVBUS_NONE}".to_owned(), "found no environment variable \"EVBUS_NONE\", expected one with the secret; set it where the host is started".to_owned()),
         ("{$env: 5}".to_owned(), "found a number under `$env`, expected the name of an environment variable; write one".to_owned()),
         ("{$file: gone}".to_owned(), format!("found no file {}, expected a file with the secret; check the path and the file", path("gone"))),
-        ("{$file: .}".to_owned(), format!("found something other than a file at {}, expected a file with the secret; check the path and the file", path("."))),
+        ("{$file: .}".to_owned(), format!("found a directory at {}, expected a file with the secret; check the path and the file", path("."))),
         ("{$file: empty}".to_owned(), format!("found nothing in file {}, expected a file with the secret; check the path and the file", path("empty"))),
         ("{$file: large}".to_owned(), format!("found more than 64 KiB in file {}, expected a file with the secret; check the path and the file", path("large"))),
         ("{$file: latin1}".to_owned(), format!("found text that is not UTF-8 in file {}, expected a file with the secret; check the path and the file", path("latin1"))),

@@ -35,7 +35,7 @@ fn a_file_that_is_no_readable_text_says_why() {
     };
     for (path, expected) in [
         (folder.path().join("missing"), ": found no such file, expected an acct file; check --acct-file or ACCT_FILE".to_owned()),
-        (folder.path().to_owned(), ": found a directory, expected an acct file; name the file inside it".into()),
+        (folder.path().to_owned(), ": found a directory, expected an acct file, which is a regular file; check --acct-file or ACCT_FILE".into()),
         (fixtures.join("credentials.yml.fernet"), ENCRYPTED.into()),
         (fixtures.join("credentials.jinja.yml.fernet"), ENCRYPTED.into()),
         (fixtures.join("credentials.yml.aesgcm256"), format!(":1:1: {NOT_UTF8}")),

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
-use evbus::acct::{AcctDocument, AcctError, AcctSource, Cipher, RenderPipe};
+use evbus::acct::{AcctDocument, AcctError, AcctSource, Cipher, MAX_FILE_BYTES, RenderPipe};
+use evbus::named_file;
 use new_key::{FileKey, NewKeyOptions};
 
 use super::acct_options::KeyOptions;
@@ -124,18 +125,18 @@ pub(super) fn run(args: AcctArgs) -> Result<(), Exit> {
 }
 
 fn encrypt(args: &EncryptArgs) -> Result<(), Exit> {
-    let is_encrypted =
-        std::fs::read(&args.file).is_ok_and(|content| Cipher::of(&content) == Some(Cipher::Fernet));
-    if is_encrypted {
-        return Err(Exit::config(format!(
-            "{}: found a file that is encrypted already, expected a plain one; change it with `evbus acct edit`",
-            args.file.display()
-        )));
-    }
     let document = AcctSource::new(&args.file)
         .render_pipe(args.render_pipe.clone())
         .document()
-        .map_err(fault)?;
+        .map_err(|error| {
+            if !is_encrypted(&args.file) {
+                return fault(error);
+            }
+            Exit::config(format!(
+                "{}: found a file that is encrypted already, expected a plain one; change it with `evbus acct edit`",
+                args.file.display()
+            ))
+        })?;
     let key = FileKey::new(args.key.source(), &args.new_key, args.crypto_plugin)?;
     let output_file = args.output_file.clone().unwrap_or_else(|| {
         let mut name = OsString::from(&args.file);
@@ -144,6 +145,12 @@ fn encrypt(args: &EncryptArgs) -> Result<(), Exit> {
         name.into()
     });
     save(&document, args.crypto_plugin, &key, &output_file)
+}
+
+fn is_encrypted(file: &Path) -> bool {
+    let mut content = Vec::new();
+    named_file::read(file, MAX_FILE_BYTES, &mut content).is_ok()
+        && Cipher::of(&content) == Some(Cipher::Fernet)
 }
 
 fn decrypt(args: &DecryptArgs) -> Result<(), Exit> {

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, RenameFlags, chownat, renameat_with};
+use rustix::fs::{AtFlags, CWD, RenameFlags, chownat, renameat_with};
 use rustix::process::{Gid, Uid, geteuid};
 
 use super::*;

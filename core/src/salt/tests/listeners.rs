@@ -8,7 +8,7 @@ use super::super::{LISTENER_QUEUE_BYTES, PUB_SOCKET, SocketOptions};
 use super::{Bus, listener, next_tag, prefixed, salt_frame, soon, until};
 use crate::event::Event;
 
-fn event(profile: impl Into<String>) -> Event {
+pub(super) fn event(profile: impl Into<String>) -> Event {
     Event::builder(profile)
         .unwrapped_json("{}")
         .expect("the body is JSON")

@@ -15,6 +15,7 @@ use super::super::{
 };
 use super::{Bus, next_tag, salt_frame, soon, until};
 use evbus_client::Listener;
+use evbus_wire::{PUB_SOCKET, PULL_SOCKET};
 
 const NOBODY: u32 = 65_534;
 
@@ -286,4 +287,44 @@ fn a_group_that_this_user_may_not_give_files_to_is_refused_and_nothing_is_left()
         "{refused}"
     );
     assert!(!dir.path.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_of_the_group_keep_neither_the_hosts_user_nor_waiting_members_out() {
+    let gid = group();
+    let mut options = options(Some(gid));
+    (options.limits.senders, options.limits.listeners) = (4, 4);
+    let mut bus = bus(&options);
+    let (pull, publish) = (bus.dir().join(PULL_SOCKET), bus.dir().join(PUB_SOCKET));
+    let as_member = |path: &PathBuf| as_nobody(NOBODY, gid, || connect(path)).expect("it may");
+    // Three have slots, one waits, and two more are closed.
+    let mut silent: Vec<_> = (0..4).map(|_| as_member(&pull)).collect();
+    until(|| bus.server.counts().connections == 4).await;
+    let beyond = [as_member(&pull), as_member(&pull)];
+    let listeners: Vec<_> = (0..4).map(|_| as_member(&publish)).collect();
+    if geteuid().is_root() {
+        for stream in &beyond {
+            assert!(is_closed(stream));
+        }
+        until(|| bus.publisher.counts().turned_away == 1).await;
+        assert_eq!(bus.publisher.counts().listeners, 3);
+        assert_eq!(bus.server.counts().turned_away, 2);
+        // There is always room for the host's own user.
+        let mut own = connect(&pull).expect("it may");
+        own.write_all(&salt_frame("own", &[0x80]))
+            .expect("the host reads");
+        let event = soon(bus.taken.recv()).await.expect("the host runs");
+        assert_eq!(event.profile(), "own");
+        let mut own = super::listener(&bus.dir()).await;
+        bus.publisher.publish(&super::listeners::event("heard"));
+        assert_eq!(next_tag(&mut own).await, "heard");
+    }
+    drop((beyond, listeners));
+    // What the one that waits has written is read when another one ends.
+    let mut last = silent.pop().expect("there are four");
+    last.write_all(&salt_frame("waited", &[0x80]))
+        .expect("the kernel takes it");
+    silent.pop();
+    let event = soon(bus.taken.recv()).await.expect("the host runs");
+    assert_eq!(event.profile(), "waited");
 }

@@ -1,0 +1,320 @@
+//! Whom the files of a configuration are taken from.
+//!
+//! Whoever can change an acct file, or a template that it includes, says where events go, which files are
+//! written and, with `$exec`, which programs run as the host's user. So they are checked as OpenSSH checks
+//! its own: the file, and every directory and link on the way to it, belongs to this user or to root, and
+//! nobody else can write to it. Two things are let pass. A directory above may be one like `/tmp`, in which
+//! nobody can rename what others have. And a group may write that is one user's own, as `adduser` makes one
+//! for each; where nobody can tell whether it is, the file counts, and its `$exec` does not.
+//!
+//! A file that opens another one, the key, is only for reading; there it counts who can read it.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, getxattr, openat};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+use uzers::os::unix::GroupExt as _;
+
+use crate::named_file::{self, NotAFile, NotRead, READING};
+use crate::walk::{Astray, End, Judge, Step, Walk};
+
+/// In a directory with this bit nobody can rename or remove what belongs to others.
+const STICKY: u32 = 0o1000;
+const GROUP_MAY_WRITE: u32 = 0o020;
+const OTHERS_MAY_WRITE: u32 = 0o002;
+const OTHERS_MAY_READ: u32 = 0o004;
+const OTHERS_MAY_ENTER: u32 = 0o001;
+
+/// Why a file was not read.
+#[derive(Debug)]
+pub(super) enum Denied {
+    NotRead(NotRead),
+    /// Others could have written it, or can read it: what was found, what was expected and what to do.
+    Distrusted(String),
+}
+
+impl From<NotRead> for Denied {
+    fn from(error: NotRead) -> Self {
+        Self::NotRead(error)
+    }
+}
+
+impl From<Astray<String>> for Denied {
+    fn from(astray: Astray<String>) -> Self {
+        match astray {
+            Astray::System(Errno::NOTDIR) => NotRead::Absent.into(),
+            Astray::System(error) => NotRead::from(error).into(),
+            Astray::TooManyLinks => NotRead::from(Errno::LOOP).into(),
+            Astray::Judged(reason) => Self::Distrusted(reason),
+        }
+    }
+}
+
+/// Reads the files of one configuration, and remembers what cannot be said for them. Clones are one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trust {
+    /// None where anybody's files are read, since nothing in them is done.
+    doubt: Option<Arc<Mutex<Option<String>>>>,
+}
+
+impl Trust {
+    /// Refuses files that others could have written.
+    pub(super) fn checked() -> Self {
+        Self {
+            doubt: Some(Arc::default()),
+        }
+    }
+
+    /// Reads every regular file.
+    pub(crate) fn unchecked() -> Self {
+        Self::default()
+    }
+
+    /// Why nothing in these files is to be run, if so: what was found.
+    pub(super) fn doubt(&self) -> Option<String> {
+        self.doubt.as_ref()?.lock().clone()
+    }
+
+    /// Appends the file that the operator named to `content`. A pipe that this process was started with is
+    /// read too; whoever started it vouches for what is redirected to it.
+    pub(super) fn read_given(
+        &self,
+        path: &Path,
+        max: u64,
+        content: &mut Vec<u8>,
+    ) -> Result<(), Denied> {
+        if named_file::is_given(path) {
+            return Ok(named_file::read_given(path, max, content)?);
+        }
+        self.read(path, max, content)
+    }
+
+    /// Appends a file that another one includes to `content`.
+    pub(super) fn read(&self, path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), Denied> {
+        let Some(doubt) = &self.doubt else {
+            return Ok(named_file::read(path, max, content)?);
+        };
+        let (file, judge) = open(path, Writers::default())?;
+        if let Some(found) = judge.doubt {
+            doubt.lock().get_or_insert(found);
+        }
+        Ok(named_file::read_open(file, max, content)?)
+    }
+}
+
+/// Appends a key file to `content`: nobody else may be able to read it, nor to write it. Its owner does not
+/// matter, as for OpenSSH's keys: nothing in it is done.
+pub(super) fn read_key(path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), Denied> {
+    if named_file::is_given(path) {
+        return Ok(named_file::read_given(path, max, content)?);
+    }
+    let (file, _) = open(path, Readers::default())?;
+    Ok(named_file::read_open(file, max, content)?)
+}
+
+/// Judges the file too.
+trait FileJudge: Judge<Reason = String> {
+    fn file(&mut self, path: &Path, found: &Stat, file: &File) -> Result<(), String>;
+}
+
+fn open<J: FileJudge>(path: &Path, judge: J) -> Result<(File, J), Denied> {
+    let mut walk = Walk::begin(judge)?;
+    let name = match walk.to(path)? {
+        End::Directory => return Err(NotRead::Is(NotAFile::Directory).into()),
+        End::Entry(name, FileType::RegularFile) => name,
+        End::Entry(_, FileType::Fifo) => return Err(NotRead::Is(NotAFile::Pipe).into()),
+        End::Entry(_, FileType::Socket) => return Err(NotRead::Is(NotAFile::Socket).into()),
+        End::Entry(..) => return Err(NotRead::Is(NotAFile::Device).into()),
+    };
+    let flags = READING | OFlags::NOFOLLOW;
+    let file = openat(walk.here(), &name, flags, Mode::empty()).map_err(NotRead::from)?;
+    let found = fstat(&file).map_err(NotRead::from)?;
+    if let Some(kind) = NotAFile::of(&found) {
+        return Err(NotRead::Is(kind).into());
+    }
+    let (at, file) = (walk.here().path.join(&name), File::from(file));
+    walk.judge
+        .file(&at, &found, &file)
+        .map_err(Denied::Distrusted)?;
+    Ok((file, walk.judge))
+}
+
+/// Refuses what somebody else could have written or put there.
+#[derive(Default)]
+struct Writers {
+    doubt: Option<String>,
+}
+
+impl Writers {
+    fn check(
+        &mut self,
+        what: &str,
+        path: &Path,
+        found: &Stat,
+        opened: impl AsFd,
+    ) -> Result<(), String> {
+        check_owner(what, path, found)?;
+        if found.st_mode & OTHERS_MAY_WRITE != 0 {
+            return Err(too_open(
+                what,
+                path,
+                found,
+                "every user can write to",
+                "o-w",
+            ));
+        }
+        match group_that_writes(found, opened) {
+            Group::None | Group::Private => Ok(()),
+            Group::Shared(group) => {
+                let who = format!("group {group} can write to");
+                Err(too_open(what, path, found, &who, "g-w"))
+            }
+            Group::Unknown => {
+                self.doubt.get_or_insert_with(|| {
+                    format!(
+                        "{what} {} with mode {:04o}, whose group {} may have members who could change it",
+                        path.display(),
+                        found.st_mode & 0o7777,
+                        found.st_gid
+                    )
+                });
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Judge for Writers {
+    type Reason = String;
+
+    fn directory(&mut self, directory: &Step) -> Result<(), String> {
+        let Step { path, found, .. } = directory;
+        if found.st_mode & STICKY != 0 {
+            return check_owner("the directory", path, found);
+        }
+        self.check("the directory", path, found, directory)
+    }
+
+    fn link(&mut self, path: &Path, found: &Stat) -> Result<(), String> {
+        check_owner("the link", path, found)
+    }
+}
+
+impl FileJudge for Writers {
+    fn file(&mut self, path: &Path, found: &Stat, file: &File) -> Result<(), String> {
+        self.check("the file", path, found, file)
+    }
+}
+
+/// Refuses what everybody can read.
+#[derive(Default)]
+struct Readers {
+    /// A directory on the way keeps other users out.
+    is_shut: bool,
+}
+
+impl Judge for Readers {
+    type Reason = String;
+
+    fn directory(&mut self, directory: &Step) -> Result<(), String> {
+        self.is_shut |= directory.found.st_mode & OTHERS_MAY_ENTER == 0;
+        Ok(())
+    }
+
+    fn link(&mut self, _: &Path, _: &Stat) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl FileJudge for Readers {
+    fn file(&mut self, path: &Path, found: &Stat, file: &File) -> Result<(), String> {
+        let refused = |who: &str| Err(too_open("the key file", path, found, who, "go="));
+        if found.st_mode & (OTHERS_MAY_READ | OTHERS_MAY_WRITE) != 0 && !self.is_shut {
+            return refused("every user can read or write");
+        }
+        match group_that_writes(found, file) {
+            Group::Shared(group) => refused(&format!("group {group} can write to")),
+            Group::None | Group::Private | Group::Unknown => Ok(()),
+        }
+    }
+}
+
+fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {
+    let us = geteuid().as_raw();
+    if found.st_uid == us || found.st_uid == 0 {
+        return Ok(());
+    }
+    Err(format!(
+        "found {what} {path} of user {owner}, expected one of user {us} or root, since its owner could run programs as user {us}; run `chown {us} {path}`, or evbus as user {owner}",
+        path = path.display(),
+        owner = found.st_uid,
+    ))
+}
+
+fn too_open(what: &str, path: &Path, found: &Stat, who: &str, change: &str) -> String {
+    format!(
+        "found {what} {path} with mode {:04o}, which {who}, expected one that only its owner can; run `chmod {change} {path}`",
+        found.st_mode & 0o7777,
+        path = path.display(),
+    )
+}
+
+/// Who can write through the bits of the group.
+#[derive(Debug, PartialEq, Eq)]
+enum Group {
+    /// Nobody.
+    None,
+    /// One user, who can write anyway.
+    Private,
+    /// Others.
+    Shared(String),
+    /// The databases of users and groups do not say.
+    Unknown,
+}
+
+fn group_that_writes(found: &Stat, opened: impl AsFd) -> Group {
+    if found.st_mode & GROUP_MAY_WRITE == 0 {
+        return Group::None;
+    }
+    // With a list of its own, the bits of the group are a bound for all users and groups in it.
+    let opened = format!("/proc/self/fd/{}", opened.as_fd().as_raw_fd());
+    let nothing: &mut [u8] = &mut [];
+    match getxattr(opened, "system.posix_acl_access", nothing) {
+        Ok(_) => return Group::Shared("of an access control list".to_owned()),
+        Err(Errno::NODATA | Errno::NOTSUP) => {}
+        Err(_) => return Group::Unknown,
+    }
+    group_of(found.st_gid, &[found.st_uid, geteuid().as_raw()])
+}
+
+/// Whether a group is the own one of one of these users, as `adduser` makes them: under the user's name, the
+/// user's first group, and without other members. A first group alone may be that of all users.
+fn group_of(gid: u32, users: &[u32]) -> Group {
+    let Some(group) = uzers::get_group_by_gid(gid) else {
+        return Group::Unknown;
+    };
+    let mut is_known = true;
+    for user in users {
+        let Some(user) = uzers::get_user_by_uid(*user) else {
+            is_known = false;
+            continue;
+        };
+        let is_first = user.primary_group_id() == gid && user.name() == group.name();
+        if is_first && group.members().iter().all(|member| member == user.name()) {
+            return Group::Private;
+        }
+    }
+    if is_known || !group.members().is_empty() {
+        Group::Shared(group.name().display().to_string())
+    } else {
+        Group::Unknown
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! Reads the files that a configuration or the command line names.
+//!
+//! Such a name may lead to anything: opening a named pipe waits for whoever writes to it, a device never
+//! ends, and opening some devices sets something off. So only regular files are read, never more of one
+//! than a caller can use, and what a path leads to is looked at before it is opened and again on what was
+//! opened. A pipe that this process was started with, as the shell's `<(command)` gives, is read too where
+//! the operator named it, for a limited time.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, stat};
+use rustix::io::Errno;
+
+/// How long a pipe of the command line may take to give all that is in it.
+pub const PIPE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a file was not read. Callers word it, since they know what the file is for.
+#[derive(Debug)]
+pub enum NotRead {
+    /// There is nothing of this name.
+    Absent,
+    /// This user may not read it, or may not go where it is.
+    Forbidden,
+    /// It is something else.
+    Is(NotAFile),
+    /// It has more bytes than the caller takes.
+    TooLarge,
+    /// A pipe that did not end within [`PIPE_TIMEOUT`].
+    Endless,
+    /// A pipe without anything in it, as one is that was read before.
+    Drained,
+    /// The system's own reason.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NotRead {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Absent,
+            io::ErrorKind::PermissionDenied => Self::Forbidden,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+impl From<Errno> for NotRead {
+    fn from(error: Errno) -> Self {
+        io::Error::from(error).into()
+    }
+}
+
+/// A clause with the file as its subject.
+impl fmt::Display for NotRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("there is no such file"),
+            Self::Forbidden => f.write_str("this user may not read it"),
+            Self::Is(kind) => write!(f, "it is {kind}, and not a regular file"),
+            Self::TooLarge => f.write_str("it is too large"),
+            Self::Endless => write!(
+                f,
+                "it is a pipe that did not end within {} s",
+                PIPE_TIMEOUT.as_secs()
+            ),
+            Self::Drained => {
+                f.write_str("it is a pipe with nothing in it, as one is that was read before")
+            }
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+/// What stands in place of a regular file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAFile {
+    /// A directory.
+    Directory,
+    /// A named pipe.
+    Pipe,
+    /// A socket.
+    Socket,
+    /// A device of either kind, or what the system has no name for.
+    Device,
+}
+
+impl NotAFile {
+    /// What `found` is, unless it is a regular file.
+    pub(crate) fn of(found: &Stat) -> Option<Self> {
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::RegularFile => None,
+            FileType::Directory => Some(Self::Directory),
+            FileType::Fifo => Some(Self::Pipe),
+            FileType::Socket => Some(Self::Socket),
+            _ => Some(Self::Device),
+        }
+    }
+}
+
+/// With its article: "a named pipe".
+impl fmt::Display for NotAFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Directory => "a directory",
+            Self::Pipe => "a named pipe",
+            Self::Socket => "a socket",
+            Self::Device => "a device",
+        })
+    }
+}
+
+/// How a file is opened so that nothing holds the host up, whatever it is.
+pub(crate) const READING: OFlags = OFlags::RDONLY
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
+
+/// Opens a regular file for reading. Links are followed.
+///
+/// # Errors
+///
+/// There is no such file, it cannot be opened, or is something else.
+pub fn open(path: &Path) -> Result<File, NotRead> {
+    regular(&stat(path)?)?;
+    let file = rustix::fs::open(path, READING, Mode::empty())?;
+    regular(&fstat(&file)?)?;
+    Ok(file.into())
+}
+
+/// Appends a regular file to `content`, which grows once at most. No more than `max` bytes are taken.
+///
+/// # Errors
+///
+/// Those of [`open`]; the file is larger than `max` bytes or cannot be read.
+pub fn read(path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead> {
+    read_open(open(path)?, max, content)
+}
+
+/// As [`read`], for what was opened and is known to be a regular file.
+pub(crate) fn read_open(file: File, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead> {
+    let length = file.metadata()?.len();
+    if length > max {
+        return Err(NotRead::TooLarge);
+    }
+    // What is read may be a secret, of which a buffer that grows would leave copies.
+    content.reserve_exact(usize::try_from(length + 64).unwrap_or_default());
+    let before = content.len();
+    // One byte more than allowed tells a file that grew, or that has no length to ask for.
+    file.take(max + 1).read_to_end(content)?;
+    if (content.len() - before) as u64 > max {
+        return Err(NotRead::TooLarge);
+    }
+    Ok(())
+}
+
+/// As [`read`], for a file that the operator named: a pipe that this process was started with is read too,
+/// to its end. Blocks for [`PIPE_TIMEOUT`] at most.
+///
+/// # Errors
+///
+/// Those of [`read`]; the pipe does not end in time, or has nothing in it, so that no second reading of one
+/// is taken for an empty file.
+pub fn read_given(path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead> {
+    match given(path) {
+        Some(pipe) if is_pipe(&pipe)? => read_pipe(&pipe, max, content, PIPE_TIMEOUT),
+        _ => read(path, max, content),
+    }
+}
+
+/// Opens a file that the operator named, or a pipe that this process was started with, for reading bit by
+/// bit; reading the pipe blocks.
+///
+/// # Errors
+///
+/// Those of [`open`].
+pub fn open_given(path: &Path) -> Result<File, NotRead> {
+    match given(path) {
+        // It has its writers already, so that opening it does not wait for one.
+        Some(pipe) if is_pipe(&pipe)? => Ok(File::open(pipe)?),
+        _ => open(path),
+    }
+}
+
+/// Whether a path stands for a descriptor that this process was started with, which whoever started it
+/// chose: `/dev/stdin`, or `/dev/fd/63` as a shell writes `<(command)`.
+pub(crate) fn is_given(path: &Path) -> bool {
+    given(path).is_some()
+}
+
+/// The one name that all ways to a descriptor of this process lead to.
+fn given(path: &Path) -> Option<PathBuf> {
+    let path = path.to_str()?;
+    let number = match path {
+        "/dev/stdin" => "0",
+        path => ["/dev/fd/", "/proc/self/fd/"]
+            .iter()
+            .find_map(|dir| path.strip_prefix(dir))?,
+    };
+    let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+    is_number.then(|| Path::new("/proc/self/fd").join(number))
+}
+
+fn is_pipe(path: &Path) -> Result<bool, NotRead> {
+    Ok(NotAFile::of(&stat(path)?) == Some(NotAFile::Pipe))
+}
+
+fn read_pipe(
+    path: &Path,
+    max: u64,
+    content: &mut Vec<u8>,
+    patience: Duration,
+) -> Result<(), NotRead> {
+    let until = Instant::now() + patience;
+    let pipe = File::from(rustix::fs::open(path, READING, Mode::empty())?);
+    let mut piece = zeroize::Zeroizing::new([0; 4096]);
+    let before = content.len();
+    loop {
+        match (&pipe).read(piece.as_mut_slice()) {
+            Ok(0) if content.len() == before => return Err(NotRead::Drained),
+            Ok(0) => return Ok(()),
+            Ok(length) => content.extend_from_slice(&piece[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        }
+        if (content.len() - before) as u64 > max {
+            return Err(NotRead::TooLarge);
+        }
+        wait(&pipe, until)?;
+    }
+}
+
+/// Waits until there is something to read, or the end of it.
+fn wait(pipe: impl AsFd, until: Instant) -> Result<(), NotRead> {
+    let left = until.saturating_duration_since(Instant::now());
+    let timeout = Timespec::try_from(left).unwrap_or_default();
+    match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&timeout)) {
+        Ok(0) => Err(NotRead::Endless),
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn regular(found: &Stat) -> Result<(), NotRead> {
+    NotAFile::of(found).map_or(Ok(()), |kind| Err(NotRead::Is(kind)))
+}
+
+#[cfg(test)]
+mod tests;

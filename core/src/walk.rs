@@ -1,0 +1,170 @@
+//! Goes from the root to a place, step by step.
+//!
+//! Every step is opened from the one before it and judged on its descriptor, so that what was judged is
+//! what is used, whoever renames directories meanwhile. What is good enough, the caller decides.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
+use rustix::io::Errno;
+
+/// So many links lead to a place at most, as for the kernel.
+const MAX_LINKS: usize = 40;
+
+/// Says of each step whether the walk goes on.
+pub(crate) trait Judge {
+    /// Why it does not.
+    type Reason;
+
+    /// A directory on the way, before anything in it is looked at.
+    ///
+    /// # Errors
+    ///
+    /// It is not to be entered.
+    fn directory(&mut self, directory: &Step) -> Result<(), Self::Reason>;
+
+    /// A link on the way, before it is followed.
+    ///
+    /// # Errors
+    ///
+    /// It is not to be followed.
+    fn link(&mut self, path: &Path, found: &Stat) -> Result<(), Self::Reason>;
+}
+
+/// Why a walk ended before its place.
+#[derive(Debug)]
+pub(crate) enum Astray<R> {
+    /// The system's reason; "not a directory" where the way leads through something else.
+    System(Errno),
+    /// The links lead in a circle, or nearly.
+    TooManyLinks,
+    /// The judge's.
+    Judged(R),
+}
+
+impl<R> From<Errno> for Astray<R> {
+    fn from(error: Errno) -> Self {
+        Self::System(error)
+    }
+}
+
+/// A directory that was judged.
+pub(crate) struct Step {
+    descriptor: OwnedFd,
+    /// Without links.
+    pub(crate) path: PathBuf,
+    pub(crate) found: Stat,
+}
+
+/// Good for looking, and for opening what is inside.
+impl AsFd for Step {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// What a path leads to.
+pub(crate) enum End {
+    /// The last directory itself.
+    Directory,
+    /// Something of this name in the last directory.
+    Entry(OsString, FileType),
+}
+
+/// The way from the root to a place.
+pub(crate) struct Walk<J> {
+    steps: Vec<Step>,
+    links: usize,
+    pub(crate) judge: J,
+}
+
+impl<J: Judge> Walk<J> {
+    pub(crate) fn begin(judge: J) -> Result<Self, Astray<J::Reason>> {
+        let root = openat(
+            CWD,
+            "/",
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let mut walk = Self {
+            steps: Vec::new(),
+            links: 0,
+            judge,
+        };
+        walk.enter(root, PathBuf::from("/"))?;
+        Ok(walk)
+    }
+
+    /// The directory that was entered last.
+    pub(crate) fn here(&self) -> &Step {
+        self.steps.last().expect("the root is never left")
+    }
+
+    /// Goes to a place. Links are followed, the last one too.
+    pub(crate) fn to(&mut self, path: &Path) -> Result<End, Astray<J::Reason>> {
+        let path = std::path::absolute(path)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOENT))?;
+        let mut rest = VecDeque::new();
+        self.put_first(&path, &mut rest);
+        while let Some(name) = rest.pop_front() {
+            if name == OsStr::new("..") {
+                if self.steps.len() > 1 {
+                    self.steps.pop();
+                }
+                continue;
+            }
+            let opened = openat(
+                self.here(),
+                &name,
+                OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?;
+            let at = self.here().path.join(&name);
+            let found = fstat(&opened)?;
+            match FileType::from_raw_mode(found.st_mode) {
+                FileType::Directory => self.enter(opened, at)?,
+                FileType::Symlink => {
+                    self.judge.link(&at, &found).map_err(Astray::Judged)?;
+                    self.links += 1;
+                    if self.links > MAX_LINKS {
+                        return Err(Astray::TooManyLinks);
+                    }
+                    let target = readlinkat(&opened, "", Vec::new())?;
+                    let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                    self.put_first(&target, &mut rest);
+                }
+                kind if rest.is_empty() => return Ok(End::Entry(name, kind)),
+                _ => return Err(Errno::NOTDIR.into()),
+            }
+        }
+        Ok(End::Directory)
+    }
+
+    /// Puts the steps to `path` before those that are left.
+    fn put_first(&mut self, path: &Path, rest: &mut VecDeque<OsString>) {
+        if path.has_root() {
+            self.steps.truncate(1);
+        }
+        for component in path.components().rev() {
+            if let Component::Normal(_) | Component::ParentDir = component {
+                rest.push_front(component.as_os_str().to_owned());
+            }
+        }
+    }
+
+    fn enter(&mut self, descriptor: OwnedFd, path: PathBuf) -> Result<(), Astray<J::Reason>> {
+        let found = fstat(&descriptor)?;
+        let step = Step {
+            descriptor,
+            path,
+            found,
+        };
+        self.judge.directory(&step).map_err(Astray::Judged)?;
+        self.steps.push(step);
+        Ok(())
+    }
+}

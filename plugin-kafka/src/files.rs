@@ -1,0 +1,64 @@
+//! The files that librdkafka opens by itself. It would wait for a named pipe and never end with a device, so
+//! they are looked at first.
+
+use std::path::Path;
+
+use evbus_sdk::{ConfigFault, FileFault, check_file};
+
+use crate::properties::Settings;
+
+/// More than any bundle of certificates or list of revoked ones has, in bytes.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What the names of properties end in that name a file.
+const FILE_VALUED: [&str; 3] = [".location", ".file", ".keytab"];
+
+/// Authorities may be a directory of files, and are looked for by librdkafka where this says so.
+const AUTHORITIES: &str = "ssl.ca.location";
+const LOOKED_FOR: &str = "probe";
+
+/// A fault for every setting that names what is not a regular file, or one that cannot be read.
+pub(crate) fn faults(settings: &Settings) -> Vec<ConfigFault> {
+    settings
+        .given()
+        .filter(|(_, property, _)| FILE_VALUED.iter().any(|end| property.ends_with(end)))
+        .filter_map(|(key, property, file)| {
+            let why = unusable(property, Path::new(file))?;
+            Some(ConfigFault::new(
+                key,
+                format!("{file} cannot be read: {why}"),
+            ))
+        })
+        .collect()
+}
+
+fn unusable(property: &str, file: &Path) -> Option<String> {
+    if property != AUTHORITIES {
+        return check_file(file, MAX_BYTES).err().map(|why| why.to_string());
+    }
+    if file == Path::new(LOOKED_FOR) {
+        return None;
+    }
+    if file.is_dir() {
+        return unusable_in(file);
+    }
+    check_file(file, MAX_BYTES).err().map(|why| why.to_string())
+}
+
+/// OpenSSL opens the files of a directory one by one, when it needs them; a link to nothing is no harm.
+fn unusable_in(dir: &Path) -> Option<String> {
+    let entries = match dir.read_dir() {
+        Ok(entries) => entries,
+        Err(error) => return Some(error.to_string()),
+    };
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .find_map(|path| match check_file(&path, MAX_BYTES) {
+            Err(FileFault::NotAFile(kind)) if !path.is_dir() => {
+                Some(format!("{} in it is {kind}", path.display()))
+            }
+            Err(why @ FileFault::TooLarge(_)) => Some(format!("{} in it: {why}", path.display())),
+            _ => None,
+        })
+}

@@ -19,7 +19,7 @@ use plugins::Scanned;
 use retiring::Retiring;
 
 use crate::Bus;
-use crate::acct::{AcctFile, AcctSource, WhenFull};
+use crate::acct::{AcctFile, AcctSource};
 use crate::control::{PluginsStatus, Reloaded};
 use crate::counted;
 use crate::host::ReloadError;
@@ -158,18 +158,7 @@ impl Deployment {
         });
         let mut plan = planning.await.expect("a plan is made to its end");
         if self.sources.state_dir.is_none() && !self.sources.without_state {
-            plan.refuse(|planned| {
-                let policy = planned.policy();
-                let key = match policy.when_full {
-                    Some(WhenFull::Spill) => "when_full",
-                    _ if policy.durable => "durable",
-                    _ => return None,
-                };
-                Some((
-                    format!("evbus.{key}"),
-                    "found a queue on disk, expected a state directory for it; give --state-dir, or change the key".to_owned(),
-                ))
-            });
+            plan.refuse_queues_on_disk();
         }
         Some(plan)
     }

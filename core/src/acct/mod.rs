@@ -41,6 +41,7 @@ pub use config::Config;
 pub use crypto::{AcctKey, Cipher, CryptoError, KeySource};
 pub use document::AcctDocument;
 pub use entry::Entry;
+pub(crate) use entry::ReadEntry;
 pub use error::{AcctError, Location, Position};
 pub use file::{AcctFile, DEFAULT_MATCH_PLUGIN, Section};
 pub use overrides::JsonObject;

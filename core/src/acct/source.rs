@@ -102,12 +102,25 @@ impl AcctSource {
     /// Every fault found: the file cannot be read or decrypted, is larger than [`MAX_FILE_BYTES`], is not
     /// UTF-8, is a template that cannot be rendered, or is not a valid acct file.
     pub fn load(&self) -> Result<AcctFile, Vec<AcctError>> {
+        let (file, faults) = self.examine();
+        file.filter(|_| faults.is_empty()).ok_or(faults)
+    }
+
+    /// As [`load`](Self::load), for somebody who wants to hear all that is wrong: the file with what of
+    /// it can be read, and every fault beside.
+    pub(crate) fn examine(&self) -> (Option<AcctFile>, Vec<AcctError>) {
         let name = self.name();
-        let mut root = self.document().map_err(|error| vec![error])?.into_root();
+        let mut root = match self.document() {
+            Ok(document) => document.into_root(),
+            Err(error) => return (None, vec![error]),
+        };
         overrides::override_with(&mut root, &self.overrides);
-        overrides::add_extras(&mut root, &self.extras)
-            .map_err(|message| vec![AcctError::new(Location::whole(&name), "", &message)])?;
-        AcctFile::from_tree(root, &name).map(|file| file.in_dir(self.dir()))
+        let extras = overrides::add_extras(&mut root, &self.extras);
+        let (file, mut faults) = AcctFile::examine_tree(root, &name);
+        if let Err(message) = extras {
+            faults.push(AcctError::new(Location::whole(&name), "", &message));
+        }
+        (file.map(|file| file.in_dir(self.dir())), faults)
     }
 
     /// Reads the file's data, of every tool, without extras and overrides. Blocks while it reads.

@@ -13,10 +13,10 @@ use evbus::store::deadletters::{self, DeadLetter, Filter};
 use serde::Serialize;
 
 use super::exit::{Exit, note};
+use super::host_options::seconds;
 use super::host_place::state_place;
 use super::letter::Shown;
 use super::output::{Reader, json_line, json_pretty, table, write};
-use super::run::seconds;
 use super::with_runtime;
 
 /// List, show, replay and purge the events that destinations did not take

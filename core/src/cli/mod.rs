@@ -9,6 +9,7 @@ mod check_events;
 mod deadletters;
 mod exec;
 mod exit;
+mod host_options;
 mod host_place;
 mod letter;
 mod listen;

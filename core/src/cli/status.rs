@@ -13,11 +13,11 @@ use evbus::salt::SaltMasterStatus;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::exit::{Exit, note};
+use super::host_options::seconds;
 use super::host_place::control_dir;
 use super::output::{
     Reader, columns, json_line, terminal_size, wants_colour, without_margins, write,
 };
-use super::run::seconds;
 
 /// Show how a running host and its destinations are
 #[derive(Debug, Args)]

@@ -36,7 +36,7 @@ pub(crate) struct SocketOptions {
 
 impl SocketOptions {
     /// The sockets of every directory.
-    fn names(&self) -> Vec<Names> {
+    pub(super) fn names(&self) -> Vec<Names> {
         let mut all = vec![Names::master()];
         for names in self.minion_ids.iter().map(|id| Names::minion(id)) {
             if !all.contains(&names) {
@@ -108,6 +108,12 @@ pub enum SocketError {
         "the socket directory {path:?} is served by another process; stop that, or choose another directory"
     )]
     InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Each directory can have its sockets once.
+    #[error("the socket directory {path:?} is given twice; give each directory once")]
+    Twice {
         /// The directory.
         path: PathBuf,
     },
@@ -227,6 +233,22 @@ impl SocketDir {
         let found = directory
             .metadata()
             .map_err(at("read the mode of the socket directory", path))?;
+        self.check(&found, group)?;
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(directory),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(SocketError::InUse { path: path.clone() }),
+            Err(error) => Err(at("lock the socket directory", path)(error.into())),
+        }
+    }
+
+    /// Whether the directory is one in which nobody else can touch the sockets, and all who should can
+    /// reach them.
+    pub(super) fn check(
+        &self,
+        found: &fs::Metadata,
+        group: Option<&SocketGroup>,
+    ) -> Result<(), SocketError> {
+        let path = &self.path;
         if !found.is_dir() {
             return Err(at("use as a socket directory", path)(
                 io::ErrorKind::NotADirectory.into(),
@@ -240,7 +262,7 @@ impl SocketDir {
                 mode: found.mode() & 0o7777,
             });
         }
-        if let Some(group) = group.filter(|group| !may_enter(&found, group)) {
+        if let Some(group) = group.filter(|group| !may_enter(found, group)) {
             return Err(SocketError::ClosedToGroup {
                 path: path.clone(),
                 found: found.gid(),
@@ -248,11 +270,7 @@ impl SocketDir {
                 group: group.to_string(),
             });
         }
-        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(directory),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(SocketError::InUse { path: path.clone() }),
-            Err(error) => Err(at("lock the socket directory", path)(error.into())),
-        }
+        Ok(())
     }
 }
 

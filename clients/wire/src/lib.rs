@@ -27,7 +27,7 @@ pub use encode::{Exact, Fired, Frame};
 pub use escape::unescape;
 pub use finite::Finite;
 pub use frame::{Content, Decoder, EvbusHead, Fault, Framing, LostSync, MAX_FRAME_BYTES};
-pub use id::{EventId, now_unix_ns};
+pub use id::{EventId, NotAnId, now_unix_ns};
 pub use stamp::stamp;
 
 /// The socket that listeners connect to; Salt's name.

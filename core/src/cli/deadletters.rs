@@ -343,6 +343,9 @@ fn purge(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
         Some(purged) => purged,
         None => deadletters::purge(dir, filter).map_err(|error| fault(&error))?,
     };
+    if purged == 0 && !json {
+        return write(b"nothing to purge\n").map(|_| ());
+    }
     done(purged, json.then_some(&Purged { purged }), "deleted")
 }
 

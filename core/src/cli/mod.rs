@@ -17,6 +17,7 @@ mod logging;
 mod output;
 mod plugins;
 mod put;
+mod recorded;
 mod reload;
 mod render;
 mod route;

@@ -14,6 +14,7 @@
 mod config;
 mod crypto;
 mod document;
+mod duration;
 mod emit;
 mod entry;
 mod error;
@@ -40,6 +41,7 @@ mod tests;
 pub use config::Config;
 pub use crypto::{AcctKey, Cipher, CryptoError, KeySource};
 pub use document::AcctDocument;
+pub use duration::duration;
 pub use entry::Entry;
 pub(crate) use entry::ReadEntry;
 pub use error::{AcctError, Location, Position};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use evbus::acct::byte_size;
+use evbus::acct::{byte_size, duration};
 use evbus::salt::{Framing, SaltMaster, SocketDir, SocketGroup};
 use evbus::store::{StateError, StateLimits};
 use evbus::{Host, HostBuilder, Serial, StartError};
@@ -146,6 +146,16 @@ impl HostOptions {
         }
     }
 
+    /// Whether anything could ever reach the host: programs that fire, a Salt master, its own log. One
+    /// that is told of a state directory delivers at least what is left there.
+    pub(super) fn has_way_in(&self) -> bool {
+        let from_programs = !self.sock_dirs.is_empty() || !self.prefixed_sock_dirs.is_empty();
+        let named = self
+            .state_place(true)
+            .is_some_and(|place| matches!(place.named_by, NamedBy::Flag | NamedBy::Variable));
+        from_programs || !self.from_salt.is_empty() || self.log_plugin.is_some() || named
+    }
+
     /// Where what waits is kept. A host without an acct file has no destination that anything could
     /// wait for, so that it needs no directory by default.
     fn state_place(&self, has_acct_file: bool) -> Option<StatePlace> {
@@ -198,12 +208,12 @@ fn salt_tags(patterns: &[String]) -> Result<TagFilter, Vec<Exit>> {
     }
 }
 
-/// Reads a number of seconds.
+/// Reads a duration.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    text.parse::<f64>()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "expected a number of seconds, 0 or more".to_owned())
+    duration(text).ok_or_else(|| {
+        "expected a number of seconds, 0 or more, or one with a unit such as `500ms` or `5 min`"
+            .to_owned()
+    })
 }
 
 fn size(text: &str) -> Result<u64, String> {

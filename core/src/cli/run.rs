@@ -70,12 +70,25 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
     let mut signals = Signals::new()?;
     raise_file_limit();
     let drain_timeout = args.host.drain_timeout;
+    let has_way_in = args.host.has_way_in();
     let DescribedHost {
         builder,
         state,
         faults,
     } = args.host.describe(args.acct_file);
     Exit::of_all(faults)?;
+    if !has_way_in {
+        // What is wrong beside that is told first, as for any other host.
+        let found = builder.examine().await.faults.into_iter();
+        Exit::of_all(
+            found
+                .map(|fault| not_started(fault, state.as_ref()))
+                .collect(),
+        )?;
+        return Err(Exit::usage(
+            "no way in for events given: use --sock-dir for event sockets, or --from-salt for those of a Salt master; with --state-dir a host without either delivers what is left there",
+        ));
+    }
     let host = tokio::select! {
         host = builder.start() => host.map_err(|error| not_started(error, state.as_ref()))?,
         () = signals.end() => return Ok(()),

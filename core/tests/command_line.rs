@@ -7,7 +7,7 @@ use std::fs;
 
 use evbus_testkit::plugin_dir;
 use serde_json::Value;
-use support::{evbus, json_lines, run, stderr};
+use support::{RunningHost, evbus, json_lines, lines_of, run, stderr};
 
 #[test]
 fn durations_have_units_in_flags_and_in_the_acct_file() {
@@ -107,4 +107,29 @@ fn a_host_that_nothing_could_reach_is_refused() {
     let output = host("fixture-good: {p: {paht: out}}\n");
     assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
     assert!(!support::default_state_dir(home.path()).exists());
+}
+
+#[test]
+fn directories_may_have_paths_longer_than_a_sockets_address() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let root = tempfile::tempdir().unwrap();
+    let deep = root.path().join("d".repeat(150));
+    fs::create_dir(&deep).unwrap();
+    let home = tempfile::TempDir::new_in(&deep).unwrap();
+    let state = home.path().join("state");
+    let host = RunningHost::start_in(
+        home,
+        "fixture-good: {p: {path: '{dir}/out.jsonl', evbus: {durable: true}}}\n",
+        plugins.path(),
+        &["--state-dir", state.to_str().unwrap()],
+    );
+    host.put("p", "1");
+    assert_eq!(lines_of(&host.path("out.jsonl")).len(), 1);
+    for (flag, dir) in [("--sock-dir", host.path("s")), ("--state-dir", state)] {
+        let output = run(
+            evbus(root.path()).args(["status", "--json", flag]).arg(dir),
+            b"",
+        );
+        assert!(output.status.success(), "{flag}: {}", stderr(&output));
+    }
 }

@@ -6,14 +6,14 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use evbus_wire::Framing;
+use evbus_wire::{Framing, MAX_ADDRESS_BYTES};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
 
 use super::group::SocketGroup;
 use super::limits::Limits;
 use super::names::Names;
-use super::socket_file::{MAX_PATH_BYTES, SocketFile, check_length, is_abandoned};
+use super::socket_file::{SocketFile, is_abandoned};
 
 /// A directory with the two event sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,16 +51,6 @@ impl SocketOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
-    /// The path of a socket would be too long for the system.
-    #[error(
-        "the path of the socket {path:?} is {found} bytes long; expected at most {MAX_PATH_BYTES}, so choose a directory with a shorter path"
-    )]
-    PathTooLong {
-        /// The socket's path.
-        path: PathBuf,
-        /// Its length in bytes.
-        found: usize,
-    },
     /// Other users could replace the sockets.
     #[error(
         "the socket directory {path:?} belongs to user {owner} and has mode {mode:04o}; expected a directory of this user or root that nobody else may write, so change it with chmod and chown or choose another"
@@ -196,8 +186,11 @@ impl SocketDir {
             let files = names.iter().flat_map(|names| [&names.publish, &names.pull]);
             files.map(|name| self.path.join(&**name))
         };
-        for path in paths() {
-            check_length(&path)?;
+        if paths().any(|path| path.as_os_str().len() > MAX_ADDRESS_BYTES) {
+            tracing::warn!(
+                "the paths of the sockets in {} are longer than {MAX_ADDRESS_BYTES} bytes: programs of evbus reach them, those of Salt do not",
+                self.path.display()
+            );
         }
         let group = options.group.as_ref();
         let mut guard = DirGuard {

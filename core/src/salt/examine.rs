@@ -6,7 +6,7 @@ use rustix::process::{getegid, geteuid, getgroups};
 
 use super::directory::{SocketDir, SocketError, SocketOptions, at};
 use super::group::SocketGroup;
-use super::socket_file::{check_length, is_abandoned};
+use super::socket_file::is_abandoned;
 use crate::control::{self, CONTROL_SOCKET};
 use crate::usable_dir;
 
@@ -23,9 +23,6 @@ impl SocketDir {
         let paths: Vec<_> = (files.map(|name| self.path.join(&**name)))
             .chain([self.path.join(CONTROL_SOCKET)])
             .collect();
-        for path in &paths {
-            check_length(path)?;
-        }
         let group = options.group.as_ref();
         let found =
             usable_dir::look(&self.path).map_err(at("use the socket directory", &self.path));

@@ -87,6 +87,12 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     let mut doubts = catalog.shadowed().len();
     let mut links = Links::default();
     if let Some(plan) = found.plan {
+        let mut served = plan.served().iter();
+        if served.any(|planned| planned.destination().provider == INTERNAL) {
+            note(
+                "provider internal: nobody can read its queues in `evbus run`, so its destinations get no events there; it is for programs that run the host as a library",
+            );
+        }
         doubts +=
             unserved(&plan, report) + twice(&plan, report) + nothing(&plan, &acct_file, report);
         links = if args.connect {
@@ -296,12 +302,6 @@ fn none_is_replaced(catalog: &Catalog) -> bool {
 fn unserved(plan: &Plan, report: fn(&str)) -> usize {
     let mut count = 0;
     for provider in plan.unserved().iter().filter(|name| !plan.is_faulty(name)) {
-        if provider == INTERNAL {
-            note(
-                "provider internal: nobody can read its queues in `evbus run`, so its destinations get no events; it is for programs that run the host as a library",
-            );
-            continue;
-        }
         count += 1;
         report(&format!(
             "provider {provider}: no plugin serves it (fine if it belongs to another tool)"

@@ -74,11 +74,8 @@ impl HostBuilder {
             .scan();
         let has_state = self.state_dir.is_some() || self.without_state;
         let plan = acct.map(|acct: AcctFile| {
-            let internal = if self.without_internal {
-                InternalQueues::unread()
-            } else {
-                InternalQueues::default()
-            };
+            // Looked at even where nobody reads them: programs that do may share the file.
+            let internal = InternalQueues::default();
             let program = self.isolation_program.as_ref();
             let mut plan = Plan::new(&acct, &catalog, &internal, program);
             if !has_state {

@@ -3,9 +3,12 @@
 
 mod acct;
 mod change;
+mod file_limit;
 mod losses;
 mod plugins;
 mod retiring;
+
+pub(crate) use file_limit::check_file_limit;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +22,7 @@ use plugins::Scanned;
 use retiring::Retiring;
 
 use crate::Bus;
-use crate::acct::{AcctFile, AcctSource, WhenFull};
+use crate::acct::{AcctFile, AcctSource};
 use crate::control::{PluginsStatus, Reloaded};
 use crate::counted;
 use crate::host::ReloadError;
@@ -179,18 +182,7 @@ impl Deployment {
         let planning = move || Plan::new(&acct, &catalog, &internal, program.as_ref());
         let mut plan = self.unless_ending(planning).await?;
         if self.sources.state_dir.is_none() && !self.sources.without_state {
-            plan.refuse(|planned| {
-                let policy = planned.policy();
-                let key = match policy.when_full {
-                    Some(WhenFull::Spill) => "when_full",
-                    _ if policy.durable => "durable",
-                    _ => return None,
-                };
-                Some((
-                    format!("evbus.{key}"),
-                    "found a queue on disk, expected a state directory for it; give --state-dir, or change the key".to_owned(),
-                ))
-            });
+            plan.refuse_queues_on_disk();
         }
         Ok(Some(plan))
     }

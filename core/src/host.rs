@@ -2,6 +2,7 @@
 
 mod control;
 mod errors;
+mod examine;
 mod intake;
 mod watching;
 
@@ -27,6 +28,7 @@ use crate::store::{StateDir, StateLimits};
 use crate::{Bus, Event};
 
 pub use errors::{ReloadError, StartError};
+pub use examine::Examination;
 
 /// What a host is started with.
 ///
@@ -215,11 +217,8 @@ impl Host {
     }
 
     async fn start(builder: HostBuilder) -> Result<Self, StartError> {
-        for SaltMaster { dir, .. } in &builder.salt_masters {
-            let own = builder.socket_dirs.iter().map(|own| own.path.as_path());
-            if salt::is_among(dir, own) {
-                return Err(StartError::OwnDirectory { dir: dir.clone() });
-            }
+        if let Some(fault) = builder.own_faults().into_iter().next() {
+            return Err(fault);
         }
         let registry = Registry::new(plugin_dirs(&builder.plugin_dirs), builder.linked)
             .trying(

@@ -95,6 +95,7 @@ mod router;
 pub mod salt;
 pub mod sls;
 pub mod store;
+mod usable_dir;
 mod walk;
 
 pub use bus::Bus;
@@ -102,11 +103,11 @@ pub use bus::Bus;
 pub use counted::counted;
 pub use event::{Event, EventBuilder, EventError, EventId, Serial, pop_serial};
 pub use fired::{Departure, Fired, FiredCounts, PutError};
-pub use host::{Host, HostBuilder, ReloadError, StartError};
+pub use host::{Examination, Host, HostBuilder, ReloadError, StartError};
 pub use internal::{
     INTERNAL, INTERNAL_QUEUE_BYTES, INTERNAL_QUEUE_EVENTS, InternalEvent, InternalReader,
 };
 pub use lane::{Counts, Destination, InstanceState, LaneStatus, PausedBy};
 pub use log_events::{LOG_EVENTS_QUEUE, LogEvents};
-pub use plan::{Plan, Planned};
+pub use plan::{Plan, Planned, Trial};
 pub use router::{Route, Router, Undecided};

@@ -1,22 +1,25 @@
 //! An acct file and the plugins, brought together: which entry is served by whom, and what is
 //! wrong.
 
+mod trial;
 mod unserved;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use evbus_abi::v1::{HostObjectV1, LevelV1, LinkV1};
 use zeroize::Zeroizing;
 
-use crate::acct::{AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, Isolation, Policy, Secrets};
+use crate::acct::{
+    AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, Isolation, Policy, ReadEntry, WhenFull,
+};
 use crate::internal::{INTERNAL, InternalQueues};
 use crate::isolate::{Isolated, LINKED};
-use crate::lane::{Connector, Destination, closed};
-use crate::plugin::{About, Catalog, CompileError, log};
+use crate::lane::{Connector, Destination};
+use crate::plugin::{Catalog, CompileError};
 use crate::router::Router;
+
+pub use trial::Trial;
 
 /// An entry that is served.
 #[derive(Debug)]
@@ -45,50 +48,10 @@ impl Planned {
         self.connector.id()
     }
 
-    /// Connects to the far system and disconnects again.
-    ///
-    /// # Errors
-    ///
-    /// One sentence on why it cannot be reached, without secrets.
-    pub async fn try_connect(&self, limit: Duration) -> Result<(), String> {
-        let host = CheckHost {
-            secrets: self.entry.secrets().clone(),
-            plugin: self.plugin_id().to_owned(),
-            pattern: self.entry.pattern.clone(),
-        };
-        let instance = self
-            .connector
-            .connect(&self.config(), self.entry.secrets(), host, limit)
-            .await
-            .map_err(|failure| failure.reason)?;
-        // Whether it says goodbye in time does not matter to a check.
-        let _ = tokio::time::timeout(limit, closed(&instance)).await;
-        Ok(())
-    }
-
     /// The plugin's configuration as JSON text.
     pub(crate) fn config(&self) -> Arc<Zeroizing<String>> {
         Arc::new(self.entry.config.text())
     }
-}
-
-/// The host, as an instance that is only tried sees it.
-struct CheckHost {
-    secrets: Secrets,
-    plugin: String,
-    pattern: String,
-}
-
-impl HostObjectV1 for CheckHost {
-    fn log(&self, level: LevelV1, target: &str, message: &str) {
-        let about = About {
-            plugin: &self.plugin,
-            profile: Some(&self.pattern),
-        };
-        log(level, about, target, &self.secrets.hide(message));
-    }
-
-    fn link(&self, _: LinkV1, _: &str) {}
 }
 
 /// What an acct file means with the plugins that there are: which entries are served by whom, and
@@ -102,6 +65,8 @@ pub struct Plan {
     /// Those of them that are a fault.
     faulty: BTreeSet<String>,
     pub(crate) errors: Vec<AcctError>,
+    /// Entries with a fault, whose patterns are looked at all the same.
+    refused: Vec<Entry>,
 }
 
 impl Plan {
@@ -174,6 +139,7 @@ impl Plan {
             unserved: Vec::new(),
             faulty: BTreeSet::new(),
             errors: Vec::new(),
+            refused: Vec::new(),
         };
         for section in acct.sections() {
             let is_internal = section.provider() == INTERNAL;
@@ -188,14 +154,11 @@ impl Plan {
                 plan.unserved.push(section.provider().to_owned());
                 continue;
             };
-            match section.entries() {
-                Ok(entries) => {
-                    for entry in entries {
-                        let connector = isolate(&entry, &connector, program);
-                        plan.add(entry, connector);
-                    }
-                }
-                Err(errors) => plan.errors.extend(errors),
+            let (entries, errors) = section.read();
+            plan.errors.extend(errors);
+            for read in entries {
+                let connector = isolate(&read.entry, &connector, program);
+                plan.add(read, connector);
             }
         }
         plan.compile(acct, catalog);
@@ -206,7 +169,7 @@ impl Plan {
     }
 
     /// Leaves out every entry that `fault` has something against, as path and message.
-    pub(crate) fn refuse(&mut self, fault: impl Fn(&Planned) -> Option<(String, String)>) {
+    fn refuse(&mut self, fault: impl Fn(&Planned) -> Option<(String, String)>) {
         for planned in &self.served {
             if let Some((path, message)) = fault(planned) {
                 self.errors.push(planned.entry.fault(&path, &message));
@@ -214,9 +177,34 @@ impl Plan {
         }
     }
 
-    fn add(&mut self, entry: Entry, connector: Connector) {
+    /// Refuses every destination that asks for a queue on disk, where there is no state directory.
+    pub(crate) fn refuse_queues_on_disk(&mut self) {
+        self.refuse(|planned| {
+            let policy = planned.policy();
+            let key = match policy.when_full {
+                Some(WhenFull::Spill) => "when_full",
+                _ if policy.durable => "durable",
+                _ => return None,
+            };
+            Some((
+                format!("evbus.{key}"),
+                "found a queue on disk, expected a state directory for it; give --state-dir, or change the key".to_owned(),
+            ))
+        });
+    }
+
+    fn add(&mut self, read: ReadEntry, connector: Connector) {
+        let ReadEntry {
+            entry,
+            faults: own,
+            has_config,
+        } = read;
+        let is_well = own.is_empty();
+        self.errors.extend(own);
         let config = || entry.config.text();
         let mut faults = match &connector {
+            // Its plugin would miss what could not be read.
+            _ if !has_config => Vec::new(),
             Connector::Plugin(plugin) => plugin.check_config(config(), entry.secrets()),
             Connector::Isolated(isolated) => {
                 (isolated.plugin()).check_config(config(), entry.secrets())
@@ -228,27 +216,41 @@ impl Plan {
         if entry.policy.isolate == Isolation::Process && !can_isolate(&connector) {
             faults.push(("evbus.isolate".to_owned(), LINKED.to_owned()));
         }
-        if faults.is_empty() {
+        if is_well && faults.is_empty() {
             self.served.push(Planned { entry, connector });
-        } else {
-            let faults = faults
-                .iter()
-                .map(|(path, message)| entry.fault(path, message));
-            self.errors.extend(faults);
+            return;
         }
+        let faults = faults
+            .iter()
+            .map(|(path, message)| entry.fault(path, message));
+        self.errors.extend(faults);
+        self.refused.push(entry);
     }
 
     /// Compiles the patterns; those with a fault are reported and left out.
     fn compile(&mut self, acct: &AcctFile, catalog: &Catalog) {
         let Some(plugin) = catalog.matcher(acct.match_plugin()) else {
             // Without a destination there is nothing to match.
-            if !self.served.is_empty() || acct.match_plugin() != DEFAULT_MATCH_PLUGIN {
+            let has_pattern = !self.served.is_empty() || !self.refused.is_empty();
+            if has_pattern || acct.match_plugin() != DEFAULT_MATCH_PLUGIN {
                 self.errors
                     .push(acct.match_plugin_fault(&no_matcher(acct, catalog)));
             }
             self.served.clear();
             return;
         };
+        let refused: Vec<&str> = (self.refused.iter())
+            .map(|entry| entry.pattern.as_str())
+            .collect();
+        // Why the plugin itself cannot be used is told below.
+        if !refused.is_empty()
+            && let Err(CompileError::Patterns(faults)) = Router::compile(&plugin, &refused)
+        {
+            for (index, reason) in faults {
+                let entry = self.refused.get(index);
+                (self.errors).extend(entry.map(|entry| pattern_fault(entry, acct, &reason)));
+            }
+        }
         let faults = match Router::compile(&plugin, &self.patterns()) {
             Ok(router) => {
                 self.router = router;
@@ -267,12 +269,7 @@ impl Plan {
         let mut left_out = BTreeSet::new();
         for (index, reason) in faults {
             if let Some(planned) = self.served.get(index) {
-                let message = format!(
-                    "found {:?}, expected a pattern of match plugin {}: {reason}",
-                    planned.entry.pattern,
-                    acct.match_plugin()
-                );
-                self.errors.push(planned.entry.fault("", &message));
+                (self.errors).push(pattern_fault(&planned.entry, acct, &reason));
                 left_out.insert(index);
             }
         }
@@ -298,6 +295,15 @@ impl Plan {
             .map(|planned| planned.entry.pattern.as_str())
             .collect()
     }
+}
+
+fn pattern_fault(entry: &Entry, acct: &AcctFile, reason: &str) -> AcctError {
+    let message = format!(
+        "found {:?}, expected a pattern of match plugin {}: {reason}",
+        entry.pattern,
+        acct.match_plugin()
+    );
+    entry.fault("", &message)
 }
 
 /// The connector as the entry wants it.

@@ -61,7 +61,7 @@ fn check_names_line_profile_place_and_what_was_expected() {
 
 {"profile": "idem-exec", "body": {"tags": {"ref": "x", "type": "exec-post"}, "message": {"result": "yes", "ret": 1}, "run_name": ""}}
 {"profile": "idem-exec"}
-{"id": "1", "profile": "idem-status", "tags": {}, "body": {"tags": {"ref": null, "type": "state-status"}, "message": "DONE", "run_name": "r"}}
+{"id": "1", "time": "2026-11-23T00:17:28Z", "profile": "idem-status", "tags": {}, "body": {"tags": {"ref": null, "type": "state-status"}, "message": "DONE", "run_name": "r"}}
 "#;
     let output = run(
         evbus(home.path()).args(["check", "--events", "-"]),

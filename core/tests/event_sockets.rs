@@ -154,7 +154,7 @@ fn a_group_that_does_not_exist_is_one_clear_sentence() {
     assert_eq!(output.status.code(), Some(78));
     assert_eq!(
         stderr(&output),
-        "error: there is no group \"no-such-group\"; expected the name or the number of a group\n"
+        "error: --sock-group: there is no group \"no-such-group\"; expected the name or the number of a group\n"
     );
     assert!(!home.path().join("s").exists());
 }

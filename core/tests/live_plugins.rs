@@ -138,3 +138,41 @@ fn a_file_that_has_the_content_of_another_is_that_plugin_once_more() {
     host.wait_for_log("libfixture_good.so: not used: its content is that of");
     wait_until_served(&host, &host.path("good.jsonl"));
 }
+
+#[test]
+fn plugins_that_cannot_be_used_are_told_of_once_and_secrets_are_read_when_something_changed() {
+    /// More than two of the rounds in which the host looks at its plugins anyway.
+    const ROUNDS_S: f64 = 11.5;
+
+    let plugins = plugin_dir(&["plugin-glob", "fixture-null", "fixture-good"]);
+    let acct = "
+fixture-good: {p: {path: {$exec: [sh, -c, 'echo read >> {dir}/reads; echo {dir}/out']}}}
+fixture-null: {p: {}}
+";
+    let host = RunningHost::start(acct, plugins.path(), &[]);
+    let good = fs::read(plugins.path().join("libfixture_good.so")).unwrap();
+    // Damaged from the beginning, damaged while it serves, and one that others may write.
+    fs::write(plugins.path().join("cut.so"), &good[..20_000]).unwrap();
+    fs::write(plugins.path().join("libfixture_null.so"), "garbage").unwrap();
+    let open = plugins.path().join("open.so");
+    fs::write(&open, &good).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();
+    for name in ["cut.so", "libfixture_null.so", "open.so"] {
+        host.wait_for_log(&format!("/{name}: not used: "));
+    }
+    host.wait_for_log("fixture-null is served by plugin fixture-null 0.1.0 as it was loaded");
+    let reads = || fs::read_to_string(host.path("reads")).unwrap();
+    let uptime = || host.status()["host"]["uptime_s"].as_f64().unwrap();
+    // What was changed is looked at within one round.
+    let since = uptime();
+    wait_for("a round", || {
+        (uptime() > since + ROUNDS_S / 2.0).then_some(())
+    });
+    let (log, before) = (host.log(), reads());
+    let since = uptime();
+    wait_for("more rounds", || {
+        (uptime() > since + ROUNDS_S).then_some(())
+    });
+    assert_eq!(host.log(), log);
+    assert_eq!(reads(), before);
+}

@@ -44,6 +44,20 @@ fn arrived(host: &RunningHost, count: usize) -> Vec<Value> {
 }
 
 #[test]
+fn a_socket_directory_is_reached_however_long_its_path_is() {
+    let plugins = plugin_dir(&["plugin-glob", "plugin-file"]);
+    let root = tempfile::tempdir().unwrap();
+    let deep = root.path().join("d".repeat(150));
+    fs::create_dir(&deep).unwrap();
+    let dir = tempfile::TempDir::new_in(&deep).unwrap();
+    let host = RunningHost::start_in(dir, ACCT, plugins.path(), &[]);
+    for client in CLIENTS {
+        Script::start(&script("long_path.py"), &[client, &host.sock_dir()]).finish();
+    }
+    arrived(&host, 2);
+}
+
+#[test]
 fn what_is_fired_arrives_as_its_exact_text() {
     for client in CLIENTS {
         let (host, _plugins) = start(&[]);

@@ -65,7 +65,7 @@ fn a_dead_letter_is_tried_again_by_the_host_that_runs_and_delivered_by_one_that_
     assert!(!said.contains("no host"), "{said}");
     let second = wait_for("the dead letter again", || {
         let letter = listed(&state).pop()?;
-        (letter["last_attempt_unix_ns"] != first["last_attempt_unix_ns"]).then_some(letter)
+        (letter["last_attempt"] != first["last_attempt"]).then_some(letter)
     });
     assert_eq!(second["id"], first["id"]);
 

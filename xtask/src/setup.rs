@@ -17,6 +17,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         system::PYTHON,
         system::TERMINAL,
         system::NETWORKS,
+        system::UNITS,
     ]
     .concat();
     system::ensure(&needs)?;

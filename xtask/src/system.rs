@@ -40,6 +40,8 @@ pub enum Need {
     Vim,
     /// The `ip` program, which readies the network namespaces of tests.
     Ip,
+    /// `systemd-analyze`, which judges the unit of the documentation.
+    SystemdAnalyze,
 }
 
 /// What compiling the plugins takes.
@@ -48,6 +50,8 @@ pub const BUILD: &[Need] = &[Need::Cc, Need::Cxx, Need::Make, Need::Cmake, Need:
 pub const BROKERS: &[Need] = &[Need::RabbitMq, Need::Java, Need::Maven, Need::OpenSsl];
 /// What tests with networks of their own take; `unshare` is part of every system.
 pub const NETWORKS: &[Need] = &[Need::Ip];
+/// What the test of the documented unit takes.
+pub const UNITS: &[Need] = &[Need::SystemdAnalyze];
 /// What installing Salt and Idem takes.
 pub const PYTHON: &[Need] = &[Need::Python];
 /// What the tests at a terminal take.
@@ -69,6 +73,7 @@ impl Need {
             Self::Python => makes_environments(),
             Self::Vim => on_path("vim"),
             Self::Ip => on_path("ip"),
+            Self::SystemdAnalyze => on_path("systemd-analyze"),
         }
     }
 
@@ -88,6 +93,7 @@ impl Need {
             Self::Python => "python3-venv",
             Self::Vim => "vim",
             Self::Ip => "iproute2",
+            Self::SystemdAnalyze => "systemd",
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use evbus_wire::SocketPath;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::task::coop::has_budget_remaining;
@@ -18,12 +19,11 @@ pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
 
 /// Connects to a socket.
 pub(crate) async fn connect(path: &Path) -> Result<UnixStream, Error> {
-    UnixStream::connect(path)
-        .await
-        .map_err(|source| Error::Connect {
-            path: path.to_owned(),
-            source,
-        })
+    let connecting = async { UnixStream::connect(SocketPath::new(path)?.as_path()).await };
+    connecting.await.map_err(|source| Error::Connect {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// A connection from which a listener reads.

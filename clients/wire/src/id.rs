@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::str::FromStr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -60,6 +61,34 @@ impl EventId {
     }
 }
 
+/// A text that is not an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAnId;
+
+impl fmt::Display for NotAnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected 32 hexadecimal digits, in groups of 8, 4, 4, 4 and 12 joined by `-`")
+    }
+}
+
+impl std::error::Error for NotAnId {}
+
+impl FromStr for EventId {
+    type Err = NotAnId;
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        let digits: Vec<&str> = text.split('-').collect();
+        let has_form = digits.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]);
+        let digits = digits.concat();
+        if !has_form || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(NotAnId);
+        }
+        let id = u128::from_str_radix(&digits, 16).map_err(|_| NotAnId)?;
+        Ok(Self(id.to_be_bytes()))
+    }
+}
+
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let n = u128::from_be_bytes(self.0);
@@ -108,7 +137,19 @@ mod tests {
 
     #[test]
     fn an_id_reads_as_a_version_7_uuid() {
-        let text = EventId::new(1_700_000_000_000_000_000).to_string();
+        let id = EventId::new(1_700_000_000_000_000_000);
+        let text = id.to_string();
+        assert_eq!(text.parse(), Ok(id));
+        assert_eq!(text.to_uppercase().parse(), Ok(id));
+        for wrong in [
+            "",
+            "1",
+            &text[1..],
+            &text.replace('-', ""),
+            &text.replace('-', "+"),
+        ] {
+            assert_eq!(wrong.parse::<EventId>(), Err(NotAnId), "{wrong:?}");
+        }
         assert!(text.starts_with("018bcfe5-6800-7"), "{text}");
         assert!(
             matches!(text.as_bytes()[19], b'8' | b'9' | b'a' | b'b'),

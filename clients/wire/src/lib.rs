@@ -5,7 +5,7 @@
 //! finds frames in a stream, [`Content`] reads one, [`Frame`] writes one; [`mapping`] turns DATA into
 //! JSON text and back. `docs/EVENT_SOCKETS.md` describes the format, and what of it is Salt's.
 //!
-//! Nothing here reads or writes a socket, blocks, or allocates more than the input asks for within
+//! Nothing here reads or writes a socket, blocks (but [`SocketPath`], for a directory), or allocates more than the input asks for within
 //! the limits below.
 
 mod answer;
@@ -16,6 +16,7 @@ mod frame;
 mod id;
 pub mod mapping;
 mod pack;
+mod socket_path;
 mod stamp;
 mod token;
 
@@ -27,7 +28,8 @@ pub use encode::{Exact, Fired, Frame};
 pub use escape::unescape;
 pub use finite::Finite;
 pub use frame::{Content, Decoder, EvbusHead, Fault, Framing, LostSync, MAX_FRAME_BYTES};
-pub use id::{EventId, now_unix_ns};
+pub use id::{EventId, NotAnId, now_unix_ns};
+pub use socket_path::{MAX_ADDRESS_BYTES, SocketPath};
 pub use stamp::stamp;
 
 /// The socket that listeners connect to; Salt's name.

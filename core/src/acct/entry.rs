@@ -28,16 +28,22 @@ pub struct Entry {
     node: Node,
 }
 
+/// An entry with all that is wrong with it; one with a fault is not to be served.
+#[derive(Debug)]
+pub(crate) struct ReadEntry {
+    pub(crate) entry: Entry,
+    pub(crate) faults: Vec<AcctError>,
+    /// Whether the configuration is what the file says, so that its plugin can judge it.
+    pub(crate) has_config: bool,
+}
+
 impl Entry {
-    pub(super) fn read(
-        section: &Section,
-        key: &Key,
-        node: &Node,
-        index: usize,
-    ) -> Result<Self, Vec<AcctError>> {
+    pub(super) fn read(section: &Section, key: &Key, node: &Node, index: usize) -> ReadEntry {
         let file = &section.location().file;
         let path = format!("{}.{}", section.provider(), key.name);
         let location = Location::at(file, key.position);
+        let mut faults = Vec::new();
+        let mut has_config = true;
         let pairs: &[(Key, Node)] = match &node.value {
             Value::Null => &[],
             Value::Map(pairs) => pairs,
@@ -46,10 +52,11 @@ impl Entry {
                     "found {}, expected a mapping of the provider's keys, or nothing; write the keys below the pattern",
                     other.kind()
                 );
-                return Err(vec![AcctError::new(location, &path, &message)]);
+                faults.push(AcctError::new(location.clone(), &path, &message));
+                has_config = false;
+                &[]
             }
         };
-        let mut faults = Vec::new();
         let mut policy = Policy::default();
         let mut config = serde_json::Map::new();
         let mut resolver = Resolver::new(section.dir(), section.doubt());
@@ -70,6 +77,7 @@ impl Entry {
                         key.name, key.name
                     ),
                 ));
+                has_config = false;
                 continue;
             }
             match resolver.resolve(value, &key.name).to_json() {
@@ -88,6 +96,7 @@ impl Entry {
                         &join(&path, &unfit.path),
                         &message,
                     ));
+                    has_config = false;
                 }
             }
         }
@@ -97,11 +106,9 @@ impl Entry {
             let location = Location::at(file, fault.position);
             let path = join(&path, &fault.path);
             faults.push(AcctError::new(location, &path, &fault.message));
+            has_config = false;
         }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        Ok(Self {
+        let entry = Self {
             provider: section.provider().to_owned(),
             pattern: key.name.clone(),
             index,
@@ -111,7 +118,12 @@ impl Entry {
             location,
             position: key.position,
             node: node.outline(),
-        })
+        };
+        ReadEntry {
+            entry,
+            faults,
+            has_config,
+        }
     }
 
     /// The secrets that the file gives by reference.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::entry::ReadEntry;
 use super::key::Key;
 use super::node::{Node, Value};
 use super::syntax::NO_KEY;
@@ -33,6 +34,13 @@ pub struct AcctFile {
 impl AcctFile {
     /// Splits a tree. An empty file has no sections.
     pub(super) fn from_tree(root: Node, file: &Arc<str>) -> Result<Self, Vec<AcctError>> {
+        let (read, faults) = Self::examine_tree(root, file);
+        read.filter(|_| faults.is_empty()).ok_or(faults)
+    }
+
+    /// As [`from_tree`](Self::from_tree), for somebody who wants what is in the sections looked at even
+    /// where something above them has a fault.
+    pub(super) fn examine_tree(root: Node, file: &Arc<str>) -> (Option<Self>, Vec<AcctError>) {
         let pairs = match root.value {
             Value::Map(pairs) => pairs,
             Value::Null => Vec::new(),
@@ -41,13 +49,11 @@ impl AcctFile {
                     "found {} at the top of the file, expected a mapping of providers; begin with a provider's name and a colon",
                     other.kind()
                 );
-                return Err(vec![AcctError::new(
-                    Location::at(file, root.position),
-                    "",
-                    &message,
-                )]);
+                let fault = AcctError::new(Location::at(file, root.position), "", &message);
+                return (None, vec![fault]);
             }
         };
+        let mut faults = Vec::new();
         let mut read = Self {
             match_plugin: DEFAULT_MATCH_PLUGIN.to_owned(),
             match_plugin_location: Location::whole(file),
@@ -56,13 +62,15 @@ impl AcctFile {
         for (key, node) in pairs {
             let location = Location::at(file, key.position);
             if is_missing(&key) {
-                return Err(vec![AcctError::new(location, "", NO_KEY)]);
-            }
-            if key.name == MATCH_PLUGIN {
-                read.match_plugin = match_plugin(&node, &location)?;
+                faults.push(AcctError::new(location, "", NO_KEY));
+            } else if key.name == MATCH_PLUGIN {
+                match match_plugin(&node, &location) {
+                    Ok(name) => read.match_plugin = name,
+                    Err(fault) => faults.push(fault),
+                }
                 read.match_plugin_location = location;
             } else if let Some(message) = misplaced(&key.name) {
-                return Err(vec![AcctError::new(location, &key.name, message)]);
+                faults.push(AcctError::new(location, &key.name, message));
             } else if !NOT_PROVIDERS.contains(&key.name.as_str()) {
                 read.sections.push(Section {
                     provider: key.name,
@@ -73,7 +81,7 @@ impl AcctFile {
                 });
             }
         }
-        Ok(read)
+        (Some(read), faults)
     }
 
     /// Names of files in it are relative to this directory, not to the process's own. Where there is a
@@ -133,7 +141,7 @@ fn misplaced(name: &str) -> Option<&'static str> {
     )
 }
 
-fn match_plugin(node: &Node, location: &Location) -> Result<String, Vec<AcctError>> {
+fn match_plugin(node: &Node, location: &Location) -> Result<String, AcctError> {
     match &node.value {
         Value::Text(name) if !name.is_empty() => Ok(name.to_string()),
         other => {
@@ -144,11 +152,7 @@ fn match_plugin(node: &Node, location: &Location) -> Result<String, Vec<AcctErro
             let message = format!(
                 "found {found}, expected the name of a match plugin such as glob or regex; name one or remove the key"
             );
-            Err(vec![AcctError::new(
-                location.clone(),
-                MATCH_PLUGIN,
-                &message,
-            )])
+            Err(AcctError::new(location.clone(), MATCH_PLUGIN, &message))
         }
     }
 }
@@ -223,6 +227,25 @@ impl Section {
     /// a profile that is not a mapping, a value JSON cannot hold, a fault of an `evbus:` key, a secret
     /// that cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>, Vec<AcctError>> {
+        let (read, mut faults) = self.read();
+        let mut entries = Vec::new();
+        for ReadEntry {
+            entry, faults: own, ..
+        } in read
+        {
+            faults.extend(own);
+            entries.push(entry);
+        }
+        if faults.is_empty() {
+            Ok(entries)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// As [`entries`](Self::entries), for somebody who wants to hear all that is wrong: also the entries
+    /// with faults, and the faults that belong to none.
+    pub(crate) fn read(&self) -> (Vec<ReadEntry>, Vec<AcctError>) {
         let mut found = Profiles::default();
         match self.node.as_ref().map_or(&Value::Null, |node| &node.value) {
             Value::Null => {}
@@ -247,11 +270,7 @@ impl Section {
                 other.kind()
             ))),
         }
-        if found.faults.is_empty() {
-            Ok(found.entries)
-        } else {
-            Err(found.faults)
-        }
+        (found.entries, found.faults)
     }
 }
 
@@ -277,7 +296,7 @@ fn value_of<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
 #[derive(Default)]
 struct Profiles {
     count: usize,
-    entries: Vec<Entry>,
+    entries: Vec<ReadEntry>,
     faults: Vec<AcctError>,
 }
 
@@ -298,10 +317,7 @@ impl Profiles {
                     .push(AcctError::new(location, &section.provider, NO_KEY));
                 continue;
             }
-            match Entry::read(section, key, node, self.count) {
-                Ok(entry) => self.entries.push(entry),
-                Err(faults) => self.faults.extend(faults),
-            }
+            (self.entries).push(Entry::read(section, key, node, self.count));
             self.count += 1;
         }
     }

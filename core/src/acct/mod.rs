@@ -14,6 +14,7 @@
 mod config;
 mod crypto;
 mod document;
+mod duration;
 mod emit;
 mod entry;
 mod error;
@@ -41,7 +42,9 @@ mod tests;
 pub use config::Config;
 pub use crypto::{AcctKey, Cipher, CryptoError, KeySource};
 pub use document::AcctDocument;
+pub use duration::duration;
 pub use entry::Entry;
+pub(crate) use entry::ReadEntry;
 pub use error::{AcctError, Location, Position};
 pub use file::{AcctFile, DEFAULT_MATCH_PLUGIN, Section};
 pub use overrides::JsonObject;

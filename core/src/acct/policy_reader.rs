@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::duration;
 use super::key::Key;
 use super::node::{Node, Value};
 use super::{
@@ -367,16 +368,18 @@ fn max_age(value: &Value) -> Result<Option<Duration>, String> {
 }
 
 fn seconds(value: &Value, range: RangeInclusive<f64>) -> Result<Duration, String> {
-    let number = match value {
-        Value::Number(number) => number.as_f64(),
+    let found = match value {
+        Value::Number(number) => {
+            (number.as_f64()).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        }
+        Value::Text(text) => duration(text),
         _ => None,
     };
-    number
-        .filter(|seconds| range.contains(seconds))
-        .map(Duration::from_secs_f64)
+    found
+        .filter(|found| range.contains(&found.as_secs_f64()))
         .ok_or_else(|| {
             format!(
-                "found {}, expected a number of seconds from {} to {}; write it without a unit",
+                "found {}, expected a number of seconds from {} to {}, or one with a unit such as `500ms` or `5 min`",
                 shown(value),
                 range.start(),
                 range.end()

@@ -102,18 +102,30 @@ impl AcctSource {
     /// Every fault found: the file cannot be read or decrypted, is not a regular one, can be written by
     /// others than its user and root, is larger than [`MAX_FILE_BYTES`], is not UTF-8, is a template that cannot be rendered, or is not a valid acct file.
     pub fn load(&self) -> Result<AcctFile, Vec<AcctError>> {
+        let (file, faults) = self.examine();
+        file.filter(|_| faults.is_empty()).ok_or(faults)
+    }
+
+    /// As [`load`](Self::load), for somebody who wants to hear all that is wrong: the file with what of
+    /// it can be read, and every fault beside.
+    pub(crate) fn examine(&self) -> (Option<AcctFile>, Vec<AcctError>) {
         let name = self.name();
         let trust = Trust::checked();
-        let document = self.read_with(&trust).map_err(|error| vec![error])?;
-        let mut root = document.into_root();
+        let mut root = match self.read_with(&trust) {
+            Ok(document) => document.into_root(),
+            Err(error) => return (None, vec![error]),
+        };
         overrides::override_with(&mut root, &self.overrides);
-        overrides::add_extras(&mut root, &self.extras)
-            .map_err(|message| vec![AcctError::new(Location::whole(&name), "", &message)])?;
+        let extras = overrides::add_extras(&mut root, &self.extras);
         let doubt = trust.doubt();
         if let Some(found) = &doubt {
             tracing::warn!("acct file {name}: found {found}; nothing is run for it");
         }
-        AcctFile::from_tree(root, &name).map(|file| file.in_dir(self.dir(), doubt))
+        let (file, mut faults) = AcctFile::examine_tree(root, &name);
+        if let Err(message) = extras {
+            faults.push(AcctError::new(Location::whole(&name), "", &message));
+        }
+        (file.map(|file| file.in_dir(self.dir(), doubt)), faults)
     }
 
     /// Reads the file's data, of every tool, without extras and overrides. It may be anybody's, since

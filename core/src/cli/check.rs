@@ -2,30 +2,34 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use evbus::acct::{Isolation, Policy, WhenFull};
 use evbus::plugin::{Catalog, PluginState};
-use evbus::{Plan, Planned, counted};
+use evbus::{INTERNAL, Plan, Planned, counted};
 use serde_json::{Value, json};
 
-use super::acct_options::AcctOptions;
+use super::check_events;
 use super::exit::{Exit, error, note};
+use super::host_options::{DescribedHost, HostOptions, not_started, seconds};
 use super::output::{json_line, table};
-use super::route::load;
-use super::run::seconds;
-use super::{PluginDirs, THIS_PROGRAM, check_events};
 
-/// Check an acct file and the plugins, with --connect the far systems too; or recorded events
+/// Check what a host is started with: the acct file, the plugins, the flags of `evbus run`, with
+/// --connect the far systems too; or recorded events
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   evbus check --acct-file acct.yml
   evbus check --acct-file acct.yml --connect
+  evbus check --acct-file acct.yml --sock-dir /run/evbus --state-dir /var/lib/evbus
   evbus check --events recorded-events.jsonl
 
-Exit codes: 0 all is well; 1 a plugin file, a far system or an event has a fault; 78 the acct file
-cannot be used.")]
+Takes the flags of `evbus run` and finds everything that it would be refused for, without starting,
+making or changing anything; a host may run meanwhile.
+
+Exit codes: 0 all is well; 1 a plugin file, a far system or an event has a fault; 2 a flag has one; 78
+the acct file or a directory cannot be used.")]
 pub(super) struct CheckArgs {
     /// The acct file
     #[arg(
@@ -39,10 +43,6 @@ pub(super) struct CheckArgs {
     /// that `evbus schema` shows; - is standard input. Nothing else is checked then
     #[arg(long, value_name = "FILE", conflicts_with_all = ["connect", "plugin_dirs"])]
     events: Option<PathBuf>,
-    #[command(flatten)]
-    acct: AcctOptions,
-    #[command(flatten)]
-    plugins: PluginDirs,
     /// Print one JSON line per destination, with all that its policy says, defaults included; with
     /// --events one per fault, then one with the numbers
     #[arg(long)]
@@ -58,6 +58,9 @@ pub(super) struct CheckArgs {
     /// Seconds to wait for each connection
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     timeout: Duration,
+    /// The flags that the host is run with, so that what it would be refused for is found
+    #[command(flatten)]
+    host: HostOptions,
 }
 
 pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
@@ -66,52 +69,95 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     }
     // clap requires it unless --events is there.
     let acct_file = args.acct_file.unwrap_or_default();
-    let (acct, catalog) = load(&args.acct.source(&acct_file), &args.plugins)?;
-    let plan = Plan::with_program(&acct, &catalog, THIS_PROGRAM.as_ref());
+    let DescribedHost {
+        builder,
+        state,
+        mut faults,
+    } = args.host.describe(Some(acct_file.clone()));
+    let found = builder.examine().await;
+    let catalog = found.catalog;
+    for dir in found.in_use {
+        note(&format!(
+            "a host runs in {} now; a second one could not be started there",
+            dir.display()
+        ));
+    }
     let report = if args.strict { error } else { note };
     let plugins_well = check_plugins(&catalog, report);
-    let doubts = unserved(&plan, report)
-        + twice(&plan, report)
-        + nothing(&plan, &acct_file, report)
-        + catalog.shadowed().len();
-    let is_strictly_well = !args.strict || (doubts == 0 && none_is_replaced(&catalog));
-    if !plan.errors().is_empty() {
-        return Err(Exit::acct(plan.errors()));
-    }
-    let links = if args.connect {
-        connect(plan, args.timeout).await
-    } else {
-        plan.into_served()
-            .into_iter()
-            .map(|planned| (planned, None))
-            .collect()
-    };
-    let mut links_well = true;
-    let mut rows = Vec::new();
-    for (planned, link) in &links {
-        let link = match link {
-            None => "-".to_owned(),
-            Some(Ok(())) => "connected".to_owned(),
-            Some(Err(reason)) => {
-                links_well = false;
-                error(&format!("destination {}: {reason}", planned.destination()));
-                "failed".to_owned()
+    let mut doubts = catalog.shadowed().len();
+    let mut links = Links::default();
+    if let Some(plan) = found.plan {
+        let mut served = plan.served().iter();
+        if served.any(|planned| planned.destination().provider == INTERNAL) {
+            note(
+                "provider internal: nobody can read its queues in `evbus run`, so its destinations get no events there; it is for programs that run the host as a library",
+            );
+        }
+        doubts +=
+            unserved(&plan, report) + twice(&plan, report) + nothing(&plan, &acct_file, report);
+        links = if args.connect {
+            connect(plan, args.timeout).await
+        } else {
+            let served = plan.into_served().into_iter();
+            Links {
+                all: served.map(|planned| (planned.into(), "-")).collect(),
+                has_failed: false,
             }
         };
+    }
+    let is_strictly_well = !args.strict || (doubts == 0 && none_is_replaced(&catalog));
+    // Where all is wrong there is nothing to show but what is.
+    let has_table = !args.json && (!links.all.is_empty() || found.faults.is_empty());
+    let mut rows = Vec::new();
+    for (planned, link) in &links.all {
         if args.json {
-            json_line(&policy_json(planned, &link))?;
+            json_line(&policy_json(planned, link))?;
         } else {
-            rows.push(row(planned, link));
+            rows.push(row(planned, (*link).to_owned()));
         }
     }
-    if !args.json {
+    if has_table {
         show(rows)?;
     }
-    if plugins_well && links_well && is_strictly_well {
+    let told = found.faults.into_iter();
+    faults.extend(told.map(|fault| not_started(fault, state.as_ref())));
+    Exit::of_all(faults)?;
+    if plugins_well && !links.has_failed && is_strictly_well {
         Ok(())
     } else {
         Err(Exit::silent())
     }
+}
+
+/// The destinations that could be served, each with what is to be said of its link.
+#[derive(Default)]
+struct Links {
+    all: Vec<(Arc<Planned>, &'static str)>,
+    has_failed: bool,
+}
+
+/// Connects to all destinations side by side, and says which cannot be reached.
+async fn connect(plan: Plan, limit: Duration) -> Links {
+    let mut links = Links::default();
+    for trial in plan.try_all(limit).await {
+        let destination = trial.planned.destination();
+        if !trial.closed {
+            note(&format!(
+                "destination {destination}: connected, but plugin {} has not disconnected within a second",
+                trial.planned.plugin_id()
+            ));
+        }
+        let link = match &trial.link {
+            Ok(()) => "connected",
+            Err(reason) => {
+                links.has_failed = true;
+                error(&format!("destination {destination}: {reason}"));
+                "failed"
+            }
+        };
+        links.all.push((trial.planned, link));
+    }
+    links
 }
 
 fn show(rows: Vec<Vec<String>>) -> Result<(), Exit> {
@@ -293,24 +339,4 @@ fn twice(plan: &Plan, report: fn(&str)) -> usize {
         }
     }
     count
-}
-
-/// Connects to all destinations side by side.
-async fn connect(plan: Plan, limit: Duration) -> Vec<(Planned, Option<Result<(), String>>)> {
-    let trying: Vec<_> = plan
-        .into_served()
-        .into_iter()
-        .map(|planned| {
-            tokio::spawn(async move {
-                let link = planned.try_connect(limit).await;
-                (planned, Some(link))
-            })
-        })
-        .collect();
-    let mut links = Vec::new();
-    for tried in trying {
-        // A task that is neither cancelled nor panics has a result.
-        links.extend(tried.await);
-    }
-    links
 }

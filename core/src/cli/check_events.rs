@@ -5,21 +5,17 @@ use std::path::Path;
 
 use evbus::idem::{Checked, Checker, Fault};
 use evbus::named_file::open_given;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, BufReader};
 
 use super::exit::{Exit, error};
 use super::output::{Reader, json_line, table};
 use super::put::{Line, MAX_LINE_BYTES, read_line};
+use super::recorded::{self, EXPECTED};
 
-/// An event as it was recorded. What else stands there, as in the lines of the file plugin, is not
-/// looked at.
-#[derive(Deserialize)]
-struct Recorded {
-    profile: String,
-    body: Value,
-}
+/// An event as it was recorded; what a line of the provider `file` has beside its body is not looked at.
+type Recorded = recorded::Recorded<Value>;
 
 /// One fault, as `--json` prints it.
 #[derive(Serialize)]
@@ -110,12 +106,12 @@ impl Report<'_> {
         if self.json {
             let fault = json!({
                 "line": line, "profile": null, "pointer": "", "found": reason,
-                "expected": "{\"profile\": ..., \"body\": ...} as JSON on one line",
+                "expected": EXPECTED,
             });
             self.reader = json_line(&fault)?;
         } else {
             error(&format!(
-                "{}, line {line}: expected {{\"profile\": ..., \"body\": ...}} as JSON on one line, but {reason}",
+                "{}, line {line}: expected {EXPECTED}, but {reason}",
                 self.file
             ));
         }

@@ -13,10 +13,10 @@ use evbus::store::deadletters::{self, DeadLetter, Filter};
 use serde::Serialize;
 
 use super::exit::{Exit, note};
+use super::host_options::seconds;
 use super::host_place::state_place;
 use super::letter::Shown;
 use super::output::{Reader, json_line, json_pretty, table, write};
-use super::run::seconds;
 use super::with_runtime;
 
 /// List, show, replay and purge the events that destinations did not take
@@ -343,6 +343,9 @@ fn purge(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
         Some(purged) => purged,
         None => deadletters::purge(dir, filter).map_err(|error| fault(&error))?,
     };
+    if purged == 0 && !json {
+        return write(b"nothing to purge\n").map(|_| ());
+    }
     done(purged, json.then_some(&Purged { purged }), "deleted")
 }
 

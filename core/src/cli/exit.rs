@@ -65,6 +65,19 @@ impl Exit {
         }
     }
 
+    /// All of them at once; nothing where there is none. What is wrong with the configuration decides the
+    /// code, then the way the command was used.
+    pub(super) fn of_all(exits: Vec<Self>) -> Result<(), Self> {
+        let code = [78, 2]
+            .into_iter()
+            .find(|code| exits.iter().any(|exit| exit.code == *code));
+        let Some(code) = code.or_else(|| Some(exits.first()?.code)) else {
+            return Ok(());
+        };
+        let lines = exits.into_iter().flat_map(|exit| exit.lines).collect();
+        Err(Self { code, lines })
+    }
+
     /// The exit code of another program, which has said everything itself.
     pub(super) fn passed_on(code: u8) -> Self {
         Self {

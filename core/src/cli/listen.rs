@@ -11,8 +11,8 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{Exit, note};
+use super::host_options::seconds;
 use super::output::{self, Reader};
-use super::run::seconds;
 
 /// Show the events of a running host, one JSON line per event
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ mod check_events;
 mod deadletters;
 mod exec;
 mod exit;
+mod host_options;
 mod host_place;
 mod letter;
 mod listen;
@@ -17,6 +18,7 @@ mod logging;
 mod output;
 mod plugins;
 mod put;
+mod recorded;
 mod reload;
 mod render;
 mod route;
@@ -30,6 +32,7 @@ mod target;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -47,7 +50,7 @@ const STYLES: clap::builder::Styles = clap::builder::Styles::styled()
 
 /// An event bus host: gives events to every destination whose pattern matches their profile.
 #[derive(Debug, Parser)]
-#[command(name = "evbus", version, styles = STYLES, max_term_width = 100)]
+#[command(name = "evbus", version, long_version = LONG_VERSION.as_str(), styles = STYLES, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done; 1 an event was not delivered, or a check found a fault; \
 2 wrong use; 70 a plugin called exit; 78 unusable configuration."
@@ -59,6 +62,24 @@ struct Cli {
     #[arg(long, global = true, value_name = "L")]
     log_level: Option<LogLevel>,
 }
+
+/// What `--version` says: who asks is about to report a fault, or to look for a plugin that fits.
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    // A build may have no repository; whoever packages it says which commit it is of.
+    let commit = option_env!("EVBUS_COMMIT").unwrap_or("unknown");
+    format!(
+        "{}\nplugin ABI {}\ntarget {}-{}{}\ncommit {commit}",
+        env!("CARGO_PKG_VERSION"),
+        evbus::plugin::ABI_VERSION,
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+        if cfg!(target_env = "musl") {
+            "-musl"
+        } else {
+            "-gnu"
+        },
+    )
+});
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -100,7 +100,7 @@ pub(super) fn without_margins(line: &str) -> &str {
 
 /// Shows control characters as text: what a far system says must not move a terminal's cursor, nor
 /// break a line of a table.
-fn one_line(text: String) -> String {
+pub(super) fn one_line(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
     }

@@ -18,6 +18,7 @@ use super::{PluginDirs, THIS_PROGRAM};
 #[command(after_help = "Examples:
   evbus plugins list --plugin-dir target/plugins
   evbus plugins inspect target/plugins/libplugin_kafka.so --json
+  evbus plugins inspect kafka
   evbus plugins install libplugin_mine.so")]
 pub(super) struct PluginsArgs {
     #[command(subcommand)]
@@ -38,9 +39,11 @@ enum PluginsCommand {
     },
     /// Show one file: id, version, ABI, what it serves, its configuration's schema
     Inspect {
-        /// The plugin file
-        #[arg(value_name = "FILE")]
+        /// The plugin file; or the plugin's id or a name that it serves, for the file that a host would use
+        #[arg(value_name = "FILE|NAME")]
         file: PathBuf,
+        #[command(flatten)]
+        plugins: PluginDirs,
     },
     /// Check a file and copy it into a plugin directory; a running host uses it at once
     Install {
@@ -59,7 +62,9 @@ pub(super) fn run(args: &PluginsArgs) -> Result<(), Exit> {
     match &args.command {
         None => list(&args.dirs, args.json),
         Some(PluginsCommand::List { plugins }) => list(&dirs(plugins), args.json),
-        Some(PluginsCommand::Inspect { file }) => show(file, args.json),
+        Some(PluginsCommand::Inspect { file, plugins }) => {
+            show(&find(file, &dirs(plugins))?, args.json)
+        }
         Some(PluginsCommand::Install { file, plugins }) => put_in(file, &dirs(plugins)),
     }
 }
@@ -125,6 +130,32 @@ struct Inspected<'a> {
     providers: &'a [String],
     matchers: &'a [String],
     config_schema: Option<Value>,
+}
+
+/// The file that is meant: one that is there, or the one of the plugin with this id or name.
+fn find(given: &Path, plugins: &PluginDirs) -> Result<PathBuf, Exit> {
+    let name = match given.to_str() {
+        Some(name) if !name.contains('/') && !given.exists() => name,
+        _ => return Ok(given.to_owned()),
+    };
+    let reports = catalog(plugins).reports();
+    let is_meant = |report: &&PluginReport| {
+        let mut served = report.providers.iter().chain(&report.matchers);
+        report.id.as_deref() == Some(name) || served.any(|served| served == name)
+    };
+    let is_used = |report: &&PluginReport| {
+        matches!(
+            report.state,
+            PluginState::Loaded | PluginState::Discovered { reason: None }
+        )
+    };
+    let meant = reports.iter().filter(is_meant);
+    let used = meant.clone().find(is_used).or_else(|| meant.clone().next());
+    used.and_then(|report| report.file.clone()).ok_or_else(|| {
+        Exit::failed(format!(
+            "{name}: found no such file, and no plugin with this id or that serves this name; `evbus plugins list` shows what there is, and --plugin-dir gives a directory"
+        ))
+    })
 }
 
 fn show(file: &Path, json: bool) -> Result<(), Exit> {

@@ -2,12 +2,11 @@
 
 use clap::Args;
 use evbus::{Event, counted};
-use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 use super::exit::{Exit, error};
+use super::recorded;
 use super::target::{Require, Target, TargetOptions};
 
 /// Fire events: to a running host, or straight to the destinations of an acct file
@@ -41,7 +40,8 @@ pub(super) struct PutArgs {
     /// Send the body as it is, without the envelope
     #[arg(long, conflicts_with_all = ["tags", "run_name"])]
     raw: bool,
-    /// Read lines {"profile": ..., "body": ...} from standard input; bodies are sent as they are
+    /// Read lines {"profile": ..., "body": ...} from standard input, such as those of the provider
+    /// `file`; bodies are sent as they are, and an id and a time stay those of the line
     #[arg(long, conflicts_with_all = ["raw", "tags", "run_name"])]
     events: bool,
     /// Fail if no destination's pattern matches an event; without it, only listeners get such an event
@@ -95,7 +95,7 @@ impl PutArgs {
     /// Makes the event of one BODY or one line.
     fn event(&self, text: &str) -> Result<Event, String> {
         if self.events {
-            return recorded(text);
+            return recorded::event(text);
         }
         // clap requires it unless --events is there.
         let builder = Event::builder(self.profile.clone().unwrap_or_default());
@@ -113,23 +113,6 @@ impl PutArgs {
         };
         event.map_err(|error| error.to_string())
     }
-}
-
-/// An event as `--events` reads it.
-fn recorded(line: &str) -> Result<Event, String> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Recorded<'a> {
-        profile: String,
-        #[serde(borrow)]
-        body: &'a RawValue,
-    }
-    let recorded: Recorded<'_> = serde_json::from_str(line).map_err(|error| {
-        format!("expected {{\"profile\": ..., \"body\": ...}} as JSON on one line, but {error}")
-    })?;
-    Event::builder(recorded.profile)
-        .unwrapped_json(recorded.body.get().to_owned())
-        .map_err(|error| error.to_string())
 }
 
 /// Fires every line of standard input. A line that cannot be fired is named and stops nothing.

@@ -11,7 +11,7 @@ use evbus_client::{Fired, Sender};
 
 use super::acct_options::AcctOptions;
 use super::exit::{Exit, error, note};
-use super::run::seconds;
+use super::host_options::seconds;
 use super::{PluginDirs, THIS_PROGRAM};
 
 /// Where events go, of commands that fire.

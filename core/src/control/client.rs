@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use evbus_wire::SocketPath;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -85,7 +86,8 @@ impl Client {
     /// There is none, or it does not let this user in.
     pub async fn connect(dir: &Path) -> Result<Self, ControlError> {
         let path = dir.join(CONTROL_SOCKET);
-        match UnixStream::connect(&path).await {
+        let connecting = async { UnixStream::connect(SocketPath::new(&path)?.as_path()).await };
+        match connecting.await {
             Ok(stream) => Ok(Self {
                 path,
                 stream: BufReader::new(stream),

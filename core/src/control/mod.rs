@@ -16,8 +16,16 @@ pub use protocol::{
 };
 pub(crate) use server::{Server, serve};
 
+use std::path::Path;
+
 use crate::lane::LaneStatus;
+use crate::salt;
 use crate::store::deadletters::Filter;
+
+/// Whether a host answers in this directory: one of its socket directories, or its state directory.
+pub(crate) fn is_served(dir: &Path) -> bool {
+    salt::is_alive(&dir.join(CONTROL_SOCKET))
+}
 
 /// What can be asked of a host.
 pub(crate) trait Controlled: Send + Sync + 'static {

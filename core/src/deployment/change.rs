@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
-use rustix::process::{Resource, getrlimit};
 
 use super::Deployment;
+use super::file_limit::check_file_limit;
 use super::retiring::{Held, Retiring};
 use crate::acct::AcctFile;
 use crate::bus::Routes;
@@ -22,15 +22,6 @@ use crate::store::{Journal, StateDir, StateError, StoreName};
 
 /// So many stores are opened side by side.
 const OPENED_AT_ONCE: usize = 16;
-
-/// Open files of a destination: its output or connection, and what its runtime takes.
-const FILES_OF_A_DESTINATION: u64 = 5;
-
-/// Open files of its store: the file, its log and the log's index.
-const FILES_OF_A_STORE: u64 = 3;
-
-/// Open files of a host without destinations, with some room for programs at its sockets.
-const FILES_OF_A_HOST: u64 = 64;
 
 /// A plan that nothing stands in the way of any more. Dropping it leaves everything as it was.
 pub(super) struct Prepared {
@@ -53,7 +44,7 @@ impl Deployment {
     /// where it fails, the stores that it opened are closed again and removed lanes go on ending.
     pub(super) async fn prepare(&self, plan: Plan) -> Result<Prepared, ReloadError> {
         let names = names(&plan);
-        self.check_file_limit(names.len())?;
+        check_file_limit(names.len(), self.sources.state_dir.is_some())?;
         // Most of the time goes into waiting for the disk, which writes for many at once.
         let origins: Vec<_> = stream::iter(names)
             .map(async |name| (self.origin(&name).await, name))
@@ -79,23 +70,6 @@ impl Deployment {
             }
         }
         Err(error.into())
-    }
-
-    /// Refuses more destinations than the limit of open files allows, before any of them is touched.
-    fn check_file_limit(&self, destinations: usize) -> Result<(), ReloadError> {
-        let each = match self.sources.state_dir {
-            Some(_) => FILES_OF_A_DESTINATION + FILES_OF_A_STORE,
-            None => FILES_OF_A_DESTINATION,
-        };
-        let needed = (destinations as u64).saturating_mul(each) + FILES_OF_A_HOST;
-        match getrlimit(Resource::Nofile).current {
-            Some(limit) if limit < needed => Err(ReloadError::OpenFiles {
-                destinations,
-                needed,
-                limit,
-            }),
-            _ => Ok(()),
-        }
     }
 
     async fn origin(&self, name: &StoreName) -> Result<Origin, StateError> {

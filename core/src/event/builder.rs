@@ -17,6 +17,8 @@ pub struct EventBuilder {
     profile: String,
     tags: Map<String, Value>,
     run_name: String,
+    id: Option<EventId>,
+    time_unix_ns: Option<u64>,
 }
 
 impl Default for EventBuilder {
@@ -32,7 +34,24 @@ impl EventBuilder {
             profile,
             tags: Map::new(),
             run_name: String::new(),
+            id: None,
+            time_unix_ns: None,
         }
+    }
+
+    /// Makes the event one that was fired before, with this id; a new one by default. Whoever receives
+    /// both knows by the id that they are one.
+    #[must_use]
+    pub fn id(mut self, id: EventId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// When the event was fired, in nanoseconds since the Unix epoch; now by default.
+    #[must_use]
+    pub fn time_unix_ns(mut self, time: u64) -> Self {
+        self.time_unix_ns = Some(time);
+        self
     }
 
     /// Adds a tag; one of the same name is replaced. String tags also travel beside the body, as
@@ -74,7 +93,7 @@ impl EventBuilder {
             },
         )?;
         let attributes = attributes(&self.tags);
-        event(self.profile, body, attributes)
+        self.event(body, attributes)
     }
 
     /// Makes an event with `body` alone, as Idem's lower layer (`broker.put`) fires it. Tags and
@@ -86,7 +105,7 @@ impl EventBuilder {
     pub fn unwrapped<B: Serialize + ?Sized>(self, body: &B) -> Result<Event, EventError> {
         let body = json::to_bytes(&self.profile, body)?;
         let attributes = attributes_of_body(&body);
-        event(self.profile, body, attributes)
+        self.event(body, attributes)
     }
 
     /// Makes an event whose body is JSON text, delivered byte for byte.
@@ -101,7 +120,7 @@ impl EventBuilder {
         }
         json::check(&body)?;
         let attributes = attributes_of_body(&body);
-        event(self.profile, body, attributes)
+        self.event(body, attributes)
     }
 
     /// Makes an event with JSON text as the message in the envelope; the text stays as it is.
@@ -122,25 +141,25 @@ impl EventBuilder {
             })?;
         self.message(raw)
     }
-}
 
-fn event(
-    profile: String,
-    body: Bytes,
-    attributes: Vec<evbus_abi::v1::AttributeV1>,
-) -> Result<Event, EventError> {
-    check_profile(&profile)?;
-    if body.len() > MAX_BODY_BYTES {
-        return Err(EventError::TooLarge { found: body.len() });
+    fn event(
+        self,
+        body: Bytes,
+        attributes: Vec<evbus_abi::v1::AttributeV1>,
+    ) -> Result<Event, EventError> {
+        check_profile(&self.profile)?;
+        if body.len() > MAX_BODY_BYTES {
+            return Err(EventError::TooLarge { found: body.len() });
+        }
+        let time_unix_ns = self.time_unix_ns.unwrap_or_else(now_unix_ns);
+        Ok(Event {
+            id: self.id.unwrap_or_else(|| EventId::new(time_unix_ns)),
+            time_unix_ns,
+            profile: self.profile.into_boxed_str(),
+            body,
+            content_type: ContentType::Json,
+            attributes,
+            origin: Origin::Fired,
+        })
     }
-    let time_unix_ns = now_unix_ns();
-    Ok(Event {
-        id: EventId::new(time_unix_ns),
-        time_unix_ns,
-        profile: profile.into_boxed_str(),
-        body,
-        content_type: ContentType::Json,
-        attributes,
-        origin: Origin::Fired,
-    })
 }

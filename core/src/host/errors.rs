@@ -1,5 +1,6 @@
 //! Why a host does not start, or goes on with what it had.
 
+use std::io;
 use std::path::PathBuf;
 
 use crate::acct::AcctError;
@@ -42,6 +43,14 @@ pub enum StartError {
         needed: u64,
         /// Open files that the process may have.
         limit: u64,
+    },
+    /// There is no place for the copies that plugins are loaded from.
+    #[error("the directory {dir:?} for copies of plugins cannot be used: {source}")]
+    PluginCopies {
+        /// The directory.
+        dir: PathBuf,
+        /// The system's answer.
+        source: io::Error,
     },
     /// A required destination is not there.
     #[error("destination {destination} is required and not connected: {reason}")]

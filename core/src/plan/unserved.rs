@@ -71,10 +71,17 @@ pub(super) fn faults(
 
 /// The name that a misspelt one is probably meant to be.
 fn near<'a>(name: &str, catalog: &'a Catalog) -> Option<&'a str> {
+    let name = &plain(name);
     // Short names are near to many others.
     let limit = if name.len() <= 4 { 1 } else { 2 };
     catalog
         .provider_names()
         .chain(PUBLISHED.map(|(known, _)| known))
-        .find(|known| strsim::damerau_levenshtein(known, name) <= limit)
+        .find(|known| strsim::damerau_levenshtein(&plain(known), name) <= limit)
+}
+
+/// Names that differ only in these ways are meant to be one.
+fn plain(name: &str) -> String {
+    let letters = name.chars().filter(|c| !matches!(c, '-' | '_' | '.' | ' '));
+    letters.flat_map(char::to_lowercase).collect()
 }

@@ -6,14 +6,14 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use evbus_wire::Framing;
+use evbus_wire::{Framing, MAX_ADDRESS_BYTES};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
 
 use super::group::SocketGroup;
 use super::limits::Limits;
 use super::names::Names;
-use super::socket_file::{Identity, MAX_PATH_BYTES, SocketFile, check_length, is_abandoned};
+use super::socket_file::{Identity, SocketFile, is_abandoned};
 
 /// A directory with the two event sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(crate) struct SocketOptions {
 
 impl SocketOptions {
     /// The sockets of every directory.
-    fn names(&self) -> Vec<Names> {
+    pub(super) fn names(&self) -> Vec<Names> {
         let mut all = vec![Names::master()];
         for names in self.minion_ids.iter().map(|id| Names::minion(id)) {
             if !all.contains(&names) {
@@ -51,16 +51,6 @@ impl SocketOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
-    /// The path of a socket would be too long for the system.
-    #[error(
-        "the path of the socket {path:?} is {found} bytes long; expected at most {MAX_PATH_BYTES}, so choose a directory with a shorter path"
-    )]
-    PathTooLong {
-        /// The socket's path.
-        path: PathBuf,
-        /// Its length in bytes.
-        found: usize,
-    },
     /// Other users could replace the sockets.
     #[error(
         "the socket directory {path:?} belongs to user {owner} and has mode {mode:04o}; expected a directory of this user or root that nobody else may write, so change it with chmod and chown or choose another"
@@ -108,6 +98,12 @@ pub enum SocketError {
         "the socket directory {path:?} is served by another process; stop that, or choose another directory"
     )]
     InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Each directory can have its sockets once.
+    #[error("the socket directory {path:?} is given twice; give each directory once")]
+    Twice {
         /// The directory.
         path: PathBuf,
     },
@@ -195,8 +191,11 @@ impl SocketDir {
             let files = names.iter().flat_map(|names| [&names.publish, &names.pull]);
             files.map(|name| self.path.join(&**name))
         };
-        for path in paths() {
-            check_length(&path)?;
+        if paths().any(|path| path.as_os_str().len() > MAX_ADDRESS_BYTES) {
+            tracing::warn!(
+                "the paths of the sockets in {} are longer than {MAX_ADDRESS_BYTES} bytes: programs of evbus reach them, those of Salt do not",
+                self.path.display()
+            );
         }
         let group = options.group.as_ref();
         let mut guard = DirGuard {
@@ -232,6 +231,22 @@ impl SocketDir {
         let found = directory
             .metadata()
             .map_err(at("read the mode of the socket directory", path))?;
+        self.check(&found, group)?;
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(directory),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(SocketError::InUse { path: path.clone() }),
+            Err(error) => Err(at("lock the socket directory", path)(error.into())),
+        }
+    }
+
+    /// Whether the directory is one in which nobody else can touch the sockets, and all who should can
+    /// reach them.
+    pub(super) fn check(
+        &self,
+        found: &fs::Metadata,
+        group: Option<&SocketGroup>,
+    ) -> Result<(), SocketError> {
+        let path = &self.path;
         if !found.is_dir() {
             return Err(at("use as a socket directory", path)(
                 io::ErrorKind::NotADirectory.into(),
@@ -245,7 +260,7 @@ impl SocketDir {
                 mode: found.mode() & 0o7777,
             });
         }
-        if let Some(group) = group.filter(|group| !may_enter(&found, group)) {
+        if let Some(group) = group.filter(|group| !may_enter(found, group)) {
             return Err(SocketError::ClosedToGroup {
                 path: path.clone(),
                 found: found.gid(),
@@ -253,11 +268,7 @@ impl SocketDir {
                 group: group.to_string(),
             });
         }
-        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(directory),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(SocketError::InUse { path: path.clone() }),
-            Err(error) => Err(at("lock the socket directory", path)(error.into())),
-        }
+        Ok(())
     }
 }
 

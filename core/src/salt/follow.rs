@@ -232,6 +232,10 @@ impl Reader {
 
 /// Whether `dir` is one of these directories, whatever the paths look like.
 pub(crate) fn is_among<'a>(dir: &Path, mut dirs: impl Iterator<Item = &'a Path>) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let real = |path: &Path| {
+        // One that is still to be made has no other names yet.
+        let real = path.canonicalize().or_else(|_| std::path::absolute(path));
+        real.unwrap_or_else(|_| path.to_owned())
+    };
     dirs.any(|other| real(other) == real(dir))
 }

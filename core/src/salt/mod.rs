@@ -7,6 +7,7 @@
 mod arrival;
 mod departure;
 mod directory;
+mod examine;
 mod follow;
 mod group;
 mod hub;
@@ -30,6 +31,7 @@ mod tests;
 pub(crate) use directory::SocketOptions;
 pub use directory::{SocketDir, SocketError};
 pub use evbus_wire::{Framing, LostSync, MAX_FRAME_BYTES, PUB_SOCKET, PULL_SOCKET};
+pub(crate) use examine::is_alive;
 pub(crate) use follow::{FollowCounters, Follower, is_among};
 pub use follow::{SaltMaster, SaltMasterStatus};
 pub use group::SocketGroup;

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use evbus_wire::SocketPath;
 use rustix::fs::{Mode, chmod, fchmod};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
@@ -13,9 +14,6 @@ use rustix::net::{
 
 use super::directory::{SocketError, at};
 use super::group::SocketGroup;
-
-/// The longest path of a socket on Linux, in bytes.
-pub(super) const MAX_PATH_BYTES: usize = 107;
 
 /// How many connections may wait to be accepted; the kernel lowers it to its own limit. A
 /// program that does not block gets an error at once when no more may wait.
@@ -53,7 +51,6 @@ impl SocketFile {
         path: PathBuf,
         group: Option<&SocketGroup>,
     ) -> Result<(UnixListener, Self), SocketError> {
-        check_length(&path)?;
         if is_abandoned(&path)? {
             fs::remove_file(&path).map_err(at("remove the abandoned socket", &path))?;
         }
@@ -91,18 +88,6 @@ impl Drop for SocketFile {
     }
 }
 
-/// Refuses a path that the system would not bind.
-pub(super) fn check_length(path: &Path) -> Result<(), SocketError> {
-    let found = path.as_os_str().len();
-    if found > MAX_PATH_BYTES {
-        return Err(SocketError::PathTooLong {
-            path: path.to_owned(),
-            found,
-        });
-    }
-    Ok(())
-}
-
 /// A socket nobody can connect to yet.
 fn open_socket(path: &Path) -> io::Result<UnixListener> {
     let socket = socket_with(
@@ -114,7 +99,8 @@ fn open_socket(path: &Path) -> io::Result<UnixListener> {
     // Linux gives the file the socket's own mode, less the umask: it is never open to others, not
     // even for the moment between bind and chmod.
     fchmod(&socket, OWNER_ONLY)?;
-    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    let path = SocketPath::new(path)?;
+    bind(&socket, &SocketAddrUnix::new(path.as_path())?)?;
     Ok(UnixListener::from(socket))
 }
 
@@ -153,7 +139,8 @@ fn connect_at_once(path: &Path) -> io::Result<UnixStream> {
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
-    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let path = SocketPath::new(path)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path.as_path())?)?;
     Ok(UnixStream::from(socket))
 }
 

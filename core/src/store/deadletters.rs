@@ -5,6 +5,7 @@
 //! and [`purge`].
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, TransactionBehavior, params_from_iter};
 use serde::Serialize;
@@ -32,15 +33,19 @@ pub struct DeadLetter {
     pub id: Option<String>,
     /// The event's profile.
     pub profile: String,
-    /// When the event was fired, in nanoseconds since the Unix epoch.
+    /// When the event was fired, in nanoseconds since the Unix epoch; as RFC 3339 text when serialized,
+    /// like the other times, since JSON readers keep 53 bits of a number.
+    #[serde(rename = "time", serialize_with = "rfc3339")]
     pub time_unix_ns: u64,
     /// Why it was given up, in one sentence.
     pub error: String,
     /// How many attempts it had.
     pub attempts: u32,
     /// When the first attempt ended, in nanoseconds since the Unix epoch.
+    #[serde(rename = "first_attempt", serialize_with = "rfc3339")]
     pub first_attempt_unix_ns: u64,
     /// When the last attempt ended, in nanoseconds since the Unix epoch.
+    #[serde(rename = "last_attempt", serialize_with = "rfc3339")]
     pub last_attempt_unix_ns: u64,
     /// Bytes of its body.
     pub body_bytes: u64,
@@ -49,6 +54,15 @@ pub struct DeadLetter {
     /// Its body, where it was asked for.
     #[serde(skip)]
     pub body: Vec<u8>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+fn rfc3339<S: serde::Serializer>(unix_ns: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(*unix_ns);
+    serializer.collect_str(&humantime::format_rfc3339_nanos(time))
 }
 
 /// Which dead letters are meant; all conditions have to hold.

@@ -18,6 +18,7 @@ use super::full_disk::at;
 use super::salvage::Closing;
 use super::{StoreName, place};
 use crate::event::MAX_BODY_BYTES;
+use crate::usable_dir;
 
 pub(super) const QUEUES: &str = "queues";
 const QUARANTINE: &str = "quarantine";
@@ -190,6 +191,18 @@ fn make(path: &Path) -> Result<(), StateError> {
         .map_err(at("make the state directory", path))
 }
 
+/// Whether nobody else can read or change what is in the directory.
+fn check(path: &Path, found: &fs::Metadata) -> Result<(), StateError> {
+    if found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(StateError::Exposed {
+        path: path.to_owned(),
+        owner: found.uid(),
+        mode: found.mode() & 0o7777,
+    })
+}
+
 /// A name in a directory must survive a power cut as well as the file's content.
 pub(super) fn sync_dir_of(path: &Path) -> Result<(), StateError> {
     let dir = path.parent().unwrap_or(path);
@@ -207,13 +220,7 @@ impl StateDir {
     pub fn open(path: &Path, limits: StateLimits) -> Result<Self, StateError> {
         make(path)?;
         let found = fs::metadata(path).map_err(at("read the mode of the state directory", path))?;
-        if found.uid() != geteuid().as_raw() || found.mode() & 0o022 != 0 {
-            return Err(StateError::Exposed {
-                path: path.to_owned(),
-                owner: found.uid(),
-                mode: found.mode() & 0o7777,
-            });
-        }
+        check(path, &found)?;
         let lock = Lock::take(path)?;
         make(&path.join(QUEUES))?;
         make(&path.join(QUARANTINE))?;
@@ -233,6 +240,24 @@ impl StateDir {
                 taking: Mutex::default(),
             }),
         })
+    }
+
+    /// Whether a host could be started on a state directory; makes and changes nothing, and takes no
+    /// lock. Whoever uses the directory now is not looked for.
+    ///
+    /// # Errors
+    ///
+    /// Why [`open`](Self::open) would fail.
+    pub(crate) fn examine(path: &Path) -> Result<(), StateError> {
+        let look =
+            |path: &Path| usable_dir::look(path).map_err(at("use the state directory", path));
+        let Some(found) = look(path)? else {
+            return Ok(());
+        };
+        check(path, &found)?;
+        look(&path.join(QUEUES))?;
+        look(&path.join(QUARANTINE))?;
+        Ok(())
     }
 
     /// Where it is.

@@ -1,3 +1,4 @@
+import inspect
 import sys
 import threading
 import time
@@ -33,13 +34,13 @@ for match_type, tag in [
     ("fnmatch", "salt/*/ret"),
 ]:
     assert host.fire_event({1: b"\xff", "two": [None]}, "salt/job/2/ret")
-    data = do(client.get_event(60, tag, match_type))
+    data = do(client.get_event(60, tag, False, match_type))
     assert data[1] == b"\xff" and data["two"] == [None], data
 
 # As Salt, from the beginning of the tag.
 host.put(1, "x/job/2")
 host.put(1, "last")
-assert do(client.get_event(60, r"job/\d+|last", "regex", full=True))["tag"] == "last"
+assert do(client.get_event(60, r"job/\d+|last", True, "regex"))["tag"] == "last"
 
 # An iterator gives events whole.
 host.put({"_stamp": 1}, "it", raw=True)
@@ -58,6 +59,22 @@ assert got[0].time_unix_ns < got[1].time_unix_ns
 assert got[3].id is None and got[3].body["b"] == 1 and got[3].body["_stamp"]
 assert len(got[4].body["message"]) == 3_000_000
 assert client.gaps == 0 and client.dropped == 0
+
+# Arguments stand where they stand in Salt's library, and give what they give there.
+def names(call):
+    return list(inspect.signature(call).parameters)
+
+
+assert names(client.get_event) == ["wait", "tag", "full", "match_type", "no_block", "auto_reconnect"]
+assert names(client.iter_events) == ["tag", "full", "match_type", "auto_reconnect"]
+assert names(client.fire_event) == ["data", "tag", "timeout"]
+for full in (True, False):
+    host.fire_event({"n": 1}, "as/in/salt")
+    found = next(each(client.iter_events("a[s]/in", full, "regex", True)))
+    if full:
+        assert found["tag"] == "as/in/salt"
+        found = found["data"]
+    assert found["n"] == 1 and "_stamp" in found
 
 # The cache is bounded, and the newest are kept.
 client.subscribe("many")

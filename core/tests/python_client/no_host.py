@@ -15,7 +15,9 @@ for call in [
 do(client.put_events([]))
 do(client.flush())
 start = time.monotonic()
-assert do(client.fire_event({}, "tag", timeout=0.2)) is False
+began = time.monotonic()
+assert do(client.fire_event({}, "tag", timeout=200)) is False
+assert 0.2 <= time.monotonic() - began < 100, "milliseconds, as Salt's"
 client.subscribe("tag")
 assert do(client.get_event(no_block=True)) is None
 assert do(client.get_event(wait=0.2)) is None

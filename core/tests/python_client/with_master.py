@@ -9,7 +9,7 @@ client = make(kind, sock_dir, prefix_frames=prefix_frames == "prefixed")
 client.subscribe("ready")
 # A listener of 3008 may miss what is published right after it connected.
 while do(client.get_event(0.1, "ready")) is None:
-    assert do(client.fire_event({}, "ready", timeout=60))
+    assert do(client.fire_event({}, "ready", timeout=60_000))
 
 at = datetime.datetime(2024, 2, 29, 12, 34, 56, 789012)
 assert do(client.fire_event({"at": at, 1: b"\xff", "set": {1}, "big": 2**70}, "salt/job/1"))

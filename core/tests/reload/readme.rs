@@ -24,7 +24,8 @@ fn a_host_started_as_the_readme_says_delivers_past_a_destination_that_is_away() 
     let status = run(status.args(["status", "--json"]), b"");
     assert!(status.status.success(), "{}", stderr(&status));
     let mut second = evbus(host.dir.path());
-    second.args(["run", "--plugin-dir"]).arg(plugins.path());
+    second.args(["run", "--sock-dir"]).arg(host.path("other"));
+    second.arg("--plugin-dir").arg(plugins.path());
     let second = run(second.arg("--acct-file").arg(host.path("acct.yml")), b"");
     assert_eq!(second.status.code(), Some(78));
     let said = stderr(&second);

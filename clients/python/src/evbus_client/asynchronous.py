@@ -109,13 +109,13 @@ class AsyncClient:
             connection, rest, events = self._outlet.detach()
             await _within(timeout, _finish(connection, [rest], is_asked=events > 0))
 
-    async def fire_event(self, data: Mapping[Any, Any], tag: str, timeout: float = 1.0) -> bool:
+    async def fire_event(self, data: Mapping[Any, Any], tag: str, timeout: float = 1000) -> bool:
         """As :meth:`evbus_client.Client.fire_event`."""
         frame = salt_frame(data, tag)
         if self._prefix_frames:
             frame = prefixed(frame)
         self._own()
-        give_up = asyncio.get_running_loop().time() + timeout
+        give_up = asyncio.get_running_loop().time() + timeout / 1000
         while True:
             try:
                 self._outlet.send(frame, confirmed=False)
@@ -150,12 +150,13 @@ class AsyncClient:
         self,
         wait: float = 5,
         tag: str = "",
-        match_type: str = "startswith",
         full: bool = False,
+        match_type: Optional[str] = None,
         no_block: bool = False,
+        auto_reconnect: bool = False,
     ) -> Optional[Dict[Any, Any]]:
         """As :meth:`evbus_client.Client.get_event`."""
-        check(match_type, tag)
+        match_type = check(match_type, tag)
         self._own()
         if no_block:
             event = await self._arrived(tag, match_type)
@@ -166,13 +167,17 @@ class AsyncClient:
                 return None
         if event is None:
             return None
-        return {"tag": event.tag, "data": event.data} if full else event.data
+        return event.whole if full else event.data
 
     async def iter_events(
-        self, tag: str = "", match_type: str = "startswith"
-    ) -> AsyncIterator[Union[Event, Gap]]:
+        self,
+        tag: str = "",
+        full: Optional[bool] = None,
+        match_type: Optional[str] = None,
+        auto_reconnect: bool = False,
+    ) -> AsyncIterator[Union[Event, Gap, Dict[Any, Any]]]:
         """As :meth:`evbus_client.Client.iter_events`."""
-        check(match_type, tag)
+        match_type = check(match_type, tag)
         self._own()
         seen = self._inbox.gap_count
         while True:
@@ -180,10 +185,10 @@ class AsyncClient:
             gaps = self._inbox.gaps_after(seen)
             seen = self._inbox.gap_count
             # What was taken after a gap follows it.
-            for gap in gaps:
+            for gap in gaps if full is None else ():
                 yield gap
             if event is not None:
-                yield event
+                yield event if full is None else event.whole if full else event.data
 
     @property
     def gaps(self) -> int:

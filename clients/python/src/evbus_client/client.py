@@ -155,11 +155,11 @@ class Client:
             connection, rest, events = self._outlet.detach()
         _finish(connection, [rest], _Deadline(timeout), timeout, is_asked=events > 0)
 
-    def fire_event(self, data: Mapping[Any, Any], tag: str, timeout: float = 1.0) -> bool:
+    def fire_event(self, data: Mapping[Any, Any], tag: str, timeout: float = 1000) -> bool:
         """Fires an event as a Salt program does: ``data`` as it is, with ``_stamp``. The host never
         answers; so this is the way to fire at a Salt master.
 
-        :param timeout: seconds to wait for a host, and for room in the socket.
+        :param timeout: milliseconds, as for Salt, to wait for a host, and for room in the socket.
         :return: whether the socket has it.
         :raises BodyError: ``data`` is no dict, or holds what msgpack lacks.
         """
@@ -167,7 +167,7 @@ class Client:
         if self._prefix_frames:
             frame = prefixed(frame)
         self._own()
-        deadline = _Deadline(timeout)
+        deadline = _Deadline(timeout / 1000)
         while True:
             with self._firing:
                 try:
@@ -217,9 +217,10 @@ class Client:
         self,
         wait: float = 5,
         tag: str = "",
-        match_type: str = "startswith",
         full: bool = False,
+        match_type: Optional[str] = None,
         no_block: bool = False,
+        auto_reconnect: bool = False,
     ) -> Optional[Dict[Any, Any]]:
         """The next event whose tag matches, as Salt's ``get_event`` gives it; None when there was none
         in time, and when there is no host.
@@ -229,23 +230,37 @@ class Client:
         with the first call of a listening method, and again by itself, for as long as it waits.
 
         :param wait: seconds; 0 waits without end.
-        :param match_type: how ``tag`` matches: startswith, endswith, find, regex or fnmatch.
         :param full: give ``{"tag": TAG, "data": DATA}`` in place of DATA.
+        :param match_type: how ``tag`` matches: startswith (the default), endswith, find, regex or
+            fnmatch.
         :param no_block: look only at what has arrived, for a tenth of a second at most.
+        :param auto_reconnect: taken since Salt has it; this client always connects again.
         :raises ValueError: there is no such match type, or the tag is no regular expression.
         """
-        check(match_type, tag)
+        match_type = check(match_type, tag)
         self._own()
         seconds = RETRY_SECONDS if no_block else wait or None
         event = self._next(tag, match_type, _Deadline(seconds), no_block)
         if event is None:
             return None
-        return {"tag": event.tag, "data": event.data} if full else event.data
+        return event.whole if full else event.data
 
-    def iter_events(self, tag: str = "", match_type: str = "startswith") -> Iterator[Union[Event, Gap]]:
+    def iter_events(
+        self,
+        tag: str = "",
+        full: Optional[bool] = None,
+        match_type: Optional[str] = None,
+        auto_reconnect: bool = False,
+    ) -> Iterator[Union[Event, Gap, Dict[Any, Any]]]:
         """Every event whose tag matches, without end, as :class:`Event`; and a :class:`Gap` wherever
-        the connection broke and was made again, since events may be missing there."""
-        check(match_type, tag)
+        the connection broke and was made again, since events may be missing there.
+
+        :param full: as Salt's: True gives ``{"tag": TAG, "data": DATA}`` and False DATA in place of
+            :class:`Event`, and no :class:`Gap`.
+        :param match_type: as for :meth:`get_event`.
+        :param auto_reconnect: as for :meth:`get_event`.
+        """
+        match_type = check(match_type, tag)
         seen = self._inbox.gap_count
         while True:
             self._own()
@@ -255,9 +270,10 @@ class Client:
                 gaps = self._inbox.gaps_after(seen)
                 seen = self._inbox.gap_count
             # What was taken after a gap follows it.
-            yield from gaps
+            if full is None:
+                yield from gaps
             if event is not None:
-                yield event
+                yield event if full is None else event.whole if full else event.data
 
     @property
     def gaps(self) -> int:

@@ -105,6 +105,11 @@ class Event:
         return self.tag
 
     @property
+    def whole(self) -> Dict[Any, Any]:
+        """What Salt's library gives for ``full=True``."""
+        return {"tag": self.tag, "data": self.data}
+
+    @property
     def body(self) -> Any:
         """The body as it was fired; for an event of a Salt program, DATA."""
         if self.id is None:

@@ -119,10 +119,17 @@ class Inbox:
             self.dropped += 1
 
 
-def check(match_type: str, tag: str) -> None:
-    """
+#: How a tag matches where nothing is said, as in Salt.
+DEFAULT_MATCH_TYPE = "startswith"
+
+
+def check(match_type: Optional[str], tag: str) -> str:
+    """The match type that is meant.
+
     :raises ValueError: there is no such match type, or the tag is no regular expression.
     """
+    if match_type is None:
+        return DEFAULT_MATCH_TYPE
     if match_type not in MATCHERS:
         raise ValueError(f"match_type: found {match_type!r}, expected one of {', '.join(MATCHERS)}")
     if match_type == "regex":
@@ -130,3 +137,4 @@ def check(match_type: str, tag: str) -> None:
             re.compile(tag)
         except re.error as error:
             raise ValueError(f"the tag {tag!r} is no regular expression: {error}") from None
+    return match_type

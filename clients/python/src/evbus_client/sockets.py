@@ -43,6 +43,23 @@ class Paths:
         self.pub = str(Path(found) / PUB_SOCKET)
 
 
+MAX_ADDRESS_BYTES = 107
+"""The longest path in a socket's address on Linux."""
+
+
+def _connect(connection: socket.socket, path: str) -> None:
+    """Connects to a path of any length: a longer one leads through its directory."""
+    if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
+        connection.connect(path)
+        return
+    directory, name = os.path.split(path)
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{opened}/{name}")
+    finally:
+        os.close(opened)
+
+
 def connect(path: str) -> socket.socket:
     """A new connection.
 
@@ -51,7 +68,7 @@ def connect(path: str) -> socket.socket:
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        connection.connect(path)
+        _connect(connection, path)
     except BlockingIOError:
         connection.close()
         raise NoRoom(errno.EAGAIN, f"the host at {path} is too busy to accept a connection") from None

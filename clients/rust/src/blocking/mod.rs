@@ -17,10 +17,13 @@ pub use sender::Sender;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use evbus_wire::SocketPath;
+
 use crate::Error;
 
 fn connect(path: &Path) -> Result<UnixStream, Error> {
-    UnixStream::connect(path).map_err(|source| Error::Connect {
+    let connected = SocketPath::new(path).and_then(|path| UnixStream::connect(path.as_path()));
+    connected.map_err(|source| Error::Connect {
         path: path.to_owned(),
         source,
     })

@@ -1,0 +1,117 @@
+//! What would stop a host from starting, found out without starting it.
+
+use std::path::PathBuf;
+
+use super::{HostBuilder, StartError};
+use crate::acct::AcctFile;
+use crate::control;
+use crate::deployment::check_file_limit;
+use crate::internal::InternalQueues;
+use crate::plan::Plan;
+use crate::plugin::{Catalog, Registry, plugin_dirs};
+use crate::salt::{self, SaltMaster, SocketError};
+use crate::store::StateDir;
+use crate::usable_dir;
+
+/// What [`HostBuilder::examine`] has found.
+#[derive(Debug)]
+pub struct Examination {
+    /// The plugins.
+    pub catalog: Catalog,
+    /// What the acct file means with them; none where there is no file, or one that cannot be read. Its
+    /// faults are among the others.
+    pub plan: Option<Plan>,
+    /// Everything that a start would be refused for, as far as that shows without connections.
+    pub faults: Vec<StartError>,
+    /// Directories in which a host answers now: one that is started with them has to wait for its end.
+    pub in_use: Vec<PathBuf>,
+}
+
+impl HostBuilder {
+    /// Finds out everything that [`start`](Self::start) would be refused for, apart from connections.
+    /// Makes and changes no file, connects to no far system, and does not disturb a host that runs with
+    /// the same directories. Loads the plugins that the acct file uses.
+    pub async fn examine(self) -> Examination {
+        let examining = tokio::task::spawn_blocking(move || self.examine_blocking());
+        // The task is never cancelled, and what plugins can do to it is contained.
+        examining.await.expect("an examination ends")
+    }
+
+    fn examine_blocking(self) -> Examination {
+        let mut faults = self.own_faults();
+        let mut in_use = Vec::new();
+        for dir in &self.socket_dirs {
+            match dir.examine(&self.socket_options) {
+                Ok(true) => in_use.push(dir.path.clone()),
+                Ok(false) => {}
+                Err(fault) => faults.push(fault.into()),
+            }
+        }
+        if let Some(dir) = &self.state_dir {
+            match StateDir::examine(dir) {
+                Ok(()) if control::is_served(dir) => in_use.push(dir.clone()),
+                Ok(()) => {}
+                Err(fault) => faults.push(fault.into()),
+            }
+        }
+        // A directory that is missing is not made for a check.
+        let copies = self
+            .plugin_copies
+            .filter(|dir| match usable_dir::look(dir) {
+                Ok(found) => found.is_some(),
+                Err(source) => {
+                    let dir = dir.clone();
+                    faults.push(StartError::PluginCopies { dir, source });
+                    false
+                }
+            });
+        let (acct, mut acct_faults) = match &self.acct_file {
+            Some(file) => file.examine(),
+            None => (None, Vec::new()),
+        };
+        let catalog = Registry::new(plugin_dirs(&self.plugin_dirs), self.linked)
+            .trying(self.isolation_program.clone(), self.state_dir.as_deref())
+            .keeping_copies(copies)
+            .scan();
+        let has_state = self.state_dir.is_some() || self.without_state;
+        let plan = acct.map(|acct: AcctFile| {
+            // Looked at even where nobody reads them: programs that do may share the file.
+            let internal = InternalQueues::default();
+            let program = self.isolation_program.as_ref();
+            let mut plan = Plan::new(&acct, &catalog, &internal, program);
+            if !has_state {
+                plan.refuse_queues_on_disk();
+            }
+            plan
+        });
+        if let Some(plan) = &plan
+            && let Err(fault) = check_file_limit(plan.served().len(), self.state_dir.is_some())
+        {
+            faults.push(fault.into());
+        }
+        acct_faults.extend(plan.iter().flat_map(|plan| plan.errors().to_vec()));
+        if !acct_faults.is_empty() {
+            faults.insert(0, StartError::Acct(acct_faults));
+        }
+        Examination {
+            catalog,
+            plan,
+            faults,
+            in_use,
+        }
+    }
+
+    /// What of the description contradicts itself.
+    pub(super) fn own_faults(&self) -> Vec<StartError> {
+        let own = || self.socket_dirs.iter().map(|own| own.path.as_path());
+        let twice = (self.socket_dirs.iter().enumerate())
+            .filter(|(index, dir)| salt::is_among(&dir.path, own().take(*index)))
+            .map(|(_, dir)| SocketError::Twice {
+                path: dir.path.clone(),
+            });
+        let followed = self.salt_masters.iter().map(|SaltMaster { dir, .. }| dir);
+        let followed = followed.filter(|dir| salt::is_among(dir, own()));
+        let followed = followed.map(|dir| StartError::OwnDirectory { dir: dir.clone() });
+        twice.map(StartError::from).chain(followed).collect()
+    }
+}

@@ -1,0 +1,133 @@
+//! Connecting to the destinations of a plan to see whether it works, and to nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evbus_abi::v1::{HostObjectV1, InstanceV1, LevelV1, LinkV1};
+use tokio::runtime::Handle;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Plan, Planned};
+use crate::acct::Secrets;
+use crate::lane::closed;
+use crate::plugin::{About, log};
+
+/// So many destinations are connected to side by side, each on a thread that its plugin may block.
+const AT_ONCE: usize = 256;
+
+/// How much longer than its limit a plugin may take to return, before it counts as one that hangs.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// How long an instance may take to say goodbye.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// What became of a destination that was connected to.
+#[derive(Debug)]
+pub struct Trial {
+    /// Which one.
+    pub planned: Arc<Planned>,
+    /// One sentence, without secrets, where it cannot be reached.
+    pub link: Result<(), String>,
+    /// Whether its instance ended within a second when it was asked to, where there was one.
+    pub closed: bool,
+}
+
+impl Plan {
+    /// Connects to every served destination and, once all have answered, disconnects again: all
+    /// instances are open at one time, as in a host, so that what two of them cannot share shows. Takes
+    /// `limit` and a little more, also where a plugin does not return. In the order of the plan.
+    pub async fn try_all(self, limit: Duration) -> Vec<Trial> {
+        let served: Vec<Arc<Planned>> = self.served.into_iter().map(Arc::new).collect();
+        let mut links = Vec::with_capacity(served.len());
+        for some in served.chunks(AT_ONCE) {
+            let until = Instant::now() + limit + SLACK;
+            let trying: Vec<_> = some
+                .iter()
+                .map(|planned| {
+                    let planned = Arc::clone(planned);
+                    on_own_thread(async move { planned.connect(limit).await })
+                })
+                .collect();
+            for (planned, trying) in some.iter().zip(trying) {
+                links.push(match timeout_at(until, trying).await {
+                    Ok(Ok(link)) => link,
+                    Ok(Err(_)) => Err("connecting ended in a panic".to_owned()),
+                    Err(_) => Err(format!(
+                        "plugin {} was asked to connect and has not returned within {} s",
+                        planned.plugin_id(),
+                        limit.as_secs_f64()
+                    )),
+                });
+            }
+        }
+        let mut closing = Vec::with_capacity(served.len());
+        for (planned, link) in served.into_iter().zip(links) {
+            let (link, ending) = match link {
+                Ok(instance) => (Ok(()), Some(on_own_thread(close(instance)))),
+                Err(reason) => (Err(reason), None),
+            };
+            closing.push((planned, link, ending));
+        }
+        let until = Instant::now() + CLOSING + SLACK;
+        let mut trials = Vec::with_capacity(closing.len());
+        for (planned, link, ending) in closing {
+            let closed = match ending {
+                Some(ending) => matches!(timeout_at(until, ending).await, Ok(Ok(true))),
+                None => true,
+            };
+            trials.push(Trial {
+                planned,
+                link,
+                closed,
+            });
+        }
+        trials
+    }
+}
+
+/// Runs it where a plugin that blocks holds nobody else up.
+fn on_own_thread<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<T> {
+    let runtime = Handle::current();
+    spawn_blocking(move || runtime.block_on(work))
+}
+
+/// Ends an instance. Gives whether it did in time.
+async fn close(instance: InstanceV1) -> bool {
+    timeout(CLOSING, closed(&instance)).await.is_ok()
+}
+
+impl Planned {
+    async fn connect(&self, limit: Duration) -> Result<InstanceV1, String> {
+        let host = TryingHost {
+            secrets: self.entry.secrets().clone(),
+            plugin: self.plugin_id().to_owned(),
+            pattern: self.entry.pattern.clone(),
+        };
+        self.connector
+            .connect(&self.config(), self.entry.secrets(), host, limit)
+            .await
+            .map_err(|failure| failure.reason)
+    }
+}
+
+/// The host, as an instance that is only tried sees it.
+struct TryingHost {
+    secrets: Secrets,
+    plugin: String,
+    pattern: String,
+}
+
+impl HostObjectV1 for TryingHost {
+    fn log(&self, level: LevelV1, target: &str, message: &str) {
+        let about = About {
+            plugin: &self.plugin,
+            profile: Some(&self.pattern),
+        };
+        log(level, about, target, &self.secrets.hide(message));
+    }
+
+    fn link(&self, _: LinkV1, _: &str) {}
+}

@@ -1,0 +1,300 @@
+//! `evbus check` finds what `evbus run` is refused for, all of it at once, and disturbs nobody.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use evbus_testkit::plugin_dir;
+use support::{PATIENCE, RunningHost, evbus, run, stderr};
+use tempfile::TempDir;
+
+const GOOD: &str = "fixture-good: {p: {path: out}}\n";
+const DURABLE: &str = "fixture-good: {p: {path: out, evbus: {durable: true}}}\n";
+
+struct Bench {
+    dir: TempDir,
+    plugins: TempDir,
+}
+
+impl Bench {
+    fn new(packages: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("open")).unwrap();
+        fs::set_permissions(dir.path().join("open"), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        Self {
+            dir,
+            plugins: plugin_dir(packages),
+        }
+    }
+
+    fn good() -> Self {
+        Self::new(&["plugin-glob", "fixture-good"])
+    }
+
+    fn evbus(&self, command: &str, acct: &str, flags: &[&str]) -> Output {
+        self.with(command, acct, flags, &[])
+    }
+
+    fn with(
+        &self,
+        command: &str,
+        acct: &str,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Output {
+        fs::write(self.dir.path().join("acct.yml"), acct).unwrap();
+        run(
+            evbus(self.dir.path())
+                .args([command, "--acct-file", "acct.yml", "--plugin-dir"])
+                .arg(self.plugins.path())
+                .args(flags)
+                .envs(variables.iter().copied())
+                .current_dir(self.dir.path()),
+            b"",
+        )
+    }
+
+    /// What is in the directory.
+    fn names(&self) -> Vec<String> {
+        let found = fs::read_dir(self.dir.path()).unwrap();
+        let mut names: Vec<String> = found
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+#[test]
+fn what_run_is_refused_for_is_what_check_says() {
+    let bench = Bench::good();
+    let cases: &[(&str, &[&str], i32, &str)] = &[
+        (DURABLE, &["--no-state-dir"], 78, "p.evbus.durable: found"),
+        (
+            "fixture-good: {p: {path: out, evbus: {when_full: spill}}}\n",
+            &["--no-state-dir"],
+            78,
+            "p.evbus.when_full: found",
+        ),
+        (GOOD, &["--state-dir", "file"], 78, "file"),
+        (GOOD, &["--state-dir", "file/below"], 78, "file/below"),
+        (GOOD, &["--state-dir", "open"], 78, "has mode 0777"),
+        (GOOD, &["--sock-dir", "file"], 78, "file"),
+        (GOOD, &["--sock-dir", "file/below"], 78, "file/below"),
+        (GOOD, &["--sock-dir", "open"], 78, "has mode 0777"),
+        (GOOD, &["--sock-dir", "s", "--sock-dir", "./s"], 78, "twice"),
+        (
+            GOOD,
+            &["--sock-dir", "s", "--from-salt", "s"],
+            78,
+            "is this host's own",
+        ),
+        (
+            GOOD,
+            &["--sock-dir", "s", "--sock-group", "no-such-group"],
+            78,
+            "--sock-group: there is no group \"no-such-group\"",
+        ),
+        (GOOD, &["--acct-key-file", "missing"], 78, "missing"),
+        (GOOD, &["--drain-timeout", "soon"], 2, "--drain-timeout"),
+        (GOOD, &["--state-limit", "much"], 2, "--state-limit"),
+    ];
+    for (acct, flags, code, sentence) in cases {
+        let checked = bench.evbus("check", acct, flags);
+        let said = stderr(&checked);
+        assert_eq!(checked.status.code(), Some(*code), "{flags:?}: {said}");
+        assert!(said.contains(sentence), "{flags:?}: {said}");
+        assert_eq!(bench.names(), ["acct.yml", "file", "open"], "{flags:?}");
+        let started = bench.evbus("run", acct, flags);
+        let told = stderr(&started);
+        assert_eq!(started.status.code(), Some(*code), "{flags:?}: {told}");
+        assert!(told.contains(sentence), "{flags:?}: {told}");
+        // What the host had made before it found the fault.
+        for made in bench.names() {
+            if !["acct.yml", "file", "open"].contains(&&*made) {
+                let made = bench.dir.path().join(made);
+                fs::remove_file(&made)
+                    .or_else(|_| fs::remove_dir_all(&made))
+                    .unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn all_faults_of_the_file_the_entries_the_flags_and_the_plugins_are_told_in_one_round() {
+    let bench = Bench::new(&["plugin-glob", "plugin-regex", "fixture-good"]);
+    let library = bench.plugins.path().join("refused.so");
+    fs::copy(bench.plugins.path().join("libfixture_good.so"), &library).unwrap();
+    fs::set_permissions(&library, fs::Permissions::from_mode(0o666)).unwrap();
+    let acct = "
+evbuss: {durable: true}
+match_plugn: glob
+match_plugin: regex
+Fixture_Good: {p: {}}
+fixture-good:
+  - first: {evbus: {durabel: true}}
+  - '[': {path: 7, evbus: {deadline: never}}
+  - third: {path: out, evbus: {durable: true}}
+  - fourth: 5
+";
+    let flags = [
+        "--no-state-dir",
+        "--sock-dir",
+        "open",
+        "--sock-dir",
+        "file",
+        "--sock-group",
+        "no-such-group",
+    ];
+    let output = bench.evbus("check", acct, &flags);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    for sentence in [
+        "acct.yml:2:1: evbuss: found the host's keys at the top",
+        "acct.yml:3:1: match_plugn: found a key that nothing reads",
+        "acct.yml:5:1: Fixture_Good: no plugin serves it; did you mean `fixture-good`?",
+        "fixture-good.first.evbus.durabel: found the unknown key `durabel`",
+        "did you mean `durable`?",
+        "fixture-good.first: ",
+        "fixture-good.[.evbus.deadline: ",
+        "fixture-good.[.path: ",
+        "fixture-good.[: found \"[\", expected a pattern of match plugin regex",
+        "fixture-good.third.evbus.durable: found a queue on disk",
+        "fixture-good.fourth: found ",
+        "refused.so: ",
+        "\"open\" belongs to user",
+        "\"file\"",
+        "there is no group \"no-such-group\"",
+    ] {
+        assert!(said.contains(sentence), "expected {sentence:?} in:\n{said}");
+    }
+    for line in said.lines() {
+        let is_whole = line.starts_with("error: ") || line.starts_with("note: ");
+        assert!(is_whole, "a fault is one line: {line:?}");
+    }
+}
+
+#[test]
+fn a_check_beside_a_running_host_succeeds_and_disturbs_nothing() {
+    let bench = Bench::good();
+    let flags = ["--state-dir", "state", "--sock-dir", "s"];
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let host = RunningHost::start_in(
+        dir,
+        "fixture-good: {p: {path: '{dir}/out', evbus: {durable: true}}}\n",
+        bench.plugins.path(),
+        &["--state-dir", state.to_str().unwrap()],
+    );
+    let beside = |name: &str| host.path(name).display().to_string();
+    let flags = flags.map(|flag| match flag {
+        "state" | "s" => beside(flag),
+        flag => flag.to_owned(),
+    });
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let checked = bench.evbus("check", DURABLE, &flags);
+    let said = stderr(&checked);
+    assert!(checked.status.success(), "{said}");
+    for place in ["state", "s"] {
+        let note = format!("note: a host runs in {} now", beside(place));
+        assert!(said.contains(&note), "{said}");
+    }
+    let put = run(
+        evbus(host.dir.path()).args(["put", "p", "1", "--sock-dir", &beside("s")]),
+        b"",
+    );
+    assert!(put.status.success(), "{}", stderr(&put));
+}
+
+#[test]
+fn sockets_of_another_program_are_a_fault() {
+    let bench = Bench::good();
+    let dir = bench.dir.path().join("s");
+    fs::create_dir(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+    let _salt = std::os::unix::net::UnixListener::bind(dir.join("master_event_pull.ipc")).unwrap();
+    for command in ["check", "run"] {
+        let output = bench.evbus(command, GOOD, &["--sock-dir", "s"]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert!(said.contains("is served by another process"), "{said}");
+    }
+}
+
+#[test]
+fn two_destinations_that_cannot_share_a_file_are_found_by_connecting_to_both() {
+    let bench = Bench::new(&["plugin-glob", "plugin-file"]);
+    let path = bench.dir.path().join("events.jsonl");
+    let acct = format!(
+        "file:\n  - a: {{path: {0}}}\n  - b: {{path: {0}}}\n",
+        path.display()
+    );
+    let output = bench.evbus("check", &acct, &["--connect"]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(
+        said.matches("error: destination file[").count(),
+        1,
+        "{said}"
+    );
+    assert!(said.contains("another"), "{said}");
+}
+
+#[test]
+fn a_plugin_that_does_not_come_back_is_named_and_holds_nothing_up() {
+    let bench = Bench::new(&["plugin-glob", "fixture-good", "fixture-hostile"]);
+    let acct =
+        "fixture-hostile: {a: {}, b: {}, c: {}, d: {}, e: {}}\nfixture-good: {p: {path: out}}\n";
+    let flags = ["--connect", "--timeout", "1"];
+    let limit = PATIENCE.min(Duration::from_secs(30));
+    for (when, code, sentence) in [
+        (
+            "connect-hang",
+            1,
+            "error: destination fixture-hostile[4] e: plugin fixture-hostile was asked to connect and has not returned within 1 s",
+        ),
+        (
+            "close-hang",
+            0,
+            "note: destination fixture-hostile[4] e: connected, but plugin fixture-hostile has not disconnected",
+        ),
+    ] {
+        let start = Instant::now();
+        let variables = [("EVBUS_FIXTURE_HOSTILE", when)];
+        let output = bench.with("check", acct, &flags, &variables);
+        let said = stderr(&output);
+        assert!(start.elapsed() < limit, "{:?}", start.elapsed());
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(sentence), "{said}");
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(shown.contains("connected"), "{shown}");
+    }
+}
+
+#[test]
+fn a_state_directory_that_could_be_made_is_well_and_is_not_made() {
+    let bench = Bench::good();
+    let output = bench.evbus(
+        "check",
+        DURABLE,
+        &[
+            "--state-dir",
+            "a/b",
+            "--sock-dir",
+            "c/d",
+            "--plugin-copies",
+            "e",
+        ],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    for name in ["a", "c", "e", "out"] {
+        assert!(!Path::new(&bench.dir.path().join(name)).exists(), "{name}");
+    }
+}

@@ -1,0 +1,135 @@
+//! What commands take and say, whichever it is: durations, versions, names of plugins, ways in.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+
+use evbus_testkit::plugin_dir;
+use serde_json::Value;
+use support::{RunningHost, evbus, json_lines, lines_of, run, stderr};
+
+#[test]
+fn durations_have_units_in_flags_and_in_the_acct_file() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let home = tempfile::tempdir().unwrap();
+    let acct = home.path().join("acct.yml");
+    let text = "fixture-good: {p: {path: out, evbus: {deadline: 5 min, retry: {first_delay: 250ms, max_age: 1h}}}}\n";
+    fs::write(&acct, text).unwrap();
+    let check = |drain: &str| {
+        let mut command = evbus(home.path());
+        command.args(["check", "--json", "--drain-timeout", drain, "--acct-file"]);
+        run(
+            command.arg(&acct).arg("--plugin-dir").arg(plugins.path()),
+            b"",
+        )
+    };
+    for drain in ["10", "0.5", "10s", "500ms", "5 min", "1h"] {
+        let output = check(drain);
+        assert!(output.status.success(), "{drain}: {}", stderr(&output));
+        let policy = &json_lines(&output)[0]["evbus"];
+        assert_eq!(policy["deadline"], 300.0);
+        assert_eq!(policy["retry"]["first_delay"], 0.25);
+        assert_eq!(policy["retry"]["max_age"], 3600.0);
+    }
+    for drain in ["soon", "10 parsecs", ""] {
+        let output = check(drain);
+        assert_eq!(output.status.code(), Some(2), "{drain:?}");
+        assert!(stderr(&output).contains("`500ms`"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn the_version_says_what_plugins_fit_and_what_it_was_built_for() {
+    let home = tempfile::tempdir().unwrap();
+    let said = |flag: &str| {
+        let output = run(evbus(home.path()).arg(flag), b"");
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let bare = format!("evbus {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(said("-V"), bare);
+    let whole = said("--version");
+    assert!(whole.starts_with(&bare), "{whole}");
+    for line in ["plugin ABI 1.", "target ", "commit "] {
+        assert!(whole.lines().any(|said| said.starts_with(line)), "{whole}");
+    }
+    assert!(whole.contains(std::env::consts::ARCH), "{whole}");
+}
+
+#[test]
+fn a_plugin_is_inspected_by_its_id_or_a_name_that_it_serves() {
+    let plugins = plugin_dir(&["plugin-glob", "plugin-file"]);
+    let home = tempfile::tempdir().unwrap();
+    let inspect = |name: &str| {
+        let mut command = evbus(home.path());
+        command.args(["plugins", "inspect", name, "--json", "--plugin-dir"]);
+        run(command.arg(plugins.path()), b"")
+    };
+    let path = plugins.path().join("libplugin_file.so");
+    for (name, id) in [
+        ("file", "plugin-file"),
+        ("plugin-file", "plugin-file"),
+        ("glob", "plugin-glob"),
+        (path.to_str().unwrap(), "plugin-file"),
+    ] {
+        let output = inspect(name);
+        assert!(output.status.success(), "{name}: {}", stderr(&output));
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(shown["id"], id, "{name}");
+    }
+    let output = inspect("kafka");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("kafka: found no such file, and no plugin"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_host_that_nothing_could_reach_is_refused() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let home = tempfile::tempdir().unwrap();
+    let acct = home.path().join("acct.yml");
+    let host = |text: &str| {
+        fs::write(&acct, text).unwrap();
+        let mut command = evbus(home.path());
+        command.args(["run", "--acct-file"]).arg(&acct);
+        run(command.arg("--plugin-dir").arg(plugins.path()), b"")
+    };
+    let output = host("fixture-good: {p: {path: out}}\n");
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("no way in for events given"), "{said}");
+    assert!(!said.lines().any(|line| line == "ready"), "{said}");
+    // What is wrong with the file is said first.
+    let output = host("fixture-good: {p: {paht: out}}\n");
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    assert!(!support::default_state_dir(home.path()).exists());
+}
+
+#[test]
+fn directories_may_have_paths_longer_than_a_sockets_address() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let root = tempfile::tempdir().unwrap();
+    let deep = root.path().join("d".repeat(150));
+    fs::create_dir(&deep).unwrap();
+    let home = tempfile::TempDir::new_in(&deep).unwrap();
+    let state = home.path().join("state");
+    let host = RunningHost::start_in(
+        home,
+        "fixture-good: {p: {path: '{dir}/out.jsonl', evbus: {durable: true}}}\n",
+        plugins.path(),
+        &["--state-dir", state.to_str().unwrap()],
+    );
+    host.put("p", "1");
+    assert_eq!(lines_of(&host.path("out.jsonl")).len(), 1);
+    for (flag, dir) in [("--sock-dir", host.path("s")), ("--state-dir", state)] {
+        let output = run(
+            evbus(root.path()).args(["status", "--json", flag]).arg(dir),
+            b"",
+        );
+        assert!(output.status.success(), "{flag}: {}", stderr(&output));
+    }
+}

@@ -362,12 +362,14 @@ impl Bus {
         }
     }
 
-    /// Whether an event fired under `profile` would reach a destination, as far as that is known
-    /// without asking the match plugin.
-    pub(crate) fn may_have_destination(&self, profile: &str) -> bool {
+    /// Whether an event fired under `profile` would reach a destination, or might; none where the match
+    /// plugin is to be asked.
+    pub(crate) fn has_destination(&self, profile: &str) -> Option<bool> {
         let routes = self.inner.routes.load();
-        let is_nowhere = || (routes.router.known(profile)).is_some_and(|route| route.is_nowhere());
-        !routes.lanes.is_empty() && !is_nowhere()
+        if routes.lanes.is_empty() {
+            return Some(false);
+        }
+        Some(!routes.router.known(profile)?.is_nowhere())
     }
 
     /// Which destinations an event fired under `profile` would reach. Blocks where the match plugin is to

@@ -244,19 +244,33 @@ fn a_plugin_that_passed_and_hangs_later_ends_the_process_and_is_named() {
 }
 
 #[test]
-fn a_damaged_plugin_file_does_not_take_a_running_host_down() {
-    const PLACES: usize = 40;
+fn a_plugin_file_that_is_damaged_at_any_of_200_places_does_not_take_a_running_host_down() {
+    const HOSTS: u64 = 4;
+    const PLACES: usize = 50;
     let whole = fs::read(built("fixture-null")).unwrap();
+    let refused: usize = std::thread::scope(|scope| {
+        let hosts: Vec<_> = (0..HOSTS)
+            .map(|seed| {
+                let whole = &whole;
+                scope.spawn(move || damaged_files(whole, 0x5eed + seed, PLACES))
+            })
+            .collect();
+        (hosts.into_iter()).map(|host| host.join().unwrap()).sum()
+    });
+    assert!(refused > 0, "no damage was found");
+}
+
+/// Drops damaged files into a running host's directory, one after the other. Gives how many were refused.
+fn damaged_files(whole: &[u8], mut seed: u64, places: usize) -> usize {
     let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
     let host = host_with("", plugins.path());
-    let mut seed: u64 = 0x5eed;
     let mut random = || {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         usize::try_from(seed >> 33).unwrap()
     };
     let mut refused = 0;
-    for number in 0..PLACES {
-        let mut damaged = whole.clone();
+    for number in 0..places {
+        let mut damaged = whole.to_vec();
         // Where the headers, the symbols and the relocations are.
         damaged[random() % (64 * 1024)] ^= 1 << (random() % 8);
         let name = format!("damaged-{number}.so");
@@ -267,12 +281,12 @@ fn a_damaged_plugin_file_does_not_take_a_running_host_down() {
         refused += usize::from(log.contains(&format!("{name}: not used")));
         fs::remove_file(plugins.path().join(&name)).unwrap();
     }
-    assert!(refused > 0, "no damage was found:\n{}", host.log());
     delivers(&host, "after all that");
-    put_in(plugins.path(), "whole.so", &whole);
+    put_in(plugins.path(), "whole.so", whole);
     host.wait_for_log("whole.so: fixture-null 0.1.0 loaded");
     let (status, log) = host.stop();
     assert_eq!(status.code(), Some(0), "{log}");
+    refused
 }
 
 #[test]
@@ -334,4 +348,95 @@ fn a_plugin_with_an_allocator_of_its_own_connects_and_delivers() {
     });
     let (status, log) = host.stop();
     assert_eq!(status.code(), Some(0), "{log}");
+}
+
+/// A library of C that says who it is, made with these flags of the linker.
+fn c_library(dir: &Path, name: &str, flags: &[&str]) {
+    let source = dir.join("library.c");
+    let manifest = r#"{"manifest":1,"abi":"1.0","id":"c","version":"1.0.0","providers":["c"]}"#;
+    fs::write(
+        &source,
+        format!(
+            "__attribute__((section(\".evbus_plugin\"), used)) const char evbus_plugin_manifest[] = {manifest:?};\n"
+        ),
+    )
+    .unwrap();
+    let output = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(dir.join(name))
+        .arg(&source)
+        .args(flags)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn a_plugin_that_looks_for_libraries_beside_itself_is_refused_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    c_library(dir.path(), "libbeside.so", &[]);
+    let directory = format!("-L{}", dir.path().display());
+    let flags = [
+        &*directory,
+        "-Wl,--no-as-needed",
+        "-lbeside",
+        "-Wl,-rpath,$ORIGIN",
+    ];
+    c_library(dir.path(), "needs.so", &flags);
+    let mut inspect = evbus(dir.path());
+    let file = dir.path().join("needs.so");
+    let output = run(inspect.args(["plugins", "inspect"]).arg(file), b"");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for sentence in [
+        "libbeside.so: cannot open shared object file",
+        "it looks for libraries beside itself ($ORIGIN), where none can be",
+    ] {
+        assert!(said.contains(sentence), "{sentence}: {said}");
+    }
+}
+
+#[test]
+fn copies_for_debuggers_are_what_is_mapped_and_nobody_elses() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    let copies = dir.path().join("copies");
+    let acct = "fixture-good:\n  idem-*: {path: {dir}/good.jsonl}\n";
+    let copies = copies.to_str().unwrap().to_owned();
+    let host = RunningHost::start_in(dir, acct, plugins.path(), &["--plugin-copies", &copies]);
+    delivers(&host, "from a copy");
+    let maps = fs::read_to_string(format!("/proc/{}/maps", host.pid())).unwrap();
+    assert!(maps.contains(&format!("{copies}/")), "{maps}");
+    assert!(!maps.contains("evbus:fixture-good"), "{maps}");
+    let mode = fs::metadata(&copies).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o700);
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+
+    // A directory that others can reach is none for plugins.
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(
+        dir.path().join("acct.yml"),
+        "fixture-good: {p: {path: out}}\n",
+    )
+    .unwrap();
+    let open = dir.path().join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut check = evbus(dir.path());
+    check
+        .args([
+            "check",
+            "--acct-file",
+            "acct.yml",
+            "--plugin-copies",
+            "open",
+        ])
+        .arg("--plugin-dir")
+        .arg(plugins.path())
+        .current_dir(dir.path());
+    let output = run(&mut check, b"");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("mode 0755"), "{said}");
 }

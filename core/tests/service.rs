@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use evbus_testkit::plugin_dir;
 use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process_group};
 use support::{RunningHost, evbus, lines_of, run, stderr, wait_for};
 
 /// How soon a host ends that has nothing to deliver; a second on a machine that does nothing else.
@@ -106,4 +106,70 @@ fn a_second_signal_ends_a_host_that_waits_for_a_destination() {
     assert!(began.elapsed() < AT_ONCE, "{log}");
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(log.contains("ended at once by a second signal"), "{log}");
+}
+
+/// An acct file whose password comes from a command that never ends, and says that it runs.
+fn slow_secret(dir: &std::path::Path) -> String {
+    format!(
+        "fixture-good: {{p: {{path: {{$exec: [sh, -c, 'echo $$ > {}/pid; sleep 600 & wait']}}}}}}\n",
+        dir.display()
+    )
+}
+
+/// The group of that command.
+fn group(dir: &std::path::Path) -> Pid {
+    let text = wait_for("the command to run", || {
+        let text = fs::read_to_string(dir.join("pid")).unwrap_or_default();
+        text.ends_with('\n').then_some(text)
+    });
+    Pid::from_raw(text.trim().parse().unwrap()).unwrap()
+}
+
+fn wait_for_end_of_group(group: Pid) {
+    wait_for("the command and what it started to end", || {
+        test_kill_process_group(group).is_err().then_some(())
+    });
+}
+
+#[test]
+fn a_host_that_waits_for_a_secret_at_its_start_ends_at_once_and_the_command_with_it() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("acct.yml"), slow_secret(dir.path())).unwrap();
+    let mut host = evbus(dir.path())
+        .args(["run", "--no-state-dir", "--acct-file", "acct.yml"])
+        .args(["--sock-dir", "s", "--plugin-dir"])
+        .arg(plugins.path())
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let group = group(dir.path());
+    assert_eq!(end(&mut host, Signal::TERM), Some(0));
+    wait_for_end_of_group(group);
+}
+
+#[test]
+fn a_host_that_waits_for_a_secret_while_it_reloads_ends_at_once_and_the_command_with_it() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    for second in [false, true] {
+        let host = RunningHost::start(
+            "fixture-good: {p: {path: {dir}/out}}\n",
+            plugins.path(),
+            &[],
+        );
+        fs::write(host.path("acct.yml"), slow_secret(host.dir.path())).unwrap();
+        let pid = Pid::from_raw(host.pid().try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::HUP).unwrap();
+        let group = group(host.dir.path());
+        if second {
+            kill_process(pid, Signal::TERM).unwrap();
+        }
+        let began = Instant::now();
+        let (status, log, _dir) = host.end(Signal::TERM);
+        assert!(began.elapsed() < AT_ONCE, "{log}");
+        assert!(matches!(status.code(), Some(0 | 1)), "{status}: {log}");
+        wait_for_end_of_group(group);
+    }
 }

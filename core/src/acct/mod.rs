@@ -29,6 +29,7 @@ mod pack;
 mod policy;
 mod policy_reader;
 mod render;
+mod running;
 mod scalar;
 mod secret;
 mod source;
@@ -55,6 +56,7 @@ pub use policy::{
 pub use policy_reader::byte_size;
 pub use render::RenderPipe;
 pub(crate) use render::{Refusal, loader, path_of, render_template};
+pub use running::end_commands;
 pub(crate) use secret::Secrets;
 pub use secret::{MAX_SECRET_BYTES, SECRET_TIMEOUT};
 pub use source::{AcctSource, MAX_FILE_BYTES, load, parse};

@@ -7,17 +7,16 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use zeroize::Zeroizing;
 
 use super::Position;
 use super::node::{Node, Value};
+use super::running::RunningCommand;
 use crate::environment;
 use crate::named_file::{self, NotRead};
 
@@ -284,20 +283,18 @@ fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String>
     };
     let mut command = Command::new(path);
     environment::pass_on_all_but(&[], &mut command);
-    let mut child = command
+    command
         .args(&words[1..])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => refused(format!("no program {program:?}")),
-            _ => refused(format!("that {program:?} cannot be started ({error})")),
-        })?;
+        .stderr(Stdio::null());
+    let mut running = RunningCommand::start(&mut command).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => refused(format!("no program {program:?}")),
+        _ => refused(format!("that {program:?} cannot be started ({error})")),
+    })?;
     let until = Instant::now() + SECRET_TIMEOUT;
     let (sender, printed) = mpsc::channel();
-    if let Some(stdout) = child.stdout.take() {
+    if let Some(stdout) = running.stdout() {
         // Ends with the command, whose whole group is ended in time.
         std::thread::spawn(move || {
             let mut content = buffer();
@@ -307,41 +304,18 @@ fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String>
         });
     }
     let Ok(content) = printed.recv_timeout(SECRET_TIMEOUT) else {
-        end(&mut child);
         return Err(refused(format!("that {program:?} did not end")));
     };
     let content =
         content.map_err(|error| refused(format!("output of {program:?} unreadable ({error})")))?;
     if content.len() as u64 > MAX_SECRET_BYTES {
-        end(&mut child);
         return Err(refused(format!("more than 64 KiB from {program:?}")));
     }
-    match wait(&mut child, until) {
-        None => {
-            end(&mut child);
-            Err(refused(format!("that {program:?} did not end")))
-        }
+    match running.ended(until) {
+        None => Err(refused(format!("that {program:?} did not end"))),
         Some(status) if !status.success() => {
             Err(refused(format!("that {program:?} ended with {status}")))
         }
         Some(_) => secret(&content).map_err(|found| refused(format!("{found} from {program:?}"))),
     }
-}
-
-/// How the command ended; none if it did not in time. Its output has ended, so that it is about to.
-fn wait(child: &mut Child, until: Instant) -> Option<ExitStatus> {
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Some(status),
-            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(2)),
-            _ => return None,
-        }
-    }
-}
-
-/// Ends the command and what it started.
-fn end(child: &mut Child) {
-    // It was not waited for, so its number is still its own.
-    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
-    let _ = child.wait();
 }

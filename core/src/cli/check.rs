@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::check_events;
 use super::exit::{Exit, error, note};
-use super::host_options::{DescribedHost, HostOptions, not_started, seconds};
+use super::host_options::{DescribedHost, HostOptions, not_started, raise_file_limit, seconds};
 use super::output::{json_line, table};
 
 /// Check what a host is started with: the acct file, the plugins, the flags of `evbus run`, with
@@ -74,6 +74,7 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
         state,
         mut faults,
     } = args.host.describe(Some(acct_file.clone()));
+    raise_file_limit();
     let found = builder.examine().await;
     let catalog = found.catalog;
     for dir in found.in_use {

@@ -10,6 +10,7 @@ use evbus::salt::{Framing, SaltMaster, SocketDir, SocketGroup};
 use evbus::store::{StateError, StateLimits};
 use evbus::{Host, HostBuilder, Serial, StartError};
 use evbus_client::{MatchType, TagFilter};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::acct_options::AcctOptions;
 use super::exit::Exit;
@@ -224,4 +225,17 @@ fn size(text: &str) -> Result<u64, String> {
             "expected a whole number of bytes, or one with a unit such as `500 MB` or `20 GiB`"
                 .to_owned()
         })
+}
+
+/// Lets this process open as many files as it may: every listener is one, and systems start
+/// processes with room for 1024, for the sake of old programs that use `select`.
+pub(super) fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
 }

@@ -176,6 +176,8 @@ fn with_runtime<T>(command: impl Future<Output = Result<T, Exit>>) -> Result<T, 
         .map_err(|error| Exit::failed(format!("the runtime cannot be started: {error}")))?;
     survive_file_limits(&runtime);
     let result = runtime.block_on(command);
+    // What is left behind may be waiting for one.
+    evbus::acct::end_commands();
     // What hangs in a plugin or in a read of standard input must not hold the process.
     runtime.shutdown_background();
     result

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use evbus::{LaneStatus, LogEvents, counted};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::exit::{Exit, error, note};
-use super::host_options::{DescribedHost, HostOptions, not_started};
+use super::host_options::{DescribedHost, HostOptions, not_started, raise_file_limit};
 use super::host_place::StatePlace;
 use super::logging::{self, LogPlugin};
 use super::signals::{Asked, Signals};
@@ -48,19 +47,6 @@ fn tell_state(state: Option<&StatePlace>) {
         tracing::info!(
             "no state directory: queued events and dead letters are in memory only and are lost when the host ends, and a destination whose queue is full delays the programs that fire; use --state-dir"
         );
-    }
-}
-
-/// Lets this process open as many files as it may: every listener is one, and systems start
-/// processes with room for 1024, for the sake of old programs that use `select`.
-fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!("the limit of open files stays as it is: {error}");
     }
 }
 

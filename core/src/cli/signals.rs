@@ -120,6 +120,7 @@ fn hear(sender: &watch::Sender<Heard>, signal: i32) {
             std::thread::sleep(limit);
             // The process has not ended, or this thread would be gone.
             error(&format!("ended at once {why}"));
+            evbus::acct::end_commands();
             logging::flush(Some(AT_ONCE));
             ExitGuard::end_at_once(1);
         });

@@ -2,15 +2,19 @@
 
 use crate::bus::Bus;
 use crate::event::Event;
-use crate::salt::{Intake, Taken};
+use crate::salt::{Intake, Taken, Wanted};
 
 impl Intake for Bus {
     fn is_open(&self) -> bool {
         Self::is_open(self)
     }
 
-    fn wants(&self, profile: &str) -> bool {
-        self.may_have_destination(profile)
+    fn wants(&self, profile: &str) -> Wanted {
+        match self.has_destination(profile) {
+            None => Wanted::NotKnown,
+            Some(true) => Wanted::Yes,
+            Some(false) => Wanted::No,
+        }
     }
 
     fn unmatched(&self, profile: &str) {

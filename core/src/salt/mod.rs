@@ -35,7 +35,7 @@ pub(crate) use examine::is_alive;
 pub(crate) use follow::{FollowCounters, Follower, is_among};
 pub use follow::{SaltMaster, SaltMasterStatus};
 pub use group::SocketGroup;
-pub(crate) use intake::{Intake, Taken};
+pub(crate) use intake::{Intake, Taken, Wanted};
 pub use publisher::{LISTENER_QUEUE_BYTES, Publisher, PublisherCounts};
 pub(crate) use pull::PullCounters;
 pub(crate) use server::serve;

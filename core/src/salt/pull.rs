@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::arrival::Arrival;
-use super::intake::{Intake, Taken};
+use super::intake::{Intake, Taken, Wanted};
 use super::publisher::Publisher;
 use super::room::{NoRoom, Room, Share};
 use crate::event::{Event, now_unix_ns};
@@ -151,6 +151,8 @@ struct Batch {
     len: usize,
     /// Those that go somewhere but to listeners.
     events: Vec<Event>,
+    /// Of some it is not known whether they do.
+    has_new: bool,
     /// False if what follows is no frame.
     in_sync: bool,
 }
@@ -263,7 +265,9 @@ impl<I: Intake> Connection<I> {
         self.common.publisher.accept_waiting();
         self.share.hand_in();
         let batch = self.publish();
-        self.intake.prepare(&batch.events).await;
+        if batch.has_new {
+            self.intake.prepare(&batch.events).await;
+        }
         for event in batch.events {
             self.common.counters.events.fetch_add(1, Ordering::Relaxed);
             match self.intake.take(event).await {
@@ -294,6 +298,7 @@ impl<I: Intake> Connection<I> {
         let now = now_unix_ns();
         let mut frames = Vec::new();
         let mut events = Vec::new();
+        let mut has_new = false;
         let (mut taken, mut unwanted) = (0, 0);
         let in_sync = loop {
             let (payload, len) = match self.decoder.next(&self.buffer[taken..]) {
@@ -319,7 +324,13 @@ impl<I: Intake> Connection<I> {
                     if is_heard {
                         frames.extend(self.common.publisher.frame(&arrival));
                     }
-                    if !is_open || self.intake.wants(arrival.profile()) {
+                    let wanted = if is_open {
+                        self.intake.wants(arrival.profile())
+                    } else {
+                        Wanted::Yes
+                    };
+                    if wanted != Wanted::No {
+                        has_new |= wanted == Wanted::NotKnown;
                         events.push(arrival.into_event(now));
                     } else {
                         unwanted += 1;
@@ -340,6 +351,7 @@ impl<I: Intake> Connection<I> {
         Batch {
             len: taken,
             events,
+            has_new,
             in_sync,
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use evbus_client::Listener;
 use tokio::sync::mpsc;
 
-use super::{Framing, Intake, Publisher, Server, SocketDir, SocketOptions, Taken, serve};
+use super::{Framing, Intake, Publisher, Server, SocketDir, SocketOptions, Taken, Wanted, serve};
 use crate::event::Event;
 
 /// Long enough for a busy machine; a test that gets here has failed.
@@ -109,8 +109,8 @@ where
         true
     }
 
-    fn wants(&self, _profile: &str) -> bool {
-        true
+    fn wants(&self, _profile: &str) -> Wanted {
+        Wanted::Yes
     }
 
     fn unmatched(&self, _profile: &str) {}

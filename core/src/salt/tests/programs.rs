@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 
 use super::super::{
-    Framing, Intake, PULL_SOCKET, Publisher, Server, SocketDir, SocketOptions, Taken, serve,
+    Framing, Intake, PULL_SOCKET, Publisher, Server, SocketDir, SocketOptions, Taken, Wanted, serve,
 };
 use super::{Bus, LIMIT, listener, next_tag, prefixed, salt_frame, soon, until};
 use crate::event::{Event, Serial};
@@ -258,9 +258,9 @@ impl Intake for Nowhere {
         *self != Self::Closed
     }
 
-    fn wants(&self, _profile: &str) -> bool {
+    fn wants(&self, _profile: &str) -> Wanted {
         assert!(self.is_open(), "a closed host routes nothing");
-        false
+        Wanted::No
     }
 
     fn unmatched(&self, _profile: &str) {}

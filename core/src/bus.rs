@@ -283,17 +283,10 @@ impl Bus {
     }
 
     /// As [`known_route`](Self::known_route), of any name.
-    async fn find_route(&self, profile: &str) -> (Guard<Arc<Routes>>, Route) {
+    pub(crate) async fn find_route(&self, profile: &str) -> (Guard<Arc<Routes>>, Route) {
         let routes = self.inner.routes.load_full();
         let route = routes.router.find(profile).await;
         (Guard::from_inner(routes), route)
-    }
-
-    /// Has the match plugin asked about a name, where it is new, so that firing it does not wait.
-    pub(crate) async fn find(&self, profile: &str) {
-        if self.known_route(profile).is_none() {
-            self.find_route(profile).await;
-        }
     }
 
     /// Has the match plugin asked about the new ones of these names, so that firing them does not wait.

@@ -262,6 +262,8 @@ impl Host {
             plugins.clone(),
         )
         .await?;
+        // Before anybody can fire: what was taken would be lost with a host that is told to end meanwhile.
+        required(&bus).await?;
         let (dirs, options) = (builder.socket_dirs, builder.socket_options);
         let mut server = salt::serve(dirs, &options, listeners.clone(), &bus)?;
         let followers: Vec<Follower> = (builder.salt_masters.into_iter())
@@ -280,7 +282,6 @@ impl Host {
             started: std::time::Instant::now(),
         };
         let control = crate::control::serve(&mut server, state_dir.as_ref(), handle)?;
-        required(&bus).await?;
         let watching = tokio::spawn(watching::follow(watch, Arc::clone(&deployment)));
         Ok(Self {
             bus,

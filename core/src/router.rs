@@ -121,6 +121,16 @@ impl Router {
         }
     }
 
+    #[cfg(test)]
+    fn threads(&self) -> usize {
+        self.asking.as_ref().map_or(0, Asking::threads)
+    }
+
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
+        self.asking.as_ref().map_or(0, Asking::waiting)
+    }
+
     /// Asks about those of these names that are new, all at once: a thread that has one name handed over
     /// after the other does little else. Waits for [`ANSWER_WITHIN`] at most.
     pub(crate) async fn prepare<'n>(&self, profiles: impl Iterator<Item = &'n str>) {
@@ -159,6 +169,7 @@ mod tests {
                     panic!("it cannot");
                 }
                 "slow" => std::thread::sleep(ANSWER_WITHIN * 2),
+                "brief" => std::thread::sleep(Duration::from_millis(15)),
                 name if name.starts_with("hangs") => loop {
                     std::thread::park();
                 },
@@ -235,8 +246,8 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_plugin_that_hangs_for_many_names_is_not_asked_about_more() {
+    /// A router whose plugin hangs on as many names as it may.
+    fn stuck_router() -> Arc<Router> {
         let router = Arc::new(router());
         let hanging: Vec<_> = (0..4)
             .map(|number| {
@@ -245,16 +256,28 @@ mod tests {
             })
             .collect();
         for route in hanging {
-            let route = route.join().expect("no panic");
-            assert!(route.undecided.is_some());
+            assert!(route.join().expect("no panic").undecided.is_some());
         }
+        let until = Instant::now() + Duration::from_secs(60);
+        let is_stuck = |reason: &str| {
+            reason
+                == "the match plugin odd is stuck on 4 other names and is not asked again until it answers"
+        };
+        while !is_stuck(&router.route("other").undecided.expect("nobody asks").reason) {
+            assert!(Instant::now() < until, "it is still asked");
+        }
+        router
+    }
+
+    #[test]
+    fn a_plugin_that_hangs_for_many_names_is_not_asked_about_more() {
+        let router = stuck_router();
         let began = Instant::now();
-        let reason = router.route("other").undecided.expect("nobody asks");
-        assert_eq!(
-            reason.reason,
-            "the match plugin odd hangs for 4 other names, and is not asked until it has answered"
-        );
-        assert!(began.elapsed() < ANSWER_WITHIN / 2);
+        for number in 0..1000 {
+            assert!(router.route(&format!("more {number}")).undecided.is_some());
+        }
+        assert!(began.elapsed() < ANSWER_WITHIN, "nobody waits");
+        assert_eq!((router.waiting(), router.threads()), (0, 4));
     }
 
     #[test]
@@ -268,13 +291,51 @@ mod tests {
         }
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_burst_of_new_names_is_answered_by_one_thread() {
+        let router = Arc::new(router());
+        let asking: Vec<_> = (0..500)
+            .map(|number| {
+                let router = Arc::clone(&router);
+                tokio::spawn(async move { router.find(&format!("burst {number}")).await })
+            })
+            .collect();
+        for route in asking {
+            assert!(route.await.expect("no panic").is_nowhere());
+        }
+        assert!(router.threads() <= 4, "{} threads", router.threads());
+    }
+
+    #[test]
+    fn a_name_behind_those_that_hang_is_answered_all_the_same() {
+        let router = Arc::new(router());
+        let ask = |name: &'static str| {
+            let router = Arc::clone(&router);
+            std::thread::spawn(move || router.route(name))
+        };
+        // The one that hangs begins when the next ones wait already.
+        let brief = ask("brief");
+        std::thread::sleep(Duration::from_millis(2));
+        let hanging = [ask("hangs 1"), ask("hangs 2")];
+        std::thread::sleep(Duration::from_millis(1));
+        let behind: Vec<_> = ["x", "y", "z"].map(ask).into_iter().collect();
+        for route in behind {
+            assert!(route.join().expect("no panic").is_nowhere());
+        }
+        assert!(brief.join().expect("no panic").is_nowhere());
+        for route in hanging {
+            assert!(route.join().expect("no panic").undecided.is_some());
+        }
+        assert!(router.threads() <= 4, "{} threads", router.threads());
+    }
+
     #[tokio::test]
     async fn many_new_names_are_asked_about_at_once() {
         let router = router();
-        let names: Vec<String> = (0..1000).map(|number| format!("name {number}")).collect();
+        let names: Vec<String> = (0..2000).map(|number| format!("name {number}")).collect();
         router.prepare(names.iter().map(String::as_str)).await;
         let known = names.iter().filter(|name| router.known(name).is_some());
-        assert_eq!(known.count(), 256, "as many as may be asked about at once");
-        assert!(router.find(&names[999]).await.is_nowhere());
+        assert_eq!(known.count(), 1024, "as many as may be asked about at once");
+        assert!(router.find(&names[1999]).await.is_nowhere());
     }
 }

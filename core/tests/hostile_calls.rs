@@ -133,7 +133,7 @@ fn names_that_a_match_plugin_hangs_for_stop_nobody_else() {
         let expected = if number < 4 {
             "the match plugin fixture-hostile has not answered within 1 s"
         } else {
-            "the match plugin fixture-hostile hangs for 4 other names"
+            "the match plugin fixture-hostile is stuck on 4 other names"
         };
         assert!(said.contains(expected), "{number}: {said}");
         if number == 2 {

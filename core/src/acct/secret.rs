@@ -34,10 +34,15 @@ const HIDDEN: &str = "(secret)";
 const MIN_HIDDEN: usize = 3;
 
 /// The secrets of one entry, kept for keeping them out of messages.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Secrets(Arc<[Zeroizing<String>]>);
 
 impl Secrets {
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A text of someone else with the secrets in it hidden.
     pub(crate) fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut shown = Cow::Borrowed(text);

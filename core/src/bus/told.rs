@@ -16,11 +16,10 @@ impl Bus {
     /// fails would feed itself. Returns whether all had room.
     pub(crate) fn offer(
         &self,
+        (routes, route): (&Routes, &Route),
         event: Event,
         about: Option<&Arc<Shared>>,
     ) -> Result<bool, PutError> {
-        let routes = self.inner.routes.load();
-        let route = routes.router.route(event.profile());
         let is_about = |lane: &&Arc<Shared>| about.is_some_and(|about| Arc::ptr_eq(lane, about));
         let stays = routes.lanes_of(&route.matches).any(|lane| is_about(&lane));
         let lanes = routes.lanes_of(&route.matches).filter(|_| !stays);

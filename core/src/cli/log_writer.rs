@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// How many bytes of lines may wait.
 const MAX_WAITING: usize = 4 * 1024 * 1024;
@@ -36,13 +36,22 @@ struct Waiting {
 }
 
 impl LogWriter {
-    /// Writes one line, its end included, as soon as what came before is written.
-    pub(super) fn line(&self, line: Vec<u8>) {
+    /// Writes one line of the log, its end included, as soon as what came before is written.
+    fn line(&self, line: Vec<u8>) {
         let mut waiting = self.0.waiting.lock();
         if waiting.bytes + line.len() > MAX_WAITING {
             waiting.lost += 1;
             return;
         }
+        self.put(waiting, line);
+    }
+
+    /// Writes a line that is no line of the log. There are few of them, and none is lost.
+    pub(super) fn word(&self, line: Vec<u8>) {
+        self.put(self.0.waiting.lock(), line);
+    }
+
+    fn put(&self, mut waiting: MutexGuard<'_, Waiting>, line: Vec<u8>) {
         if waiting.lost > 0 {
             let lost = std::mem::take(&mut waiting.lost);
             waiting.push(lost_line(lost));

@@ -1,11 +1,13 @@
 //! The host's log on standard error.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use evbus::LogEvents;
+use evbus::plugin::ExitGuard;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::prelude::*;
 
@@ -61,6 +63,7 @@ pub(super) fn start(
     } else {
         let writer = WRITER.get_or_init(LogWriter::default);
         std::panic::set_hook(Box::new(panicked));
+        ExitGuard::before_end(|| flush(Some(LAST_WORDS)));
         lines.with_writer(writer.clone()).boxed()
     };
     tracing_subscriber::registry()
@@ -75,13 +78,23 @@ pub(super) fn start(
 fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("unnamed");
-    line(&format!("thread '{name}' {panic}"));
+    let trace = Backtrace::capture();
+    let trace = match trace.status() {
+        BacktraceStatus::Captured => format!("\n{trace}"),
+        _ => String::new(),
+    };
+    line(&format!("thread '{name}' {panic}{trace}"));
+    // It may be the end of the process.
+    flush(Some(LAST_WORDS));
 }
+
+/// How long a thread that ends the process waits for what was said before.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Writes a line to standard error, behind what was written before.
 pub(super) fn line(line: &str) {
     match WRITER.get() {
-        Some(writer) => writer.line(format!("{line}\n").into_bytes()),
+        Some(writer) => writer.word(format!("{line}\n").into_bytes()),
         None => {
             // Nobody may be there to read it any more, such as behind a terminal that was closed. That
             // changes nothing of how the command ends.

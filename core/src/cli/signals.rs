@@ -1,9 +1,10 @@
 //! Signals of `evbus run`, received by a thread of its own: a host whose other threads hang obeys them, too.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evbus::plugin::ExitGuard;
+use parking_lot::{Condvar, Mutex};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::watch;
 
@@ -29,57 +30,63 @@ pub(super) enum Asked {
 struct Heard {
     ends: u32,
     reloads: u32,
-    /// How long the host may take to end, once it has started.
-    drains: Option<Duration>,
 }
 
 /// The receiving end, for the host.
 #[derive(Debug)]
 pub(super) struct Signals {
     heard: watch::Receiver<Heard>,
-    sender: Arc<watch::Sender<Heard>>,
     ends: u32,
     reloads: u32,
+    ending: Arc<Ending>,
 }
 
 impl Signals {
-    /// Starts the thread. From here on no signal has its default action.
+    /// Starts the threads. From here on no signal has its default action.
     pub(super) fn receive() -> Result<Self, Exit> {
         let failed = |error| Exit::failed(format!("signals cannot be received: {error}"));
         let mut signals =
             signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
         let (sender, heard) = watch::channel(Heard::default());
-        let sender = Arc::new(sender);
-        let theirs = Arc::clone(&sender);
-        std::thread::Builder::new()
-            .name("evbus signals".to_owned())
-            .spawn(move || {
-                for signal in signals.forever() {
-                    hear(&theirs, signal);
+        let ending = Arc::new(Ending::default());
+        let theirs = Arc::clone(&ending);
+        spawn("evbus signals", move || {
+            for signal in signals.forever() {
+                if signal == SIGHUP {
+                    sender.send_modify(|heard| heard.reloads += 1);
+                } else {
+                    theirs.hear();
+                    sender.send_modify(|heard| heard.ends += 1);
                 }
-            })
-            .map_err(failed)?;
+            }
+        })
+        .map_err(failed)?;
+        let theirs = Arc::clone(&ending);
+        // There from the start: a thread that is made while something hangs may hang, too.
+        spawn("evbus end", move || theirs.run()).map_err(failed)?;
         Ok(Self {
             heard,
-            sender,
             ends: 0,
             reloads: 0,
+            ending,
         })
     }
 
     /// The host has started; it may take `drain` to deliver what it has when it is to end.
     pub(super) fn started(&self, drain: Duration) {
-        (self.sender).send_modify(|heard| heard.drains = Some(drain));
+        self.ending.change(|state| state.drains = Some(drain));
     }
 
     /// Waits for the next one.
     pub(super) async fn next(&mut self) -> Asked {
         let (ends, reloads) = (self.ends, self.reloads);
-        // The sender is in `self`.
         let heard = self
             .heard
             .wait_for(|heard| heard.ends > ends || heard.reloads > reloads);
-        let heard = heard.await.map(|heard| *heard).unwrap_or_default();
+        let Ok(heard) = heard.await.map(|heard| *heard) else {
+            // The thread never ends; if it did, nobody would hear a signal.
+            return std::future::pending().await;
+        };
         if heard.ends > ends {
             self.ends += 1;
             return Asked::End;
@@ -89,42 +96,143 @@ impl Signals {
         Asked::Reload
     }
 
-    /// Resolves when the process is to end.
+    /// Resolves when the process is to end. A reload that is asked for meanwhile is not forgotten.
     pub(super) async fn end(&mut self) {
-        while self.next().await != Asked::End {}
+        let ends = self.ends;
+        if self
+            .heard
+            .wait_for(|heard| heard.ends > ends)
+            .await
+            .is_err()
+        {
+            // As above.
+            std::future::pending::<()>().await;
+        }
+        self.ends += 1;
     }
 }
 
-fn hear(sender: &watch::Sender<Heard>, signal: i32) {
-    if signal == SIGHUP {
-        sender.send_modify(|heard| heard.reloads += 1);
-        return;
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let builder = std::thread::Builder::new().name(name.to_owned());
+    builder.spawn(work).map(drop)
+}
+
+/// Ends the process where the host does not do it in time.
+#[derive(Debug, Default)]
+struct Ending {
+    state: Mutex<EndingState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct EndingState {
+    /// When the host was told to end, each time.
+    told: Vec<Instant>,
+    /// How long it may take to deliver what it has, once it has started.
+    drains: Option<Duration>,
+}
+
+impl EndingState {
+    /// When it is to be ended, and how to say why.
+    fn limit(&self) -> Option<(Instant, &'static str)> {
+        match (&self.told[..], self.drains) {
+            ([], _) => None,
+            ([first], None) => Some((
+                *first + AT_ONCE,
+                "forced to end while it was starting: something hung",
+            )),
+            ([first], Some(drain)) => Some((
+                first.checked_add(drain.saturating_add(ENDS_WITHIN))?,
+                "forced to end: the shutdown took too long; what was queued in memory alone is not delivered",
+            )),
+            ([_, second, ..], _) => Some((
+                *second + AT_ONCE,
+                "ended at once by a second signal; what was queued in memory alone is not delivered",
+            )),
+        }
     }
-    let before = *sender.borrow();
-    sender.send_modify(|heard| heard.ends += 1);
-    let (limit, why) = match (before.ends, before.drains) {
-        (0, None) => (AT_ONCE, "while it was starting, since something hung"),
-        (0, Some(drain)) => (
-            drain.saturating_add(ENDS_WITHIN),
-            "though not everything had ended; what was queued in memory alone is not delivered",
-        ),
-        (1, _) => (
-            AT_ONCE,
-            "by a second signal; what was queued in memory alone is not delivered",
-        ),
-        _ => return,
-    };
-    let ending = std::thread::Builder::new()
-        .name("evbus end".to_owned())
-        .spawn(move || {
-            std::thread::sleep(limit);
-            // The process has not ended, or this thread would be gone.
-            error(&format!("ended at once {why}"));
-            evbus::acct::end_commands();
-            logging::flush(Some(AT_ONCE));
-            ExitGuard::end_at_once(1);
+}
+
+impl Ending {
+    fn change(&self, change: impl FnOnce(&mut EndingState)) {
+        change(&mut self.state.lock());
+        self.changed.notify_all();
+    }
+
+    fn hear(&self) {
+        self.change(|state| {
+            if state.told.len() < 2 {
+                state.told.push(Instant::now());
+            }
         });
-    if ending.is_err() && before.ends == 1 {
-        ExitGuard::end_at_once(1);
+    }
+
+    /// Waits for the limit, which a second signal or the end of the start changes.
+    fn run(&self) {
+        let mut state = self.state.lock();
+        loop {
+            match state.limit() {
+                None => self.changed.wait(&mut state),
+                Some((limit, why)) if Instant::now() >= limit => {
+                    error(why);
+                    evbus::acct::end_commands();
+                    logging::flush(Some(AT_ONCE));
+                    ExitGuard::end_at_once(1);
+                }
+                Some((limit, _)) => {
+                    self.changed.wait_until(&mut state, limit);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signals() -> (Signals, watch::Sender<Heard>) {
+        let (sender, heard) = watch::channel(Heard::default());
+        let signals = Signals {
+            heard,
+            ends: 0,
+            reloads: 0,
+            ending: Arc::default(),
+        };
+        (signals, sender)
+    }
+
+    #[tokio::test]
+    async fn a_reload_that_is_asked_for_during_another_is_not_forgotten() {
+        let (mut signals, sender) = signals();
+        sender.send_modify(|heard| heard.reloads = 2);
+        assert_eq!(signals.next().await, Asked::Reload);
+        sender.send_modify(|heard| heard.reloads = 3);
+        tokio::select! {
+            biased;
+            () = signals.end() => panic!("nobody asked for the end"),
+            () = tokio::task::yield_now() => {}
+        }
+        assert_eq!(signals.next().await, Asked::Reload);
+        sender.send_modify(|heard| heard.ends = 2);
+        assert_eq!(signals.next().await, Asked::End);
+        signals.end().await;
+    }
+
+    #[test]
+    fn a_host_has_a_second_while_it_starts_and_the_time_to_drain_afterwards() {
+        let mut state = EndingState::default();
+        assert!(state.limit().is_none());
+        let told = Instant::now();
+        state.told.push(told);
+        let at = |state: &EndingState| state.limit().expect("it was told").0 - told;
+        assert_eq!(at(&state), AT_ONCE);
+        state.drains = Some(Duration::from_secs(10));
+        assert_eq!(at(&state), Duration::from_secs(70));
+        state.told.push(told + Duration::from_secs(5));
+        assert_eq!(at(&state), Duration::from_secs(6));
+        state.told.truncate(1);
+        state.drains = Some(Duration::MAX);
+        assert!(state.limit().is_none(), "it may take for ever");
     }
 }

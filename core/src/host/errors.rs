@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::acct::AcctError;
+use crate::counted;
 use crate::salt::SocketError;
 use crate::store::StateError;
 
@@ -34,12 +35,13 @@ pub enum StartError {
     Ending,
     /// There are more destinations than this process may have files open for.
     #[error(
-        "{destinations} destinations take about {needed} open files, and this process may have {limit}; raise the limit (`ulimit -n`, LimitNOFILE= of the unit)"
+        "{} at least {needed} open files, and this process may have {limit}; raise the limit (`ulimit -n`, LimitNOFILE= of the unit)",
+        counted(*destinations, "destination takes", "destinations take")
     )]
     OpenFiles {
         /// How many.
         destinations: usize,
-        /// Open files that they take, about.
+        /// Open files that they take at least.
         needed: u64,
         /// Open files that the process may have.
         limit: u64,
@@ -82,12 +84,13 @@ pub enum ReloadError {
     Ending,
     /// There are more destinations than this process may have files open for.
     #[error(
-        "{destinations} destinations take about {needed} open files, and this process may have {limit}; raise the limit (`ulimit -n`, LimitNOFILE= of the unit)"
+        "{} at least {needed} open files, and this process may have {limit}; raise the limit (`ulimit -n`, LimitNOFILE= of the unit)",
+        counted(*destinations, "destination takes", "destinations take")
     )]
     OpenFiles {
         /// How many.
         destinations: usize,
-        /// Open files that they take, about.
+        /// Open files that they take at least.
         needed: u64,
         /// Open files that the process may have.
         limit: u64,

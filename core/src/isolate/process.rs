@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -15,6 +15,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::oneshot;
 
 use crate::environment;
+use crate::plugin::{Caller, Patience, Wait};
 
 /// The command line's word for a plugin's process.
 pub(super) const COMMAND: &str = "plugin-child";
@@ -131,7 +132,26 @@ pub(super) fn spawn(
         .args([COMMAND, plugin])
         .stdin(Stdio::from(OwnedFd::from(theirs)));
     environment::pass_on_all_but(&HOST_VARIABLES, &mut command);
-    Ok((command.spawn()?, ours))
+    let child = on_lasting_thread(move || command.spawn())?;
+    Ok((child, ours))
+}
+
+/// Runs it on a thread that lives as long as this process: a child that asks to end with its parent ends
+/// with the thread that started it.
+fn on_lasting_thread<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    static STARTER: OnceLock<Result<Caller, String>> = OnceLock::new();
+
+    let starter = STARTER
+        .get_or_init(|| Caller::start("evbus starter"))
+        .as_ref()
+        .map_err(|reason| std::io::Error::other(reason.clone()))?;
+    let doing = "while its process was started";
+    let patience = Patience::default();
+    starter
+        .run("of a process", doing, (&patience, Wait::Sleeping), work)
+        .map_err(|_| std::io::Error::other("the system does not start it within 10 s"))?
 }
 
 /// Waits for the end of a process, on a thread of its own that ends with it.

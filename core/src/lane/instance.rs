@@ -207,7 +207,7 @@ fn told_too_often(left_out: u64) -> String {
         return String::new();
     }
     format!(
-        " ({} before it left out; it changes too often)",
+        " ({} before this one not shown; the link changes too often)",
         counted(left_out, "change", "changes")
     )
 }

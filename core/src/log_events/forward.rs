@@ -9,8 +9,9 @@ use tracing::Level;
 use super::layer::deaf;
 use super::line::Line;
 use super::{Entry, Inner};
-use crate::bus::WeakBus;
+use crate::bus::{Routes, WeakBus};
 use crate::lane::Shared;
+use crate::router::Route;
 use crate::{Bus, PutError, counted};
 
 /// Fires what comes until the host has ended.
@@ -25,9 +26,10 @@ pub(super) async fn run(mut entries: mpsc::Receiver<Entry>, bus: WeakBus, inner:
             }
         };
         let Some(bus) = bus.upgrade() else { return };
-        bus.find(crate::idem::LOGGER).await;
-        match deaf(|| fire(&bus, &line, about.as_ref())) {
-            Ok(true) => deaf(|| tell_lost(&bus, &inner)),
+        let (routes, route) = bus.find_route(crate::idem::LOGGER).await;
+        let way = (&**routes, &route);
+        match deaf(|| fire(&bus, way, &line, about.as_ref())) {
+            Ok(true) => deaf(|| tell_lost(&bus, way, &inner)),
             Ok(false) => {
                 inner.lost.fetch_add(1, Ordering::Relaxed);
             }
@@ -39,14 +41,19 @@ pub(super) async fn run(mut entries: mpsc::Receiver<Entry>, bus: WeakBus, inner:
 }
 
 /// Fires one line. Returns whether there was room for it everywhere.
-fn fire(bus: &Bus, line: &Line, about: Option<&Arc<Shared>>) -> Result<bool, PutError> {
+fn fire(
+    bus: &Bus,
+    way: (&Routes, &Route),
+    line: &Line,
+    about: Option<&Arc<Shared>>,
+) -> Result<bool, PutError> {
     let event = line.event();
     let event = event.event_with(bus.event(crate::idem::LOGGER))?;
-    bus.offer(event, about)
+    bus.offer(way, event, about)
 }
 
 /// Says once how many lines were lost, when there is room again.
-fn tell_lost(bus: &Bus, inner: &Inner) {
+fn tell_lost(bus: &Bus, way: (&Routes, &Route), inner: &Inner) {
     let lost = inner.lost.swap(0, Ordering::Relaxed);
     if lost == 0 {
         return;
@@ -55,7 +62,7 @@ fn tell_lost(bus: &Bus, inner: &Inner) {
         "{} of the log did not become events everywhere: there was no room",
         counted(lost, "line", "lines")
     );
-    if let Ok(true) = fire(bus, &Line::own(Level::WARN, text.clone()), None) {
+    if let Ok(true) = fire(bus, way, &Line::own(Level::WARN, text.clone()), None) {
         tracing::warn!("{text}");
     } else {
         inner.lost.fetch_add(lost, Ordering::Relaxed);

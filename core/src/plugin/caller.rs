@@ -11,15 +11,15 @@ use parking_lot::Mutex;
 
 use super::patience::{LIMIT, Over, Patience};
 
-/// How often it is looked for an answer where the thread may hold a lock of the dynamic linker.
+/// How often the answer is looked for where the thread may hold a lock of the dynamic linker.
 const POLL: Duration = Duration::from_millis(2);
 
-/// What a thread is at.
+/// What a thread is doing.
 #[derive(Debug, Clone)]
-pub(super) struct AtWork {
-    pub(super) who: String,
-    pub(super) doing: &'static str,
-    pub(super) since: Instant,
+pub(crate) struct AtWork {
+    pub(crate) who: String,
+    pub(crate) doing: &'static str,
+    pub(crate) since: Instant,
 }
 
 struct Job {
@@ -31,7 +31,7 @@ struct Job {
 
 /// How an answer is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
+pub(crate) enum Wait {
     Sleeping,
     /// Without a thread-local of its own: see [`linker::is_opening`](super::linker::is_opening).
     Polling,
@@ -39,7 +39,7 @@ pub(super) enum Wait {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// The wait is over.
     Over(Over),
     /// Something else hangs on that thread.
@@ -50,7 +50,7 @@ pub(super) enum NoAnswer {
 
 /// A thread for calls into plugins, one at a time. It ends when this is dropped, but for a call that hangs.
 #[derive(Debug)]
-pub(super) struct Caller {
+pub(crate) struct Caller {
     jobs: mpsc::Sender<Job>,
     thread: ThreadId,
     at_work: Arc<Mutex<Option<AtWork>>>,
@@ -62,7 +62,7 @@ impl Caller {
     /// # Errors
     ///
     /// One sentence: the system gives no thread.
-    pub(super) fn start(name: &str) -> Result<Self, String> {
+    pub(crate) fn start(name: &str) -> Result<Self, String> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let at_work = Arc::new(Mutex::new(None));
         let thread = std::thread::Builder::new()
@@ -93,17 +93,17 @@ impl Caller {
     }
 
     /// Whether this is its thread.
-    pub(super) fn is_here(&self) -> bool {
+    pub(crate) fn is_here(&self) -> bool {
         self.thread == std::thread::current().id()
     }
 
     /// What runs there longer than anybody waits.
-    pub(super) fn hanging(&self) -> Option<AtWork> {
+    pub(crate) fn hanging(&self) -> Option<AtWork> {
         (self.at_work.lock().clone()).filter(|at_work| at_work.since.elapsed() >= LIMIT)
     }
 
     /// Whether it is inside of a plugin now.
-    pub(super) fn is_at_work(&self) -> bool {
+    pub(crate) fn is_at_work(&self) -> bool {
         // Called while the process ends, by whichever thread.
         (self.at_work.try_lock()).is_none_or(|at_work| at_work.is_some())
     }
@@ -114,7 +114,7 @@ impl Caller {
     /// # Errors
     ///
     /// Nobody waits any longer, something else hangs there, or the work panicked.
-    pub(super) fn run<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static>(
         &self,
         who: &str,
         doing: &'static str,

@@ -10,8 +10,8 @@
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Once, OnceLock};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -22,6 +22,9 @@ pub const EXIT_CODE: u8 = 70;
 
 /// The whole process is guarded, not only calls into plugins.
 static GUARDED: AtomicBool = AtomicBool::new(false);
+
+/// See [`ExitGuard::before_end`].
+static LAST: OnceLock<fn()> = OnceLock::new();
 
 /// The process is there to try a plugin, and its exit code tells what that did.
 static PROBING: AtomicBool = AtomicBool::new(false);
@@ -50,6 +53,12 @@ impl ExitGuard {
         register();
         GUARDED.store(true, Ordering::SeqCst);
         Self(())
+    }
+
+    /// Has `last` called before a process ends that a plugin ends, once; it must not take long.
+    pub fn before_end(last: fn()) {
+        // Whoever comes second has nothing of its own to write.
+        let _ = LAST.set(last);
     }
 
     /// Ends the process at once, whatever its threads are at, and without running anything that the
@@ -106,11 +115,13 @@ pub(super) fn end_hanging(plugin: &str, seconds: u64) -> ! {
 /// Straight to the descriptor: another thread may hold the lock of standard error for ever. Where nobody
 /// reads it the line is lost.
 pub(super) fn say(line: &str) {
+    const AT_ONCE: usize = 4096;
     let stderr = rustix::stdio::stderr();
+    let bytes = line.as_bytes();
     let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
-    // What is ready takes as much as a pipe writes at once, and no line here is longer.
+    // A pipe that is ready takes so much without waiting.
     if poll(&mut ready, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
-        let _ = rustix::io::write(stderr, line.as_bytes());
+        let _ = rustix::io::write(stderr, &bytes[..bytes.len().min(AT_ONCE)]);
     }
 }
 
@@ -146,6 +157,9 @@ fn refuse_foreign() {
     let line = format!(
         "error: {who}: the process ends with {EXIT_CODE}; remove that plugin, or have it mended\n"
     );
+    if let Some(last) = LAST.get() {
+        last();
+    }
     say(&line);
     _exit(c_int::from(EXIT_CODE));
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use evbus_abi::v1::{
     CompletionV1, ConfigFaultV1, ConnectOutcomeV1, HostV1, MatcherFnsV1, PatternFaultV1,
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::caller::{Caller, NoAnswer, Wait};
 use super::image::Image;
-use super::log::{SecretsInHand, Voice, max_level};
+use super::log::{SecretsShown, Voice, max_level};
 use super::manifest::Manifest;
 use super::patience::Patience;
 use super::{exit_guard, linker, loader};
@@ -44,8 +44,7 @@ pub struct Plugin {
     matcher: Option<MatcherFnsV1>,
     matcher_names: Vec<String>,
     attach: extern "C" fn(HostV1),
-    /// Of the configuration that is being checked.
-    secrets: SecretsInHand,
+    secrets: SecretsShown,
     patience: Patience,
     /// Where it is asked what is not asked of an instance: one that hangs holds up nobody else.
     caller: OnceLock<Result<Caller, String>>,
@@ -146,7 +145,7 @@ impl Plugin {
             provider,
             matcher,
             attach: module.attach(),
-            secrets: SecretsInHand::default(),
+            secrets: SecretsShown::default(),
             patience: Patience::default(),
             caller: OnceLock::new(),
         }
@@ -154,7 +153,7 @@ impl Plugin {
 
     /// Gives the library its voice in this process's log.
     fn give_voice(&self) {
-        let voice = Voice::new(&self.id, Arc::clone(&self.secrets));
+        let voice = Voice::new(&self.id, self.secrets.clone());
         self.attach(HostV1::new(voice, max_level()));
     }
 
@@ -308,13 +307,9 @@ impl Plugin {
             "while it checked a configuration",
             "it did not check the configuration",
         );
-        let in_hand = Arc::clone(&self.secrets);
-        let secrets = secrets.clone();
+        self.secrets.note(secrets);
         let checked = self.ask(doing, move || {
-            *in_hand.lock() = secrets;
-            let faults = (provider.check_config)(config.as_str().into());
-            *in_hand.lock() = Secrets::default();
-            faults
+            (provider.check_config)(config.as_str().into())
         });
         let faults = match checked {
             Ok(faults) => faults,

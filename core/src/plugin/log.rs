@@ -1,5 +1,9 @@
 //! What plugins have to say, on its way into the host's log.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evbus_abi::v1::{HostObjectV1, LevelV1, LinkV1};
@@ -121,14 +125,48 @@ pub(crate) fn log(level: LevelV1, about: About<'_>, module: &str, message: &str)
 pub(super) struct Voice {
     plugin: String,
     rate: LogRate,
-    secrets: SecretsInHand,
+    secrets: SecretsShown,
 }
 
-/// The secrets of the configuration that a plugin is checking.
-pub(super) type SecretsInHand = std::sync::Arc<Mutex<Secrets>>;
+/// The secrets of so many configurations are kept.
+const MAX_SHOWN: usize = 4096;
+
+/// The secrets of the configurations that a plugin was shown: it may speak of them later.
+#[derive(Clone, Default)]
+pub(super) struct SecretsShown(Arc<Mutex<VecDeque<Secrets>>>);
+
+impl SecretsShown {
+    /// The plugin is shown a configuration with these.
+    pub(super) fn note(&self, secrets: &Secrets) {
+        let mut shown = self.0.lock();
+        if secrets.is_empty() || shown.contains(secrets) {
+            return;
+        }
+        if shown.len() == MAX_SHOWN {
+            shown.pop_front();
+        }
+        shown.push_back(secrets.clone());
+    }
+
+    fn hide(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secrets in &*self.0.lock() {
+            if let Cow::Owned(hidden) = secrets.hide(&text) {
+                text = hidden;
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Debug for SecretsShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretsShown({})", self.0.lock().len())
+    }
+}
 
 impl Voice {
-    pub(super) fn new(plugin: &str, secrets: SecretsInHand) -> Self {
+    pub(super) fn new(plugin: &str, secrets: SecretsShown) -> Self {
         Self {
             plugin: plugin.to_owned(),
             rate: LogRate::default(),
@@ -144,8 +182,7 @@ impl HostObjectV1 for Voice {
             profile: None,
         };
         if self.rate.admits(about) {
-            let secrets = self.secrets.lock().clone();
-            log(level, about, target, &secrets.hide(message));
+            log(level, about, target, &self.secrets.hide(message));
         }
     }
 

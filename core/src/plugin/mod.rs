@@ -37,6 +37,7 @@ mod watch;
 
 pub use evbus_abi::ABI_VERSION;
 
+pub(crate) use caller::{Caller, Wait};
 pub use catalog::{Catalog, PluginReport, PluginState};
 pub use discovery::{PluginDir, PluginDirSource, plugin_dirs};
 pub use exit_guard::{EXIT_CODE, ExitGuard};

@@ -101,7 +101,7 @@ impl Over {
     pub(crate) fn sentence(self, late: &str) -> String {
         match self {
             Self::Late => format!("{late} within {} s", LIMIT.as_secs()),
-            Self::Ending => "the host ends before it has answered".to_owned(),
+            Self::Ending => "the host ends before the plugin has answered".to_owned(),
         }
     }
 }

@@ -18,22 +18,27 @@ use super::answers::{self, Answers};
 use super::{ANSWER_WITHIN, Route};
 use crate::once_per_burst::OncePerBurst;
 
-/// So many threads of one pattern set may be at work.
+/// Threads that one pattern set may have: one is enough while its plugin answers, and the others are what
+/// names may hang it on until no other is asked about.
 const MAX_THREADS: usize = 4;
 
-/// So many of all sets of the process: a set that hangs is left behind by a reload.
-const MAX_THREADS_OF_ALL: usize = 64;
+/// Threads that hang in sets which a reload has left behind, of the whole process: then it is better to ask
+/// nobody any more than to lose four threads with each reload.
+const MAX_LEFT_BEHIND: usize = 64;
 
 /// A name that takes longer does not hold up others.
 const BRIEFLY: Duration = Duration::from_millis(20);
 
-/// So many new names of one program are asked about at a time.
-const MAX_NAMES: usize = 256;
+/// New names of one program that are asked about at a time.
+const MAX_NAMES: usize = 1024;
 
-static THREADS_OF_ALL: AtomicUsize = AtomicUsize::new(0);
+static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
 
 /// A pattern set, and what it said before.
-pub(super) struct Asking(Arc<Inner>);
+pub(super) struct Asking {
+    /// Until it is dropped.
+    inner: Option<Arc<Inner>>,
+}
 
 struct Inner {
     /// The plugin's id.
@@ -49,10 +54,12 @@ struct Inner {
 /// The names that are asked about.
 #[derive(Default)]
 struct Desk {
-    /// Bounded by the programs that fire, of which each waits for its own.
+    /// Bounded by the programs that fire, of which each waits for its own; what nobody waits for any more
+    /// is thrown out.
     waiting: VecDeque<(Box<str>, Arc<Group>)>,
     at_work: Vec<AtWork>,
-    idle: usize,
+    /// Idle ones, and those that have been started and are on their way, included.
+    threads: usize,
     is_closed: bool,
 }
 
@@ -72,6 +79,8 @@ struct Group {
 
 struct GroupState {
     left: usize,
+    /// Whoever waited has given up.
+    is_given_up: bool,
     /// The last answer: the one of a single name, which may be too long to be kept.
     route: Option<Route>,
 }
@@ -81,6 +90,7 @@ impl Group {
         Arc::new(Self {
             state: Mutex::new(GroupState {
                 left: names,
+                is_given_up: false,
                 route: None,
             }),
             settled: Condvar::new(),
@@ -117,27 +127,42 @@ impl Group {
         tokio::time::timeout(limit, settled).await.is_ok()
     }
 
-    fn route(&self) -> Option<Route> {
-        self.state.lock().route.take()
+    /// The answer, where there is one; nobody waits any more.
+    fn leave(&self) -> Option<Route> {
+        let mut state = self.state.lock();
+        state.is_given_up = true;
+        state.route.take()
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.state.lock().is_given_up
     }
 }
 
 impl Asking {
     pub(super) fn new(plugin: &str, set: PatternSetV1, patterns: usize) -> Self {
-        Self(Arc::new(Inner {
-            plugin: plugin.to_owned(),
-            set,
-            patterns,
-            answers: Answers::default(),
-            desk: Mutex::default(),
-            changed: Condvar::new(),
-            late: OncePerBurst::default(),
-        }))
+        Self {
+            inner: Some(Arc::new(Inner {
+                plugin: plugin.to_owned(),
+                set,
+                patterns,
+                answers: Answers::default(),
+                desk: Mutex::default(),
+                changed: Condvar::new(),
+                late: OncePerBurst::default(),
+            })),
+        }
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        self.inner
+            .as_ref()
+            .expect("it is there until it is dropped")
     }
 
     /// What was answered before.
     pub(super) fn known(&self, name: &str) -> Option<Route> {
-        self.0.answers.get(name)
+        self.inner().answers.get(name)
     }
 
     /// The answer for a name. Blocks where it is new.
@@ -149,11 +174,11 @@ impl Asking {
         if let Err(reason) = self.ask([name].into_iter(), &group) {
             return self.undecided(&reason);
         }
-        if !group.wait(BRIEFLY) {
+        let until = Instant::now() + ANSWER_WITHIN;
+        while !group.wait(BRIEFLY) && Instant::now() < until {
             self.relieve();
-            group.wait(ANSWER_WITHIN.saturating_sub(BRIEFLY));
         }
-        group.route().unwrap_or_else(|| self.too_late(name))
+        group.leave().unwrap_or_else(|| self.too_late(name))
     }
 
     /// As [`answer`](Self::answer), without blocking.
@@ -166,17 +191,15 @@ impl Asking {
             return self.undecided(&reason);
         }
         self.wait(&group).await;
-        group.route().unwrap_or_else(|| self.too_late(name))
+        group.leave().unwrap_or_else(|| self.too_late(name))
     }
 
     /// Asks about the new ones of these names, and waits.
     pub(super) async fn prepare<'n>(&self, names: impl Iterator<Item = &'n str>) {
-        let mut new: Vec<&str> = names
-            .filter(|name| self.known(name).is_none())
-            .take(MAX_NAMES)
-            .collect();
+        let mut new: Vec<&str> = names.filter(|name| self.known(name).is_none()).collect();
         new.sort_unstable();
         new.dedup();
+        new.truncate(MAX_NAMES);
         // A single one is asked about when it is needed.
         if new.len() < 2 {
             return;
@@ -184,34 +207,43 @@ impl Asking {
         let group = Group::of(new.len());
         if self.ask(new.into_iter(), &group).is_ok() {
             self.wait(&group).await;
+            group.leave();
         }
     }
 
     async fn wait(&self, group: &Group) {
-        if !group.wait_later(BRIEFLY).await {
+        let until = Instant::now() + ANSWER_WITHIN;
+        while !group.wait_later(BRIEFLY).await && Instant::now() < until {
             self.relieve();
-            group
-                .wait_later(ANSWER_WITHIN.saturating_sub(BRIEFLY))
-                .await;
         }
     }
 
     #[cfg(test)]
+    pub(super) fn threads(&self) -> usize {
+        self.inner().desk.lock().threads
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.inner().desk.lock().waiting.len()
+    }
+
+    #[cfg(test)]
     pub(super) fn keep(&self, name: &str, route: Route) {
-        self.0.answers.keep(name, route);
+        self.inner().answers.keep(name, route);
     }
 
     fn undecided(&self, reason: &str) -> Route {
-        answers::undecided(self.0.patterns, reason)
+        answers::undecided(self.inner().patterns, reason)
     }
 
     /// There is no answer within the limit.
     fn too_late(&self, name: &str) -> Route {
         let seconds = ANSWER_WITHIN.as_secs();
-        if self.0.late.begins() {
+        if self.inner().late.begins() {
             tracing::warn!(
                 "match plugin {} has not answered within {seconds} s for the name {:?}: its events are refused (logged once per burst)",
-                self.0.plugin,
+                self.inner().plugin,
                 crate::foreign_text::line(name, 256)
             );
         }
@@ -221,17 +253,17 @@ impl Asking {
     fn no_answer(&self) -> String {
         format!(
             "the match plugin {} has not answered within {} s",
-            self.0.plugin,
+            self.inner().plugin,
             ANSWER_WITHIN.as_secs()
         )
     }
 
     /// Has another thread help where one name takes long.
     fn relieve(&self) {
-        let desk = self.0.desk.lock();
-        if !desk.waiting.is_empty() && desk.idle == 0 {
+        let mut desk = self.inner().desk.lock();
+        if !desk.waiting.is_empty() {
             // Whoever waits is told that there is no answer.
-            let _ = self.call_another(&desk);
+            let _ = self.call_another(&mut desk);
         }
     }
 
@@ -241,18 +273,22 @@ impl Asking {
         names: impl ExactSizeIterator<Item = &'n str>,
         group: &Arc<Group>,
     ) -> Result<(), String> {
-        let inner = &self.0;
+        let inner = self.inner();
         let mut desk = inner.desk.lock();
+        while (desk.waiting.front()).is_some_and(|(_, group)| group.is_given_up()) {
+            desk.waiting.pop_front();
+        }
         let hanging = (desk.at_work.iter())
             .filter(|at_work| at_work.since.elapsed() >= ANSWER_WITHIN)
             .count();
-        if hanging == MAX_THREADS {
+        if hanging >= MAX_THREADS {
             return Err(format!(
-                "the match plugin {} hangs for {hanging} other names, and is not asked until it has answered",
+                "the match plugin {} is stuck on {hanging} other names and is not asked again until it answers",
                 inner.plugin
             ));
         }
         let is_one = names.len() == 1;
+        let before = desk.waiting.len();
         for name in names {
             let same = (desk.at_work.iter_mut()).find(|at_work| *at_work.name == *name);
             match same {
@@ -265,47 +301,60 @@ impl Asking {
                 None => desk.waiting.push_back((name.into(), Arc::clone(group))),
             }
         }
-        if desk.waiting.is_empty() {
+        if desk.waiting.len() == before {
             return Ok(());
         }
-        if desk.idle > 0 {
-            inner.changed.notify_one();
-            return Ok(());
+        inner.changed.notify_one();
+        let called = self.call_another(&mut desk);
+        if called.is_err() {
+            // Nobody takes them.
+            desk.waiting.truncate(before);
         }
-        self.call_another(&desk)
+        called
     }
 
     /// Starts a thread where all that there are have been busy for long.
-    fn call_another(&self, desk: &Desk) -> Result<(), String> {
+    fn call_another(&self, desk: &mut Desk) -> Result<(), String> {
         let is_busy = |at_work: &AtWork| at_work.since.elapsed() >= BRIEFLY;
-        if desk.at_work.len() == MAX_THREADS || !desk.at_work.iter().all(is_busy) {
+        // One that is idle, or on its way to its first name, is at work on none.
+        let all_at_work = desk.at_work.len() == desk.threads && desk.at_work.iter().all(is_busy);
+        if !all_at_work || desk.threads >= MAX_THREADS {
             return Ok(());
         }
-        if THREADS_OF_ALL.fetch_add(1, Ordering::Relaxed) >= MAX_THREADS_OF_ALL {
-            THREADS_OF_ALL.fetch_sub(1, Ordering::Relaxed);
+        if LEFT_BEHIND.load(Ordering::Relaxed) >= MAX_LEFT_BEHIND {
             return Err(format!(
-                "{MAX_THREADS_OF_ALL} threads hang in match plugins; remove the plugin that hangs, and restart the host"
+                "{MAX_LEFT_BEHIND} threads hang in match plugins; remove the plugin that hangs, and restart the host"
             ));
         }
-        let inner = Arc::clone(&self.0);
+        let inner = Arc::clone(self.inner());
         std::thread::Builder::new()
             .name("evbus matcher".to_owned())
             .spawn(move || {
                 inner.work();
-                THREADS_OF_ALL.fetch_sub(1, Ordering::Relaxed);
+                inner.leave();
             })
-            .map(drop)
             .map_err(|error| {
-                THREADS_OF_ALL.fetch_sub(1, Ordering::Relaxed);
                 format!("no thread to ask the match plugin can be started: {error}")
-            })
+            })?;
+        desk.threads += 1;
+        Ok(())
     }
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        self.0.desk.lock().is_closed = true;
-        self.0.changed.notify_all();
+        let Some(inner) = self.inner.take() else {
+            return;
+        };
+        {
+            let mut desk = inner.desk.lock();
+            desk.is_closed = true;
+            LEFT_BEHIND.fetch_add(desk.at_work.len(), Ordering::Relaxed);
+        }
+        inner.changed.notify_all();
+        // Dropping the set is foreign code, too. Where there is no thread for it, it is done here.
+        let dropping = std::thread::Builder::new().name("evbus matcher".to_owned());
+        let _ = dropping.spawn(move || inner.leave());
     }
 }
 
@@ -315,15 +364,16 @@ impl Inner {
         let mut found = MatchesV1::default();
         let mut desk = self.desk.lock();
         loop {
+            if desk.is_closed {
+                break;
+            }
             let Some((name, group)) = desk.waiting.pop_front() else {
-                if desk.is_closed {
-                    return;
-                }
-                desk.idle += 1;
                 self.changed.wait(&mut desk);
-                desk.idle -= 1;
                 continue;
             };
+            if group.is_given_up() {
+                continue;
+            }
             if let Some(route) = self.answers.get(&name) {
                 group.settle_one(Some(route));
                 continue;
@@ -344,6 +394,9 @@ impl Inner {
             });
             self.answers.keep(&name, route.clone());
             desk = self.desk.lock();
+            if desk.is_closed {
+                LEFT_BEHIND.fetch_sub(1, Ordering::Relaxed);
+            }
             let at = desk.at_work.iter().position(|at_work| at_work.name == name);
             if let Some(at) = at {
                 for group in desk.at_work.swap_remove(at).groups {
@@ -351,5 +404,12 @@ impl Inner {
                 }
             }
         }
+        desk.threads -= 1;
+    }
+
+    /// Lets go of the set, and drops it where nobody else has it.
+    fn leave(self: Arc<Self>) {
+        let plugin = self.plugin.clone();
+        crate::plugin::guarded("it dropped its patterns", &plugin, move || drop(self));
     }
 }

@@ -1,6 +1,6 @@
 //! How a store's file is laid out, and opening one.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -193,7 +193,10 @@ fn make_private(path: &Path) -> Result<(), StateError> {
     let made = (File::options().create_new(true).write(true).mode(0o600)).open(path);
     match made {
         // The file's name must survive a power cut as well as its content.
-        Ok(_) => sync_dir_of(path),
+        // Where that fails it is made again: a file that is there counts as written out.
+        Ok(_) => sync_dir_of(path).inspect_err(|_| {
+            let _ = fs::remove_file(path);
+        }),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(at("make the store", path)(error)),
     }

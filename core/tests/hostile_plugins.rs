@@ -357,7 +357,7 @@ fn c_library(dir: &Path, name: &str, flags: &[&str]) {
     fs::write(
         &source,
         format!(
-            "__attribute__((section(\".evbus_plugin\"), used)) const char evbus_plugin_manifest[] = {manifest:?};\n"
+            "const char evbus_plugin_v1[512];\n__attribute__((section(\".evbus_plugin\"), used)) const char evbus_plugin_manifest[] = {manifest:?};\n"
         ),
     )
     .unwrap();

@@ -1,7 +1,5 @@
 //! How a command ends.
 
-use std::process::ExitCode;
-
 use anstyle::{AnsiColor, Style};
 use evbus::StartError;
 use evbus::acct::AcctError;
@@ -92,11 +90,11 @@ impl Exit {
     }
 
     /// Says it and gives the code.
-    pub(super) fn report(self) -> ExitCode {
+    pub(super) fn report(self) -> u8 {
         for line in &self.lines {
             error(line);
         }
-        ExitCode::from(self.code)
+        self.code
     }
 }
 

@@ -30,12 +30,14 @@ mod status;
 mod target;
 
 use std::ffi::OsStr;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use evbus::plugin::ExitGuard;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -122,7 +124,7 @@ pub(crate) fn main() -> ExitCode {
     let matches = without_empty_variables(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // It ends when this function does, which is how the process is to end.
-    let _guard = evbus::plugin::ExitGuard::arm();
+    let _guard = ExitGuard::arm();
     let (level, log_plugin) = match &cli.command {
         Command::Run(args) => (LogLevel::Info, args.log_plugin()),
         _ => (LogLevel::Warn, None),
@@ -148,11 +150,15 @@ pub(crate) fn main() -> ExitCode {
         Command::PluginChild { .. } => return evbus::isolate::child_main(),
     };
     let code = match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(exit) => exit.report(),
     };
     logging::flush(Some(LAST_LINES_WITHIN));
-    code
+    // Where nobody reads it any more, there is nobody to tell.
+    let _ = io::stdout().flush();
+    // What plugins have registered for the end of the process may crash or hang, as may what a damaged one
+    // has instead of it; nothing of this program is left to be done.
+    ExitGuard::end_at_once(code)
 }
 
 /// How long standard error may take for what a service says at its end.

@@ -174,7 +174,8 @@ impl Plugin {
             .as_ref()
             .map_err(ToOwned::to_owned)?;
         let id = self.id.clone();
-        let call = move || exit_guard::call(doing, &id, work);
+        let what = doing.strip_prefix("while ").unwrap_or(doing);
+        let call = move || exit_guard::call(what, &id, work);
         (caller.run(&self.id, doing, (&self.patience, Wait::Sleeping), call)).map_err(|no_answer| {
             match no_answer {
                 NoAnswer::Over(over) => over.sentence(late),

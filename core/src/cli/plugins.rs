@@ -73,6 +73,7 @@ fn list(plugins: &PluginDirs, json: bool) -> Result<(), Exit> {
     let catalog = catalog(plugins);
     let reports = catalog.reports();
     if json {
+        let reports: Vec<_> = (reports.into_iter()).map(PluginReport::with_hash).collect();
         return json_pretty(&reports).map(|_| ());
     }
     if reports.is_empty() {

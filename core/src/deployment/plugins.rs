@@ -96,7 +96,7 @@ pub(super) struct Scanned {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Finding {
     file: Option<PathBuf>,
-    hash: Option<String>,
+    candidate: Option<u64>,
     reason: Option<String>,
 }
 
@@ -109,7 +109,7 @@ impl Finding {
         };
         Self {
             file: report.file.clone(),
-            hash: report.hash.clone(),
+            candidate: report.candidate,
             reason,
         }
     }

@@ -1,12 +1,13 @@
 //! A plugin file that could be used: known by its manifest, loaded when something needs it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
 use super::Plugin;
-use super::loading::Loading;
+use super::loading::{Loading, PluginFile};
 use super::manifest::Manifest;
 
 /// What became of a candidate.
@@ -24,7 +25,10 @@ pub(crate) enum Fate {
 pub(crate) struct Candidate {
     /// None for a plugin that is linked in.
     path: Option<PathBuf>,
-    hash: Option<String>,
+    /// Tells it from every other candidate.
+    number: u64,
+    /// Read when somebody wants to know.
+    hash: OnceLock<String>,
     id: String,
     version: String,
     providers: Vec<String>,
@@ -36,10 +40,11 @@ pub(crate) struct Candidate {
 
 impl Candidate {
     /// A plugin file.
-    pub(super) fn new(path: &Path, hash: String, manifest: Manifest) -> Self {
+    pub(super) fn new(path: &Path, manifest: Manifest) -> Self {
         Self {
             path: Some(path.to_owned()),
-            hash: Some(hash),
+            number: next(),
+            hash: OnceLock::new(),
             id: manifest.id.clone(),
             version: manifest.version.clone(),
             providers: manifest.providers.clone(),
@@ -53,7 +58,8 @@ impl Candidate {
     pub(super) fn linked(plugin: Arc<Plugin>) -> Self {
         Self {
             path: None,
-            hash: None,
+            number: next(),
+            hash: OnceLock::new(),
             id: plugin.id().to_owned(),
             version: plugin.version().to_owned(),
             providers: plugin.provider_names().to_vec(),
@@ -75,8 +81,24 @@ impl Candidate {
         self.path.as_deref()
     }
 
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The hash of its file's content. Blocks for reading that where it is not known; none where it cannot
+    /// be read, and for a plugin that is linked in.
     pub(super) fn hash(&self) -> Option<&str> {
-        self.hash.as_deref()
+        if self.hash.get().is_none() {
+            let read = PluginFile::open(self.path.as_deref()?).and_then(|file| file.hash());
+            // Whoever was quicker has read the same.
+            let _ = self.hash.set(read.ok()?);
+        }
+        self.known_hash()
+    }
+
+    /// The same where it was read before.
+    pub(super) fn known_hash(&self) -> Option<&str> {
+        self.hash.get().map(String::as_str)
     }
 
     pub(super) fn providers(&self) -> &[String] {
@@ -104,20 +126,18 @@ impl Candidate {
         matches!(*self.fate.lock(), Fate::Refused(_))
     }
 
-    /// Whether it can stand for a file with its content at this place.
-    pub(super) fn is_loaded_or_at(&self, path: &Path) -> bool {
-        self.plugin().is_some() || self.path.as_deref() == Some(path)
-    }
-
     /// Loads it where nobody has tried to. Blocks, see [`Loading::load`].
     pub(super) fn load(&self, loading: &Loading) {
-        let (Fate::Discovered, Some(path), Some(hash), Some(manifest)) =
-            (self.fate(), &self.path, &self.hash, &self.manifest)
+        let (Fate::Discovered, Some(path), Some(manifest)) =
+            (self.fate(), &self.path, &self.manifest)
         else {
             return;
         };
-        let loaded = match loading.load(path, hash, manifest) {
-            Ok(plugin) => {
+        let loaded = match loading.load(path, manifest) {
+            Ok((_, hash)) if *self.hash.get_or_init(|| hash.clone()) != hash => {
+                Fate::Refused("it was changed while it was loaded".to_owned())
+            }
+            Ok((plugin, _)) => {
                 tracing::info!(
                     "plugin {}: {} {} loaded",
                     path.display(),
@@ -130,4 +150,10 @@ impl Candidate {
         };
         *self.fate.lock() = loaded;
     }
+}
+
+fn next() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

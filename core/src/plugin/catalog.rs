@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Plugin;
 use super::candidate::{Candidate, Fate};
-use super::loading::Loading;
+use super::loading::{Loading, PluginFile};
 use crate::acct::AcctFile;
 
 /// What became of one plugin file.
@@ -23,12 +23,26 @@ pub struct PluginReport {
     pub id: Option<String>,
     /// Its version.
     pub version: Option<String>,
-    /// SHA-256 of the file.
+    /// SHA-256 of the file, where it was read; see [`with_hash`](Self::with_hash).
     pub hash: Option<String>,
     /// The provider names it serves.
     pub providers: Vec<String>,
     /// The match plugin names it serves.
     pub matchers: Vec<String>,
+    /// The candidate that it is about, where the file got far enough.
+    #[serde(skip)]
+    pub(crate) candidate: Option<u64>,
+}
+
+impl PluginReport {
+    /// With the hash of the file, which is read for that where nobody has needed it yet.
+    #[must_use]
+    pub fn with_hash(mut self) -> Self {
+        if let (None, Some(file), Some(_)) = (&self.hash, &self.file, self.candidate) {
+            self.hash = PluginFile::open(file).and_then(|file| file.hash()).ok();
+        }
+        self
+    }
 }
 
 /// A plugin file's state.
@@ -288,7 +302,10 @@ impl Entry {
             state,
             id: candidate.map(|candidate| candidate.id().to_owned()),
             version: candidate.map(|candidate| candidate.version().to_owned()),
-            hash: candidate.and_then(Candidate::hash).map(ToOwned::to_owned),
+            hash: candidate
+                .and_then(Candidate::known_hash)
+                .map(ToOwned::to_owned),
+            candidate: candidate.map(Candidate::number),
             providers: names(Candidate::providers),
             matchers: names(Candidate::matchers),
         }
@@ -298,15 +315,18 @@ impl Entry {
 /// What becomes of a file because of others with its id, whose positions are `namesakes`; nothing where it
 /// is the one to be used.
 fn namesake_of(position: usize, namesakes: &[usize], found: &[Found]) -> Option<PluginState> {
+    // The content is read only where there is something to compare it with.
     let id_and_content = |position: usize| {
         let (file, candidate) = &found[position];
         let hash = candidate.as_ref().ok().and_then(|c| c.hash());
         (file.as_deref(), hash)
     };
     let id = found[position].1.as_ref().map_or("", |c| c.id());
-    let (_, content) = id_and_content(position);
     let first = *namesakes.first()?;
-    if id_and_content(first).0.is_none() {
+    if namesakes.len() == 1 {
+        return None;
+    }
+    if found[first].0.is_none() {
         // It cannot be removed, so that there is no question which one is meant.
         return (first != position).then(|| PluginState::Refused {
             reason: format!(
@@ -314,6 +334,7 @@ fn namesake_of(position: usize, namesakes: &[usize], found: &[Found]) -> Option<
             ),
         });
     }
+    let (_, content) = id_and_content(position);
     let other =
         (namesakes.iter().map(|at| id_and_content(*at))).find(|(_, other)| *other != content);
     if let Some((other, _)) = other {

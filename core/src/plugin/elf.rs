@@ -5,7 +5,7 @@
 
 use evbus_abi::{MANIFEST_MAX_BYTES, MANIFEST_SECTION, SYMBOL_PREFIX, SYMBOL_V1};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
-use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, elf};
+use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, ReadRef, elf};
 
 use super::manifest::Manifest;
 use crate::foreign_text;
@@ -13,14 +13,14 @@ use crate::foreign_text;
 /// A longer name of a symbol is cut.
 const MAX_SYMBOL_BYTES: usize = 64;
 
-/// Checks that `bytes` are a whole shared library for this machine with a v1 plugin header, and gives
-/// its manifest.
+/// Checks that `data` is a whole shared library for this machine with a v1 plugin header, and gives
+/// its manifest. Reads little more than the headers of it.
 ///
 /// # Errors
 ///
 /// One sentence on what was found and what was expected.
-pub(crate) fn read(bytes: &[u8]) -> Result<Manifest, String> {
-    let file = check(bytes)?;
+pub(crate) fn read<'d>(data: impl ReadRef<'d>) -> Result<Manifest, String> {
+    let file = check(data)?;
     let Some(section) = file.section_by_name(MANIFEST_SECTION) else {
         return Err(
             "it has no manifest, which says who it is without running it; rebuild it with this \
@@ -55,21 +55,18 @@ pub(crate) fn looks_beside_itself(bytes: &[u8]) -> bool {
     })
 }
 
-fn check(bytes: &[u8]) -> Result<ElfFile64<'_, Endianness>, String> {
-    if !bytes.starts_with(&elf::ELFMAG) {
-        return Err(if bytes.is_empty() {
+fn check<'d, R: ReadRef<'d>>(data: R) -> Result<ElfFile64<'d, Endianness, R>, String> {
+    let len = data.len().unwrap_or_default();
+    let magic = data.read_bytes_at(0, elf::ELFMAG.len() as u64);
+    if magic != Ok(&elf::ELFMAG) {
+        return Err(if len == 0 {
             "it is empty; expected a shared library (ELF)".to_owned()
         } else {
             "it is no shared library: it does not begin as an ELF file".to_owned()
         });
     }
-    let cut = |why: &str| {
-        format!(
-            "it is damaged or cut short ({why}, {} bytes); copy it again",
-            bytes.len()
-        )
-    };
-    let file = ElfFile64::<Endianness>::parse(bytes).map_err(|error| cut(&error.to_string()))?;
+    let cut = |why: &str| format!("it is damaged or cut short ({why}, {len} bytes); copy it again");
+    let file = ElfFile64::<Endianness, R>::parse(data).map_err(|error| cut(&error.to_string()))?;
     let endian = file.endian();
     let header = file.elf_header();
     if header.e_machine(endian) != MACHINE {
@@ -86,7 +83,7 @@ fn check(bytes: &[u8]) -> Result<ElfFile64<'_, Endianness>, String> {
     for segment in file.elf_program_headers() {
         let (offset, size) = segment.file_range(endian);
         let end = offset.checked_add(size);
-        if end.is_none_or(|end| end > bytes.len() as u64) {
+        if end.is_none_or(|end| end > len) {
             return Err(cut("its headers promise more"));
         }
     }

@@ -22,7 +22,7 @@ pub fn install(file: &Path, dir: &Path, program: Option<&Path>) -> Result<PathBu
     let mut bytes = Vec::new();
     named_file::read(file, MAX_BYTES, &mut bytes)
         .map_err(|error| format!("{}: {error}", file.display()))?;
-    elf::read(&bytes).map_err(|reason| format!("{}: {reason}", file.display()))?;
+    elf::read(&*bytes).map_err(|reason| format!("{}: {reason}", file.display()))?;
     let name = file
         .file_name()
         .ok_or_else(|| format!("{}: expected the path of a file", file.display()))?;

@@ -1,11 +1,12 @@
 //! A plugin file on its way into the process: read, copied, tried elsewhere, loaded.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use object::ReadCache;
 use rustix::fs::Stat;
 use sha2::{Digest as _, Sha256};
 
@@ -47,8 +48,8 @@ impl Loading {
         &self.patience
     }
 
-    /// Loads the file whose content has this hash. Blocks for a copy, for trying it, and for its
-    /// constructors, for some ten seconds each at most.
+    /// Loads the file that has this manifest; gives the hash of its content, too. Blocks for a copy, for
+    /// trying it, and for its constructors, for some ten seconds each at most.
     ///
     /// # Errors
     ///
@@ -56,16 +57,16 @@ impl Loading {
     pub(super) fn load(
         &self,
         path: &Path,
-        hash: &str,
         manifest: &Manifest,
-    ) -> Result<Arc<Plugin>, String> {
-        let bytes = FileRead::of(path)?.bytes;
-        if hash_of(&bytes) != hash {
+    ) -> Result<(Arc<Plugin>, String), String> {
+        let bytes = PluginFile::open(path)?.read()?;
+        if elf::read(&*bytes).as_ref() != Ok(manifest) {
             return Err("it was changed while it was loaded".to_owned());
         }
-        let image = Image::new(&bytes, manifest, hash, self.copies.as_deref())?;
+        let hash = hash_of(&bytes);
+        let image = Image::new(&bytes, manifest, &hash, self.copies.as_deref())?;
         drop(bytes);
-        let is_known = (self.tried.as_ref()).is_some_and(|tried| tried.has(hash));
+        let is_known = (self.tried.as_ref()).is_some_and(|tried| tried.has(&hash));
         if let Some(program) = self.program.as_ref().filter(|_| !is_known) {
             probe(
                 program,
@@ -76,39 +77,54 @@ impl Loading {
             )?;
             tracing::debug!("plugin {}: tried in a process of its own", path.display());
             if let Some(tried) = &self.tried {
-                tried.add(hash);
+                tried.add(&hash);
             }
         }
-        Plugin::load(path, hash, manifest, image, &self.patience).map(Arc::new)
+        let plugin = Plugin::load(path, &hash, manifest, image, &self.patience)?;
+        Ok((Arc::new(plugin), hash))
     }
 }
 
-/// The content of a plugin file.
-pub(super) struct FileRead {
-    pub(super) bytes: Vec<u8>,
-    /// What the file was when it was opened.
+/// A plugin file that nobody else can have written.
+pub(super) struct PluginFile {
+    file: File,
+    /// What it was when it was opened.
     pub(super) found: Stat,
 }
 
-impl FileRead {
-    /// Opens a file that nobody else can have written, and reads it.
-    pub(super) fn of(path: &Path) -> Result<Self, String> {
+impl PluginFile {
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
         let (file, found) = place::open_file(path)?;
+        Ok(Self { file, found })
+    }
+
+    /// Its manifest. Most of the file is not read for that.
+    pub(super) fn manifest(&self) -> Result<Manifest, String> {
+        elf::read(&ReadCache::new(&self.file))
+    }
+
+    /// All of it.
+    pub(super) fn read(&self) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();
-        File::take(file, MAX_FILE_BYTES + 1)
-            .read_to_end(&mut bytes)
+        (&self.file)
+            .rewind()
+            .and_then(|()| {
+                (&self.file)
+                    .take(MAX_FILE_BYTES + 1)
+                    .read_to_end(&mut bytes)
+            })
             .map_err(|error| format!("it cannot be read: {error}"))?;
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(format!(
                 "it is more than {MAX_FILE_BYTES} bytes long, which no plugin is"
             ));
         }
-        Ok(Self { bytes, found })
+        Ok(bytes)
     }
 
-    /// Its manifest and the hash of its content.
-    pub(super) fn identity(&self) -> Result<(Manifest, String), String> {
-        Ok((elf::read(&self.bytes)?, hash_of(&self.bytes)))
+    /// SHA-256 of its content.
+    pub(super) fn hash(&self) -> Result<String, String> {
+        self.read().map(|bytes| hash_of(&bytes))
     }
 }
 

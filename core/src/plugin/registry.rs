@@ -12,20 +12,21 @@ use rustix::fs::Stat;
 use super::candidate::Candidate;
 use super::catalog::Found;
 use super::discovery::{PluginDir, plugin_files};
-use super::loading::{FileRead, Loading};
+use super::loading::{Loading, PluginFile};
 use super::patience::Patience;
 use super::{Catalog, Plugin};
 
-/// Plugin files by their content.
+/// Plugin files, looked at once as long as they stay as they are.
 ///
-/// A file whose content was seen before, under whatever name, is not looked at again. One whose
+/// A file with the content of one that is loaded, under whatever name, is not loaded again. One whose
 /// content changed is loaded beside the old one, which goes on serving whoever still uses it.
 #[derive(Debug, Default)]
 pub struct Registry {
     dirs: Vec<PluginDir>,
     linked: Vec<Arc<Candidate>>,
     seen: HashMap<PathBuf, (Stamp, Result<Arc<Candidate>, String>)>,
-    by_hash: HashMap<String, Arc<Candidate>>,
+    /// Those that were loaded or are still in use somewhere.
+    known: Vec<Arc<Candidate>>,
     loading: Arc<Loading>,
 }
 
@@ -80,7 +81,7 @@ impl Registry {
 
     /// Has what could not be loaded tried again by the next scan.
     pub(crate) fn forget_refusals(&mut self) {
-        (self.by_hash).retain(|_, candidate| !candidate.is_refused());
+        (self.known).retain(|candidate| !candidate.is_refused());
         (self.seen).retain(|_, (_, found)| {
             found
                 .as_ref()
@@ -114,9 +115,8 @@ impl Registry {
         }
         self.seen.retain(|path, _| files.contains(path));
         // What is loaded stays so, and needs not be loaded again when its file comes back.
-        (self.by_hash).retain(|_, candidate| {
-            candidate.plugin().is_some() || Arc::strong_count(candidate) > 1
-        });
+        (self.known)
+            .retain(|candidate| candidate.plugin().is_some() || Arc::strong_count(candidate) > 1);
         Catalog::new(&found, Arc::clone(&self.loading))
     }
 
@@ -128,10 +128,10 @@ impl Registry {
         {
             return found.clone();
         }
-        let (stamp, found) = match FileRead::of(path) {
-            Ok(read) => {
-                let found = self.candidate(path, &read);
-                (stamp_of(&read.found), found)
+        let (stamp, found) = match PluginFile::open(path) {
+            Ok(file) => {
+                let found = self.candidate(path, &file);
+                (stamp_of(&file.found), found)
             }
             Err(reason) => (stamp, Err(reason)),
         };
@@ -139,16 +139,20 @@ impl Registry {
         found
     }
 
-    fn candidate(&mut self, path: &Path, read: &FileRead) -> Result<Arc<Candidate>, String> {
-        let (manifest, hash) = read.identity()?;
-        let known = self.by_hash.get(&hash);
-        if let Some(known) = known.filter(|known| known.is_loaded_or_at(path)) {
-            return Ok(Arc::clone(known));
+    fn candidate(&mut self, path: &Path, file: &PluginFile) -> Result<Arc<Candidate>, String> {
+        let manifest = file.manifest()?;
+        let is_loaded =
+            |known: &&Arc<Candidate>| known.id() == manifest.id && known.plugin().is_some();
+        let mut loaded = self.known.iter().filter(is_loaded).peekable();
+        // Only what is loaded needs not be loaded again: the content of a new file says nothing yet.
+        if loaded.peek().is_some() {
+            let hash = file.hash()?;
+            if let Some(same) = loaded.find(|known| known.hash() == Some(&*hash)) {
+                return Ok(Arc::clone(same));
+            }
         }
-        let candidate = Arc::new(Candidate::new(path, hash.clone(), manifest));
-        self.by_hash
-            .entry(hash)
-            .or_insert_with(|| Arc::clone(&candidate));
+        let candidate = Arc::new(Candidate::new(path, manifest));
+        self.known.push(Arc::clone(&candidate));
         Ok(candidate)
     }
 }
@@ -198,10 +202,10 @@ fn stamp_of(found: &Stat) -> Stamp {
 ///
 /// One sentence: why a host would refuse it.
 pub fn inspect(file: &Path, program: Option<&Path>) -> Result<Arc<Plugin>, String> {
-    let (manifest, hash) = FileRead::of(file)?.identity()?;
+    let manifest = PluginFile::open(file)?.manifest()?;
     let mut loading = Loading::default();
     loading.trying(program.map(Arc::from), None);
-    loading.load(file, &hash, &manifest)
+    loading.load(file, &manifest).map(|(plugin, _)| plugin)
 }
 
 /// Whether a host looks at a file of this name.

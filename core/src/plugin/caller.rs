@@ -187,7 +187,7 @@ mod tests {
                 )
             }
         });
-        while !caller.is_at_work() {
+        while caller.at_work.lock().is_none() {
             std::thread::yield_now();
         }
         // Nobody waits for a host that ends.

@@ -329,13 +329,13 @@ impl<I: Intake> Connection<I> {
                     } else {
                         Wanted::Yes
                     };
-                    if wanted != Wanted::No {
-                        has_new |= wanted == Wanted::NotKnown;
-                        events.push(arrival.into_event(now));
-                    } else {
+                    if wanted == Wanted::No {
                         unwanted += 1;
                         self.has_unmatched = true;
                         self.intake.unmatched(arrival.profile());
+                    } else {
+                        has_new |= wanted == Wanted::NotKnown;
+                        events.push(arrival.into_event(now));
                     }
                 }
                 Err(reason) => {

@@ -285,13 +285,13 @@ async fn accept_pulls(entrance: Entrance, common: Common, intake: impl Intake) {
                 return;
             };
             let entry = match slot {
-                Some(slot) => match slots.enter(peer, slot) {
-                    Some(entry) => Some(entry),
-                    None => {
+                Some(slot) => {
+                    let Some(entry) = slots.enter(peer, slot) else {
                         counters.turned_away.fetch_add(1, Ordering::Relaxed);
                         return;
-                    }
-                },
+                    };
+                    Some(entry)
+                }
                 None => None,
             };
             counters.connections.fetch_add(1, Ordering::Relaxed);

@@ -138,7 +138,7 @@ impl Default for OneOrMany {
     untagged,
     expecting = "expected 0, 1, -1 or `all`"
 )]
-#[schemars(crate = "evbus_sdk::schemars")]
+#[schemars(crate = "evbus_sdk::schemars", extend("x-expected" = "0, 1, -1 or `all`"))]
 pub enum Acks {
     /// 0, 1 or -1.
     Number(i16),

@@ -309,9 +309,9 @@ impl Plugin {
             "it did not check the configuration",
         );
         let in_hand = Arc::clone(&self.secrets);
-        let secrets = secrets.clone();
+        let of_entry = secrets.clone();
         let checked = self.ask(doing, move || {
-            *in_hand.lock() = secrets;
+            *in_hand.lock() = of_entry;
             let faults = (provider.check_config)(config.as_str().into());
             *in_hand.lock() = Secrets::default();
             faults
@@ -323,7 +323,8 @@ impl Plugin {
                 return vec![(String::new(), message)];
             }
         };
-        let owned = |text: &str| foreign_text::line(text, MAX_BYTES).into_owned();
+        // Hidden first: what is left of a secret that was cut cannot be found again.
+        let owned = |text: &str| foreign_text::line(&secrets.hide(text), MAX_BYTES).into_owned();
         faults
             .iter()
             .take(MAX_LISTED)

@@ -145,7 +145,7 @@ impl HostObjectV1 for Voice {
         };
         if self.rate.admits(about) {
             let secrets = self.secrets.lock().clone();
-            log(level, about, target, &secrets.hide(message));
+            log(level, about, &secrets.hide(target), &secrets.hide(message));
         }
     }
 

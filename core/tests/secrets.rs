@@ -37,17 +37,9 @@ const PLUGINS: [&str; 5] = [
     "plugin-file",
     "fixture-good",
 ];
-const PROVIDERS: [&str; 4] = ["kafka", "pika", "file", "fixture-good"];
 
 fn plugins() -> TempDir {
-    let dir = plugin_dir(&PLUGINS);
-    if let Some(old) = std::env::var_os("SECRETS_OLD") {
-        for p in PLUGINS {
-            let n = format!("lib{}.so", p.replace('-', "_"));
-            fs::copy(Path::new(&old).join(&n), dir.path().join(&n)).unwrap();
-        }
-    }
-    dir
+    plugin_dir(&PLUGINS)
 }
 
 /// A directory with what references refer to.
@@ -89,13 +81,16 @@ fn every_place(dir: &Path, plugins: &Path, written: &mut Written) -> String {
         );
         written.add_output("plugins inspect", &inspected);
         let found: Value = serde_json::from_slice(&inspected.stdout).unwrap();
-        for provider in found["providers"].as_array().into_iter().flatten() {
-            let provider = provider.as_str().unwrap();
+        if let Some(provider) = found["providers"][0].as_str() {
             let entries = places::entries(provider, &found["config_schema"]);
             acct.insert(provider.to_owned(), entries.into());
         }
     }
-    assert_eq!(acct.len(), PROVIDERS.len());
+    assert_eq!(
+        acct.len(),
+        PLUGINS.len() - 1,
+        "all but the match plugin serve"
+    );
     Value::from(acct).to_string()
 }
 
@@ -144,7 +139,7 @@ fn a_value_of_any_type_at_any_place_is_never_shown() {
         0,
     );
     for file in [&plain[..], &encrypted] {
-        let checked = call(&[&["check", "--log-level", "trace"], file].concat(), 1);
+        let checked = call(&[&["check", "--log-level", "trace"], file].concat(), 78);
         let said = stderr(&checked) + &String::from_utf8_lossy(&checked.stdout);
         for (provider, place) in [
             (
@@ -172,7 +167,7 @@ fn a_value_of_any_type_at_any_place_is_never_shown() {
             });
             assert!(found, "{provider} {place:?} is not in\n{said}");
         }
-        call(&[&["check", "--json", "--strict"], file].concat(), 1);
+        call(&[&["check", "--json", "--strict"], file].concat(), 78);
         call(
             &[&["put", "any", "{}", "--log-level", "trace"], file].concat(),
             78,
@@ -194,7 +189,7 @@ fn a_value_of_any_type_at_any_place_is_never_shown() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_not_repeated() {
-    let plugins = plugins();
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
     let dir = tempfile::tempdir().unwrap();
     secrets_in(dir.path());
     let mut wrong = Vec::new();
@@ -351,6 +346,7 @@ fn a_running_host_tells_nobody() {
     written.add_files("state directory", &state);
     let heard = fs::read(dir.path().join("heard.jsonl")).unwrap();
     written.add("events", heard);
+    assert_no_leak(&written);
     for told in [
         "fails-a",
         "(secret)",
@@ -361,5 +357,4 @@ fn a_running_host_tells_nobody() {
     ] {
         assert!(written.says(told), "nothing says {told}");
     }
-    assert_no_leak(&written);
 }

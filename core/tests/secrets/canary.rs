@@ -8,36 +8,36 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 /// Every canary has this word at its beginning and at its end; nothing else has it.
-pub const WORD: &str = "cAnArY";
+pub(crate) const WORD: &str = "cAnArY";
 /// A number that is a canary.
-pub const NUMBER: u64 = 773_310_942_215;
+pub(crate) const NUMBER: u64 = 773_310_942_215;
 
 /// A text as hard to hide as any: quotes, backslashes, a line end, percent signs, non-ASCII.
-pub fn canary(source: &str) -> String {
+pub(crate) fn canary(source: &str) -> String {
     format!("{WORD}-{source}\"q'\\b%41 ü$(x)\nsecond line {source} {WORD}")
 }
 
 /// A path that no file has, which programs like to shorten.
-pub fn path(source: &str) -> String {
+pub(crate) fn path(source: &str) -> String {
     format!("./none/..//none/{WORD}-{source}//./{WORD}\"file")
 }
 
 /// Everything that was written, each piece with where it was.
 #[derive(Default)]
-pub struct Written(Vec<(String, Vec<u8>)>);
+pub(crate) struct Written(Vec<(String, Vec<u8>)>);
 
 impl Written {
-    pub fn add(&mut self, place: impl Into<String>, bytes: impl Into<Vec<u8>>) {
+    pub(crate) fn add(&mut self, place: impl Into<String>, bytes: impl Into<Vec<u8>>) {
         self.0.push((place.into(), bytes.into()));
     }
 
-    pub fn add_output(&mut self, place: &str, output: &Output) {
+    pub(crate) fn add_output(&mut self, place: &str, output: &Output) {
         self.add(format!("{place}: standard output"), &*output.stdout);
         self.add(format!("{place}: standard error"), &*output.stderr);
     }
 
     /// Every file in a directory and below.
-    pub fn add_files(&mut self, place: &str, dir: &Path) {
+    pub(crate) fn add_files(&mut self, place: &str, dir: &Path) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
@@ -51,19 +51,19 @@ impl Written {
     }
 
     /// How much there is.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.0.iter().map(|(_, bytes)| bytes.len()).sum()
     }
 
     /// Whether a text is in it.
-    pub fn says(&self, text: &str) -> bool {
+    pub(crate) fn says(&self, text: &str) -> bool {
         self.0
             .iter()
             .any(|(_, bytes)| memchr::memmem::find(bytes, text.as_bytes()).is_some())
     }
 
     /// The places with a canary in any form, with what is around it.
-    pub fn leaks(&self) -> Vec<String> {
+    pub(crate) fn leaks(&self) -> Vec<String> {
         let mut leaks = Vec::new();
         for (place, bytes) in &self.0 {
             for form in forms() {

@@ -6,7 +6,7 @@ use super::canary::{NUMBER, canary};
 
 /// Keys whose values are names, which messages show where they stand in the file as text: where to
 /// connect and as whom, what to publish to, which files to read. Given by reference, they are hidden too.
-pub const NAMES: [(&str, &str); 17] = [
+pub(crate) const NAMES: [(&str, &str); 17] = [
     ("kafka", "topics"),
     ("kafka", "key"),
     ("kafka", "connection.bootstrap_servers"),
@@ -39,7 +39,7 @@ const MORE: [(&str, &str); 8] = [
 ];
 
 /// The entries of a provider, by pattern: each place of its schema with each kind of canary.
-pub fn entries(provider: &str, schema: &Value) -> Map<String, Value> {
+pub(crate) fn entries(provider: &str, schema: &Value) -> Map<String, Value> {
     let mut places = Vec::new();
     collect(schema, schema, &[], &mut places);
     for (_, name) in MORE.iter().filter(|(of, _)| *of == provider) {

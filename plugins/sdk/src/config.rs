@@ -50,7 +50,7 @@ impl fmt::Display for ConfigFault {
 ///
 /// # Errors
 ///
-/// A value of a wrong type is one fault at its path; otherwise every unknown key is one. No message
+/// A value of a wrong type is one fault at its path, also a list in place of a mapping; otherwise every unknown key is one. No message
 /// shows a value, nor the text of a deserializer: each says what kind of value was found and what the
 /// schema of `C` expects there, in the words of its keyword `x-expected` where it has it.
 pub fn parse_config<C: DeserializeOwned + JsonSchema>(json: &str) -> Result<C, Vec<ConfigFault>> {
@@ -63,12 +63,21 @@ pub fn parse_config<C: DeserializeOwned + JsonSchema>(json: &str) -> Result<C, V
         let path = path.to_string().replace(".?", "").replace("?.", "");
         unknown.push(ConfigFault::new(path, "found an unknown key"));
     });
+    let schema = schemars::schema_for!(C);
+    let schema = schema.as_value();
+    let Ok(found) = serde_json::from_str::<Value>(json) else {
+        let message = "found a configuration that is not JSON";
+        return Err(vec![ConfigFault::new("", message)]);
+    };
+    let lists = expectation::lists_for_mappings(schema, &found);
+    if !lists.is_empty() {
+        return Err(lists);
+    }
     match parsed {
         Ok(config) if unknown.is_empty() => Ok(config),
         Ok(_) => {
-            let schema = schemars::schema_for!(C);
             for fault in &mut unknown {
-                if let Some(keys) = known_keys::beside(schema.as_value(), &fault.path) {
+                if let Some(keys) = known_keys::beside(schema, &fault.path) {
                     fault.message =
                         format!("found an unknown key, expected one of: {}", keys.join(", "));
                 }
@@ -76,15 +85,13 @@ pub fn parse_config<C: DeserializeOwned + JsonSchema>(json: &str) -> Result<C, V
             Err(unknown)
         }
         Err(refusal) => {
-            let schema = schemars::schema_for!(C);
-            let fault = match serde_json::from_str::<Value>(json) {
-                Ok(found) => {
-                    let refusal = refusal.to_string();
-                    expectation::fault(schema.as_value(), &found, &track.path(), &refusal)
-                }
-                Err(_) => ConfigFault::new("", "found a configuration that is not JSON"),
-            };
-            Err(vec![fault])
+            let refusal = refusal.to_string();
+            Err(vec![expectation::fault(
+                schema,
+                &found,
+                &track.path(),
+                &refusal,
+            )])
         }
     }
 }

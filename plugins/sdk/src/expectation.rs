@@ -49,6 +49,59 @@ pub(crate) fn fault(schema: &Value, config: &Value, path: &Path, refusal: &str) 
     ConfigFault::new(at, sentence(schema, found, place, refusal))
 }
 
+/// The lists that stand where the schema has a mapping. `serde` takes each for a mapping, its first item for
+/// the first key, so that a password becomes the name of a file.
+pub(crate) fn lists_for_mappings(schema: &Value, config: &Value) -> Vec<ConfigFault> {
+    let mut faults = Vec::new();
+    look_for_lists(schema, schema, config, String::new(), &mut faults);
+    faults
+}
+
+fn look_for_lists(
+    schema: &Value,
+    place: &Value,
+    found: &Value,
+    at: String,
+    faults: &mut Vec<ConfigFault>,
+) {
+    match found {
+        Value::Array(_) if !allows(schema, place, found, 0) && takes_mapping(schema, place, 0) => {
+            faults.push(ConfigFault::new(
+                at,
+                sentence(schema, found, Some(place), ""),
+            ));
+        }
+        Value::Array(items) => {
+            if let Some(below) = below_list(schema, place, 0) {
+                for (index, item) in items.iter().enumerate() {
+                    look_for_lists(schema, below, item, format!("{at}[{index}]"), faults);
+                }
+            }
+        }
+        Value::Object(pairs) => {
+            for (key, value) in pairs {
+                if let Some(below) = below_key(schema, place, key, 0) {
+                    let at = if at.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{at}.{key}")
+                    };
+                    look_for_lists(schema, below, value, at, faults);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn takes_mapping(schema: &Value, place: &Value, depth: usize) -> bool {
+    let place = known_keys::follow(schema, place).filter(|_| depth < MAX_DEPTH);
+    place.is_some_and(|place| {
+        types(place).contains(&"object")
+            || variants(place).any(|variant| takes_mapping(schema, variant, depth + 1))
+    })
+}
+
 fn sentence(schema: &Value, found: &Value, place: Option<&Value>, refusal: &str) -> String {
     if let Some(name) = named(refusal, "missing field `", schema, place) {
         return format!("missing field `{name}`");

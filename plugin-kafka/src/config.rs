@@ -131,8 +131,8 @@ impl Default for OneOrMany {
     }
 }
 
-/// How many replicas acknowledge: a number, or `all`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+/// How many replicas acknowledge: a number, or `all`. Not shown: before it is checked it may be any text.
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(
     crate = "evbus_sdk::serde",
     untagged,
@@ -144,6 +144,12 @@ pub enum Acks {
     Number(i16),
     /// `all`, or a number written as a text.
     Text(String),
+}
+
+impl fmt::Debug for Acks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// A compression codec.

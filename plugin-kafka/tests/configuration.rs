@@ -386,7 +386,9 @@ fn files_that_are_none_are_refused_and_never_waited_for() {
             assert_fault(config, &format!("connection.{name}"), found);
         }
     }
-    let key = json!({"connection": {"ssl.key.location": at("authorities")}});
+    let key = json!({"connection": {
+        "security_protocol": "SSL", "ssl.key.location": at("authorities"),
+    }});
     assert_fault(key, "connection.ssl.key.location", "it is a directory");
     let authorities = json!({"ssl": {"ca_file": at("authorities")}});
     assert_fault(

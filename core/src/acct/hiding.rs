@@ -95,6 +95,7 @@ impl fmt::Debug for Secrets {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use base64::Engine as _;

@@ -57,11 +57,12 @@ fn is_secret(key: &str) -> bool {
     let is_file = FILES.iter().any(|end| key.ends_with(end));
     !is_file
         && (NAMES.contains(&key.as_str())
-            || key.ends_with(".pem")
+            || key.rsplit('.').next() == Some("pem")
             || WORDS.iter().any(|word| key.contains(word)))
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -330,7 +330,7 @@ mod tests {
             (
                 "many",
                 r#"["a", {"hunter2": 1}]"#,
-                "many: found a list that cannot be used here".to_owned(),
+                format!("many: found a list, {many}"),
             ),
             ("many", "31337", String::new()),
             (
@@ -374,6 +374,10 @@ mod tests {
             let found: Vec<String> = found.iter().map(ToString::to_string).collect();
             assert_eq!(found.join("\n"), sentence, "{json}");
         }
+    }
+
+    #[test]
+    fn a_key_that_is_missing_or_given_twice_is_named() {
         let twice = parse_config::<Odd>(r#"{"needed": true, "delay": 1, "delay_ms": 2}"#);
         assert_eq!(
             twice.expect_err("one key twice")[0].to_string(),

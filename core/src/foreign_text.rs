@@ -22,6 +22,14 @@ pub(crate) fn line(text: &str, max: usize) -> Cow<'_, str> {
     format!("{beginning} (cut: it has {} bytes)", text.len()).into()
 }
 
+/// Where a text was cut, if it was.
+pub(crate) fn cut_at(text: &str) -> Option<usize> {
+    if !text.ends_with(" bytes)") {
+        return None;
+    }
+    text.rfind(" (cut: it has ")
+}
+
 /// Room for what is said behind a text that was cut.
 const SAID: usize = 64;
 

@@ -95,7 +95,11 @@ impl Fsync {
 
 /// Permissions of a file.
 #[derive(JsonSchema, Debug, Clone, Copy, PartialEq, Eq)]
-#[schemars(crate = "evbus_sdk::schemars", transparent)]
+#[schemars(
+    crate = "evbus_sdk::schemars",
+    transparent,
+    extend("x-expected" = "three or four octal digits in quotes, such as \"0640\"")
+)]
 pub struct Mode(#[schemars(with = "String", regex(pattern = "^[0-7]{3,4}$"))] pub u32);
 
 impl Default for Mode {
@@ -155,12 +159,11 @@ impl Config {
         }
         if self.mode.0 & 0o600 != 0o600 {
             // The end of the file is read when it is opened again.
-            let message = format!(
-                "found \"{:04o}\", with which the owner may not both read and write; expected octal \
+            fault(
+                "mode",
+                "found permissions with which the owner may not both read and write; expected octal \
                  digits such as \"0600\"",
-                self.mode.0
             );
-            fault("mode", &message);
         }
         if self.fsync == Fsync::Interval(0) {
             fault(
@@ -173,7 +176,7 @@ impl Config {
                 fault("rotate.max_bytes", "found 0; expected at least 1");
             }
             if rotate.keep == 0 || rotate.keep > MAX_KEEP {
-                let message = format!("found {}; expected 1 to {MAX_KEEP}", rotate.keep);
+                let message = format!("found a number out of range; expected 1 to {MAX_KEEP}");
                 fault("rotate.keep", &message);
             }
             if self.is_stdout() {

@@ -223,13 +223,13 @@ fn faults_of_a_configuration_are_named_with_their_keys() {
     assert_eq!(faults(json!({})), ["missing field `path`"]);
     let octal = "expected three or four octal digits in quotes, such as \"0640\"";
     for (mode, found) in [
-        (json!(416), "type: integer `416`"),
-        (json!("rw-r-----"), "value: string \"rw-r-----\""),
-        (json!("0o640"), "value: string \"0o640\""),
-        (json!("1640"), "value: string \"1640\""),
-        (json!("689"), "value: string \"689\""),
+        (json!(416), "a number"),
+        (json!("rw-r-----"), "text"),
+        (json!("0o640"), "text"),
+        (json!("1640"), "text"),
+        (json!("689"), "text"),
     ] {
-        let expected = format!("mode: invalid {found}, {octal}");
+        let expected = format!("mode: found {found}, {octal}");
         assert_eq!(faults(json!({"path": "x", "mode": mode})), [expected]);
     }
     assert_eq!(
@@ -240,18 +240,18 @@ fn faults_of_a_configuration_are_named_with_their_keys() {
             "rotate": {"max_bytes": 0, "keep": 0},
         })),
         [
-            "mode: found \"0400\", with which the owner may not both read and write; expected octal \
+            "mode: found permissions with which the owner may not both read and write; expected octal \
              digits such as \"0600\"",
             "fsync.interval: found 0; expected seconds, at least 1, or fsync: batch",
             "rotate.max_bytes: found 0; expected at least 1",
-            "rotate.keep: found 0; expected 1 to 1000",
+            "rotate.keep: found a number out of range; expected 1 to 1000",
             "rotate: standard output cannot be rotated; remove it, or name a file",
         ]
     );
     for mode in ["0000", "0044", "0400", "0200", "044"] {
         let found = faults(json!({"path": "x", "mode": mode}));
         assert!(
-            found.len() == 1 && found[0].starts_with("mode: found \"0"),
+            found.len() == 1 && found[0].starts_with("mode: found permissions"),
             "{found:?}"
         );
     }

@@ -131,19 +131,25 @@ impl Default for OneOrMany {
     }
 }
 
-/// How many replicas acknowledge: a number, or `all`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+/// How many replicas acknowledge: a number, or `all`. Not shown: before it is checked it may be any text.
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(
     crate = "evbus_sdk::serde",
     untagged,
     expecting = "expected 0, 1, -1 or `all`"
 )]
-#[schemars(crate = "evbus_sdk::schemars")]
+#[schemars(crate = "evbus_sdk::schemars", extend("x-expected" = "0, 1, -1 or `all`"))]
 pub enum Acks {
     /// 0, 1 or -1.
     Number(i16),
     /// `all`, or a number written as a text.
     Text(String),
+}
+
+impl fmt::Debug for Acks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// A compression codec.

@@ -111,9 +111,9 @@ pub(crate) fn producer(mut config: ClientConfig, client: Client) -> Result<Produ
 /// librdkafka refuses to make a client: files that it cannot use, properties that contradict.
 fn unusable(error: KafkaError) -> ConnectError {
     ConnectError::permanent(match error {
-        // Its Display would print the property's value, which may be a secret.
-        KafkaError::ClientConfig(_, why, property, _) => {
-            format!("librdkafka refuses the property {property}: {why}")
+        // Its Display prints the property's value, which may be a secret, and so may its reason.
+        KafkaError::ClientConfig(_, _, property, _) => {
+            format!("librdkafka refuses the value of the property {property}")
         }
         KafkaError::ClientCreation(why) => format!("librdkafka refuses the configuration: {why}"),
         error => format!("librdkafka cannot make a producer: {error}"),

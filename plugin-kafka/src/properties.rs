@@ -23,9 +23,6 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("socket.keepalive.enable", "true"),
 ];
 
-/// Properties whose values must not be shown.
-const SECRETS: &[&str] = &["password", "pem", "secret", "passphrase", "oauthbearer"];
-
 /// Makes librdkafka's configuration. Looks at the files that are named, connects nowhere.
 ///
 /// # Errors
@@ -68,18 +65,31 @@ impl Setting {
             Err(error) if is_unknown(&error) => {
                 return Some(unknown(self.path.clone(), &self.property));
             }
-            Err(_) if self.is_secret() => "librdkafka refuses the value".to_owned(),
-            Err(KafkaError::ClientConfig(_, why, ..)) => {
-                format!("found `{}`, which librdkafka refuses: {why}", self.value)
+            // Nothing else may be said of the value: what stands at a key by mistake may be a secret, and
+            // librdkafka's words repeat it.
+            Err(_) if self.property == "request.required.acks" => {
+                "found a value that librdkafka refuses, expected 0, 1, -1 or `all`".to_owned()
             }
-            Err(error) => error.to_string(),
+            Err(KafkaError::ClientConfig(_, why, ..)) => match allowed_range(&why) {
+                Some((least, most)) => format!(
+                    "found a value that librdkafka refuses, expected a number from {least} to {most}"
+                ),
+                None => REFUSED.to_owned(),
+            },
+            Err(_) => REFUSED.to_owned(),
         };
         Some(ConfigFault::new(self.path.as_str(), message))
     }
+}
 
-    fn is_secret(&self) -> bool {
-        SECRETS.iter().any(|word| self.property.contains(word))
-    }
+const REFUSED: &str = "found a value that librdkafka refuses, expected one that its \
+                       CONFIGURATION.md has for this property";
+
+/// The limits that librdkafka names for a number outside of them; they are its own.
+fn allowed_range(why: &str) -> Option<(i64, i64)> {
+    let (_, range) = why.rsplit_once(" is outside allowed range ")?;
+    let (least, most) = range.split_once("..")?;
+    Some((least.parse().ok()?, most.trim().parse().ok()?))
 }
 
 /// Whether librdkafka has a property of this name, whatever its value.
@@ -158,7 +168,7 @@ impl Settings {
         (2..=1000).contains(&number).then(|| {
             ConfigFault::new(
                 acks.path.as_str(),
-                format!("found {number}, expected 0, 1, -1 or `all`"),
+                "found another number of replicas, expected 0, 1, -1 or `all`",
             )
         })
     }

@@ -63,8 +63,8 @@ impl Provider for Kafka {
                 faults.push(ConfigFault::new(format!("topics[{position}]"), fault));
             }
         }
-        if let Some(partition) = config.partition.filter(|partition| *partition < 0) {
-            let message = format!("found {partition}, expected a partition number from 0");
+        if config.partition.is_some_and(|partition| partition < 0) {
+            let message = "found a number below 0, expected a partition number from 0";
             faults.push(ConfigFault::new("partition", message));
         }
         if faults.is_empty() {

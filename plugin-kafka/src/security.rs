@@ -33,7 +33,7 @@ pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFa
             format!(
                 "found {} beside the key `ssl`, which asks for TLS; write SSL or SASL_SSL, or \
                  remove `ssl`",
-                protocol.to_ascii_uppercase()
+                named(protocol)
             ),
         ));
     }
@@ -43,7 +43,7 @@ pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFa
             format!(
                 "a user or password is given, but {} does not use it; write SASL_SSL (or \
                  SASL_PLAINTEXT, which sends it over an unencrypted connection)",
-                protocol.to_ascii_uppercase()
+                named(protocol)
             ),
         ));
     }
@@ -55,7 +55,7 @@ pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFa
             if settings.get(property).is_none() {
                 faults.push(ConfigFault::new(
                     key,
-                    format!("missing; {} needs it", protocol.to_ascii_uppercase()),
+                    format!("missing; {} needs it", named(protocol)),
                 ));
             }
         }
@@ -104,8 +104,8 @@ fn unused(config: &Config, settings: &Settings, speaks: Speaks) -> Vec<ConfigFau
             continue;
         };
         let found = match settings.get("security.protocol") {
-            Some(protocol) => protocol.to_ascii_uppercase(),
-            None => Protocol::Plaintext.text().to_ascii_uppercase(),
+            Some(protocol) => named(protocol),
+            None => named(Protocol::Plaintext.text()),
         };
         faults.push(ConfigFault::new(
             path,
@@ -122,13 +122,29 @@ fn is_about_tls(property: &str) -> bool {
     property.starts_with("ssl.") || property == "enable.ssl.certificate.verification"
 }
 
+/// A protocol as the file writes it; what is none is not repeated, since it may be a secret.
+fn named(protocol: &str) -> &'static str {
+    match protocol.to_ascii_lowercase().as_str() {
+        "plaintext" => "PLAINTEXT",
+        "ssl" => "SSL",
+        "sasl_plaintext" => "SASL_PLAINTEXT",
+        "sasl_ssl" => "SASL_SSL",
+        _ => "another protocol",
+    }
+}
+
 fn unusable_mechanism(settings: &Settings) -> Option<ConfigFault> {
     let mechanism = settings.get("sasl.mechanisms")?;
     let known = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
     (!known.contains(&mechanism)).then(|| {
+        // Only names that are known to be such are repeated.
+        let found = ["GSSAPI", "OAUTHBEARER", "AWS_MSK_IAM"]
+            .into_iter()
+            .find(|name| *name == mechanism)
+            .unwrap_or("another mechanism");
         ConfigFault::new(
             "connection.sasl_mechanism",
-            format!("found {mechanism}, expected one of {}", known.join(", ")),
+            format!("found {found}, expected one of {}", known.join(", ")),
         )
     })
 }

@@ -142,9 +142,18 @@ fn a_value_that_librdkafka_does_not_take_is_a_fault_of_its_key() {
     assert_fault(
         connection("linger.ms", json!("soon")),
         "connection.linger.ms",
-        "soon",
+        "found a value that librdkafka refuses",
     );
-    assert_fault(connection("acks", json!(2000)), "connection.acks", "2000");
+    assert_fault(
+        connection("acks", json!(2000)),
+        "connection.acks",
+        "0, 1, -1 or `all`",
+    );
+    assert_fault(
+        connection("linger.ms", json!(9_999_999)),
+        "connection.linger.ms",
+        "expected a number from 0 to 900000",
+    );
     assert_fault(
         connection("acks", json!(2)),
         "connection.acks",
@@ -277,8 +286,14 @@ fn secrets_appear_in_no_fault_and_no_debug_output() {
     for name in [
         "sasl_plain_password",
         "sasl.password",
+        "sasl.jaas.config",
         "ssl.key.pem",
         "ssl.ca.pem",
+        "acks",
+        "linger.ms",
+        "security.protocol",
+        "sasl.mechanisms",
+        "request.required.acks",
     ] {
         let config = connection(name);
         let found = faults(config.clone());
@@ -293,10 +308,33 @@ fn secrets_appear_in_no_fault_and_no_debug_output() {
         ..Default::default()
     };
     assert!(!format!("{ssl:?}").contains(secret));
-    // A number where a text belongs is shown in a fault, unless it is a secret.
     let found = faults(json!({"connection": {"sasl_plain_password": 12_345_678}}));
     assert!(!found.is_empty());
     assert!(!format!("{found:?}").contains("12345678"), "{found:?}");
+    for (key, expected) in [
+        ("linger_ms", "a number"),
+        ("acks", "0, 1, -1 or `all`"),
+        ("compression_type", "one of: none, gzip, snappy, lz4, zstd"),
+        (
+            "sasl_mechanism",
+            "one of: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512",
+        ),
+        ("max_request_size", "a whole number from 0 to 4294967295"),
+        ("enable_idempotence", "true or false"),
+    ] {
+        let config = json!({"connection": {key: [secret]}});
+        let sentence = format!("connection.{key}: found a list, expected {expected}");
+        assert_eq!(faults(config), [sentence]);
+    }
+    for key in ["connection", "ssl", "partition"] {
+        let found = faults(json!({key: secret}));
+        let sentence = format!("{key}: found text, expected ");
+        assert!(
+            found.len() == 1 && found[0].starts_with(&sentence),
+            "{found:?}"
+        );
+        assert!(!found[0].contains(secret), "{found:?}");
+    }
 }
 
 #[test]
@@ -348,7 +386,9 @@ fn files_that_are_none_are_refused_and_never_waited_for() {
             assert_fault(config, &format!("connection.{name}"), found);
         }
     }
-    let key = json!({"connection": {"ssl.key.location": at("authorities")}});
+    let key = json!({"connection": {
+        "security_protocol": "SSL", "ssl.key.location": at("authorities"),
+    }});
     assert_fault(key, "connection.ssl.key.location", "it is a directory");
     let authorities = json!({"ssl": {"ca_file": at("authorities")}});
     assert_fault(

@@ -183,7 +183,7 @@ impl Config {
         let mut faults = Vec::new();
         let fault = ConfigFault::new;
         if !in_range(self.timeout) {
-            faults.push(fault("timeout", wrong_seconds(self.timeout)));
+            faults.push(fault("timeout", wrong_seconds()));
         }
         for (path, name) in [
             ("exchange", self.exchange.as_deref()),
@@ -222,13 +222,10 @@ impl ConnectionConfig {
 
     fn check(&self) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
-        if let Some(seconds) = self
-            .connection_timeout
-            .filter(|seconds| !in_range(*seconds))
-        {
+        if (self.connection_timeout).is_some_and(|seconds| !in_range(seconds)) {
             faults.push(ConfigFault::new(
                 "connection.connection_timeout",
-                wrong_seconds(seconds),
+                wrong_seconds(),
             ));
         }
         for name in self
@@ -272,8 +269,8 @@ fn in_range(seconds: f64) -> bool {
     seconds > 0.0 && seconds <= MAX_SECONDS
 }
 
-fn wrong_seconds(found: f64) -> String {
-    format!("found {found}; expected seconds, more than 0 and at most {MAX_SECONDS}")
+fn wrong_seconds() -> String {
+    format!("found a number out of range; expected seconds, more than 0 and at most {MAX_SECONDS}")
 }
 
 fn too_long(length: usize) -> String {

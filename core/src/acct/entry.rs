@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use super::hiding::Secrets;
 use super::key::Key;
 use super::node::{Node, Value};
 use super::policy_reader::{self, HOST_KEY};
-use super::secret::{Resolver, Secrets};
+use super::secret::Resolver;
+use super::secret_keys;
 use super::{AcctError, Config, Location, Policy, Position, Section};
 
 /// One profile of one provider: the pattern, the plugin's configuration and the host's policy.
@@ -100,6 +102,7 @@ impl Entry {
                 }
             }
         }
+        let mut secrets = secret_keys::of(&config);
         // Wiped, even where there were faults.
         let config = Config::new(config);
         for fault in resolver.faults.drain(..) {
@@ -108,13 +111,14 @@ impl Entry {
             faults.push(AcctError::new(location, &path, &fault.message));
             has_config = false;
         }
+        secrets.extend(resolver.into_read());
         let entry = Self {
             provider: section.provider().to_owned(),
             pattern: key.name.clone(),
             index,
             config,
             policy,
-            secrets: resolver.into_secrets(),
+            secrets: Secrets::new(&secrets),
             location,
             position: key.position,
             node: node.outline(),
@@ -126,7 +130,7 @@ impl Entry {
         }
     }
 
-    /// The secrets that the file gives by reference.
+    /// The secrets that the file gives by reference, and those whose key says that they are one.
     pub(crate) fn secrets(&self) -> &Secrets {
         &self.secrets
     }
@@ -145,7 +149,7 @@ impl Entry {
     }
 
     /// A fault a plugin found under `path` of the configuration (see [`Entry::locate`]). The message
-    /// reads "found X, expected Y; do Z"; secrets that the file gives by reference are hidden in it.
+    /// reads "found X, expected Y; do Z"; the secrets of the entry are hidden in it.
     pub fn fault(&self, path: &str, message: &str) -> AcctError {
         let entry = format!("{}.{}", self.provider, self.pattern);
         AcctError::new(

@@ -78,10 +78,9 @@ fn node(raw: &RawValue, places: &mut Places<'_>, depth: usize) -> Result<Node, F
     let text = raw.get();
     let at = places.of(text);
     // The text was checked whole, so that what is asked for here is there.
-    let misread = |error: serde_json::Error| {
-        let message =
-            format!("found a value that cannot be read ({error}), expected JSON; correct it");
-        (at, String::new(), message)
+    let misread = |_: serde_json::Error| {
+        let message = "found a value that cannot be read, expected JSON; correct it";
+        (at, String::new(), message.to_owned())
     };
     if depth > MAX_DEPTH {
         let message = "found values nested more than 100 deep, expected less; check brackets";

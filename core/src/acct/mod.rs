@@ -6,7 +6,8 @@
 //! there was a text. Of the tree, an [`AcctDocument`] is everything, for encrypting (`pack`) and showing
 //! (`emit`). For the host, `overrides` are put in, [`AcctFile`] splits it into provider [`Section`]s, and
 //! a section gives its [`Entry`]s when it is asked for them; that is when secrets given by reference
-//! (`secret`) are read. `trust` reads the files that others must not have written. An entry carries the plugin's [`Config`] as JSON and the host's own [`Policy`].
+//! (`secret`) are read; with those that stand in the entry (`secret_keys`) they are hidden (`hiding`), in every
+//! form that programs write a text in (`secret_forms`). `trust` reads the files that others must not have written. An entry carries the plugin's [`Config`] as JSON and the host's own [`Policy`].
 //!
 //! Everything here blocks for reading files, and for the commands that give secrets; nothing keeps a
 //! thread or a lock.
@@ -20,6 +21,7 @@ mod entry;
 mod error;
 mod events;
 mod file;
+mod hiding;
 mod json;
 mod key;
 mod merge;
@@ -32,6 +34,8 @@ mod render;
 mod running;
 mod scalar;
 mod secret;
+mod secret_forms;
+mod secret_keys;
 mod source;
 mod syntax;
 mod trust;
@@ -48,6 +52,7 @@ pub use entry::Entry;
 pub(crate) use entry::ReadEntry;
 pub use error::{AcctError, Location, Position};
 pub use file::{AcctFile, DEFAULT_MATCH_PLUGIN, Section};
+pub(crate) use hiding::Secrets;
 pub use overrides::JsonObject;
 pub use policy::{
     BatchCaps, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy, QueueLimits,
@@ -57,7 +62,6 @@ pub use policy_reader::byte_size;
 pub use render::RenderPipe;
 pub(crate) use render::{Refusal, loader, path_of, render_template};
 pub use running::end_commands;
-pub(crate) use secret::Secrets;
 pub use secret::{MAX_SECRET_BYTES, SECRET_TIMEOUT};
 pub use source::{AcctSource, MAX_FILE_BYTES, load, parse};
 pub(crate) use trust::Trust;

@@ -260,21 +260,12 @@ fn unknown(name: &str, known: &[&str]) -> String {
     )
 }
 
-/// A value of one of the host's own keys, which never is a secret.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Text(text) if text.chars().count() <= 40 => format!("`{}`", text.as_str()),
-        Value::Number(number) => number.to_string(),
-        other => other.kind().to_owned(),
-    }
-}
-
 fn boolean(value: &Value) -> Result<bool, String> {
     match value {
         Value::Bool(value) => Ok(*value),
         other => Err(format!(
             "found {}, expected true or false; write one of the two",
-            shown(other)
+            other.kind()
         )),
     }
 }
@@ -286,7 +277,7 @@ fn when_full(value: &Value) -> Result<WhenFull, String> {
         Value::Text(text) if text.as_str() == "drop_newest" => Ok(WhenFull::DropNewest),
         other => Err(format!(
             "found {}, expected spill, block or drop_newest; choose one of them",
-            shown(other)
+            other.kind()
         )),
     }
 }
@@ -297,7 +288,7 @@ fn dead_letters_full(value: &Value) -> Result<DeadLettersFull, String> {
         Value::Text(text) if text.as_str() == "drop_newest" => Ok(DeadLettersFull::DropNewest),
         other => Err(format!(
             "found {}, expected drop_oldest or drop_newest; choose one of the two",
-            shown(other)
+            other.kind()
         )),
     }
 }
@@ -310,7 +301,7 @@ fn isolation(value: &Value) -> Result<Isolation, String> {
         Value::Text(text) if text.as_str() == "process" => Ok(Isolation::Process),
         other => Err(format!(
             "found {}, expected none or process; choose one of the two",
-            shown(other)
+            other.kind()
         )),
     }
 }
@@ -328,7 +319,7 @@ fn events(value: &Value, max: u64) -> Result<usize, String> {
         .ok_or_else(|| {
             format!(
                 "found {}, expected a whole number of events from 1 to {max}; correct the number",
-                shown(value)
+                value.kind()
             )
         })
 }
@@ -353,7 +344,7 @@ fn count(value: &Value, what: &str) -> Result<Option<u32>, String> {
         .ok_or_else(|| {
             format!(
                 "found {}, expected a whole number of {what} from 1 to {max}, or none; write none to try for ever",
-                shown(value)
+                value.kind()
             )
         })
 }
@@ -380,7 +371,7 @@ fn seconds(value: &Value, range: RangeInclusive<f64>) -> Result<Duration, String
         .ok_or_else(|| {
             format!(
                 "found {}, expected a number of seconds from {} to {}, or one with a unit such as `500ms` or `5 min`",
-                shown(value),
+                value.kind(),
                 range.start(),
                 range.end()
             )
@@ -396,7 +387,7 @@ fn bytes(value: &Value, range: RangeInclusive<u64>) -> Result<usize, String> {
     size.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| {
         format!(
             "found {}, expected a size from {} to {}; write a whole number of bytes, or one with a unit such as `10 KB` or `64 MiB`",
-            shown(value),
+            value.kind(),
             shown_size(*range.start()),
             shown_size(*range.end())
         )

@@ -5,11 +5,10 @@
 //! printed, nor its arguments.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
@@ -28,38 +27,6 @@ pub const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
 const ENV: &str = "$env";
 const FILE: &str = "$file";
 const EXEC: &str = "$exec";
-/// What a message shows instead of a secret.
-const HIDDEN: &str = "(secret)";
-/// A secret shorter than this would blot out half of every message, and is none.
-const MIN_HIDDEN: usize = 3;
-
-/// The secrets of one entry, kept for keeping them out of messages.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Secrets(Arc<[Zeroizing<String>]>);
-
-impl Secrets {
-    /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// A text of someone else with the secrets in it hidden.
-    pub(crate) fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut shown = Cow::Borrowed(text);
-        for secret in &*self.0 {
-            if shown.contains(secret.as_str()) {
-                shown = shown.replace(secret.as_str(), HIDDEN).into();
-            }
-        }
-        shown
-    }
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secrets({})", self.0.len())
-    }
-}
 
 /// What is wrong with a reference: the path to it, where it is, the sentence.
 pub(super) struct Fault {
@@ -123,12 +90,8 @@ impl<'d> Resolver<'d> {
     }
 
     /// The secrets that were read.
-    pub(super) fn into_secrets(self) -> Secrets {
-        let mut secrets = self.read;
-        secrets.retain(|secret| secret.len() >= MIN_HIDDEN);
-        // A long one may hold a short one.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Secrets(secrets.into())
+    pub(super) fn into_read(self) -> Vec<Zeroizing<String>> {
+        self.read
     }
 
     fn read(&mut self, node: &Node, kind: &str, target: &Node, path: &str) -> Value {
@@ -221,9 +184,9 @@ fn from_environment(name: &str) -> Result<Zeroizing<String>, String> {
             "found {found} {name:?}, expected one with the secret; set it where the host is started"
         ))
     };
-    // Names that no variable can have.
-    if name.is_empty() || name.contains(['=', '\0']) {
-        return refused("no environment variable");
+    // Not repeated: it may be the secret itself.
+    if !is_variable(name) {
+        return Err("found no name under `$env` that a variable has, expected letters, digits and `_`; write the name of the variable, not the secret".to_owned());
     }
     match std::env::var(name).map(Zeroizing::new) {
         Ok(text) if text.is_empty() => refused("the empty environment variable"),
@@ -231,6 +194,13 @@ fn from_environment(name: &str) -> Result<Zeroizing<String>, String> {
         Err(std::env::VarError::NotPresent) => refused("no environment variable"),
         Err(std::env::VarError::NotUnicode(_)) => refused("text that is not UTF-8 in variable"),
     }
+}
+
+/// Whether a shell could have set a variable of this name.
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && (name.bytes()).all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {

@@ -76,7 +76,17 @@ pub(super) struct AcctOptions {
 }
 
 fn object(text: &str) -> Result<JsonObject, String> {
-    serde_json::from_str(text).map_err(|error| format!("expected a JSON object, but {error}"))
+    // Its own words may repeat a value.
+    serde_json::from_str(text).map_err(|error| {
+        if error.is_data() {
+            "expected a JSON object, found another value".to_owned()
+        } else {
+            format!(
+                "expected a JSON object, found none at column {}",
+                error.column()
+            )
+        }
+    })
 }
 
 impl AcctOptions {

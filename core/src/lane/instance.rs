@@ -171,7 +171,8 @@ impl HostObjectV1 for LaneHost {
             profile: Some(pattern),
         };
         if self.log_rate.admits(about) {
-            log(level, about, target, &self.secrets.hide(message));
+            let secrets = &self.secrets;
+            log(level, about, &secrets.hide(target), &secrets.hide(message));
         }
     }
 

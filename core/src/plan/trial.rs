@@ -126,7 +126,8 @@ impl HostObjectV1 for TryingHost {
             plugin: &self.plugin,
             profile: Some(&self.pattern),
         };
-        log(level, about, target, &self.secrets.hide(message));
+        let secrets = &self.secrets;
+        log(level, about, &secrets.hide(target), &secrets.hide(message));
     }
 
     fn link(&self, _: LinkV1, _: &str) {}

@@ -319,7 +319,8 @@ impl Plugin {
                 return vec![(String::new(), message)];
             }
         };
-        let owned = |text: &str| foreign_text::line(text, MAX_BYTES).into_owned();
+        // Hidden first: what is left of a secret that was cut cannot be found again.
+        let owned = |text: &str| foreign_text::line(&secrets.hide(text), MAX_BYTES).into_owned();
         faults
             .iter()
             .take(MAX_LISTED)

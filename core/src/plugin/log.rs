@@ -182,7 +182,12 @@ impl HostObjectV1 for Voice {
             profile: None,
         };
         if self.rate.admits(about) {
-            log(level, about, target, &self.secrets.hide(message));
+            log(
+                level,
+                about,
+                &self.secrets.hide(target),
+                &self.secrets.hide(message),
+            );
         }
     }
 

@@ -6,8 +6,9 @@ use evbus_abi::v1::ConfigFaultV1;
 use schemars::JsonSchema;
 use serde::de::{self, DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
-use crate::known_keys;
+use crate::{expectation, known_keys};
 
 /// A fault in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +50,9 @@ impl fmt::Display for ConfigFault {
 ///
 /// # Errors
 ///
-/// A value of a wrong type is one fault at its path; otherwise every unknown key is one.
+/// A value of a wrong type is one fault at its path, also a list in place of a mapping; otherwise every unknown key is one. No message
+/// shows a value, nor the text of a deserializer: each says what kind of value was found and what the
+/// schema of `C` expects there, in the words of its keyword `x-expected` where it has it.
 pub fn parse_config<C: DeserializeOwned + JsonSchema>(json: &str) -> Result<C, Vec<ConfigFault>> {
     let mut unknown = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_str(json);
@@ -60,24 +63,35 @@ pub fn parse_config<C: DeserializeOwned + JsonSchema>(json: &str) -> Result<C, V
         let path = path.to_string().replace(".?", "").replace("?.", "");
         unknown.push(ConfigFault::new(path, "found an unknown key"));
     });
+    let schema = schemars::schema_for!(C);
+    let schema = schema.as_value();
+    let Ok(found) = serde_json::from_str::<Value>(json) else {
+        let message = "found a configuration that is not JSON";
+        return Err(vec![ConfigFault::new("", message)]);
+    };
+    let lists = expectation::lists_for_mappings(schema, &found);
+    if !lists.is_empty() {
+        return Err(lists);
+    }
     match parsed {
         Ok(config) if unknown.is_empty() => Ok(config),
         Ok(_) => {
-            let schema = schemars::schema_for!(C);
             for fault in &mut unknown {
-                if let Some(keys) = known_keys::beside(schema.as_value(), &fault.path) {
+                if let Some(keys) = known_keys::beside(schema, &fault.path) {
                     fault.message =
                         format!("found an unknown key, expected one of: {}", keys.join(", "));
                 }
             }
             Err(unknown)
         }
-        Err(error) => {
-            let path = match track.path().to_string() {
-                path if path == "." => String::new(),
-                path => path,
-            };
-            Err(vec![ConfigFault::new(path, plain(&error.to_string()))])
+        Err(refusal) => {
+            let refusal = refusal.to_string();
+            Err(vec![expectation::fault(
+                schema,
+                &found,
+                &track.path(),
+                &refusal,
+            )])
         }
     }
 }
@@ -94,13 +108,6 @@ where
     T: Deserialize<'de> + Default,
 {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
-/// Drops `serde_json`'s position in the JSON text, which is no position of the acct file.
-fn plain(message: &str) -> &str {
-    message
-        .rfind(" at line ")
-        .map_or(message, |end| &message[..end])
 }
 
 /// A string that is never shown: a password, a token.
@@ -204,15 +211,184 @@ mod tests {
     fn a_wrong_type_is_named_with_its_path() {
         assert_eq!(
             faults(r#"{"connection": {"acks": "one"}}"#),
-            [r#"connection.acks: invalid type: string "one", expected u8"#]
+            ["connection.acks: found text, expected a whole number from 0 to 255"]
         );
         assert_eq!(
             faults(r#"{"topics": ["a", 5]}"#),
-            ["topics[1]: invalid type: integer `5`, expected a string"]
+            ["topics[1]: found a number, expected text"]
         );
         assert_eq!(
             faults("[1]"),
-            ["[0]: invalid type: integer `1`, expected struct Inner"]
+            ["found a list, expected a mapping with the keys connection, topics"]
+        );
+    }
+
+    /// A type whose deserializer repeats what it refuses, as many do.
+    #[derive(JsonSchema, Debug)]
+    #[schemars(transparent)]
+    struct Loud(#[allow(dead_code)] String);
+
+    impl<'de> Deserialize<'de> for Loud {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            Err(match text.split_once(' ') {
+                Some(("unit", _)) => de::Error::unknown_variant(&text, &["a"]),
+                Some(("field", _)) => de::Error::unknown_field(&text, &["a"]),
+                Some(("value", _)) => de::Error::invalid_value(de::Unexpected::Str(&text), &"a"),
+                Some(("named", _)) => de::Error::custom(format!("missing field `{text}`")),
+                _ => de::Error::custom(format!("cannot parse {text:?}")),
+            })
+        }
+    }
+
+    #[derive(Deserialize, JsonSchema, Debug)]
+    #[serde(rename_all = "lowercase")]
+    #[allow(dead_code)]
+    enum Level {
+        Low,
+        High,
+        Every(u32),
+    }
+
+    #[derive(Deserialize, JsonSchema, Debug)]
+    #[serde(untagged)]
+    #[allow(dead_code)]
+    enum Many {
+        One(u16),
+        Some(Vec<String>),
+    }
+
+    #[derive(Deserialize, JsonSchema, Debug)]
+    #[allow(dead_code)]
+    struct Odd {
+        needed: bool,
+        loud: Option<Loud>,
+        louds: Option<Vec<Loud>>,
+        level: Option<Level>,
+        many: Option<Many>,
+        inner: Option<Inner>,
+        free: Option<std::collections::BTreeMap<String, i64>>,
+        #[serde(alias = "delay_ms")]
+        delay: Option<f64>,
+        #[serde(default, deserialize_with = "null_is_default")]
+        letter: char,
+    }
+
+    #[test]
+    fn no_value_is_repeated_whatever_the_deserializer_says() {
+        let level = "expected one of: low, high or a mapping with the key every";
+        let many = "expected a whole number from 0 to 65535 or a list of texts";
+        let inner = "expected a mapping with the keys acks, password";
+        for (key, value, sentence) in [
+            (
+                "loud",
+                r#""hunter2""#,
+                "loud: found text that cannot be used here".to_owned(),
+            ),
+            (
+                "loud",
+                r#""unit hunter2""#,
+                "loud: found text that cannot be used here".to_owned(),
+            ),
+            (
+                "loud",
+                r#""field hunter2""#,
+                "loud: found text that cannot be used here".to_owned(),
+            ),
+            (
+                "loud",
+                r#""value hunter2""#,
+                "loud: found text that cannot be used here".to_owned(),
+            ),
+            (
+                "loud",
+                r#""named hunter2""#,
+                "loud: found text that cannot be used here".to_owned(),
+            ),
+            (
+                "louds",
+                r#"["hunter2"]"#,
+                "louds[0]: found text that cannot be used here".to_owned(),
+            ),
+            (
+                "level",
+                r#""hunter2""#,
+                format!("level: found text, {level}"),
+            ),
+            ("level", "5", format!("level: found a number, {level}")),
+            (
+                "level",
+                r#"{"hunter2": 1}"#,
+                format!("level: found a mapping, {level}"),
+            ),
+            (
+                "level",
+                r#"{"every": "hunter2"}"#,
+                "level.every: found text, expected a whole number from 0 to 4294967295".to_owned(),
+            ),
+            ("many", r#""hunter2""#, format!("many: found text, {many}")),
+            (
+                "many",
+                r#"["a", {"hunter2": 1}]"#,
+                format!("many: found a list, {many}"),
+            ),
+            ("many", "31337", String::new()),
+            (
+                "inner",
+                r#""hunter2""#,
+                format!("inner: found text, {inner}"),
+            ),
+            (
+                "inner",
+                r#"["hunter2"]"#,
+                format!("inner: found a list, {inner}"),
+            ),
+            (
+                "inner",
+                r#"{"password": "x"}"#,
+                "inner: missing field `acks`".to_owned(),
+            ),
+            (
+                "inner",
+                r#"{"acks": 31337}"#,
+                "inner.acks: found a number, expected a whole number from 0 to 255".to_owned(),
+            ),
+            (
+                "free",
+                r#"{"a": "hunter2"}"#,
+                "free.a: found text, expected a whole number".to_owned(),
+            ),
+            (
+                "delay",
+                r#""hunter2""#,
+                "delay: found text, expected a number".to_owned(),
+            ),
+            (
+                "letter",
+                r#""hunter2""#,
+                "letter: found text that cannot be used here".to_owned(),
+            ),
+        ] {
+            let json = format!(r#"{{"needed": true, "{key}": {value}}}"#);
+            let found = parse_config::<Odd>(&json).err().unwrap_or_default();
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            assert_eq!(found.join("\n"), sentence, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_missing_or_given_twice_is_named() {
+        let twice = parse_config::<Odd>(r#"{"needed": true, "delay": 1, "delay_ms": 2}"#);
+        assert_eq!(
+            twice.expect_err("one key twice")[0].to_string(),
+            "found the key `delay` twice, once under another name; keep one of them"
+        );
+        let missing = parse_config::<Odd>("{}").expect_err("a key is missing");
+        assert_eq!(missing[0].to_string(), "missing field `needed`");
+        let broken = parse_config::<Odd>("{hunter2").expect_err("no JSON");
+        assert_eq!(
+            broken[0].to_string(),
+            "found a configuration that is not JSON"
         );
     }
 
@@ -224,11 +400,20 @@ mod tests {
     }
     #[test]
     fn a_secret_of_a_wrong_type_is_not_shown() {
-        for wrong in ["31337", "-31337", "313.37", "true"] {
+        for (wrong, kind) in [
+            ("31337", "a number"),
+            ("-31337", "a number"),
+            ("313.37", "a number"),
+            ("true", "a boolean"),
+            (r#"["31337"]"#, "a list"),
+            (r#"{"31337": null}"#, "a mapping"),
+        ] {
             let json = format!(r#"{{"connection": {{"acks": 1, "password": {wrong}}}}}"#);
             assert_eq!(
                 faults(&json),
-                ["connection.password: expected a string; write the secret in quotes"]
+                [format!(
+                    "connection.password: found {kind}, expected text; write the secret in quotes"
+                )]
             );
         }
     }

@@ -21,17 +21,27 @@ pub(crate) fn beside(schema: &Value, path: &str) -> Option<Vec<String>> {
 }
 
 /// Follows references, and the layer that an `Option` adds.
-fn resolve<'a>(schema: &'a Value, mut node: &'a Value) -> Option<&'a Value> {
+pub(crate) fn resolve<'a>(schema: &'a Value, node: &'a Value) -> Option<&'a Value> {
+    let mut node = follow(schema, node)?;
     // A schema from a Rust type refers to no more than a few definitions in a row.
     for _ in 0..16 {
-        if let Some(reference) = node.get("$ref").and_then(Value::as_str) {
-            node = schema.pointer(reference.strip_prefix('#')?)?;
-        } else if let Some(variants) = node.get("anyOf").and_then(Value::as_array) {
-            node = variants
-                .iter()
-                .find(|variant| variant.get("type").is_none_or(|kind| kind != "null"))?;
-        } else {
+        let Some(variants) = node.get("anyOf").and_then(Value::as_array) else {
             return Some(node);
+        };
+        let variant = variants
+            .iter()
+            .find(|variant| variant.get("type").is_none_or(|kind| kind != "null"))?;
+        node = follow(schema, variant)?;
+    }
+    None
+}
+
+/// Follows references.
+pub(crate) fn follow<'a>(schema: &'a Value, mut node: &'a Value) -> Option<&'a Value> {
+    for _ in 0..16 {
+        match node.get("$ref").and_then(Value::as_str) {
+            Some(reference) => node = schema.pointer(reference.strip_prefix('#')?)?,
+            None => return Some(node),
         }
     }
     None

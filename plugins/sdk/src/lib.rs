@@ -63,6 +63,7 @@
 
 mod batch;
 mod config;
+mod expectation;
 mod file;
 mod instance;
 mod known_keys;

@@ -135,12 +135,11 @@ pub(crate) fn loader(
     move |name| include(&dir, name, &trust).map_err(|message| refused.error(message))
 }
 
-/// The text of a template to include; none where there is none.
+/// The text of a template to include; none where there is none. No message has its name, which an
+/// expression may have computed of a secret: its place is shown.
 fn include(dir: &Path, name: &str, trust: &Trust) -> Result<Option<String>, String> {
     let outside = || {
-        format!(
-            "found the template {name:?} outside the directory of the file that includes it, expected one in it or below; move it there"
-        )
+        "found a template outside the directory of the file that includes it, expected one in it or below; move it there".to_owned()
     };
     let relative = Path::new(name);
     let inside = relative
@@ -150,7 +149,7 @@ fn include(dir: &Path, name: &str, trust: &Trust) -> Result<Option<String>, Stri
         return Err(outside());
     }
     let unreadable = |error: &dyn Display| {
-        format!("found the template {name:?} unreadable ({error}), expected a text; check its mode")
+        format!("found an unreadable template ({error}), expected a text; check its mode")
     };
     let path = match dir.join(relative).canonicalize() {
         Ok(path) => path,
@@ -166,11 +165,12 @@ fn include(dir: &Path, name: &str, trust: &Trust) -> Result<Option<String>, Stri
         .read(&path, MAX_INCLUDE, &mut content)
         .map_err(|denied| match denied {
             Denied::Distrusted(sentence) => sentence,
-            Denied::NotRead(NotRead::TooLarge) => format!(
-                "found the template {name:?} with more than 1 MiB, expected less; check that it is one"
-            ),
+            Denied::NotRead(NotRead::TooLarge) => {
+                "found a template with more than 1 MiB, expected less; check that it is one"
+                    .to_owned()
+            }
             Denied::NotRead(NotRead::Is(kind)) => format!(
-                "found {kind} in place of the template {name:?}, expected a regular file; check its name"
+                "found {kind} in place of a template, expected a regular file; check its name"
             ),
             Denied::NotRead(error) => unreadable(&error),
         })?;
@@ -232,12 +232,12 @@ fn fault(
                 None => "found an undefined value, expected one that the template sets; set it, or use the filter `default`".to_owned(),
             }
         }
-        ErrorKind::TemplateNotFound => format!("found no template to include ({detail}), expected it beside the file; check its name"),
+        ErrorKind::TemplateNotFound => "found no template to include here, expected it beside the file; check its name".to_owned(),
         ErrorKind::UnknownFilter
         | ErrorKind::UnknownTest
         | ErrorKind::UnknownFunction
-        | ErrorKind::UnknownMethod => format!("found a name that no filter, test or function has ({detail}), expected one of Jinja2's; check its spelling"),
-        ErrorKind::SyntaxError => format!("found text that is no Jinja template ({detail}), expected one; put {{% raw %}} and {{% endraw %}} around what is not to be rendered, or name the render pipe yaml"),
+        | ErrorKind::UnknownMethod => format!("found a name that no filter, test or function has ({}), expected one of Jinja2's; check its spelling", named(detail)),
+        ErrorKind::SyntaxError => format!("found text that is no Jinja template{}, expected one; put {{% raw %}} and {{% endraw %}} around what is not to be rendered, or name the render pipe yaml", reason(detail)),
         ErrorKind::InvalidOperation if detail.contains("too many elements") => "found a range of more than 100000 numbers, expected fewer; check its bounds".to_owned(),
         ErrorKind::InvalidOperation if detail.contains("recursion limit") => format!("found macros or includes that call each other more than {MAX_RECURSION} deep, expected fewer; check where they end"),
         kind => format!("found an expression that cannot be computed ({kind}), expected one that fits its values; check types and arguments"),
@@ -267,6 +267,65 @@ fn innermost(error: &Error) -> &Error {
         error = source;
     }
     error
+}
+
+/// What the engine says of a name that a template's expression uses; `unknown` where it is no name.
+fn named(detail: &str) -> &str {
+    if is_name(&detail.replace(' ', "_")) {
+        detail
+    } else {
+        "unknown"
+    }
+}
+
+/// The words of the engine's own for what it finds wrong with a template. A sentence with any other word
+/// repeats a part of the template, such as a password with braces in it.
+const VOCABULARY: [&str; 35] = [
+    "after",
+    "argument",
+    "arguments",
+    "assign",
+    "be",
+    "block",
+    "call",
+    "cannot",
+    "character",
+    "comment",
+    "data",
+    "empty",
+    "end",
+    "expected",
+    "expression",
+    "float",
+    "function",
+    "identifier",
+    "in",
+    "input",
+    "integer",
+    "invalid",
+    "keyword",
+    "large",
+    "loop",
+    "number",
+    "of",
+    "or",
+    "raw",
+    "start",
+    "statement",
+    "string",
+    "template",
+    "unexpected",
+    "variable",
+];
+
+/// The engine's reason in brackets, if it is made of its own words.
+fn reason(detail: &str) -> String {
+    let mut words = detail.split(|c: char| !c.is_alphanumeric() && c != '_');
+    if !detail.is_empty() && words.all(|word| word.is_empty() || VOCABULARY.contains(&word)) {
+        format!(" ({detail})")
+    } else {
+        String::new()
+    }
 }
 
 /// Words and dots: no part of a name can be a secret.

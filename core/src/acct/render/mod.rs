@@ -131,7 +131,7 @@ pub(super) fn read(
             Ok(pipe) => (pipe, text),
             Err(expected) => {
                 let message = format!(
-                    "found the render pipe {named:?}, {expected}; correct the first line or remove it"
+                    "found a first line that names no render pipe, {expected}; correct it or remove it"
                 );
                 let place = Position { line: 1, column: 1 };
                 return Err(AcctError::new(Location::at(file, place), "", &message));

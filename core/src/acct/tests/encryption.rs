@@ -216,7 +216,7 @@ fn an_error_in_an_encrypted_file_names_the_key_without_a_line() {
     assert_eq!(
         errors[0].to_string(),
         format!(
-            "{}: kafka.idem-*.evbus.queue.events: found 0, expected a whole number of events from 1 to 100000000; correct the number",
+            "{}: kafka.idem-*.evbus.queue.events: found a number, expected a whole number of events from 1 to 100000000; correct the number",
             file.display()
         )
     );

@@ -1,0 +1,239 @@
+//! The forms in which programs write a text: quoted, escaped, encoded.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::config;
+use crate::foreign_text;
+
+/// A line, a directory or a name that is shorter, as a part of a secret, is not one itself.
+const MIN_PART: usize = 8;
+
+/// Forms in any order, some of them more than once.
+pub(super) type Forms = Vec<Zeroizing<String>>;
+
+/// Adds every form of a secret, and of those of its parts that are secrets themselves.
+pub(super) fn add(secret: &str, forms: &mut Forms) {
+    of_text(secret, forms);
+    of_bytes(secret, forms);
+    if secret.trim() != secret {
+        of_text(secret.trim(), forms);
+    }
+    for line in secret.lines().filter(|line| *line != secret) {
+        for part in [line, line.trim()] {
+            if part.len() >= MIN_PART {
+                of_text(part, forms);
+            }
+        }
+    }
+    for part in userinfo(secret) {
+        of_text(&part, forms);
+        of_bytes(&part, forms);
+    }
+    if secret.contains('/') {
+        for part in paths(secret) {
+            if part.len() >= MIN_PART {
+                of_text(&part, forms);
+            }
+        }
+    }
+}
+
+/// What a URL has before the `@` of its host that must not be shown: the password, or the user where
+/// there is none; as written and decoded.
+pub(super) fn userinfo(text: &str) -> Vec<Zeroizing<String>> {
+    let mut found = Vec::new();
+    for (_, rest) in text
+        .match_indices("://")
+        .map(|(at, it)| text.split_at(at + it.len()))
+    {
+        let authority = rest
+            .split(['/', '?', '#', ' ', '\n'])
+            .next()
+            .unwrap_or(rest);
+        // A password may hold an `@`, or a `/` that is not encoded, which ends the authority.
+        let Some((userinfo, _)) = authority.rsplit_once('@').or_else(|| rest.rsplit_once('@'))
+        else {
+            continue;
+        };
+        let secret = match userinfo.split_once(':') {
+            Some((_, password)) => password,
+            None => userinfo,
+        };
+        if !secret.is_empty() {
+            found.push(Zeroizing::new(decoded(secret)));
+            found.push(Zeroizing::new(secret.to_owned()));
+        }
+    }
+    found
+}
+
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let hex = (*first == b'%')
+            .then(|| after.get(..2).and_then(|two| std::str::from_utf8(two).ok()))
+            .flatten()
+            .and_then(|two| u8::from_str_radix(two, 16).ok());
+        bytes.push(hex.unwrap_or(*first));
+        rest = if hex.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A path in its shorter forms, the directories above it, and its name.
+fn paths(text: &str) -> Vec<Zeroizing<String>> {
+    let mut found = Vec::new();
+    for above in [false, true] {
+        let mut steps: Vec<&str> = Vec::new();
+        for step in text.split('/').filter(|step| !matches!(*step, "" | ".")) {
+            if above && step == ".." {
+                steps.pop();
+            } else {
+                steps.push(step);
+            }
+        }
+        found.extend(steps.last().map(|name| Zeroizing::new((*name).to_owned())));
+        let root = if text.starts_with('/') { "/" } else { "" };
+        for length in 2..=steps.len() {
+            found.push(Zeroizing::new(format!(
+                "{root}{}",
+                steps[..length].join("/")
+            )));
+        }
+        let whole = steps.join("/");
+        found.push(Zeroizing::new(format!("{root}{whole}")));
+    }
+    found
+}
+
+/// A text, quoted and escaped as languages, shells and URLs have it, and each on one line.
+fn of_text(text: &str, forms: &mut Forms) {
+    let debug = unquoted(&Zeroizing::new(format!("{text:?}")));
+    let json = json(text);
+    let mut written = vec![
+        unquoted(&Zeroizing::new(format!("{:?}", *debug))),
+        self::json(&json),
+        Zeroizing::new(text.escape_default().to_string()),
+        Zeroizing::new(text.as_bytes().escape_ascii().to_string()),
+        ascii_json(text),
+        debug,
+        json,
+        Zeroizing::new(text.replace('\'', "''")),
+        Zeroizing::new(text.replace('\'', "\\'")),
+        Zeroizing::new(text.replace('\'', "'\\''")),
+        Zeroizing::new(text.replace('"', "\\\"")),
+        Zeroizing::new(text.replace('\n', "\r\n")),
+        Zeroizing::new(text.replace(['\r', '\n'], "")),
+        Zeroizing::new(text.split_whitespace().collect::<Vec<_>>().join(" ")),
+        Zeroizing::new(text.to_owned()),
+    ];
+    if let Ok(quoted) = shlex::try_quote(text) {
+        written.push(unquoted(&quoted));
+        written.push(Zeroizing::new(quoted.into_owned()));
+    }
+    for keep in ["", "-._~", "-._~/", "-._~!$&'()*+,", "-._~!$&'()*+,;=:@/"] {
+        written.push(percent(text, keep, true, false));
+        written.push(percent(text, keep, false, false));
+        written.push(percent(text, keep, true, true));
+    }
+    for form in written {
+        let line = foreign_text::line(&form, usize::MAX).into_owned();
+        forms.push(Zeroizing::new(line));
+        forms.push(form);
+    }
+}
+
+/// The bytes of a text: in base64 wherever it begins in what is encoded, in hexadecimal, as numbers.
+fn of_bytes(text: &str, forms: &mut Forms) {
+    for before in 0..3 {
+        let mut bytes = Zeroizing::new(vec![0; before]);
+        bytes.extend_from_slice(text.as_bytes());
+        // The first characters are also of what is before, the last also of what is behind.
+        let begin = (8 * before).div_ceil(6);
+        let end = 8 * bytes.len() / 6;
+        for encoded in [
+            Zeroizing::new(STANDARD_NO_PAD.encode(&*bytes)),
+            Zeroizing::new(URL_SAFE_NO_PAD.encode(&*bytes)),
+        ] {
+            if before == 0 {
+                forms.push(encoded.clone());
+            }
+            if let Some(inner) = encoded.get(begin..end).filter(|it| it.len() >= MIN_PART) {
+                forms.push(Zeroizing::new(inner.to_owned()));
+            }
+        }
+    }
+    if text.len() < MIN_PART / 2 {
+        return;
+    }
+    let mut lower = Zeroizing::new(String::with_capacity(2 * text.len()));
+    let mut upper = Zeroizing::new(String::with_capacity(2 * text.len()));
+    for byte in text.bytes() {
+        // Writing to a String cannot fail.
+        let _ = write!(lower, "{byte:02x}");
+        let _ = write!(upper, "{byte:02X}");
+    }
+    forms.push(lower);
+    forms.push(upper);
+    let numbers = Zeroizing::new(format!("{:?}", text.as_bytes()));
+    forms.push(Zeroizing::new(numbers.trim_matches(['[', ']']).to_owned()));
+    forms.push(Zeroizing::new(
+        numbers.trim_matches(['[', ']']).replace(' ', ""),
+    ));
+}
+
+/// Without the quotes around it.
+fn unquoted(text: &str) -> Zeroizing<String> {
+    let inner = ['"', '\''].into_iter().find_map(|quote| {
+        text.strip_prefix(quote)
+            .and_then(|text| text.strip_suffix(quote))
+    });
+    Zeroizing::new(inner.unwrap_or(text).to_owned())
+}
+
+fn json(text: &str) -> Zeroizing<String> {
+    let value = Value::from(text);
+    let written = unquoted(&Zeroizing::new(value.to_string()));
+    config::wipe(value);
+    written
+}
+
+/// As JSON that is all ASCII.
+fn ascii_json(text: &str) -> Zeroizing<String> {
+    let mut written = Zeroizing::new(String::with_capacity(text.len()));
+    for c in json(text).chars() {
+        if c.is_ascii() {
+            written.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(written, "\\u{unit:04x}");
+            }
+        }
+    }
+    written
+}
+
+/// Percent-encoded but for letters, digits and `keep`; `plus`: with `+` for a blank.
+fn percent(text: &str, keep: &str, upper: bool, plus: bool) -> Zeroizing<String> {
+    let mut written = Zeroizing::new(String::with_capacity(3 * text.len()));
+    for byte in text.bytes() {
+        let c = char::from(byte);
+        // Writing to a String cannot fail.
+        let _ = match byte {
+            b' ' if plus => write!(written, "+"),
+            _ if c.is_ascii_alphanumeric() || (byte.is_ascii() && keep.contains(c)) => {
+                write!(written, "{c}")
+            }
+            _ if upper => write!(written, "%{byte:02X}"),
+            _ => write!(written, "%{byte:02x}"),
+        };
+    }
+    written
+}

@@ -1,0 +1,96 @@
+//! What is put in the place of secrets, and how it is found again in whatever was written.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+/// Every canary has this word at its beginning and at its end; nothing else has it.
+pub(crate) const WORD: &str = "cAnArY";
+/// A number that is a canary.
+pub(crate) const NUMBER: u64 = 773_310_942_215;
+
+/// A text as hard to hide as any: quotes, backslashes, a line end, percent signs, non-ASCII.
+pub(crate) fn canary(source: &str) -> String {
+    format!("{WORD}-{source}\"q'\\b%41 ü$(x)\nsecond line {source} {WORD}")
+}
+
+/// A path that no file has, which programs like to shorten.
+pub(crate) fn path(source: &str) -> String {
+    format!("./none/..//none/{WORD}-{source}//./{WORD}\"file")
+}
+
+/// Everything that was written, each piece with where it was.
+#[derive(Default)]
+pub(crate) struct Written(Vec<(String, Vec<u8>)>);
+
+impl Written {
+    pub(crate) fn add(&mut self, place: impl Into<String>, bytes: impl Into<Vec<u8>>) {
+        self.0.push((place.into(), bytes.into()));
+    }
+
+    pub(crate) fn add_output(&mut self, place: &str, output: &Output) {
+        self.add(format!("{place}: standard output"), &*output.stdout);
+        self.add(format!("{place}: standard error"), &*output.stderr);
+    }
+
+    /// Every file in a directory and below.
+    pub(crate) fn add_files(&mut self, place: &str, dir: &Path) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                self.add_files(place, &path);
+            } else {
+                let name = format!("{place}: {}", path.display());
+                // Sockets are none.
+                self.add(name, fs::read(&path).unwrap_or_default());
+            }
+        }
+    }
+
+    /// How much there is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+
+    /// Whether a text is in it.
+    pub(crate) fn says(&self, text: &str) -> bool {
+        self.0
+            .iter()
+            .any(|(_, bytes)| memchr::memmem::find(bytes, text.as_bytes()).is_some())
+    }
+
+    /// The places with a canary in any form, with what is around it.
+    pub(crate) fn leaks(&self) -> Vec<String> {
+        let mut leaks = Vec::new();
+        for (place, bytes) in &self.0 {
+            for form in forms() {
+                if let Some(at) = memchr::memmem::find(bytes, form.as_bytes()) {
+                    let around = &bytes[at.saturating_sub(160)..(at + 120).min(bytes.len())];
+                    leaks.push(format!("{place}: {}", String::from_utf8_lossy(around)));
+                }
+            }
+        }
+        leaks
+    }
+}
+
+/// Quoted, escaped and percent-encoded it stays the word, being letters only.
+fn forms() -> Vec<String> {
+    let hex = |upper: bool| -> String {
+        let digits = WORD.bytes().map(|byte| format!("{byte:02x}"));
+        let digits: String = digits.collect();
+        if upper { digits.to_uppercase() } else { digits }
+    };
+    let mut forms = vec![WORD.to_owned(), hex(false), hex(true), NUMBER.to_string()];
+    let numbers = format!("{:?}", WORD.as_bytes());
+    forms.push(numbers.trim_matches(['[', ']']).to_owned());
+    for before in 0..3 {
+        let bytes = [&vec![0; before][..], WORD.as_bytes()].concat();
+        let encoded = STANDARD_NO_PAD.encode(&bytes);
+        forms.push(encoded[(8 * before).div_ceil(6)..8 * bytes.len() / 6].to_owned());
+    }
+    forms
+}

@@ -1,0 +1,372 @@
+//! What is wrong with a value of a configuration, in words that never show the value.
+//!
+//! A deserializer's own text is not passed on, whoever wrote it: it may repeat what stood there, and at
+//! a wrong place a password is as likely as anything else. The sentence is composed of what is known
+//! without reading the value: its kind, and the JSON Schema of its key.
+
+use serde_json::Value;
+use serde_path_to_error::{Path, Segment};
+
+use crate::{ConfigFault, known_keys};
+
+/// A schema may say what it expects in words of its own under this keyword.
+const IN_WORDS: &str = "x-expected";
+
+/// More keys of a mapping are not listed.
+const MAX_KEYS: usize = 20;
+
+/// Deeper schemas are not described.
+const MAX_DEPTH: usize = 8;
+
+/// The fault of the value at `path`, which was refused with `refusal`.
+pub(crate) fn fault(schema: &Value, config: &Value, path: &Path, refusal: &str) -> ConfigFault {
+    let mut found = config;
+    let mut place = known_keys::resolve(schema, schema);
+    let mut at = String::new();
+    for step in path {
+        let (value, next) = match step {
+            Segment::Map { key } | Segment::Enum { variant: key } => (
+                found.get(key),
+                place.and_then(|place| below_key(schema, place, key, 0)),
+            ),
+            // `serde` takes a list for a mapping, item for key; the schema does not.
+            Segment::Seq { .. } if place.is_some_and(|it| !allows(schema, it, found, 0)) => break,
+            Segment::Seq { index } => (
+                found.get(index),
+                place.and_then(|place| below_list(schema, place, 0)),
+            ),
+            Segment::Unknown => (None, None),
+        };
+        // A variant that is written as a text alone has nothing below it.
+        let Some(value) = value else { break };
+        if !at.is_empty() && !matches!(step, Segment::Seq { .. }) {
+            at.push('.');
+        }
+        at.push_str(&step.to_string());
+        found = value;
+        place = next;
+    }
+    ConfigFault::new(at, sentence(schema, found, place, refusal))
+}
+
+/// The lists that stand where the schema has a mapping. `serde` takes each for a mapping, its first item for
+/// the first key, so that a password becomes the name of a file.
+pub(crate) fn lists_for_mappings(schema: &Value, config: &Value) -> Vec<ConfigFault> {
+    let mut faults = Vec::new();
+    look_for_lists(schema, schema, config, String::new(), &mut faults);
+    faults
+}
+
+fn look_for_lists(
+    schema: &Value,
+    place: &Value,
+    found: &Value,
+    at: String,
+    faults: &mut Vec<ConfigFault>,
+) {
+    match found {
+        Value::Array(_) if !allows(schema, place, found, 0) && takes_mapping(schema, place, 0) => {
+            faults.push(ConfigFault::new(
+                at,
+                sentence(schema, found, Some(place), ""),
+            ));
+        }
+        Value::Array(items) => {
+            if let Some(below) = below_list(schema, place, 0) {
+                for (index, item) in items.iter().enumerate() {
+                    look_for_lists(schema, below, item, format!("{at}[{index}]"), faults);
+                }
+            }
+        }
+        Value::Object(pairs) => {
+            for (key, value) in pairs {
+                if let Some(below) = below_key(schema, place, key, 0) {
+                    let at = if at.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{at}.{key}")
+                    };
+                    look_for_lists(schema, below, value, at, faults);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn takes_mapping(schema: &Value, place: &Value, depth: usize) -> bool {
+    let place = known_keys::follow(schema, place).filter(|_| depth < MAX_DEPTH);
+    place.is_some_and(|place| {
+        types(place).contains(&"object")
+            || variants(place).any(|variant| takes_mapping(schema, variant, depth + 1))
+    })
+}
+
+fn sentence(schema: &Value, found: &Value, place: Option<&Value>, refusal: &str) -> String {
+    if let Some(name) = named(refusal, "missing field `", schema, place) {
+        return format!("missing field `{name}`");
+    }
+    if let Some(name) = named(refusal, "duplicate field `", schema, place) {
+        return format!("found the key `{name}` twice, once under another name; keep one of them");
+    }
+    let kind = kind(found);
+    match place.and_then(|place| expected(schema, place, 0)) {
+        Some(Expected { words, whole: true }) => format!("found {kind}, expected {words}"),
+        Some(Expected { words, .. })
+            if !place.is_some_and(|place| allows(schema, place, found, 0)) =>
+        {
+            format!("found {kind}, expected {words}")
+        }
+        _ => format!("found {kind} that cannot be used here"),
+    }
+}
+
+/// What a value is, without the value.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+/// The key that a refusal of `serde` itself names, if the schema has it: so it is none of the file's.
+fn named<'a>(
+    refusal: &'a str,
+    begin: &str,
+    schema: &Value,
+    place: Option<&Value>,
+) -> Option<&'a str> {
+    let (name, _) = refusal.strip_prefix(begin)?.split_once('`')?;
+    below_key(schema, place?, name, 0).map(|_| name)
+}
+
+/// What the schema says of a key.
+fn below_key<'s>(
+    schema: &'s Value,
+    place: &'s Value,
+    key: &str,
+    depth: usize,
+) -> Option<&'s Value> {
+    let place = known_keys::follow(schema, place)?;
+    let own = place.get("properties").and_then(|keys| keys.get(key));
+    let free = || {
+        place
+            .get("additionalProperties")
+            .filter(|it| it.is_object())
+    };
+    own.or_else(|| {
+        variants(place)
+            .filter(|_| depth < MAX_DEPTH)
+            .find_map(|variant| below_key(schema, variant, key, depth + 1))
+    })
+    .or_else(free)
+}
+
+fn below_list<'s>(schema: &'s Value, place: &'s Value, depth: usize) -> Option<&'s Value> {
+    let place = known_keys::follow(schema, place)?;
+    place.get("items").or_else(|| {
+        variants(place)
+            .filter(|_| depth < MAX_DEPTH)
+            .find_map(|variant| below_list(schema, variant, depth + 1))
+    })
+}
+
+/// The schemas of which a value fits one, or that it fits together.
+fn variants(place: &Value) -> impl Iterator<Item = &Value> {
+    ["anyOf", "oneOf", "allOf"]
+        .into_iter()
+        .filter_map(|word| place.get(word)?.as_array())
+        .flatten()
+}
+
+/// A description of what belongs at a place.
+struct Expected {
+    words: String,
+    /// It says all there is to say, not only of which type the value is.
+    whole: bool,
+}
+
+impl Expected {
+    fn whole(words: impl Into<String>) -> Self {
+        let words = words.into();
+        Self { words, whole: true }
+    }
+
+    fn type_only(words: impl Into<String>) -> Self {
+        let words = words.into();
+        Self {
+            words,
+            whole: false,
+        }
+    }
+}
+
+fn expected(schema: &Value, place: &Value, depth: usize) -> Option<Expected> {
+    if depth > MAX_DEPTH {
+        return None;
+    }
+    let place = known_keys::follow(schema, place)?;
+    if let Some(words) = place.get(IN_WORDS).and_then(Value::as_str) {
+        return Some(Expected::whole(words));
+    }
+    let mut choices = choices(place);
+    let mut others = Vec::new();
+    for variant in variants(place) {
+        let variant = known_keys::follow(schema, variant)?;
+        let own = self::choices(variant);
+        if !own.is_empty() {
+            choices.extend(own);
+        } else if variant.get("type").is_none_or(|kind| kind != "null") {
+            others.push(expected(schema, variant, depth + 1)?);
+        }
+    }
+    choices.dedup();
+    if !choices.is_empty() {
+        let listed = choices.join(", ");
+        others.insert(
+            0,
+            Expected::whole(match choices.len() {
+                1 => format!("`{listed}`"),
+                _ => format!("one of: {listed}"),
+            }),
+        );
+    }
+    if !others.is_empty() {
+        let words: Vec<&str> = others.iter().map(|other| other.words.as_str()).collect();
+        return Some(Expected {
+            words: words.join(" or "),
+            whole: others.iter().any(|other| other.whole),
+        });
+    }
+    of_type(schema, place, depth)
+}
+
+/// The values that a schema lists, as the file would have them.
+fn choices(place: &Value) -> Vec<String> {
+    let listed = place.get("enum").and_then(Value::as_array);
+    let values = listed.into_iter().flatten().chain(place.get("const"));
+    values
+        .filter(|value| !value.is_null())
+        .map(|value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+        .collect()
+}
+
+/// The types that a schema names, but for the one of a key without a value.
+fn types(place: &Value) -> Vec<&str> {
+    match place.get("type") {
+        Some(Value::String(one)) => vec![one.as_str()],
+        Some(Value::Array(some)) => some.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+    .into_iter()
+    .filter(|name| *name != "null")
+    .collect()
+}
+
+fn of_type(schema: &Value, place: &Value, depth: usize) -> Option<Expected> {
+    let names = types(place);
+    let mut described = Vec::new();
+    for name in &names {
+        described.push(match *name {
+            "string" if place.get("format").is_some_and(|it| it == "password") => {
+                Expected::type_only("text; write the secret in quotes")
+            }
+            "string" => match place.get("pattern").and_then(Value::as_str) {
+                Some(pattern) => Expected::whole(format!("text that matches {pattern}")),
+                None => Expected::type_only("text"),
+            },
+            "integer" => range(place, "a whole number"),
+            "number" => range(place, "a number"),
+            "boolean" => Expected::type_only("true or false"),
+            "array" => Expected::type_only(
+                match place
+                    .get("items")
+                    .and_then(|it| expected(schema, it, depth + 1))
+                {
+                    Some(Expected { words, .. }) if words == "text" => "a list of texts".to_owned(),
+                    Some(Expected { words, .. }) => format!("a list, each item of it {words}"),
+                    None => "a list".to_owned(),
+                },
+            ),
+            "object" => Expected::type_only(mapping(place)),
+            _ => return None,
+        });
+    }
+    let words: Vec<&str> = described.iter().map(|one| one.words.as_str()).collect();
+    (!words.is_empty()).then(|| Expected {
+        words: words.join(" or "),
+        whole: described.iter().any(|one| one.whole),
+    })
+}
+
+fn mapping(place: &Value) -> String {
+    let Some(keys) = place.get("properties").and_then(Value::as_object) else {
+        return "a mapping".to_owned();
+    };
+    let mut listed: Vec<&str> = keys.keys().map(String::as_str).collect();
+    match listed.len() {
+        0 => return "a mapping".to_owned(),
+        1 => return format!("a mapping with the key {}", listed[0]),
+        many if many > MAX_KEYS => {
+            listed.truncate(MAX_KEYS);
+            listed.push("...");
+        }
+        _ => {}
+    }
+    format!("a mapping with the keys {}", listed.join(", "))
+}
+
+fn range(place: &Value, what: &str) -> Expected {
+    let format = place.get("format").and_then(Value::as_str);
+    let (least, most) = match format {
+        Some("int8") => (Some("-128"), Some("127")),
+        Some("int16") => (Some("-32768"), Some("32767")),
+        Some("int32") => (Some("-2147483648"), Some("2147483647")),
+        Some("uint8") => (Some("0"), Some("255")),
+        Some("uint16") => (Some("0"), Some("65535")),
+        Some("uint32") => (Some("0"), Some("4294967295")),
+        Some("uint" | "uint64" | "uint128") => (Some("0"), None),
+        _ => (None, None),
+    };
+    let given = |word| {
+        place
+            .get(word)
+            .filter(|it| it.is_number())
+            .map(Value::to_string)
+    };
+    let least = given("minimum").or(least.map(str::to_owned));
+    let most = given("maximum").or(most.map(str::to_owned));
+    match (least, most) {
+        (Some(least), Some(most)) => Expected::whole(format!("{what} from {least} to {most}")),
+        (Some(least), None) => Expected::whole(format!("{what} of at least {least}")),
+        (None, Some(most)) => Expected::whole(format!("{what} of at most {most}")),
+        (None, None) => Expected::type_only(what),
+    }
+}
+
+/// Whether a value is of a type that the place takes.
+fn allows(schema: &Value, place: &Value, value: &Value, depth: usize) -> bool {
+    let Some(place) = known_keys::follow(schema, place).filter(|_| depth < MAX_DEPTH) else {
+        return true;
+    };
+    let name = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let own = types(place);
+    own.contains(&name)
+        || (name == "integer" && own.contains(&"number"))
+        || variants(place).any(|variant| allows(schema, variant, value, depth + 1))
+}

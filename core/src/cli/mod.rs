@@ -119,6 +119,7 @@ struct PluginDirs {
 
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
+    evbus::plugin::return_freed_memory();
     let matches = without_empty_variables(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // It ends when this function does, which is how the process is to end.

@@ -4,10 +4,14 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use evbus_testkit::plugin_dir;
+use rustix::process::geteuid;
 use serde_json::Value;
-use support::{RunningHost, evbus, json_lines, lines_of, run, stderr};
+use support::{RunningHost, evbus, json_lines, lines_of, program, run, stderr};
 
 #[test]
 fn durations_have_units_in_flags_and_in_the_acct_file() {
@@ -132,4 +136,28 @@ fn directories_may_have_paths_longer_than_a_sockets_address() {
         );
         assert!(output.status.success(), "{flag}: {}", stderr(&output));
     }
+}
+
+/// Where the system gives no thread the reason is a line of its own. Root has no such limit, so that it
+/// takes another user's part.
+#[test]
+fn a_limit_of_processes_is_one_clear_line_and_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("evbus");
+    let mut command = Command::new("bash");
+    command.args(["-c", "ulimit -u 1; exec \"$@\"", "bash"]);
+    if geteuid().is_root() {
+        // The program may be where no other user comes by.
+        fs::copy(program(), &copy).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        command.arg(copy).uid(54_323);
+    } else {
+        command.arg(program());
+    }
+    let output = run(command.args(["status", "--sock-dir", "/nonexistent"]), b"");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the system starts no more threads"), "{said}");
+    assert!(said.contains("TasksMax="), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
 }

@@ -299,12 +299,18 @@ fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String>
     let (sender, printed) = mpsc::channel();
     if let Some(stdout) = child.stdout.take() {
         // Ends with the command, whose whole group is ended in time.
-        std::thread::spawn(move || {
+        let reading = std::thread::Builder::new().spawn(move || {
             let mut content = buffer();
             let read = stdout.take(MAX_SECRET_BYTES + 1).read_to_end(&mut content);
             // Whoever asked may have lost patience.
             let _ = sender.send(read.map(|_| content));
         });
+        if let Err(error) = reading {
+            end(&mut child);
+            return Err(refused(format!(
+                "that no thread can be started to read what {program:?} prints ({error})"
+            )));
+        }
     }
     let Ok(content) = printed.recv_timeout(SECRET_TIMEOUT) else {
         end(&mut child);

@@ -30,12 +30,14 @@ mod status;
 mod target;
 
 use std::ffi::OsStr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use parking_lot::Mutex;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -171,15 +173,39 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 }
 
 fn with_runtime<T>(command: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
+    let failed = |error| Exit::failed(format!("the runtime cannot be started: {error}"));
+    has_threads().map_err(|error| {
+        Exit::failed(format!(
+            "the system starts no more threads ({error}): raise the limit of processes (ulimit -u, or TasksMax= in the unit)"
+        ))
+    })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Exit::failed(format!("the runtime cannot be started: {error}")))?;
+        .map_err(failed)?;
     survive_file_limits(&runtime);
     let result = runtime.block_on(command);
     // What hangs in a plugin or in a read of standard input must not hold the process.
     runtime.shutdown_background();
     result
+}
+
+/// Whether the system gives the threads that a runtime starts with, and one for what blocks: the runtime
+/// panics where it does not.
+fn has_threads() -> std::io::Result<()> {
+    let number = std::thread::available_parallelism().map_or(1, NonZero::get) + 1;
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ended = Mutex::new(ended);
+    std::thread::scope(|scope| {
+        // Dropped before they are waited for, which is their end.
+        let _end = end;
+        for _ in 0..number {
+            // One has the lock and waits for the end, the others wait for the lock.
+            let wait = || ended.lock().recv();
+            std::thread::Builder::new().spawn_scoped(scope, wait)?;
+        }
+        Ok(())
+    })
 }
 
 /// A limit of the size of files is an error of the write that meets it, and not the end of the process.

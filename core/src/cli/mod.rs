@@ -183,8 +183,13 @@ fn with_runtime<T>(command: impl Future<Output = Result<T, Exit>>) -> Result<T, 
         .enable_all()
         .build()
         .map_err(failed)?;
+    runtime.spawn(keep_a_blocking_thread());
     survive_file_limits(&runtime);
-    let result = runtime.block_on(command);
+    let result = runtime.block_on(async {
+        // Before anything else needs one.
+        let _ = tokio::task::spawn_blocking(|| ()).await;
+        command.await
+    });
     // What hangs in a plugin or in a read of standard input must not hold the process.
     runtime.shutdown_background();
     result
@@ -206,6 +211,18 @@ fn has_threads() -> std::io::Result<()> {
         }
         Ok(())
     })
+}
+
+/// Keeps one of the threads for what blocks, which end when they have had nothing to do for 10 seconds.
+/// While there is one, work waits for it where the system gives no other; where there is none, the runtime
+/// panics.
+async fn keep_a_blocking_thread() {
+    const EVERY: Duration = Duration::from_secs(4);
+    loop {
+        // An error means that the runtime ends.
+        let _ = tokio::task::spawn_blocking(|| ()).await;
+        tokio::time::sleep(EVERY).await;
+    }
 }
 
 /// A limit of the size of files is an error of the write that meets it, and not the end of the process.

@@ -4,10 +4,15 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
 
 use evbus_testkit::plugin_dir;
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::Value;
-use support::{RunningHost, evbus, json_lines, lines_of, run, stderr};
+use support::{RunningHost, evbus, json_lines, lines_of, program, run, stderr, wait_for};
 
 #[test]
 fn durations_have_units_in_flags_and_in_the_acct_file() {
@@ -131,5 +136,63 @@ fn directories_may_have_paths_longer_than_a_sockets_address() {
             b"",
         );
         assert!(output.status.success(), "{flag}: {}", stderr(&output));
+    }
+}
+
+/// What runs with so many processes and threads at most. Root has no such limit, so that it takes another
+/// user's part.
+fn limited(dir: &Path, processes: u32) -> Command {
+    let mut command = Command::new("bash");
+    command.args(["-c", &format!("ulimit -u {processes}; exec \"$@\""), "bash"]);
+    if geteuid().is_root() {
+        // The program may be where no other user comes by.
+        let copy = dir.join("evbus");
+        if !copy.exists() {
+            fs::copy(program(), &copy).unwrap();
+            chown(dir, Some(OTHER), Some(OTHER)).unwrap();
+        }
+        command.arg(copy).uid(OTHER);
+    } else {
+        command.arg(program());
+    }
+    command.env("HOME", dir);
+    command
+}
+
+/// Nobody's, so that no other process counts.
+const OTHER: u32 = 54_323;
+
+#[test]
+fn a_limit_of_processes_is_one_clear_line_and_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = limited(dir.path(), 1);
+    let output = run(command.args(["status", "--sock-dir", "/nonexistent"]), b"");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the system starts no more threads"), "{said}");
+    assert!(said.contains("TasksMax="), "{said}");
+    // Whatever it is that does not get its thread.
+    for processes in 2..16 {
+        let log = dir.path().join("log");
+        let path = |name: &str| dir.path().join(name);
+        let mut host = limited(dir.path(), processes)
+            .args(["run", "--no-state-dir", "--sock-dir"])
+            .arg(path("s"))
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let said = || fs::read_to_string(&log).unwrap();
+        let ended = wait_for("the host to start or to end", || {
+            let ended = host.try_wait().unwrap();
+            (ended.is_some() || said().contains("ready")).then_some(ended)
+        });
+        if ended.is_none() {
+            let pid = Pid::from_raw(host.id().cast_signed()).unwrap();
+            kill_process(pid, Signal::TERM).unwrap();
+        }
+        host.wait().unwrap();
+        let said = said();
+        assert!(!said.contains("panicked"), "{processes}: {said}");
+        assert!(!said.is_empty(), "{processes}: it says why");
     }
 }

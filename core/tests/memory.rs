@@ -1,24 +1,24 @@
-//! What a destination that is away costs the host in memory.
+//! What a destination that is away costs the host in memory, and what is left of a burst.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::thread;
 
 use evbus_testkit::plugin_dir;
-use support::RunningHost;
+use support::{RunningHost, wait_for};
 
 /// The queue in memory (64 MiB), what waits to be written (8 MiB), and everything else.
 const BOUND_KIB: u64 = (64 + 8 + 64) * 1024;
 
-/// The most memory that a process has ever had, in KiB.
-fn peak_kib(pid: u32) -> u64 {
+/// A process's memory in KiB: `VmRSS` is what it has, `VmHWM` the most that it ever had.
+fn memory_kib(pid: u32, which: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
+    let line = status.lines().find(|line| line.starts_with(which)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
@@ -61,7 +61,41 @@ fn events_for_a_destination_that_is_away_stay_within_the_bound_however_many() {
         lane["queued_on_disk"].as_u64().unwrap() > u64::from(events) * 9 / 10,
         "{lane}"
     );
-    let peak = peak_kib(host.pid());
+    let peak = memory_kib(host.pid(), "VmHWM");
     assert!(peak < BOUND_KIB, "{peak} KiB, more than {BOUND_KIB} KiB");
     println!("{events} events, {peak} KiB at most");
+}
+
+/// What 64 KiB read buffers and the like may leave behind, after bursts of 240 MiB.
+const LEFT_KIB: u64 = 48 * 1024;
+
+#[test]
+fn memory_of_unfinished_frames_goes_back_to_the_system() {
+    const BURSTS: usize = 5;
+    const SENDERS: usize = 20;
+    const HALF: u32 = 12 * 1024 * 1024;
+    let plugins = tempfile::tempdir().unwrap();
+    let host = RunningHost::start("{}", plugins.path(), &[]);
+    let mut half = b"\x82\xa4head\x80\xa4body".to_vec();
+    rmp::encode::write_bin_len(&mut half, 2 * HALF).unwrap();
+    half.resize(half.len() + HALF as usize, b'x');
+    let before = memory_kib(host.pid(), "VmRSS");
+    for _ in 0..BURSTS {
+        thread::scope(|scope| {
+            for _ in 0..SENDERS {
+                let socket = host.path("s/master_event_pull.ipc");
+                let half = &half;
+                scope.spawn(move || {
+                    let mut sender = UnixStream::connect(socket).unwrap();
+                    sender.write_all(half).unwrap();
+                });
+            }
+        });
+        wait_for("the connections to end", || {
+            (host.status()["host"]["intake"]["connections"] == 0).then_some(())
+        });
+    }
+    wait_for("the memory to be given back", || {
+        (memory_kib(host.pid(), "VmRSS") < before + LEFT_KIB).then_some(())
+    });
 }

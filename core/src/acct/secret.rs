@@ -271,12 +271,17 @@ fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String>
     let (sender, printed) = mpsc::channel();
     if let Some(stdout) = running.stdout() {
         // Ends with the command, whose whole group is ended in time.
-        std::thread::spawn(move || {
+        let reading = std::thread::Builder::new().spawn(move || {
             let mut content = buffer();
             let read = stdout.take(MAX_SECRET_BYTES + 1).read_to_end(&mut content);
             // Whoever asked may have lost patience.
             let _ = sender.send(read.map(|_| content));
         });
+        if let Err(error) = reading {
+            return Err(refused(format!(
+                "that no thread can be started to read what {program:?} prints ({error})"
+            )));
+        }
     }
     let Ok(content) = printed.recv_timeout(SECRET_TIMEOUT) else {
         return Err(refused(format!("that {program:?} did not end")));

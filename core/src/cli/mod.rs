@@ -31,6 +31,7 @@ mod target;
 
 use std::ffi::OsStr;
 use std::io::{self, Write as _};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use evbus::plugin::ExitGuard;
+use parking_lot::Mutex;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -121,6 +123,7 @@ struct PluginDirs {
 
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
+    evbus::plugin::return_freed_memory();
     let matches = without_empty_variables(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // It ends when this function does, which is how the process is to end.
@@ -176,17 +179,58 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 }
 
 fn with_runtime<T>(command: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
+    let failed = |error| Exit::failed(format!("the runtime cannot be started: {error}"));
+    has_threads().map_err(|error| {
+        Exit::failed(format!(
+            "the system starts no more threads ({error}): raise the limit of processes (ulimit -u, or TasksMax= in the unit)"
+        ))
+    })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Exit::failed(format!("the runtime cannot be started: {error}")))?;
+        .map_err(failed)?;
+    runtime.spawn(keep_a_blocking_thread());
     survive_file_limits(&runtime);
-    let result = runtime.block_on(command);
+    let result = runtime.block_on(async {
+        // Before anything else needs one.
+        let _ = tokio::task::spawn_blocking(|| ()).await;
+        command.await
+    });
     // What is left behind may be waiting for one.
     evbus::acct::end_commands();
     // What hangs in a plugin or in a read of standard input must not hold the process.
     runtime.shutdown_background();
     result
+}
+
+/// Whether the system gives the threads that a runtime starts with, and one for what blocks: the runtime
+/// panics where it does not.
+fn has_threads() -> std::io::Result<()> {
+    let number = std::thread::available_parallelism().map_or(1, NonZero::get) + 1;
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ended = Mutex::new(ended);
+    std::thread::scope(|scope| {
+        // Dropped before they are waited for, which is their end.
+        let _end = end;
+        for _ in 0..number {
+            // One has the lock and waits for the end, the others wait for the lock.
+            let wait = || ended.lock().recv();
+            std::thread::Builder::new().spawn_scoped(scope, wait)?;
+        }
+        Ok(())
+    })
+}
+
+/// Keeps one of the threads for what blocks, which end when they have had nothing to do for 10 seconds.
+/// While there is one, work waits for it where the system gives no other; where there is none, the runtime
+/// panics.
+async fn keep_a_blocking_thread() {
+    const EVERY: Duration = Duration::from_secs(4);
+    loop {
+        // An error means that the runtime ends.
+        let _ = tokio::task::spawn_blocking(|| ()).await;
+        tokio::time::sleep(EVERY).await;
+    }
 }
 
 /// A limit of the size of files is an error of the write that meets it, and not the end of the process.

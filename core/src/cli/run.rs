@@ -120,15 +120,15 @@ fn remaining(lanes: &[LaneStatus], state_dir: Option<&Path>) -> Result<(), Exit>
         let reason = reason.unwrap_or_default();
         if lane.counts.queued > 0 {
             note(&format!(
-                "destination {}: {} not delivered in time{reason}",
-                lane.destination,
+                "{}: {} not delivered in time{reason}",
+                named(lane),
                 counted(lane.counts.queued, "event was", "events were"),
             ));
         }
         if lane.gone() > 0 {
             error(&format!(
-                "destination {}: {} lost: {}",
-                lane.destination,
+                "{}: {} lost: {}",
+                named(lane),
                 counted(lane.gone(), "event is", "events are"),
                 how_lost(lane)
             ));
@@ -148,6 +148,16 @@ fn remaining(lanes: &[LaneStatus], state_dir: Option<&Path>) -> Result<(), Exit>
         "{} neither delivered nor kept",
         counted(lost, "event was", "events were")
     )))
+}
+
+/// Which destination it is, or how many.
+fn named(lane: &LaneStatus) -> String {
+    if lane.others == 0 {
+        format!("destination {}", lane.destination)
+    } else {
+        let others = counted(lane.others as u64, "more destination", "more destinations");
+        format!("and {others}")
+    }
 }
 
 /// Says of each event that is lost how that came about.

@@ -177,11 +177,12 @@ impl Deployment {
         );
         self.retiring.retain(|_, retiring| !retiring.is_over());
         let losses = Arc::clone(&self.losses);
+        let lost_by = name.clone();
         let retiring = Retiring::start(lane, limit, |lane| async move {
             end(&lane, Duration::from_secs(1)).await;
             let left = lane.status();
             tell_left(&left);
-            losses.lock().note(left);
+            losses.lock().note(lost_by, left);
         });
         self.retiring.insert(name, retiring);
     }

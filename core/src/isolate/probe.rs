@@ -198,6 +198,11 @@ impl Probing {
                 "it ended the process with signal {signal}{} {doing}; if the file is damaged, copy it again",
                 name(signal)
             ),
+            // Its code has not run yet.
+            (None, code) if self.stage == Stage::Starting => format!(
+                "the process to try it in ended with {}, for the reason on its standard error",
+                code.unwrap_or_default()
+            ),
             (None, code) => format!("it called exit({}) {doing}", code.unwrap_or_default()),
         }
     }

@@ -71,6 +71,10 @@ pub struct LaneStatus {
     /// Those of `lost` that were found missing since the lane began.
     #[serde(skip)]
     pub lost_since_start: u64,
+    /// Where these are the summed numbers of removed destinations that are not told apart: how many of them.
+    /// 0 for every destination that is.
+    #[serde(skip)]
+    pub others: usize,
     /// Why the disk takes no events at the moment.
     pub disk_fault: Option<String>,
     /// While the destination pauses, or waits to connect again: seconds until its next attempt.
@@ -318,6 +322,7 @@ impl Observed {
             dead_letters_lost: letters.map(LetterCounts::lost).unwrap_or_default(),
             dead_letters_unkept: journal.map_or(counts.dead_lettered, Journal::unwritten_letters),
             lost_since_start: counts.lost - journal.map_or(0, |journal| journal.found().lost),
+            others: 0,
             disk_fault: journal
                 .and_then(Journal::fault)
                 .map(|fault| fault.to_string()),

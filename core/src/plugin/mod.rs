@@ -9,9 +9,10 @@
 //! Nothing of a plugin is waited for without a limit: `caller` is a thread that may be left behind,
 //! `patience` how long anybody waits. `log` takes what plugins say.
 //!
-//! `exit_guard` sees to it that a plugin does not decide how the process ends.
+//! `exit_guard` sees to it that a plugin does not decide how the process ends, `heap` that what plugins and host
+//! free goes back to the system.
 //!
-//! This is the host's one module with unsafe code, and all of it is in `linker` and `exit_guard`.
+//! This is the host's one module with unsafe code, and all of it is in `linker`, `exit_guard` and `heap`.
 
 mod caller;
 mod candidate;
@@ -20,6 +21,8 @@ mod discovery;
 mod elf;
 #[allow(unsafe_code)]
 mod exit_guard;
+#[allow(unsafe_code)]
+mod heap;
 mod image;
 mod install;
 mod library;
@@ -42,6 +45,7 @@ pub use catalog::{Catalog, PluginReport, PluginState};
 pub use discovery::{PluginDir, PluginDirSource, plugin_dirs};
 pub use exit_guard::{EXIT_CODE, ExitGuard};
 pub(crate) use exit_guard::{call as guarded, probing};
+pub use heap::return_freed_memory;
 pub use install::install;
 pub use library::{CompileError, Plugin};
 pub(crate) use log::{About, LogRate, log, max_level};

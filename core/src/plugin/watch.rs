@@ -48,7 +48,7 @@ impl PluginWatch {
         };
         let being_written = Arc::new(AtomicBool::new(false));
         let writing = Arc::clone(&being_written);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let noticed = move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
             let closed = event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write));
             if event.kind.is_access() && !closed {
@@ -57,7 +57,9 @@ impl PluginWatch {
             let is_file = |path: &PathBuf| path.file_name() == name.as_deref();
             if event.paths.iter().any(is_file) {
                 match event.kind {
-                    EventKind::Modify(ModifyKind::Data(_)) => writing.store(true, Ordering::Relaxed),
+                    EventKind::Modify(ModifyKind::Data(_)) => {
+                        writing.store(true, Ordering::Relaxed);
+                    }
                     // Closed, or another file has its name now.
                     EventKind::Access(_)
                     | EventKind::Create(_)
@@ -71,8 +73,12 @@ impl PluginWatch {
             if event.paths.iter().any(&matters) {
                 let _ = sender.try_send(());
             }
-        })
-        .inspect_err(|error| {
+        };
+        // A watcher that gets no thread panics when it is used.
+        let has_thread = std::thread::Builder::new().spawn(|| ());
+        let watcher = (has_thread.map_err(notify::Error::io))
+            .and_then(|_| notify::recommended_watcher(noticed))
+            .inspect_err(|error| {
             tracing::warn!(
                 "changes of plugins and the acct file are noticed within {} s only, since they cannot be watched: {error}",
                 PERIOD.as_secs()

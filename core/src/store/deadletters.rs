@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, Statement, TransactionBehavior, params_from_iter};
 use serde::Serialize;
 
 use super::full_disk::in_store;
@@ -17,6 +17,10 @@ use super::schema::{self, LETTER_SIZE};
 use super::state_dir::{StateError, StateLimits, store_files};
 use super::{StateDir, StoreName};
 use crate::event::EventId;
+
+/// How many dead letters are read at a time, and about how many bytes of them.
+const PAGE_LETTERS: usize = 500;
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// One event that a destination did not take.
 #[derive(Debug, Clone, Serialize)]
@@ -136,13 +140,48 @@ fn each_of(
     if !filter.takes_store(&name) {
         return Ok(true);
     }
+    // Those that come while it looks are left out: it may take long.
+    let last: i64 = store.query_row(
+        "SELECT coalesce(max(number), 0) FROM dead_letters",
+        [],
+        |row| row.get(0),
+    )?;
     let body = if bodies { "body" } else { "x''" };
     let mut select = store.prepare(&format!(
         "SELECT number, id, profile, time, error, attempts, first_attempt, last_attempt, \
-         length(body), content_type, {body} FROM dead_letters ORDER BY number"
+         length(body), content_type, {body} FROM dead_letters \
+         WHERE number > ?1 AND number <= ?2 ORDER BY number"
     ))?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
+    let mut after = i64::MIN;
+    loop {
+        let page = page_of(&mut select, &name, after, last)?;
+        let Some(letter) = page.last() else {
+            return Ok(true);
+        };
+        after = letter.number;
+        for letter in page {
+            if filter.takes(&letter) && !see(letter) {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// The next dead letters. Whoever sees them may take their time, as a pager does, and while a store is
+/// being read its log grows with every commit; so it is not read meanwhile.
+fn page_of(
+    select: &mut Statement<'_>,
+    name: &StoreName,
+    after: i64,
+    last: i64,
+) -> rusqlite::Result<Vec<DeadLetter>> {
+    let mut page = Vec::new();
+    let mut bytes = 0;
+    let mut rows = select.query([after, last])?;
+    while page.len() < PAGE_LETTERS
+        && bytes < PAGE_BYTES
+        && let Some(row) = rows.next()?
+    {
         let id: Vec<u8> = row.get(1)?;
         let time = |column: usize| row.get(column).map(i64::cast_unsigned);
         let letter = DeadLetter {
@@ -164,11 +203,10 @@ fn each_of(
             content_type: row.get(9)?,
             body: row.get(10)?,
         };
-        if filter.takes(&letter) && !see(letter) {
-            return Ok(false);
-        }
+        bytes += letter.body.len() + letter.error.len();
+        page.push(letter);
     }
-    Ok(true)
+    Ok(page)
 }
 
 /// The numbers of a store's dead letters that the filter takes.

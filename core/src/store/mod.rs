@@ -16,6 +16,7 @@ mod full_disk;
 mod image;
 mod journal;
 mod letters;
+mod log_bound;
 mod pending;
 mod place;
 mod reads;
@@ -82,5 +83,7 @@ mod bound_tests;
 mod damage_tests;
 #[cfg(test)]
 mod end_tests;
+#[cfg(test)]
+mod reader_tests;
 #[cfg(test)]
 mod tests;

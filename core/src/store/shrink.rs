@@ -81,6 +81,11 @@ impl Writer {
         if self.shrinking.next.is_none_or(|next| now < next) {
             return;
         }
+        if self.log_is_held() {
+            // Giving pages back would add to it.
+            self.shrinking.next = Some(now + AGAIN);
+            return;
+        }
         let quiet_at = self.shrinking.committed + QUIET;
         let is_quiet = refused || now >= quiet_at;
         let (free, all) = (self.pages("freelist_count"), self.pages("page_count"));
@@ -136,7 +141,7 @@ impl Writer {
 
     /// Copies the log into the file and makes both as small as what they hold. Waits for nobody who
     /// reads; false where somebody does.
-    fn empty_log(&self) -> bool {
+    pub(super) fn empty_log(&self) -> bool {
         let emptied = (self.store.busy_timeout(Duration::ZERO))
             .and_then(|()| checkpoint(&self.store, "TRUNCATE"));
         // It was set before, so it can be set again.

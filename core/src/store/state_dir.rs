@@ -137,6 +137,8 @@ struct Inner {
     bytes: AtomicU64,
     /// Bytes of dead letters in all stores.
     letters: AtomicU64,
+    /// Bytes of logs beyond what logs usually have, since somebody reads their stores.
+    logs: AtomicU64,
     /// How many stores are open.
     stores: AtomicU64,
     /// Bytes of the files that are free in them and about to be given back to the file system.
@@ -232,6 +234,7 @@ impl StateDir {
                 limits,
                 bytes: AtomicU64::new(0),
                 letters: AtomicU64::new(0),
+                logs: AtomicU64::new(0),
                 stores: AtomicU64::new(0),
                 returning: AtomicU64::new(0),
                 room: Notify::new(),
@@ -338,7 +341,22 @@ impl StateDir {
     /// own, so that those of one destination are in no other's way.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
         let max = self.inner.limits.max_bytes - self.most_letters();
-        self.bytes().saturating_add(bytes) <= max
+        let logs = self.inner.logs.load(Ordering::Relaxed);
+        self.bytes().saturating_add(logs).saturating_add(bytes) <= max
+    }
+
+    /// What all stores may take together.
+    pub(super) fn max_bytes(&self) -> u64 {
+        self.inner.limits.max_bytes
+    }
+
+    /// The log of a store takes these bytes beyond the usual, instead of those it told before.
+    pub(super) fn add_logs(&self, bytes: u64, before: u64) {
+        self.inner.logs.fetch_add(bytes, Ordering::Relaxed);
+        self.inner.logs.fetch_sub(before, Ordering::Relaxed);
+        if bytes < before {
+            self.inner.room.notify_waiters();
+        }
     }
 
     /// What the dead letters of all stores may take together.

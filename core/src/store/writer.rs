@@ -22,12 +22,13 @@ use super::journal::{
     letter_bytes,
 };
 use super::letters::LetterCounts;
+use super::log_bound::LogBound;
 use super::place::{self, Place};
 use super::record;
 use super::salvage::{self, Closing, Known};
 use super::schema::{self, Harm};
 use super::shrink::{Shrinking, is_full};
-use super::{StateDir, StateError, StoreName, beside};
+use super::{StateDir, StateError, StoreName};
 use crate::acct::DeadLetterLimits;
 use crate::counted;
 use crate::once_per_burst::OncePerBurst;
@@ -80,6 +81,7 @@ pub(super) struct Writer {
     written_since_check: u64,
     checked: Option<Instant>,
     pub(super) shrinking: Shrinking,
+    pub(super) log: LogBound,
     /// The files that it is in; and whether they are known not to have its name any more.
     pub(super) place: Place,
     pub(super) astray: bool,
@@ -232,6 +234,7 @@ impl Writer {
             written_since_check: 0,
             checked: None,
             shrinking: Shrinking::default(),
+            log: LogBound::default(),
             place,
             astray: false,
             full_since: None,
@@ -258,6 +261,7 @@ impl Writer {
             );
         }
         self.tell_free(0);
+        self.tell_log(0);
         self.state.closed(self.dead.bytes);
         self.state.add_returning(0, self.held.settled_bytes);
         let burials = self.held.burials.iter();

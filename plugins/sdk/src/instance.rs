@@ -29,24 +29,46 @@ pub(crate) fn start<P: Provider>(
 ) {
     let host = Arc::new(host);
     let name = format!("evbus {}", P::NAMES.first().copied().unwrap_or("plugin"));
-    // The completion moves into the thread; if the thread cannot be started it is dropped, which
-    // the host takes for a failed attempt.
-    let _ = std::thread::Builder::new().name(name).spawn(move || {
-        let _log = log_bridge::enter(Arc::clone(&host));
-        let runtime = match tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                let error = ConnectError::retry(format!("no runtime for the instance: {error}"));
-                return done.complete(RErr(error.into_abi()));
-            }
+    // What a thread that cannot be started would have is gone with it, so it gets it when it is there.
+    let (give, given) = std::sync::mpsc::sync_channel(1);
+    let started = std::thread::Builder::new().name(name).spawn(move || {
+        let Ok((config, host, done)) = given.recv() else {
+            return;
         };
-        run::<P>(&runtime, config, host, done);
-        // Tasks that the plugin left behind must not hold the thread.
-        runtime.shutdown_background();
+        instance::<P>(config, host, done);
     });
+    match started {
+        // It waits for it.
+        Ok(_) => drop(give.send((config, host, done))),
+        Err(error) => {
+            let error = ConnectError::retry(format!(
+                "no thread for the instance can be started: {error}; raise the limit of processes (ulimit -u, TasksMax)"
+            ));
+            done.complete(RErr(error.into_abi()));
+        }
+    }
+}
+
+/// The life of an instance, on its thread.
+fn instance<P: Provider>(
+    config: P::Config,
+    host: Arc<HostV1>,
+    done: CompletionV1<ConnectOutcomeV1>,
+) {
+    let _log = log_bridge::enter(Arc::clone(&host));
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let error = ConnectError::retry(format!("no runtime for the instance: {error}"));
+            return done.complete(RErr(error.into_abi()));
+        }
+    };
+    run::<P>(&runtime, config, host, done);
+    // Tasks that the plugin left behind must not hold the thread.
+    runtime.shutdown_background();
 }
 
 fn run<P: Provider>(

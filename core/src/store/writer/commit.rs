@@ -157,23 +157,27 @@ impl Writer {
                 .is_none_or(|checked| checked.elapsed() >= FREE_CHECK_PERIOD);
         // What only frees room is always allowed, and what would be lost if it was not written now.
         let adds = !(self.held.appends.is_empty() && self.held.burials.is_empty());
-        if !adds || !due || self.ends {
+        if !adds || self.ends {
+            return Ok(());
+        }
+        if let Err(reason) = self.bound_log() {
+            self.commit_settled();
+            return Err(Refused {
+                is_full: true,
+                reason,
+            });
+        }
+        if !due {
             return Ok(());
         }
         // What is in the log, and what is written until the next look, takes room in the file, too.
-        let log = std::fs::metadata(beside(&self.path, "-wal")).map_or(0, |log| log.len());
+        let log = self.log_len();
         let written = self.held.size().bytes as u64 + FREE_CHECK_BYTES;
         if let Err(reason) = self.state.check_free(log + 2 * written) {
             // As long as there is room for that: then the log is room that nobody else can take, and
             // what is settled can be deleted, and pages given back, on a disk without any.
             self.reuse_log();
-            if !self.held.settled.is_empty() {
-                let settled = self.held.split_front(0);
-                if let Err((settled, _)) = self.commit(settled) {
-                    // It is tried again with the rest.
-                    self.held.put_front(settled);
-                }
-            }
+            self.commit_settled();
             // What fits into free pages of the file takes no room of the file system, but for the log,
             // which the file takes in.
             if self.free_bytes() < 2 * written {
@@ -186,6 +190,17 @@ impl Writer {
         self.written_since_check = 0;
         self.checked = Some(Instant::now());
         Ok(())
+    }
+
+    /// Deletes what is settled, where that works.
+    fn commit_settled(&mut self) {
+        if !self.held.settled.is_empty() {
+            let settled = self.held.split_front(0);
+            if let Err((settled, _)) = self.commit(settled) {
+                // It is tried again with the rest.
+                self.held.put_front(settled);
+            }
+        }
     }
 
     /// Writes a part of what is held, or gives it back.

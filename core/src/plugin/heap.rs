@@ -1,0 +1,28 @@
+//! The C library's heap, which the host and all plugins share: what they free goes back to the system.
+//!
+//! By default the library learns from a program that frees a long piece of memory, up to 32 MiB, to keep
+//! such pieces, in as many heaps as there are threads. A burst of long frames is then kept for good:
+//! 200 MiB of 240 MiB, measured. docs/ARCHITECTURE.md compares what else would do.
+
+/// Pieces of this length and longer are mappings of their own, which go back when they are freed.
+#[cfg(target_env = "gnu")]
+const MAPPED_FROM: std::ffi::c_int = 128 * 1024;
+
+#[cfg(target_env = "gnu")]
+unsafe extern "C" {
+    safe fn mallopt(parameter: std::ffi::c_int, value: std::ffi::c_int) -> std::ffi::c_int;
+}
+
+/// Makes the process give memory back that was freed, whoever had it. For a program to call at its
+/// start, before there are threads; a program that has the host as a library decides for itself.
+pub fn return_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        /// `M_MMAP_THRESHOLD` and `M_TRIM_THRESHOLD` of glibc's `malloc.h`.
+        const MMAP_THRESHOLD: std::ffi::c_int = -3;
+        const TRIM_THRESHOLD: std::ffi::c_int = -1;
+        // Setting one ends the learning. It fails only for values out of range.
+        mallopt(MMAP_THRESHOLD, MAPPED_FROM);
+        mallopt(TRIM_THRESHOLD, MAPPED_FROM);
+    }
+}

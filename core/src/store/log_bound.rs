@@ -1,0 +1,95 @@
+//! A bound for a store's log, which does not get smaller while somebody reads the store.
+//!
+//! `SQLite` cuts a log back when all of it is in the file and nobody reads. One reader that does not end,
+//! such as `sqlite3` with an open transaction, makes every commit add to the log. What it takes beyond
+//! the usual counts as disk use of all stores, the operator is told, and at the bound the disk counts as
+//! full: nothing is added, while what is settled can still be deleted, until the reader ends.
+
+use std::time::{Duration, Instant};
+
+use super::beside;
+use super::writer::Writer;
+use crate::once_per_burst::OncePerBurst;
+
+/// A log is cut back to 16 MiB; one of more than twice that is being read, or a commit was very long.
+const USUAL: u64 = 32 * MIB;
+
+/// The longest log, where `--state-limit` allows as much.
+const MOST: u64 = 256 * MIB;
+
+/// A long log is tried to be cut back when it has grown by this much, or after this time.
+const STEP: u64 = 8 * MIB;
+const AGAIN: Duration = Duration::from_millis(500);
+
+const MIB: u64 = 1024 * 1024;
+
+/// A log that may be too long.
+#[derive(Debug, Default)]
+pub(super) struct LogBound {
+    /// What the state directory was told that the log takes beyond the usual.
+    told: u64,
+    /// When it could not be cut back the last time, and its length then.
+    tried: Option<(Instant, u64)>,
+    burst: OncePerBurst,
+}
+
+impl Writer {
+    /// Cuts a long log back. Says why it cannot where it must not grow any more.
+    pub(super) fn bound_log(&mut self) -> Result<(), String> {
+        let len = self.log_len();
+        if len <= USUAL {
+            self.tell_log(0);
+            return Ok(());
+        }
+        let is_due = self.log.tried.is_none_or(|(when, length)| {
+            len >= length.saturating_add(STEP) || when.elapsed() >= AGAIN
+        });
+        if is_due {
+            if self.empty_log() {
+                self.tell_log(0);
+                return Ok(());
+            }
+            self.log.tried = Some((Instant::now(), len));
+            if self.log.burst.begins() {
+                tracing::warn!(
+                    "store {:?}: another process reads it, so its log cannot be cut back and has {} MiB; end that process, such as an open sqlite3 (logged once per burst)",
+                    self.path,
+                    len / MIB
+                );
+            }
+        }
+        self.tell_log(len - USUAL);
+        let most = MOST.min(self.state.max_bytes() / 4).max(USUAL);
+        if len < most {
+            return Ok(());
+        }
+        Err(format!(
+            "the log of store {} has {} MiB, expected at most {} MiB; another process reads the store, so the log cannot be cut back: end that process, such as an open sqlite3",
+            self.path.display(),
+            len / MIB,
+            most / MIB
+        ))
+    }
+
+    /// Whether the log is long and somebody keeps it so.
+    pub(super) fn log_is_held(&mut self) -> bool {
+        // It is not written to now, so it does not matter how long it may be.
+        let _ = self.bound_log();
+        self.log.told > 0
+    }
+
+    pub(super) fn log_len(&self) -> u64 {
+        std::fs::metadata(beside(&self.path, "-wal")).map_or(0, |log| log.len())
+    }
+
+    /// Tells the state directory what the log takes beyond the usual.
+    pub(super) fn tell_log(&mut self, beyond: u64) {
+        if beyond == 0 {
+            self.log.tried = None;
+        }
+        if beyond != self.log.told {
+            self.state.add_logs(beyond, self.log.told);
+            self.log.told = beyond;
+        }
+    }
+}

@@ -37,6 +37,7 @@ fn writable(path: &Path, found: &Metadata) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::os::unix::fs::symlink;
 

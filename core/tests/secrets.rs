@@ -19,6 +19,7 @@ mod canary;
 mod places;
 mod support;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -293,9 +294,10 @@ fn a_running_host_tells_nobody() {
             state.to_str().unwrap(),
         ],
     );
-    let fired: String = ('a'..='i')
-        .map(|name| format!("{{\"profile\": \"fails-{name}\", \"body\": {{}}}}\n"))
-        .collect();
+    let mut fired = String::new();
+    for name in 'a'..='i' {
+        writeln!(fired, "{{\"profile\": \"fails-{name}\", \"body\": {{}}}}").unwrap();
+    }
     host.put_events(&fired);
     let sockets = host.sock_dir();
     let mut call = |args: &[&str]| {

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{PipeReader, Read as _, Write as _, pipe};
 use std::process::{Child, Stdio};
@@ -65,14 +66,11 @@ fn a_log_that_nobody_reads_stops_nothing() {
     });
     let events = 2_000;
     // Each of them is worth a line at the level trace, of a name of its own.
-    let lines: String = (0..events)
-        .map(|number| {
-            format!(
-                "{{\"profile\": \"p{number}{}\", \"body\": 1}}\n",
-                "x".repeat(4_000)
-            )
-        })
-        .collect();
+    let mut lines = String::new();
+    for number in 0..events {
+        let name = "x".repeat(4_000);
+        writeln!(lines, "{{\"profile\": \"p{number}{name}\", \"body\": 1}}").unwrap();
+    }
     let put = run(&mut evbus(&["put", "--events"]), lines.as_bytes());
     assert!(put.status.success(), "{}", stderr(&put));
     wait_for("every event at the destination", || {

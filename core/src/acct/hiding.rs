@@ -102,6 +102,8 @@ impl fmt::Debug for Secrets {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -137,7 +139,10 @@ mod tests {
                 _ => format!("\\u{unit:04x}"),
             })
             .collect();
-        let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let mut hex = String::new();
+        for byte in secret.bytes() {
+            write!(hex, "{byte:02x}").expect("a text takes everything");
+        }
         for said in [
             secret.to_owned(),
             format!("{secret:?}"),

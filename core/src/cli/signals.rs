@@ -16,7 +16,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// How long a host may take to end beyond the time for delivering, until it is ended whatever hangs.
 /// Writing to a slow disk what is left in memory is no hanging.
-const ENDS_WITHIN: Duration = Duration::from_secs(60);
+const ENDS_WITHIN: Duration = Duration::from_mins(1);
 
 /// What a signal asks for.
 #[derive(Debug, PartialEq, Eq)]

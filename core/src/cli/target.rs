@@ -100,7 +100,7 @@ impl Way<'_> {
             host = host.plugin_dir(dir);
         }
         Ok(Target::Destinations {
-            host: host.start().await?,
+            host: Box::new(host.start().await?),
             unmatched: Unmatched::default(),
         })
     }
@@ -112,7 +112,7 @@ pub(super) enum Target {
     Socket(Sender),
     /// A host of this process alone.
     Destinations {
-        host: Host,
+        host: Box<Host>,
         /// Profiles that had none so far.
         unmatched: Unmatched,
     },

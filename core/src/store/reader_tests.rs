@@ -72,7 +72,7 @@ async fn a_reader_that_does_not_end_fills_the_disk_no_further_than_the_bound() {
     // What is settled needs no room.
     journal.settle(vec![1, 2], record_bytes(&event(1)) + record_bytes(&long));
     drop(reader);
-    let written = tokio::time::timeout(Duration::from_secs(60), async {
+    let written = tokio::time::timeout(Duration::from_mins(1), async {
         while journal.receipt(last).written().await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -97,7 +97,7 @@ fn at(provider: &str, place: &[String], value: Value) -> Value {
 fn collect(root: &Value, node: &Value, above: &[String], places: &mut Vec<(Vec<String>, bool)>) {
     let node = follow(root, node);
     for (name, below) in node["properties"].as_object().into_iter().flatten() {
-        let place = [above, &[name.clone()]].concat();
+        let place = [above, std::slice::from_ref(name)].concat();
         places.push((place.clone(), takes_keys(root, below)));
         collect(root, below, &place, places);
     }

@@ -11,8 +11,13 @@ use parking_lot::Mutex;
 
 use super::patience::{LIMIT, Over, Patience};
 
-/// How often the answer is looked for where the thread may hold a lock of the dynamic linker.
+/// How often the answer is looked for where the thread may hold a lock of the dynamic linker, at first and
+/// later.
+const POLL_SOON: Duration = Duration::from_micros(100);
 const POLL: Duration = Duration::from_millis(2);
+
+/// So often it is looked for soon.
+const SOON: u32 = 50;
 
 /// What a thread is doing.
 #[derive(Debug, Clone)]
@@ -141,6 +146,7 @@ impl Caller {
         (self.jobs.send(job))
             .map_err(|_| NoAnswer::Failed("the thread for plugins has ended".to_owned()))?;
         let mut waiting = patience.wait(who, doing);
+        let mut polls = 0;
         loop {
             let glance = match waiting.glance() {
                 Ok(glance) => glance,
@@ -159,7 +165,10 @@ impl Caller {
                 },
                 Wait::Polling => match answer.try_recv() {
                     Ok(done) => return Ok(done),
-                    Err(TryRecvError::Empty) => std::thread::sleep(POLL),
+                    Err(TryRecvError::Empty) => {
+                        polls += 1;
+                        std::thread::sleep(if polls < SOON { POLL_SOON } else { POLL });
+                    }
                     Err(TryRecvError::Disconnected) => return Err(failed()),
                 },
             }

@@ -105,7 +105,10 @@ impl PluginFile {
 
     /// All of it.
     pub(super) fn read(&self) -> Result<Vec<u8>, String> {
-        let mut bytes = Vec::new();
+        // Room for all of it at once, should it be as long as it says.
+        let len = u64::try_from(self.found.st_size).unwrap_or_default();
+        let room = usize::try_from(len.min(MAX_FILE_BYTES) + 1).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(room);
         (&self.file)
             .rewind()
             .and_then(|()| {

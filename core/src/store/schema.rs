@@ -197,7 +197,12 @@ fn make_private(path: &Path) -> Result<(), StateError> {
         Ok(_) => sync_dir_of(path).inspect_err(|_| {
             let _ = fs::remove_file(path);
         }),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        // An empty one may be left of a host that was killed before it had written the name out: nothing is
+        // written to a file before.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let is_empty = fs::metadata(path).is_ok_and(|found| found.len() == 0);
+            if is_empty { sync_dir_of(path) } else { Ok(()) }
+        }
         Err(error) => Err(at("make the store", path)(error)),
     }
 }

@@ -226,8 +226,6 @@ impl StateDir {
         let lock = Lock::take(path)?;
         make(&path.join(QUEUES))?;
         make(&path.join(QUARANTINE))?;
-        // Of stores that a host made which was killed before it had written their names out.
-        sync_dir_of(&path.join(QUEUES).join("a store"))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 path: path.to_owned(),

@@ -30,7 +30,6 @@ mod status;
 mod target;
 
 use std::ffi::OsStr;
-use std::io::{self, Write as _};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -157,9 +156,7 @@ pub(crate) fn main() -> ExitCode {
         Err(exit) => exit.report(),
     };
     logging::flush(Some(LAST_LINES_WITHIN));
-    // Where nobody reads it any more, there is nobody to tell.
-    let _ = io::stdout().flush();
-    // What plugins have registered for the end of the process may crash or hang, as may what a damaged one
+    // Standard output is flushed by whoever writes to it. What plugins have registered for the end of the process may crash or hang, as may what a damaged one
     // has instead of it; nothing of this program is left to be done.
     ExitGuard::end_at_once(code)
 }

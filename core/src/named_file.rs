@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fcntl_getfl, fcntl_setfl, fstat, stat};
 use rustix::io::Errno;
 
 /// How long a pipe of the command line may take to give all that is in it.
@@ -151,7 +151,7 @@ pub(crate) fn read_open(file: File, max: u64, content: &mut Vec<u8>) -> Result<(
     content.reserve_exact(usize::try_from(length + 64).unwrap_or_default());
     let before = content.len();
     // One byte more than allowed tells a file that grew, or that has no length to ask for.
-    file.take(max + 1).read_to_end(content)?;
+    file.take(max.saturating_add(1)).read_to_end(content)?;
     if (content.len() - before) as u64 > max {
         return Err(NotRead::TooLarge);
     }
@@ -167,7 +167,7 @@ pub(crate) fn read_open(file: File, max: u64, content: &mut Vec<u8>) -> Result<(
 /// is taken for an empty file.
 pub fn read_given(path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead> {
     match given(path) {
-        Some(pipe) if is_pipe(&pipe)? => read_pipe(&pipe, max, content, PIPE_TIMEOUT),
+        Some(pipe) if is_pipe(&pipe)? => read_pipe(&open_pipe(&pipe)?, max, content, PIPE_TIMEOUT),
         _ => read(path, max, content),
     }
 }
@@ -180,8 +180,11 @@ pub fn read_given(path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), No
 /// Those of [`open`].
 pub fn open_given(path: &Path) -> Result<File, NotRead> {
     match given(path) {
-        // It has its writers already, so that opening it does not wait for one.
-        Some(pipe) if is_pipe(&pipe)? => Ok(File::open(pipe)?),
+        Some(pipe) if is_pipe(&pipe)? => {
+            let pipe = open_pipe(&pipe)?;
+            fcntl_setfl(&pipe, fcntl_getfl(&pipe)? - OFlags::NONBLOCK)?;
+            Ok(pipe)
+        }
         _ => open(path),
     }
 }
@@ -209,18 +212,28 @@ fn is_pipe(path: &Path) -> Result<bool, NotRead> {
     Ok(NotAFile::of(&stat(path)?) == Some(NotAFile::Pipe))
 }
 
+/// Opens a pipe that this process was started with. Standard input is taken as it is: another user's pipe
+/// cannot be opened by its name.
+fn open_pipe(path: &Path) -> io::Result<File> {
+    if path == Path::new("/proc/self/fd/0") {
+        return Ok(io::stdin().as_fd().try_clone_to_owned()?.into());
+    }
+    Ok(rustix::fs::open(path, READING, Mode::empty())?.into())
+}
+
 fn read_pipe(
-    path: &Path,
+    mut pipe: &File,
     max: u64,
     content: &mut Vec<u8>,
     patience: Duration,
 ) -> Result<(), NotRead> {
     let until = Instant::now() + patience;
-    let pipe = File::from(rustix::fs::open(path, READING, Mode::empty())?);
     let mut piece = zeroize::Zeroizing::new([0; 4096]);
     let before = content.len();
     loop {
-        match (&pipe).read(piece.as_mut_slice()) {
+        // What is ready does not block, whatever the descriptor is set to.
+        wait(pipe, until)?;
+        match pipe.read(piece.as_mut_slice()) {
             Ok(0) if content.len() == before => return Err(NotRead::Drained),
             Ok(0) => return Ok(()),
             Ok(length) => content.extend_from_slice(&piece[..length]),
@@ -231,7 +244,6 @@ fn read_pipe(
         if (content.len() - before) as u64 > max {
             return Err(NotRead::TooLarge);
         }
-        wait(&pipe, until)?;
     }
 }
 

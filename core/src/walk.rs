@@ -117,12 +117,12 @@ impl<J: Judge> Walk<J> {
                 }
                 continue;
             }
-            let opened = openat(
-                self.here(),
-                &name,
-                OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                Mode::empty(),
-            )?;
+            let look = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            // As a directory first, which has a file system mounted that is mounted when it is needed.
+            let opened = match openat(self.here(), &name, look | OFlags::DIRECTORY, Mode::empty()) {
+                Err(Errno::NOTDIR) => openat(self.here(), &name, look, Mode::empty())?,
+                opened => opened?,
+            };
             let at = self.here().path.join(&name);
             let found = fstat(&opened)?;
             match FileType::from_raw_mode(found.st_mode) {

@@ -55,7 +55,12 @@ impl Place {
             let (directory, above) = steps.last().expect("the root is never left");
             let is_shared = is_shared(directory).map_err(failed)?;
             let at = above.join(&name);
-            let opened = openat(directory, &name, PATH | OFlags::NOFOLLOW, Mode::empty());
+            let look = PATH | OFlags::NOFOLLOW;
+            // As a directory first, which has a file system mounted that is mounted when it is needed.
+            let opened = match openat(directory, &name, look | OFlags::DIRECTORY, Mode::empty()) {
+                Err(Errno::NOTDIR) => openat(directory, &name, look, Mode::empty()),
+                opened => opened,
+            };
             let kind = match &opened {
                 Err(Errno::NOENT) if rest.is_empty() => None,
                 Err(error) => return Err(failed(*error)),

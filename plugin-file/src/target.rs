@@ -35,6 +35,10 @@ impl Target {
                 }
                 Stream::device(&path).map(Self::Stream)
             }
+            // A link of /proc to a pipe leads nowhere that could be opened by its name.
+            Ok(found) if found.file_type().is_fifo() || found.file_type().is_socket() => {
+                Err(Failure::odd_file(&path))
+            }
             // Whatever else stands there, or keeps it from being seen, shows when it is opened.
             _ => RegularFile::open(path, config).map(Self::Regular),
         }

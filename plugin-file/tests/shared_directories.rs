@@ -53,6 +53,8 @@ async fn a_link_of_another_user_is_not_followed() {
         for count in 1..=2 {
             let instance = connect(json!({"path": link})).await;
             accepted(&instance, numbered(count - 1..count)).await;
+            // The next one gets the lock of the file.
+            assert!(instance.close().await);
         }
         assert_eq!(numbers(&target), [0, 1]);
         if give_away(&link) {
@@ -72,7 +74,7 @@ async fn a_link_or_directory_of_another_user_on_the_way_is_not_followed() {
     fs::create_dir(&directory).expect("a directory");
     for name in [&link, &directory] {
         let file = name.join("file");
-        connect(json!({"path": file})).await;
+        assert!(connect(json!({"path": file})).await.close().await);
         if give_away(name) {
             refused(json!({"path": file}), name).await;
             let deeper = name.join("new/file");

@@ -32,7 +32,12 @@ pub(crate) struct Secrets {
 
 impl Secrets {
     pub(super) fn new(secrets: &[Zeroizing<String>]) -> Self {
-        let secrets = secrets.iter().filter(|secret| secret.len() >= MIN_HIDDEN);
+        let mut secrets: Vec<&str> = (secrets.iter())
+            .map(|secret| secret.as_str())
+            .filter(|secret| secret.len() >= MIN_HIDDEN)
+            .collect();
+        secrets.sort_unstable();
+        secrets.dedup();
         let mut forms = secret_forms::Forms::new();
         let mut count = 0;
         for secret in secrets {

@@ -13,34 +13,64 @@ use crate::foreign_text;
 /// A line, a directory or a name that is shorter, as a part of a secret, is not one itself.
 const MIN_PART: usize = 8;
 
+/// A longer secret is a key, a certificate or a file: all of its forms would take a hundred times its room.
+const LONG: usize = 1024;
+
+/// What has more steps is no path but text in base64.
+const MAX_STEPS: usize = 16;
+
 /// Forms in any order, some of them more than once.
 pub(super) type Forms = Vec<Zeroizing<String>>;
 
 /// Adds every form of a secret, and of those of its parts that are secrets themselves.
 pub(super) fn add(secret: &str, forms: &mut Forms) {
+    if secret.len() > LONG {
+        return add_long(secret, forms);
+    }
     of_text(secret, forms);
     of_bytes(secret, forms);
     if secret.trim() != secret {
         of_text(secret.trim(), forms);
     }
     for line in secret.lines().filter(|line| *line != secret) {
-        for part in [line, line.trim()] {
-            if part.len() >= MIN_PART {
-                of_text(part, forms);
-            }
+        if line.len() >= MIN_PART {
+            of_text(line, forms);
+        }
+        let trimmed = line.trim();
+        if trimmed.len() >= MIN_PART && trimmed != line {
+            of_text(trimmed, forms);
         }
     }
     for part in userinfo(secret) {
         of_text(&part, forms);
         of_bytes(&part, forms);
     }
-    if secret.contains('/') {
+    if secret.contains('/') && secret.lines().count() == 1 {
         for part in paths(secret) {
             if part.len() >= MIN_PART {
                 of_text(&part, forms);
             }
         }
     }
+}
+
+/// Adds a long secret and its lines, as they are and as texts of programs have them. A program that writes
+/// one of them writes it line by line, or cut.
+fn add_long(secret: &str, forms: &mut Forms) {
+    let mut add = |text: &str| {
+        let json = json(text);
+        for form in [text, &*json] {
+            forms.push(Zeroizing::new(
+                foreign_text::line(form, usize::MAX).into_owned(),
+            ));
+            forms.push(Zeroizing::new(form.to_owned()));
+        }
+    };
+    add(secret);
+    let lines = secret.lines().map(str::trim);
+    lines
+        .filter(|line| line.len() >= MIN_PART && !line.starts_with("-----"))
+        .for_each(&mut add);
 }
 
 /// What a URL has before the `@` of its host that must not be shown: the password, or the user where
@@ -56,8 +86,12 @@ pub(super) fn userinfo(text: &str) -> Vec<Zeroizing<String>> {
             .next()
             .unwrap_or(rest);
         // A password may hold an `@`, or a `/` that is not encoded, which ends the authority.
-        let Some((userinfo, _)) = authority.rsplit_once('@').or_else(|| rest.rsplit_once('@'))
-        else {
+        let Some((userinfo, _)) = authority.rsplit_once('@').or_else(|| {
+            // Not a port and a path with an `@`.
+            let (_, password) = authority.split_once(':')?;
+            let is_port = password.bytes().all(|byte| byte.is_ascii_digit());
+            (!is_port).then(|| rest.rsplit_once('@')).flatten()
+        }) else {
             continue;
         };
         let secret = match userinfo.split_once(':') {
@@ -99,6 +133,9 @@ fn paths(text: &str) -> Vec<Zeroizing<String>> {
             }
         }
         found.extend(steps.last().map(|name| Zeroizing::new((*name).to_owned())));
+        if steps.len() > MAX_STEPS {
+            continue;
+        }
         let root = if text.starts_with('/') { "/" } else { "" };
         for length in 2..=steps.len() {
             found.push(Zeroizing::new(format!(

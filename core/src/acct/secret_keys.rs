@@ -24,8 +24,12 @@ const WORDS: [&str; 13] = [
 ];
 /// Names of keys that are secrets as a whole.
 const NAMES: [&str; 2] = ["pass", "pwd"];
-/// How the key of a file ends, which has the secret or is it; its path is a name, as every other.
-const FILES: [&str; 3] = ["file", "path", "location"];
+/// How the key of a setting ends that is about a secret and none itself: the path of its file, an address,
+/// a time, a kind.
+const ABOUT: [&str; 14] = [
+    "file", "path", "location", "url", "uri", "ttl", "seconds", "_ms", ".ms", "timeout",
+    "interval", "name", "type", "provider",
+];
 
 /// The secrets of a configuration.
 pub(super) fn of(config: &Map<String, Value>) -> Vec<Zeroizing<String>> {
@@ -54,11 +58,11 @@ fn take(value: &Value, secret: bool, found: &mut Vec<Zeroizing<String>>) {
 
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");
-    let is_file = FILES.iter().any(|end| key.ends_with(end));
-    !is_file
-        && (NAMES.contains(&key.as_str())
-            || key.rsplit('.').next() == Some("pem")
-            || WORDS.iter().any(|word| key.contains(word)))
+    let is_about = ABOUT.iter().any(|end| key.ends_with(end));
+    // A certificate is public, its key is not.
+    let is_key = key.contains("key") && key.rsplit(['.', '_']).next() == Some("pem");
+    !is_about
+        && (NAMES.contains(&key.as_str()) || is_key || WORDS.iter().any(|word| key.contains(word)))
 }
 
 #[cfg(test)]
@@ -70,7 +74,7 @@ mod tests {
     #[test]
     fn values_of_keys_that_say_so_and_logins_in_urls_are_secrets() {
         let config = json!({
-            "host": "mq", "login": "me", "port": 1, "key": "k", "key_file": "f", "password_file": "f",
+            "host": "mq", "login": "me", "token_ttl": 300, "ssl.ca.pem": "public", "oauth.token.url": "http://h:80/a@b", "port": 1, "key": "k", "key_file": "f", "password_file": "f",
             "sasl.password": "one", "Client-Secret": 22, "tokens": ["three", {"a": "four"}],
             "sasl.jaas.config": "five", "pass": true, "ssl.key.pem": "six",
             "urls": ["amqp://u:se%20ven@h/", "http://eight@h", "http://h/"],

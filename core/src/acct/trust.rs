@@ -171,7 +171,7 @@ impl Writers {
         match group_that_writes(found, opened) {
             Group::None | Group::Private => Ok(()),
             Group::Shared(group) => {
-                let who = format!("group {group} can write to");
+                let who = format!("{group} can write to");
                 Err(too_open(what, path, found, &who, "g-w"))
             }
             Group::Unknown => {
@@ -238,7 +238,7 @@ impl FileJudge for Readers {
             return refused("every user can read or write");
         }
         match group_that_writes(found, file) {
-            Group::Shared(group) => refused(&format!("group {group} can write to")),
+            Group::Shared(group) => refused(&format!("{group} can write to")),
             Group::None | Group::Private | Group::Unknown => Ok(()),
         }
     }
@@ -249,8 +249,21 @@ fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {
     if found.st_uid == us || found.st_uid == 0 {
         return Ok(());
     }
+    // Of a directory only the owner knows what else is in it.
+    let advice = if what == "the file" {
+        format!(
+            "run `chown {us} {}`, or evbus as user {}",
+            path.display(),
+            found.st_uid
+        )
+    } else {
+        format!(
+            "move the file to a directory of user {us} or root, such as /etc/evbus, or run evbus as user {}",
+            found.st_uid
+        )
+    };
     Err(format!(
-        "found {what} {path} of user {owner}, expected one of user {us} or root, since its owner could run programs as user {us}; run `chown {us} {path}`, or evbus as user {owner}",
+        "found {what} {path} of user {owner}, expected one of user {us} or root, since its owner could run programs as user {us}; {advice}",
         path = path.display(),
         owner = found.st_uid,
     ))
@@ -258,7 +271,7 @@ fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {
 
 fn too_open(what: &str, path: &Path, found: &Stat, who: &str, change: &str) -> String {
     format!(
-        "found {what} {path} with mode {:04o}, which {who}, expected one that only its owner can; run `chmod {change} {path}`",
+        "found {what} {path} with mode {:04o}: {who} it; expected only its owner to; run `chmod {change} {path}`",
         found.st_mode & 0o7777,
         path = path.display(),
     )
@@ -285,7 +298,7 @@ fn group_that_writes(found: &Stat, opened: impl AsFd) -> Group {
     let opened = format!("/proc/self/fd/{}", opened.as_fd().as_raw_fd());
     let nothing: &mut [u8] = &mut [];
     match getxattr(opened, "system.posix_acl_access", nothing) {
-        Ok(_) => return Group::Shared("of an access control list".to_owned()),
+        Ok(_) => return Group::Shared("users or groups in its access control list".to_owned()),
         Err(Errno::NODATA | Errno::NOTSUP) => {}
         Err(_) => return Group::Unknown,
     }
@@ -310,7 +323,7 @@ fn group_of(gid: u32, users: &[u32]) -> Group {
         }
     }
     if is_known || !group.members().is_empty() {
-        Group::Shared(group.name().display().to_string())
+        Group::Shared(format!("group {}", group.name().display()))
     } else {
         Group::Unknown
     }

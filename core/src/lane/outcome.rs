@@ -54,8 +54,20 @@ impl Worker {
         } else {
             let exceptions = exceptions_of(&outcome, events.len());
             self.tidy(&mut outcome.all);
+            // The reasons of a batch are mostly alike.
+            let mut last = None;
             for position in exceptions.iter().flatten() {
-                self.tidy(&mut outcome.exceptions[*position].outcome);
+                let outcome = &mut outcome.exceptions[*position].outcome;
+                match &last {
+                    Some((given, tidied)) if *given == outcome.reason => {
+                        outcome.reason.clone_from(tidied);
+                    }
+                    _ => {
+                        let given = outcome.reason.clone();
+                        self.tidy(outcome);
+                        last = Some((given, outcome.reason.clone()));
+                    }
+                }
             }
             let outcomes: Vec<&OutcomeV1> = (exceptions.iter())
                 .map(|exception| {

@@ -64,12 +64,8 @@ fn a_pipe_that_this_process_has_is_read_to_its_end_and_no_longer_than_its_time()
     let path = descriptor(&reader);
     writer.write_all(b"text").expect("it has room");
     let mut content = Vec::new();
-    let waited = read_pipe(
-        &given(&path).expect("a descriptor"),
-        10,
-        &mut content,
-        Duration::from_millis(20),
-    );
+    let pipe = open_pipe(&given(&path).expect("a descriptor")).expect("it opens");
+    let waited = read_pipe(&pipe, 10, &mut content, Duration::from_millis(20));
     assert!(matches!(waited, Err(NotRead::Endless)), "{waited:?}");
     assert_eq!(content, b"text");
 

@@ -340,7 +340,7 @@ fn namesake_of(position: usize, namesakes: &[usize], found: &[Found]) -> Option<
     if let Some((other, _)) = other {
         return Some(PluginState::Refused {
             reason: format!(
-                "it has the id {id} of {}, whose content is another, so that neither is used; remove one of the two files, or give one plugin an id of its own",
+                "it has the id {id} of {}, which has different content, so neither is used; remove one of the two files, or give one plugin an id of its own",
                 place(other)
             ),
         });

@@ -95,6 +95,9 @@ pub(super) struct PluginFile {
 impl PluginFile {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let (file, found) = place::open_file(path)?;
+        if u64::try_from(found.st_size).unwrap_or(u64::MAX) > MAX_FILE_BYTES {
+            return Err(too_large());
+        }
         Ok(Self { file, found })
     }
 
@@ -118,9 +121,7 @@ impl PluginFile {
             })
             .map_err(|error| format!("it cannot be read: {error}"))?;
         if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(format!(
-                "it is more than {MAX_FILE_BYTES} bytes long, which no plugin is"
-            ));
+            return Err(too_large());
         }
         Ok(bytes)
     }
@@ -129,6 +130,10 @@ impl PluginFile {
     pub(super) fn hash(&self) -> Result<String, String> {
         self.read().map(|bytes| hash_of(&bytes))
     }
+}
+
+fn too_large() -> String {
+    format!("it is more than {MAX_FILE_BYTES} bytes long, which no plugin is")
 }
 
 fn hash_of(bytes: &[u8]) -> String {

@@ -129,7 +129,10 @@ pub(super) struct Voice {
 }
 
 /// The secrets of so many configurations are kept.
-const MAX_SHOWN: usize = 4096;
+const MAX_SHOWN: usize = 1024;
+
+/// Lines that a plugin may log a second outside of its instances: the secrets of all are looked for in each.
+const MAX_LINES_OF_VOICE: u32 = 50;
 
 /// The secrets of the configurations that a plugin was shown: it may speak of them later.
 #[derive(Clone, Default)]
@@ -150,7 +153,9 @@ impl SecretsShown {
 
     fn hide(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for secrets in &*self.0.lock() {
+        // Nobody waits for the looking.
+        let shown = self.0.lock().clone();
+        for secrets in &shown {
             if let Cow::Owned(hidden) = secrets.hide(&text) {
                 text = hidden;
             }
@@ -169,7 +174,7 @@ impl Voice {
     pub(super) fn new(plugin: &str, secrets: SecretsShown) -> Self {
         Self {
             plugin: plugin.to_owned(),
-            rate: LogRate::default(),
+            rate: LogRate::of(MAX_LINES_OF_VOICE),
             secrets,
         }
     }

@@ -45,9 +45,14 @@ impl Writer {
             len >= length.saturating_add(STEP) || when.elapsed() >= AGAIN
         });
         if is_due {
-            if self.empty_log() {
-                self.tell_log(0);
-                return Ok(());
+            match self.cut_log_back() {
+                Ok(true) => {
+                    self.tell_log(0);
+                    return Ok(());
+                }
+                Ok(false) => {}
+                // The disk is full or fails, and says so where it is written to.
+                Err(_) => return Ok(()),
             }
             self.log.tried = Some((Instant::now(), len));
             if self.log.burst.begins() {
@@ -64,9 +69,8 @@ impl Writer {
             return Ok(());
         }
         Err(format!(
-            "the log of store {} has {} MiB, expected at most {} MiB; another process reads the store, so the log cannot be cut back: end that process, such as an open sqlite3",
+            "the log of store {} has more than {} MiB; another process reads the store, so the log cannot be cut back: end that process, such as an open sqlite3",
             self.path.display(),
-            len / MIB,
             most / MIB
         ))
     }

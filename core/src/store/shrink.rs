@@ -142,11 +142,16 @@ impl Writer {
     /// Copies the log into the file and makes both as small as what they hold. Waits for nobody who
     /// reads; false where somebody does.
     pub(super) fn empty_log(&self) -> bool {
+        self.cut_log_back().unwrap_or(false)
+    }
+
+    /// The same; tells a disk that fails from somebody who reads.
+    pub(super) fn cut_log_back(&self) -> rusqlite::Result<bool> {
         let emptied = (self.store.busy_timeout(Duration::ZERO))
             .and_then(|()| checkpoint(&self.store, "TRUNCATE"));
         // It was set before, so it can be set again.
         let _ = self.store.busy_timeout(super::schema::BUSY);
-        emptied.unwrap_or(false)
+        emptied
     }
 
     /// Bytes of the file that can be written without any of the file system's.

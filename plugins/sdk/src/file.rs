@@ -59,7 +59,7 @@ pub fn read_file(path: impl AsRef<Path>, max: u64) -> Result<Vec<u8>, FileFault>
     // With room to spare, so that the buffer does not grow and leave parts of a secret behind.
     let mut content = Vec::with_capacity(usize::try_from(length + 64).unwrap_or_default());
     // One byte more than allowed tells a file that grew.
-    file.take(max + 1)
+    file.take(max.saturating_add(1))
         .read_to_end(&mut content)
         .map_err(FileFault::Unreadable)?;
     if content.len() as u64 > max {

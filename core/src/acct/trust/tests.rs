@@ -137,7 +137,7 @@ fn a_group_may_write_if_it_is_one_users_own() {
     assert_eq!(read(&acct).as_deref(), Ok("secret"));
     let shared = (1..1000).find(|gid| uzers::get_group_by_gid(*gid).is_some());
     chown(&acct, None, shared).expect("root may");
-    refused(&acct, &["mode 0664, which group ", "`chmod g-w "]);
+    refused(&acct, &["mode 0664: group ", "`chmod g-w "]);
     // Nobody knows who is in this one: the file counts, but nothing is run.
     chown(&acct, None, Some(STRANGER)).expect("root may");
     refused(
@@ -149,7 +149,7 @@ fn a_group_may_write_if_it_is_one_users_own() {
     chmod(&acct, 0o644);
     chmod(&dir, 0o775);
     chown(&dir, None, shared).expect("root may");
-    refused(&acct, &["the directory", "mode 0775, which group "]);
+    refused(&acct, &["the directory", "mode 0775: group "]);
 }
 
 #[test]

@@ -118,8 +118,8 @@ impl Bus {
     }
 
     /// Fires a message, in the envelope, under a profile. Never waits, not for the disk either: it
-    /// says when there is no room. Only a match plugin that is asked about a new name is waited for, for
-    /// [`ANSWER_WITHIN`](crate::router::ANSWER_WITHIN) at most. Callable from any thread, inside or
+    /// says when there is no room. Only a match plugin that is asked about a new name is waited for, for a
+    /// second at most. Callable from any thread, inside or
     /// outside of a runtime.
     ///
     /// # Errors

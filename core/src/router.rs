@@ -97,7 +97,7 @@ impl Router {
         }
     }
 
-    /// Where events fired under `profile` go. Blocks where the name is new, for [`ANSWER_WITHIN`] at most.
+    /// Where events fired under `profile` go. Blocks where the name is new, for a second at most.
     pub fn route(&self, profile: &str) -> Route {
         match &self.asking {
             None => Route::nowhere(),

@@ -1,6 +1,6 @@
 //! The bus: takes events and hands each to the listeners and to every lane that it belongs to.
 
-mod told;
+mod own_events;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -119,8 +119,7 @@ impl Bus {
 
     /// Fires a message, in the envelope, under a profile. Never waits, not for the disk either: it
     /// says when there is no room. Only a match plugin that is asked about a new name is waited for, for a
-    /// second at most. Callable from any thread, inside or
-    /// outside of a runtime.
+    /// second at most. Callable from any thread, inside or outside of a runtime.
     ///
     /// # Errors
     ///

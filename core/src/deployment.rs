@@ -8,6 +8,7 @@ mod losses;
 mod plugins;
 mod retiring;
 
+pub use file_limit::TooFewOpenFiles;
 pub(crate) use file_limit::check_file_limit;
 
 use std::collections::HashMap;

@@ -27,6 +27,7 @@ use crate::store::deadletters::Filter;
 use crate::store::{StateDir, StateLimits};
 use crate::{Bus, Event};
 
+pub use crate::deployment::TooFewOpenFiles;
 pub use errors::{ReloadError, StartError};
 pub use examine::Examination;
 

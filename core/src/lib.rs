@@ -103,7 +103,7 @@ pub use bus::Bus;
 pub use counted::counted;
 pub use event::{Event, EventBuilder, EventError, EventId, Serial, pop_serial};
 pub use fired::{Departure, Fired, FiredCounts, PutError};
-pub use host::{Examination, Host, HostBuilder, ReloadError, StartError};
+pub use host::{Examination, Host, HostBuilder, ReloadError, StartError, TooFewOpenFiles};
 pub use internal::{
     INTERNAL, INTERNAL_QUEUE_BYTES, INTERNAL_QUEUE_EVENTS, InternalEvent, InternalReader,
 };

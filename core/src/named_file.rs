@@ -150,6 +150,8 @@ pub(crate) fn read_open(file: File, max: u64, content: &mut Vec<u8>) -> Result<(
     // What is read may be a secret, of which a buffer that grows would leave copies.
     content.reserve_exact(usize::try_from(length + 64).unwrap_or_default());
     let before = content.len();
+    // What is read may be a secret, of which a buffer that grows leaves parts behind.
+    content.reserve_exact(usize::try_from(max.min(USUAL_PIPE)).unwrap_or_default());
     // One byte more than allowed tells a file that grew, or that has no length to ask for.
     file.take(max.saturating_add(1)).read_to_end(content)?;
     if (content.len() - before) as u64 > max {
@@ -212,6 +214,9 @@ fn is_pipe(path: &Path) -> Result<bool, NotRead> {
     Ok(NotAFile::of(&stat(path)?) == Some(NotAFile::Pipe))
 }
 
+/// Few pipes have more to read, in bytes.
+const USUAL_PIPE: u64 = 1024 * 1024;
+
 /// Opens a pipe that this process was started with. Standard input is taken as it is: another user's pipe
 /// cannot be opened by its name.
 fn open_pipe(path: &Path) -> io::Result<File> {
@@ -230,6 +235,8 @@ fn read_pipe(
     let until = Instant::now() + patience;
     let mut piece = zeroize::Zeroizing::new([0; 4096]);
     let before = content.len();
+    // What is read may be a secret, of which a buffer that grows leaves parts behind.
+    content.reserve_exact(usize::try_from(max.min(USUAL_PIPE)).unwrap_or_default());
     loop {
         // What is ready does not block, whatever the descriptor is set to.
         wait(pipe, until)?;

@@ -3,13 +3,11 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use evbus_sdk::serde_json::{Value, json};
-use evbus_testkit::{ConnectFailure, Link};
+use evbus_testkit::{ConnectFailure, Link, port_that_answers};
 use support::{SOON, assert_accepted, assert_rejected, harness, numbered};
 use xtask::brokers::{Certificates, ClientCertificate, Kafka, PASSWORD, USER};
 
@@ -73,24 +71,8 @@ fn with_login(servers: &str, mechanism: &str, password: &str) -> Value {
     }, "topics": "t"})
 }
 
-/// A port at which everybody is answered with these bytes, or with nothing.
-fn speaking(answer: Option<&'static [u8]>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("it is bound").to_string();
-    std::thread::spawn(move || {
-        let mut held = Vec::new();
-        while let Ok((mut stream, _)) = listener.accept() {
-            match answer {
-                None => held.push(stream),
-                Some(answer) => {
-                    // The peer may be gone already.
-                    let _ = stream.read(&mut [0; 512]);
-                    let _ = stream.write_all(answer);
-                }
-            }
-        }
-    });
-    address
+fn speaks(answer: Option<&'static [u8]>) -> String {
+    port_that_answers(answer).to_string()
 }
 
 fn port(servers: Option<String>) -> String {
@@ -130,21 +112,21 @@ async fn where_nobody_listens_or_no_host_is_the_address_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_speaks_something_else_is_said_to() {
-    let http = speaking(Some(
+    let http = speaks(Some(
         b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
     ));
     assert_says(
         &failure(at(&http)).await,
         &[&http, "it speaks HTTP", "correct the port"],
     );
-    let amqp = speaking(Some(b"AMQP\x00\x00\x09\x01"));
+    let amqp = speaks(Some(b"AMQP\x00\x00\x09\x01"));
     assert_says(&failure(at(&amqp)).await, &[&amqp, "it speaks AMQP"]);
-    let other = speaking(Some(b"\xff\xff\xff\xff hello"));
+    let other = speaks(Some(b"\xff\xff\xff\xff hello"));
     assert_says(
         &failure(at(&other)).await,
         &[&other, "it speaks another protocol"],
     );
-    let mute = speaking(None);
+    let mute = speaks(None);
     assert_says(
         &failure(at(&mute)).await,
         &[&mute, "does not answer as a Kafka broker"],
@@ -153,7 +135,7 @@ async fn a_port_that_speaks_something_else_is_said_to() {
         &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
         b"AMQP\x00\x00\x09\x01",
     ] {
-        let plain = speaking(Some(answer));
+        let plain = speaks(Some(answer));
         assert_says(
             &failure(with_tls(&plain)).await,
             &[&plain, "does not speak TLS"],

@@ -2,12 +2,9 @@
 
 mod support;
 
-use std::fs::File;
-use std::os::unix::net::UnixListener;
-use std::process::Command;
-
 use evbus_sdk::Secret;
 use evbus_sdk::serde_json::{Value, json};
+use evbus_testkit::{named_pipe, odd_files};
 use support::harness;
 
 /// The faults of a configuration, one line each.
@@ -359,21 +356,9 @@ fn files_that_are_none_are_refused_and_never_waited_for() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let at = |name: &str| folder.path().join(name);
     std::fs::create_dir(at("authorities")).expect("a directory");
-    for pipe in ["pipe", "authorities/0123abcd.0"] {
-        let made = Command::new("mkfifo").arg(at(pipe)).status();
-        assert!(made.expect("mkfifo is installed").success());
-    }
-    let _socket = UnixListener::bind(at("socket")).expect("a socket");
-    let large = File::create(at("large")).expect("a file");
-    large
-        .set_len(16 * 1024 * 1024 + 1)
-        .expect("a hole takes no room");
-    for (odd, found) in [
-        (at("pipe"), "it is a named pipe"),
-        (at("socket"), "it is a socket"),
-        ("/dev/zero".into(), "it is a device"),
-        (at("large"), "it has more than 16777216 bytes"),
-    ] {
+    named_pipe(&at("authorities/0123abcd.0"));
+    for (odd, found) in odd_files(folder.path(), 16 * 1024 * 1024) {
+        let found = found.as_str();
         assert_fault(json!({"ssl": {"ca_file": odd}}), "ssl.ca_file", found);
         for name in [
             "ssl.ca.location",

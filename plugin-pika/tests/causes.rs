@@ -3,12 +3,10 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use evbus_testkit::ConnectFailure;
+use evbus_testkit::{ConnectFailure, port_that_answers};
 use lapin::ExchangeKind;
 use serde_json::{Value, json};
 use support::{Client, SOON, assert_accepted, assert_rejected, harness, numbered, unique};
@@ -71,24 +69,8 @@ fn tls_port() -> u16 {
     BROKER.tls_port().expect("the broker has TLS")
 }
 
-/// A port at which everybody is answered with these bytes, or with nothing.
-fn speaking(answer: Option<&'static [u8]>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("it is bound").port();
-    std::thread::spawn(move || {
-        let mut held = Vec::new();
-        while let Ok((mut stream, _)) = listener.accept() {
-            match answer {
-                None => held.push(stream),
-                Some(answer) => {
-                    // The peer may be gone already.
-                    let _ = stream.read(&mut [0; 512]);
-                    let _ = stream.write_all(answer);
-                }
-            }
-        }
-    });
-    port
+fn speaks(answer: Option<&'static [u8]>) -> u16 {
+    port_that_answers(answer).port()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,11 +92,11 @@ async fn where_nobody_listens_or_no_host_is_the_address_is_named() {
 async fn a_port_that_speaks_something_else_is_said_to() {
     let http = Some(&b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"[..]);
     for ssl in [false, true] {
-        let found = failure(at("127.0.0.1", speaking(http), ssl)).await;
+        let found = failure(at("127.0.0.1", speaks(http), ssl)).await;
         assert_says(&found, &["127.0.0.1:", "it speaks HTTP", "correct `port`"]);
-        let found = failure(at("127.0.0.1", speaking(Some(b"SSH-2.0-x\r\n")), ssl)).await;
+        let found = failure(at("127.0.0.1", speaks(Some(b"SSH-2.0-x\r\n")), ssl)).await;
         assert_says(&found, &["127.0.0.1:", "another protocol"]);
-        let found = failure(at("127.0.0.1", speaking(None), ssl)).await;
+        let found = failure(at("127.0.0.1", speaks(None), ssl)).await;
         assert_says(
             &found,
             &["127.0.0.1:", "does not answer as an AMQP 0-9-1 broker"],
@@ -122,7 +104,7 @@ async fn a_port_that_speaks_something_else_is_said_to() {
     }
     let found = failure(at(
         "127.0.0.1",
-        speaking(Some(b"AMQP\x03\x01\x00\x00")),
+        speaks(Some(b"AMQP\x03\x01\x00\x00")),
         false,
     ))
     .await;

@@ -2,10 +2,7 @@
 
 mod support;
 
-use std::fs::File;
-use std::os::unix::net::UnixListener;
-use std::process::Command;
-
+use evbus_testkit::odd_files;
 use serde_json::{Value, json};
 use support::harness;
 
@@ -129,28 +126,16 @@ fn each_impossible_value_is_one_sentence_at_its_key() {
 #[test]
 fn files_that_are_none_are_refused_and_never_waited_for() {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let at = |name: &str| folder.path().join(name);
-    let made = Command::new("mkfifo").arg(at("pipe")).status();
-    assert!(made.expect("mkfifo is installed").success());
-    let _socket = UnixListener::bind(at("socket")).expect("a socket");
-    let large = File::create(at("large")).expect("a file");
-    large
-        .set_len(16 * 1024 * 1024 + 1)
-        .expect("a hole takes no room");
-    for (odd, found) in [
-        (at("pipe"), "it is a named pipe"),
-        (at("socket"), "it is a socket"),
-        (at("."), "it is a directory"),
-        ("/dev/zero".into(), "it is a device"),
-        (at("large"), "it has more than 16777216 bytes"),
-    ] {
+    let directory = (folder.path().to_owned(), "it is a directory".to_owned());
+    let odd_files = odd_files(folder.path(), 16 * 1024 * 1024);
+    for (odd, found) in odd_files.into_iter().chain([directory]) {
         for options in [
             json!({"ca_file": odd}),
             json!({"cert_file": odd, "key_file": odd}),
         ] {
             let found_all = faults(json!({"connection": {"ssl": true, "ssl_options": options}}));
             assert_eq!(found_all.len(), 1, "{found_all:?}");
-            assert!(found_all[0].contains(found), "{found_all:?}");
+            assert!(found_all[0].contains(&found), "{found_all:?}");
         }
     }
 }

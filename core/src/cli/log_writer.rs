@@ -37,7 +37,7 @@ struct Waiting {
 
 impl LogWriter {
     /// Writes one line of the log, its end included, as soon as what came before is written.
-    fn line(&self, line: Vec<u8>) {
+    pub(super) fn line(&self, line: Vec<u8>) {
         let mut waiting = self.0.waiting.lock();
         if waiting.bytes + line.len() > MAX_WAITING {
             waiting.lost += 1;

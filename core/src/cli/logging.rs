@@ -83,7 +83,10 @@ fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
         BacktraceStatus::Captured => format!("\n{trace}"),
         _ => String::new(),
     };
-    line(&format!("thread '{name}' {panic}{trace}"));
+    if let Some(writer) = WRITER.get() {
+        // As a line of the log: there may be many.
+        writer.line(format!("thread '{name}' {panic}{trace}\n").into_bytes());
+    }
     // It may be the end of the process.
     flush(Some(LAST_WORDS));
 }

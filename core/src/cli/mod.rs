@@ -125,7 +125,7 @@ pub(crate) fn main() -> ExitCode {
     evbus::plugin::return_freed_memory();
     let matches = without_empty_variables(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    // It ends when this function does, which is how the process is to end.
+    // As long as the process lives: it ends without `exit`.
     let _guard = ExitGuard::arm();
     let (level, log_plugin) = match &cli.command {
         Command::Run(args) => (LogLevel::Info, args.log_plugin()),

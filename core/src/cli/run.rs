@@ -9,7 +9,7 @@ use super::exit::{Exit, error, note};
 use super::host_options::{DescribedHost, HostOptions, not_started, raise_file_limit};
 use super::host_place::StatePlace;
 use super::logging::{self, LogPlugin};
-use super::signals::{Asked, Signals};
+use super::signals::{Asked, SECOND_SIGNAL, Signals};
 
 /// Run the host: deliver events from the event sockets to the destinations of the acct file
 #[derive(Debug, Args)]
@@ -105,7 +105,7 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
     }
     tokio::select! {
         left = host.shutdown(drain_timeout) => remaining(&left, state.as_ref().map(|place| &*place.path)),
-        () = signals.end() => Err(Exit::failed("ended at once by a second signal; what was queued in memory alone is not delivered")),
+        () = signals.end() => Err(Exit::failed(SECOND_SIGNAL)),
     }
 }
 

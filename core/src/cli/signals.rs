@@ -18,6 +18,10 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 /// Writing to a slow disk what is left in memory is no hanging.
 const ENDS_WITHIN: Duration = Duration::from_mins(1);
 
+/// What is said where a second signal ends the host.
+pub(super) const SECOND_SIGNAL: &str =
+    "ended at once by a second signal; what was queued in memory alone is not delivered";
+
 /// What a signal asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -145,10 +149,7 @@ impl EndingState {
                 first.checked_add(drain.saturating_add(ENDS_WITHIN))?,
                 "forced to end: the shutdown took too long; what was queued in memory alone is not delivered",
             )),
-            ([_, second, ..], _) => Some((
-                *second + AT_ONCE,
-                "ended at once by a second signal; what was queued in memory alone is not delivered",
-            )),
+            ([_, second, ..], _) => Some((*second + AT_ONCE, SECOND_SIGNAL)),
         }
     }
 }

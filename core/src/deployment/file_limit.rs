@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::host::ReloadError;
+use crate::counted;
 
 /// Open files of a destination at least: its output or connection, and its runtime.
 const OF_A_DESTINATION: u64 = 2;
@@ -13,12 +13,30 @@ const OF_A_STORE: u64 = 3;
 /// Open files of a host without destinations, at least.
 const OF_A_HOST: u64 = 32;
 
+/// More destinations than the process may have files open for.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} at least {needed} open files, and this process may have {limit}; raise the limit (`ulimit -n`, LimitNOFILE= of the unit)",
+    counted(*destinations, "destination takes", "destinations take")
+)]
+pub struct TooFewOpenFiles {
+    /// How many destinations there are.
+    pub destinations: usize,
+    /// Open files that they take at least.
+    pub needed: u64,
+    /// Open files that the process may have.
+    pub limit: u64,
+}
+
 /// Refuses more destinations than this process may have files open for, before any of them is touched.
-pub(crate) fn check_file_limit(destinations: usize, has_state: bool) -> Result<(), ReloadError> {
+pub(crate) fn check_file_limit(
+    destinations: usize,
+    has_state: bool,
+) -> Result<(), TooFewOpenFiles> {
     let each = OF_A_DESTINATION + if has_state { OF_A_STORE } else { 0 };
     let needed = (destinations as u64).saturating_mul(each) + OF_A_HOST;
     match getrlimit(Resource::Nofile).current {
-        Some(limit) if limit < needed => Err(ReloadError::OpenFiles {
+        Some(limit) if limit < needed => Err(TooFewOpenFiles {
             destinations,
             needed,
             limit,

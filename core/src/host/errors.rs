@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::acct::AcctError;
-use crate::counted;
+use crate::deployment::TooFewOpenFiles;
 use crate::salt::SocketError;
 use crate::store::StateError;
 
@@ -34,18 +34,8 @@ pub enum StartError {
     #[error("the host ends")]
     Ending,
     /// There are more destinations than this process may have files open for.
-    #[error(
-        "{} at least {needed} open files, and this process may have {limit}; raise the limit (`ulimit -n`, LimitNOFILE= of the unit)",
-        counted(*destinations, "destination takes", "destinations take")
-    )]
-    OpenFiles {
-        /// How many.
-        destinations: usize,
-        /// Open files that they take at least.
-        needed: u64,
-        /// Open files that the process may have.
-        limit: u64,
-    },
+    #[error(transparent)]
+    OpenFiles(#[from] TooFewOpenFiles),
     /// There is no place for the copies that plugins are loaded from.
     #[error("the directory {dir:?} for copies of plugins cannot be used: {source}")]
     PluginCopies {
@@ -83,18 +73,8 @@ pub enum ReloadError {
     #[error("the host ends")]
     Ending,
     /// There are more destinations than this process may have files open for.
-    #[error(
-        "{} at least {needed} open files, and this process may have {limit}; raise the limit (`ulimit -n`, LimitNOFILE= of the unit)",
-        counted(*destinations, "destination takes", "destinations take")
-    )]
-    OpenFiles {
-        /// How many.
-        destinations: usize,
-        /// Open files that they take at least.
-        needed: u64,
-        /// Open files that the process may have.
-        limit: u64,
-    },
+    #[error(transparent)]
+    OpenFiles(#[from] TooFewOpenFiles),
 }
 
 impl From<ReloadError> for StartError {
@@ -103,15 +83,7 @@ impl From<ReloadError> for StartError {
             ReloadError::Acct(errors) => Self::Acct(errors),
             ReloadError::State(error) => Self::State(error),
             ReloadError::Ending => Self::Ending,
-            ReloadError::OpenFiles {
-                destinations,
-                needed,
-                limit,
-            } => Self::OpenFiles {
-                destinations,
-                needed,
-                limit,
-            },
+            ReloadError::OpenFiles(error) => Self::OpenFiles(error),
         }
     }
 }

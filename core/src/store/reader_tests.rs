@@ -5,12 +5,11 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rusqlite::Connection;
 
 use super::deadletters::{self, Filter};
-use super::tests::{event, name, opened};
+use super::tests::{event, name, opened, written_at_last};
 use super::*;
 use crate::Event;
 
@@ -72,12 +71,7 @@ async fn a_reader_that_does_not_end_fills_the_disk_no_further_than_the_bound() {
     // What is settled needs no room.
     journal.settle(vec![1, 2], record_bytes(&event(1)) + record_bytes(&long));
     drop(reader);
-    let written = tokio::time::timeout(Duration::from_mins(1), async {
-        while journal.receipt(last).written().await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    written.await.expect("the reader has ended");
+    written_at_last(&journal, last).await;
     assert!(log_len(&path) < 32 * MIB, "{}", log_len(&path));
     let usual = 128 * MIB * 3 / 4 - state.bytes();
     assert!(state.has_room(usual), "the log takes no more than others");

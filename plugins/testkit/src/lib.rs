@@ -25,6 +25,7 @@ mod event;
 mod harness;
 mod instance;
 mod matching;
+mod obstacles;
 mod seen;
 
 pub use build::{built, built_all, plugin_dir};
@@ -33,6 +34,7 @@ pub use event::{TestEvent, idem_events};
 pub use harness::{ConfigFault, ConnectFailure, Harness};
 pub use instance::{Answer, Instance, Outcome, Published};
 pub use matching::{PatternFault, PatternSet};
+pub use obstacles::{named_pipe, odd_files, port_that_answers};
 pub use seen::{Link, LogLine, Seen};
 
 /// Severity of a [`LogLine`].

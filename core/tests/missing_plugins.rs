@@ -156,10 +156,7 @@ fn two_plugins_with_one_id_are_an_error_that_names_both_files() {
     assert!(said.contains("libfixture_good.so"), "{said}");
     assert!(said.contains("it has the id fixture-good of"), "{said}");
     assert!(said.contains("libfixture_namesake.so"), "{said}");
-    assert!(
-        said.contains("so that neither is used; remove one"),
-        "{said}"
-    );
+    assert!(said.contains("so neither is used; remove one"), "{said}");
     // Also where the file does not name it.
     fs::write(
         bench.dir.path().join("acct.yml"),

@@ -30,7 +30,8 @@ mod status;
 mod target;
 
 use std::ffi::OsStr;
-use std::num::NonZero;
+use std::io;
+use std::panic;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -38,8 +39,8 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use evbus::plugin::ExitGuard;
-use parking_lot::Mutex;
 use rustix::process::Signal;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use exit::Exit;
@@ -176,23 +177,10 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 }
 
 fn with_runtime<T>(command: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
-    let failed = |error| Exit::failed(format!("the runtime cannot be started: {error}"));
-    has_threads().map_err(|error| {
-        Exit::failed(format!(
-            "the system starts no more threads ({error}): raise the limit of processes (ulimit -u, or TasksMax= in the unit)"
-        ))
-    })?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
+    let runtime = start_runtime()?;
     runtime.spawn(keep_a_blocking_thread());
     survive_file_limits(&runtime);
-    let result = runtime.block_on(async {
-        // Before anything else needs one.
-        let _ = tokio::task::spawn_blocking(|| ()).await;
-        command.await
-    });
+    let result = runtime.block_on(command);
     // What is left behind may be waiting for one.
     evbus::acct::end_commands();
     // What hangs in a plugin or in a read of standard input must not hold the process.
@@ -200,22 +188,28 @@ fn with_runtime<T>(command: impl Future<Output = Result<T, Exit>>) -> Result<T, 
     result
 }
 
-/// Whether the system gives the threads that a runtime starts with, and one for what blocks: the runtime
-/// panics where it does not.
-fn has_threads() -> std::io::Result<()> {
-    let number = std::thread::available_parallelism().map_or(1, NonZero::get) + 1;
-    let (end, ended) = std::sync::mpsc::channel::<()>();
-    let ended = Mutex::new(ended);
-    std::thread::scope(|scope| {
-        // Dropped before they are waited for, which is their end.
-        let _end = end;
-        for _ in 0..number {
-            // One has the lock and waits for the end, the others wait for the lock.
-            let wait = || ended.lock().recv();
-            std::thread::Builder::new().spawn_scoped(scope, wait)?;
-        }
-        Ok(())
-    })
+/// Starts the runtime with one thread for what blocks, before anything else needs one. The runtime panics
+/// where the system gives it no thread, and then waits for the threads it has, which do not end: so the end
+/// comes before the panic unwinds, as one line like any other refusal of the system.
+fn start_runtime() -> Result<Runtime, Exit> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|panic| {
+        let why = panic.payload_as_str().unwrap_or("it panicked");
+        let exit = Exit::failed(format!(
+            "the system starts no more threads ({why}): raise the limit of processes (ulimit -u, or TasksMax= in the unit)"
+        ));
+        let code = exit.report();
+        logging::flush(Some(LAST_LINES_WITHIN));
+        ExitGuard::end_at_once(code)
+    }));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Exit::failed(format!("the runtime cannot be started: {error}")))?;
+    // An error means that the work panicked, and there is none.
+    let _ = runtime.block_on(async { tokio::task::spawn_blocking(|| ()).await });
+    panic::set_hook(hook);
+    Ok(runtime)
 }
 
 /// Keeps one of the threads for what blocks, which end when they have had nothing to do for 10 seconds.
@@ -231,7 +225,7 @@ async fn keep_a_blocking_thread() {
 }
 
 /// A limit of the size of files is an error of the write that meets it, and not the end of the process.
-fn survive_file_limits(runtime: &tokio::runtime::Runtime) {
+fn survive_file_limits(runtime: &Runtime) {
     let _inside = runtime.enter();
     // Catching is the safe way to ignore; what is caught stays so. Without it the limit ends the process.
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())));

@@ -150,8 +150,6 @@ pub(crate) fn read_open(file: File, max: u64, content: &mut Vec<u8>) -> Result<(
     // What is read may be a secret, of which a buffer that grows would leave copies.
     content.reserve_exact(usize::try_from(length + 64).unwrap_or_default());
     let before = content.len();
-    // What is read may be a secret, of which a buffer that grows leaves parts behind.
-    content.reserve_exact(usize::try_from(max.min(USUAL_PIPE)).unwrap_or_default());
     // One byte more than allowed tells a file that grew, or that has no length to ask for.
     file.take(max.saturating_add(1)).read_to_end(content)?;
     if (content.len() - before) as u64 > max {

@@ -30,7 +30,6 @@ mod status;
 mod target;
 
 use std::ffi::OsStr;
-use std::io;
 use std::panic;
 use std::path::PathBuf;
 use std::process::ExitCode;

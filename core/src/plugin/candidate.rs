@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use super::Plugin;
-use super::loading::{Loading, PluginFile};
+use super::loading::{CHANGED, Copied, Loading, PluginFile};
 use super::manifest::Manifest;
 
 /// What became of a candidate.
@@ -126,18 +126,31 @@ impl Candidate {
         matches!(*self.fate.lock(), Fate::Refused(_))
     }
 
-    /// Loads it where nobody has tried to. Blocks, see [`Loading::load`].
-    pub(super) fn load(&self, loading: &Loading) {
+    /// Copies it where nobody has tried to load it. Blocks, see [`Loading::copy`].
+    pub(super) fn copy(&self, loading: &Loading) -> Option<Result<Copied, String>> {
         let (Fate::Discovered, Some(path), Some(manifest)) =
             (self.fate(), &self.path, &self.manifest)
         else {
+            return None;
+        };
+        Some(loading.copy(path, manifest))
+    }
+
+    /// Loads what was copied. Blocks, see [`Loading::load`].
+    pub(super) fn load(&self, loading: &Loading, copied: Result<Copied, String>) {
+        let (Some(path), Some(manifest)) = (&self.path, &self.manifest) else {
             return;
         };
-        let loaded = match loading.load(path, manifest) {
-            Ok((_, hash)) if *self.hash.get_or_init(|| hash.clone()) != hash => {
-                Fate::Refused("it was changed while it was loaded".to_owned())
-            }
-            Ok((plugin, _)) => {
+        let unchanged = |copied: Copied| {
+            let hash = self.hash.get_or_init(|| copied.hash.clone());
+            let is_same = *hash == copied.hash;
+            is_same.then_some(copied).ok_or_else(|| CHANGED.to_owned())
+        };
+        let loaded = copied
+            .and_then(unchanged)
+            .and_then(|copied| loading.load(path, manifest, copied));
+        *self.fate.lock() = match loaded {
+            Ok(plugin) => {
                 tracing::info!(
                     "plugin {}: {} {} loaded",
                     path.display(),
@@ -148,7 +161,6 @@ impl Candidate {
             }
             Err(reason) => Fate::Refused(reason),
         };
-        *self.fate.lock() = loaded;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use serde::Serialize;
 
@@ -64,6 +65,9 @@ pub enum PluginState {
         reason: String,
     },
 }
+
+/// So many plugins are copied at a time.
+const SIDE_BY_SIDE: usize = 8;
 
 /// How many refused files a message names.
 const SHOWN_REFUSALS: usize = 3;
@@ -176,9 +180,37 @@ impl Catalog {
         let sections = acct.sections().iter();
         let providers = sections.filter_map(|section| self.providers.get(section.provider()));
         let matcher = self.matchers.get(acct.match_plugin());
-        for candidate in providers.chain(matcher) {
-            candidate.load(&self.loading);
-        }
+        let used: BTreeMap<u64, &Candidate> = providers
+            .chain(matcher)
+            .map(|candidate| (candidate.number(), &**candidate))
+            .collect();
+        let used: Vec<&Candidate> = used.into_values().collect();
+        used.chunks(SIDE_BY_SIDE).for_each(|some| self.load(some));
+    }
+
+    /// Copies them side by side, and loads one after the other.
+    fn load(&self, some: &[&Candidate]) {
+        thread::scope(|scope| {
+            let copying: Vec<_> = (some.iter())
+                .map(|candidate| {
+                    let copy = || candidate.copy(&self.loading);
+                    // Where the system gives no thread, it is done on this one.
+                    (thread::Builder::new().name("evbus copier".to_owned()))
+                        .spawn_scoped(scope, copy)
+                        .ok()
+                })
+                .collect();
+            for (candidate, copying) in some.iter().zip(copying) {
+                let copied = match copying {
+                    Some(copying) => (copying.join())
+                        .unwrap_or_else(|_| Some(Err("copying it panicked".to_owned()))),
+                    None => candidate.copy(&self.loading),
+                };
+                if let Some(copied) = copied {
+                    candidate.load(&self.loading, copied);
+                }
+            }
+        });
     }
 
     /// Keeps what `before` served and nobody serves any more: a file that was removed, or replaced by

@@ -4,8 +4,11 @@
 //! promise, so a file that is cut short kills the process with SIGBUS. Both are found out here.
 
 use evbus_abi::{MANIFEST_MAX_BYTES, MANIFEST_SECTION, SYMBOL_PREFIX, SYMBOL_V1};
-use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
-use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, ReadRef, elf};
+use object::elf::FileHeader64;
+use object::read::elf::{
+    FileHeader as _, ProgramHeader as _, SectionHeader as _, SectionTable, Sym as _,
+};
+use object::{Endianness, ReadRef, elf};
 
 use super::manifest::Manifest;
 use crate::foreign_text;
@@ -20,8 +23,8 @@ const MAX_SYMBOL_BYTES: usize = 64;
 ///
 /// One sentence on what was found and what was expected.
 pub(crate) fn read<'d>(data: impl ReadRef<'d>) -> Result<Manifest, String> {
-    let file = check(data)?;
-    let Some(section) = file.section_by_name(MANIFEST_SECTION) else {
+    let Headers { endian, sections } = check(data)?;
+    let Some((_, section)) = sections.section_by_name(endian, MANIFEST_SECTION.as_bytes()) else {
         return Err(
             "it has no manifest, which says who it is without running it; rebuild it with this \
              host's evbus-sdk"
@@ -29,7 +32,7 @@ pub(crate) fn read<'d>(data: impl ReadRef<'d>) -> Result<Manifest, String> {
         );
     };
     let unreadable = || format!("its section {MANIFEST_SECTION} cannot be read; copy it again");
-    let json = section.data().map_err(|_| unreadable())?;
+    let json = section.data(endian, data).map_err(|_| unreadable())?;
     if json.len() > MANIFEST_MAX_BYTES {
         return Err(format!(
             "its manifest is {} bytes long; expected at most {MANIFEST_MAX_BYTES}",
@@ -43,11 +46,11 @@ pub(crate) fn read<'d>(data: impl ReadRef<'d>) -> Result<Manifest, String> {
 /// does not.
 pub(crate) fn looks_beside_itself(bytes: &[u8]) -> bool {
     const NAMES: [&[u8]; 2] = [b"$ORIGIN", b"${ORIGIN}"];
-    let Ok(file) = ElfFile64::<Endianness>::parse(bytes) else {
+    let Ok(Headers { endian, sections }) = headers(bytes) else {
         return false;
     };
-    let strings = file.section_by_name(".dynstr");
-    let strings = strings.and_then(|section| section.data().ok());
+    let strings = sections.section_by_name(endian, b".dynstr");
+    let strings = strings.and_then(|(_, section)| section.data(endian, bytes).ok());
     strings.is_some_and(|strings| {
         NAMES
             .iter()
@@ -55,7 +58,21 @@ pub(crate) fn looks_beside_itself(bytes: &[u8]) -> bool {
     })
 }
 
-fn check<'d, R: ReadRef<'d>>(data: R) -> Result<ElfFile64<'d, Endianness, R>, String> {
+/// Where what is asked of a file stands. The table of all symbols, which is a seventh of a plugin, is
+/// left alone: unlike `object::File` this reads only what it is asked for.
+struct Headers<'d, R: ReadRef<'d>> {
+    endian: Endianness,
+    sections: SectionTable<'d, FileHeader64<Endianness>, R>,
+}
+
+fn headers<'d, R: ReadRef<'d>>(data: R) -> object::Result<Headers<'d, R>> {
+    let header = FileHeader64::<Endianness>::parse(data)?;
+    let endian = header.endian()?;
+    let sections = header.sections(endian, data)?;
+    Ok(Headers { endian, sections })
+}
+
+fn check<'d, R: ReadRef<'d>>(data: R) -> Result<Headers<'d, R>, String> {
     let len = data.len().unwrap_or_default();
     let magic = data.read_bytes_at(0, elf::ELFMAG.len() as u64);
     if magic != Ok(&elf::ELFMAG) {
@@ -66,9 +83,10 @@ fn check<'d, R: ReadRef<'d>>(data: R) -> Result<ElfFile64<'d, Endianness, R>, St
         });
     }
     let cut = |why: &str| format!("it is damaged or cut short ({why}, {len} bytes); copy it again");
-    let file = ElfFile64::<Endianness, R>::parse(data).map_err(|error| cut(&error.to_string()))?;
-    let endian = file.endian();
-    let header = file.elf_header();
+    let damaged = |error: object::Error| cut(&error.to_string());
+    let header = FileHeader64::<Endianness>::parse(data).map_err(damaged)?;
+    let found = headers(data).map_err(damaged)?;
+    let endian = found.endian;
     if header.e_machine(endian) != MACHINE {
         return Err(format!(
             "it was built for another processor (ELF machine {}); expected {} ({})",
@@ -80,22 +98,25 @@ fn check<'d, R: ReadRef<'d>>(data: R) -> Result<ElfFile64<'d, Endianness, R>, St
     if header.e_type(endian) != elf::ET_DYN {
         return Err("it is an ELF file but no shared library; build it as a cdylib".to_owned());
     }
-    for segment in file.elf_program_headers() {
+    for segment in header.program_headers(endian, data).map_err(damaged)? {
         let (offset, size) = segment.file_range(endian);
         let end = offset.checked_add(size);
         if end.is_none_or(|end| end > len) {
             return Err(cut("its headers promise more"));
         }
     }
-    let exported: Vec<String> = file
-        .dynamic_symbols()
-        .filter(object::ObjectSymbol::is_definition)
-        .filter_map(|symbol| symbol.name().ok())
+    let symbols = (found.sections)
+        .symbols(endian, data, elf::SHT_DYNSYM)
+        .map_err(damaged)?;
+    let exported: Vec<String> = (symbols.iter())
+        .filter(|symbol| symbol.is_definition(endian, symbols.strings()))
+        .filter_map(|symbol| symbol.name(endian, symbols.strings()).ok())
+        .filter_map(|name| str::from_utf8(name).ok())
         .filter(|name| name.starts_with(SYMBOL_PREFIX))
         .map(|name| foreign_text::line(name, MAX_SYMBOL_BYTES).into_owned())
         .collect();
     if exported.iter().any(|name| name == SYMBOL_V1) {
-        return Ok(file);
+        return Ok(found);
     }
     match exported
         .first()

@@ -5,7 +5,6 @@
 //! is left behind by a host that is killed. For debuggers it can be a file in a directory.
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 
+use super::loading::PluginFile;
 use super::manifest::Manifest;
 
 /// The longest part of an id in the name of a copy.
@@ -28,20 +28,19 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// A copy of `bytes`, in memory or, for debuggers, in a directory.
+    /// A copy of a plugin file, in memory or, for debuggers, in a directory; and SHA-256 of its content.
     ///
     /// # Errors
     ///
     /// One sentence on what stands in the way, and what to do.
     pub(super) fn new(
-        bytes: &[u8],
+        file: &PluginFile,
         manifest: &Manifest,
-        hash: &str,
         copies: Option<&Path>,
-    ) -> Result<Self, String> {
+    ) -> Result<(Self, String), String> {
         match copies {
-            None => Self::in_memory(bytes, &manifest.id),
-            Some(dir) => Self::in_directory(bytes, dir, &file_name(&manifest.id, hash)),
+            None => Self::in_memory(file, &manifest.id),
+            Some(dir) => Self::in_directory(file, dir, &manifest.id),
         }
     }
 
@@ -52,7 +51,7 @@ impl Image {
         Self { file, path }
     }
 
-    fn in_memory(bytes: &[u8], id: &str) -> Result<Self, String> {
+    fn in_memory(plugin: &PluginFile, id: &str) -> Result<(Self, String), String> {
         let failed = |error: &dyn std::fmt::Display| {
             format!(
                 "no copy of it can be made in memory ({error}); use --plugin-copies DIR to load plugins from copies in a directory"
@@ -72,7 +71,7 @@ impl Image {
         }
         .map_err(|error| failed(&error))?;
         let mut memory = File::from(memory);
-        memory.write_all(bytes).map_err(|error| failed(&error))?;
+        let hash = plugin.copy_to(&mut memory, |error| failed(&error))?;
         let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
         fcntl_add_seals(&memory, seals).map_err(|error| failed(&error))?;
         let file = File::open(descriptor_path(&memory)).map_err(|error| {
@@ -81,26 +80,24 @@ impl Image {
             ))
         })?;
         let path = descriptor_path(&file);
-        Ok(Self { file, path })
+        Ok((Self { file, path }, hash))
     }
 
-    fn in_directory(bytes: &[u8], dir: &Path, name: &str) -> Result<Self, String> {
+    fn in_directory(plugin: &PluginFile, dir: &Path, id: &str) -> Result<(Self, String), String> {
         let failed = |error: &dyn std::fmt::Display| {
             format!("no copy of it can be made in {}: {error}", dir.display())
         };
         private(dir).map_err(|error| failed(&error))?;
-        let path = dir.join(name);
-        let written = tempfile::Builder::new()
+        let mut copy = tempfile::Builder::new()
             .prefix(".copying-")
             .tempfile_in(dir)
-            .and_then(|mut copy| {
-                copy.write_all(bytes)?;
-                // Another host may have mapped the one that has the name now, so it is left as it is.
-                Ok(copy.persist(&path)?)
-            })
-            .and_then(|_| File::open(&path));
-        let file = written.map_err(|error| failed(&error))?;
-        Ok(Self { file, path })
+            .map_err(|error| failed(&error))?;
+        let hash = plugin.copy_to(&mut copy, |error| failed(&error))?;
+        let path = dir.join(file_name(id, &hash));
+        // Another host may have mapped the one that has the name now, so it is left as it is.
+        copy.persist(&path).map_err(|error| failed(&error.error))?;
+        let file = File::open(&path).map_err(|error| failed(&error))?;
+        Ok((Self { file, path }, hash))
     }
 }
 
@@ -145,8 +142,10 @@ fn descriptor_path(file: &File) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
+    use std::io::{Read as _, Write as _};
     use std::os::unix::fs::PermissionsExt as _;
+
+    use sha2::{Digest as _, Sha256};
 
     use super::*;
 
@@ -155,9 +154,18 @@ mod tests {
         Manifest::parse(json.as_bytes()).expect("it is a manifest")
     }
 
+    fn copied(bytes: &[u8], id: &str, copies: Option<&Path>) -> Result<(Image, String), String> {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("plugin.so");
+        fs::write(&path, bytes).expect("it can be written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        let file = PluginFile::open(&path).expect("nobody else can have written it");
+        Image::new(&file, &manifest(id), copies)
+    }
+
     #[test]
     fn a_copy_in_memory_cannot_be_changed_by_anybody() {
-        let image = Image::new(b"bytes", &manifest("a"), "hash", None).expect("a copy");
+        let (image, _) = copied(b"bytes", "a", None).expect("a copy");
         let mut read = String::new();
         (&image.file).read_to_string(&mut read).expect("readable");
         assert_eq!(read, "bytes");
@@ -169,18 +177,30 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_is_whole_and_its_hash_is_that_of_all_of_it() {
+        // Several pieces, and a part of one.
+        let bytes: Vec<u8> = (0..300_001_u32).map(|at| (at % 251) as u8).collect();
+        let (image, hash) = copied(&bytes, "a", None).expect("a copy");
+        assert_eq!(fs::read(&image.path).expect("readable"), bytes);
+        let expected: String = Sha256::digest(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(hash, expected);
+    }
+
+    #[test]
     fn a_copy_in_a_directory_is_named_by_id_and_hash_and_the_directory_is_private() {
         let parent = tempfile::tempdir().expect("a temporary directory");
         let dir = parent.path().join("copies");
-        let copied = |dir| Image::new(b"bytes", &manifest("../a b"), "5ea1", Some(dir));
-        let image = copied(&dir).expect("a copy");
-        assert_eq!(image.path, dir.join("___a_b-5ea1.so"));
+        let (image, hash) = copied(b"bytes", "../a b", Some(&dir)).expect("a copy");
+        assert_eq!(image.path, dir.join(format!("___a_b-{hash}.so")));
         assert_eq!(fs::read(&image.path).expect("readable"), b"bytes");
         let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o7777;
         assert_eq!((mode(&dir), mode(&image.path)), (0o700, 0o600));
 
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o750)).expect("it is ours");
-        let reason = copied(&dir).expect_err("others may look into it");
+        let reason = copied(b"bytes", "a", Some(&dir)).expect_err("others may look into it");
         assert!(reason.contains("it has mode 0750"), "{reason}");
     }
 }

@@ -1,7 +1,7 @@
 //! A plugin file on its way into the process: read, copied, tried elsewhere, loaded.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
+use std::io::{self, Read as _, Seek as _, Write};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,24 +48,18 @@ impl Loading {
         &self.patience
     }
 
-    /// Loads the file that has this manifest; gives the hash of its content, too. Blocks for a copy, for
-    /// trying it, and for its constructors, for some ten seconds each at most.
+    /// Copies the file that has this manifest, and tries the copy where none like it was tried before.
+    /// Blocks for that, for some ten seconds at most.
     ///
     /// # Errors
     ///
     /// One sentence on why the host does without it.
-    pub(super) fn load(
-        &self,
-        path: &Path,
-        manifest: &Manifest,
-    ) -> Result<(Arc<Plugin>, String), String> {
-        let bytes = PluginFile::open(path)?.read()?;
-        if elf::read(&*bytes).as_ref() != Ok(manifest) {
-            return Err("it was changed while it was loaded".to_owned());
+    pub(super) fn copy(&self, path: &Path, manifest: &Manifest) -> Result<Copied, String> {
+        let file = PluginFile::open(path)?;
+        let (image, hash) = Image::new(&file, manifest, self.copies.as_deref())?;
+        if elf::read(&ReadCache::new(&image.file)).as_ref() != Ok(manifest) {
+            return Err(CHANGED.to_owned());
         }
-        let hash = hash_of(&bytes);
-        let image = Image::new(&bytes, manifest, &hash, self.copies.as_deref())?;
-        drop(bytes);
         let is_known = (self.tried.as_ref()).is_some_and(|tried| tried.has(&hash));
         if let Some(program) = self.program.as_ref().filter(|_| !is_known) {
             probe(
@@ -80,9 +74,33 @@ impl Loading {
                 tried.add(&hash);
             }
         }
-        let plugin = Plugin::load(path, &hash, manifest, image, &self.patience)?;
-        Ok((Arc::new(plugin), hash))
+        Ok(Copied { image, hash })
     }
+
+    /// Loads what was copied. Blocks for its constructors, for some ten seconds at most.
+    ///
+    /// # Errors
+    ///
+    /// As for [`copy`](Self::copy).
+    pub(super) fn load(
+        &self,
+        path: &Path,
+        manifest: &Manifest,
+        Copied { image, hash }: Copied,
+    ) -> Result<Arc<Plugin>, String> {
+        Plugin::load(path, &hash, manifest, image, &self.patience).map(Arc::new)
+    }
+}
+
+/// What became of a file while it was on its way.
+pub(super) const CHANGED: &str = "it was changed while it was loaded";
+
+/// A plugin that nothing stands in the way of, as far as can be seen from outside.
+#[derive(Debug)]
+pub(super) struct Copied {
+    image: Image,
+    /// SHA-256 of its content.
+    pub(super) hash: String,
 }
 
 /// A plugin file that nobody else can have written.
@@ -106,40 +124,53 @@ impl PluginFile {
         elf::read(&ReadCache::new(&self.file))
     }
 
-    /// All of it.
-    pub(super) fn read(&self) -> Result<Vec<u8>, String> {
-        // Room for all of it at once, should it be as long as it says.
-        let len = u64::try_from(self.found.st_size).unwrap_or_default();
-        let room = usize::try_from(len.min(MAX_FILE_BYTES) + 1).unwrap_or_default();
-        let mut bytes = Vec::with_capacity(room);
-        (&self.file)
-            .rewind()
-            .and_then(|()| {
-                (&self.file)
-                    .take(MAX_FILE_BYTES + 1)
-                    .read_to_end(&mut bytes)
-            })
-            .map_err(|error| format!("it cannot be read: {error}"))?;
-        if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(too_large());
+    /// Copies all of it, in pieces that a processor's cache holds, and gives SHA-256 of its content in
+    /// hexadecimal digits.
+    ///
+    /// # Errors
+    ///
+    /// One sentence; `unwritten` makes it where `copy` takes no more.
+    pub(super) fn copy_to(
+        &self,
+        copy: &mut impl Write,
+        unwritten: impl Fn(io::Error) -> String,
+    ) -> Result<String, String> {
+        let unread = |error| format!("it cannot be read: {error}");
+        let mut hash = Sha256::new();
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut len = 0;
+        (&self.file).rewind().map_err(unread)?;
+        loop {
+            let read = match (&self.file).read(&mut piece) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(unread(error)),
+            };
+            len += read as u64;
+            if len > MAX_FILE_BYTES {
+                return Err(too_large());
+            }
+            hash.update(&piece[..read]);
+            copy.write_all(&piece[..read]).map_err(&unwritten)?;
         }
-        Ok(bytes)
+        let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('?');
+        Ok(hash
+            .finalize()
+            .iter()
+            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+            .collect())
     }
 
     /// SHA-256 of its content.
     pub(super) fn hash(&self) -> Result<String, String> {
-        self.read().map(|bytes| hash_of(&bytes))
+        self.copy_to(&mut io::sink(), |error| error.to_string())
     }
 }
 
+/// So much of a file is in memory at a time.
+const PIECE_BYTES: usize = 128 * 1024;
+
 fn too_large() -> String {
     format!("it is more than {MAX_FILE_BYTES} bytes long, which no plugin is")
-}
-
-fn hash_of(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('?');
-    Sha256::digest(bytes)
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
 }

@@ -205,7 +205,8 @@ pub fn inspect(file: &Path, program: Option<&Path>) -> Result<Arc<Plugin>, Strin
     let manifest = PluginFile::open(file)?.manifest()?;
     let mut loading = Loading::default();
     loading.trying(program.map(Arc::from), None);
-    loading.load(file, &manifest).map(|(plugin, _)| plugin)
+    let copied = loading.copy(file, &manifest)?;
+    loading.load(file, &manifest, copied)
 }
 
 /// Whether a host looks at a file of this name.

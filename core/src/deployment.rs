@@ -25,7 +25,6 @@ use retiring::Retiring;
 use crate::Bus;
 use crate::acct::{AcctFile, AcctSource};
 use crate::control::{PluginsStatus, Reloaded};
-use crate::counted;
 use crate::host::ReloadError;
 use crate::internal::InternalQueues;
 use crate::lane::{Lane, LaneStatus};
@@ -33,6 +32,7 @@ use crate::plan::Plan;
 use crate::plugin::{Catalog, Patience, PluginState, Registry};
 use crate::store::deadletters::{self, Filter};
 use crate::store::{StateDir, StoreName};
+use evbus_report::counted;
 
 /// What a deployment is made from, beside plugins.
 #[derive(Debug)]

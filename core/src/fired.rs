@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::EventError;
 use crate::event::EventId;
 use crate::lane::{Destination, Shared};
-use crate::once_per_burst::OncePerBurst;
 use crate::router::Undecided;
 use crate::store::Receipt;
+use evbus_report::OncePerBurst;
 
 /// An event that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

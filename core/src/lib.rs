@@ -74,33 +74,24 @@
 pub mod acct;
 mod bus;
 pub mod control;
-mod counted;
 mod deployment;
 mod environment;
-pub mod event;
 mod fired;
-mod foreign_text;
 mod host;
 pub mod idem;
 mod internal;
 pub mod isolate;
 mod lane;
 mod log_events;
-#[doc(hidden)] // For what the command itself reads.
-pub mod named_file;
-mod once_per_burst;
 mod plan;
 pub mod plugin;
 mod router;
 pub mod salt;
 pub mod sls;
 pub mod store;
-mod usable_dir;
-mod walk;
 
 pub use bus::Bus;
-#[doc(hidden)] // For the command's own messages.
-pub use counted::counted;
+pub use evbus_event as event;
 pub use event::{Event, EventBuilder, EventError, EventId, Serial, pop_serial};
 pub use fired::{Departure, Fired, FiredCounts, PutError};
 pub use host::{Examination, Host, HostBuilder, ReloadError, StartError, TooFewOpenFiles};

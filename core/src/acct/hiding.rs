@@ -14,7 +14,7 @@ use memchr::memmem;
 use zeroize::Zeroizing;
 
 use super::secret_forms;
-use crate::foreign_text;
+use evbus_report::foreign_text;
 
 /// What a message shows instead of a secret.
 const HIDDEN: &str = "(secret)";

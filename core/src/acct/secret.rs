@@ -17,7 +17,7 @@ use super::Position;
 use super::node::{Node, Value};
 use super::running::RunningCommand;
 use crate::environment;
-use crate::named_file::{self, NotRead};
+use evbus_files::named_file::{self, NotRead};
 
 /// The longest secret that is read, in bytes.
 pub const MAX_SECRET_BYTES: u64 = 64 * 1024;

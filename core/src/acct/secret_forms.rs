@@ -8,7 +8,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::config;
-use crate::foreign_text;
+use evbus_report::foreign_text;
 
 /// A line, a directory or a name that is shorter, as a part of a secret, is not one itself.
 const MIN_PART: usize = 8;

@@ -15,7 +15,7 @@ use super::{
     AcctDocument, AcctError, AcctFile, Cipher, KeySource, Location, RenderPipe, pack, render,
     syntax, yaml,
 };
-use crate::named_file::{NotRead, PIPE_TIMEOUT};
+use evbus_files::named_file::{NotRead, PIPE_TIMEOUT};
 
 /// The largest acct file that is read, in bytes; also the longest text one may render to.
 pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;

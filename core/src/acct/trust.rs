@@ -20,8 +20,8 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use uzers::os::unix::GroupExt as _;
 
-use crate::named_file::{self, NotAFile, NotRead, READING};
-use crate::walk::{Astray, End, Judge, Step, Walk};
+use evbus_files::named_file::{self, NotAFile, NotRead, READING};
+use evbus_files::walk::{Astray, End, Judge, Step, Walk};
 
 /// In a directory with this bit nobody can rename or remove what belongs to others.
 const STICKY: u32 = 0o1000;

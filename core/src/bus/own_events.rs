@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::{Bus, Routes};
+use crate::Event;
 use crate::event::error_event;
 use crate::fired::PutError;
 use crate::lane::{OnDead, Shared};
-use crate::once_per_burst::OncePerBurst;
 use crate::router::Route;
-use crate::{Event, counted};
+use evbus_report::OncePerBurst;
+use evbus_report::counted;
 
 impl Bus {
     /// Fires a log event without waiting, to the listeners and to every destination that has room for

@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use evbus::acct::{Isolation, Policy, WhenFull};
 use evbus::plugin::{Catalog, PluginState};
-use evbus::{INTERNAL, Plan, Planned, counted};
+use evbus::{INTERNAL, Plan, Planned};
+use evbus_report::counted;
 use serde_json::{Value, json};
 
 use super::check_events;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use evbus::idem::{Checked, Checker, Fault};
-use evbus::named_file::open_given;
+use evbus_files::named_file::open_given;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, BufReader};

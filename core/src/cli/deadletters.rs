@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use evbus::control::Client;
-use evbus::counted;
 use evbus::store::StateError;
 use evbus::store::deadletters::{self, DeadLetter, Filter};
+use evbus_report::counted;
 use serde::Serialize;
 
 use super::exit::{Exit, note};

@@ -100,7 +100,7 @@ impl Waiting {
 }
 
 fn lost_line(lost: u64) -> Vec<u8> {
-    let lines = evbus::counted(lost, "line of the log is", "lines of the log are");
+    let lines = evbus_report::counted(lost, "line of the log is", "lines of the log are");
     format!("{lines} lost: nobody read standard error fast enough\n").into_bytes()
 }
 

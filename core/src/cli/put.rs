@@ -1,7 +1,8 @@
 //! `evbus put`: fires events.
 
 use clap::Args;
-use evbus::{Event, counted};
+use evbus::Event;
+use evbus_report::counted;
 use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use evbus::acct::MAX_FILE_BYTES;
-use evbus::named_file::{NotRead, read_given};
-use evbus::{Event, counted, sls};
+use evbus::{Event, sls};
+use evbus_files::named_file::{NotRead, read_given};
+use evbus_report::counted;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 

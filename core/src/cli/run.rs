@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use evbus::{LaneStatus, LogEvents, counted};
+use evbus::{LaneStatus, LogEvents};
+use evbus_report::counted;
 
 use super::exit::{Exit, error, note};
 use super::host_options::{DescribedHost, HostOptions, not_started, raise_file_limit};

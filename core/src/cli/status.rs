@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::Args;
 use evbus::control::{Client, ControlError, DestinationStatus, HostStatus, Status, StatusAnswer};
-use evbus::counted;
 use evbus::salt::SaltMasterStatus;
+use evbus_report::counted;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::exit::{Exit, note};

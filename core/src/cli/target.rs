@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 use evbus::acct::AcctSource;
-use evbus::{Event, Host, LaneStatus, Serial, counted, sls};
+use evbus::{Event, Host, LaneStatus, Serial, sls};
 use evbus_client::{Fired, Sender};
+use evbus_report::counted;
 
 use super::acct_options::AcctOptions;
 use super::exit::{Exit, error, note};

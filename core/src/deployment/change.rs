@@ -13,12 +13,12 @@ use super::retiring::{Held, Retiring};
 use crate::acct::AcctFile;
 use crate::bus::Routes;
 use crate::control::Reloaded;
-use crate::counted;
 use crate::host::ReloadError;
 use crate::internal::INTERNAL;
 use crate::lane::{Lane, LaneStatus, OnDead, Setup};
 use crate::plan::{Plan, Planned};
 use crate::store::{Journal, StateDir, StateError, StoreName};
+use evbus_report::counted;
 
 /// So many stores are opened side by side.
 const OPENED_AT_ONCE: usize = 16;

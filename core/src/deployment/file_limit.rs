@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::counted;
+use evbus_report::counted;
 
 /// Open files of a destination at least: its output or connection, and its runtime.
 const OF_A_DESTINATION: u64 = 2;

@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::plugin::{Catalog, Registry, plugin_dirs};
 use crate::salt::{self, SaltMaster, SocketError};
 use crate::store::StateDir;
-use crate::usable_dir;
+use evbus_files::usable_dir;
 
 /// What [`HostBuilder::examine`] has found.
 #[derive(Debug)]

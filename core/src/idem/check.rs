@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::schema::{ERROR_EVENT, schemas};
-use crate::counted;
+use evbus_report::counted;
 
 /// Holds bodies against the [`schemas`] of their profiles.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use rustix::net::{SendFlags, send};
 
 use super::wire;
-use crate::counted;
+use evbus_report::counted;
 
 /// How many bytes of log lines may wait.
 const MAX_WAITING_LINES: usize = 1024 * 1024;

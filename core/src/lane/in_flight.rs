@@ -135,12 +135,12 @@ impl InFlight {
 fn view(queued: &Queued) -> EventV1<'_> {
     let event = &*queued.event;
     EventV1 {
-        id: *event.id.as_bytes(),
-        time_unix_ns: event.time_unix_ns,
+        id: *event.id().as_bytes(),
+        time_unix_ns: event.time_unix_ns(),
         attempt: queued.attempts + 1,
-        profile: (&*event.profile).into(),
-        content_type: event.content_type.as_str().into(),
-        body: (&*event.body).into(),
-        attributes: event.attributes.as_slice().into(),
+        profile: (event.profile()).into(),
+        content_type: event.content_type().as_str().into(),
+        body: (event.body()).into(),
+        attributes: event.abi_attributes().into(),
     }
 }

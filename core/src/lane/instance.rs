@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 use super::status::ErrorKind;
 use super::{InstanceState, Shared, bounds};
 use crate::acct::Secrets;
-use crate::counted;
 use crate::internal::InternalQueues;
 use crate::isolate::Isolated;
 use crate::plugin::{About, LogRate, Plugin, log, max_level};
+use evbus_report::counted;
 
 /// Who makes the instances of a lane.
 #[derive(Debug, Clone)]

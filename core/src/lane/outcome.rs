@@ -10,9 +10,9 @@ use super::settled::Settled;
 use super::status::{ErrorKind, PausedBy};
 use super::worker::Worker;
 use super::{backoff, bounds};
-use crate::counted;
 use crate::event::now_unix_ns;
 use crate::store::Burial;
+use evbus_report::counted;
 
 /// An answer in the form in which it is worked through.
 struct Answered<'a> {

@@ -15,8 +15,8 @@ use super::outcome::retry;
 use super::queue::Queued;
 use super::status::{ErrorKind, PausedBy};
 use super::{ConnectFailure, InstanceState, OnDead, Setup, Shared, backoff, bounds};
-use crate::counted;
 use crate::store::Loaded;
+use evbus_report::counted;
 
 /// How many instances of one lane may live at once. One that was given up because it hangs keeps
 /// its thread, and a plugin that always hangs must not take all threads there are.

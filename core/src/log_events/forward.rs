@@ -12,7 +12,8 @@ use super::{Entry, Inner};
 use crate::bus::{Routes, WeakBus};
 use crate::lane::Shared;
 use crate::router::Route;
-use crate::{Bus, PutError, counted};
+use crate::{Bus, PutError};
+use evbus_report::counted;
 
 /// Fires what comes until the host has ended.
 pub(super) async fn run(mut entries: mpsc::Receiver<Entry>, bus: WeakBus, inner: Arc<Inner>) {

@@ -11,7 +11,7 @@ use object::read::elf::{
 use object::{Endianness, ReadRef, elf};
 
 use super::manifest::Manifest;
-use crate::foreign_text;
+use evbus_report::foreign_text;
 
 /// A longer name of a symbol is cut.
 const MAX_SYMBOL_BYTES: usize = 64;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::{elf, inspect, place};
-use crate::named_file;
+use evbus_files::named_file;
 
 /// A larger file is not a plugin, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024 * 1024;

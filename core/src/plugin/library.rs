@@ -20,7 +20,7 @@ use super::manifest::Manifest;
 use super::patience::Patience;
 use super::{exit_guard, linker, loader};
 use crate::acct::Secrets;
-use crate::foreign_text::{self, MAX_BYTES};
+use evbus_report::foreign_text::{self, MAX_BYTES};
 
 /// A longer schema is refused.
 const MAX_SCHEMA_BYTES: usize = 1024 * 1024;

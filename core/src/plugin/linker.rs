@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::elf;
 use super::image::Image;
-use crate::foreign_text;
+use evbus_report::foreign_text;
 
 /// The linker's words are cut after so much.
 const MAX_WORDS_BYTES: usize = 1024;

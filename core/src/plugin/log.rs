@@ -12,8 +12,8 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use crate::acct::Secrets;
-use crate::counted;
-use crate::foreign_text::{self, MAX_BYTES};
+use evbus_report::counted;
+use evbus_report::foreign_text::{self, MAX_BYTES};
 
 /// The most verbose level that anybody in this process listens to.
 pub(crate) fn max_level() -> LevelV1 {

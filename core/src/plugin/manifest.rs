@@ -3,7 +3,7 @@
 use evbus_abi::{MANIFEST_ABI, MANIFEST_FORMAT};
 use serde::Deserialize;
 
-use crate::foreign_text;
+use evbus_report::foreign_text;
 
 /// A longer id or name is refused.
 const MAX_NAME_BYTES: usize = 128;

@@ -13,8 +13,8 @@ use std::path::Path;
 use rustix::fs::{Dir, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 
-use crate::named_file::{NotAFile, READING};
-use crate::walk::{Astray, End, Judge, Step, Walk};
+use evbus_files::named_file::{NotAFile, READING};
+use evbus_files::walk::{Astray, End, Judge, Step, Walk};
 
 /// Others may write to a directory above, where it keeps them from what is not theirs.
 const STICKY: u32 = 0o1000;

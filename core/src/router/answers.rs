@@ -8,7 +8,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::{Route, Undecided};
-use crate::foreign_text;
+use evbus_report::foreign_text;
 
 /// Bytes that the answers for names seen before may take.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::answers::{self, Answers};
 use super::{ANSWER_WITHIN, Route};
-use crate::once_per_burst::OncePerBurst;
+use evbus_report::OncePerBurst;
 
 /// Threads that one pattern set may have: one is enough while its plugin answers, and the others are what
 /// names may hang it on until no other is asked about.
@@ -244,7 +244,7 @@ impl Asking {
             tracing::warn!(
                 "match plugin {} has not answered within {seconds} s for the name {:?}: its events are refused (logged once per burst)",
                 self.inner().plugin,
-                crate::foreign_text::line(name, 256)
+                evbus_report::foreign_text::line(name, 256)
             );
         }
         self.undecided(&self.no_answer())

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use evbus_wire::{Content, Fault};
 
-use crate::event::{ContentType, Event, EventId, MAX_BODY_BYTES, Origin, attributes_of_body, json};
+use evbus_event::{
+    ContentType, Event, EventId, MAX_BODY_BYTES, Origin, Parts, attributes_of_body, json,
+};
 
 /// What came in a frame.
 pub(super) enum Arrival<'a> {
@@ -65,7 +67,7 @@ pub(super) fn listened(event: &evbus_client::Event, now_unix_ns: u64) -> Option<
 /// The data are copied, since a slice would keep the whole read buffer alive for as long as the
 /// event waits in a queue.
 fn of_salt(tag: &str, data: &[u8], now_unix_ns: u64) -> Event {
-    Event {
+    Parts {
         id: EventId::new(now_unix_ns),
         time_unix_ns: now_unix_ns,
         profile: tag.into(),
@@ -74,13 +76,14 @@ fn of_salt(tag: &str, data: &[u8], now_unix_ns: u64) -> Event {
         attributes: Vec::new(),
         origin: Origin::Salt,
     }
+    .into()
 }
 
 fn of_evbus(tag: &str, body: Vec<u8>, id: EventId, time_unix_ns: u64) -> Option<Event> {
     if body.len() > MAX_BODY_BYTES || json::check(&body).is_err() {
         return None;
     }
-    Some(Event {
+    let parts = Parts {
         id,
         time_unix_ns,
         profile: tag.into(),
@@ -88,5 +91,6 @@ fn of_evbus(tag: &str, body: Vec<u8>, id: EventId, time_unix_ns: u64) -> Option<
         body: body.into(),
         content_type: ContentType::Json,
         origin: Origin::Fired,
-    })
+    };
+    Some(parts.into())
 }

@@ -8,7 +8,7 @@ use super::directory::{SocketDir, SocketError, SocketOptions, at};
 use super::group::SocketGroup;
 use super::socket_file::is_abandoned;
 use crate::control::{self, CONTROL_SOCKET};
-use crate::usable_dir;
+use evbus_files::usable_dir;
 
 impl SocketDir {
     /// Whether a host of evbus serves the directory now; if not, one could be started on it. Makes and

@@ -18,8 +18,8 @@ use super::limits::for_members;
 use super::listener;
 use super::log::Log;
 use super::peer::{self, Peer};
-use crate::counted;
-use crate::once_per_burst::OncePerBurst;
+use evbus_report::OncePerBurst;
+use evbus_report::counted;
 
 /// The listeners, what they are to be sent, and the doors they come in through.
 pub(super) struct Hub {

@@ -7,7 +7,7 @@ use rustix::net::SocketAddrUnix;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Gid, Uid, geteuid};
 
-use crate::once_per_burst::OncePerBurst;
+use evbus_report::OncePerBurst;
 
 /// A program that may connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use super::publisher::Publisher;
 use super::room::{NoRoom, Room, Share};
 use crate::event::{Event, now_unix_ns};
 use crate::fired::Receipts;
-use crate::once_per_burst::OncePerBurst;
+use evbus_report::OncePerBurst;
 
 /// How much is read at a time.
 const READ_BYTES: usize = 64 * 1024;

@@ -26,7 +26,7 @@ use super::publisher::Publisher;
 use super::pull::{self, Common, PullCounters};
 use super::room::Room;
 use super::slots::{Entry, Slots};
-use crate::once_per_burst::OncePerBurst;
+use evbus_report::OncePerBurst;
 
 /// How long to wait after the system could not give a connection, as when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::limits::{Limits, for_members};
 use super::peer::Peer;
-use crate::once_per_burst::OncePerBurst;
+use evbus_report::OncePerBurst;
 
 /// The slots of all entrances together. A clone has the same.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::beside;
 use super::writer::Writer;
-use crate::once_per_burst::OncePerBurst;
+use evbus_report::OncePerBurst;
 
 /// A log is cut back to 16 MiB; one of more than twice that is being read, or a commit was very long.
 const USUAL: u64 = 32 * MIB;

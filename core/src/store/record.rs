@@ -51,24 +51,25 @@ pub(super) fn bind(
     let attributes = (!pairs.is_empty())
         // Strings can always be written as JSON.
         .then(|| serde_json::to_string(&pairs).unwrap_or_default());
-    let content_type = event.content_type.as_str();
+    let content_type = event.content_type().as_str();
     // Nanoseconds pass the largest signed number in the year 2262.
-    let time = event.time_unix_ns.cast_signed();
+    let time = event.time_unix_ns().cast_signed();
+    let id = event.id();
     let parts = Parts {
-        id: event.id.as_bytes(),
+        id: id.as_bytes(),
         time,
-        profile: &event.profile,
+        profile: event.profile(),
         content_type,
         attributes: attributes.as_deref(),
-        body: &event.body,
+        body: event.body(),
     };
     let checksum = parts.checksum(place);
-    statement.raw_bind_parameter(first, event.id.as_bytes())?;
+    statement.raw_bind_parameter(first, id.as_bytes())?;
     statement.raw_bind_parameter(first + 1, time)?;
-    statement.raw_bind_parameter(first + 2, &*event.profile)?;
+    statement.raw_bind_parameter(first + 2, event.profile())?;
     statement.raw_bind_parameter(first + 3, content_type)?;
     statement.raw_bind_parameter(first + 4, attributes)?;
-    statement.raw_bind_parameter(first + 5, &*event.body)?;
+    statement.raw_bind_parameter(first + 5, event.body())?;
     statement.raw_bind_parameter(first + 6, checksum)
 }
 
@@ -137,7 +138,7 @@ pub(super) fn read(row: &Row<'_>, first: usize, place: u64) -> Result<Event, Row
         None => Vec::new(),
         Some(json) => serde_json::from_str(json).map_err(|_| RowFault::Damaged)?,
     };
-    Ok(Event {
+    let parts = evbus_event::Parts {
         id: EventId::from_bytes(parts.id.try_into().map_err(|_| RowFault::Damaged)?),
         time_unix_ns: parts.time.cast_unsigned(),
         profile: parts.profile.into(),
@@ -152,7 +153,8 @@ pub(super) fn read(row: &Row<'_>, first: usize, place: u64) -> Result<Event, Row
             .collect(),
         // Only listeners ask for the origin, and they heard of the event when it was fired.
         origin: Origin::Fired,
-    })
+    };
+    Ok(parts.into())
 }
 
 fn content_type_of(text: &str) -> Option<ContentType> {

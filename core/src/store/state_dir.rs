@@ -18,7 +18,7 @@ use super::full_disk::at;
 use super::salvage::Closing;
 use super::{StoreName, place};
 use crate::event::MAX_BODY_BYTES;
-use crate::usable_dir;
+use evbus_files::usable_dir;
 
 pub(super) const QUEUES: &str = "queues";
 const QUARANTINE: &str = "quarantine";

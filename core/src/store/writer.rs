@@ -30,8 +30,8 @@ use super::schema::{self, Harm};
 use super::shrink::{Shrinking, is_full};
 use super::{StateDir, StateError, StoreName};
 use crate::acct::DeadLetterLimits;
-use crate::counted;
-use crate::once_per_burst::OncePerBurst;
+use evbus_report::OncePerBurst;
+use evbus_report::counted;
 
 /// How long to wait before the disk is asked again.
 const RETRY: Duration = Duration::from_millis(500);

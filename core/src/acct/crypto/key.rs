@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::Cipher;
 use crate::acct::trust::{Denied, read_key};
-use crate::named_file::NotRead;
+use evbus_files::named_file::NotRead;
 
 /// The length of a key, in bytes.
 pub(super) const KEY_BYTES: usize = 32;

@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use evbus::acct::{AcctDocument, AcctError, AcctSource, Cipher, MAX_FILE_BYTES, RenderPipe};
-use evbus::named_file;
+use evbus_files::named_file;
 use new_key::{FileKey, NewKeyOptions};
 
 use super::acct_options::KeyOptions;

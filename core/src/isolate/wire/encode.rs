@@ -8,7 +8,7 @@ use super::{
     BATCH, CLOSE, CLOSED, CONNECT, CONNECTED, DROPPED, EVENTS, FAILED, LINK, LOG, MAX_FRAME,
     OUTCOME, PROBE, PROBED, STAGE, VERSION, WireError, malformed,
 };
-use crate::foreign_text::{self, MAX_BYTES};
+use evbus_report::foreign_text::{self, MAX_BYTES};
 
 /// Events are sent on when so many bytes of them have come together.
 const CHUNK: usize = 256 * 1024;

@@ -168,9 +168,18 @@ fn event(body: usize) -> Event {
 
 /// An event that was fired a while ago.
 fn fired_ago(body: usize, ago: Duration) -> Event {
-    let mut event = event(body);
-    event.time_unix_ns -= u64::try_from(ago.as_nanos()).expect("it is not that long");
-    event
+    let event = event(body);
+    let ago = u64::try_from(ago.as_nanos()).expect("it is not that long");
+    let parts = evbus_event::Parts {
+        id: event.id(),
+        time_unix_ns: event.time_unix_ns() - ago,
+        profile: event.profile().into(),
+        body: event.shared_body().clone(),
+        content_type: event.content_type(),
+        attributes: Vec::new(),
+        origin: event.origin(),
+    };
+    parts.into()
 }
 
 /// Puts an event in, and waits for room.

@@ -6,7 +6,7 @@ use super::super::burying::Letters;
 use super::super::journal::{Found, RECORD_BYTES};
 use super::super::salvage;
 use super::super::schema::{self, Harm, LETTER_SIZE};
-use crate::counted;
+use evbus_report::counted;
 
 /// What a store says should be in it.
 pub(super) struct Counts {

@@ -9,12 +9,13 @@ const QUIET: Duration = Duration::from_secs(10);
 
 /// Something that comes in bursts, of which the log is told once each.
 #[derive(Debug, Default)]
-pub(crate) struct OncePerBurst {
+pub struct OncePerBurst {
     last: Mutex<Option<Instant>>,
 }
 
 impl OncePerBurst {
-    pub(crate) const fn new() -> Self {
+    /// Nothing has happened yet.
+    pub const fn new() -> Self {
         Self {
             last: Mutex::new(None),
         }
@@ -22,7 +23,7 @@ impl OncePerBurst {
 
     /// Notes that it has happened. Returns whether that begins a burst: it has not happened in the
     /// 10 seconds before.
-    pub(crate) fn begins(&self) -> bool {
+    pub fn begins(&self) -> bool {
         self.begins_at(Instant::now())
     }
 

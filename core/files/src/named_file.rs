@@ -91,7 +91,7 @@ pub enum NotAFile {
 
 impl NotAFile {
     /// What `found` is, unless it is a regular file.
-    pub(crate) fn of(found: &Stat) -> Option<Self> {
+    pub fn of(found: &Stat) -> Option<Self> {
         match FileType::from_raw_mode(found.st_mode) {
             FileType::RegularFile => None,
             FileType::Directory => Some(Self::Directory),
@@ -115,7 +115,7 @@ impl fmt::Display for NotAFile {
 }
 
 /// How a file is opened so that nothing holds the host up, whatever it is.
-pub(crate) const READING: OFlags = OFlags::RDONLY
+pub const READING: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
@@ -142,7 +142,7 @@ pub fn read(path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead>
 }
 
 /// As [`read`], for what was opened and is known to be a regular file.
-pub(crate) fn read_open(file: File, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead> {
+pub fn read_open(file: File, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead> {
     let length = file.metadata()?.len();
     if length > max {
         return Err(NotRead::TooLarge);
@@ -191,7 +191,7 @@ pub fn open_given(path: &Path) -> Result<File, NotRead> {
 
 /// Whether a path stands for a descriptor that this process was started with, which whoever started it
 /// chose: `/dev/stdin`, or `/dev/fd/63` as a shell writes `<(command)`.
-pub(crate) fn is_given(path: &Path) -> bool {
+pub fn is_given(path: &Path) -> bool {
     given(path).is_some()
 }
 

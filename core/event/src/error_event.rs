@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ContentType, Event};
+use crate::{ContentType, Event};
 
 /// The tag `ref` of such an event, as Idem has it.
 const REF: &str = "idem.event.publish_error_callback_handler";
 
 /// The event that Idem fires, on the same profile, for an event that `provider` did not deliver;
 /// none for an event that is itself such an error, so that errors never feed on themselves.
-pub(crate) fn error_event(event: &Event, provider: &str, error: &str) -> Option<Event> {
+pub fn error_event(event: &Event, provider: &str, error: &str) -> Option<Event> {
     if event
         .attributes()
         .any(|(key, value)| key == "ref" && value == REF)

@@ -26,7 +26,7 @@ pub(super) fn attributes(tags: &Map<String, Value>) -> Vec<AttributeV1> {
 }
 
 /// The string tags of a body that was fired as it is, where it happens to be an envelope.
-pub(crate) fn attributes_of_body(json: &[u8]) -> Vec<AttributeV1> {
+pub fn attributes_of_body(json: &[u8]) -> Vec<AttributeV1> {
     #[derive(serde::Deserialize)]
     struct Tags {
         tags: Map<String, Value>,

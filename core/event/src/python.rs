@@ -87,7 +87,7 @@ fn number(rest: &mut &str, out: &mut String) -> Result<(), String> {
 
 /// A number as Python writes it: the shortest digits that read back as the same, with an exponent
 /// where Python has one.
-pub(crate) fn python_float(value: f64) -> String {
+pub fn python_float(value: f64) -> String {
     let scientific = format!("{value:e}");
     let parts = scientific
         .split_once('e')

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 const MAX_LINKS: usize = 40;
 
 /// Says of each step whether the walk goes on.
-pub(crate) trait Judge {
+pub trait Judge {
     /// Why it does not.
     type Reason;
 
@@ -37,7 +37,7 @@ pub(crate) trait Judge {
 
 /// Why a walk ended before its place.
 #[derive(Debug)]
-pub(crate) enum Astray<R> {
+pub enum Astray<R> {
     /// The system's reason; "not a directory" where the way leads through something else.
     System(Errno),
     /// The links lead in a circle, or nearly.
@@ -53,11 +53,12 @@ impl<R> From<Errno> for Astray<R> {
 }
 
 /// A directory that was judged.
-pub(crate) struct Step {
+pub struct Step {
     descriptor: OwnedFd,
     /// Without links.
-    pub(crate) path: PathBuf,
-    pub(crate) found: Stat,
+    pub path: PathBuf,
+    /// What the system says of it.
+    pub found: Stat,
 }
 
 /// Good for looking, and for opening what is inside.
@@ -68,7 +69,7 @@ impl AsFd for Step {
 }
 
 /// What a path leads to.
-pub(crate) enum End {
+pub enum End {
     /// The last directory itself.
     Directory,
     /// Something of this name in the last directory.
@@ -76,14 +77,20 @@ pub(crate) enum End {
 }
 
 /// The way from the root to a place.
-pub(crate) struct Walk<J> {
+pub struct Walk<J> {
     steps: Vec<Step>,
     links: usize,
-    pub(crate) judge: J,
+    /// Says of each step whether the walk goes on.
+    pub judge: J,
 }
 
 impl<J: Judge> Walk<J> {
-    pub(crate) fn begin(judge: J) -> Result<Self, Astray<J::Reason>> {
+    /// Begins at the root, which is judged too.
+    ///
+    /// # Errors
+    ///
+    /// The system's reason, or the judge's.
+    pub fn begin(judge: J) -> Result<Self, Astray<J::Reason>> {
         let root = openat(
             CWD,
             "/",
@@ -100,12 +107,16 @@ impl<J: Judge> Walk<J> {
     }
 
     /// The directory that was entered last.
-    pub(crate) fn here(&self) -> &Step {
+    pub fn here(&self) -> &Step {
         self.steps.last().expect("the root is never left")
     }
 
     /// Goes to a place. Links are followed, the last one too.
-    pub(crate) fn to(&mut self, path: &Path) -> Result<End, Astray<J::Reason>> {
+    ///
+    /// # Errors
+    ///
+    /// The system's reason, the judge's, or too many links.
+    pub fn to(&mut self, path: &Path) -> Result<End, Astray<J::Reason>> {
         let path = std::path::absolute(path)
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOENT))?;
         let mut rest = VecDeque::new();

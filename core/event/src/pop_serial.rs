@@ -7,7 +7,7 @@
 //! use std::collections::HashSet;
 //! use std::time::{Duration, SystemTime};
 //!
-//! use evbus::Event;
+//! use evbus_event::Event;
 //! use serde::Serialize;
 //!
 //! #[derive(Serialize)]
@@ -27,7 +27,7 @@
 //!     r#"{"hosts":["db","web"],"#.to_owned()
 //!         + r#""started":"datetime.datetime(2024, 2, 29, 12, 34, 56, tzinfo=datetime.timezone.utc)"}"#
 //! );
-//! # Ok::<(), evbus::EventError>(())
+//! # Ok::<(), evbus_event::EventError>(())
 //! ```
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -6,10 +6,10 @@
 use std::borrow::Cow;
 
 /// A longer text of a plugin is cut.
-pub(crate) const MAX_BYTES: usize = 16 * 1024;
+pub const MAX_BYTES: usize = 16 * 1024;
 
 /// One line of at most `max` bytes without control characters; what is cut is said behind it.
-pub(crate) fn line(text: &str, max: usize) -> Cow<'_, str> {
+pub fn line(text: &str, max: usize) -> Cow<'_, str> {
     // A text that comes out of another process has been cut there, and says so behind its beginning.
     if text.len() <= max.saturating_add(SAID) {
         return if text.contains(is_unclean) {
@@ -23,7 +23,7 @@ pub(crate) fn line(text: &str, max: usize) -> Cow<'_, str> {
 }
 
 /// Where a text was cut, if it was.
-pub(crate) fn cut_at(text: &str) -> Option<usize> {
+pub fn cut_at(text: &str) -> Option<usize> {
     if !text.ends_with(" bytes)") {
         return None;
     }
@@ -34,7 +34,7 @@ pub(crate) fn cut_at(text: &str) -> Option<usize> {
 const SAID: usize = 64;
 
 /// Whether a character could end a line, or mean something to a terminal.
-pub(crate) fn is_unclean(character: char) -> bool {
+pub fn is_unclean(character: char) -> bool {
     character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
 }
 

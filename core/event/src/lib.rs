@@ -3,7 +3,7 @@
 mod builder;
 mod envelope;
 mod error_event;
-pub(crate) mod json;
+pub mod json;
 pub mod pop_serial;
 mod python;
 mod serial;
@@ -14,11 +14,11 @@ use bytes::Bytes;
 use evbus_abi::v1::AttributeV1;
 
 pub use builder::EventBuilder;
-pub(crate) use envelope::attributes_of_body;
-pub(crate) use error_event::error_event;
-pub(crate) use evbus_wire::now_unix_ns;
+pub use envelope::attributes_of_body;
+pub use error_event::error_event;
+pub use evbus_wire::now_unix_ns;
 pub use evbus_wire::{EventId, MAX_BODY_BYTES, MAX_DEPTH};
-pub(crate) use python::python_float;
+pub use python::python_float;
 pub use serial::Serial;
 
 /// The profile an event is fired under where none is given.
@@ -29,7 +29,6 @@ pub const MAX_PROFILE_BYTES: usize = evbus_wire::MAX_TAG_BYTES;
 
 /// What a body's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum ContentType {
     /// One JSON value.
     Json,
@@ -55,29 +54,71 @@ impl ContentType {
 /// The body is immutable and shared: however many destinations an event has, its bytes exist once.
 /// Id, time and attributes travel beside the body, never in it.
 pub struct Event {
-    pub(crate) id: EventId,
-    pub(crate) time_unix_ns: u64,
-    pub(crate) profile: Box<str>,
-    pub(crate) body: Bytes,
-    pub(crate) content_type: ContentType,
-    pub(crate) attributes: Vec<AttributeV1>,
-    pub(crate) origin: Origin,
+    id: EventId,
+    time_unix_ns: u64,
+    profile: Box<str>,
+    body: Bytes,
+    content_type: ContentType,
+    attributes: Vec<AttributeV1>,
+    origin: Origin,
 }
 
 /// How an event came in; decides how it leaves for listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// Fired in this process.
     Fired,
     /// Came through an event socket; the body is Salt's DATA, a msgpack map, untouched.
     Salt,
 }
 
+/// What an event is made of, for whoever reads one from a wire or a disk and has checked it.
+#[derive(Debug)]
+pub struct Parts {
+    /// The same at every destination and every attempt.
+    pub id: EventId,
+    /// When it was fired, in nanoseconds since the Unix epoch.
+    pub time_unix_ns: u64,
+    /// A name that [`check_profile`] accepts.
+    pub profile: Box<str>,
+    /// At most [`MAX_BODY_BYTES`] bytes of `content_type`.
+    pub body: Bytes,
+    /// What the body's bytes are.
+    pub content_type: ContentType,
+    /// The tags whose values are strings.
+    pub attributes: Vec<AttributeV1>,
+    /// How the event came in.
+    pub origin: Origin,
+}
+
+impl From<Parts> for Event {
+    fn from(parts: Parts) -> Self {
+        let Parts {
+            id,
+            time_unix_ns,
+            profile,
+            body,
+            content_type,
+            attributes,
+            origin,
+        } = parts;
+        Self {
+            id,
+            time_unix_ns,
+            profile,
+            body,
+            content_type,
+            attributes,
+            origin,
+        }
+    }
+}
+
 impl Event {
     /// Starts an event that is fired under `profile`.
     ///
     /// ```
-    /// use evbus::Event;
+    /// use evbus_event::Event;
     ///
     /// let event = Event::builder("idem-status")
     ///     .tag("type", "state-status")
@@ -87,7 +128,7 @@ impl Event {
     ///     event.body(),
     ///     br#"{"tags":{"type":"state-status"},"message":"FINISHED","run_name":"nightly"}"#
     /// );
-    /// # Ok::<(), evbus::EventError>(())
+    /// # Ok::<(), evbus_event::EventError>(())
     /// ```
     pub fn builder(profile: impl Into<String>) -> EventBuilder {
         EventBuilder::new(profile.into())
@@ -125,8 +166,23 @@ impl Event {
             .map(|attribute| (attribute.key.as_str(), attribute.value.as_str()))
     }
 
+    /// The body, shared: a clone costs no copy.
+    pub fn shared_body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The tags whose values are strings, as they cross the plugin ABI.
+    pub fn abi_attributes(&self) -> &[AttributeV1] {
+        &self.attributes
+    }
+
+    /// How the event came in.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
     /// What the event costs a queue, in bytes.
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.body.len() + self.profile.len()
     }
 }
@@ -188,7 +244,12 @@ pub enum EventError {
     },
 }
 
-pub(crate) fn check_profile(profile: &str) -> Result<(), EventError> {
+/// Whether an event can be fired under a name.
+///
+/// # Errors
+///
+/// [`EventError::Profile`], with what is wrong with it.
+pub fn check_profile(profile: &str) -> Result<(), EventError> {
     let found = if profile.is_empty() {
         "is empty"
     } else if profile.len() > MAX_PROFILE_BYTES {

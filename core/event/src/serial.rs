@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::envelope::attributes_of_body;
-use super::python;
-use super::{ContentType, Event, EventError, Origin};
+use crate::envelope::attributes_of_body;
+use crate::python;
+use crate::{ContentType, Event, EventError, Origin};
 use evbus_wire::mapping;
 
 /// The form in which bodies reach destinations; Idem's serial plugins.
@@ -50,7 +50,7 @@ impl fmt::Display for Serial {
 impl Serial {
     /// Brings an event's body into this form, and finds the attributes of one that came through a
     /// socket. Does nothing for the common case: JSON that stays JSON.
-    pub(crate) fn apply(self, event: &mut Event) -> Result<(), EventError> {
+    pub fn apply(self, event: &mut Event) -> Result<(), EventError> {
         if event.origin == Origin::Salt {
             let json =
                 mapping::data_to_json(&event.body).map_err(|reason| self.fault(event, reason))?;

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::envelope::{Envelope, attributes, attributes_of_body};
-use super::now_unix_ns;
-use super::{
+use crate::envelope::{Envelope, attributes, attributes_of_body};
+use crate::now_unix_ns;
+use crate::{
     ContentType, DEFAULT_PROFILE, Event, EventError, EventId, MAX_BODY_BYTES, Origin,
     check_profile, json,
 };

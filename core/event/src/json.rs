@@ -7,7 +7,7 @@ use evbus_wire::Finite;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
-use super::{EventError, MAX_DEPTH};
+use crate::{EventError, MAX_DEPTH};
 
 /// Writes a value as JSON text.
 pub(super) fn to_bytes<T: Serialize + ?Sized>(
@@ -42,7 +42,7 @@ thread_local! {
 }
 
 /// Checks that `text` is one JSON value, not nested too deeply.
-pub(crate) fn check(text: &[u8]) -> Result<(), EventError> {
+pub fn check(text: &[u8]) -> Result<(), EventError> {
     // First, so that no parser ever meets a deeply nested value.
     let found = depth(text);
     if found > MAX_DEPTH {

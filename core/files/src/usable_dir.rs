@@ -11,7 +11,7 @@ use rustix::fs::{Access, access};
 /// # Errors
 ///
 /// Something else is there, or this user may not write there.
-pub(crate) fn look(path: &Path) -> io::Result<Option<Metadata>> {
+pub fn look(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::metadata(path) {
         Ok(found) => {
             writable(path, &found)?;

@@ -361,7 +361,7 @@ fn a_burial_that_is_not_committed_gives_its_room_back() {
     let dir = tempfile::tempdir().unwrap();
     let state = state(dir.path());
     let store = rusqlite::Connection::open_in_memory().unwrap();
-    super::schema::create(&store, &name("idem-*", 0), false).unwrap();
+    super::schema::create(&store, &name("idem-*", 0)).unwrap();
     let begin = |before| Burying::new(before, &oldest(3), state.clone());
     let bury = |burying: &mut Burying| {
         burying

@@ -37,7 +37,7 @@ use super::record::{self, COLUMNS, PARAMETERS};
 use super::schema::{self, Harm, OpenFault};
 use super::wal::{self, PAGE};
 use super::{StateDir, StateError, StoreName};
-use crate::counted;
+use evbus_report::counted;
 
 /// How many damaged files of one store are kept.
 const KEPT: usize = 3;
@@ -234,7 +234,7 @@ fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn remove_one(path: &Path) -> io::Result<()> {
+pub(super) fn remove_one(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -320,10 +320,7 @@ fn copy(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let store = Connection::open_with_flags(new, flags)?;
     // It is thrown away unless it is complete, and written out then.
-    store.pragma_update(None, "synchronous", "OFF")?;
-    store.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    store.pragma_update(None, "journal_mode", "OFF")?;
-    schema::create(&store, name, false)?;
+    schema::create(&store, name)?;
     let transaction = store.unchecked_transaction()?;
     let read = Copying {
         image: &image,

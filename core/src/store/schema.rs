@@ -1,8 +1,7 @@
 //! How a store's file is laid out, and opening one.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use super::StoreName;
 use super::full_disk::{at, in_store};
 use super::record::{COLUMNS, PARAMETERS};
+use super::salvage::{beside, remove_one};
 use super::state_dir::{StateError, sync_dir_of};
 use super::writer::is_damage;
 
@@ -117,7 +117,6 @@ impl From<StateError> for OpenFault {
 
 /// Opens a store for writing, and makes it where it is missing.
 pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFault> {
-    make_private(path)?;
     let fault = |error: rusqlite::Error| {
         if is_damage(&error) {
             OpenFault::Damage(error.to_string())
@@ -125,6 +124,11 @@ pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFaul
             OpenFault::State(in_store("open", path)(error))
         }
     };
+    // An earlier version of this program made an empty file first.
+    let is_there = fs::metadata(path).is_ok_and(|found| found.len() > 0);
+    if !is_there {
+        make(path, name)?;
+    }
     let store = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -135,14 +139,13 @@ pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFaul
         Format::Known => {}
         Format::Older => migrate(&store, FROM_FORMAT_1).map_err(fault)?,
         Format::Early => migrate(&store, WITH_DEAD_DROPPED).map_err(fault)?,
-        Format::Empty => create(&store, name, true).map_err(fault)?,
         Format::Newer(found) if is_flipped(&store, found).map_err(fault)? => {
             return Err(OpenFault::Damage(format!(
                 "its format is {found}, but its tables are those of format {FORMAT}"
             )));
         }
         Format::Newer(found) => return Err(newer(path, found).into()),
-        Format::Foreign => {
+        Format::Empty | Format::Foreign => {
             return Err(OpenFault::Damage(
                 "it is no store of this program".to_owned(),
             ));
@@ -188,23 +191,46 @@ pub(super) fn open_beside(path: &Path, write: bool) -> Result<Connection, StateE
     }
 }
 
-/// Nobody else may read events; `SQLite` gives its other files the mode of this one.
-fn make_private(path: &Path) -> Result<(), StateError> {
-    let made = (File::options().create_new(true).write(true).mode(0o600)).open(path);
-    match made {
-        // The file's name must survive a power cut as well as its content.
-        // Where that fails it is made again: a file that is there counts as written out.
-        Ok(_) => sync_dir_of(path).inspect_err(|_| {
-            let _ = fs::remove_file(path);
-        }),
-        // An empty one may be left of a host that was killed before it had written the name out: nothing is
-        // written to a file before.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let is_empty = fs::metadata(path).is_ok_and(|found| found.len() == 0);
-            if is_empty { sync_dir_of(path) } else { Ok(()) }
+/// Makes an empty store, whole or not at all: it gets its name once it is on disk. One transaction
+/// without a journal, and one of each file written out, is a fifth of what `SQLite` does for the same.
+fn make(path: &Path, name: &StoreName) -> Result<(), StateError> {
+    let new = beside(path, ".new");
+    remove_one(&new).map_err(at("remove", &new))?;
+    let make = || {
+        // Nobody else may read events; `SQLite` gives its other files the mode of this one.
+        let file = (File::options().create_new(true).write(true).mode(0o600))
+            .open(&new)
+            .map_err(at("make the store", &new))?;
+        fill(&new, name).map_err(in_store("make", &new))?;
+        file.write_all_at(&LOGGED, LOGGED_AT)
+            .and_then(|()| file.sync_all())
+            .map_err(at("write out the store", &new))?;
+        // What is left of a file that is gone does not belong to this one.
+        for ending in ["-journal", "-wal", "-shm"] {
+            let left = beside(path, ending);
+            remove_one(&left).map_err(at("remove", &left))?;
         }
-        Err(error) => Err(at("make the store", path)(error)),
-    }
+        fs::rename(&new, path).map_err(at("rename the store to", path))
+    };
+    make().inspect_err(|_| {
+        let _ = fs::remove_file(&new);
+    })?;
+    // The file's name must survive a power cut as well as its content. Where that fails it is made again.
+    sync_dir_of(path).inspect_err(|_| {
+        let _ = fs::remove_file(path);
+    })
+}
+
+/// The versions of the format of a file that is used with a log, where `SQLite` has them:
+/// <https://sqlite.org/fileformat.html>, 1.3.3. What `PRAGMA journal_mode` writes, without its journal.
+const LOGGED: [u8; 2] = [2, 2];
+const LOGGED_AT: u64 = 18;
+
+fn fill(path: &Path, name: &StoreName) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let store = Connection::open_with_flags(path, flags)?;
+    create(&store, name)?;
+    store.close().map_err(|(_, error)| error)
 }
 
 enum Format {
@@ -263,16 +289,15 @@ fn newer(path: &Path, found: i64) -> StateError {
     }
 }
 
-/// Makes an empty file a store, in the way that it is used in where it is `logged`.
-pub(super) fn create(store: &Connection, name: &StoreName, logged: bool) -> rusqlite::Result<()> {
+/// Makes an empty file a store. Nothing is written out, and there is no way back: for a file that is thrown
+/// away unless it becomes whole.
+pub(super) fn create(store: &Connection, name: &StoreName) -> rusqlite::Result<()> {
+    store.pragma_update(None, "synchronous", "OFF")?;
+    store.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    store.pragma_update(None, "journal_mode", "OFF")?;
     store.pragma_update(None, "page_size", 4096)?;
     // Before there are tables, or it has no effect: freed pages can be given back.
     store.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    if logged {
-        store.pragma_update(None, "journal_mode", "WAL")?;
-        // A power cut may leave an empty file, which is made anew; there is no event in it.
-        store.pragma_update(None, "synchronous", "NORMAL")?;
-    }
     store.execute_batch(&format!("BEGIN;{SCHEMA}"))?;
     store.execute(
         "INSERT INTO destination VALUES (?, ?, ?)",

@@ -289,6 +289,15 @@ fn damaged_files(whole: &[u8], mut seed: u64, places: usize) -> usize {
     refused
 }
 
+/// What `evbus plugins inspect` says of a file that it refuses.
+fn refused(file: &Path) -> String {
+    let home = file.parent().unwrap();
+    let output = run(evbus(home).args(["plugins", "inspect"]).arg(file), b"");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said
+}
+
 #[test]
 fn what_a_plugin_says_of_itself_has_to_be_what_its_file_says() {
     let dir = plugin_dir(&["plugin-glob"]);
@@ -326,38 +335,68 @@ fn what_a_plugin_says_of_itself_has_to_be_what_its_file_says() {
             "it has no manifest, which says who it is without running it; rebuild it",
         ),
     ] {
-        let file = dir.path().join(file);
-        let mut inspect = evbus(dir.path());
-        let output = run(inspect.args(["plugins", "inspect"]).arg(&file), b"");
-        let said = stderr(&output);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        let said = refused(&dir.path().join(file));
         assert!(said.contains(sentence), "{said}");
     }
 }
 
 #[test]
 fn a_plugin_with_an_allocator_of_its_own_connects_and_delivers() {
-    let plugins = plugin_dir(&["plugin-glob", "fixture-mimalloc"]);
-    let host = RunningHost::start("fixture-mimalloc: {idem-*: }\n", plugins.path(), &[]);
-    host.wait_for_log(": connected");
-    for _ in 0..20 {
-        host.put("idem-run", "1");
-    }
-    wait_for("the events to be accepted", || {
-        (host.status()["destinations"][0]["accepted"] == 20).then_some(())
-    });
+    const EVENTS: usize = 100;
+    let allocators = ["fixture-jemalloc", "fixture-mimalloc"];
+    let plugins = plugin_dir(&["plugin-glob", allocators[0], allocators[1]]);
+    let acct = |threads: u8| {
+        let entry = |isolate| {
+            format!(
+                "- idem-*: {{threads: {threads}, evbus: {{isolate: {isolate}, batch: {{events: 7}}}}}}\n"
+            )
+        };
+        let entries = entry("none") + &entry("process");
+        allocators
+            .map(|name| format!("{name}:\n{entries}"))
+            .concat()
+    };
+    let host = RunningHost::start(&acct(1), plugins.path(), &[]);
+    let each_says = |word: &str| {
+        wait_for(
+            &format!("all destinations to say {word:?}: {}", host.log()),
+            || (host.log().matches(word).count() == 4).then_some(()),
+        );
+    };
+    let each_accepts = |count: usize| {
+        wait_for("the events to be accepted", || {
+            let status = host.status();
+            let destinations = status["destinations"].as_array().unwrap();
+            let all = |lane: &Value| lane["accepted"] == count;
+            (destinations.len() == 4 && destinations.iter().all(all)).then_some(())
+        });
+    };
+    // One larger than what these allocators keep for a thread among them.
+    let large = "x".repeat(100_000);
+    let mut events = format!("{{\"profile\": \"idem-run\", \"body\": {large:?}}}\n");
+    events += &"{\"profile\": \"idem-run\", \"body\": 1}\n".repeat(EVENTS - 1);
+    each_says(": connected");
+    host.put_events(&events);
+    each_accepts(EVENTS);
+
+    // Instances made while the memory of those before them is given back.
+    fs::write(host.path("acct.new"), acct(4)).unwrap();
+    fs::rename(host.path("acct.new"), host.path("acct.yml")).unwrap();
+    each_says(": configuration changed, reconnecting");
+    host.put_events(&events);
+    each_accepts(2 * EVENTS);
     let (status, log) = host.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
-/// A library of C that says who it is, made with these flags of the linker.
-fn c_library(dir: &Path, name: &str, flags: &[&str]) {
+/// A library of C that says who it is, with this source besides, made with these flags of the linker.
+fn c_library(dir: &Path, name: &str, more: &str, flags: &[&str]) {
     let source = dir.join("library.c");
     let manifest = r#"{"manifest":1,"abi":"1.0","id":"c","version":"1.0.0","providers":["c"]}"#;
     fs::write(
         &source,
         format!(
-            "const char evbus_plugin_v1[512];\n__attribute__((section(\".evbus_plugin\"), used)) const char evbus_plugin_manifest[] = {manifest:?};\n"
+            "const char evbus_plugin_v1[512];\n__attribute__((section(\".evbus_plugin\"), used)) const char evbus_plugin_manifest[] = {manifest:?};\n{more}\n"
         ),
     )
     .unwrap();
@@ -374,7 +413,7 @@ fn c_library(dir: &Path, name: &str, flags: &[&str]) {
 #[test]
 fn a_plugin_that_looks_for_libraries_beside_itself_is_refused_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
-    c_library(dir.path(), "libbeside.so", &[]);
+    c_library(dir.path(), "libbeside.so", "", &[]);
     let directory = format!("-L{}", dir.path().display());
     let flags = [
         &*directory,
@@ -382,18 +421,27 @@ fn a_plugin_that_looks_for_libraries_beside_itself_is_refused_with_the_reason() 
         "-lbeside",
         "-Wl,-rpath,$ORIGIN",
     ];
-    c_library(dir.path(), "needs.so", &flags);
-    let mut inspect = evbus(dir.path());
-    let file = dir.path().join("needs.so");
-    let output = run(inspect.args(["plugins", "inspect"]).arg(file), b"");
-    let said = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    c_library(dir.path(), "needs.so", "", &flags);
+    let said = refused(&dir.path().join("needs.so"));
     for sentence in [
         "libbeside.so: cannot open shared object file",
         "it looks for libraries beside itself ($ORIGIN), where none can be",
     ] {
         assert!(said.contains(sentence), "{sentence}: {said}");
     }
+}
+
+#[test]
+fn a_plugin_that_needs_room_in_the_static_block_for_thread_locals_is_refused_in_the_linkers_words()
+{
+    let dir = tempfile::tempdir().unwrap();
+    // As allocators have them, and larger than what the linker sets aside for files opened later.
+    let locals = "__thread char heap[65536] __attribute__((tls_model(\"initial-exec\")));
+        char *of_this_thread(void) { return heap; }";
+    c_library(dir.path(), "static.so", locals, &[]);
+    let said = refused(&dir.path().join("static.so"));
+    let sentence = "cannot allocate memory in static TLS block); build what it links, such as its allocator, without initial-exec thread-locals";
+    assert!(said.contains(sentence), "{said}");
 }
 
 #[test]

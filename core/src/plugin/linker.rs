@@ -70,6 +70,8 @@ fn refused(error: &libloading::Error, path: &Path) -> String {
     let advice = if beside {
         "it looks for libraries beside itself ($ORIGIN), where none can be, since a copy of it is \
          loaded; link them statically, or name their directory in LD_LIBRARY_PATH"
+    } else if words.contains("static TLS block") {
+        "build what it links, such as its allocator, without initial-exec thread-locals"
     } else {
         "link its libraries statically, or install them"
     };

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use support::bench::{Bench, check, mode};
-use support::{evbus, run, stderr};
+use support::{evbus, program, run, stderr};
 
 #[test]
 fn a_new_key_is_printed_alone_and_opens_the_file() {
@@ -170,6 +170,31 @@ fn a_key_that_nobody_reads_leaves_no_file_behind() {
         "nothing is written, since nobody reads the new key",
     );
     assert_eq!(bench.dir().read_dir().unwrap().count(), 1);
+}
+
+#[test]
+fn a_new_key_is_not_made_where_standard_output_keeps_nothing() {
+    let bench = Bench::new();
+    fs::write(bench.path("out"), "the old file").unwrap();
+    for (command, redirection) in [
+        ("encrypt acct.yml", ">&-"),
+        ("encrypt acct.yml", "> /dev/null"),
+        ("encrypt acct.yml", "> /dev/zero"),
+        ("edit new.fernet --editor true", ">&-"),
+    ] {
+        let script = format!("exec \"$0\" acct {command} --output-file out {redirection}");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &script]).arg(program());
+        shell.env_remove("ACCT_KEY").current_dir(bench.dir());
+        let output = run(&mut shell, b"");
+        check(&output, 2, "the new key would be lost; use --new-key-file");
+        assert_eq!(bench.read("out"), "the old file", "{script}");
+    }
+    assert_eq!(bench.dir().read_dir().unwrap().count(), 2);
+    // With a place for the key, nothing is said on standard output.
+    let args = ["encrypt", "acct.yml", "--new-key-file", "key"];
+    let status = bench.command(&args).stdout(Stdio::null()).status();
+    assert!(status.unwrap().success());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use anstyle::Style;
 use comfy_table::{CellAlignment, ContentArrangement, Row, Table, presets};
+use rustix::fs::{FileType, fstat, major};
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -40,6 +41,17 @@ pub(super) fn write(bytes: &[u8]) -> Result<Reader, Exit> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
         Err(error) => Err(Exit::failed(format!("standard output: {error}"))),
     }
+}
+
+/// Whether what goes to standard output is kept by nobody: it is `/dev/null` or another device of memory.
+/// A program that is started with standard output closed gets `/dev/null` in its place before `main`.
+pub(super) fn is_discarded() -> bool {
+    /// The major number of `/dev/null`, `/dev/zero` and their like.
+    const MEMORY: u32 = 1;
+    fstat(io::stdout()).map_or(true, |found| {
+        FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice
+            && major(found.st_rdev) == MEMORY
+    })
 }
 
 /// Writes a table: aligned columns, a header, no frames, so that `awk` can read it too.

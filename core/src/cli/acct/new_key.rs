@@ -56,6 +56,9 @@ impl FileKey {
                 key: source.key().map_err(Exit::config)?,
                 place: Place::Given,
             }),
+            (None, None) if output::is_discarded() => Err(Exit::usage(
+                "standard output is closed or a device that keeps nothing, so the new key would be lost; use --new-key-file, or --acct-key-file to use a key that you have",
+            )),
             (None, None) => Ok(Self {
                 key: generate()?,
                 place: Place::StandardOutput,

@@ -4,12 +4,13 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
 use evbus_testkit::plugin_dir;
+use rustix::process::geteuid;
 use support::{PATIENCE, RunningHost, evbus, run, stderr};
 use tempfile::TempDir;
 
@@ -179,6 +180,82 @@ fixture-good:
         let is_whole = line.starts_with("error: ") || line.starts_with("note: ");
         assert!(is_whole, "a fault is one line: {line:?}");
     }
+}
+
+#[test]
+fn directories_that_could_not_be_made_or_led_elsewhere_are_a_fault_of_both() {
+    let bench = Bench::good();
+    let at = |name: &str| bench.dir.path().join(name);
+    symlink("loop", at("loop")).unwrap();
+    fs::create_dir(at("open/sub")).unwrap();
+    let mkfifo = std::process::Command::new("mkfifo")
+        .arg(at("fifo"))
+        .status();
+    assert!(mkfifo.unwrap().success());
+    let mut cases = vec![
+        ("/proc/zz", "no directory can be made in /proc: "),
+        ("/sys/zz", "no directory can be made in /sys: "),
+        ("/dev/fd/99", "no directory can be made in /proc/"),
+        ("file", "not a directory"),
+        ("fifo", "not a directory"),
+        ("file/below", "not a directory"),
+        ("/dev/null", "not a directory"),
+        ("loop", "symbolic links"),
+        ("open/sub", "run `chmod o-w "),
+        ("open/new", "run `chmod o-w "),
+    ];
+    if geteuid().is_root() {
+        fs::create_dir_all(at("swap/sub")).unwrap();
+        fs::create_dir(at("ours")).unwrap();
+        symlink(at("ours"), at("swap/link")).unwrap();
+        for name in ["swap", "swap/link"] {
+            lchown(at(name), Some(54_321), None).unwrap();
+        }
+        cases.extend([
+            ("swap/link", "of user 54321, expected one of user 0"),
+            ("swap/sub", "of user 54321, expected one of user 0"),
+            ("swap/new", "of user 54321, expected one of user 0"),
+        ]);
+    }
+    let before = bench.names();
+    for flag in ["--state-dir", "--sock-dir", "--plugin-copies"] {
+        let count = if flag == "--plugin-copies" {
+            5
+        } else {
+            cases.len()
+        };
+        for (path, sentence) in &cases[..count] {
+            for command in ["check", "run"] {
+                let more = if flag == "--sock-dir" {
+                    &[][..]
+                } else {
+                    &["--sock-dir", "s"]
+                };
+                let output = bench.evbus(command, GOOD, &[&[flag, path], more].concat());
+                let said = stderr(&output);
+                assert_eq!(
+                    output.status.code(),
+                    Some(78),
+                    "{command} {flag} {path}: {said}"
+                );
+                assert!(said.contains(sentence), "{command} {flag} {path}: {said}");
+                assert!(
+                    !said.contains("File exists"),
+                    "{command} {flag} {path}: {said}"
+                );
+            }
+        }
+    }
+    assert_eq!(
+        fs::read_dir(at("open")).unwrap().count(),
+        1,
+        "nothing was made"
+    );
+    // What a host made before it came to the directory.
+    let made = ["acct.yml", "default-state", "out"];
+    let mut names = bench.names();
+    names.retain(|name| !made.contains(&&**name));
+    assert_eq!(names, before);
 }
 
 #[test]

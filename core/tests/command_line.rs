@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -90,6 +90,32 @@ fn a_plugin_is_inspected_by_its_id_or_a_name_that_it_serves() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn a_plugin_is_installed_into_a_directory_that_nobody_else_chooses() {
+    let (dir, plugins) = (tempfile::tempdir().unwrap(), plugin_dir(&["fixture-good"]));
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("file"), "").unwrap();
+    std::fs::create_dir(at("open")).unwrap();
+    std::fs::set_permissions(at("open"), PermissionsExt::from_mode(0o777)).unwrap();
+    for (place, sentence) in [
+        ("file", "file: not a directory"),
+        ("file/below", "file/below: not a directory"),
+        ("/proc/zz", "/proc/zz: no directory can be made in /proc: "),
+        ("open/new", "run `chmod o-w "),
+    ] {
+        let mut command = evbus(dir.path());
+        command
+            .args(["plugins", "install", "--plugin-dir", place])
+            .arg(plugins.path().join("libfixture_good.so"))
+            .current_dir(dir.path());
+        let output = run(&mut command, b"");
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{place}: {said}");
+        assert!(said.contains(sentence), "{place}: {said}");
+    }
+    assert!(!at("open/new").exists());
 }
 
 #[test]

@@ -1,60 +1,193 @@
-//! Whether a host could use a directory, found out without making or changing anything.
+//! A directory that a host keeps files in: found, made, or found out whether it could be.
+//!
+//! Whoever can change a directory or a link on the way to it chooses where the host's files go. So every
+//! step belongs to this user or to root, and nobody else can write to a directory above, unless it is one
+//! like `/tmp`, in which nobody can rename what others have. Of the directory itself the caller knows what
+//! it needs.
 
-use std::fs::{self, Metadata};
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
 use std::io;
-use std::path::Path;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, AtFlags, Mode, Stat, accessat, fstatfs, mkdirat};
+use rustix::process::geteuid;
 
-/// What is at the path of a directory that this process could use; none where it could make one.
+use crate::owners::{STICKY, check_mode, is_ours};
+use crate::walk::{Astray, End, Judge, Step, Walk};
+
+/// What is at the path of a directory that this process could use; none where it could make one. Makes and
+/// changes nothing.
 ///
 /// # Errors
 ///
-/// Something else is there, or this user may not write there.
+/// Something else is there, another user could choose what is there, or this user may not write there.
 pub fn look(path: &Path) -> io::Result<Option<Metadata>> {
-    match fs::metadata(path) {
-        Ok(found) => {
-            writable(path, &found)?;
+    let mut walk = begin(None)?;
+    match walk.to(path) {
+        Ok(end) => {
+            let found = directory(&walk, &end)?;
+            writable(walk.here())?;
             Ok(Some(found))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // A link that leads nowhere is in the way of a directory.
-            if fs::symlink_metadata(path).is_ok() {
-                return Err(io::ErrorKind::AlreadyExists.into());
-            }
-            let parent = path.parent().filter(|path| !path.as_os_str().is_empty());
-            look(parent.unwrap_or(Path::new("."))).map(|_| None)
-        }
-        Err(error) => Err(error),
+        Err(Astray::Judged(Refused::CouldBeMade)) => Ok(None),
+        Err(astray) => Err(astray.into()),
     }
 }
 
-fn writable(path: &Path, found: &Metadata) -> io::Result<()> {
-    if !found.is_dir() {
-        return Err(io::ErrorKind::NotADirectory.into());
-    }
-    Ok(access(path, Access::WRITE_OK | Access::EXEC_OK)?)
+/// Makes a directory and those above it with this mode, where they are missing. What is there stays as it
+/// is. Gives what was made, the outermost first.
+///
+/// # Errors
+///
+/// Something else is there, another user could choose what is there, or the system refuses.
+pub fn make(path: &Path, mode: u32) -> io::Result<Vec<PathBuf>> {
+    let mut walk = begin(Some(Mode::from_raw_mode(mode)))?;
+    let end = walk.to(path)?;
+    directory(&walk, &end)?;
+    Ok(walk.judge.made)
 }
+
+fn begin(mode: Option<Mode>) -> io::Result<Walk<Ours>> {
+    Ok(Walk::begin(Ours {
+        mode,
+        last: Ok(()),
+        made: Vec::new(),
+    })?)
+}
+
+fn directory(walk: &Walk<Ours>, end: &End) -> io::Result<Metadata> {
+    match end {
+        End::Directory => File::from(walk.here().as_fd().try_clone_to_owned()?).metadata(),
+        End::Entry(..) => Err(io::ErrorKind::NotADirectory.into()),
+    }
+}
+
+/// Takes a way that only this user and root can change.
+struct Ours {
+    /// The mode of directories that are made; none where nothing is.
+    mode: Option<Mode>,
+    /// What is wrong with the directory that was entered last, if it is one above.
+    last: Result<(), String>,
+    made: Vec<PathBuf>,
+}
+
+enum Refused {
+    Because(io::Error),
+    /// Nothing is there, and a directory could be.
+    CouldBeMade,
+}
+
+impl From<String> for Refused {
+    fn from(sentence: String) -> Self {
+        Self::Because(io::Error::new(io::ErrorKind::PermissionDenied, sentence))
+    }
+}
+
+impl From<Astray<Refused>> for io::Error {
+    fn from(astray: Astray<Refused>) -> Self {
+        match astray {
+            Astray::System(rustix::io::Errno::NOTDIR) => io::ErrorKind::NotADirectory.into(),
+            Astray::System(error) => error.into(),
+            Astray::TooManyLinks => rustix::io::Errno::LOOP.into(),
+            Astray::Dangling(link) => Self::new(
+                io::ErrorKind::AlreadyExists,
+                format!(
+                    "the link {} leads to nothing; make the directory that it leads to, or remove the link",
+                    link.display()
+                ),
+            ),
+            Astray::Judged(Refused::Because(error)) => error,
+            Astray::Judged(Refused::CouldBeMade) => io::ErrorKind::NotFound.into(),
+        }
+    }
+}
+
+impl Judge for Ours {
+    type Reason = Refused;
+
+    fn directory(&mut self, directory: &Step) -> Result<(), Refused> {
+        let Step { path, found, .. } = directory;
+        std::mem::replace(&mut self.last, Ok(()))?;
+        check_owner("the directory", path, found)?;
+        if found.st_mode & STICKY == 0 {
+            self.last = check_mode("the directory", path, found, directory);
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, path: &Path, found: &Stat) -> Result<(), Refused> {
+        std::mem::replace(&mut self.last, Ok(()))?;
+        Ok(check_owner("the link", path, found)?)
+    }
+
+    fn absent(&mut self, directory: &Step, name: &OsStr) -> Result<bool, Refused> {
+        std::mem::replace(&mut self.last, Ok(()))?;
+        writable(directory).map_err(|error| {
+            let sentence = format!(
+                "no directory can be made in {}: {error}",
+                directory.path.display()
+            );
+            Refused::Because(io::Error::new(error.kind(), sentence))
+        })?;
+        let Some(mode) = self.mode else {
+            return Err(Refused::CouldBeMade);
+        };
+        match mkdirat(directory, name, mode) {
+            Ok(()) => self.made.push(directory.path.join(name)),
+            // Somebody else made it meanwhile, and it is looked at like any other.
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(Refused::Because(error.into())),
+        }
+        Ok(true)
+    }
+}
+
+fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {
+    if is_ours(found) {
+        return Ok(());
+    }
+    let us = geteuid().as_raw();
+    Err(format!(
+        "found {what} {path} of user {owner}, expected one of user {us} or root, since its owner could put something else in its place; give a path through directories of user {us} or root, or run evbus as user {owner}",
+        path = path.display(),
+        owner = found.st_uid,
+    ))
+}
+
+fn writable(directory: &Step) -> io::Result<()> {
+    // As the user whose rights files are opened with.
+    accessat(
+        directory,
+        ".",
+        Access::WRITE_OK | Access::EXEC_OK,
+        AtFlags::EACCESS,
+    )?;
+    let kind = fstatfs(directory)?.f_type;
+    if let Some((_, name)) = KERNELS.iter().find(|(magic, _)| *magic == kind) {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!(
+                "it is in the file system {name} of the kernel, which holds no files of programs"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// File systems in which the permissions promise more than can be made, with the kernel's numbers for them.
+const KERNELS: [(rustix::fs::FsWord, &str); 9] = [
+    (0x9fa0, "proc"),
+    (0x6265_6572, "sysfs"),
+    (0x1cd1, "devpts"),
+    (0x6462_6720, "debugfs"),
+    (0x7472_6163, "tracefs"),
+    (0x7363_6673, "securityfs"),
+    (0x6367_7270, "cgroup2"),
+    (0x0027_e0eb, "cgroup"),
+    (0x6265_6570, "configfs"),
+];
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    #[test]
-    fn a_directory_is_there_or_could_be_made_or_is_in_the_way_of_something() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        fs::write(at("file"), "").unwrap();
-        symlink("nowhere", at("link")).unwrap();
-        assert!(look(dir.path()).unwrap().is_some());
-        assert!(look(&at("a/b/c")).unwrap().is_none());
-        assert!(!at("a").exists());
-        let kind = |name: &str| look(&at(name)).unwrap_err().kind();
-        assert_eq!(kind("file"), io::ErrorKind::NotADirectory);
-        assert_eq!(kind("file/below"), io::ErrorKind::NotADirectory);
-        assert_eq!(kind("link"), io::ErrorKind::AlreadyExists);
-    }
-}
+mod tests;

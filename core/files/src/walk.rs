@@ -33,6 +33,15 @@ pub trait Judge {
     ///
     /// It is not to be followed.
     fn link(&mut self, path: &Path, found: &Stat) -> Result<(), Self::Reason>;
+
+    /// The path goes on with a name that is not in a directory. True where that may be there now.
+    ///
+    /// # Errors
+    ///
+    /// It is not there, and cannot be.
+    fn absent(&mut self, _directory: &Step, _name: &OsStr) -> Result<bool, Self::Reason> {
+        Ok(false)
+    }
 }
 
 /// Why a walk ended before its place.
@@ -40,6 +49,8 @@ pub trait Judge {
 pub enum Astray<R> {
     /// The system's reason; "not a directory" where the way leads through something else.
     System(Errno),
+    /// A link leads to something that is not there.
+    Dangling(PathBuf),
     /// The links lead in a circle, or nearly.
     TooManyLinks,
     /// The judge's.
@@ -121,18 +132,28 @@ impl<J: Judge> Walk<J> {
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOENT))?;
         let mut rest = VecDeque::new();
         self.put_first(&path, &mut rest);
+        // The link that is being followed, and how many steps are left behind it.
+        let mut followed: Option<(PathBuf, usize)> = None;
         while let Some(name) = rest.pop_front() {
+            followed = followed.filter(|(_, behind)| rest.len() >= *behind);
             if name == OsStr::new("..") {
                 if self.steps.len() > 1 {
                     self.steps.pop();
                 }
                 continue;
             }
-            let look = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            // As a directory first, which has a file system mounted that is mounted when it is needed.
-            let opened = match openat(self.here(), &name, look | OFlags::DIRECTORY, Mode::empty()) {
-                Err(Errno::NOTDIR) => openat(self.here(), &name, look, Mode::empty())?,
-                opened => opened?,
+            let opened = match (look(self.here(), &name), &followed) {
+                (Err(Errno::NOENT), Some((link, _))) => {
+                    return Err(Astray::Dangling(link.clone()));
+                }
+                (Err(Errno::NOENT), None) => {
+                    let here = self.steps.last().expect("the root is never left");
+                    if !self.judge.absent(here, &name).map_err(Astray::Judged)? {
+                        return Err(Errno::NOENT.into());
+                    }
+                    look(self.here(), &name)?
+                }
+                (opened, _) => opened?,
             };
             let at = self.here().path.join(&name);
             let found = fstat(&opened)?;
@@ -146,6 +167,7 @@ impl<J: Judge> Walk<J> {
                     }
                     let target = readlinkat(&opened, "", Vec::new())?;
                     let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                    followed.get_or_insert((at, rest.len()));
                     self.put_first(&target, &mut rest);
                 }
                 kind if rest.is_empty() => return Ok(End::Entry(name, kind)),
@@ -177,5 +199,15 @@ impl<J: Judge> Walk<J> {
         self.judge.directory(&step).map_err(Astray::Judged)?;
         self.steps.push(step);
         Ok(())
+    }
+}
+
+/// Opens a name for looking at it.
+fn look(directory: &Step, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // As a directory first, which has a file system mounted that is mounted when it is needed.
+    match openat(directory, name, flags | OFlags::DIRECTORY, Mode::empty()) {
+        Err(Errno::NOTDIR) => openat(directory, name, flags, Mode::empty()),
+        opened => opened,
     }
 }

@@ -10,22 +10,19 @@
 //! A file that opens another one, the key, is only for reading; there it counts who can read it.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, getxattr, openat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
-use uzers::os::unix::GroupExt as _;
 
 use evbus_files::named_file::{self, NotAFile, NotRead, READING};
+use evbus_files::owners::{Group, STICKY, check_mode, group_that_writes, is_ours, too_open};
 use evbus_files::walk::{Astray, End, Judge, Step, Walk};
 
-/// In a directory with this bit nobody can rename or remove what belongs to others.
-const STICKY: u32 = 0o1000;
-const GROUP_MAY_WRITE: u32 = 0o020;
 const OTHERS_MAY_WRITE: u32 = 0o002;
 const OTHERS_MAY_READ: u32 = 0o004;
 const OTHERS_MAY_ENTER: u32 = 0o001;
@@ -47,7 +44,7 @@ impl From<NotRead> for Denied {
 impl From<Astray<String>> for Denied {
     fn from(astray: Astray<String>) -> Self {
         match astray {
-            Astray::System(Errno::NOTDIR) => NotRead::Absent.into(),
+            Astray::System(Errno::NOTDIR) | Astray::Dangling(_) => NotRead::Absent.into(),
             Astray::System(error) => NotRead::from(error).into(),
             Astray::TooManyLinks => NotRead::from(Errno::LOOP).into(),
             Astray::Judged(reason) => Self::Distrusted(reason),
@@ -159,33 +156,18 @@ impl Writers {
         opened: impl AsFd,
     ) -> Result<(), String> {
         check_owner(what, path, found)?;
-        if found.st_mode & OTHERS_MAY_WRITE != 0 {
-            return Err(too_open(
-                what,
-                path,
-                found,
-                "every user can write to",
-                "o-w",
-            ));
+        check_mode(what, path, found, &opened)?;
+        if group_that_writes(found, opened) == Group::Unknown {
+            self.doubt.get_or_insert_with(|| {
+                format!(
+                    "{what} {} with mode {:04o}, whose group {} may have members who could change it",
+                    path.display(),
+                    found.st_mode & 0o7777,
+                    found.st_gid
+                )
+            });
         }
-        match group_that_writes(found, opened) {
-            Group::None | Group::Private => Ok(()),
-            Group::Shared(group) => {
-                let who = format!("{group} can write to");
-                Err(too_open(what, path, found, &who, "g-w"))
-            }
-            Group::Unknown => {
-                self.doubt.get_or_insert_with(|| {
-                    format!(
-                        "{what} {} with mode {:04o}, whose group {} may have members who could change it",
-                        path.display(),
-                        found.st_mode & 0o7777,
-                        found.st_gid
-                    )
-                });
-                Ok(())
-            }
-        }
+        Ok(())
     }
 }
 
@@ -245,10 +227,10 @@ impl FileJudge for Readers {
 }
 
 fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {
-    let us = geteuid().as_raw();
-    if found.st_uid == us || found.st_uid == 0 {
+    if is_ours(found) {
         return Ok(());
     }
+    let us = geteuid().as_raw();
     // Of a directory only the owner knows what else is in it.
     let advice = if what == "the file" {
         format!(
@@ -267,66 +249,6 @@ fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {
         path = path.display(),
         owner = found.st_uid,
     ))
-}
-
-fn too_open(what: &str, path: &Path, found: &Stat, who: &str, change: &str) -> String {
-    format!(
-        "found {what} {path} with mode {:04o}: {who} it; expected only its owner to; run `chmod {change} {path}`",
-        found.st_mode & 0o7777,
-        path = path.display(),
-    )
-}
-
-/// Who can write through the bits of the group.
-#[derive(Debug, PartialEq, Eq)]
-enum Group {
-    /// Nobody.
-    None,
-    /// One user, who can write anyway.
-    Private,
-    /// Others.
-    Shared(String),
-    /// The databases of users and groups do not say.
-    Unknown,
-}
-
-fn group_that_writes(found: &Stat, opened: impl AsFd) -> Group {
-    if found.st_mode & GROUP_MAY_WRITE == 0 {
-        return Group::None;
-    }
-    // With a list of its own, the bits of the group are a bound for all users and groups in it.
-    let opened = format!("/proc/self/fd/{}", opened.as_fd().as_raw_fd());
-    let nothing: &mut [u8] = &mut [];
-    match getxattr(opened, "system.posix_acl_access", nothing) {
-        Ok(_) => return Group::Shared("users or groups in its access control list".to_owned()),
-        Err(Errno::NODATA | Errno::NOTSUP) => {}
-        Err(_) => return Group::Unknown,
-    }
-    group_of(found.st_gid, &[found.st_uid, geteuid().as_raw()])
-}
-
-/// Whether a group is the own one of one of these users, as `adduser` makes them: under the user's name, the
-/// user's first group, and without other members. A first group alone may be that of all users.
-fn group_of(gid: u32, users: &[u32]) -> Group {
-    let Some(group) = uzers::get_group_by_gid(gid) else {
-        return Group::Unknown;
-    };
-    let mut is_known = true;
-    for user in users {
-        let Some(user) = uzers::get_user_by_uid(*user) else {
-            is_known = false;
-            continue;
-        };
-        let is_first = user.primary_group_id() == gid && user.name() == group.name();
-        if is_first && group.members().iter().all(|member| member == user.name()) {
-            return Group::Private;
-        }
-    }
-    if is_known || !group.members().is_empty() {
-        Group::Shared(format!("group {}", group.name().display()))
-    } else {
-        Group::Unknown
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::loading::PluginFile;
 use super::manifest::Manifest;
+use evbus_files::usable_dir;
 
 /// The longest part of an id in the name of a copy.
 const MAX_SHOWN_ID: usize = 64;
@@ -103,10 +104,7 @@ impl Image {
 
 /// Makes a directory that is ours alone, or sees to it that it is.
 fn private(dir: &Path) -> std::io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)?;
+    usable_dir::make(dir, 0o700)?;
     let found = fs::symlink_metadata(dir)?;
     let us = rustix::process::geteuid().as_raw();
     if found.is_dir() && found.uid() == us && found.mode() & 0o7777 == 0o700 {

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{elf, inspect, place};
-use evbus_files::named_file;
+use evbus_files::{named_file, usable_dir};
 
 /// A larger file is not a plugin, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024 * 1024;
@@ -32,11 +32,7 @@ pub fn install(file: &Path, dir: &Path, program: Option<&Path>) -> Result<PathBu
             file.display()
         ));
     }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(dir)
-        .map_err(|error| format!("{}: {error}", dir.display()))?;
+    usable_dir::make(dir, 0o755).map_err(|error| format!("{}: {error}", dir.display()))?;
     place::names_in(dir)?;
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", dir.display());
     let mut copy = tempfile::Builder::new()

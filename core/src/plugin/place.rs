@@ -40,7 +40,7 @@ impl From<Unusable> for String {
 impl From<Astray<Self>> for Unusable {
     fn from(astray: Astray<Self>) -> Self {
         match astray {
-            Astray::System(Errno::NOTDIR) => Self::Absent,
+            Astray::System(Errno::NOTDIR) | Astray::Dangling(_) => Self::Absent,
             Astray::System(error) => cannot_be_read(error),
             Astray::TooManyLinks => because("too many links lead to it"),
             Astray::Judged(unusable) => unusable,

@@ -1,11 +1,12 @@
 //! Socket directories: made safe, locked, bound, and left clean.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use evbus_files::usable_dir;
 use evbus_wire::{Framing, MAX_ADDRESS_BYTES};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
@@ -275,23 +276,17 @@ impl SocketDir {
 /// Makes a directory and those above it, where they are missing, for this user alone or for this user
 /// and the group. What is there stays as it is.
 fn make(path: &Path, group: Option<&SocketGroup>) -> Result<(), SocketError> {
-    let missing: Vec<&Path> = path
-        .ancestors()
-        .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
-        .collect();
-    for path in missing.into_iter().rev() {
-        match DirBuilder::new().mode(0o700).create(path) {
-            Ok(()) => {}
-            // Somebody else made it meanwhile, and it is looked at like any other.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            Err(error) => return Err(at("make the socket directory", path)(error)),
-        }
-        if let Some(group) = group
-            && let Err(error) = group.let_into(path)
-        {
-            // Left as it is, it would be in the way of another try. It is empty, unless others use
+    let made = usable_dir::make(path, 0o700).map_err(at("use the socket directory", path))?;
+    let Some(group) = group else {
+        return Ok(());
+    };
+    for (index, path) in made.iter().enumerate() {
+        if let Err(error) = group.let_into(path) {
+            // Left as they are, they would be in the way of another try. Each is empty, unless others use
             // it already; then it stays.
-            let _ = fs::remove_dir(path);
+            for path in made[index..].iter().rev() {
+                let _ = fs::remove_dir(path);
+            }
             return Err(error);
         }
     }

@@ -1,8 +1,8 @@
 //! The state directory: its lock, its limits, its files.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -186,11 +186,9 @@ impl Lock {
 }
 
 fn make(path: &Path) -> Result<(), StateError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(at("make the state directory", path))
+    usable_dir::make(path, 0o700)
+        .map(|_| ())
+        .map_err(at("use the state directory", path))
 }
 
 /// Whether nobody else can read or change what is in the directory.
@@ -218,7 +216,7 @@ impl StateDir {
     ///
     /// # Errors
     ///
-    /// Another process holds it, other users may write to it, or the system refuses.
+    /// Another process holds it, other users may write to it or to a directory above, or the system refuses.
     pub fn open(path: &Path, limits: StateLimits) -> Result<Self, StateError> {
         make(path)?;
         let found = fs::metadata(path).map_err(at("read the mode of the state directory", path))?;

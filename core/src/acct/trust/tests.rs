@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::PathBuf;
 
@@ -150,15 +151,6 @@ fn a_group_may_write_if_it_is_one_users_own() {
     chmod(&dir, 0o775);
     chown(&dir, None, shared).expect("root may");
     refused(&acct, &["the directory", "mode 0775: group "]);
-}
-
-#[test]
-fn a_group_is_a_users_own_only_under_the_name_and_as_the_first_one_of_the_user() {
-    let other = (1..1000).find(|gid| uzers::get_group_by_gid(*gid).is_some());
-    let other = other.expect("a system has groups");
-    assert!(matches!(group_of(other, &[0]), Group::Shared(_)));
-    assert_eq!(group_of(STRANGER, &[0]), Group::Unknown);
-    assert_eq!(group_of(0, &[0]), Group::Private);
 }
 
 #[test]

@@ -269,7 +269,7 @@ fn a_group_is_a_name_or_a_number() {
 #[test]
 fn a_group_that_this_user_may_not_give_files_to_is_refused_and_nothing_is_left() {
     let root = tempfile::tempdir().expect("there is room for a directory");
-    chmod(root.path(), 0o777);
+    chmod(root.path(), 0o1777);
     // Nobody else may have this one, so it is nobody's own without root too.
     let foreign = if geteuid().is_root() { 54_321 } else { 0 };
     let dir = SocketDir {

@@ -1,0 +1,120 @@
+//! Who could change a file or directory: its owner, the group, everybody.
+
+use std::os::fd::{AsFd, AsRawFd as _};
+use std::path::Path;
+
+use rustix::fs::{Stat, getxattr};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+use uzers::os::unix::GroupExt as _;
+
+/// In a directory with this bit nobody can rename or remove what belongs to others.
+pub const STICKY: u32 = 0o1000;
+const GROUP_MAY_WRITE: u32 = 0o020;
+const OTHERS_MAY_WRITE: u32 = 0o002;
+
+/// Whether it belongs to this user or to root.
+pub fn is_ours(found: &Stat) -> bool {
+    found.st_uid == geteuid().as_raw() || found.st_uid == 0
+}
+
+/// Says that every user or a group with other members can write to what is open as `opened`, and how to
+/// change that. `what` is it with its article, such as "the directory".
+///
+/// # Errors
+///
+/// One sentence. Where nobody knows who is in the group, it is not refused: see [`group_that_writes`].
+pub fn check_mode(what: &str, path: &Path, found: &Stat, opened: impl AsFd) -> Result<(), String> {
+    if found.st_mode & OTHERS_MAY_WRITE != 0 {
+        return Err(too_open(
+            what,
+            path,
+            found,
+            "every user can write to",
+            "o-w",
+        ));
+    }
+    match group_that_writes(found, opened) {
+        Group::None | Group::Private | Group::Unknown => Ok(()),
+        Group::Shared(group) => {
+            let who = format!("{group} can write to");
+            Err(too_open(what, path, found, &who, "g-w"))
+        }
+    }
+}
+
+/// One sentence: `who` it is open to, and the `change` that `chmod` is to make.
+pub fn too_open(what: &str, path: &Path, found: &Stat, who: &str, change: &str) -> String {
+    format!(
+        "found {what} {path} with mode {:04o}: {who} it; expected only its owner to; run `chmod {change} {path}`",
+        found.st_mode & 0o7777,
+        path = path.display(),
+    )
+}
+
+/// Who can write through the bits of the group.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Nobody.
+    None,
+    /// One user, who can write anyway.
+    Private,
+    /// Others.
+    Shared(String),
+    /// The databases of users and groups do not say.
+    Unknown,
+}
+
+/// Who can write through the bits of the group to what is open as `opened`.
+pub fn group_that_writes(found: &Stat, opened: impl AsFd) -> Group {
+    if found.st_mode & GROUP_MAY_WRITE == 0 {
+        return Group::None;
+    }
+    // With a list of its own, the bits of the group are a bound for all users and groups in it.
+    let opened = format!("/proc/self/fd/{}", opened.as_fd().as_raw_fd());
+    let nothing: &mut [u8] = &mut [];
+    match getxattr(opened, "system.posix_acl_access", nothing) {
+        Ok(_) => return Group::Shared("users or groups in its access control list".to_owned()),
+        Err(Errno::NODATA | Errno::NOTSUP) => {}
+        Err(_) => return Group::Unknown,
+    }
+    group_of(found.st_gid, &[found.st_uid, geteuid().as_raw()])
+}
+
+/// Whether a group is the own one of one of these users, as `adduser` makes them: under the user's name, the
+/// user's first group, and without other members. A first group alone may be that of all users.
+fn group_of(gid: u32, users: &[u32]) -> Group {
+    let Some(group) = uzers::get_group_by_gid(gid) else {
+        return Group::Unknown;
+    };
+    let mut is_known = true;
+    for user in users {
+        let Some(user) = uzers::get_user_by_uid(*user) else {
+            is_known = false;
+            continue;
+        };
+        let is_first = user.primary_group_id() == gid && user.name() == group.name();
+        if is_first && group.members().iter().all(|member| member == user.name()) {
+            return Group::Private;
+        }
+    }
+    if is_known || !group.members().is_empty() {
+        Group::Shared(format!("group {}", group.name().display()))
+    } else {
+        Group::Unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_a_users_own_only_under_the_name_and_as_the_first_one_of_the_user() {
+        let other = (1..1000).find(|gid| uzers::get_group_by_gid(*gid).is_some());
+        let other = other.expect("a system has groups");
+        assert!(matches!(group_of(other, &[0]), Group::Shared(_)));
+        assert_eq!(group_of(54_321, &[0]), Group::Unknown);
+        assert_eq!(group_of(0, &[0]), Group::Private);
+    }
+}

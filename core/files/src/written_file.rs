@@ -1,0 +1,118 @@
+//! The place of a file that is written under a name the operator gave.
+//!
+//! A link of another user on the way would let that user choose which file is overwritten, so links are
+//! followed where they belong to this user or to root. The directory is held open, so that what was judged
+//! is what is written to.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat, openat};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+use crate::owners::is_ours;
+use crate::walk::{Astray, End, Judge, Step, Walk};
+
+/// A name in a directory that is held open.
+#[derive(Debug)]
+pub struct Place {
+    directory: OwnedFd,
+    name: OsString,
+    /// What is there; none where nothing is.
+    pub kind: Option<FileType>,
+}
+
+impl Place {
+    /// Where a path leads. Links are followed, the last one too; one that leads to nothing is itself the
+    /// place.
+    ///
+    /// # Errors
+    ///
+    /// A link belongs to another user, the directory is not there, or the path leads to a directory.
+    pub fn find(path: &Path) -> io::Result<Self> {
+        let mut walk = Walk::begin(Links)?;
+        let (name, kind) = match walk.to(path) {
+            Ok(End::Entry(name, kind)) => (name, Some(kind)),
+            Ok(End::Directory) => return Err(io::ErrorKind::IsADirectory.into()),
+            Err(Astray::System(Errno::NOENT) | Astray::Dangling(_)) => {
+                let path = std::path::absolute(path)?;
+                let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+                    return Err(io::ErrorKind::IsADirectory.into());
+                };
+                match walk.to(dir)? {
+                    End::Directory => (name.to_owned(), None),
+                    End::Entry(..) => return Err(io::ErrorKind::NotADirectory.into()),
+                }
+            }
+            Err(astray) => return Err(astray.into()),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // One that may be written to and not listed will do.
+        let directory = match openat(walk.here(), ".", flags, Mode::empty()) {
+            Err(Errno::ACCESS) => openat(walk.here(), ".", flags | OFlags::PATH, Mode::empty())?,
+            opened => opened?,
+        };
+        Ok(Self {
+            directory,
+            name,
+            kind,
+        })
+    }
+
+    /// The directory, whoever renames what meanwhile.
+    pub fn dir(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.directory.as_raw_fd()).into()
+    }
+
+    /// The name in it. It is not a link that is to be followed.
+    pub fn path(&self) -> PathBuf {
+        self.dir().join(&self.name)
+    }
+
+    /// Forces the names in the directory to the disk.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn sync(&self) -> io::Result<()> {
+        File::open(self.dir())?.sync_all()
+    }
+}
+
+/// Follows links of this user and of root.
+struct Links;
+
+impl Judge for Links {
+    type Reason = String;
+
+    fn directory(&mut self, _: &Step) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn link(&mut self, path: &Path, found: &Stat) -> Result<(), String> {
+        if is_ours(found) {
+            return Ok(());
+        }
+        let us = geteuid().as_raw();
+        Err(format!(
+            "found the link {} of user {}, expected one of user {us} or root, since its owner chooses which file is written; name the file that it leads to",
+            path.display(),
+            found.st_uid,
+        ))
+    }
+}
+
+impl From<Astray<String>> for io::Error {
+    fn from(astray: Astray<String>) -> Self {
+        match astray {
+            Astray::System(error) => error.into(),
+            Astray::Dangling(_) => Errno::NOENT.into(),
+            Astray::TooManyLinks => Errno::LOOP.into(),
+            Astray::Judged(reason) => Self::new(io::ErrorKind::PermissionDenied, reason),
+        }
+    }
+}

@@ -213,6 +213,58 @@ fn a_replaced_file_is_whole_and_a_link_stays_one() {
 }
 
 #[test]
+fn a_link_of_another_user_does_not_choose_which_file_is_written() {
+    if !rustix::process::geteuid().is_root() {
+        return; // Nobody else can give a link away.
+    }
+    let bench = Bench::new();
+    fs::create_dir(bench.path("ours")).unwrap();
+    fs::write(bench.path("ours/file"), "the old file").unwrap();
+    bench.encrypt(&[]);
+    for (link, to) in [("link", "ours/file"), ("dir", "ours")] {
+        std::os::unix::fs::symlink(to, bench.path(link)).unwrap();
+        std::os::unix::fs::lchown(bench.path(link), Some(54_321), None).unwrap();
+    }
+    for output in ["link", "dir/file", "dir/new"] {
+        for args in [
+            &["decrypt", "acct.yml", "--output-file", output][..],
+            &[
+                "encrypt",
+                "acct.yml",
+                "--acct-key-file",
+                "key",
+                "--output-file",
+                output,
+            ],
+            &["encrypt", "acct.yml", "--new-key-file", output],
+            &[
+                "edit",
+                "acct.yml.fernet",
+                "--acct-key-file",
+                "key",
+                "--editor",
+                "true",
+                "--output-file",
+                output,
+            ],
+        ] {
+            if args.contains(&"--new-key-file") && output == "link" {
+                continue; // It is there already.
+            }
+            let done = bench.acct(args);
+            let said = stderr(&done);
+            assert_eq!(done.status.code(), Some(1), "{args:?}: {said}");
+            assert!(
+                said.contains("of user 54321, expected one of user 0 or root"),
+                "{said}"
+            );
+        }
+    }
+    assert_eq!(bench.read("ours/file"), "the old file");
+    assert_eq!(fs::read_dir(bench.path("ours")).unwrap().count(), 1);
+}
+
+#[test]
 fn a_new_key_goes_into_a_file_of_its_own_and_never_over_one_that_is_there() {
     let bench = Bench::new();
     fs::write(bench.path("acct.yml"), "kafka: {a: {x: 1}}\n").unwrap();

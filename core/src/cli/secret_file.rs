@@ -1,11 +1,12 @@
 //! Files that only their owner may read, written whole or not at all.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{Gid, Uid, fchown};
+use evbus_files::written_file::Place;
+use rustix::fs::{FileType, Gid, Uid, fchown};
 
 use super::exit::Exit;
 
@@ -22,22 +23,22 @@ pub(super) fn write(
             path.display()
         ))
     };
-    // A link stays one, and what it leads to is replaced.
-    let target = match path.canonicalize() {
-        Ok(target) => target,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-        Err(error) => return Err(failed(error)),
-    };
-    let replaced = fs::metadata(&target).ok();
-    if replaced.as_ref().is_some_and(|found| !found.is_file()) {
-        return Err(Exit::usage(format!(
+    let other_kind = || {
+        Exit::usage(format!(
             "{}: found something other than a file, expected one, or a new name; change --output-file",
             path.display()
-        )));
-    }
-    let dir = match target.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
-        _ => PathBuf::from("."),
+        ))
+    };
+    // A link stays one, and what it leads to is replaced.
+    let place = match Place::find(path) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Err(other_kind()),
+        found => found.map_err(failed)?,
+    };
+    let (target, dir) = (place.path(), place.dir());
+    let replaced = match place.kind {
+        Some(FileType::RegularFile) => fs::symlink_metadata(&target).ok(),
+        Some(_) => return Err(other_kind()),
+        None => None,
     };
     // Made with mode 0600, and removed unless it takes the name.
     let mut file = tempfile::Builder::new()
@@ -62,7 +63,5 @@ pub(super) fn write(
     ready()?;
     file.persist(&target).map_err(|error| failed(error.error))?;
     // Without this a crash of the machine could bring the old file back.
-    File::open(&dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(failed)
+    place.sync().map_err(failed)
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use evbus::acct::{AcctKey, Cipher, KeySource};
+use evbus_files::written_file;
 use zeroize::Zeroizing;
 
 use super::super::exit::Exit;
@@ -96,11 +97,18 @@ impl FileKey {
 }
 
 fn write(path: &Path, key: &[u8]) -> io::Result<()> {
+    let place = match written_file::Place::find(path) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        found => found?,
+    };
+    let path = place.path();
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)?;
+        .open(&path)?;
     let written = file.write_all(key).and_then(|()| file.sync_all());
     if written.is_err() {
         // Half a key opens nothing, and would be in the way of the next try.

@@ -119,6 +119,11 @@ fn wrong_use_is_told_in_one_sentence_and_without_the_key() {
             "found no file as key file gone",
         ),
         (
+            &["encrypt", "acct.yml", "--acct-key-file", "/proc/self/mem"],
+            78,
+            "found a file that cannot be read (Input/output error (os error 5)) as key file",
+        ),
+        (
             &["encrypt", "acct.yml", "--output-file", "."],
             2,
             "found something other than a file",

@@ -122,7 +122,7 @@ impl KeySource {
                 NotRead::TooLarge => refused("a file of more than 4 KiB"),
                 NotRead::Endless => refused("a pipe that does not end"),
                 NotRead::Drained => refused("a pipe with nothing in it"),
-                NotRead::Failed(_) => refused("a file that cannot be read"),
+                NotRead::Failed(error) => refused(&format!("a file that cannot be read ({error})")),
             },
         })?;
         let text = std::str::from_utf8(&content).map_err(|_| refused("bytes that are no text"))?;

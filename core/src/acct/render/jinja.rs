@@ -151,7 +151,8 @@ fn include(dir: &Path, name: &str, trust: &Trust) -> Result<Option<String>, Stri
     let unreadable = |error: &dyn Display| {
         format!("found an unreadable template ({error}), expected a text; check its mode")
     };
-    let path = match dir.join(relative).canonicalize() {
+    let named = dir.join(relative);
+    let path = match named.canonicalize() {
         Ok(path) => path,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(&error)),
@@ -161,8 +162,9 @@ fn include(dir: &Path, name: &str, trust: &Trust) -> Result<Option<String>, Stri
         return Err(outside());
     }
     let mut content = Zeroizing::new(Vec::new());
+    // By its name, so that every link on the way is judged.
     trust
-        .read(&path, MAX_INCLUDE, &mut content)
+        .read(&named, MAX_INCLUDE, &mut content)
         .map_err(|denied| match denied {
             Denied::Distrusted(sentence) => sentence,
             Denied::NotRead(NotRead::TooLarge) => {

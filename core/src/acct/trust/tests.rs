@@ -109,6 +109,23 @@ fn what_another_user_owns_is_refused_wherever_it_is_on_the_way() {
 }
 
 #[test]
+fn a_link_to_an_included_template_is_checked_as_one_to_the_file() {
+    if !geteuid().is_root() {
+        return; // Nobody else can give a link away.
+    }
+    let (_root, dir) = folder();
+    // In a directory like /tmp others can put links, and choose what is included.
+    chmod(&dir, 0o1777);
+    let (acct, link) = (dir.join("acct.yml"), dir.join("link.j"));
+    fs::write(&acct, "{% include 'link.j' %}\n").expect("it is ours");
+    symlink("part.yml", &link).expect("a link");
+    assert_eq!(read(&acct).as_deref(), Ok("secret"));
+    lchown(&link, Some(STRANGER), None).expect("root gives it away");
+    let place = format!("found the link {} of user 54321", link.display());
+    refused(&acct, &[&place, "move the file to a directory of user 0"]);
+}
+
+#[test]
 fn an_encrypted_file_is_checked_as_a_plain_one() {
     let (_root, dir) = folder();
     let path = dir.join("acct.fernet");

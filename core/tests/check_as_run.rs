@@ -259,6 +259,39 @@ fn directories_that_could_not_be_made_or_led_elsewhere_are_a_fault_of_both() {
 }
 
 #[test]
+fn a_salt_master_that_could_not_be_there_is_noted() {
+    let bench = Bench::good();
+    for (path, sentence) in [
+        ("file", "file is not a directory"),
+        ("file/below", "file/below cannot be looked into"),
+        ("missing", "there is no directory missing"),
+    ] {
+        let output = bench.evbus("check", GOOD, &["--from-salt", path]);
+        let said = stderr(&output);
+        assert!(output.status.success(), "{said}");
+        assert!(
+            said.contains("would wait for the Salt master: ") && said.contains(sentence),
+            "{said}"
+        );
+        let dir = bench.dir.path().join(path);
+        let host = RunningHost::start(
+            "fixture-good: {p: {path: '{dir}/out'}}\n",
+            bench.plugins.path(),
+            &["--from-salt", dir.to_str().unwrap()],
+        );
+        host.wait_for_log("waiting for the Salt master: ");
+        assert!(!host.log().contains('?'), "{}", host.log());
+        host.stop();
+    }
+    let output = bench.evbus("check", GOOD, &["--from-salt", "open"]);
+    assert!(
+        !stderr(&output).contains("Salt master"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
 fn a_check_beside_a_running_host_succeeds_and_disturbs_nothing() {
     let bench = Bench::good();
     let flags = ["--state-dir", "state", "--sock-dir", "s"];

@@ -84,6 +84,9 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
             dir.display()
         ));
     }
+    for sentence in found.waits {
+        note(&sentence);
+    }
     let report = if args.strict { error } else { note };
     let plugins_well = check_plugins(&catalog, report);
     let mut doubts = catalog.shadowed().len();

@@ -25,6 +25,8 @@ pub struct Examination {
     pub faults: Vec<StartError>,
     /// Directories in which a host answers now: one that is started with them has to wait for its end.
     pub in_use: Vec<PathBuf>,
+    /// What a start would not be refused for, and would wait for: a sentence each.
+    pub waits: Vec<String>,
 }
 
 impl HostBuilder {
@@ -65,6 +67,13 @@ impl HostBuilder {
                     false
                 }
             });
+        let waits = self.salt_masters.iter().filter_map(|master| {
+            let why = master.why_no_sockets()?;
+            Some(format!(
+                "a host would wait for the Salt master: {why}; check its sock_dir"
+            ))
+        });
+        let waits = waits.collect();
         let (acct, mut acct_faults) = match &self.acct_file {
             Some(file) => file.examine(),
             None => (None, Vec::new()),
@@ -98,6 +107,7 @@ impl HostBuilder {
             plan,
             faults,
             in_use,
+            waits,
         }
     }
 

@@ -5,6 +5,8 @@
 //! let every other listener wait for it. So what arrives is read whatever the destinations do, into
 //! a queue of bounded size; what finds no room there is dropped and counted.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,6 +36,23 @@ pub struct SaltMaster {
     pub dir: PathBuf,
     /// Which of its events are taken.
     pub tags: TagFilter,
+}
+
+impl SaltMaster {
+    /// Why no master could ever have sockets in the directory as it is now: one sentence.
+    pub(crate) fn why_no_sockets(&self) -> Option<String> {
+        let dir = self.dir.display();
+        match fs::metadata(&self.dir) {
+            Ok(found) if found.is_dir() => None,
+            Ok(_) => Some(format!("{dir} is not a directory")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Some(format!("there is no directory {dir}"))
+            }
+            Err(error) => Some(format!(
+                "the directory {dir} cannot be looked into: {error}"
+            )),
+        }
+    }
 }
 
 /// What has come from a Salt master.
@@ -183,8 +202,15 @@ impl Reader {
                 }
                 Err(error) if !is_told => {
                     is_told = true;
+                    let why = self.master.why_no_sockets().unwrap_or_else(|| match error {
+                        // The error's own words ask for a host.
+                        evbus_client::Error::Connect { path, source } => {
+                            format!("{} cannot be connected to: {source}", path.display())
+                        }
+                        error => error.to_string(),
+                    });
                     tracing::warn!(
-                        "waiting for the Salt master: {error}; check that it runs, its sock_dir, and that its ipc_mode is not tcp"
+                        "waiting for the Salt master: {why}; check that it runs, its sock_dir, and that its ipc_mode is not tcp"
                     );
                 }
                 Err(_) => {}

@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
+pub(crate) use bounds::reason;
 pub(crate) use instance::{ConnectFailure, Connector, closed};
 pub(crate) use queue::{NotQueued, Place, Queue};
 pub use settled::Counts;

@@ -1,6 +1,8 @@
 //! Plugin files that do harm before they are used: refused by name, and the host goes on.
 #![allow(clippy::unwrap_used)]
 
+#[path = "hostile_plugins/linking.rs"]
+mod linking;
 mod support;
 
 use std::fs;
@@ -66,6 +68,22 @@ fn whatever_a_plugin_does_while_it_is_asked_who_it_is_it_is_refused_in_one_sente
         (
             "names-panic",
             "it ended the process with signal 6 (SIGABRT) while it was asked for its names",
+        ),
+        (
+            "attach-hang",
+            "it did not return when it was given a voice in the log within 10 s",
+        ),
+        (
+            "attach-exit",
+            "it called exit(3) while it was given a voice in the log",
+        ),
+        (
+            "attach-abort",
+            "it ended the process with signal 6 (SIGABRT) while it was given a voice in the log",
+        ),
+        (
+            "attach-panic",
+            "it ended the process with signal 6 (SIGABRT) while it was given a voice in the log",
         ),
         ("schema-hang", "it did not give its schema within 10 s"),
         (
@@ -146,13 +164,15 @@ fn a_plugin_that_nothing_uses_is_listed_without_running_it() {
 #[test]
 fn a_running_host_goes_on_and_ends_at_once_whatever_is_dropped_in() {
     let library = fs::read(built_all(&["fixture-hostile"]).remove(0)).unwrap();
-    for deed in ["load-hang", "names-hang", "schema-hang", "load-abort"] {
+    let hanging = ["load-hang", "names-hang", "attach-hang", "schema-hang"];
+    let ending = ["load-abort", "attach-abort", "attach-panic", "attach-exit"];
+    for deed in hanging.into_iter().chain(ending) {
         let plugins = plugin_dir(&["plugin-glob", "fixture-good", "fixture-null"]);
         let host = host_with(deed, plugins.path());
         host.wait_for_log("provider fixture-hostile of the acct file is served by no plugin");
         put_in(plugins.path(), "hostile.so", &library);
-        if deed == "load-abort" {
-            host.wait_for_log("hostile.so: not used: it ended the process with signal 6");
+        if ending.contains(&deed) {
+            host.wait_for_log("hostile.so: not used: it ");
         } else {
             wait_for("the process that tries it", || {
                 has_child_for(&host, "fixture-hostile").then_some(())
@@ -387,61 +407,6 @@ fn a_plugin_with_an_allocator_of_its_own_connects_and_delivers() {
     each_accepts(2 * EVENTS);
     let (status, log) = host.stop();
     assert_eq!(status.code(), Some(0), "{log}");
-}
-
-/// A library of C that says who it is, with this source besides, made with these flags of the linker.
-fn c_library(dir: &Path, name: &str, more: &str, flags: &[&str]) {
-    let source = dir.join("library.c");
-    let manifest = r#"{"manifest":1,"abi":"1.0","id":"c","version":"1.0.0","providers":["c"]}"#;
-    fs::write(
-        &source,
-        format!(
-            "const char evbus_plugin_v1[512];\n__attribute__((section(\".evbus_plugin\"), used)) const char evbus_plugin_manifest[] = {manifest:?};\n{more}\n"
-        ),
-    )
-    .unwrap();
-    let output = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
-        .arg(dir.join(name))
-        .arg(&source)
-        .args(flags)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
-}
-
-#[test]
-fn a_plugin_that_looks_for_libraries_beside_itself_is_refused_with_the_reason() {
-    let dir = tempfile::tempdir().unwrap();
-    c_library(dir.path(), "libbeside.so", "", &[]);
-    let directory = format!("-L{}", dir.path().display());
-    let flags = [
-        &*directory,
-        "-Wl,--no-as-needed",
-        "-lbeside",
-        "-Wl,-rpath,$ORIGIN",
-    ];
-    c_library(dir.path(), "needs.so", "", &flags);
-    let said = refused(&dir.path().join("needs.so"));
-    for sentence in [
-        "libbeside.so: cannot open shared object file",
-        "it looks for libraries beside itself ($ORIGIN), where none can be",
-    ] {
-        assert!(said.contains(sentence), "{sentence}: {said}");
-    }
-}
-
-#[test]
-fn a_plugin_that_needs_room_in_the_static_block_for_thread_locals_is_refused_in_the_linkers_words()
-{
-    let dir = tempfile::tempdir().unwrap();
-    // As allocators have them, and larger than what the linker sets aside for files opened later.
-    let locals = "__thread char heap[65536] __attribute__((tls_model(\"initial-exec\")));
-        char *of_this_thread(void) { return heap; }";
-    c_library(dir.path(), "static.so", locals, &[]);
-    let said = refused(&dir.path().join("static.so"));
-    let sentence = "cannot allocate memory in static TLS block); build what it links, such as its allocator, without initial-exec thread-locals";
-    assert!(said.contains(sentence), "{said}");
 }
 
 #[test]

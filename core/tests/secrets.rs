@@ -219,6 +219,7 @@ fn failing(port: u16) -> Value {
     let local =
         |login: Value| json!({"host": "127.0.0.1", "port": port, "login": "me", "password": login});
     let url = format!("amqp://me:{}-%22url%2F%41@127.0.0.1:{port}/", canary::WORD);
+    let login = format!("u:{}-login@127.0.0.1", canary::WORD);
     let kafka = json!({
         "bootstrap_servers": "127.0.0.1:1", "security_protocol": "SASL_PLAINTEXT",
         "sasl_plain_username": {"$file": "canary"}, "sasl_plain_password": canary("text"),
@@ -239,8 +240,17 @@ fn failing(port: u16) -> Value {
             {"fails-f": {"connection": local(json!(canary("text"))), "evbus": apart}},
             {"fails-g": {"connection": {"url": url}, "evbus": policy}},
             {"fails-h": {"connection": local(json!({"$env": "EVBUS_CANARY"})), "evbus": policy}},
+            {"fails-j": {"connection": {"host": login, "port": port}, "evbus": policy}},
         ],
-        "kafka": [{"fails-i": {"connection": kafka, "evbus": policy}}],
+        "kafka": [
+            {"fails-i": {"connection": kafka, "evbus": policy}},
+            {"fails-k": {
+                "connection": {
+                    "bootstrap_servers": format!("127.0.0.1:1,{login}:1"), "message.timeout.ms": 1000,
+                },
+                "evbus": apart,
+            }},
+        ],
     })
 }
 
@@ -295,7 +305,7 @@ fn a_running_host_tells_nobody() {
         ],
     );
     let mut fired = String::new();
-    for name in 'a'..='i' {
+    for name in 'a'..='k' {
         writeln!(fired, "{{\"profile\": \"fails-{name}\", \"body\": {{}}}}").unwrap();
     }
     host.put_events(&fired);
@@ -308,7 +318,7 @@ fn a_running_host_tells_nobody() {
     wait_for("every event to be a dead letter", || {
         let listed = call(&["deadletters", "list", "--json", "--sock-dir", &sockets]);
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        ('a'..='i')
+        ('a'..='k')
             .all(|name| listed.contains(&format!("fails-{name}")))
             .then_some(())
     });

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use evbus_report::foreign_text;
+
 /// A place in a text. Both numbers count from 1; the column counts characters, not bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
@@ -67,7 +69,7 @@ impl AcctError {
     pub fn new(location: Location, key: &str, message: &str) -> Self {
         // A quoted key can hold escape sequences; a terminal must not obey them, and a log line must
         // stay one line.
-        let printable = |text: &str| text.replace(char::is_control, "\u{fffd}");
+        let printable = |text: &str| foreign_text::shown(text).into_owned();
         Self {
             location,
             key: printable(key),

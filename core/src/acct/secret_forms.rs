@@ -74,9 +74,25 @@ fn add_long(secret: &str, forms: &mut Forms) {
 }
 
 /// What a URL has before the `@` of its host that must not be shown: the password, or the user where
-/// there is none; as written and decoded.
+/// there is none; as written and decoded. The same of an address without a scheme, `user:password@host`,
+/// and of each in a list; one that has but a user may be a mail address, which is shown.
 pub(super) fn userinfo(text: &str) -> Vec<Zeroizing<String>> {
     let mut found = Vec::new();
+    let mut take = |secret: &str| {
+        if !secret.is_empty() {
+            found.push(Zeroizing::new(decoded(secret)));
+            found.push(Zeroizing::new(secret.to_owned()));
+        }
+    };
+    // The whole too, since a password may hold what stands between addresses.
+    let addresses = text.split([',', ';', ' ', '\n']).chain([text]);
+    for address in addresses.filter(|address| !address.contains("://")) {
+        let password =
+            (address.rsplit_once('@')).and_then(|(userinfo, _)| userinfo.split_once(':'));
+        if let Some((_, password)) = password {
+            take(password);
+        }
+    }
     for (_, rest) in text
         .match_indices("://")
         .map(|(at, it)| text.split_at(at + it.len()))
@@ -94,14 +110,10 @@ pub(super) fn userinfo(text: &str) -> Vec<Zeroizing<String>> {
         }) else {
             continue;
         };
-        let secret = match userinfo.split_once(':') {
+        take(match userinfo.split_once(':') {
             Some((_, password)) => password,
             None => userinfo,
-        };
-        if !secret.is_empty() {
-            found.push(Zeroizing::new(decoded(secret)));
-            found.push(Zeroizing::new(secret.to_owned()));
-        }
+        });
     }
     found
 }

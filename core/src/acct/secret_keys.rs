@@ -1,5 +1,5 @@
 //! Which values of an entry are secrets although they stand in the file: those whose key says so, and
-//! the logins of URLs.
+//! the logins of URLs and of addresses without a scheme.
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -77,6 +77,7 @@ mod tests {
             "host": "mq", "login": "me", "token_ttl": 300, "ssl.ca.pem": "public", "oauth.token.url": "http://h:80/a@b", "port": 1, "key": "k", "key_file": "f", "password_file": "f",
             "sasl.password": "one", "Client-Secret": 22, "tokens": ["three", {"a": "four"}],
             "sasl.jaas.config": "five", "pass": true, "ssl.key.pem": "six",
+            "mail": "me@h", "note": "at: 12:30", "servers": "u:ni%6ee@h:1,h:2",
             "urls": ["amqp://u:se%20ven@h/", "http://eight@h", "http://h/"],
         });
         let found = of(config.as_object().unwrap());
@@ -84,7 +85,8 @@ mod tests {
         assert_eq!(
             found,
             [
-                "one", "22", "three", "four", "five", "six", "se ven", "se%20ven", "eight", "eight"
+                "one", "22", "three", "four", "five", "six", "nine", "ni%6ee", "nine", "ni%6ee",
+                "se ven", "se%20ven", "eight", "eight"
             ]
         );
     }

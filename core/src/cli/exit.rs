@@ -6,6 +6,7 @@ use evbus::acct::AcctError;
 use evbus::store::StateError;
 
 use super::logging;
+use super::message_line::message;
 
 /// A command's end other than success: exit code, and what to say.
 #[derive(Debug)]
@@ -113,13 +114,13 @@ impl From<StartError> for Exit {
 /// Says what is wrong, on standard error.
 pub(super) fn error(line: &str) {
     let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-    say(format_args!("{style}error{style:#}: {line}"));
+    say(format_args!("{style}error{style:#}: {}", message(line)));
 }
 
 /// Says what is worth knowing, on standard error.
 pub(super) fn note(line: &str) {
     let style = Style::new().bold().fg_color(Some(AnsiColor::Yellow.into()));
-    say(format_args!("{style}note{style:#}: {line}"));
+    say(format_args!("{style}note{style:#}: {}", message(line)));
 }
 
 fn say(line: std::fmt::Arguments<'_>) {

@@ -129,44 +129,6 @@ impl Shared {
     }
 }
 
-/// One line of the log; `tracing_subscriber` makes one for each, and writes it at once.
-impl<'w> tracing_subscriber::fmt::MakeWriter<'w> for LogWriter {
-    type Writer = Line<'w>;
-
-    fn make_writer(&'w self) -> Self::Writer {
-        Line {
-            writer: self,
-            bytes: Vec::new(),
-        }
-    }
-}
-
-/// See [`LogWriter`].
-#[derive(Debug)]
-pub(super) struct Line<'w> {
-    writer: &'w LogWriter,
-    bytes: Vec<u8>,
-}
-
-impl Write for Line<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Line<'_> {
-    fn drop(&mut self) {
-        if !self.bytes.is_empty() {
-            self.writer.line(std::mem::take(&mut self.bytes));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;

@@ -12,6 +12,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::prelude::*;
 
 use super::log_writer::LogWriter;
+use super::message_line::{self, LogLines};
 
 /// Where a command that must not wait for whoever reads standard error writes to it.
 static WRITER: OnceLock<LogWriter> = OnceLock::new();
@@ -55,17 +56,19 @@ pub(super) fn start(
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let log_events = plugin.map(|LogPlugin::Event| LogEvents::new(level));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
-    let lines = if is_waiting {
-        lines.with_writer(io::stderr).boxed()
-    } else {
-        let writer = WRITER.get_or_init(LogWriter::default);
+    let is_coloured = io::stderr().is_terminal();
+    let writer = (!is_waiting).then(|| {
         std::panic::set_hook(Box::new(panicked));
         ExitGuard::before_end(|| flush(Some(LAST_WORDS)));
-        lines.with_writer(writer.clone()).boxed()
-    };
+        WRITER.get_or_init(LogWriter::default).clone()
+    });
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(is_coloured)
+        .with_target(false)
+        .with_writer(LogLines {
+            writer,
+            is_coloured,
+        });
     tracing_subscriber::registry()
         .with(level)
         .with(lines)
@@ -84,8 +87,10 @@ fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
         _ => String::new(),
     };
     if let Some(writer) = WRITER.get() {
-        // As a line of the log: there may be many.
-        writer.line(format!("thread '{name}' {panic}{trace}\n").into_bytes());
+        // As a line of the log: there may be many. What it says may hold foreign text.
+        let said = panic.to_string().replacen(":\n", ": ", 1);
+        let said = message_line::message(&said);
+        writer.line(format!("thread '{name}' {said}{trace}\n").into_bytes());
     }
     // It may be the end of the process.
     flush(Some(LAST_WORDS));

@@ -15,6 +15,7 @@ mod letter;
 mod listen;
 mod log_writer;
 mod logging;
+mod message_line;
 mod output;
 mod plugins;
 mod put;

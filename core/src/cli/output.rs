@@ -1,10 +1,12 @@
 //! What goes to standard output: JSON lines and tables.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anstyle::Style;
 use comfy_table::{CellAlignment, ContentArrangement, Row, Table, presets};
+use evbus_report::foreign_text;
 use rustix::fs::{FileType, fstat, major};
 use serde::Serialize;
 
@@ -113,18 +115,10 @@ pub(super) fn without_margins(line: &str) -> &str {
 /// Shows control characters as text: what a far system says must not move a terminal's cursor, nor
 /// break a line of a table.
 pub(super) fn one_line(text: String) -> String {
-    if !text.contains(char::is_control) {
-        return text;
+    match foreign_text::shown(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(shown) => shown,
     }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if c.is_control() {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }
 
 /// Columns and rows of the terminal that standard output is; none where it is something else.

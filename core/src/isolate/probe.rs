@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
+use evbus_abi::v1::{HostObjectV1, HostV1, LevelV1, LinkV1};
 use zeroize::Zeroizing;
 
 use super::outbox::Outbox;
@@ -40,6 +41,7 @@ enum Stage {
     Schema = 3,
     Checking = 4,
     Compiling = 5,
+    Attaching = 6,
 }
 
 impl Stage {
@@ -50,6 +52,7 @@ impl Stage {
             3 => Self::Schema,
             4 => Self::Checking,
             5 => Self::Compiling,
+            6 => Self::Attaching,
             _ => Self::Starting,
         }
     }
@@ -60,6 +63,7 @@ impl Stage {
             Self::Starting => "before it was loaded",
             Self::Loading => "while it was loaded",
             Self::Names => "while it was asked for its names",
+            Self::Attaching => "while it was given a voice in the log",
             Self::Schema => "while it was asked for its schema",
             Self::Checking => "while it checked an empty configuration",
             Self::Compiling => "while it compiled an empty set of patterns",
@@ -72,6 +76,7 @@ impl Stage {
             Self::Starting => "the process to try it in did not begin",
             Self::Loading => "its constructor did not return",
             Self::Names => "it did not give its names",
+            Self::Attaching => "it did not return when it was given a voice in the log",
             Self::Schema => "it did not give its schema",
             Self::Checking => "it did not check an empty configuration",
             Self::Compiling => "it did not compile an empty set of patterns",
@@ -222,7 +227,17 @@ fn nonsense() -> String {
     "the process that it was tried in did not say what became of it".to_owned()
 }
 
-/// Tries the plugin, in the process for that.
+/// A voice that goes nowhere: what a plugin has to say is for the host that loads it.
+struct Unheard;
+
+impl HostObjectV1 for Unheard {
+    fn log(&self, _: LevelV1, _: &str, _: &str) {}
+
+    fn link(&self, _: LinkV1, _: &str) {}
+}
+
+/// Tries the plugin, in the process for that: calls all that the host calls before it connects, in the
+/// order in which the host does.
 pub(super) fn serve(image: OwnedFd, path: &Path, outbox: &Outbox) {
     probing();
     let begin = |stage: Stage| outbox.answer(wire::stage(stage as u8));
@@ -232,6 +247,9 @@ pub(super) fn serve(image: OwnedFd, path: &Path, outbox: &Outbox) {
         Ok(plugin) => plugin,
         Err(reason) => return fail(&reason),
     };
+    begin(Stage::Attaching);
+    // At the level at which it does the most.
+    plugin.attach(HostV1::new(Unheard, LevelV1::TRACE));
     begin(Stage::Schema);
     if let Err(reason) = plugin.config_schema() {
         return fail(&reason);

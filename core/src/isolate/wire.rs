@@ -17,7 +17,7 @@ pub(super) use encode::{
 };
 
 /// Both ends are to be the same program; this tells where they are not.
-pub(super) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (2)");
+pub(super) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (3)");
 
 /// The largest frame. An event takes at most its body, as much again for its attributes, which the
 /// body holds too, and its profile.

@@ -53,7 +53,7 @@ pub(super) fn wait(backoff: Duration, asked_ms: u32, retry: &Retry) -> Duration 
 }
 
 /// A plugin's sentence as one line of bounded length without control characters.
-pub(super) fn reason(text: &str) -> Cow<'_, str> {
+pub(crate) fn reason(text: &str) -> Cow<'_, str> {
     foreign_text::line(text, MAX_REASON_BYTES)
 }
 

@@ -79,7 +79,7 @@ impl Connector {
         let plugin = match self {
             Self::Internal(queues) => return queues.connect(config),
             #[cfg(test)]
-            Self::Scripted(script) => return script.connect(HostV1::new(host, max_level())),
+            Self::Scripted(script) => return script.connect(HostV1::new(host, max_level())).await,
             Self::Isolated(isolated) => {
                 return isolated.connect(config, host, max_level(), deadline).await;
             }

@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
+pub(crate) use bounds::reason;
 pub(crate) use instance::{ConnectFailure, Connector, closed};
 pub(crate) use queue::{NotQueued, Place, Queue};
 pub use settled::Counts;
@@ -35,9 +36,10 @@ pub use status::{InstanceState, LaneStatus, PausedBy};
 use crate::Event;
 use crate::acct::{Policy, Secrets};
 use crate::store::{Journal, Receipt};
+use evbus_report::foreign_text;
 use status::Observed;
 
-/// Names one entry of the acct file.
+/// Names one entry of the acct file. Prints as `PROVIDER[INDEX] PATTERN`, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Destination {
     /// The provider, as it stands in the file.
@@ -50,7 +52,15 @@ pub struct Destination {
 
 impl std::fmt::Display for Destination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}[{}] {}", self.provider, self.index, self.pattern)
+        // Both stand in the acct file as somebody wrote them, and this is part of messages.
+        let shown = foreign_text::shown;
+        write!(
+            f,
+            "{}[{}] {}",
+            shown(&self.provider),
+            self.index,
+            shown(&self.pattern)
+        )
     }
 }
 

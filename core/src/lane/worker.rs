@@ -181,7 +181,8 @@ impl Worker {
             let mut setups = self.setups.clone();
             tokio::select! {
                 () = sleep_until(until) => {}
-                _ = setups.wait_for(|setup| *setup != current) => attempts = 0,
+                // A lane that is let go of gets no other setup, and only waits for its end.
+                Ok(_) = setups.wait_for(|setup| *setup != current) => attempts = 0,
                 never = self.age() => match never {},
             }
         }
@@ -216,7 +217,7 @@ impl Worker {
                     ..failure
                 })
             }),
-            _ = setups.wait_for(|setup| *setup != current) => Err(None),
+            Ok(_) = setups.wait_for(|setup| *setup != current) => Err(None),
             never = self.age() => match never {},
         }
     }

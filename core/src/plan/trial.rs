@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Plan, Planned};
 use crate::acct::Secrets;
-use crate::lane::closed;
+use crate::lane::{closed, reason};
 use crate::plugin::{About, log};
 
 /// So many destinations are connected to side by side, each on a thread that its plugin may block.
@@ -109,7 +109,7 @@ impl Planned {
         self.connector
             .connect(&self.config(), self.entry.secrets(), host, limit)
             .await
-            .map_err(|failure| failure.reason)
+            .map_err(|failure| reason(&failure.reason).into_owned())
     }
 }
 

@@ -13,6 +13,7 @@ use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Once, OnceLock};
 
+use evbus_report::foreign_text;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::loader;
@@ -107,7 +108,7 @@ pub(crate) fn probing() {
 /// every thread needs sooner or later, so that nothing here can go on, and no signal is obeyed.
 pub(super) fn end_hanging(plugin: &str, seconds: u64) -> ! {
     say(&format!(
-        "error: plugin {plugin}: its constructor did not return within {seconds} s, and nothing in this process can go on without it: the process ends with {EXIT_CODE}; remove that plugin, or have it mended\n"
+        "error: plugin {plugin}: its constructor did not return within {seconds} s, and nothing in this process can go on without it: the process ends with {EXIT_CODE}; remove that plugin, or have it mended"
     ));
     _exit(c_int::from(EXIT_CODE));
 }
@@ -117,6 +118,8 @@ pub(super) fn end_hanging(plugin: &str, seconds: u64) -> ! {
 pub(super) fn say(line: &str) {
     const AT_ONCE: usize = 4096;
     let stderr = rustix::stdio::stderr();
+    // The path of a plugin may hold anything.
+    let line = foreign_text::shown(line) + "\n";
     let bytes = line.as_bytes();
     let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
     // A pipe that is ready takes so much without waiting.
@@ -155,7 +158,7 @@ fn refuse_foreign() {
         None => "a plugin called exit".to_owned(),
     };
     let line = format!(
-        "error: {who}: the process ends with {EXIT_CODE}; remove that plugin, or have it mended\n"
+        "error: {who}: the process ends with {EXIT_CODE}; remove that plugin, or have it mended"
     );
     if let Some(last) = LAST.get() {
         last();

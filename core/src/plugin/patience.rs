@@ -80,7 +80,7 @@ impl Waiting<'_> {
             let (who, doing, seconds) = (self.who, self.doing, SAID_AFTER.as_secs());
             let line = format!("plugin {who} has not answered for {seconds} s ({doing})");
             if linker::is_opening() {
-                exit_guard::say(&format!("warning: {line}\n"));
+                exit_guard::say(&format!("warning: {line}"));
             } else {
                 tracing::warn!("{line}");
             }

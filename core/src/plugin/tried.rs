@@ -13,8 +13,13 @@ use rustix::fs::{Mode, OFlags, open};
 /// The file's name in the state directory.
 const FILE: &str = "plugins-tried";
 
-/// What another version of evbus has tried is tried again.
-const HEAD: &str = concat!("plugin files tried by evbus ", env!("CARGO_PKG_VERSION"));
+/// What another version of evbus has tried is tried again, and so is what was tried at fewer moments: the number
+/// grows with them.
+const HEAD: &str = concat!(
+    "plugin files tried by evbus ",
+    env!("CARGO_PKG_VERSION"),
+    " (2)"
+);
 
 /// So many contents are remembered; the oldest is forgotten first.
 const MAX_HASHES: usize = 1024;

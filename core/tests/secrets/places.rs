@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use super::canary::{NUMBER, canary};
 
 /// Keys whose values are names, which messages show where they stand in the file as text: where to
-/// connect and as whom, what to publish to, which files to read. Given by reference, they are hidden too.
+/// connect and as whom, what to publish to, which files to read. Given by reference, they are hidden too, and so
+/// is the password of an address.
 pub(crate) const NAMES: [(&str, &str); 17] = [
     ("kafka", "topics"),
     ("kafka", "key"),
@@ -64,6 +65,7 @@ pub(crate) fn entries(provider: &str, schema: &Value) -> Map<String, Value> {
                 "deep",
                 json!([[canary("deep")], {"password": canary("deep")}]),
             ),
+            ("login", json!(format!("u:{}@h", canary("login")))),
         ];
         if !is_name {
             values.push(("text", json!(canary("text"))));

@@ -223,7 +223,7 @@ fn a_key_cannot_smuggle_control_characters_into_a_message() {
     assert_eq!(
         faults("kafka:\n  \"a\\n\\e[2J\": 5\n"),
         [
-            "f:2:3: kafka.a\u{fffd}\u{fffd}[2J: found a number, expected a mapping of the provider's keys, or nothing; write the keys below the pattern"
+            "f:2:3: kafka.a\\n\\u{1b}[2J: found a number, expected a mapping of the provider's keys, or nothing; write the keys below the pattern"
         ]
     );
 }

@@ -1,5 +1,7 @@
 //! However a lane ends, what it has is on disk where there is one.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 
 /// Opens the store until it holds so many events: whoever let go of it writes in the background.
@@ -70,4 +72,35 @@ fn a_plugin_that_blocks_its_call_does_not_take_the_queue_with_it() {
         found(&disk, 9).await;
         drop(release);
     });
+}
+
+#[tokio::test]
+async fn a_lane_that_is_let_go_of_asks_for_no_further_instance() {
+    for reason in [UNANSWERED, "not today"] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let script = Script(Arc::new({
+            let asked = Arc::clone(&asked);
+            move |_| {
+                asked.fetch_add(1, Ordering::Relaxed);
+                Err(ConnectFailure {
+                    permanent: true,
+                    ..refusal(reason)
+                })
+            }
+        }));
+        let mut policy = eager();
+        policy.retry.max_delay = Duration::from_hours(24);
+        let setup = setup(script, policy);
+        let mut lane = start(setup.clone(), None);
+        while asked.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        // What dropping the lane does after it has told the task to end, which may take a while to see it.
+        lane.setup = watch::Sender::new(setup);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "{reason}");
+        lane.stop(Duration::ZERO).await.expect("it ends");
+    }
 }

@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// What an instance says to a batch of so many events; nothing: it keeps the batch for ever.
 type Answers = dyn Fn(usize) -> Option<Says> + Send + Sync;
 
+/// What a script refuses with to give no answer at all.
+const UNANSWERED: &str = "no answer";
+
 /// What an instance says.
 enum Says {
     Outcome(BatchOutcomeV1),
@@ -49,8 +52,11 @@ impl PartialEq for Script {
 }
 
 impl Script {
-    pub(super) fn connect(&self, host: HostV1) -> Result<InstanceV1, ConnectFailure> {
-        (self.0)(host)
+    pub(super) async fn connect(&self, host: HostV1) -> Result<InstanceV1, ConnectFailure> {
+        match (self.0)(host) {
+            Err(failure) if failure.reason == UNANSWERED => std::future::pending().await,
+            made => made,
+        }
     }
 
     /// One whose instances always connect, and answer like this.

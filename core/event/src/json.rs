@@ -42,6 +42,10 @@ thread_local! {
 }
 
 /// Checks that `text` is one JSON value, not nested too deeply.
+///
+/// # Errors
+///
+/// It is something else, or nested too deeply.
 pub fn check(text: &[u8]) -> Result<(), EventError> {
     // First, so that no parser ever meets a deeply nested value.
     let found = depth(text);

@@ -50,6 +50,10 @@ impl fmt::Display for Serial {
 impl Serial {
     /// Brings an event's body into this form, and finds the attributes of one that came through a
     /// socket. Does nothing for the common case: JSON that stays JSON.
+    ///
+    /// # Errors
+    ///
+    /// The body cannot be written in this form; the event is as it was.
     pub fn apply(self, event: &mut Event) -> Result<(), EventError> {
         if event.origin == Origin::Salt {
             let json =

@@ -142,6 +142,10 @@ pub fn read(path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead>
 }
 
 /// As [`read`], for what was opened and is known to be a regular file.
+///
+/// # Errors
+///
+/// It is larger than `max` bytes or cannot be read.
 pub fn read_open(file: File, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead> {
     let length = file.metadata()?.len();
     if length > max {

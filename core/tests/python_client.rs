@@ -168,7 +168,11 @@ fn a_restarted_host_is_a_gap_to_those_who_iterate_and_firing_goes_on() {
             .map(|line| line["profile"].as_str().unwrap().to_owned())
             .collect();
         assert_eq!(profiles[..4], ["put", "nowait", "salt", "first"]);
-        assert_eq!(profiles[4..], ["second", "put", "nowait", "salt"]);
+        // Listeners may hear of an event before its destinations have it: only a program's own order is kept.
+        let (second, fired): (Vec<_>, Vec<_>) =
+            (profiles[4..].iter()).partition(|profile| *profile == "second");
+        assert_eq!(second.len(), 1);
+        assert_eq!(fired, ["put", "nowait", "salt"]);
     }
 }
 

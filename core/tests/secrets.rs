@@ -348,7 +348,8 @@ fn a_running_host_tells_nobody() {
     let reloaded = call(&["reload", "--sock-dir", &sockets]);
     assert!(!reloaded.status.success(), "{}", stderr(&reloaded));
     call(&["reload", "--json", "--sock-dir", &sockets]);
-    host.wait_for_log("sasl.jaas.config-text");
+    // A message is cut after 64 KiB, and there are more faults than that.
+    host.wait_for_log("the acct file is not used, and nothing is changed");
     processes(host.pid(), &mut written);
     let (_, log, dir) = host.stop_and_keep();
     written.add("the host's log", log);

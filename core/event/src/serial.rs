@@ -53,7 +53,7 @@ impl Serial {
     ///
     /// # Errors
     ///
-    /// The body cannot be written in this form; the event is as it was.
+    /// The body cannot be written in this form.
     pub fn apply(self, event: &mut Event) -> Result<(), EventError> {
         if event.origin == Origin::Salt {
             let json =

@@ -1,7 +1,7 @@
 //! Text of plugins, far systems and the dynamic linker, before the host shows or keeps it.
 //!
 //! Such text may be as long as memory, and may hold line ends and terminal sequences, with which it
-//! could forge lines of the log. Whatever of it enters the host passes through [`line`]; what the host writes for
+//! could forge lines of the log. Whatever of it enters the host passes through [`line()`]; what the host writes for
 //! people, names of the acct file among it, passes through [`message`] last.
 
 use std::borrow::Cow;

@@ -476,7 +476,21 @@ fn a_reload_that_is_asked_for_says_why_nothing_was_changed() {
     assert!(said.contains("fixture-good.a.one"), "{said}");
     assert!(said.contains("fixture-good.b.path"), "{said}");
     // Whoever reads the log alone knows, too.
-    host.wait_for_log("the acct file is not used, and nothing is changed: ");
+    for fault in ["fixture-good.a.one", "fixture-good.b.path"] {
+        host.wait_for_log(fault);
+    }
+    // Each fault in a line of its own.
+    let lines = |text: &str, what: &str| text.lines().filter(|line| line.contains(what)).count();
+    let log = host.log();
+    assert_eq!(
+        lines(
+            &log,
+            "ERROR the acct file is not used, and nothing is changed: "
+        ),
+        2,
+        "{log}"
+    );
+    assert_eq!(lines(&said, "error: nothing was changed: "), 2, "{said}");
     host.put("idem-run", "1");
     wait_for_lines(&host, "one.jsonl", 1);
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::envelope::{Envelope, attributes, attributes_of_body};
 use crate::now_unix_ns;
 use crate::{
-    ContentType, DEFAULT_PROFILE, Event, EventError, EventId, MAX_BODY_BYTES, Origin,
+    ContentType, DEFAULT_PROFILE, Event, EventError, EventId, MAX_BODY_BYTES, Origin, Parts,
     check_profile, json,
 };
 
@@ -152,7 +152,7 @@ impl EventBuilder {
             return Err(EventError::TooLarge { found: body.len() });
         }
         let time_unix_ns = self.time_unix_ns.unwrap_or_else(now_unix_ns);
-        Ok(Event {
+        Ok(Event::from(Parts {
             id: self.id.unwrap_or_else(|| EventId::new(time_unix_ns)),
             time_unix_ns,
             profile: self.profile.into_boxed_str(),
@@ -160,6 +160,6 @@ impl EventBuilder {
             content_type: ContentType::Json,
             attributes,
             origin: Origin::Fired,
-        })
+        }))
     }
 }

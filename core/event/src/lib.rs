@@ -1,4 +1,10 @@
 //! Events: what programs fire and destinations receive.
+//!
+//! An [`Event`] is made by its [`EventBuilder`], or of checked [`Parts`] by whatever reads one from a wire or a
+//! disk. This crate sends nothing anywhere, and knows nothing of destinations, sockets or files.
+//!
+//! API boundary: the crate `evbus` re-exports what programs that embed a host use; the rest is for the crates of
+//! `core/`. Nothing here blocks.
 
 mod builder;
 mod envelope;
@@ -53,15 +59,7 @@ impl ContentType {
 ///
 /// The body is immutable and shared: however many destinations an event has, its bytes exist once.
 /// Id, time and attributes travel beside the body, never in it.
-pub struct Event {
-    id: EventId,
-    time_unix_ns: u64,
-    profile: Box<str>,
-    body: Bytes,
-    content_type: ContentType,
-    attributes: Vec<AttributeV1>,
-    origin: Origin,
-}
+pub struct Event(Parts);
 
 /// How an event came in; decides how it leaves for listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,24 +91,7 @@ pub struct Parts {
 
 impl From<Parts> for Event {
     fn from(parts: Parts) -> Self {
-        let Parts {
-            id,
-            time_unix_ns,
-            profile,
-            body,
-            content_type,
-            attributes,
-            origin,
-        } = parts;
-        Self {
-            id,
-            time_unix_ns,
-            profile,
-            body,
-            content_type,
-            attributes,
-            origin,
-        }
+        Self(parts)
     }
 }
 
@@ -136,54 +117,55 @@ impl Event {
 
     /// The event's id: the same at every destination and every attempt.
     pub fn id(&self) -> EventId {
-        self.id
+        self.0.id
     }
 
     /// When it was fired, in nanoseconds since the Unix epoch.
     pub fn time_unix_ns(&self) -> u64 {
-        self.time_unix_ns
+        self.0.time_unix_ns
     }
 
     /// The name it was fired under; never empty.
     pub fn profile(&self) -> &str {
-        &self.profile
+        &self.0.profile
     }
 
     /// The body, as destinations receive it.
     pub fn body(&self) -> &[u8] {
-        &self.body
+        &self.0.body
     }
 
     /// What the body's bytes are.
     pub fn content_type(&self) -> ContentType {
-        self.content_type
+        self.0.content_type
     }
 
     /// The tags whose values are strings, in the order in which they were given.
     pub fn attributes(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.attributes
+        self.0
+            .attributes
             .iter()
             .map(|attribute| (attribute.key.as_str(), attribute.value.as_str()))
     }
 
     /// The body, shared: a clone costs no copy.
     pub fn shared_body(&self) -> &Bytes {
-        &self.body
+        &self.0.body
     }
 
     /// The tags whose values are strings, as they cross the plugin ABI.
     pub fn abi_attributes(&self) -> &[AttributeV1] {
-        &self.attributes
+        &self.0.attributes
     }
 
     /// How the event came in.
     pub fn origin(&self) -> Origin {
-        self.origin
+        self.0.origin
     }
 
     /// What the event costs a queue, in bytes.
     pub fn size(&self) -> usize {
-        self.body.len() + self.profile.len()
+        self.0.body.len() + self.0.profile.len()
     }
 }
 
@@ -191,9 +173,9 @@ impl fmt::Debug for Event {
     // Bodies may hold anything, so they stay out of logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
-            .field("id", &format_args!("{}", self.id))
-            .field("profile", &self.profile)
-            .field("bytes", &self.body.len())
+            .field("id", &format_args!("{}", self.0.id))
+            .field("profile", &self.0.profile)
+            .field("bytes", &self.0.body.len())
             .finish_non_exhaustive()
     }
 }

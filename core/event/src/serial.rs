@@ -55,29 +55,29 @@ impl Serial {
     ///
     /// The body cannot be written in this form.
     pub fn apply(self, event: &mut Event) -> Result<(), EventError> {
-        if event.origin == Origin::Salt {
+        if event.0.origin == Origin::Salt {
             let json =
-                mapping::data_to_json(&event.body).map_err(|reason| self.fault(event, reason))?;
-            event.attributes = attributes_of_body(&json);
-            event.body = json.into();
-            event.content_type = ContentType::Json;
+                mapping::data_to_json(&event.0.body).map_err(|reason| self.fault(event, reason))?;
+            event.0.attributes = attributes_of_body(&json);
+            event.0.body = json.into();
+            event.0.content_type = ContentType::Json;
         }
-        if event.content_type != ContentType::Json {
+        if event.0.content_type != ContentType::Json {
             return Ok(());
         }
         match self {
             Self::Json => {}
             Self::Msgpack => {
-                let packed = mapping::json_to_msgpack(&event.body)
+                let packed = mapping::json_to_msgpack(&event.0.body)
                     .map_err(|reason| self.fault(event, reason))?;
-                event.body = packed.into();
-                event.content_type = ContentType::Msgpack;
+                event.0.body = packed.into();
+                event.0.content_type = ContentType::Msgpack;
             }
             Self::Str => {
-                let text =
-                    python::str_of_json(&event.body).map_err(|reason| self.fault(event, reason))?;
-                event.body = text.into();
-                event.content_type = ContentType::Text;
+                let text = python::str_of_json(&event.0.body)
+                    .map_err(|reason| self.fault(event, reason))?;
+                event.0.body = text.into();
+                event.0.content_type = ContentType::Text;
             }
         }
         Ok(())
@@ -85,7 +85,7 @@ impl Serial {
 
     fn fault(self, event: &Event, reason: String) -> EventError {
         EventError::Unserializable {
-            profile: event.profile.to_string(),
+            profile: event.0.profile.to_string(),
             serial: match self {
                 Self::Json => "JSON",
                 Self::Msgpack => "msgpack",

@@ -4,7 +4,7 @@
 //! ([`named_file`]); a place is reached step by step, each judged on its descriptor ([`walk`]); a
 //! directory is found or made where nobody else chooses what is there ([`usable_dir`]), or looked at without
 //! changing it; and a file is written where no link of another user leads ([`written_file`]). Who could
-//! change something, [`owners`] says.
+//! change something, [`owners`] says. What is in a file means nothing to this crate.
 //!
 //! API boundary: for the crates of `core/` only. Everything here blocks for the file system; pipes have a
 //! deadline.

@@ -99,6 +99,7 @@ mod tests {
         assert!(!long.contains('\n'));
         assert_eq!(line(&long, MAX_BYTES), long, "it is cut once");
     }
+
     #[test]
     fn what_cannot_be_seen_is_shown_where_a_text_is_shown_as_it_is() {
         for (text, expected) in [

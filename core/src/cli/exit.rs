@@ -24,6 +24,16 @@ impl Exit {
         }
     }
 
+    /// As `failed`, with each line of a host's reasons behind `what` came of it.
+    pub(super) fn refused(what: &str, reasons: &str) -> Self {
+        Self {
+            code: 1,
+            lines: (reasons.lines())
+                .map(|reason| format!("{what}: {reason}"))
+                .collect(),
+        }
+    }
+
     /// As `failed`, everything having been said.
     pub(super) fn silent() -> Self {
         Self {

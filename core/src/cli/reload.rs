@@ -37,7 +37,7 @@ pub(super) async fn run(args: ReloadArgs) -> Result<(), Exit> {
     let dir = control_dir(args.sock_dir.as_ref(), args.state_dir.as_ref())?;
     let reloading = async { Client::connect(&dir).await?.reload().await };
     let reloaded = reloading.await.map_err(|error| match error {
-        ControlError::Refused(reason) => Exit::failed(format!("nothing was changed: {reason}")),
+        ControlError::Refused(reasons) => Exit::refused("nothing was changed", &reasons),
         error => Exit::failed(error.to_string()),
     })?;
     if args.json {

@@ -93,7 +93,10 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
         tracing::info!("SIGHUP: reading the acct file again");
         tokio::select! {
             reloaded = host.reload() => if let Err(error) = reloaded {
-                tracing::error!("the reload changed nothing: {error}");
+                // Each fault of an acct file is one line.
+                for sentence in error.to_string().lines() {
+                    tracing::error!("the reload changed nothing: {sentence}");
+                }
             },
             // It may wait for something that hangs; ending the host ends the waiting.
             () = signals.end() => break,

@@ -65,9 +65,7 @@ impl Deployment {
         match self.use_settled(settling, &file).await {
             Ok(again) => again,
             Err(error) => {
-                tracing::error!(
-                    "the new acct file is invalid; keeping the previous configuration: {error}"
-                );
+                error.log("the new acct file is invalid; keeping the previous configuration");
                 None
             }
         }
@@ -145,8 +143,8 @@ impl Deployment {
         match self.read_acct().await {
             Ok(read) => read,
             Err(error) => {
-                tracing::error!(
-                    "new plugins get no destinations, since the acct file cannot be read again: {error}"
+                error.log(
+                    "new plugins get no destinations, because the acct file cannot be read again",
                 );
                 Some(acct)
             }

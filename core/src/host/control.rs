@@ -61,7 +61,7 @@ impl Controlled for Handle {
     async fn reload(&self) -> Result<Reloaded, String> {
         let reloaded = super::reload(&self.deployment).await;
         reloaded.map_err(|error| {
-            tracing::error!("the acct file is not used, and nothing is changed: {error}");
+            error.log("the acct file is not used, and nothing is changed");
             error.to_string()
         })
     }

@@ -77,6 +77,16 @@ pub enum ReloadError {
     OpenFiles(#[from] TooFewOpenFiles),
 }
 
+impl ReloadError {
+    /// Logs it, each fault in a line of its own behind `what` came of it.
+    pub(crate) fn log(&self, what: &str) {
+        // Each fault of an acct file is one line.
+        for sentence in self.to_string().lines() {
+            tracing::error!("{what}: {sentence}");
+        }
+    }
+}
+
 impl From<ReloadError> for StartError {
     fn from(error: ReloadError) -> Self {
         match error {

@@ -12,9 +12,9 @@
 //!
 //! #[derive(Serialize)]
 //! struct Report {
-//!     #[serde(serialize_with = "evbus::pop_serial::set")]
+//!     #[serde(serialize_with = "evbus_event::pop_serial::set")]
 //!     hosts: HashSet<&'static str>,
-//!     #[serde(serialize_with = "evbus::pop_serial::datetime")]
+//!     #[serde(serialize_with = "evbus_event::pop_serial::datetime")]
 //!     started: SystemTime,
 //! }
 //!

@@ -413,3 +413,37 @@ fn an_error_event_goes_to_listeners_and_other_destinations_and_not_to_the_one_th
         (lane["dead_lettered"] == 2 && lane["received"] == 2).then_some(())
     });
 }
+
+/// `evbus put` of more events than sockets and queues hold gives up, and does not wait for ever with them.
+#[test]
+fn a_put_of_many_events_gives_up_when_nothing_is_taken_for_its_timeout() {
+    let plugins = plugins();
+    let policy = "queue: {events: 1}, when_full: block";
+    let host = start(&away("idem-*", policy), &plugins);
+    let acct = host.path("put.yml");
+    let dir = host.dir.path().display().to_string();
+    fs::write(&acct, away("idem-*", policy).replace("{dir}", &dir)).unwrap();
+    let lines = format!("\"{}\"\n", "x".repeat(1000)).repeat(20_000);
+    for (target, path, said) in [
+        (
+            "--sock-dir",
+            host.path("s"),
+            "the host did not take all events within 1 s",
+        ),
+        (
+            "--acct-file",
+            acct,
+            "a destination's queue was full for 1 s",
+        ),
+    ] {
+        let mut put = evbus(host.dir.path());
+        put.args(["put", "idem-run", "-", "--timeout", "1", target])
+            .arg(path)
+            .arg("--plugin-dir")
+            .arg(plugins.path());
+        let output = run(&mut put, lines.as_bytes());
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(said), "{target}: {text}");
+    }
+}

@@ -442,6 +442,19 @@ fn route_prints_one_line_per_name_from_arguments_and_standard_input() {
             json!({"profile": "other", "destinations": [entry("internal", "*", 0)]}),
         ]
     );
+
+    // What is no name is said, and stops nothing.
+    let long = "x".repeat(1024 * 1024);
+    let input = [long.as_bytes(), b"\n\xff\nother\n"].concat();
+    let output = bench.evbus(&["route", "--acct-file", "acct.yml"], &input);
+    check_exit(
+        &output,
+        1,
+        "standard input, line 1: it is longer than 65536 bytes",
+    );
+    check_exit(&output, 1, "standard input, line 2: no UTF-8 after byte 0");
+    check_exit(&output, 1, "2 lines of standard input are no profile name");
+    assert_eq!(json_lines(&output).len(), 1);
 }
 
 #[test]

@@ -105,6 +105,7 @@ fn what_run_is_refused_for_is_what_check_says() {
         (GOOD, &["--acct-key-file", "missing"], 78, "missing"),
         (GOOD, &["--drain-timeout", "soon"], 2, "--drain-timeout"),
         (GOOD, &["--state-limit", "much"], 2, "--state-limit"),
+        (GOOD, &["--state-limit", "0"], 2, "expected at least 1 MiB"),
     ];
     for (acct, flags, code, sentence) in cases {
         let checked = bench.evbus("check", acct, flags);

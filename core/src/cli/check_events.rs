@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, BufReader};
 
 use super::exit::{Exit, error};
+use super::lines::{Line, MAX_EVENT_BYTES, read_line};
 use super::output::{Reader, json_line, table};
-use super::put::{Line, MAX_LINE_BYTES, read_line};
 use super::recorded::{self, EXPECTED};
 
 /// An event as it was recorded; what a line of the provider `file` has beside its body is not looked at.
@@ -69,7 +69,7 @@ async fn check(mut input: impl AsyncBufRead + Unpin, file: &str, json: bool) -> 
     let mut number = 0;
     while report.reader == Reader::There {
         number += 1;
-        match read_line(&mut input, &mut line).await {
+        match read_line(&mut input, &mut line, MAX_EVENT_BYTES).await {
             Ok(Line::End) => break,
             Ok(Line::Whole) if line.trim_ascii().is_empty() => {}
             Ok(Line::Whole) => match serde_json::from_slice::<Recorded>(&line) {
@@ -77,7 +77,10 @@ async fn check(mut input: impl AsyncBufRead + Unpin, file: &str, json: bool) -> 
                 Err(error) => report.unreadable(number, &error.to_string())?,
             },
             Ok(Line::TooLong) => {
-                report.unreadable(number, &format!("it is longer than {MAX_LINE_BYTES} bytes"))?;
+                report.unreadable(
+                    number,
+                    &format!("it is longer than {MAX_EVENT_BYTES} bytes"),
+                )?;
             }
             Err(error) => return Err(Exit::failed(format!("{file}: {error}"))),
         }

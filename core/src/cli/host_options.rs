@@ -57,7 +57,7 @@ pub(super) struct HostOptions {
     no_state_dir: bool,
     /// The most that events in the state directory may take, such as `20 GiB`: three quarters of it for
     /// queues, a quarter for dead letters
-    #[arg(long, value_name = "SIZE", default_value = "64 GiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "64 GiB", value_parser = state_limit)]
     state_limit: u64,
     /// What is left free of the state directory's file system [default: 256 MiB, or a twentieth of
     /// it where that is less]
@@ -148,12 +148,13 @@ impl HostOptions {
     }
 
     /// Whether anything could ever reach the host: programs that fire, a Salt master, its own log. One
-    /// that is told of a state directory delivers at least what is left there.
+    /// that is given --state-dir delivers at least what is left there; `EVBUS_STATE_DIR` may be set for
+    /// every host of a machine, and says nothing about this one.
     pub(super) fn has_way_in(&self) -> bool {
         let from_programs = !self.sock_dirs.is_empty() || !self.prefixed_sock_dirs.is_empty();
         let named = self
             .state_place(true)
-            .is_some_and(|place| matches!(place.named_by, NamedBy::Flag | NamedBy::Variable));
+            .is_some_and(|place| place.named_by == NamedBy::Flag);
         from_programs || !self.from_salt.is_empty() || self.log_plugin.is_some() || named
     }
 
@@ -225,6 +226,16 @@ fn size(text: &str) -> Result<u64, String> {
             "expected a whole number of bytes, or one with a unit such as `500 MB` or `20 GiB`"
                 .to_owned()
         })
+}
+
+fn state_limit(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 1024 * 1024;
+    match size(text)? {
+        small if small < LEAST => {
+            Err("expected at least 1 MiB; use --no-state-dir to keep nothing on disk".to_owned())
+        }
+        size => Ok(size),
+    }
 }
 
 /// Lets this process open as many files as it may: every listener is one, and systems start

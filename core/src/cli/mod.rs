@@ -12,6 +12,7 @@ mod exit;
 mod host_options;
 mod host_place;
 mod letter;
+mod lines;
 mod listen;
 mod log_writer;
 mod logging;
@@ -57,7 +58,8 @@ const STYLES: clap::builder::Styles = clap::builder::Styles::styled()
 #[command(name = "evbus", version, long_version = LONG_VERSION.as_str(), styles = STYLES, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done; 1 an event was not delivered, or a check found a fault; \
-2 wrong use; 70 a plugin called exit; 78 unusable configuration."
+2 wrong use; 70 a plugin called exit; 75 the disk is full, try again later; \
+78 unusable configuration. `evbus exec` ends as its command does: `evbus exec --help`."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -140,7 +142,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => with_runtime(run::run(args, log_events)),
         Command::Put(args) => with_runtime(put::run(args)),
         Command::Listen(args) => with_runtime(listen::run(args)),
-        Command::Route(args) => route::run(&args),
+        Command::Route(args) => with_runtime(route::run(args)),
         Command::Check(args) => with_runtime(check::run(args)),
         Command::Plugins(args) => plugins::run(&args),
         Command::Schema(args) => schema::run(&args),

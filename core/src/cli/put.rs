@@ -4,9 +4,10 @@ use clap::Args;
 use evbus::Event;
 use evbus_report::counted;
 use serde_json::Value;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::BufReader;
 
 use super::exit::{Exit, error};
+use super::lines::{Line, MAX_EVENT_BYTES, read_line};
 use super::recorded;
 use super::target::{Require, Target, TargetOptions};
 
@@ -78,7 +79,7 @@ pub(super) async fn run(args: PutArgs) -> Result<(), Exit> {
     } else {
         Require::Nothing
     };
-    target.finish(args.target.timeout, require).await?;
+    target.finish(require).await?;
     if faults > 0 {
         return Err(Exit::failed(format!(
             "{} not fired; the others were",
@@ -123,14 +124,14 @@ async fn pump(args: &PutArgs, target: &mut Target) -> Result<u64, Exit> {
     let mut line = Vec::new();
     loop {
         number += 1;
-        let event = match read_line(&mut input, &mut line).await {
+        let event = match read_line(&mut input, &mut line, MAX_EVENT_BYTES).await {
             Ok(Line::End) => return Ok(faults),
             Ok(Line::Whole) if line.trim_ascii().is_empty() => continue,
             Ok(Line::Whole) => std::str::from_utf8(&line)
                 .map_err(|error| format!("no UTF-8 after byte {}", error.valid_up_to()))
                 .and_then(|text| args.event(text.trim())),
             Ok(Line::TooLong) => Err(format!(
-                "the line is longer than {MAX_LINE_BYTES} bytes, the most a body may have"
+                "the line is longer than {MAX_EVENT_BYTES} bytes, the most a body may have"
             )),
             Err(error) => return Err(Exit::failed(format!("standard input: {error}"))),
         };
@@ -144,51 +145,8 @@ async fn pump(args: &PutArgs, target: &mut Target) -> Result<u64, Exit> {
             }
         }
         // Whoever follows a log wants each event at once, whoever sends a file wants it fast.
-        if input.buffer().is_empty()
-            && let Target::Socket(sender) = target
-        {
-            sender
-                .flush()
-                .await
-                .map_err(|error| Exit::failed(error.to_string()))?;
-        }
-    }
-}
-
-pub(super) const MAX_LINE_BYTES: usize = evbus::event::MAX_BODY_BYTES + 64 * 1024;
-
-pub(super) enum Line {
-    Whole,
-    TooLong,
-    End,
-}
-
-/// Reads one line without its end, keeping no more of it than a body may have.
-pub(super) async fn read_line(
-    input: &mut (impl AsyncBufRead + Unpin),
-    line: &mut Vec<u8>,
-) -> std::io::Result<Line> {
-    line.clear();
-    let limit = MAX_LINE_BYTES as u64 + 1;
-    if (&mut *input).take(limit).read_until(b'\n', line).await? == 0 {
-        return Ok(Line::End);
-    }
-    if line.last() == Some(&b'\n') {
-        line.pop();
-        return Ok(Line::Whole);
-    }
-    if line.len() <= MAX_LINE_BYTES {
-        return Ok(Line::Whole);
-    }
-    // The rest of the line goes by unread.
-    loop {
-        let chunk = input.fill_buf().await?;
-        let end = chunk.iter().position(|byte| *byte == b'\n');
-        let used = end.map_or(chunk.len(), |end| end + 1);
-        let over = end.is_some() || chunk.is_empty();
-        input.consume(used);
-        if over {
-            return Ok(Line::TooLong);
+        if input.buffer().is_empty() {
+            target.flush().await?;
         }
     }
 }

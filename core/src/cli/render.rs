@@ -61,7 +61,7 @@ pub(super) async fn run(args: RenderArgs) -> Result<(), Exit> {
     };
     let fired = fired.load(Ordering::Relaxed);
     if let Some(target) = target.lock().await.take() {
-        target.finish(args.target.timeout, Require::Nothing).await?;
+        target.finish(Require::Nothing).await?;
     }
     match rendered {
         Ok(Ok(rendered)) => write(rendered.as_bytes()).map(|_| ()),

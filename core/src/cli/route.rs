@@ -1,17 +1,21 @@
 //! `evbus route`: which destinations a profile name reaches.
 
-use std::io::{BufRead as _, IsTerminal as _};
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
 use evbus::acct::{AcctFile, AcctSource};
+use evbus::event::MAX_PROFILE_BYTES;
 use evbus::plugin::{Catalog, Registry, plugin_dirs};
 use evbus::{Destination, Plan};
+use evbus_report::counted;
 use serde::Serialize;
+use tokio::io::BufReader;
 
 use super::acct_options::AcctOptions;
-use super::exit::Exit;
+use super::exit::{Exit, error};
 use super::host_place::state_place;
+use super::lines::{Line, read_line};
 use super::output::{Reader, json_line};
 use super::{PluginDirs, THIS_PROGRAM};
 
@@ -38,19 +42,19 @@ pub(super) struct RouteArgs {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct Route<'a> {
     profile: &'a str,
     destinations: Vec<Destination>,
 }
 
-pub(super) fn run(args: &RouteArgs) -> Result<(), Exit> {
+pub(super) async fn run(args: RouteArgs) -> Result<(), Exit> {
     let (acct, catalog) = load(&args.acct.source(&args.acct_file), &args.plugins)?;
     let plan = Plan::of(&acct, &catalog);
     if !plan.errors().is_empty() {
         return Err(Exit::acct(plan.errors()));
     }
     let show = |name: &str| {
-        json_line(&Line {
+        json_line(&Route {
             profile: name,
             destinations: plan.route(name),
         })
@@ -63,17 +67,43 @@ pub(super) fn run(args: &RouteArgs) -> Result<(), Exit> {
     if !args.names.is_empty() && !args.names.iter().any(|name| name == "-") {
         return Ok(());
     }
-    let stdin = std::io::stdin();
-    if args.names.is_empty() && stdin.is_terminal() {
+    if args.names.is_empty() && std::io::stdin().is_terminal() {
         return Err(Exit::usage(
             "no profile name was given; give names, or one per line on standard input",
         ));
     }
-    for line in stdin.lock().lines() {
-        let name = line.map_err(|error| Exit::failed(format!("standard input: {error}")))?;
-        if !name.is_empty() && show(&name)? == Reader::Gone {
-            break;
-        }
+    let mut input = BufReader::new(tokio::io::stdin());
+    let mut line = Vec::new();
+    let (mut number, mut faults) = (0_u64, 0);
+    loop {
+        number += 1;
+        let fault = match read_line(&mut input, &mut line, MAX_PROFILE_BYTES).await {
+            Ok(Line::End) => break,
+            Ok(Line::Whole) if line.is_empty() => continue,
+            Ok(Line::Whole) => match std::str::from_utf8(&line) {
+                Ok(name) if show(name)? == Reader::Gone => break,
+                Ok(_) => continue,
+                Err(error) => format!("no UTF-8 after byte {}", error.valid_up_to()),
+            },
+            Ok(Line::TooLong) => {
+                format!(
+                    "it is longer than {MAX_PROFILE_BYTES} bytes, the most a profile name may have"
+                )
+            }
+            Err(error) => return Err(Exit::failed(format!("standard input: {error}"))),
+        };
+        faults += 1;
+        error(&format!("standard input, line {number}: {fault}"));
+    }
+    if faults > 0 {
+        return Err(Exit::failed(format!(
+            "{} no profile name",
+            counted(
+                faults,
+                "line of standard input is",
+                "lines of standard input are"
+            )
+        )));
     }
     Ok(())
 }

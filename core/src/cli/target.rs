@@ -31,7 +31,8 @@ pub(super) struct TargetOptions {
     /// With --acct-file, the form of bodies for destinations: json, msgpack or str
     #[arg(long, value_name = "P", default_value = "json")]
     serial_plugin: Serial,
-    /// Seconds to wait for the host to take, or the destinations to acknowledge, what was fired
+    /// Seconds to wait for the host to take, or the destinations to acknowledge, what was fired; while
+    /// events are still being sent, seconds for the host to take the next of them
     #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
     pub(super) timeout: Duration,
 }
@@ -82,15 +83,25 @@ enum Place {
 impl Way<'_> {
     /// Connects to the host, or starts one for the acct file.
     pub(super) async fn open(self) -> Result<Target, Exit> {
-        let source = match self.place {
+        let connection = match &self.place {
             Place::Socket(dir) => {
-                let sender = Sender::connect(&dir)
+                let sender = Sender::connect(dir)
                     .await
                     .map_err(|error| Exit::failed(error.to_string()))?;
-                return Ok(Target::Socket(sender));
+                Connection::Socket(sender)
             }
-            Place::Acct(source) => source,
+            Place::Acct(source) => Connection::Destinations {
+                host: Box::new(self.start_host(source.clone()).await?),
+                unmatched: Unmatched::default(),
+            },
         };
+        Ok(Target {
+            connection,
+            timeout: self.options.timeout,
+        })
+    }
+
+    async fn start_host(&self, source: AcctSource) -> Result<Host, Exit> {
         let mut host = Host::builder()
             .acct_file(source)
             .without_state()
@@ -100,15 +111,18 @@ impl Way<'_> {
         for dir in &self.options.plugins.plugin_dirs {
             host = host.plugin_dir(dir);
         }
-        Ok(Target::Destinations {
-            host: Box::new(host.start().await?),
-            unmatched: Unmatched::default(),
-        })
+        Ok(host.start().await?)
     }
 }
 
 /// Where events go.
-pub(super) enum Target {
+pub(super) struct Target {
+    connection: Connection,
+    /// How long each wait for the other side may take.
+    timeout: Duration,
+}
+
+enum Connection {
     /// A running host.
     Socket(Sender),
     /// A host of this process alone.
@@ -176,40 +190,74 @@ impl Target {
     /// Fires an event. `put_nowait` fails where a destination of the acct file has no room; whether
     /// a running host has any is known from its socket alone, which is waited for.
     pub(super) async fn fire(&mut self, event: Event, firing: sls::Firing) -> Result<(), Exit> {
-        match self {
-            Self::Socket(sender) => {
-                let fired = Fired {
-                    json: event.body(),
-                    id: event.id(),
-                    time_unix_ns: event.time_unix_ns(),
-                };
-                sender
-                    .send(event.profile(), &fired)
-                    .await
-                    .map_err(|error| Exit::failed(error.to_string()))
-            }
-            Self::Destinations { host, unmatched } => {
-                let profile = event.profile().to_owned();
-                let fired = match firing {
-                    sls::Firing::Put => host.bus().put_event(event).await,
-                    sls::Firing::PutNowait => host.bus().put_event_nowait(event),
-                };
-                let fired = fired.map_err(|error| Exit::failed(error.to_string()))?;
-                if fired.destinations == 0 {
-                    unmatched.add(&profile);
+        let fired = async {
+            match &mut self.connection {
+                Connection::Socket(sender) => {
+                    let fired = Fired {
+                        json: event.body(),
+                        id: event.id(),
+                        time_unix_ns: event.time_unix_ns(),
+                    };
+                    sender
+                        .send(event.profile(), &fired)
+                        .await
+                        .map_err(|error| Exit::failed(error.to_string()))
                 }
-                Ok(())
+                Connection::Destinations { host, unmatched } => {
+                    let profile = event.profile().to_owned();
+                    let fired = match firing {
+                        sls::Firing::Put => host.bus().put_event(event).await,
+                        sls::Firing::PutNowait => host.bus().put_event_nowait(event),
+                    };
+                    let fired = fired.map_err(|error| Exit::failed(error.to_string()))?;
+                    if fired.destinations == 0 {
+                        unmatched.add(&profile);
+                    }
+                    Ok(())
+                }
+            }
+        };
+        match tokio::time::timeout(self.timeout, fired).await {
+            Ok(fired) => fired,
+            Err(_) => Err(self.without_room()),
+        }
+    }
+
+    /// Writes what is gathered for a running host.
+    pub(super) async fn flush(&mut self) -> Result<(), Exit> {
+        let Connection::Socket(sender) = &mut self.connection else {
+            return Ok(());
+        };
+        match tokio::time::timeout(self.timeout, sender.flush()).await {
+            Ok(flushed) => flushed.map_err(|error| Exit::failed(error.to_string())),
+            Err(_) => Err(self.without_room()),
+        }
+    }
+
+    /// Nothing more was taken for as long as a wait may take.
+    fn without_room(&self) -> Exit {
+        match &self.connection {
+            Connection::Socket(_) => {
+                Exit::failed(evbus_client::Error::Slow(self.timeout).to_string())
+            }
+            Connection::Destinations { host, .. } => {
+                // What is not delivered is said, and why.
+                let _ = undelivered(&host.bus().status());
+                Exit::failed(format!(
+                    "a destination's queue was full for {} s (see --timeout), so that the next event was not fired",
+                    self.timeout.as_secs_f64()
+                ))
             }
         }
     }
 
     /// Waits until everything is where it was to go: kept by the running host at every destination
     /// that it belongs to, or acknowledged by the far systems. Says where an event had no destination.
-    pub(super) async fn finish(self, limit: Duration, require: Require) -> Result<(), Exit> {
-        let (delivered, unmatched) = match self {
-            Self::Socket(sender) => {
+    pub(super) async fn finish(self, require: Require) -> Result<(), Exit> {
+        let (delivered, unmatched) = match self.connection {
+            Connection::Socket(sender) => {
                 let kept = sender
-                    .finish(limit)
+                    .finish(self.timeout)
                     .await
                     .map_err(|error| Exit::failed(error.to_string()))?;
                 let unmatched = kept.has_unmatched.then(|| {
@@ -218,8 +266,8 @@ impl Target {
                 });
                 (Ok(()), unmatched)
             }
-            Self::Destinations { host, unmatched } => (
-                undelivered(&host.shutdown(limit).await),
+            Connection::Destinations { host, unmatched } => (
+                undelivered(&host.shutdown(self.timeout).await),
                 unmatched.sentence(),
             ),
         };

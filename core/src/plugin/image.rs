@@ -73,8 +73,7 @@ impl Image {
         .map_err(|error| failed(&error))?;
         let mut memory = File::from(memory);
         let hash = plugin.copy_to(&mut memory, |error| failed(&error))?;
-        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-        fcntl_add_seals(&memory, seals).map_err(|error| failed(&error))?;
+        seal(&memory).map_err(|error| failed(&error))?;
         let file = File::open(descriptor_path(&memory)).map_err(|error| {
             failed(&format_args!(
                 "/proc, through which it is opened, cannot be used: {error}"
@@ -99,6 +98,20 @@ impl Image {
         copy.persist(&path).map_err(|error| failed(&error.error))?;
         let file = File::open(&path).map_err(|error| failed(&error))?;
         Ok((Self { file, path }, hash))
+    }
+}
+
+/// Makes sure that nobody can change a file in memory any more, this process included.
+///
+/// Writing is sealed for the future only. That is as strong here, for nothing has ever mapped the file,
+/// and it does not fail: sealing `WRITE` waits until nothing in the kernel refers to a page of the file,
+/// and gives up after 150 ms, which moving pages on a busy machine can outlast.
+fn seal(memory: &File) -> rustix::io::Result<()> {
+    let seals = SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    match fcntl_add_seals(memory, seals | SealFlags::FUTURE_WRITE) {
+        // Before Linux 5.1 there is no such seal.
+        Err(Errno::INVAL) => fcntl_add_seals(memory, seals | SealFlags::WRITE),
+        sealed => sealed,
     }
 }
 
@@ -140,7 +153,7 @@ fn descriptor_path(file: &File) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::io::{Read as _, Seek as _, Write as _};
     use std::os::unix::fs::PermissionsExt as _;
 
     use sha2::{Digest as _, Sha256};
@@ -172,6 +185,25 @@ mod tests {
         let written = writing.and_then(|mut file| file.write_all(b"other"));
         assert!(written.is_err());
         assert_eq!(fs::read(&image.path).expect("readable"), b"bytes");
+    }
+
+    #[test]
+    fn a_copy_is_sealed_while_the_kernel_holds_pages_of_it() {
+        let memory = memfd_create(
+            "evbus:test",
+            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+        );
+        let mut memory = File::from(memory.expect("a file in memory"));
+        memory.write_all(&[7; 8192]).expect("it can be written");
+        let (_read, write) = rustix::pipe::pipe().expect("a pipe");
+        // A pipe refers to the pages themselves, as the kernel does while it moves them.
+        let flags = rustix::pipe::SpliceFlags::empty();
+        let spliced = rustix::pipe::splice(&memory, Some(&mut 0), &write, None, 8192, flags);
+        assert_eq!(spliced, Ok(8192));
+        seal(&memory).expect("it is sealed");
+        memory.rewind().expect("it has a beginning");
+        memory.write_all(b"other").expect_err("it is sealed");
+        memory.set_len(0).expect_err("it is sealed");
     }
 
     #[test]

@@ -208,7 +208,6 @@ async fn all_dead_letters_take_a_quarter_of_the_limit_and_are_in_no_queues_way()
         .sum();
     assert_eq!(bytes, state.dead_letter_bytes());
     assert!((99_000..=100_000).contains(&bytes), "{bytes}");
-    assert!(state.has_room(300_000) && !state.has_room(300_001));
     for journal in &journals[..2] {
         let letters = journal.letters();
         assert_eq!(letters.kept() + letters.dropped(), 1000);
@@ -219,12 +218,32 @@ async fn all_dead_letters_take_a_quarter_of_the_limit_and_are_in_no_queues_way()
     bury(&journals[2], 1, 10).await;
     assert!(journals[2].letters().dropped() >= 9);
     assert_eq!(journals[0].letters().kept(), newest);
+    assert!(state.has_room(300_001), "an event that is alone is let in");
     journals[2].append(1, 0, &event(1), true);
     journals[2].receipt(1).written().await.unwrap();
+    let left = 300_000 - state.bytes();
+    assert!(state.has_room(left) && !state.has_room(left + 1));
     for journal in &journals {
         journal.close().await.unwrap();
     }
     assert_eq!(state.dead_letter_bytes(), 0);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_room_is_woken_when_what_is_written_out_makes_it() {
+    const MIB: u64 = 1024 * 1024;
+    let dir = tempfile::tempdir().unwrap();
+    // 150 MiB are for queues.
+    let state = small(dir.path(), 200 * MIB);
+    let next = 100 * MIB;
+    state.add(51 * MIB);
+    assert!(!state.has_room(next));
+    let mut room = std::pin::pin!(state.room().notified());
+    room.as_mut().enable();
+    state.subtract(2 * MIB);
+    assert!(state.has_room(next));
+    let woken = tokio::time::timeout(std::time::Duration::from_secs(10), room).await;
+    woken.expect("the one that waits is told");
 }
 
 #[tokio::test]

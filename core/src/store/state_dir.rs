@@ -314,7 +314,8 @@ impl StateDir {
         let before = self.inner.bytes.fetch_sub(bytes, Ordering::Relaxed);
         // Nobody waits where even the largest event had room.
         let largest = MAX_BODY_BYTES as u64 + 1024 * 1024;
-        if bytes > 0 && before.saturating_add(largest) > self.inner.limits.max_bytes {
+        let used = before.saturating_add(self.inner.logs.load(Ordering::Relaxed));
+        if bytes > 0 && used.saturating_add(largest) > self.most_queued() {
             self.inner.room.notify_waiters();
         }
     }
@@ -334,11 +335,17 @@ impl StateDir {
     }
 
     /// Whether the queues of the stores may take this many bytes more. Dead letters have room of their
-    /// own, so that those of one destination are in no other's way.
+    /// own, so that those of one destination are in no other's way. An event larger than the limit is
+    /// let in when it is alone: it would wait for ever.
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
-        let max = self.inner.limits.max_bytes - self.most_letters();
+        let queued = self.bytes();
         let logs = self.inner.logs.load(Ordering::Relaxed);
-        self.bytes().saturating_add(logs).saturating_add(bytes) <= max
+        queued == 0 || queued.saturating_add(logs).saturating_add(bytes) <= self.most_queued()
+    }
+
+    /// What the queues of all stores may take together.
+    fn most_queued(&self) -> u64 {
+        self.inner.limits.max_bytes - self.most_letters()
     }
 
     /// What all stores may take together.

@@ -120,7 +120,7 @@ async fn deliver(args: &ExecArgs, way: Way<'_>, event: Event) -> Result<(), Exit
         } else {
             Require::Nothing
         };
-        target.finish(args.target.timeout, require).await
+        target.finish(require).await
     };
     // The host may take the connection and then nothing more.
     let limit = args.target.timeout.saturating_add(GRACE);

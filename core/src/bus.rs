@@ -7,13 +7,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use evbus_destination::Destination;
 use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::event::Serial;
 use crate::fired::{Departure, Fired, FiredCounts, PutError, Receipts, Tally};
-use crate::lane::{Destination, Lane, LaneStatus, NotQueued, Place, Shared};
+use crate::lane::{Lane, LaneStatus, NotQueued, Place, Shared};
 use crate::router::{Route, Router};
 use crate::salt::Publisher;
 use crate::{Event, EventBuilder};

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use evbus_destination::Destination;
 use serde::{Deserialize, Serialize};
 
 use crate::EventError;
 use crate::event::EventId;
-use crate::lane::{Destination, Shared};
+use crate::lane::Shared;
 use crate::router::Undecided;
 use crate::store::Receipt;
 use evbus_report::OncePerBurst;

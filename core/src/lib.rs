@@ -75,7 +75,6 @@ pub mod acct;
 mod bus;
 pub mod control;
 mod deployment;
-mod environment;
 mod fired;
 mod host;
 pub mod idem;
@@ -91,6 +90,7 @@ pub mod sls;
 pub mod store;
 
 pub use bus::Bus;
+pub use evbus_destination::Destination;
 pub use evbus_event as event;
 pub use event::{Event, EventBuilder, EventError, EventId, Serial, pop_serial};
 pub use fired::{Departure, Fired, FiredCounts, PutError};
@@ -98,7 +98,7 @@ pub use host::{Examination, Host, HostBuilder, ReloadError, StartError, TooFewOp
 pub use internal::{
     INTERNAL, INTERNAL_QUEUE_BYTES, INTERNAL_QUEUE_EVENTS, InternalEvent, InternalReader,
 };
-pub use lane::{Counts, Destination, InstanceState, LaneStatus, PausedBy};
+pub use lane::{Counts, InstanceState, LaneStatus, PausedBy};
 pub use log_events::{LOG_EVENTS_QUEUE, LogEvents};
 pub use plan::{Plan, Planned, Trial};
 pub use router::{Route, Router, Undecided};

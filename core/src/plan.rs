@@ -8,14 +8,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use evbus_destination::{Destination, Isolation, Policy, WhenFull};
 use zeroize::Zeroizing;
 
-use crate::acct::{
-    AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, Isolation, Policy, ReadEntry, WhenFull,
-};
+use crate::acct::{AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, ReadEntry};
 use crate::internal::{INTERNAL, InternalQueues};
 use crate::isolate::{Isolated, LINKED};
-use crate::lane::{Connector, Destination};
+use crate::lane::Connector;
 use crate::plugin::{Catalog, CompileError};
 use crate::router::Router;
 

@@ -84,7 +84,7 @@ impl AcctDocument {
             .serialize(&mut serializer)
             .expect("memory takes what a JSON value is written as");
         text.push(b'\n');
-        super::config::wipe(value);
+        evbus_destination::wipe(value);
         Ok(text)
     }
 

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use super::hiding::Secrets;
 use super::key::Key;
 use super::node::{Node, Value};
 use super::policy_reader::{self, HOST_KEY};
 use super::secret::Resolver;
 use super::secret_keys;
 use super::{AcctError, Config, Location, Policy, Position, Section};
+use evbus_destination::Secrets;
 
 /// One profile of one provider: the pattern, the plugin's configuration and the host's policy.
 #[derive(Clone)]

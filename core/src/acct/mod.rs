@@ -6,13 +6,12 @@
 //! there was a text. Of the tree, an [`AcctDocument`] is everything, for encrypting (`pack`) and showing
 //! (`emit`). For the host, `overrides` are put in, [`AcctFile`] splits it into provider [`Section`]s, and
 //! a section gives its [`Entry`]s when it is asked for them; that is when secrets given by reference
-//! (`secret`) are read; with those that stand in the entry (`secret_keys`) they are hidden (`hiding`), in every
-//! form that programs write a text in (`secret_forms`). `trust` reads the files that others must not have written. An entry carries the plugin's [`Config`] as JSON and the host's own [`Policy`].
+//! (`secret`) are read; with those that stand in the entry (`secret_keys`) they are hidden
+//! ([`Secrets`](evbus_destination::Secrets)). `trust` reads the files that others must not have written. An entry carries the plugin's [`Config`] as JSON and the host's own [`Policy`].
 //!
 //! Everything here blocks for reading files, and for the commands that give secrets; nothing keeps a
 //! thread or a lock.
 
-mod config;
 mod crypto;
 mod document;
 mod duration;
@@ -21,20 +20,17 @@ mod entry;
 mod error;
 mod events;
 mod file;
-mod hiding;
 mod json;
 mod key;
 mod merge;
 mod node;
 mod overrides;
 mod pack;
-mod policy;
 mod policy_reader;
 mod render;
 mod running;
 mod scalar;
 mod secret;
-mod secret_forms;
 mod secret_keys;
 mod source;
 mod syntax;
@@ -44,20 +40,18 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use config::Config;
 pub use crypto::{AcctKey, Cipher, CryptoError, KeySource};
 pub use document::AcctDocument;
 pub use duration::duration;
 pub use entry::Entry;
 pub(crate) use entry::ReadEntry;
 pub use error::{AcctError, Location, Position};
-pub use file::{AcctFile, DEFAULT_MATCH_PLUGIN, Section};
-pub(crate) use hiding::Secrets;
-pub use overrides::JsonObject;
-pub use policy::{
-    BatchCaps, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy, QueueLimits,
-    Retry, WhenFull,
+pub use evbus_destination::{
+    BatchCaps, Config, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy,
+    QueueLimits, Retry, WhenFull,
 };
+pub use file::{AcctFile, DEFAULT_MATCH_PLUGIN, Section};
+pub use overrides::JsonObject;
 pub use policy_reader::byte_size;
 pub use render::RenderPipe;
 pub(crate) use render::{Refusal, loader, path_of, render_template};

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::Position;
 use super::node::{Node, Value};
 use super::running::RunningCommand;
-use crate::environment;
+use evbus_destination::environment;
 use evbus_files::named_file::{self, NotRead};
 
 /// The longest secret that is read, in bytes.

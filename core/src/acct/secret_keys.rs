@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::secret_forms;
+use evbus_destination::secret_forms;
 
 /// What the name of a secret's key holds.
 const WORDS: [&str; 13] = [

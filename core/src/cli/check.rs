@@ -237,7 +237,6 @@ fn when_full_text(when_full: Option<WhenFull>) -> &'static str {
         Some(WhenFull::Spill) => "spill",
         Some(WhenFull::Block) => "block",
         Some(WhenFull::DropNewest) => "drop_newest",
-        Some(_) => "other",
     }
 }
 
@@ -254,7 +253,7 @@ fn row(planned: &Planned, link: String) -> Vec<String> {
         destination.pattern,
         match policy.isolate {
             Isolation::Process => format!("{} (process)", planned.plugin_id()),
-            _ => planned.plugin_id().to_owned(),
+            Isolation::None => planned.plugin_id().to_owned(),
         },
         format!(
             "{}, {} MiB{}",

@@ -72,7 +72,8 @@ fn add(sum: &mut LaneStatus, later: LaneStatus) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lane::{Counts, Destination, InstanceState};
+    use crate::lane::{Counts, InstanceState};
+    use evbus_destination::Destination;
 
     fn left(nth: usize, queued: u64) -> (StoreName, LaneStatus) {
         let name = StoreName {

@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 use super::outbox::Outbox;
 use super::process::{name, reap, spawn};
 use super::wire::{self, ToHost};
-use crate::acct::Secrets;
 use crate::plugin::{Over, Patience, Plugin, probing};
+use evbus_destination::Secrets;
 use evbus_report::foreign_text;
 
 /// The process sends nothing longer.

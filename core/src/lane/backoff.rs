@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
-use crate::acct::Retry;
+use evbus_destination::Retry;
 
 /// A random wait before attempt `attempts + 1`: capped exponential backoff with full jitter.
 ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evbus_abi::v1::LimitsV1;
 
-use crate::acct::{BatchCaps, Retry};
+use evbus_destination::{BatchCaps, Retry};
 use evbus_report::foreign_text;
 
 /// Most events in a batch, whatever the plugin asks for; the policy's own key goes as far.

@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 
 use super::status::ErrorKind;
 use super::{InstanceState, Shared, bounds};
-use crate::acct::Secrets;
 use crate::internal::InternalQueues;
 use crate::isolate::Isolated;
 use crate::plugin::{About, LogRate, Plugin, log, max_level};
+use evbus_destination::Secrets;
 use evbus_report::counted;
 
 /// Who makes the instances of a lane.

@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
@@ -34,35 +33,9 @@ pub use settled::Counts;
 pub use status::{InstanceState, LaneStatus, PausedBy};
 
 use crate::Event;
-use crate::acct::{Policy, Secrets};
 use crate::store::{Journal, Receipt};
-use evbus_report::foreign_text;
+use evbus_destination::{Destination, Policy, Secrets};
 use status::Observed;
-
-/// Names one entry of the acct file. Prints as `PROVIDER[INDEX] PATTERN`, in one line.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Destination {
-    /// The provider, as it stands in the file.
-    pub provider: String,
-    /// The profile pattern.
-    pub pattern: String,
-    /// Counts the entries of one provider in file order, from 0.
-    pub index: usize,
-}
-
-impl std::fmt::Display for Destination {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Both stand in the acct file as somebody wrote them, and this is part of messages.
-        let shown = foreign_text::shown;
-        write!(
-            f,
-            "{}[{}] {}",
-            shown(&self.provider),
-            self.index,
-            shown(&self.pattern)
-        )
-    }
-}
 
 /// What a lane is to do; replaced as a whole when the acct file or a plugin changes.
 #[derive(Debug, Clone)]

@@ -19,8 +19,8 @@ pub(crate) use place::{NotQueued, Place};
 
 use super::settled::{Counts, Settled};
 use crate::Event;
-use crate::acct::{Policy, WhenFull};
 use crate::store::{Journal, Receipt};
+use evbus_destination::{Policy, WhenFull};
 
 /// An event that waits for, or is on, its way to the destination.
 #[derive(Debug, Clone)]

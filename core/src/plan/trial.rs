@@ -9,9 +9,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Plan, Planned};
-use crate::acct::Secrets;
 use crate::lane::{closed, reason};
 use crate::plugin::{About, log};
+use evbus_destination::Secrets;
 
 /// So many destinations are connected to side by side, each on a thread that its plugin may block.
 const AT_ONCE: usize = 256;

@@ -19,7 +19,7 @@ use super::log::{SecretsShown, Voice, max_level};
 use super::manifest::Manifest;
 use super::patience::Patience;
 use super::{exit_guard, linker, loader};
-use crate::acct::Secrets;
+use evbus_destination::Secrets;
 use evbus_report::foreign_text::{self, MAX_BYTES};
 
 /// A longer schema is refused.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
-use crate::acct::Secrets;
+use evbus_destination::Secrets;
 use evbus_report::counted;
 use evbus_report::foreign_text::{self, MAX_BYTES};
 

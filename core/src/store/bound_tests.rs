@@ -10,7 +10,7 @@ use super::deadletters::{self, Filter};
 use super::tests::{event, filled, name, opened, read_all, state};
 use super::*;
 use crate::Event;
-use crate::acct::{DeadLetterLimits, DeadLettersFull};
+use evbus_destination::{DeadLetterLimits, DeadLettersFull};
 
 fn limits(events: u64, bytes: u64, when_full: DeadLettersFull) -> DeadLetterLimits {
     DeadLetterLimits {

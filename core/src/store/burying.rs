@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Statement};
 
 use super::StateDir;
 use super::schema::{self, Harm, LETTER_SIZE};
-use crate::acct::{DeadLetterLimits, DeadLettersFull};
+use evbus_destination::{DeadLetterLimits, DeadLettersFull};
 
 /// How many dead letters are there, and what they take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

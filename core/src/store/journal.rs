@@ -20,7 +20,7 @@ use super::receipt::Receipt;
 use super::salvage::Closing;
 use super::{StateDir, StateError, StoreName, writer};
 use crate::Event;
-use crate::acct::DeadLetterLimits;
+use evbus_destination::DeadLetterLimits;
 
 /// How many bytes of events may wait to be written. A program that fires faster than the disk
 /// writes waits, as its destination's policy says.

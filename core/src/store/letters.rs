@@ -10,7 +10,7 @@ use super::deadletters;
 use super::journal::{Purge, Replay, Shared};
 use super::schema::Harm;
 use super::writer::{Writer, changes, is_damage};
-use crate::acct::DeadLettersFull;
+use evbus_destination::DeadLettersFull;
 
 /// How many dead letters beyond a bound that was lowered are dropped in one transaction.
 const SLICE: usize = 1000;

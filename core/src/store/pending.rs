@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::Stored;
 use super::journal::{MAX_STAGED_BYTES, MAX_STAGED_EVENTS};
 use crate::Event;
-use crate::acct::DeadLetterLimits;
+use evbus_destination::DeadLetterLimits;
 
 /// An event to be written to the queue.
 #[derive(Debug, Clone)]

@@ -29,7 +29,7 @@ use super::salvage::{self, Closing, Known};
 use super::schema::{self, Harm};
 use super::shrink::{Shrinking, is_full};
 use super::{StateDir, StateError, StoreName};
-use crate::acct::DeadLetterLimits;
+use evbus_destination::DeadLetterLimits;
 use evbus_report::OncePerBurst;
 use evbus_report::counted;
 

@@ -19,7 +19,7 @@ use super::source_map::SourceMap;
 use super::{filters, methods};
 use crate::acct::trust::Denied;
 use crate::acct::{AcctError, Location, MAX_FILE_BYTES, Position, Trust, syntax};
-use crate::environment::KEY_VARIABLE;
+use evbus_destination::environment::KEY_VARIABLE;
 use evbus_files::named_file::NotRead;
 
 /// Steps of one rendering; the data it makes counts too, 64 bytes as a step. So a template makes 64 MiB at

@@ -10,9 +10,9 @@ use super::super::status::Observed;
 use super::super::{Destination, Shared};
 use super::Queue;
 use crate::Event;
-use crate::acct::Policy;
 use crate::lane::Place;
 use crate::store::{Burial, Journal, StateDir, StateLimits, StoreName};
+use evbus_destination::Policy;
 
 fn event(number: u64) -> Arc<Event> {
     let body = format!("{number}");

@@ -1,8 +1,8 @@
 //! The queue in memory: room, promises, waiting.
 
 use super::*;
-use crate::acct::QueueLimits;
 use crate::store::{StateDir, StateLimits, StoreName};
+use evbus_destination::QueueLimits;
 
 fn event(body: &str) -> Arc<Event> {
     Arc::new(

@@ -16,8 +16,8 @@ use evbus_abi::v1::{
 use parking_lot::Mutex;
 
 use super::*;
-use crate::acct::{QueueLimits, Retry};
 use crate::store::{StateDir, StateLimits, StoreName};
+use evbus_destination::{QueueLimits, Retry};
 
 /// How long anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::config;
+use crate::config;
 use evbus_report::foreign_text;
 
 /// A line, a directory or a name that is shorter, as a part of a secret, is not one itself.
@@ -20,10 +20,10 @@ const LONG: usize = 1024;
 const MAX_STEPS: usize = 16;
 
 /// Forms in any order, some of them more than once.
-pub(super) type Forms = Vec<Zeroizing<String>>;
+pub(crate) type Forms = Vec<Zeroizing<String>>;
 
 /// Adds every form of a secret, and of those of its parts that are secrets themselves.
-pub(super) fn add(secret: &str, forms: &mut Forms) {
+pub(crate) fn add(secret: &str, forms: &mut Forms) {
     if secret.len() > LONG {
         return add_long(secret, forms);
     }
@@ -76,7 +76,8 @@ fn add_long(secret: &str, forms: &mut Forms) {
 /// What a URL has before the `@` of its host that must not be shown: the password, or the user where
 /// there is none; as written and decoded. The same of an address without a scheme, `user:password@host`,
 /// and of each in a list; one that has but a user may be a mail address, which is shown.
-pub(super) fn userinfo(text: &str) -> Vec<Zeroizing<String>> {
+#[must_use]
+pub fn userinfo(text: &str) -> Vec<Zeroizing<String>> {
     let mut found = Vec::new();
     let mut take = |secret: &str| {
         if !secret.is_empty() {

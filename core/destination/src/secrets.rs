@@ -13,7 +13,7 @@ use std::sync::Arc;
 use memchr::memmem;
 use zeroize::Zeroizing;
 
-use super::secret_forms;
+use crate::secret_forms;
 use evbus_report::foreign_text;
 
 /// What a message shows instead of a secret.
@@ -25,13 +25,16 @@ const MIN_BEGINNING: usize = 3;
 
 /// The secrets of one entry, kept for keeping them out of messages.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Secrets {
+pub struct Secrets {
     count: usize,
     forms: Arc<[Zeroizing<String>]>,
 }
 
 impl Secrets {
-    pub(super) fn new(secrets: &[Zeroizing<String>]) -> Self {
+    /// The secrets of one entry: its own texts and those that they refer to. Ones of fewer than three bytes
+    /// are left out. Works out every form of each, so it is called once for an entry.
+    #[must_use]
+    pub fn new(secrets: &[Zeroizing<String>]) -> Self {
         let mut secrets: Vec<&str> = (secrets.iter())
             .map(|secret| secret.as_str())
             .filter(|secret| secret.len() >= MIN_HIDDEN)
@@ -54,12 +57,14 @@ impl Secrets {
     }
 
     /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.forms.is_empty()
     }
 
     /// A text of someone else with the secrets in it hidden, in whatever form.
-    pub(crate) fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
+    #[must_use]
+    pub fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut found: Vec<Range<usize>> = Vec::new();
         for form in &*self.forms {
             let places = memmem::find_iter(text.as_bytes(), form.as_bytes());

@@ -109,7 +109,6 @@ impl Default for DeadLetterLimits {
 
 /// Which dead letter is dropped where there are too many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum DeadLettersFull {
     /// The oldest of the destination.
     #[default]
@@ -130,7 +129,6 @@ impl DeadLettersFull {
 
 /// What happens to an event that finds its destination's queue full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum WhenFull {
     /// The event waits on disk. Needs a state directory.
     Spill,
@@ -143,7 +141,6 @@ pub enum WhenFull {
 
 /// How far a destination's plugin is kept away from the host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Isolation {
     /// It runs in the host's process: fastest, and what crashes there ends the host.
     #[default]

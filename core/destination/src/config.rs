@@ -12,11 +12,14 @@ use zeroize::{Zeroize as _, Zeroizing};
 pub struct Config(Value);
 
 impl Config {
-    pub(super) fn new(pairs: serde_json::Map<String, Value>) -> Self {
+    /// The configuration that has these pairs.
+    #[must_use]
+    pub fn new(pairs: serde_json::Map<String, Value>) -> Self {
         Self(Value::Object(pairs))
     }
 
     /// The configuration as the text that a plugin gets.
+    #[must_use]
     pub fn text(&self) -> Zeroizing<String> {
         let mut size = Counter(0);
         // A buffer that grows would leave copies behind. Neither writer fails, nor has JSON a value that
@@ -44,7 +47,7 @@ impl io::Write for Counter {
 }
 
 /// Overwrites the texts of a value.
-pub(super) fn wipe(mut value: Value) {
+pub fn wipe(mut value: Value) {
     wipe_in_place(&mut value);
 }
 

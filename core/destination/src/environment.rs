@@ -7,13 +7,13 @@ use std::process::Command;
 use zeroize::Zeroizing;
 
 /// The variable that holds the key of the acct file.
-pub(crate) const KEY_VARIABLE: &str = "ACCT_KEY";
+pub const KEY_VARIABLE: &str = "ACCT_KEY";
 
 /// Gives a command this process's environment but for some variables.
 ///
 /// `Command::env_remove` would do the same, and leave a copy of every variable in memory, the key of the acct
 /// file among them.
-pub(crate) fn pass_on_all_but(hidden: &[&str], command: &mut Command) {
+pub fn pass_on_all_but(hidden: &[&str], command: &mut Command) {
     command.env_clear();
     for (name, value) in std::env::vars_os() {
         if name == KEY_VARIABLE || hidden.iter().any(|hidden| name == OsStr::new(hidden)) {

@@ -87,11 +87,11 @@ pub mod plugin;
 mod router;
 pub mod salt;
 pub mod sls;
-pub mod store;
 
 pub use bus::Bus;
 pub use evbus_destination::Destination;
 pub use evbus_event as event;
+pub use evbus_store as store;
 pub use event::{Event, EventBuilder, EventError, EventId, Serial, pop_serial};
 pub use fired::{Departure, Fired, FiredCounts, PutError};
 pub use host::{Examination, Host, HostBuilder, ReloadError, StartError, TooFewOpenFiles};

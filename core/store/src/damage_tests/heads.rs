@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::Event;
+use evbus_event::Event;
 
 /// The head of the log, and of a frame.
 const LOG_HEAD: usize = 32;

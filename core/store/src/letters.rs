@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// A store's dead letters in numbers, for others to see.
 #[derive(Debug, Default)]
-pub(crate) struct LetterCounts {
+pub struct LetterCounts {
     kept: AtomicU64,
     bytes: AtomicU64,
     dropped: AtomicU64,
@@ -29,22 +29,22 @@ pub(crate) struct LetterCounts {
 
 impl LetterCounts {
     /// Those that are kept.
-    pub(crate) fn kept(&self) -> u64 {
+    pub fn kept(&self) -> u64 {
         self.kept.load(Ordering::Relaxed)
     }
 
     /// What they take.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
     /// Those that were dropped for want of room, since the store was made.
-    pub(crate) fn dropped(&self) -> u64 {
+    pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
     /// Those that damage took, since the store was made.
-    pub(crate) fn lost(&self) -> u64 {
+    pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 

@@ -16,7 +16,7 @@ use super::record::{self, COLUMNS, RowFault};
 use super::schema::{self, LETTER_SIZE};
 use super::state_dir::{StateError, StateLimits, store_files};
 use super::{StateDir, StoreName};
-use crate::event::EventId;
+use evbus_event::EventId;
 
 /// How many dead letters are read at a time, and about how many bytes of them.
 const PAGE_LETTERS: usize = 500;
@@ -236,8 +236,12 @@ pub fn purge(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
     Ok(purged)
 }
 
-/// Deletes dead letters of one store that nobody else writes.
-pub(crate) fn purge_file(file: &Path, numbers: &[i64]) -> Result<u64, StateError> {
+/// Deletes dead letters of one store that nobody else writes. Says how many there were.
+///
+/// # Errors
+///
+/// The store cannot be read or written.
+pub fn purge_file(file: &Path, numbers: &[i64]) -> Result<u64, StateError> {
     let mut store = schema::open_beside(file, true)?;
     let (purged, _) = delete(&mut store, numbers).map_err(in_store("write", file))?;
     // The next host does that, too.
@@ -272,7 +276,11 @@ pub fn replay(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
 }
 
 /// As [`replay`], for one store that nobody else writes.
-pub(crate) fn replay_file(file: &Path, filter: &Filter) -> Result<u64, StateError> {
+///
+/// # Errors
+///
+/// The store cannot be read or written.
+pub fn replay_file(file: &Path, filter: &Filter) -> Result<u64, StateError> {
     let mut store = schema::open_beside(file, true)?;
     let requeued = numbers(&store, filter).and_then(|numbers| {
         let last: i64 = store.query_row(
@@ -287,7 +295,11 @@ pub(crate) fn replay_file(file: &Path, filter: &Filter) -> Result<u64, StateErro
 }
 
 /// The stores below a state directory with the dead letters in each that the filter takes.
-pub(crate) fn selected(
+///
+/// # Errors
+///
+/// There is no such state directory, or a store cannot be read.
+pub fn selected(
     state_dir: &Path,
     filter: &Filter,
 ) -> Result<Vec<(PathBuf, StoreName, Vec<i64>)>, StateError> {

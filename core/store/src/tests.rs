@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::deadletters::{self, Filter};
 use super::*;
-use crate::Event;
+use evbus_event::Event;
 
 pub(super) fn name(pattern: &str, nth: usize) -> StoreName {
     StoreName {

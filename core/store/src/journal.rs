@@ -19,8 +19,8 @@ pub(super) use super::pending::{
 use super::receipt::Receipt;
 use super::salvage::Closing;
 use super::{StateDir, StateError, StoreName, writer};
-use crate::Event;
 use evbus_destination::DeadLetterLimits;
+use evbus_event::Event;
 
 /// How many bytes of events may wait to be written. A program that fires faster than the disk
 /// writes waits, as its destination's policy says.
@@ -37,7 +37,7 @@ pub(super) const MAX_STAGED_EVENTS: usize = 65_536;
 pub(crate) const RECORD_BYTES: u64 = 100;
 
 /// What an event takes on disk.
-pub(crate) fn record_bytes(event: &Event) -> u64 {
+pub fn record_bytes(event: &Event) -> u64 {
     event.size() as u64 + RECORD_BYTES
 }
 
@@ -137,27 +137,27 @@ impl Shared {
 
 /// What is found in a store when it is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Found {
+pub struct Found {
     /// Events in the queue.
-    pub(crate) events: u64,
+    pub events: u64,
     /// What they take.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// The first of them.
-    pub(crate) first_seq: u64,
+    pub first_seq: u64,
     /// The last place that was ever used.
-    pub(crate) last_seq: u64,
+    pub last_seq: u64,
     /// Dead letters.
-    pub(crate) dead_letters: u64,
+    pub dead_letters: u64,
     /// What they take.
-    pub(crate) dead_letter_bytes: u64,
+    pub dead_letter_bytes: u64,
     /// Events whose records were damaged and are among the dead letters, since the store was made.
-    pub(crate) damaged: u64,
+    pub damaged: u64,
     /// Events that damage took wholly, since the store was made.
-    pub(crate) lost: u64,
+    pub lost: u64,
 }
 
 /// A destination's store. Dropping it commits what has been handed in, in the background.
-pub(crate) struct Journal {
+pub struct Journal {
     shared: Arc<Shared>,
     found: Found,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -178,7 +178,7 @@ impl Journal {
     /// # Errors
     ///
     /// The directory cannot be written to, or the store is of a newer format.
-    pub(crate) fn open(state: &StateDir, name: &StoreName) -> Result<Self, StateError> {
+    pub fn open(state: &StateDir, name: &StoreName) -> Result<Self, StateError> {
         let (writer, found) = writer::Writer::open(state, name)?;
         let shared = Arc::new(Shared {
             pending: Mutex::default(),
@@ -213,17 +213,17 @@ impl Journal {
     }
 
     /// What was in it when it was opened.
-    pub(crate) fn found(&self) -> Found {
+    pub fn found(&self) -> Found {
         self.found
     }
 
     /// The state directory it lies in.
-    pub(crate) fn state(&self) -> &StateDir {
+    pub fn state(&self) -> &StateDir {
         &self.shared.state
     }
 
     /// What the events of this store take.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.shared.taken.lock().bytes
     }
 
@@ -241,12 +241,12 @@ impl Journal {
     }
 
     /// Whether another event may be handed in.
-    pub(crate) fn has_room(&self) -> bool {
+    pub fn has_room(&self) -> bool {
         self.shared.pending.lock().has_room()
     }
 
     /// Hands in an event for the queue. Places ascend from call to call, except when the lane ends.
-    pub(crate) fn append(&self, seq: u64, attempts: u32, event: &Arc<Event>, durable: bool) {
+    pub fn append(&self, seq: u64, attempts: u32, event: &Arc<Event>, durable: bool) {
         self.hand_in(Append {
             seq,
             attempts,
@@ -258,7 +258,7 @@ impl Journal {
 
     /// Hands in an event that is already on disk, for the attempts it has had since, and in case that
     /// damage took it there.
-    pub(crate) fn update(&self, seq: u64, attempts: u32, event: &Arc<Event>) {
+    pub fn update(&self, seq: u64, attempts: u32, event: &Arc<Event>) {
         self.shared.subtract(1, record_bytes(event));
         self.hand_in(Append {
             seq,
@@ -279,7 +279,7 @@ impl Journal {
     }
 
     /// Forgets events that are settled: their places, and what they took.
-    pub(crate) fn settle(&self, seqs: Vec<u64>, bytes: u64) {
+    pub fn settle(&self, seqs: Vec<u64>, bytes: u64) {
         self.shared.subtract(seqs.len() as u64, bytes);
         self.shared.state.add_returning(bytes, 0);
         self.change(|pending| {
@@ -289,7 +289,7 @@ impl Journal {
     }
 
     /// Takes note of events that should be on disk and are not.
-    pub(crate) fn lose(&self, events: u64) {
+    pub fn lose(&self, events: u64) {
         // How large they were is lost as well.
         let taken = *self.shared.taken.lock();
         let bytes = u128::from(taken.bytes) * u128::from(events) / u128::from(taken.events.max(1));
@@ -300,7 +300,7 @@ impl Journal {
     }
 
     /// Hands in dead letters; `bytes` is what those of them that are in the queue take there.
-    pub(crate) fn bury(&self, burials: Vec<Burial>, bytes: u64) {
+    pub fn bury(&self, burials: Vec<Burial>, bytes: u64) {
         let queued = burials.iter().filter(|burial| burial.seq.is_some());
         self.shared.subtract(queued.count() as u64, bytes);
         self.change(|pending| {
@@ -314,8 +314,7 @@ impl Journal {
     }
 
     /// Resolves when more events may be handed in.
-    #[cfg(test)]
-    pub(crate) async fn room(&self) {
+    pub async fn room(&self) {
         loop {
             let room = self.shared.room.notified();
             tokio::pin!(room);
@@ -328,7 +327,7 @@ impl Journal {
     }
 
     /// Resolves when more dead letters may be handed in.
-    pub(crate) async fn room_for_letters(&self) {
+    pub async fn room_for_letters(&self) {
         loop {
             let room = self.shared.room.notified();
             tokio::pin!(room);
@@ -341,12 +340,12 @@ impl Journal {
     }
 
     /// Whoever waits for room is woken by the writer, too.
-    pub(crate) fn room_notify(&self) -> &Notify {
+    pub fn room_notify(&self) -> &Notify {
         &self.shared.room
     }
 
     /// Asks for events from a place on, in order: at least one where there is one.
-    pub(crate) fn read(
+    pub fn read(
         &self,
         from: u64,
         max_events: usize,
@@ -367,7 +366,7 @@ impl Journal {
     /// Puts dead letters back into the queue, at `first_seq` and the places that follow. Says whether there
     /// is a writer to do it; else `done` is not called.
     #[must_use]
-    pub(crate) fn replay(&self, numbers: Vec<i64>, first_seq: u64, done: OnReplayed) -> bool {
+    pub fn replay(&self, numbers: Vec<i64>, first_seq: u64, done: OnReplayed) -> bool {
         let mut pending = self.shared.pending.lock();
         if pending.ended {
             return false;
@@ -379,34 +378,34 @@ impl Journal {
     }
 
     /// Deletes dead letters. Answers with how many there were.
-    pub(crate) fn purge(&self, numbers: Vec<i64>) -> oneshot::Receiver<Result<u64, String>> {
+    pub fn purge(&self, numbers: Vec<i64>) -> oneshot::Receiver<Result<u64, String>> {
         let (reply, done) = oneshot::channel();
         self.change(|pending| pending.purges.push(Purge { numbers, reply }));
         done
     }
 
     /// Why the disk takes nothing at the moment.
-    pub(crate) fn fault(&self) -> Option<Arc<str>> {
+    pub fn fault(&self) -> Option<Arc<str>> {
         self.shared.progress.borrow().fault.clone()
     }
 
     /// Dead letters in numbers.
-    pub(crate) fn letters(&self) -> &LetterCounts {
+    pub fn letters(&self) -> &LetterCounts {
         &self.shared.letters
     }
 
     /// Bounds the dead letters, those that are there included.
-    pub(crate) fn bound_letters(&self, limits: DeadLetterLimits) {
+    pub fn bound_letters(&self, limits: DeadLetterLimits) {
         self.change(|pending| pending.letter_limits = Some(limits));
     }
 
     /// Commits that were flushed, for durable events, since it was opened.
-    pub(crate) fn flushed_commits(&self) -> u64 {
+    pub fn flushed_commits(&self) -> u64 {
         self.shared.progress.borrow().flushed_commits
     }
 
     /// A receipt for the event at a place.
-    pub(crate) fn receipt(&self, seq: u64) -> Receipt {
+    pub fn receipt(&self, seq: u64) -> Receipt {
         Receipt {
             seq,
             is_patient: false,
@@ -416,7 +415,7 @@ impl Journal {
 
     /// A receipt for an event that is on disk alone, where it is not certain that there is room for all that
     /// waits to be written.
-    pub(crate) fn spill_receipt(&self, seq: u64) -> Option<Receipt> {
+    pub fn spill_receipt(&self, seq: u64) -> Option<Receipt> {
         let is_roomy = self.shared.is_roomy.load(Ordering::Relaxed);
         (!is_roomy).then(|| Receipt {
             is_patient: true,
@@ -425,19 +424,22 @@ impl Journal {
     }
 
     /// How many of the events that were handed in the disk did not take, once it is closed.
-    pub(crate) fn unwritten(&self) -> u64 {
+    pub fn unwritten(&self) -> u64 {
         self.shared.progress.borrow().unwritten
     }
 
     /// How many dead letters that were handed in the disk did not take, once it is closed. Those whose
     /// events are still in the queue on disk are not among them.
-    pub(crate) fn unwritten_letters(&self) -> u64 {
+    pub fn unwritten_letters(&self) -> u64 {
         self.shared.progress.borrow().unwritten_letters
     }
 
-    /// Commits what has been handed in and ends the thread. Resolves when the file is closed, or
-    /// with the reason why the disk does not take the rest.
-    pub(crate) async fn close(&self) -> Result<(), String> {
+    /// Commits what has been handed in and ends the thread. Resolves when the file is closed.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the disk does not take the rest.
+    pub async fn close(&self) -> Result<(), String> {
         self.shared.closing.get_or_init(Instant::now);
         self.change(|pending| pending.close = true);
         self.shared.wake.notify_one();

@@ -9,8 +9,8 @@ use super::burying::{Burying, Letters};
 use super::deadletters::{self, Filter};
 use super::tests::{event, filled, name, opened, read_all, state};
 use super::*;
-use crate::Event;
 use evbus_destination::{DeadLetterLimits, DeadLettersFull};
+use evbus_event::Event;
 
 fn limits(events: u64, bytes: u64, when_full: DeadLettersFull) -> DeadLetterLimits {
     DeadLetterLimits {

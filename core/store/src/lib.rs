@@ -1,5 +1,12 @@
 //! The state directory: events that wait on disk, and dead letters.
 //!
+//! It keeps what lanes hand in, and gives it back after whatever happens to the process or the disk. It
+//! delivers nothing, decides nothing about an event, and knows nothing of plugins.
+//!
+//! API boundary: [`StateDir`] and [`deadletters`] are re-exported by the crate `evbus`; [`Journal`] and what
+//! goes in and out of it is for lanes. Opening and `deadletters` block for the disk; a journal's other
+//! functions hand over to its thread and do not.
+//!
 //! Every destination has a store of its own, one `SQLite` file in `queues/`, so that a store that is
 //! slow, full or damaged is one destination's trouble. A store is written by one thread (`journal`
 //! talks to it), which gathers what has come in and commits it at once. Whatever is read carries a
@@ -29,11 +36,11 @@ mod state_dir;
 mod wal;
 mod writer;
 
-pub(crate) use journal::{Journal, record_bytes};
-pub(crate) use letters::LetterCounts;
-pub(crate) use pending::{Burial, Loaded};
-pub(crate) use receipt::Receipt;
-pub(crate) use record::Stored;
+pub use journal::{Journal, record_bytes};
+pub use letters::LetterCounts;
+pub use pending::{Burial, Loaded, OnReplayed};
+pub use receipt::Receipt;
+pub use record::Stored;
 pub use state_dir::{StateDir, StateError, StateLimits};
 
 use std::fmt::Write as _;
@@ -43,13 +50,13 @@ use sha2::{Digest as _, Sha256};
 
 /// Which entry of an acct file a store belongs to, however often the file is read or rearranged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct StoreName {
+pub struct StoreName {
     /// The provider, as it stands in the file.
-    pub(crate) provider: String,
+    pub provider: String,
     /// The profile pattern.
-    pub(crate) pattern: String,
+    pub pattern: String,
     /// Counts the provider's entries with this very pattern, from 0.
-    pub(crate) nth: usize,
+    pub nth: usize,
 }
 
 impl StoreName {

@@ -8,7 +8,7 @@ use super::place;
 use super::record::{self, COLUMNS, RowFault};
 use super::schema::{self, Harm};
 use super::writer::{Writer, is_damage};
-use crate::event::now_unix_ns;
+use evbus_event::now_unix_ns;
 
 impl Writer {
     /// Answers a read from the disk and from what is not on it yet.

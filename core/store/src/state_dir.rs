@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::full_disk::at;
 use super::salvage::Closing;
 use super::{StoreName, place};
-use crate::event::MAX_BODY_BYTES;
+use evbus_event::MAX_BODY_BYTES;
 use evbus_files::usable_dir;
 
 pub(super) const QUEUES: &str = "queues";
@@ -247,7 +247,7 @@ impl StateDir {
     /// # Errors
     ///
     /// Why [`open`](Self::open) would fail.
-    pub(crate) fn examine(path: &Path) -> Result<(), StateError> {
+    pub fn examine(path: &Path) -> Result<(), StateError> {
         let look =
             |path: &Path| usable_dir::look(path).map_err(at("use the state directory", path));
         let Some(found) = look(path)? else {
@@ -321,7 +321,7 @@ impl StateDir {
     }
 
     /// The host ends: whatever takes long in here comes to its end, to be gone on with at the next start.
-    pub(crate) fn begin_closing(&self) {
+    pub fn begin_closing(&self) {
         self.inner.closing.get_or_init(Instant::now);
     }
 
@@ -330,14 +330,14 @@ impl StateDir {
     }
 
     /// Whoever found no room in the limit of all stores together waits here.
-    pub(crate) fn room(&self) -> &Notify {
+    pub fn room(&self) -> &Notify {
         &self.inner.room
     }
 
     /// Whether the queues of the stores may take this many bytes more. Dead letters have room of their
     /// own, so that those of one destination are in no other's way. An event larger than the limit is
     /// let in when it is alone: it would wait for ever.
-    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+    pub fn has_room(&self, bytes: u64) -> bool {
         let queued = self.bytes();
         let logs = self.inner.logs.load(Ordering::Relaxed);
         queued == 0 || queued.saturating_add(logs).saturating_add(bytes) <= self.most_queued()

@@ -7,7 +7,7 @@ use evbus_abi::v1::AttributeV1;
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement};
 
-use crate::event::{ContentType, Event, EventId, Origin};
+use evbus_event::{ContentType, Event, EventId, Origin};
 
 /// The columns that make an event, in every table.
 pub(super) const COLUMNS: &str = "id, time, profile, content_type, attributes, body, checksum";
@@ -17,12 +17,13 @@ pub(super) const PARAMETERS: &str = "?, ?, ?, ?, ?, ?, ?";
 
 /// An event that was read back.
 #[derive(Debug, Clone)]
-pub(crate) struct Stored {
+pub struct Stored {
     /// Its place in the queue.
-    pub(crate) seq: u64,
+    pub seq: u64,
     /// How many attempts it has had.
-    pub(crate) attempts: u32,
-    pub(crate) event: Arc<Event>,
+    pub attempts: u32,
+    /// The event.
+    pub event: Arc<Event>,
 }
 
 /// Why a row is no event.

@@ -16,7 +16,7 @@ use super::full_disk::{at, in_store};
 use super::state_dir::sync_dir_of;
 use super::writer::Writer;
 use super::{StateDir, StateError, beside, schema};
-use crate::event::now_unix_ns;
+use evbus_event::now_unix_ns;
 
 /// A file, whatever its name: device and inode.
 type Id = (u64, u64);

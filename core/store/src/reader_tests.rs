@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use super::deadletters::{self, Filter};
 use super::tests::{event, name, opened, written_at_last};
 use super::*;
-use crate::Event;
+use evbus_event::Event;
 
 const MIB: u64 = 1024 * 1024;
 

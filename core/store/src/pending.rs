@@ -6,8 +6,8 @@ use tokio::sync::oneshot;
 
 use super::Stored;
 use super::journal::{MAX_STAGED_BYTES, MAX_STAGED_EVENTS};
-use crate::Event;
 use evbus_destination::DeadLetterLimits;
+use evbus_event::Event;
 
 /// An event to be written to the queue.
 #[derive(Debug, Clone)]
@@ -30,15 +30,19 @@ impl Append {
 
 /// An event that becomes a dead letter.
 #[derive(Debug, Clone)]
-pub(crate) struct Burial {
+pub struct Burial {
     /// Its place in the queue, where it is on disk; that row goes.
-    pub(crate) seq: Option<u64>,
-    pub(crate) event: Arc<Event>,
-    pub(crate) error: String,
-    pub(crate) attempts: u32,
+    pub seq: Option<u64>,
+    /// The event.
+    pub event: Arc<Event>,
+    /// Why it was not delivered.
+    pub error: String,
+    /// How often it was tried.
+    pub attempts: u32,
     /// In nanoseconds since the Unix epoch.
-    pub(crate) first_attempt_ns: u64,
-    pub(crate) last_attempt_ns: u64,
+    pub first_attempt_ns: u64,
+    /// Nanoseconds since 1970 in UTC.
+    pub last_attempt_ns: u64,
 }
 
 /// How much waits to be written.
@@ -58,13 +62,14 @@ pub(super) fn letter_bytes(burial: &Burial) -> usize {
 
 /// Events that were read back.
 #[derive(Debug, Default)]
-pub(crate) struct Loaded {
-    pub(crate) events: Vec<Stored>,
+pub struct Loaded {
+    /// In the order of their numbers.
+    pub events: Vec<Stored>,
     /// Records that turned out to be damaged; they are among the dead letters now.
-    pub(crate) damaged: u64,
+    pub damaged: u64,
     /// All events up to this place that are on disk and were asked for are in `events`, since there
     /// is none beyond the last of them.
-    pub(crate) complete_to: Option<u64>,
+    pub complete_to: Option<u64>,
 }
 
 pub(super) struct ReadRequest {
@@ -143,7 +148,7 @@ pub(super) struct Unserved {
 
 /// Told how many dead letters were moved, or why none was, by the store's thread and before any of them
 /// can be read back.
-pub(crate) type OnReplayed = Box<dyn FnOnce(Result<u64, String>) + Send>;
+pub type OnReplayed = Box<dyn FnOnce(Result<u64, String>) + Send>;
 
 /// Dead letters that are deleted.
 pub(super) struct Purge {

@@ -6,7 +6,7 @@ use super::pending::Progress;
 
 /// Waits until an event is on disk for good.
 #[derive(Debug, Clone)]
-pub(crate) struct Receipt {
+pub struct Receipt {
     pub(super) seq: u64,
     /// A disk that takes nothing is waited for, as long as the store is open.
     pub(super) is_patient: bool,
@@ -15,13 +15,16 @@ pub(crate) struct Receipt {
 
 impl Receipt {
     /// The place that it is for.
-    pub(crate) fn seq(&self) -> u64 {
+    pub fn seq(&self) -> u64 {
         self.seq
     }
 
-    /// Resolves when it is on disk, or settled; or with the reason why the disk takes nothing.
-    /// Cancel safe.
-    pub(crate) async fn written(mut self) -> Result<(), String> {
+    /// Resolves when it is on disk, or settled. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the disk takes nothing.
+    pub async fn written(mut self) -> Result<(), String> {
         let seq = self.seq;
         let reached = self
             .progress

@@ -16,7 +16,7 @@ use crate::event::Serial;
 use crate::fired::{Departure, Fired, FiredCounts, PutError, Receipts, Tally};
 use crate::lane::{Lane, LaneStatus, NotQueued, Place, Shared};
 use crate::router::{Route, Router};
-use crate::salt::Publisher;
+use crate::sockets::Publisher;
 use crate::{Event, EventBuilder};
 
 /// Fires events. Cheap to clone; use it from any number of tasks and threads.

@@ -20,12 +20,13 @@ use crate::event::Serial;
 use crate::internal::{InternalQueues, InternalReader};
 use crate::lane::{InstanceState, LaneStatus};
 use crate::plugin::{Patience, Plugin, PluginReport, PluginWatch, Registry, plugin_dirs};
-use crate::salt::{
+use crate::sockets::{
     self, Follower, Publisher, SaltMaster, Server, SocketDir, SocketGroup, SocketOptions,
 };
 use crate::store::deadletters::Filter;
 use crate::store::{StateDir, StateLimits};
 use crate::{Bus, Event};
+use intake::FromSockets;
 
 pub use crate::deployment::TooFewOpenFiles;
 pub use errors::{ReloadError, StartError};
@@ -266,7 +267,8 @@ impl Host {
         // Before anybody can fire: what was taken would be lost with a host that is told to end meanwhile.
         required(&bus).await?;
         let (dirs, options) = (builder.socket_dirs, builder.socket_options);
-        let mut server = salt::serve(dirs, &options, listeners.clone(), &bus)?;
+        let mut server =
+            sockets::serve(dirs, &options, listeners.clone(), &FromSockets(bus.clone()))?;
         let followers: Vec<Follower> = (builder.salt_masters.into_iter())
             .map(|master| follow_master(master, bus.clone()))
             .collect();

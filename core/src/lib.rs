@@ -66,7 +66,7 @@
 //! # }
 //! ```
 //!
-//! An event's way: [`event`] makes it, [`bus`](Bus) gives it to the listeners ([`salt`]) and asks
+//! An event's way: [`event`] makes it, [`bus`](Bus) gives it to the listeners ([`sockets`]) and asks
 //! the router which lanes it belongs to, a `lane` queues it and hands it to its plugin's instance
 //! ([`plugin`]). [`acct`] reads the file that says which destinations there are. `docs/ARCHITECTURE.md`
 //! has the whole picture.
@@ -85,12 +85,12 @@ mod log_events;
 mod plan;
 pub mod plugin;
 mod router;
-pub mod salt;
 pub mod sls;
 
 pub use bus::Bus;
 pub use evbus_destination::Destination;
 pub use evbus_event as event;
+pub use evbus_sockets as sockets;
 pub use evbus_store as store;
 pub use event::{Event, EventBuilder, EventError, EventId, Serial, pop_serial};
 pub use fired::{Departure, Fired, FiredCounts, PutError};

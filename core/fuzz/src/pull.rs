@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use evbus::Host;
-use evbus::salt::{Framing, PUB_SOCKET, PULL_SOCKET, SocketDir};
+use evbus::sockets::{Framing, PUB_SOCKET, PULL_SOCKET, SocketDir};
 use evbus_wire::Answer;
 use rmpv::Value;
 use tempfile::TempDir;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use evbus::acct::{byte_size, duration};
-use evbus::salt::{Framing, SaltMaster, SocketDir, SocketGroup};
+use evbus::sockets::{Framing, SaltMaster, SocketDir, SocketGroup};
 use evbus::store::{StateError, StateLimits};
 use evbus::{Host, HostBuilder, Serial, StartError};
 use evbus_client::{MatchType, TagFilter};

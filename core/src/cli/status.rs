@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use evbus::control::{Client, ControlError, DestinationStatus, HostStatus, Status, StatusAnswer};
-use evbus::salt::SaltMasterStatus;
+use evbus::sockets::SaltMasterStatus;
 use evbus_report::counted;
 use tokio::time::{MissedTickBehavior, interval};
 

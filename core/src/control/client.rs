@@ -12,7 +12,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::protocol::{Ask, CONTROL_SOCKET, Done, Purged, Reloaded, Replayed, Status};
+use super::CONTROL_SOCKET;
+use super::protocol::{Ask, Done, Purged, Reloaded, Replayed, Status};
 use crate::store::deadletters::Filter;
 
 /// How long a host may take to say how it is, which costs it no work.

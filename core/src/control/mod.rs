@@ -10,22 +10,15 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+pub use crate::sockets::CONTROL_SOCKET;
 pub use client::{Client, ControlError, StatusAnswer};
 pub use protocol::{
-    CONTROL_SOCKET, DestinationStatus, HostStatus, PluginsStatus, Reloaded, StateDirStatus, Status,
+    DestinationStatus, HostStatus, PluginsStatus, Reloaded, StateDirStatus, Status,
 };
 pub(crate) use server::{Server, serve};
 
-use std::path::Path;
-
 use crate::lane::LaneStatus;
-use crate::salt;
 use crate::store::deadletters::Filter;
-
-/// Whether a host answers in this directory: one of its socket directories, or its state directory.
-pub(crate) fn is_served(dir: &Path) -> bool {
-    salt::is_alive(&dir.join(CONTROL_SOCKET))
-}
 
 /// What can be asked of a host.
 pub(crate) trait Controlled: Send + Sync + 'static {

@@ -6,11 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::fired::FiredCounts;
-use crate::salt::{PublisherCounts, PullCounts, SaltMasterStatus};
+use crate::sockets::{PublisherCounts, PullCounts, SaltMasterStatus};
 use crate::store::deadletters::Filter;
-
-/// The socket that operators' programs connect to.
-pub const CONTROL_SOCKET: &str = "evbus_control.ipc";
 
 /// The version of the protocol. An answer may gain keys without a new one.
 const VERSION: u64 = 1;

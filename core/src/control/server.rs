@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::protocol::{Ask, Done, MAX_QUESTION_BYTES, Purged, Refusal, Replayed};
 use super::{CONTROL_SOCKET, Controlled, HostStatus};
 use crate::lane::LaneStatus;
-use crate::salt::{self, SocketError, SocketFile, peer};
+use crate::sockets::{self, SocketError, SocketFile, peer};
 use crate::store::StateDir;
 
 /// How many may be connected at once. One more takes the place of the one that has been connected
@@ -50,7 +50,7 @@ pub(crate) struct Server {
 ///
 /// A socket cannot be bound.
 pub(crate) fn serve(
-    event_sockets: &mut salt::Server,
+    event_sockets: &mut sockets::Server,
     state_dir: Option<&StateDir>,
     controlled: impl Controlled,
 ) -> Result<Server, SocketError> {

@@ -13,8 +13,33 @@ use tokio::net::UnixStream;
 use super::protocol::{Ask, MAX_QUESTION_BYTES};
 use super::server::attend;
 use super::*;
-use crate::salt::{self, Framing, Publisher, SocketDir};
+use crate::Event;
+use crate::sockets::{self, Framing, Intake, Publisher, SocketDir, Taken, Wanted};
 use crate::store::{StateDir, StateLimits};
+
+/// Takes no events.
+#[derive(Clone)]
+struct Nowhere;
+
+impl Intake for Nowhere {
+    type Receipts = ();
+
+    fn is_open(&self) -> bool {
+        false
+    }
+
+    fn wants(&self, _profile: &str) -> Wanted {
+        Wanted::No
+    }
+
+    fn unmatched(&self, _profile: &str) {}
+
+    async fn prepare(&self, _events: &[Event]) {}
+
+    async fn take(&self, _event: Event) -> Taken<()> {
+        Taken::Refused("it takes nothing".to_owned())
+    }
+}
 
 /// Notes what it was asked.
 #[derive(Default)]
@@ -46,16 +71,14 @@ impl Controlled for Told {
 }
 
 /// Control sockets in `root/s` and in the state directory `root/state`.
-fn start(root: &Path, state: &str) -> (Server, salt::Server, Arc<Mutex<Vec<Filter>>>) {
+fn start(root: &Path, state: &str) -> (Server, sockets::Server, Arc<Mutex<Vec<Filter>>>) {
     let dirs = vec![SocketDir {
         path: root.join("s"),
         framing: Framing::Bare,
     }];
-    let options = salt::SocketOptions::default();
-    let mut sockets = salt::serve(dirs, &options, Publisher::default(), &|_| async {
-        salt::Taken::Refused("it takes nothing".to_owned())
-    })
-    .expect("it is free");
+    let options = sockets::SocketOptions::default();
+    let mut sockets =
+        sockets::serve(dirs, &options, Publisher::default(), &Nowhere).expect("it is free");
     let state = StateDir::open(&root.join(state), StateLimits::default()).expect("it is free");
     let told = Told::default();
     let replays = Arc::clone(&told.replays);

@@ -9,7 +9,7 @@ use crate::Bus;
 use crate::control::{Controlled, HostStatus, Reloaded, StateDirStatus};
 use crate::deployment::{Deployment, PluginsSeen};
 use crate::lane::LaneStatus;
-use crate::salt::{FollowCounters, Publisher, PullCounters};
+use crate::sockets::{FollowCounters, Publisher, PullCounters};
 use crate::store::StateDir;
 use crate::store::deadletters::Filter;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::acct::AcctError;
 use crate::deployment::TooFewOpenFiles;
-use crate::salt::SocketError;
+use crate::sockets::SocketError;
 use crate::store::StateError;
 
 /// Why a host did not start.

@@ -2,15 +2,22 @@
 
 use crate::bus::Bus;
 use crate::event::Event;
-use crate::salt::{Intake, Taken, Wanted};
+use crate::fired;
+use crate::sockets::{Intake, Receipts, Taken, Wanted};
 
-impl Intake for Bus {
+/// Fires what comes in through the sockets.
+#[derive(Debug, Clone)]
+pub(crate) struct FromSockets(pub(crate) Bus);
+
+impl Intake for FromSockets {
+    type Receipts = OnDisk;
+
     fn is_open(&self) -> bool {
-        Self::is_open(self)
+        self.0.is_open()
     }
 
     fn wants(&self, profile: &str) -> Wanted {
-        match self.has_destination(profile) {
+        match self.0.has_destination(profile) {
             None => Wanted::NotKnown,
             Some(true) => Wanted::Yes,
             Some(false) => Wanted::No,
@@ -18,18 +25,32 @@ impl Intake for Bus {
     }
 
     fn unmatched(&self, profile: &str) {
-        self.count_unmatched(profile);
+        self.0.count_unmatched(profile);
     }
 
     async fn prepare(&self, events: &[Event]) {
-        Self::prepare(self, events.iter().map(Event::profile)).await;
+        self.0.prepare(events.iter().map(Event::profile)).await;
     }
 
-    async fn take(&self, event: Event) -> Taken {
-        match self.put_published(event).await {
+    async fn take(&self, event: Event) -> Taken<OnDisk> {
+        match self.0.put_published(event).await {
             Ok((fired, _)) if fired.destinations == 0 => Taken::Unmatched,
-            Ok((_, receipts)) => Taken::Kept(receipts),
+            Ok((_, receipts)) => Taken::Kept(OnDisk(receipts)),
             Err(error) => Taken::Refused(error.to_string()),
         }
+    }
+}
+
+/// What has to be on disk before a program is told that the host keeps its events.
+#[derive(Debug, Default)]
+pub(crate) struct OnDisk(fired::Receipts);
+
+impl Receipts for OnDisk {
+    fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    async fn written(self) -> Result<(), String> {
+        self.0.written().await.map_err(|error| error.to_string())
     }
 }

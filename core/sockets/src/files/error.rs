@@ -1,0 +1,92 @@
+//! Why event sockets cannot be served.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the sockets of a directory cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SocketError {
+    /// Other users could replace the sockets.
+    #[error(
+        "the socket directory {path:?} belongs to user {owner} and has mode {mode:04o}; expected a directory of this user or root that nobody else may write, so change it with chmod and chown or choose another"
+    )]
+    Exposed {
+        /// The directory.
+        path: PathBuf,
+        /// The user it belongs to.
+        owner: u32,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The group could not reach the sockets.
+    #[error(
+        "the socket directory {path:?} belongs to group {found} and has mode {mode:04o}, so the group {group} cannot enter it; a directory that exists is never opened, so change it with chgrp and chmod 0750, or remove it"
+    )]
+    ClosedToGroup {
+        /// The directory.
+        path: PathBuf,
+        /// The group it belongs to.
+        found: u32,
+        /// Its permission bits.
+        mode: u32,
+        /// The group that is to enter.
+        group: String,
+    },
+    /// There is no group of a name.
+    #[error("there is no group {name:?}; expected the name or the number of a group")]
+    NoGroup {
+        /// The name.
+        name: String,
+    },
+    /// Only root may give files to any group.
+    #[error(
+        "this user may not give {path:?} to the group {group}; run the host as a member of the group or as root"
+    )]
+    NotInGroup {
+        /// What was to be given.
+        path: PathBuf,
+        /// To whom.
+        group: String,
+    },
+    /// Another process serves the directory.
+    #[error(
+        "the socket directory {path:?} is served by another process; stop that, or choose another directory"
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Each directory can have its sockets once.
+    #[error("the socket directory {path:?} is given twice; give each directory once")]
+    Twice {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Something that is no socket stands where a socket belongs.
+    #[error("{path:?} is no socket; a socket of evbus belongs there, so move it away")]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The system refused an operation.
+    #[error("cannot {action} {path:?}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// Gives a system error its place.
+pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SocketError {
+    let path = path.to_owned();
+    move |source| SocketError::System {
+        action,
+        path,
+        source,
+    }
+}

@@ -1,0 +1,62 @@
+//! What would stop the event sockets of a directory, found out without opening any.
+
+use std::path::Path;
+
+use rustix::process::{getegid, geteuid, getgroups};
+
+use crate::files::directory::{SocketDir, SocketOptions};
+use crate::files::error::{SocketError, at};
+use crate::files::group::SocketGroup;
+use crate::files::names::CONTROL_SOCKET;
+use crate::files::socket_file::is_abandoned;
+use evbus_files::usable_dir;
+
+impl SocketDir {
+    /// Whether a host of evbus serves the directory now; if not, one could be started on it. Makes and
+    /// changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Why a host could not serve it.
+    pub fn examine(&self, options: &SocketOptions) -> Result<bool, SocketError> {
+        let names = options.names();
+        let files = names.iter().flat_map(|names| [&names.publish, &names.pull]);
+        let paths: Vec<_> = (files.map(|name| self.path.join(&**name)))
+            .chain([self.path.join(CONTROL_SOCKET)])
+            .collect();
+        let group = options.group.as_ref();
+        let found =
+            usable_dir::look(&self.path).map_err(at("use the socket directory", &self.path));
+        if let Some(found) = found? {
+            self.check(&found, group)?;
+        }
+        if let Some(group) = group.filter(|group| !is_member(group)) {
+            return Err(SocketError::NotInGroup {
+                path: self.path.clone(),
+                group: group.to_string(),
+            });
+        }
+        if is_served(&self.path) {
+            return Ok(true);
+        }
+        for path in &paths {
+            is_abandoned(path)?;
+        }
+        Ok(false)
+    }
+}
+
+/// Whether this user may give files to the group.
+fn is_member(group: &SocketGroup) -> bool {
+    geteuid().is_root()
+        || getegid() == group.gid()
+        || getgroups().is_ok_and(|groups| groups.contains(&group.gid()))
+}
+
+/// Whether a host answers in this directory: one of its socket directories, or its state directory. Connects
+/// to its control socket.
+pub fn is_served(dir: &Path) -> bool {
+    // What is no socket, or one that cannot be asked, is nobody's here.
+    let control = dir.join(CONTROL_SOCKET);
+    matches!(is_abandoned(&control), Err(SocketError::InUse { .. }))
+}

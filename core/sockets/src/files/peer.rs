@@ -1,0 +1,82 @@
+//! Who may connect.
+
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::net::SocketAddrUnix;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Gid, Uid, geteuid};
+
+use evbus_report::OncePerBurst;
+
+/// A program that may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// Of the host's user, or root's.
+    Own,
+    /// Of a member of the group.
+    Member,
+}
+
+/// Whose program is at the other end: that of this process's user, of root, or of the group that the
+/// socket was opened to. The sockets' modes say the same; this holds too where somebody loosened them.
+/// Others are counted, and get none.
+pub fn admitted(socket: impl AsFd, group: Option<Gid>, refused: &AtomicU64) -> Option<Peer> {
+    let admitted = socket_peercred(&socket).ok().and_then(|peer| {
+        if may_connect(peer.uid, geteuid()) {
+            return Some(Peer::Own);
+        }
+        let group = group?;
+        (peer.gid == group || was_let_in_as(group, &socket)).then_some(Peer::Member)
+    });
+    if admitted.is_none() {
+        static REFUSED: OncePerBurst = OncePerBurst::new();
+        refused.fetch_add(1, Ordering::Relaxed);
+        if REFUSED.begins() {
+            tracing::warn!(
+                "refused a connection from another user; the sockets serve their owner, root, and the group that --sock-group names (logged once per burst, all are counted)"
+            );
+        }
+    }
+    admitted
+}
+
+/// Whether the system lets only members of the group, supplementary ones included, connect to this
+/// socket beside its owner and root, so that it is one of them who did.
+///
+/// The program itself cannot be asked: what `/proc` says of its groups is that of a process which may
+/// have ended since, as programs do that fire one event, or be another one by now.
+fn was_let_in_as(group: Gid, socket: impl AsFd) -> bool {
+    let bound = rustix::net::getsockname(socket).ok();
+    let file = bound
+        .and_then(|address| SocketAddrUnix::try_from(address).ok())
+        .and_then(|address| rustix::fs::stat(address.path()?.as_ref()).ok());
+    file.is_some_and(|file| file.st_gid == group.as_raw() && file.st_mode & 0o002 == 0)
+}
+
+fn may_connect(peer: Uid, own: Uid) -> bool {
+    peer == own || peer.is_root()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_owner_and_root_may_connect() {
+        let uid = Uid::from_raw;
+        for (peer, own, expected) in [
+            (1000, 1000, true),
+            (0, 1000, true),
+            (0, 0, true),
+            (1001, 1000, false),
+            (1000, 0, false),
+        ] {
+            assert_eq!(
+                may_connect(uid(peer), uid(own)),
+                expected,
+                "{peer} to {own}"
+            );
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What listeners are sent.
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use evbus_wire::Frame;
+
+use crate::listeners::broadcast::Broadcast;
+use crate::listeners::encode;
+use crate::senders::decode::Arrival;
+use evbus_event::Event;
+
+/// How many bytes may wait for one listener before it is cut off, unless told otherwise.
+pub const LISTENER_QUEUE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// The longest time [`Publisher::pace`] waits.
+const PACE_LIMIT: Duration = Duration::from_millis(100);
+
+/// Sends events to every listener of every socket directory, all in one order. A clone is the
+/// same publisher.
+///
+/// A listener never delays anything: what it has not read waits for it, up to a limit, and past
+/// the limit its connection ends. Its program may connect again.
+#[derive(Clone)]
+pub struct Publisher {
+    pub(crate) broadcast: Arc<Broadcast>,
+}
+
+/// What a publisher has done, and whom it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct PublisherCounts {
+    /// Listeners connected now.
+    pub listeners: usize,
+    /// Events sent on to at least one listener.
+    pub published: u64,
+    /// Listeners cut off, since they read too slowly.
+    pub cut_off: u64,
+    /// Connections refused, since they came from another user.
+    pub refused: u64,
+    /// Events that no listener got, since they make no frame.
+    pub unencodable: u64,
+    /// Connections closed, since there were as many listeners as there may be.
+    pub turned_away: u64,
+}
+
+impl Default for Publisher {
+    /// A publisher whose listeners have [`LISTENER_QUEUE_BYTES`] each.
+    fn default() -> Self {
+        Self::new(LISTENER_QUEUE_BYTES)
+    }
+}
+
+impl Publisher {
+    /// A publisher that cuts a listener off when more than `queue_bytes` wait for it.
+    ///
+    /// The longest frame that waits is not counted: one long event cuts nobody off.
+    pub fn new(queue_bytes: u64) -> Self {
+        Self {
+            broadcast: Arc::new(Broadcast::new(queue_bytes)),
+        }
+    }
+
+    /// Sends an event to every listener that had connected when this is called.
+    ///
+    /// Never waits for a listener, and encodes nothing if there are none. May be called from any
+    /// thread. Events of one thread keep their order; all listeners see the same order of all.
+    pub fn publish(&self, event: &Event) {
+        self.accept_waiting();
+        if !self.has_listeners() {
+            return;
+        }
+        if let Some(frame) = self.encoded(event.profile(), encode::frame(event)) {
+            self.broadcast.append(&[frame]);
+        }
+    }
+
+    /// Whether any listener is connected.
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.broadcast.listeners.load(Ordering::Acquire) > 0
+    }
+
+    /// The frame of an event that came through a socket, for [`publish_frames`](Self::publish_frames);
+    /// none, told and counted, if it makes no frame.
+    pub(crate) fn frame<'a>(&self, arrival: &Arrival<'a>) -> Option<Frame<'a>> {
+        self.encoded(arrival.profile(), encode::frame_of_arrival(arrival))
+    }
+
+    /// As [`publish`](Self::publish), of many events at once, and for the listeners that have been let
+    /// in.
+    pub(crate) fn publish_frames(&self, frames: &[Frame<'_>]) {
+        if !frames.is_empty() {
+            self.broadcast.append(frames);
+        }
+    }
+
+    fn encoded<'a>(&self, profile: &str, frame: Result<Frame<'a>, String>) -> Option<Frame<'a>> {
+        let reason = match frame {
+            Ok(frame) => return Some(frame),
+            Err(reason) => reason,
+        };
+        self.broadcast.unencodable.fetch_add(1, Ordering::Relaxed);
+        if self.broadcast.unencoded.begins() {
+            tracing::warn!(
+                profile,
+                "an event does not reach the listeners: {reason} (logged once per burst, all are counted)"
+            );
+        }
+        None
+    }
+
+    /// Lets in every listener whose connection waits, so that it gets all that is published from
+    /// now on. Never waits.
+    pub(crate) fn accept_waiting(&self) {
+        Broadcast::accept_all(&self.broadcast);
+    }
+
+    /// Waits a moment if even the fastest listener is far behind, which delays none of them: each
+    /// has enough to read. Without it, a program that fires faster than anyone can read would get
+    /// fast listeners cut off.
+    ///
+    /// Waits at most 100 ms, and not again until listeners have caught up: a listener that does
+    /// not read at all slows nobody down.
+    pub async fn pace(&self) {
+        let broadcast = &*self.broadcast;
+        let far = broadcast.queue_bytes / 4;
+        if broadcast.least_lag() <= far {
+            broadcast.unpaced.store(false, Ordering::Relaxed);
+            return;
+        }
+        if broadcast.unpaced.load(Ordering::Relaxed) {
+            return;
+        }
+        let caught_up = async {
+            loop {
+                let mut progress = pin!(broadcast.progress.notified());
+                progress.as_mut().enable();
+                if broadcast.least_lag() <= far - far / 8 {
+                    return;
+                }
+                progress.await;
+            }
+        };
+        if tokio::time::timeout(PACE_LIMIT, caught_up).await.is_err() {
+            broadcast.unpaced.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until every listener has been sent all that was published, or has gone.
+    pub(crate) async fn flush(&self) {
+        loop {
+            let mut progress = pin!(self.broadcast.progress.notified());
+            progress.as_mut().enable();
+            if self.broadcast.greatest_lag() == 0 {
+                return;
+            }
+            progress.await;
+        }
+    }
+
+    /// What has been done so far.
+    pub fn counts(&self) -> PublisherCounts {
+        let broadcast = &*self.broadcast;
+        PublisherCounts {
+            listeners: broadcast.listeners.load(Ordering::Relaxed),
+            published: broadcast.published.load(Ordering::Relaxed),
+            cut_off: broadcast.cut_off.load(Ordering::Relaxed),
+            refused: broadcast.refused.load(Ordering::Relaxed),
+            unencodable: broadcast.unencodable.load(Ordering::Relaxed),
+            turned_away: broadcast.turned_away.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Publisher").field(&self.counts()).finish()
+    }
+}

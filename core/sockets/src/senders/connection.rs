@@ -1,0 +1,356 @@
+//! What programs fire: reads frames from a connection and hands the events in, in order.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use evbus_wire::{Answer, Decoder};
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+
+use crate::listeners::publisher::Publisher;
+use crate::senders::decode::Arrival;
+use crate::senders::intake::{Intake, Receipts as _, Taken, Wanted};
+use crate::senders::memory_budget::{MemoryBudget, NoRoom, Share};
+use evbus_event::{Event, now_unix_ns};
+use evbus_report::OncePerBurst;
+
+/// How much is read at a time.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What has come in through the sockets.
+#[derive(Debug, Default)]
+pub struct PullCounters {
+    pub(crate) connections: AtomicU64,
+    pub(crate) events: AtomicU64,
+    pub(crate) faults: AtomicU64,
+    pub(crate) lost_sync: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) unfinished: AtomicU64,
+    pub(crate) turned_away: AtomicU64,
+    /// Sockets whose files are gone, now.
+    pub(crate) lost_sockets: AtomicU64,
+    /// Events that were not kept at every destination that they belong to.
+    pub(crate) not_kept: AtomicU64,
+    /// Connections that were closed.
+    closed: OncePerBurst,
+    /// Frames that hold no event.
+    skipped: OncePerBurst,
+    not_kept_burst: OncePerBurst,
+}
+
+impl PullCounters {
+    /// Notes an event that is not kept everywhere.
+    fn not_kept(&self, reason: &str) {
+        self.not_kept.fetch_add(1, Ordering::Relaxed);
+        if self.not_kept_burst.begins() {
+            tracing::warn!(
+                "an event from a socket is not kept: {reason} (logged once per burst, all are counted)"
+            );
+        }
+    }
+
+    /// Notes a frame that holds no event.
+    fn skipped(&self, reason: &impl std::fmt::Display) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+        if self.skipped.begins() {
+            tracing::warn!(
+                "skipped a frame on a pull socket: {reason} (logged once per burst, all are counted)"
+            );
+        }
+    }
+}
+
+/// What the connections of a server share.
+#[derive(Debug, Clone)]
+pub(crate) struct Common {
+    pub(crate) publisher: Publisher,
+    pub(crate) counters: Arc<PullCounters>,
+    pub(crate) room: Arc<MemoryBudget>,
+    /// How long a frame that has begun may get no further.
+    pub(crate) stall: Duration,
+}
+
+/// Serves one connection until the program at the other end closes it, or sends what is no frame.
+///
+/// Never answers a program of Salt's. A program of this project, which is known by the heads of its
+/// frames, gets an [`Answer`] at the end of its stream.
+///
+/// Reads no further while `intake` has an event in hand, so a full host slows the program down and
+/// nobody else. A connection costs a read buffer while events arrive. An unfinished frame keeps only
+/// what has come of it, takes its room from what all connections share, and must go on growing.
+pub(crate) async fn serve<I: Intake>(
+    stream: UnixStream,
+    common: Common,
+    intake: I,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut connection = Connection {
+        buffer: BytesMut::new(),
+        decoder: Decoder::new(),
+        share: Share::of(&common.room),
+        common,
+        intake,
+        receipts: I::Receipts::default(),
+        wants_answer: false,
+        refusal: None,
+        has_unmatched: false,
+    };
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = told(&mut stop), if !stopping => {
+                stopping = true;
+                // What the kernel has taken is still read, and then the stream ends; the program's
+                // further writes fail, so that it knows they went nowhere. This fails only if
+                // the other end is gone, and then the stream ends anyway.
+                let _ = rustix::net::shutdown(&stream, rustix::net::Shutdown::Read);
+            }
+            more = connection.read(&stream) => match more {
+                Ok(true) => {}
+                Ok(false) => return connection.answer(&stream).await,
+                // A frame that is not whole is no event, and there is nobody to tell.
+                Err(_) => return,
+            },
+        }
+        if !connection.hand_in().await {
+            return;
+        }
+    }
+}
+
+/// Waits until the intake is to stop.
+pub(crate) async fn told(stop: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone, which says the same.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+struct Connection<I: Intake> {
+    /// What has been read and makes no whole frame yet.
+    buffer: BytesMut,
+    decoder: Decoder,
+    /// What the buffer takes beyond what every connection may have.
+    share: Share,
+    common: Common,
+    intake: I,
+    receipts: I::Receipts,
+    wants_answer: bool,
+    /// Why not all events are kept: the first reason.
+    refusal: Option<String>,
+    /// Some have no destination.
+    has_unmatched: bool,
+}
+
+/// What whole frames held.
+struct Batch {
+    /// How much of the buffer they take.
+    len: usize,
+    /// Those that go somewhere but to listeners.
+    events: Vec<Event>,
+    /// Of some it is not known whether they do.
+    has_new: bool,
+    /// False if what follows is no frame.
+    in_sync: bool,
+}
+
+impl<I: Intake> Connection<I> {
+    /// At the end of the stream: tells a program that waits for it whether all was taken.
+    async fn answer(self, stream: &UnixStream) {
+        if !self.wants_answer {
+            return;
+        }
+        let mut refusal = self.refusal;
+        if let Err(reason) = self.receipts.written().await {
+            self.common.counters.not_kept(&reason);
+            refusal.get_or_insert(reason);
+        }
+        if !self.buffer.is_empty() {
+            refusal.get_or_insert_with(|| "the last frame is not complete".to_owned());
+        }
+        let answer = match refusal {
+            Some(reason) => Answer::NotKept(reason),
+            None if self.has_unmatched => Answer::Unmatched,
+            None => Answer::Kept,
+        };
+        // Where the program has gone, nobody reads it.
+        let _ = stream.try_write(&answer.write());
+    }
+
+    /// Reads once; false at the end of the stream. May be dropped while it waits.
+    async fn read(&mut self, stream: &UnixStream) -> io::Result<bool> {
+        loop {
+            self.readable(stream).await?;
+            self.make_room().await?;
+            self.buffer.reserve(READ_BYTES);
+            match stream.try_read_buf(&mut self.buffer) {
+                Ok(0) => return Ok(false),
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // The program may be silent for days; it keeps no more than it sent.
+                    if self.buffer.len() < READ_BYTES {
+                        self.keep_from(0);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits until there is something to read. A frame that has begun must go on.
+    async fn readable(&self, stream: &UnixStream) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return stream.readable().await;
+        }
+        let stall = self.common.stall;
+        let goes_on = tokio::time::timeout(stall, stream.readable());
+        tokio::select! {
+            biased;
+            () = self.share.evicted(), if self.share.is_held() => Err(self.close_unfinished(
+                format_args!("nothing of it came for a while, and other frames need its memory"),
+            )),
+            readable = goes_on => match readable {
+                Ok(readable) => readable,
+                Err(_) => Err(self.close_unfinished(format_args!(
+                    "nothing of it came for {} s", stall.as_secs()
+                ))),
+            },
+        }
+    }
+
+    /// Takes room for more of a long frame. What every connection may have is not counted: two reads.
+    async fn make_room(&mut self) -> io::Result<()> {
+        let (len, capacity) = (self.buffer.len(), self.buffer.capacity());
+        if len <= READ_BYTES || capacity - len >= READ_BYTES {
+            return Ok(());
+        }
+        // The buffer doubles when it grows.
+        match self.share.grow((2 * capacity).max(len + READ_BYTES)).await {
+            Ok(()) => Ok(()),
+            Err(NoRoom) => Err(self.close_unfinished(format_args!(
+                "there is no memory for more of it, since many other frames are unfinished too"
+            ))),
+        }
+    }
+
+    fn close_unfinished(&self, reason: std::fmt::Arguments<'_>) -> io::Error {
+        let counters = &self.common.counters;
+        counters.unfinished.fetch_add(1, Ordering::Relaxed);
+        if counters.closed.begins() {
+            tracing::warn!(
+                "closed a connection to a pull socket with {} bytes of an unfinished frame: {reason} (told once per burst; all are counted)",
+                self.buffer.len()
+            );
+        }
+        io::ErrorKind::TimedOut.into()
+    }
+
+    /// Keeps what stands behind the first `taken` bytes, and no more memory than that needs.
+    fn keep_from(&mut self, taken: usize) {
+        self.buffer = BytesMut::from(&self.buffer[taken..]);
+        if self.buffer.capacity() > 2 * READ_BYTES {
+            self.share.shrink(self.buffer.capacity());
+        } else {
+            self.share.give_back();
+        }
+    }
+
+    /// Hands in every event that is whole; false if the connection must end.
+    async fn hand_in(&mut self) -> bool {
+        // A listener that connected before an event was written is in before it is published.
+        self.common.publisher.accept_waiting();
+        self.share.hand_in();
+        let batch = self.publish();
+        if batch.has_new {
+            self.intake.prepare(&batch.events).await;
+        }
+        for event in batch.events {
+            self.common.counters.events.fetch_add(1, Ordering::Relaxed);
+            match self.intake.take(event).await {
+                Taken::Kept(receipts) => self.receipts.extend(receipts),
+                Taken::Unmatched => self.has_unmatched = true,
+                Taken::Refused(reason) => {
+                    self.common.counters.not_kept(&reason);
+                    self.refusal.get_or_insert(reason);
+                }
+            }
+        }
+        if batch.len > 0 && self.share.is_held() {
+            self.keep_from(batch.len);
+        } else {
+            self.buffer.advance(batch.len);
+            self.share.handed_in();
+        }
+        self.common.publisher.pace().await;
+        // A program that never pauses leaves the others, and the listeners, their turn.
+        tokio::task::yield_now().await;
+        batch.in_sync
+    }
+
+    /// Reads every whole frame in the buffer and sends all to the listeners at once.
+    fn publish(&mut self) -> Batch {
+        let is_open = self.intake.is_open();
+        let is_heard = is_open && self.common.publisher.has_listeners();
+        let now = now_unix_ns();
+        let mut frames = Vec::new();
+        let mut events = Vec::new();
+        let mut has_new = false;
+        let (mut taken, mut unwanted) = (0, 0);
+        let in_sync = loop {
+            let (payload, len) = match self.decoder.next(&self.buffer[taken..]) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break true,
+                Err(reason) => {
+                    self.common
+                        .counters
+                        .lost_sync
+                        .fetch_add(1, Ordering::Relaxed);
+                    if self.common.counters.closed.begins() {
+                        tracing::warn!(
+                            "closed a connection to a pull socket: {reason} (told once per burst; all are counted)"
+                        );
+                    }
+                    break false;
+                }
+            };
+            taken += len;
+            match Arrival::read(payload) {
+                Ok(arrival) => {
+                    self.wants_answer |= arrival.is_ours();
+                    if is_heard {
+                        frames.extend(self.common.publisher.frame(&arrival));
+                    }
+                    let wanted = if is_open {
+                        self.intake.wants(arrival.profile())
+                    } else {
+                        Wanted::Yes
+                    };
+                    if wanted == Wanted::No {
+                        unwanted += 1;
+                        self.has_unmatched = true;
+                        self.intake.unmatched(arrival.profile());
+                    } else {
+                        has_new |= wanted == Wanted::NotKnown;
+                        events.push(arrival.into_event(now));
+                    }
+                }
+                Err(reason) => {
+                    self.common.counters.skipped(&reason);
+                    (self.refusal)
+                        .get_or_insert_with(|| format!("a frame holds no event: {reason}"));
+                }
+            }
+        };
+        let counters = &self.common.counters;
+        counters.events.fetch_add(unwanted, Ordering::Relaxed);
+        self.common.publisher.publish_frames(&frames);
+        Batch {
+            len: taken,
+            events,
+            has_new,
+            in_sync,
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The event sockets at work.
+
+use std::future::poll_fn;
+use std::io;
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use evbus_wire::Framing;
+use rustix::process::Gid;
+use serde::{Deserialize, Serialize};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::files::directory::{Bound, DirGuard, SocketDir, SocketOptions};
+use crate::files::error::SocketError;
+use crate::files::group::SocketGroup;
+use crate::files::lost_files::{self, Files};
+use crate::files::peer;
+use crate::listeners::broadcast::Broadcast;
+use crate::listeners::publisher::Publisher;
+use crate::senders::connection::{self, Common, PullCounters};
+use crate::senders::intake::Intake;
+use crate::senders::memory_budget::MemoryBudget;
+use crate::senders::slots::{Entry, Slots};
+use evbus_report::OncePerBurst;
+
+/// How long to wait after the system could not give a connection, as when files run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves the event sockets of `dirs`, which are all one bus: what comes in through any of them
+/// goes to `intake`, and what `publisher` publishes goes to the listeners of all.
+///
+/// Listeners are sent what has been read from a connection, all of it at once; then `intake` gets the
+/// events in order, each when the one before has been taken. Must be called within a tokio runtime;
+/// blocks for the moment that file operations take.
+///
+/// # Errors
+///
+/// A directory cannot be served; then none is.
+pub fn serve(
+    dirs: Vec<SocketDir>,
+    options: &SocketOptions,
+    publisher: Publisher,
+    intake: &impl Intake,
+) -> Result<Server, SocketError> {
+    // All are bound before any serves.
+    let bound: Vec<Bound> = (dirs.iter())
+        .map(|dir| dir.bind(options))
+        .collect::<Result<_, _>>()?;
+    let group = options.group.as_ref().map(SocketGroup::gid);
+    let limits = options.limits;
+    (publisher.broadcast.max_listeners).store(limits.listeners, Ordering::Relaxed);
+    let common = Common {
+        publisher: publisher.clone(),
+        counters: Arc::default(),
+        room: MemoryBudget::new(limits.held_bytes, limits.still, limits.patience),
+        stall: limits.stall,
+    };
+    let entrances = bound.iter().map(|bound| bound.pairs.len()).sum();
+    let senders = Slots::new(&limits, entrances);
+    let mut server = Server {
+        publisher,
+        stop: watch::Sender::new(false),
+        counters: Arc::clone(&common.counters),
+        pulls: Vec::new(),
+        doors: Vec::new(),
+        files: Arc::default(),
+        lost_files: None,
+        dirs: Vec::new(),
+    };
+    for (bound, dir) in bound.into_iter().zip(dirs) {
+        let fault = |source| SocketError::System {
+            action: "serve the socket directory",
+            path: dir.path.clone(),
+            source,
+        };
+        for pair in bound.pairs {
+            let socket = Arc::new(pair.publish.try_clone().map_err(&fault)?);
+            let watched = UnixListener::from_std(pair.publish).map_err(&fault)?;
+            let pull = UnixListener::from_std(pair.pull).map_err(&fault)?;
+            let broadcast = &server.publisher.broadcast;
+            let runtime = Handle::current();
+            broadcast.open_door(Arc::clone(&socket), bound.framing, group, runtime);
+            server.doors.push(Door {
+                socket,
+                watch: tokio::spawn(watch_door(
+                    Arc::clone(broadcast),
+                    bound.framing,
+                    group,
+                    watched,
+                )),
+            });
+            let entrance = Entrance {
+                socket: pull,
+                group,
+                slots: senders.clone(),
+                stop: server.stop.subscribe(),
+            };
+            let accept = accept_pulls(entrance, common.clone(), intake.clone());
+            server.pulls.push(tokio::spawn(accept));
+        }
+        server.files.lock().extend(bound.guard.files().cloned());
+        server.dirs.push(bound.guard);
+    }
+    let watching = lost_files::watch(Arc::clone(&server.files), Arc::clone(&server.counters));
+    server.lost_files = Some(tokio::spawn(watching));
+    Ok(server)
+}
+
+/// The event sockets of some directories. Dropping it ends all connections at once and removes
+/// the sockets.
+#[derive(Debug)]
+pub struct Server {
+    publisher: Publisher,
+    stop: watch::Sender<bool>,
+    counters: Arc<PullCounters>,
+    pulls: Vec<JoinHandle<()>>,
+    doors: Vec<Door>,
+    files: Files,
+    lost_files: Option<JoinHandle<()>>,
+    /// Dropped after the connections have been ended.
+    dirs: Vec<DirGuard>,
+}
+
+/// A socket that listeners connect to.
+#[derive(Debug)]
+struct Door {
+    socket: Arc<StdListener>,
+    watch: JoinHandle<()>,
+}
+
+/// What has come in through the sockets since they were bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct PullCounts {
+    /// Connections of programs that fire, now.
+    pub connections: u64,
+    /// Events handed in.
+    pub events: u64,
+    /// Frames skipped, since no event was in them.
+    pub faults: u64,
+    /// Connections closed, since what they sent was no frame.
+    pub lost_sync: u64,
+    /// Connections refused, since they came from another user.
+    pub refused: u64,
+    /// Connections closed, since a frame that they had begun came to no end: it stood still, or there
+    /// was no memory for it.
+    pub unfinished: u64,
+    /// Connections closed, since the group had as many as it may have.
+    pub turned_away: u64,
+    /// Sockets whose files were removed or replaced, now: no more programs can connect there.
+    pub lost_sockets: u64,
+    /// Events that were not kept at every destination that they belong to; their programs were told so,
+    /// where they are not Salt's.
+    pub not_kept: u64,
+}
+
+impl PullCounters {
+    /// What has come in so far.
+    pub fn counts(&self) -> PullCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        PullCounts {
+            connections: read(&self.connections),
+            events: read(&self.events),
+            faults: read(&self.faults),
+            lost_sync: read(&self.lost_sync),
+            refused: read(&self.refused),
+            unfinished: read(&self.unfinished),
+            turned_away: read(&self.turned_away),
+            lost_sockets: read(&self.lost_sockets),
+            not_kept: read(&self.not_kept),
+        }
+    }
+}
+
+impl Server {
+    /// Takes no more from programs, and waits until all they had written before has been handed
+    /// in: until then their writes succeeded, from then on they fail. Listeners stay.
+    ///
+    /// Takes as long as the intake does; may be dropped and called again.
+    pub async fn stop_intake(&mut self) {
+        self.stop.send_replace(true);
+        while let Some(pull) = self.pulls.last_mut() {
+            // An error means that it panicked or was aborted: either way it has ended.
+            let _ = pull.await;
+            self.pulls.pop();
+        }
+    }
+
+    /// Waits until every listener has been sent all that was published, at most for `limit`, then
+    /// ends their connections and removes the sockets.
+    pub async fn close(mut self, limit: Duration) {
+        self.stop_doors();
+        // Past the limit, what is left waits for listeners that do not read.
+        let _ = tokio::time::timeout(limit, self.publisher.flush()).await;
+    }
+
+    /// What has come in so far.
+    pub fn counts(&self) -> PullCounts {
+        self.counters.counts()
+    }
+
+    /// The counters themselves, for whoever reads them beside the server.
+    pub fn counters(&self) -> Arc<PullCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Binds a further socket in every directory, each to be removed with the others. It is for
+    /// this user and root alone.
+    ///
+    /// # Errors
+    ///
+    /// As for the event sockets themselves.
+    pub fn bind_in_all(&mut self, name: &str) -> Result<Vec<(PathBuf, StdListener)>, SocketError> {
+        let bound = (self.dirs.iter_mut())
+            .map(|dir| Ok((dir.path().to_owned(), dir.bind(name, None)?)))
+            .collect();
+        let files = self.dirs.iter().flat_map(DirGuard::files);
+        *self.files.lock() = files.cloned().collect();
+        bound
+    }
+
+    fn stop_doors(&mut self) {
+        for door in self.doors.drain(..) {
+            door.watch.abort();
+            self.publisher.broadcast.close_door(&door.socket);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop_doors();
+        if let Some(watching) = &self.lost_files {
+            watching.abort();
+        }
+        for pull in &self.pulls {
+            pull.abort();
+        }
+        self.publisher.broadcast.end_all();
+    }
+}
+
+/// Lets listeners in while nothing is published.
+async fn watch_door(
+    broadcast: Arc<Broadcast>,
+    framing: Framing,
+    group: Option<Gid>,
+    socket: UnixListener,
+) {
+    loop {
+        let error =
+            poll_fn(|context| Broadcast::poll_accept(&broadcast, framing, group, &socket, context))
+                .await;
+        pause_after(&error).await;
+    }
+}
+
+async fn pause_after(error: &io::Error) {
+    static FAULTS: OncePerBurst = OncePerBurst::new();
+    if FAULTS.begins() {
+        tracing::warn!(
+            "cannot accept a connection to an event socket: {error}; trying again (told once per burst)"
+        );
+    }
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+/// Where programs that fire come in.
+struct Entrance {
+    socket: UnixListener,
+    group: Option<Gid>,
+    /// One for each program, at all entrances together.
+    slots: Slots,
+    stop: watch::Receiver<bool>,
+}
+
+/// Serves programs that fire, until told to stop.
+async fn accept_pulls(entrance: Entrance, common: Common, intake: impl Intake) {
+    let Entrance {
+        socket,
+        group,
+        slots,
+        stop,
+    } = entrance;
+    let counters = &common.counters;
+    // Dropped with this task, and with it all connections.
+    let mut connections = JoinSet::new();
+    let let_in =
+        |connections: &mut JoinSet<()>, stream: UnixStream, slot: Option<OwnedSemaphorePermit>| {
+            let Some(peer) = peer::admitted(&stream, group, &counters.refused) else {
+                return;
+            };
+            let entry = match slot {
+                Some(slot) => {
+                    let Some(entry) = slots.enter(peer, slot) else {
+                        counters.turned_away.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    };
+                    Some(entry)
+                }
+                None => None,
+            };
+            counters.connections.fetch_add(1, Ordering::Relaxed);
+            let served = connection::serve(stream, common.clone(), intake.clone(), stop.clone());
+            let mut stopped = stop.clone();
+            connections.spawn(async move {
+                let _slot = match entry {
+                    Some(Entry::Now(slot)) => Some(slot),
+                    Some(Entry::Later(waiting)) => tokio::select! {
+                        slot = waiting.slot() => slot,
+                        () = connection::told(&mut stopped) => None,
+                    },
+                    None => None,
+                };
+                served.await;
+            });
+        };
+    let mut stopped = stop.clone();
+    let mut slot = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = connection::told(&mut stopped) => break,
+            Some(_) = connections.join_next() => {
+                counters.connections.fetch_sub(1, Ordering::Relaxed);
+            }
+            // Who comes while there is none waits, and nothing it has written is lost.
+            free = slots.next(), if slot.is_none() => slot = free,
+            accepted = socket.accept(), if slot.is_some() => match accepted {
+                Ok((stream, _)) => let_in(&mut connections, stream, slot.take()),
+                Err(error) => pause_after(&error).await,
+            },
+        }
+    }
+    for stream in last_in_line(socket) {
+        let_in(&mut connections, stream, None);
+    }
+    while connections.join_next().await.is_some() {
+        counters.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Lets nobody queue any more, and yields those who wait: they have been told that they are
+/// connected, and may have written already.
+fn last_in_line(socket: UnixListener) -> impl Iterator<Item = UnixStream> {
+    // Fails only for what is no socket.
+    let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Read);
+    let socket = socket.into_std().ok();
+    std::iter::from_fn(move || {
+        let (stream, _) = socket.as_ref()?.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        UnixStream::from_std(stream).ok()
+    })
+}

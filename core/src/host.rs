@@ -131,7 +131,7 @@ impl HostBuilder {
     }
 
     /// Runs the plugins of destinations with `isolate: process` in processes of this program: evbus
-    /// of this very version, or one that calls [`child_main`](crate::isolate::child_main) as evbus
+    /// of this very version, or one that calls [`child_main`](crate::plugin::child_main) as evbus
     /// does. `/proc/self/exe` is the running program itself. Without it such destinations are not
     /// connected. A plugin file that was never loaded is tried in such a process first; without one it
     /// is loaded untried.

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use crate::lane::ConnectFailure;
+use crate::plugin::ConnectFailure;
 
 /// The provider's name in acct files.
 pub const INTERNAL: &str = "internal";

@@ -79,17 +79,16 @@ mod fired;
 mod host;
 pub mod idem;
 mod internal;
-pub mod isolate;
 mod lane;
 mod log_events;
 mod plan;
-pub mod plugin;
 mod router;
 pub mod sls;
 
 pub use bus::Bus;
 pub use evbus_destination::Destination;
 pub use evbus_event as event;
+pub use evbus_plugin as plugin;
 pub use evbus_sockets as sockets;
 pub use evbus_store as store;
 pub use event::{Event, EventBuilder, EventError, EventId, Serial, pop_serial};

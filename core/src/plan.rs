@@ -11,14 +11,19 @@ use std::sync::Arc;
 use evbus_destination::{Destination, Isolation, Policy, WhenFull};
 use zeroize::Zeroizing;
 
-use crate::acct::{AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, ReadEntry};
+use crate::acct::{AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, ReadEntry, Section};
 use crate::internal::{INTERNAL, InternalQueues};
-use crate::isolate::{Isolated, LINKED};
 use crate::lane::Connector;
-use crate::plugin::{Catalog, CompileError};
+use crate::plugin::{Catalog, CompileError, Isolated, LINKED};
 use crate::router::Router;
 
 pub use trial::Trial;
+
+/// Loads the plugins that an acct file uses. Blocks as [`Catalog::load_used`] does.
+pub(crate) fn load_used(acct: &AcctFile, catalog: &Catalog) {
+    let providers = acct.sections().iter().map(Section::provider);
+    catalog.load_used(providers, acct.match_plugin());
+}
 
 /// An entry that is served.
 #[derive(Debug)]
@@ -131,7 +136,7 @@ impl Plan {
         internal: &InternalQueues,
         program: Option<&Arc<Path>>,
     ) -> Self {
-        catalog.load_used(acct);
+        load_used(acct, catalog);
         let mut plan = Self {
             served: Vec::new(),
             router: Router::empty(),

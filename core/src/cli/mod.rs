@@ -152,7 +152,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(args) => with_runtime(status::run(args)),
         Command::Reload(args) => with_runtime(reload::run(args)),
         Command::Deadletters(args) => deadletters::run(&args),
-        Command::PluginChild { .. } => return evbus::isolate::child_main(),
+        Command::PluginChild { .. } => return evbus::plugin::child_main(),
     };
     let code = match result {
         Ok(()) => 0,

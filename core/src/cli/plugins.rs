@@ -101,7 +101,6 @@ fn row(report: &PluginReport) -> Vec<String> {
         PluginState::Discovered { reason } => ("discovered", reason.as_deref().unwrap_or_default()),
         PluginState::Loaded => ("loaded", ""),
         PluginState::Refused { reason } => ("refused", reason.as_str()),
-        _ => ("unknown", ""),
     };
     vec![
         report.id.clone().unwrap_or_else(dash),

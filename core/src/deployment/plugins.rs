@@ -7,6 +7,7 @@ use super::Deployment;
 use super::change::names;
 use crate::acct::AcctFile;
 use crate::host::ReloadError;
+use crate::plan::load_used;
 use crate::plugin::{Catalog, PluginReport, PluginState};
 
 impl Deployment {
@@ -74,7 +75,7 @@ impl Deployment {
         let scanning = move || {
             let catalog = registry.scan();
             if let Some(acct) = acct {
-                catalog.load_used(&acct);
+                load_used(&acct, &catalog);
             }
             (registry, catalog)
         };

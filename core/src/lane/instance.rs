@@ -13,8 +13,7 @@ use tokio::sync::oneshot;
 use super::status::ErrorKind;
 use super::{InstanceState, Shared, bounds};
 use crate::internal::InternalQueues;
-use crate::isolate::Isolated;
-use crate::plugin::{About, LogRate, Plugin, log, max_level};
+use crate::plugin::{About, ConnectFailure, Isolated, LogRate, Plugin, log, max_level};
 use evbus_destination::Secrets;
 use evbus_report::counted;
 
@@ -44,14 +43,6 @@ impl PartialEq for Connector {
             _ => false,
         }
     }
-}
-
-/// Why there is no instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ConnectFailure {
-    /// Nothing but a change by somebody will help.
-    pub(crate) permanent: bool,
-    pub(crate) reason: String,
 }
 
 impl Connector {

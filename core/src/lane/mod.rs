@@ -26,8 +26,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
+pub(crate) use crate::plugin::ConnectFailure;
 pub(crate) use bounds::reason;
-pub(crate) use instance::{ConnectFailure, Connector, closed};
+pub(crate) use instance::{Connector, closed};
 pub(crate) use queue::{NotQueued, Place, Queue};
 pub use settled::Counts;
 pub use status::{InstanceState, LaneStatus, PausedBy};

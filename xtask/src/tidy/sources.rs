@@ -5,12 +5,12 @@ use super::tree::Tree;
 
 const MAX_LINES: usize = 500;
 
-/// The contract, the SDK over it, the host's module that opens plugins, and the tests' counterparts
+/// The contract, the SDK over it, the host's crate that opens plugins, and the tests' counterparts
 /// of these.
 const UNSAFE: &[&str] = &[
     "plugins/abi/",
     "plugins/sdk/",
-    "core/src/plugin/",
+    "core/plugin/",
     "plugins/fixtures/",
 ];
 
@@ -133,7 +133,7 @@ mod tests {
             code,
             &["core/src/bus.rs:2"],
         );
-        check(unsafe_is_confined, "core/src/plugin/library.rs", code, &[]);
+        check(unsafe_is_confined, "core/plugin/src/library.rs", code, &[]);
         check(unsafe_is_confined, "plugins/abi/src/lib.rs", code, &[]);
         let harmless = "#![deny(unsafe_code)] // unsafe\nconst A: &str = \"unsafe\";\n";
         check(unsafe_is_confined, "core/src/bus.rs", harmless, &[]);

@@ -28,13 +28,13 @@ static IS_OPENING: AtomicBool = AtomicBool::new(false);
 /// Whether a library's constructors run now. Meanwhile the linker's lock is held, and glibc takes it
 /// wherever a thread uses a thread-local with a destructor for the first time: whoever looks must use
 /// none.
-pub(super) fn is_opening() -> bool {
+pub(crate) fn is_opening() -> bool {
     IS_OPENING.load(Ordering::SeqCst)
 }
 
 /// Opens a library that nobody changes any more, and checks its types. It is never unloaded. Runs its
 /// constructors, and blocks for that. Gives another descriptor of it: the one that its path names stays open.
-pub(super) fn open(image: Image) -> Result<(PluginV1Ref, File), String> {
+pub(crate) fn open(image: Image) -> Result<(PluginV1Ref, File), String> {
     let another =
         (image.file.try_clone()).map_err(|error| format!("it cannot be opened: {error}"))?;
     IS_OPENING.store(true, Ordering::SeqCst);

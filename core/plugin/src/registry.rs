@@ -46,7 +46,7 @@ impl Registry {
     }
 
     /// Tries each file that was never loaded in a process of `program` first (see
-    /// [`isolation_program`](crate::HostBuilder::isolation_program)), and remembers in `state_dir`,
+    /// `HostBuilder::isolation_program`), and remembers in `state_dir`,
     /// where there is one, which have passed. Without a program a file is loaded untried.
     #[must_use]
     pub fn trying(mut self, program: Option<Arc<Path>>, state_dir: Option<&Path>) -> Self {
@@ -75,12 +75,12 @@ impl Registry {
     }
 
     /// Ends all waiting for plugins.
-    pub(crate) fn patience(&self) -> Patience {
+    pub fn patience(&self) -> Patience {
         self.loading.patience().clone()
     }
 
     /// Has what could not be loaded tried again by the next scan.
-    pub(crate) fn forget_refusals(&mut self) {
+    pub fn forget_refusals(&mut self) {
         (self.known).retain(|candidate| !candidate.is_refused());
         (self.seen).retain(|_, (_, found)| {
             found
@@ -210,6 +210,6 @@ pub fn inspect(file: &Path, program: Option<&Path>) -> Result<Arc<Plugin>, Strin
 }
 
 /// Whether a host looks at a file of this name.
-pub(super) fn is_looked_at(name: &OsStr) -> bool {
+pub(crate) fn is_looked_at(name: &OsStr) -> bool {
     Path::new(name).extension() == Some(OsStr::new("so"))
 }

@@ -14,7 +14,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::oneshot;
 
-use crate::plugin::{Caller, Patience, Wait};
+use crate::{Caller, Patience, Wait};
 use evbus_destination::environment;
 
 /// The command line's word for a plugin's process.

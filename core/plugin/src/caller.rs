@@ -21,10 +21,10 @@ const SOON: u32 = 50;
 
 /// What a thread is doing.
 #[derive(Debug, Clone)]
-pub(crate) struct AtWork {
-    pub(crate) who: String,
-    pub(crate) doing: &'static str,
-    pub(crate) since: Instant,
+pub struct AtWork {
+    pub who: String,
+    pub doing: &'static str,
+    pub since: Instant,
 }
 
 struct Job {
@@ -36,7 +36,8 @@ struct Job {
 
 /// How an answer is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wait {
+pub enum Wait {
+    /// Asleep, until it comes.
     Sleeping,
     /// Without a thread-local of its own: see [`linker::is_opening`](super::linker::is_opening).
     Polling,
@@ -44,7 +45,7 @@ pub(crate) enum Wait {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(crate) enum NoAnswer {
+pub enum NoAnswer {
     /// The wait is over.
     Over(Over),
     /// Something else hangs on that thread.
@@ -55,7 +56,7 @@ pub(crate) enum NoAnswer {
 
 /// A thread for calls into plugins, one at a time. It ends when this is dropped, but for a call that hangs.
 #[derive(Debug)]
-pub(crate) struct Caller {
+pub struct Caller {
     jobs: mpsc::Sender<Job>,
     thread: ThreadId,
     at_work: Arc<Mutex<Option<AtWork>>>,
@@ -67,7 +68,7 @@ impl Caller {
     /// # Errors
     ///
     /// One sentence: the system gives no thread.
-    pub(crate) fn start(name: &str) -> Result<Self, String> {
+    pub fn start(name: &str) -> Result<Self, String> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let at_work = Arc::new(Mutex::new(None));
         let thread = std::thread::Builder::new()
@@ -98,17 +99,17 @@ impl Caller {
     }
 
     /// Whether this is its thread.
-    pub(crate) fn is_here(&self) -> bool {
+    pub fn is_here(&self) -> bool {
         self.thread == std::thread::current().id()
     }
 
     /// What runs there longer than anybody waits.
-    pub(crate) fn hanging(&self) -> Option<AtWork> {
+    pub fn hanging(&self) -> Option<AtWork> {
         (self.at_work.lock().clone()).filter(|at_work| at_work.since.elapsed() >= LIMIT)
     }
 
     /// Whether it is inside of a plugin now.
-    pub(crate) fn is_at_work(&self) -> bool {
+    pub fn is_at_work(&self) -> bool {
         // Called while the process ends, by whichever thread.
         (self.at_work.try_lock()).is_none_or(|at_work| at_work.is_some())
     }
@@ -119,7 +120,7 @@ impl Caller {
     /// # Errors
     ///
     /// Nobody waits any longer, something else hangs there, or the work panicked.
-    pub(crate) fn run<T: Send + 'static>(
+    pub fn run<T: Send + 'static>(
         &self,
         who: &str,
         doing: &'static str,

@@ -76,7 +76,7 @@ impl Drop for ExitGuard {
 }
 
 /// Runs foreign code on this thread: `doing` what with `plugin`, as in "loading".
-pub(crate) fn call<T>(doing: &'static str, plugin: &str, code: impl FnOnce() -> T) -> T {
+pub fn call<T>(doing: &'static str, plugin: &str, code: impl FnOnce() -> T) -> T {
     /// Puts back what was there, however the call ends.
     struct Back(Option<(&'static str, *const str)>);
     impl Drop for Back {
@@ -99,14 +99,14 @@ fn register() {
 }
 
 /// Ends the process with a plugin's own exit code where it calls `exit`, as long as the process lives.
-pub(crate) fn probing() {
+pub fn probing() {
     register();
     PROBING.store(true, Ordering::SeqCst);
 }
 
 /// Ends the process because the constructor of `plugin` hangs: it holds a lock of the dynamic linker that
 /// every thread needs sooner or later, so that nothing here can go on, and no signal is obeyed.
-pub(super) fn end_hanging(plugin: &str, seconds: u64) -> ! {
+pub(crate) fn end_hanging(plugin: &str, seconds: u64) -> ! {
     say(&format!(
         "error: plugin {plugin}: its constructor did not return within {seconds} s, and nothing in this process can go on without it: the process ends with {EXIT_CODE}; remove that plugin, or have it mended"
     ));
@@ -115,7 +115,7 @@ pub(super) fn end_hanging(plugin: &str, seconds: u64) -> ! {
 
 /// Straight to the descriptor: another thread may hold the lock of standard error for ever. Where nobody
 /// reads it the line is lost.
-pub(super) fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     const AT_ONCE: usize = 4096;
     let stderr = rustix::stdio::stderr();
     // The path of a plugin may hold anything.

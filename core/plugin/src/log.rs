@@ -16,7 +16,7 @@ use evbus_report::counted;
 use evbus_report::foreign_text::{self, MAX_BYTES};
 
 /// The most verbose level that anybody in this process listens to.
-pub(crate) fn max_level() -> LevelV1 {
+pub fn max_level() -> LevelV1 {
     match LevelFilter::current().into_level() {
         None => LevelV1(0),
         Some(Level::ERROR) => LevelV1::ERROR,
@@ -29,16 +29,16 @@ pub(crate) fn max_level() -> LevelV1 {
 
 /// Whose line it is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct About<'a> {
+pub struct About<'a> {
     /// The plugin's id.
-    pub(crate) plugin: &'a str,
+    pub plugin: &'a str,
     /// The pattern of the destination, where it belongs to one.
-    pub(crate) profile: Option<&'a str>,
+    pub profile: Option<&'a str>,
 }
 
 /// Lets so many lines of one speaker into the log a second; a flood would drown all others.
 #[derive(Debug)]
-pub(crate) struct LogRate {
+pub struct LogRate {
     max: u32,
     second: Mutex<LogSecond>,
 }
@@ -61,7 +61,7 @@ impl Default for LogRate {
 
 impl LogRate {
     /// Lets `max` lines through a second.
-    pub(crate) fn of(max: u32) -> Self {
+    pub fn of(max: u32) -> Self {
         Self {
             max,
             second: Mutex::default(),
@@ -69,7 +69,7 @@ impl LogRate {
     }
 
     /// Whether a line may be logged. Says how many were left out before it.
-    pub(crate) fn admits(&self, about: About<'_>) -> bool {
+    pub fn admits(&self, about: About<'_>) -> bool {
         let Some(suppressed) = self.admit() else {
             return false;
         };
@@ -84,7 +84,7 @@ impl LogRate {
     }
 
     /// If a line may be logged: how many were left out before it.
-    pub(crate) fn admit(&self) -> Option<u64> {
+    pub fn admit(&self) -> Option<u64> {
         let mut second = self.second.lock();
         let now = Instant::now();
         let over = second
@@ -107,7 +107,7 @@ impl LogRate {
 const MAX_MODULE_BYTES: usize = 256;
 
 /// Writes a plugin's line into the host's log. The level has to be a constant of the call site.
-pub(crate) fn log(level: LevelV1, about: About<'_>, module: &str, message: &str) {
+pub fn log(level: LevelV1, about: About<'_>, module: &str, message: &str) {
     let About { plugin, profile } = about;
     let message = foreign_text::line(message, MAX_BYTES);
     let module = &*foreign_text::line(module, MAX_MODULE_BYTES);
@@ -122,7 +122,7 @@ pub(crate) fn log(level: LevelV1, about: About<'_>, module: &str, message: &str)
 
 /// What a plugin says outside of its instances: while it checks a configuration, compiles or matches
 /// patterns, or from threads of its own.
-pub(super) struct Voice {
+pub(crate) struct Voice {
     plugin: String,
     rate: LogRate,
     secrets: SecretsShown,
@@ -136,11 +136,11 @@ const MAX_LINES_OF_VOICE: u32 = 50;
 
 /// The secrets of the configurations that a plugin was shown: it may speak of them later.
 #[derive(Clone, Default)]
-pub(super) struct SecretsShown(Arc<Mutex<VecDeque<Secrets>>>);
+pub(crate) struct SecretsShown(Arc<Mutex<VecDeque<Secrets>>>);
 
 impl SecretsShown {
     /// The plugin is shown a configuration with these.
-    pub(super) fn note(&self, secrets: &Secrets) {
+    pub(crate) fn note(&self, secrets: &Secrets) {
         let mut shown = self.0.lock();
         if secrets.is_empty() || shown.contains(secrets) {
             return;
@@ -171,7 +171,7 @@ impl fmt::Debug for SecretsShown {
 }
 
 impl Voice {
-    pub(super) fn new(plugin: &str, secrets: SecretsShown) -> Self {
+    pub(crate) fn new(plugin: &str, secrets: SecretsShown) -> Self {
         Self {
             plugin: plugin.to_owned(),
             rate: LogRate::of(MAX_LINES_OF_VOICE),

@@ -21,7 +21,7 @@ const STICKY: u32 = 0o1000;
 
 /// Why a place is not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Unusable {
+pub(crate) enum Unusable {
     /// There is nothing.
     Absent,
     /// One sentence.
@@ -49,7 +49,7 @@ impl From<Astray<Self>> for Unusable {
 }
 
 /// The names of the entries of a directory in which only the host's user and root can put files.
-pub(super) fn names_in(path: &Path) -> Result<Vec<OsString>, Unusable> {
+pub(crate) fn names_in(path: &Path) -> Result<Vec<OsString>, Unusable> {
     let mut walk = Walk::begin(Ours)?;
     match walk.to(path)? {
         End::Directory => {}
@@ -73,7 +73,7 @@ pub(super) fn names_in(path: &Path) -> Result<Vec<OsString>, Unusable> {
 
 /// Opens a regular file that only the host's user and root can have put there. Links lead on, and
 /// where they lead to is checked the same.
-pub(super) fn open_file(path: &Path) -> Result<(File, Stat), Unusable> {
+pub(crate) fn open_file(path: &Path) -> Result<(File, Stat), Unusable> {
     let mut walk = Walk::begin(Ours)?;
     let name = match walk.to(path)? {
         End::Entry(name, FileType::RegularFile) => name,

@@ -29,22 +29,22 @@ const MAX_BYTES: u64 = 128 * 1024;
 
 /// The memory of one state directory.
 #[derive(Debug)]
-pub(super) struct Tried(PathBuf);
+pub(crate) struct Tried(PathBuf);
 
 impl Tried {
     /// For a state directory, which need not exist: then nothing is remembered.
-    pub(super) fn new(state_dir: &Path) -> Self {
+    pub(crate) fn new(state_dir: &Path) -> Self {
         Self(state_dir.join(FILE))
     }
 
     /// Whether the file with this hash has passed.
-    pub(super) fn has(&self, hash: &str) -> bool {
+    pub(crate) fn has(&self, hash: &str) -> bool {
         self.read().iter().any(|known| known == hash)
     }
 
     /// Remembers that the file with this hash has passed. Where that fails it is tried again at the
     /// next start.
-    pub(super) fn add(&self, hash: &str) {
+    pub(crate) fn add(&self, hash: &str) {
         let mut hashes = self.read();
         hashes.retain(|known| known != hash);
         hashes.push(hash.to_owned());

@@ -21,14 +21,14 @@ pub(crate) struct Manifest {
     #[serde(rename = "manifest")]
     format: u32,
     abi: String,
-    pub(crate) id: String,
-    pub(crate) version: String,
+    pub id: String,
+    pub version: String,
     #[serde(default)]
-    pub(crate) description: String,
+    pub description: String,
     #[serde(default)]
-    pub(crate) providers: Vec<String>,
+    pub providers: Vec<String>,
     #[serde(default)]
-    pub(crate) matchers: Vec<String>,
+    pub matchers: Vec<String>,
 }
 
 impl Manifest {

@@ -8,18 +8,18 @@ use tokio::sync::watch;
 use super::{exit_guard, linker};
 
 /// How long a plugin may take for being loaded, and for each call in which it only says something.
-pub(super) const LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// After this time it is said whom the host waits for.
 const SAID_AFTER: Duration = Duration::from_secs(5);
 
 /// How often whoever waits looks up.
-pub(super) const GLANCE: Duration = Duration::from_millis(50);
+pub(crate) const GLANCE: Duration = Duration::from_millis(50);
 
 /// How long plugins are waited for: [`LIMIT`] each, and no longer at all once the host ends. A clone is
 /// the same patience.
 #[derive(Debug, Clone)]
-pub(crate) struct Patience(Arc<watch::Sender<bool>>);
+pub struct Patience(Arc<watch::Sender<bool>>);
 
 impl Default for Patience {
     fn default() -> Self {
@@ -29,18 +29,18 @@ impl Default for Patience {
 
 impl Patience {
     /// Waits for nobody any more.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         self.0.send_replace(true);
     }
 
     /// Resolves when nobody is waited for any more.
-    pub(crate) async fn ended(&self) {
+    pub async fn ended(&self) {
         // The sender is in `self`.
         let _ = self.0.subscribe().wait_for(|ended| *ended).await;
     }
 
     /// Begins to wait for `who`.
-    pub(crate) fn wait<'a>(&'a self, who: &'a str, doing: &'static str) -> Waiting<'a> {
+    pub fn wait<'a>(&'a self, who: &'a str, doing: &'static str) -> Waiting<'a> {
         Waiting {
             patience: self,
             who,
@@ -52,7 +52,7 @@ impl Patience {
 }
 
 /// A wait for one plugin.
-pub(crate) struct Waiting<'a> {
+pub struct Waiting<'a> {
     patience: &'a Patience,
     who: &'a str,
     doing: &'static str,
@@ -67,7 +67,7 @@ impl Waiting<'_> {
     ///
     /// The wait is over, in words that go behind "it ": there was no answer within the limit, or the
     /// host ends.
-    pub(crate) fn glance(&mut self) -> Result<Duration, Over> {
+    pub fn glance(&mut self) -> Result<Duration, Over> {
         if *self.patience.0.borrow() {
             return Err(Over::Ending);
         }
@@ -91,14 +91,16 @@ impl Waiting<'_> {
 
 /// Why nobody waits any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Over {
+pub enum Over {
+    /// It takes longer than it may.
     Late,
+    /// The host ends.
     Ending,
 }
 
 impl Over {
     /// One sentence, where `late` says what did not happen "within 10 s".
-    pub(crate) fn sentence(self, late: &str) -> String {
+    pub fn sentence(self, late: &str) -> String {
         match self {
             Self::Late => format!("{late} within {} s", LIMIT.as_secs()),
             Self::Ending => "the host ends before the plugin has answered".to_owned(),

@@ -15,9 +15,9 @@ use evbus_abi::v1::{HostObjectV1, HostV1, LevelV1, LinkV1};
 use zeroize::Zeroizing;
 
 use super::outbox::Outbox;
-use super::process::{name, reap, spawn};
+use super::spawn::{name, reap, spawn};
 use super::wire::{self, ToHost};
-use crate::plugin::{Over, Patience, Plugin, probing};
+use crate::{Over, Patience, Plugin, probing};
 use evbus_destination::Secrets;
 use evbus_report::foreign_text;
 

@@ -14,7 +14,7 @@ use super::{exit_guard, linker};
 static LOADER: OnceLock<Result<Caller, String>> = OnceLock::new();
 
 /// Whether the thread is inside of a plugin now, and may hold a lock of the dynamic linker.
-pub(super) fn is_at_work() -> bool {
+pub(crate) fn is_at_work() -> bool {
     matches!(LOADER.get(), Some(Ok(loader)) if loader.is_at_work())
 }
 
@@ -24,7 +24,7 @@ pub(super) fn is_at_work() -> bool {
 /// # Errors
 ///
 /// One sentence: nobody waits any longer, another plugin hangs there, or the work panicked.
-pub(super) fn run<T: Send + 'static>(
+pub(crate) fn run<T: Send + 'static>(
     who: &str,
     (doing, late): (&'static str, &'static str),
     patience: &Patience,

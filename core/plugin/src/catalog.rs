@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::Plugin;
 use super::candidate::{Candidate, Fate};
 use super::loading::{Loading, PluginFile};
-use crate::acct::AcctFile;
 
 /// What became of one plugin file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,7 +31,7 @@ pub struct PluginReport {
     pub matchers: Vec<String>,
     /// The candidate that it is about, where the file got far enough.
     #[serde(skip)]
-    pub(crate) candidate: Option<u64>,
+    pub candidate: Option<u64>,
 }
 
 impl PluginReport {
@@ -49,7 +48,6 @@ impl PluginReport {
 /// A plugin file's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum PluginState {
     /// Found and usable, but not loaded: nothing uses it.
     Discovered {
@@ -103,7 +101,7 @@ impl Catalog {
     ///
     /// Two files with one id and different content are a fault, and neither is used: nobody knows
     /// which of them is meant. A name that two ids serve goes to the earlier one.
-    pub(crate) fn new(found: &[Found], loading: Arc<Loading>) -> Self {
+    pub fn new(found: &[Found], loading: Arc<Loading>) -> Self {
         let mut catalog = Self {
             loading,
             ..Self::default()
@@ -174,12 +172,12 @@ impl Catalog {
         }
     }
 
-    /// Loads the plugins that an acct file uses, each once; the others are left alone. Blocks for that, and
+    /// Loads the plugins that serve these providers and this match plugin, each once; the others are left alone. Blocks for that, and
     /// for not much more than ten seconds with each of them that hangs.
-    pub fn load_used(&self, acct: &AcctFile) {
-        let sections = acct.sections().iter();
-        let providers = sections.filter_map(|section| self.providers.get(section.provider()));
-        let matcher = self.matchers.get(acct.match_plugin());
+    pub fn load_used<'a>(&self, providers: impl IntoIterator<Item = &'a str>, matcher: &str) {
+        let providers = providers.into_iter();
+        let providers = providers.filter_map(|name| self.providers.get(name));
+        let matcher = self.matchers.get(matcher);
         let used: BTreeMap<u64, &Candidate> = providers
             .chain(matcher)
             .map(|candidate| (candidate.number(), &**candidate))
@@ -215,7 +213,7 @@ impl Catalog {
 
     /// Keeps what `before` served and nobody serves any more: a file that was removed, or replaced by
     /// one that cannot be used, must not take a working destination away.
-    pub(crate) fn keep(&mut self, before: &Self) {
+    pub fn keep(&mut self, before: &Self) {
         for (old, new) in [
             (&before.providers, &mut self.providers),
             (&before.matchers, &mut self.matchers),
@@ -237,7 +235,7 @@ impl Catalog {
     }
 
     /// How many loaded plugins serve a name, those included whose file is gone.
-    pub(crate) fn in_use(&self) -> usize {
+    pub fn in_use(&self) -> usize {
         let serving = self.providers.values().chain(self.matchers.values());
         let mut serving: Vec<_> = serving
             .filter(|candidate| candidate.plugin().is_some())
@@ -288,7 +286,7 @@ impl Catalog {
     }
 
     /// Why files were refused: a sentence for each of the first three, and how many there are more.
-    pub(crate) fn refusals(&self) -> String {
+    pub fn refusals(&self) -> String {
         let refused: Vec<String> = (self.reports().iter())
             .filter_map(|report| match &report.state {
                 PluginState::Refused { reason } => {

@@ -21,9 +21,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::outbox::{Outbox, RemoteHost, RemoteVoice};
 use super::probe;
-use super::process::{COMMAND, receive_image};
+use super::spawn::{COMMAND, receive_image};
 use super::wire::{self, ReceivedEvent, ToChild};
-use crate::plugin::Plugin;
+use crate::Plugin;
 
 /// How much sooner than its host the kernel ends this process when memory runs out (the host
 /// usually has 0, the most is 1000).
@@ -32,7 +32,7 @@ const OOM_SCORE: i32 = 500;
 /// Runs the process of one plugin until the host lets go of it.
 ///
 /// The evbus program calls it for its hidden command `plugin-child`, as may a program that embeds a
-/// host and names itself with [`isolation_program`](crate::HostBuilder::isolation_program): it is to
+/// host and names itself with `HostBuilder::isolation_program`: it is to
 /// do so before anything else, when its first argument is `plugin-child`. Standard input is the
 /// host's socket. Returns where it is not; else it blocks and ends the process itself.
 pub fn child_main() -> ExitCode {

@@ -23,7 +23,7 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// Tells when plugins or the acct file may have changed.
-pub(crate) struct PluginWatch {
+pub struct PluginWatch {
     dirs: Vec<PathBuf>,
     watched: HashSet<PathBuf>,
     watcher: Option<RecommendedWatcher>,
@@ -34,7 +34,7 @@ pub(crate) struct PluginWatch {
 
 impl PluginWatch {
     /// Starts to watch plugin directories, and one file in a directory that may have others.
-    pub(crate) fn new(dirs: &[PluginDir], file: Option<&Path>) -> Self {
+    pub fn new(dirs: &[PluginDir], file: Option<&Path>) -> Self {
         // One waiting message is enough: it says "look", not "what".
         let (sender, changes) = mpsc::channel(1);
         let mut dirs: Vec<PathBuf> = dirs.iter().map(|dir| dir.path.clone()).collect();
@@ -102,12 +102,12 @@ impl PluginWatch {
     }
 
     /// Whether a program that has written to the file still has it open, as far as that can be seen.
-    pub(crate) fn is_being_written(&self) -> bool {
+    pub fn is_being_written(&self) -> bool {
         self.being_written.load(Ordering::Relaxed)
     }
 
     /// Waits until a scan is worth its while. Cancel safe.
-    pub(crate) async fn changed(&mut self) {
+    pub async fn changed(&mut self) {
         tokio::select! {
             change = self.changes.recv() => {
                 if change.is_none() {

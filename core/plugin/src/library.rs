@@ -65,7 +65,7 @@ impl Plugin {
     /// # Errors
     ///
     /// One sentence; the details go to the log at debug level.
-    pub(super) fn load(
+    pub(crate) fn load(
         path: &Path,
         hash: &str,
         manifest: &Manifest,
@@ -105,11 +105,7 @@ impl Plugin {
     /// # Errors
     ///
     /// As for `load`.
-    pub(crate) fn of_image(
-        image: OwnedFd,
-        path: &Path,
-        opened: impl FnOnce(),
-    ) -> Result<Self, String> {
+    pub fn of_image(image: OwnedFd, path: &Path, opened: impl FnOnce()) -> Result<Self, String> {
         let image = Image::received(image);
         let (module, image) = linker::open(image)?;
         opened();
@@ -158,7 +154,7 @@ impl Plugin {
     }
 
     /// Gives the library a voice.
-    pub(crate) fn attach(&self, host: HostV1) {
+    pub fn attach(&self, host: HostV1) {
         exit_guard::call("it was given a voice", &self.id, || (self.attach)(host));
     }
 
@@ -249,7 +245,7 @@ impl Plugin {
     }
 
     /// A descriptor of exactly what was loaded; none for a plugin that is linked in.
-    pub(crate) fn image(&self) -> Option<BorrowedFd<'_>> {
+    pub fn image(&self) -> Option<BorrowedFd<'_>> {
         self.image.as_ref().map(File::as_fd)
     }
 
@@ -264,7 +260,7 @@ impl Plugin {
     }
 
     /// Whether it is a match plugin.
-    pub(crate) fn is_matcher(&self) -> bool {
+    pub fn is_matcher(&self) -> bool {
         self.matcher.is_some()
     }
 
@@ -296,7 +292,7 @@ impl Plugin {
 
     /// Faults of a configuration (JSON text), as path and message. Blocks, for ten seconds at most: that
     /// there is no answer is a fault, too.
-    pub(crate) fn check_config(
+    pub fn check_config(
         &self,
         config: Zeroizing<String>,
         secrets: &Secrets,
@@ -329,7 +325,7 @@ impl Plugin {
     }
 
     /// Asks for an instance; returns at once.
-    pub(crate) fn connect(&self, config: &str, host: HostV1, done: CompletionV1<ConnectOutcomeV1>) {
+    pub fn connect(&self, config: &str, host: HostV1, done: CompletionV1<ConnectOutcomeV1>) {
         // Without a provider the completion is dropped: a failed attempt.
         if let Some(provider) = &self.provider {
             exit_guard::call("it was told to connect", &self.id, || {
@@ -343,7 +339,7 @@ impl Plugin {
     /// # Errors
     ///
     /// As [`CompileError`] says.
-    pub(crate) fn compile(&self, patterns: &[&str]) -> Result<PatternSetV1, CompileError> {
+    pub fn compile(&self, patterns: &[&str]) -> Result<PatternSetV1, CompileError> {
         let Some(matcher) = self.matcher else {
             let reason = format!("plugin {} is no match plugin", self.id);
             return Err(CompileError::Plugin(reason));

@@ -1,30 +1,22 @@
-//! The host's side of an isolated plugin: an instance that stands for the one in the process.
+//! Starting a process for a plugin, and connecting in it.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use evbus_abi::v1::{
-    BatchOutcomeV1, BatchV1, CompletionV1, FateV1, HostObjectV1, InstanceObjectV1, InstanceV1,
-    LimitsV1,
-};
+use evbus_abi::v1::{HostObjectV1, InstanceV1, LimitsV1};
 use parking_lot::Mutex;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::LINKED;
-use super::driver::{Driver, Talk, again, dead, misplaced, next};
-use super::process::{Killer, PluginProcess};
+use super::driver::Driver;
+use super::proxy::Proxy;
+use super::spawn::PluginProcess;
+use super::talk::{Talk, ended, misplaced_frame, next_message};
 use super::wire::ToHost;
-use crate::lane::ConnectFailure;
-use crate::plugin::Plugin;
-
-/// What the lane asks for.
-pub(super) enum Command {
-    Publish(BatchV1, CompletionV1<BatchOutcomeV1>),
-    Close(CompletionV1<()>),
-}
+use crate::{ConnectFailure, Plugin};
 
 /// What a process is started with.
 pub(super) struct Start {
@@ -109,7 +101,7 @@ impl Start {
         let mut reader = BufReader::new(reader);
         // A process that is gone already is met when its answer is read.
         let _ = writer.write_all(&self.request).await;
-        let error = match next(&mut reader, host).await {
+        let error = match next_message(&mut reader, host).await {
             Ok(ToHost::Connected(limits)) => {
                 let talk = Talk {
                     process,
@@ -121,45 +113,10 @@ impl Start {
             Ok(ToHost::Failed { permanent, reason }) => {
                 return Err(ConnectFailure { permanent, reason });
             }
-            Ok(_) => misplaced(),
+            Ok(_) => misplaced_frame(),
             Err(error) => error,
         };
-        let end = dead(&mut process, &error).await;
+        let end = ended(&mut process, &error).await;
         Err(retry(format!("{end}, before it had connected")))
     }
 }
-
-/// The instance that the lane holds. Dropping it ends the process.
-struct Proxy {
-    commands: mpsc::UnboundedSender<Command>,
-    /// Ends the process of the moment.
-    killer: Arc<Mutex<Killer>>,
-    /// How the last process ended, once there is no other.
-    why: Arc<OnceLock<String>>,
-    /// Tells the driver when it is dropped.
-    _held: oneshot::Sender<()>,
-}
-
-impl InstanceObjectV1 for Proxy {
-    fn publish(&self, batch: BatchV1, done: CompletionV1<BatchOutcomeV1>) {
-        if let Err(mpsc::error::SendError(Command::Publish(_, done))) =
-            self.commands.send(Command::Publish(batch, done))
-        {
-            let reason = self.why.get().map_or(ENDED, String::as_str);
-            done.complete(again(reason, FateV1::BROKEN));
-        }
-    }
-
-    fn close(&self, done: CompletionV1<()>) {
-        // On failure the completion is dropped, which tells the lane that it need not wait.
-        let _ = self.commands.send(Command::Close(done));
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.killer.lock().kill();
-    }
-}
-
-const ENDED: &str = "the plugin's process has ended";

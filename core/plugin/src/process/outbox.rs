@@ -195,7 +195,7 @@ mod tests {
     use evbus_abi::v1::BatchOutcomeV1;
 
     use super::*;
-    use crate::isolate::wire::{ToHost, read_async};
+    use crate::process::wire::{ToHost, read_async};
 
     #[tokio::test]
     async fn a_flood_of_lines_is_bounded_and_counted_and_holds_no_answer_up() {

@@ -21,11 +21,11 @@ const MAX_SHOWN_ID: usize = 64;
 
 /// A copy of a plugin file.
 #[derive(Debug)]
-pub(super) struct Image {
+pub(crate) struct Image {
     /// For reading only: nobody who gets the descriptor can change what is mapped.
-    pub(super) file: File,
+    pub(crate) file: File,
     /// Where the linker finds it.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 impl Image {
@@ -34,7 +34,7 @@ impl Image {
     /// # Errors
     ///
     /// One sentence on what stands in the way, and what to do.
-    pub(super) fn new(
+    pub(crate) fn new(
         file: &PluginFile,
         manifest: &Manifest,
         copies: Option<&Path>,
@@ -46,7 +46,7 @@ impl Image {
     }
 
     /// A copy that another process has made and sealed.
-    pub(super) fn received(file: OwnedFd) -> Self {
+    pub(crate) fn received(file: OwnedFd) -> Self {
         let file = File::from(file);
         let path = descriptor_path(&file);
         Self { file, path }

@@ -26,7 +26,7 @@ fn length(bytes: [u8; 4]) -> Result<usize, WireError> {
 }
 
 /// Reads what the host says. Blocks.
-pub(in super::super) fn read(socket: &mut impl Read) -> Result<ToChild, WireError> {
+pub(in crate::process) fn read(socket: &mut impl Read) -> Result<ToChild, WireError> {
     let mut head = [0; 4];
     socket.read_exact(&mut head)?;
     let mut frame = vec![0; length(head)?];
@@ -62,7 +62,7 @@ pub(in super::super) fn read(socket: &mut impl Read) -> Result<ToChild, WireErro
 }
 
 /// Reads what the plugin's process says. Not cancel safe.
-pub(in super::super) async fn read_async(
+pub(in crate::process) async fn read_async(
     socket: &mut (impl AsyncRead + Unpin),
 ) -> Result<ToHost, WireError> {
     let mut head = [0; 4];
@@ -74,7 +74,7 @@ pub(in super::super) async fn read_async(
 
 /// Takes the next whole frame of what the plugin's process said off `received`, if there is one. None
 /// is longer than `max`.
-pub(in super::super) fn next_to_host(
+pub(in crate::process) fn next_to_host(
     received: &mut Vec<u8>,
     max: usize,
 ) -> Result<Option<ToHost>, WireError> {

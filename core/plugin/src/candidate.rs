@@ -22,7 +22,7 @@ pub(crate) enum Fate {
 
 /// A plugin: what it says of itself, and itself once it is loaded.
 #[derive(Debug)]
-pub(crate) struct Candidate {
+pub struct Candidate {
     /// None for a plugin that is linked in.
     path: Option<PathBuf>,
     /// Tells it from every other candidate.
@@ -40,7 +40,7 @@ pub(crate) struct Candidate {
 
 impl Candidate {
     /// A plugin file.
-    pub(super) fn new(path: &Path, manifest: Manifest) -> Self {
+    pub(crate) fn new(path: &Path, manifest: Manifest) -> Self {
         Self {
             path: Some(path.to_owned()),
             number: next(),
@@ -55,7 +55,7 @@ impl Candidate {
     }
 
     /// A plugin that is linked into this program.
-    pub(super) fn linked(plugin: Arc<Plugin>) -> Self {
+    pub(crate) fn linked(plugin: Arc<Plugin>) -> Self {
         Self {
             path: None,
             number: next(),
@@ -69,25 +69,25 @@ impl Candidate {
         }
     }
 
-    pub(crate) fn id(&self) -> &str {
+    pub fn id(&self) -> &str {
         &self.id
     }
 
-    pub(crate) fn version(&self) -> &str {
+    pub fn version(&self) -> &str {
         &self.version
     }
 
-    pub(super) fn path(&self) -> Option<&Path> {
+    pub(crate) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    pub(super) fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
     /// The hash of its file's content. Blocks for reading that where it is not known; none where it cannot
     /// be read, and for a plugin that is linked in.
-    pub(super) fn hash(&self) -> Option<&str> {
+    pub(crate) fn hash(&self) -> Option<&str> {
         if self.hash.get().is_none() {
             let read = PluginFile::open(self.path.as_deref()?).and_then(|file| file.hash());
             // Whoever was quicker has read the same.
@@ -97,24 +97,24 @@ impl Candidate {
     }
 
     /// The same where it was read before.
-    pub(super) fn known_hash(&self) -> Option<&str> {
+    pub(crate) fn known_hash(&self) -> Option<&str> {
         self.hash.get().map(String::as_str)
     }
 
-    pub(super) fn providers(&self) -> &[String] {
+    pub(crate) fn providers(&self) -> &[String] {
         &self.providers
     }
 
-    pub(super) fn matchers(&self) -> &[String] {
+    pub(crate) fn matchers(&self) -> &[String] {
         &self.matchers
     }
 
-    pub(super) fn fate(&self) -> Fate {
+    pub(crate) fn fate(&self) -> Fate {
         self.fate.lock().clone()
     }
 
     /// The plugin, where it is loaded.
-    pub(super) fn plugin(&self) -> Option<Arc<Plugin>> {
+    pub(crate) fn plugin(&self) -> Option<Arc<Plugin>> {
         match &*self.fate.lock() {
             Fate::Loaded(plugin) => Some(Arc::clone(plugin)),
             _ => None,
@@ -122,12 +122,12 @@ impl Candidate {
     }
 
     /// Whether it could not be loaded.
-    pub(super) fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         matches!(*self.fate.lock(), Fate::Refused(_))
     }
 
     /// Copies it where nobody has tried to load it. Blocks, see [`Loading::copy`].
-    pub(super) fn copy(&self, loading: &Loading) -> Option<Result<Copied, String>> {
+    pub(crate) fn copy(&self, loading: &Loading) -> Option<Result<Copied, String>> {
         let (Fate::Discovered, Some(path), Some(manifest)) =
             (self.fate(), &self.path, &self.manifest)
         else {
@@ -137,7 +137,7 @@ impl Candidate {
     }
 
     /// Loads what was copied. Blocks, see [`Loading::load`].
-    pub(super) fn load(&self, loading: &Loading, copied: Result<Copied, String>) {
+    pub(crate) fn load(&self, loading: &Loading, copied: Result<Copied, String>) {
         let (Some(path), Some(manifest)) = (&self.path, &self.manifest) else {
             return;
         };

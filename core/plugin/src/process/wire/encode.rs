@@ -43,7 +43,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// The first frame. Returns nothing where the configuration is too large.
-pub(in super::super) fn connect(max_level: LevelV1, path: &str, config: &str) -> Option<Vec<u8>> {
+pub(in crate::process) fn connect(max_level: LevelV1, path: &str, config: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     frame(&mut out, CONNECT, |out| {
         put_text(out, VERSION);
@@ -55,7 +55,7 @@ pub(in super::super) fn connect(max_level: LevelV1, path: &str, config: &str) ->
 }
 
 /// The first frame, where the plugin is only tried.
-pub(in super::super) fn probe(path: &str) -> Vec<u8> {
+pub(in crate::process) fn probe(path: &str) -> Vec<u8> {
     small(PROBE, |out| {
         put_text(out, VERSION);
         put_text(out, path);
@@ -63,14 +63,14 @@ pub(in super::super) fn probe(path: &str) -> Vec<u8> {
 }
 
 /// Writes a batch's frames, one part after the other, so that large batches need no large buffer.
-pub(in super::super) struct BatchFrames<'a> {
+pub(in crate::process) struct BatchFrames<'a> {
     number: u64,
     events: &'a [EventV1<'a>],
     begun: bool,
 }
 
 impl<'a> BatchFrames<'a> {
-    pub(in super::super) fn new(number: u64, events: &'a [EventV1<'a>]) -> Self {
+    pub(in crate::process) fn new(number: u64, events: &'a [EventV1<'a>]) -> Self {
         Self {
             number,
             events,
@@ -83,7 +83,7 @@ impl<'a> BatchFrames<'a> {
     /// # Errors
     ///
     /// An event is larger than a frame, which no event of a host is.
-    pub(in super::super) fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, WireError> {
+    pub(in crate::process) fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, WireError> {
         out.clear();
         if self.begun && self.events.is_empty() {
             return Ok(false);
@@ -131,11 +131,11 @@ fn put_event(out: &mut Vec<u8>, event: &EventV1<'_>) {
     }
 }
 
-pub(in super::super) fn close() -> Vec<u8> {
+pub(in crate::process) fn close() -> Vec<u8> {
     small(CLOSE, |_| {})
 }
 
-pub(in super::super) fn connected(limits: LimitsV1) -> Vec<u8> {
+pub(in crate::process) fn connected(limits: LimitsV1) -> Vec<u8> {
     small(CONNECTED, |out| {
         out.extend(limits.max_batch_events.to_le_bytes());
         out.extend(limits.max_batch_bytes.to_le_bytes());
@@ -143,7 +143,7 @@ pub(in super::super) fn connected(limits: LimitsV1) -> Vec<u8> {
     })
 }
 
-pub(in super::super) fn failed(permanent: bool, reason: &str) -> Vec<u8> {
+pub(in crate::process) fn failed(permanent: bool, reason: &str) -> Vec<u8> {
     small(FAILED, |out| {
         out.push(permanent.into());
         put_text(out, &cut(reason));
@@ -151,7 +151,7 @@ pub(in super::super) fn failed(permanent: bool, reason: &str) -> Vec<u8> {
 }
 
 /// The outcome of a batch; none where the plugin dropped the completion.
-pub(in super::super) fn outcome(number: u64, outcome: Option<&BatchOutcomeV1>) -> Vec<u8> {
+pub(in crate::process) fn outcome(number: u64, outcome: Option<&BatchOutcomeV1>) -> Vec<u8> {
     let mut out = Vec::new();
     let written = outcome.is_some_and(|outcome| {
         frame(&mut out, OUTCOME, |out| {
@@ -179,7 +179,7 @@ fn put_outcome(out: &mut Vec<u8>, outcome: &OutcomeV1) {
     put_text(out, &cut(&outcome.reason));
 }
 
-pub(in super::super) fn log(level: LevelV1, target: &str, message: &str) -> Vec<u8> {
+pub(in crate::process) fn log(level: LevelV1, target: &str, message: &str) -> Vec<u8> {
     small(LOG, |out| {
         out.push(level.0);
         put_text(out, &cut(target));
@@ -187,22 +187,22 @@ pub(in super::super) fn log(level: LevelV1, target: &str, message: &str) -> Vec<
     })
 }
 
-pub(in super::super) fn link(link: LinkV1, reason: &str) -> Vec<u8> {
+pub(in crate::process) fn link(link: LinkV1, reason: &str) -> Vec<u8> {
     small(LINK, |out| {
         out.push(link.0);
         put_text(out, &cut(reason));
     })
 }
 
-pub(in super::super) fn closed() -> Vec<u8> {
+pub(in crate::process) fn closed() -> Vec<u8> {
     small(CLOSED, |_| {})
 }
 
-pub(in super::super) fn stage(stage: u8) -> Vec<u8> {
+pub(in crate::process) fn stage(stage: u8) -> Vec<u8> {
     small(STAGE, |out| out.push(stage))
 }
 
-pub(in super::super) fn probed() -> Vec<u8> {
+pub(in crate::process) fn probed() -> Vec<u8> {
     small(PROBED, |_| {})
 }
 

@@ -16,14 +16,14 @@ use super::patience::Patience;
 use super::place;
 use super::tried::Tried;
 use super::{Plugin, elf};
-use crate::isolate::probe;
+use crate::process::probe;
 
 /// No plugin is this large; a larger file is refused before it is read.
 const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 
 /// How plugins are loaded.
 #[derive(Debug, Default)]
-pub(crate) struct Loading {
+pub struct Loading {
     /// The program whose processes try files that were never loaded; without one none is tried.
     program: Option<Arc<Path>>,
     tried: Option<Tried>,
@@ -33,18 +33,18 @@ pub(crate) struct Loading {
 
 impl Loading {
     /// As [`Registry::trying`](super::Registry::trying) says.
-    pub(super) fn trying(&mut self, program: Option<Arc<Path>>, state_dir: Option<&Path>) {
+    pub(crate) fn trying(&mut self, program: Option<Arc<Path>>, state_dir: Option<&Path>) {
         self.program = program;
         self.tried = state_dir.map(Tried::new);
     }
 
     /// Loads copies in a directory, for debuggers.
-    pub(super) fn keeping_copies(&mut self, dir: Option<PathBuf>) {
+    pub(crate) fn keeping_copies(&mut self, dir: Option<PathBuf>) {
         self.copies = dir;
     }
 
     /// How long it waits.
-    pub(super) fn patience(&self) -> &Patience {
+    pub(crate) fn patience(&self) -> &Patience {
         &self.patience
     }
 
@@ -54,7 +54,7 @@ impl Loading {
     /// # Errors
     ///
     /// One sentence on why the host does without it.
-    pub(super) fn copy(&self, path: &Path, manifest: &Manifest) -> Result<Copied, String> {
+    pub(crate) fn copy(&self, path: &Path, manifest: &Manifest) -> Result<Copied, String> {
         let file = PluginFile::open(path)?;
         let (image, hash) = Image::new(&file, manifest, self.copies.as_deref())?;
         if elf::read(&ReadCache::new(&image.file)).as_ref() != Ok(manifest) {
@@ -82,7 +82,7 @@ impl Loading {
     /// # Errors
     ///
     /// As for [`copy`](Self::copy).
-    pub(super) fn load(
+    pub(crate) fn load(
         &self,
         path: &Path,
         manifest: &Manifest,
@@ -93,25 +93,25 @@ impl Loading {
 }
 
 /// What became of a file while it was on its way.
-pub(super) const CHANGED: &str = "it was changed while it was loaded";
+pub(crate) const CHANGED: &str = "it was changed while it was loaded";
 
 /// A plugin that nothing stands in the way of, as far as can be seen from outside.
 #[derive(Debug)]
-pub(super) struct Copied {
+pub(crate) struct Copied {
     image: Image,
     /// SHA-256 of its content.
-    pub(super) hash: String,
+    pub(crate) hash: String,
 }
 
 /// A plugin file that nobody else can have written.
-pub(super) struct PluginFile {
+pub(crate) struct PluginFile {
     file: File,
     /// What it was when it was opened.
-    pub(super) found: Stat,
+    pub(crate) found: Stat,
 }
 
 impl PluginFile {
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
+    pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let (file, found) = place::open_file(path)?;
         if u64::try_from(found.st_size).unwrap_or(u64::MAX) > MAX_FILE_BYTES {
             return Err(too_large());
@@ -120,7 +120,7 @@ impl PluginFile {
     }
 
     /// Its manifest. Most of the file is not read for that.
-    pub(super) fn manifest(&self) -> Result<Manifest, String> {
+    pub(crate) fn manifest(&self) -> Result<Manifest, String> {
         elf::read(&ReadCache::new(&self.file))
     }
 
@@ -130,7 +130,7 @@ impl PluginFile {
     /// # Errors
     ///
     /// One sentence; `unwritten` makes it where `copy` takes no more.
-    pub(super) fn copy_to(
+    pub(crate) fn copy_to(
         &self,
         copy: &mut impl Write,
         unwritten: impl Fn(io::Error) -> String,
@@ -163,7 +163,7 @@ impl PluginFile {
     }
 
     /// SHA-256 of its content.
-    pub(super) fn hash(&self) -> Result<String, String> {
+    pub(crate) fn hash(&self) -> Result<String, String> {
         self.copy_to(&mut io::sink(), |error| error.to_string())
     }
 }

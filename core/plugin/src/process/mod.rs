@@ -1,8 +1,8 @@
 //! Plugins in processes of their own: `isolate: process`.
 //!
-//! The host starts its own program again as `evbus plugin-child` (`process`), hands it the plugin's
+//! The host starts its own program again as `evbus plugin-child` (`spawn`, `start`), hands it the plugin's
 //! file and its configuration over a socket (`wire`), and shows the lane an instance like any other
-//! (`parent`, `driver`). The process loads the very same file and drives it through the very same contract
+//! (`proxy`, `driver`, `talk`). The process loads the very same file and drives it through the very same contract
 //! (`child`); neither the plugin nor the lane can tell the difference. When the process dies, what
 //! was in flight is answered with "try again", and the lane makes a new instance, as it does after
 //! a panic.
@@ -16,9 +16,11 @@
 mod child;
 mod driver;
 mod outbox;
-mod parent;
 mod probe;
-mod process;
+mod proxy;
+mod spawn;
+mod start;
+mod talk;
 mod wire;
 
 use std::path::Path;
@@ -27,15 +29,15 @@ use std::time::Duration;
 
 use evbus_abi::v1::{HostObjectV1, InstanceV1, LevelV1};
 
-use crate::lane::ConnectFailure;
-use crate::plugin::Plugin;
+use crate::ConnectFailure;
+use crate::Plugin;
 
 pub use child::child_main;
 pub(crate) use probe::probe;
 
 /// Makes instances of a plugin in processes of their own.
 #[derive(Debug, Clone)]
-pub(crate) struct Isolated {
+pub struct Isolated {
     plugin: Arc<Plugin>,
     program: Option<Arc<Path>>,
 }
@@ -49,18 +51,22 @@ impl PartialEq for Isolated {
 
 impl Isolated {
     /// For a plugin; `program` is an evbus program of this version.
-    pub(crate) fn new(plugin: Arc<Plugin>, program: Option<Arc<Path>>) -> Self {
+    pub fn new(plugin: Arc<Plugin>, program: Option<Arc<Path>>) -> Self {
         Self { plugin, program }
     }
 
     /// The plugin.
-    pub(crate) fn plugin(&self) -> &Plugin {
+    pub fn plugin(&self) -> &Plugin {
         &self.plugin
     }
 
     /// Starts a process and makes an instance in it, within `deadline`. Cancel safe: a process
     /// whose instance nobody waits for is ended.
-    pub(crate) async fn connect(
+    ///
+    /// # Errors
+    ///
+    /// The process does not start, or the plugin in it makes no instance in time.
+    pub async fn connect(
         &self,
         config: &str,
         host: impl HostObjectV1,
@@ -83,7 +89,7 @@ impl Isolated {
                 "the configuration is too large for a process of its own",
             ));
         };
-        let start = parent::Start {
+        let start = start::Start {
             program: Arc::clone(program),
             plugin: Arc::clone(&self.plugin),
             request,
@@ -94,5 +100,5 @@ impl Isolated {
 }
 
 /// Why some plugins cannot run in another process.
-pub(crate) const LINKED: &str = "found process for a plugin that is linked into this program, expected none; remove the key, or \
+pub const LINKED: &str = "found process for a plugin that is linked into this program, expected none; remove the key, or \
      load the plugin from a file";

@@ -1,4 +1,4 @@
-//! Plugins: found in directories at run time, checked, loaded, and described.
+//! Plugins: found in directories at run time, checked, loaded, described, and run in processes of their own.
 //!
 //! A file's way: `discovery` lists the directories, `place` opens what another user cannot have written,
 //! `elf` and `manifest` read who it is without running anything, `catalog` decides which plugin serves
@@ -12,11 +12,18 @@
 //! `exit_guard` sees to it that a plugin does not decide how the process ends, `heap` that what plugins and host
 //! free goes back to the system.
 //!
-//! This is the host's one module with unsafe code, and all of it is in `linker`, `exit_guard` and `heap`.
+//! This crate makes instances of plugins and keeps the process safe from them. It does not know what an event
+//! is delivered to, reads no acct file, and keeps no event. It is the host's one crate with unsafe code, and all of
+//! that is in `linker`, `exit_guard` and `heap`.
+//!
+//! API boundary: [`Plugin`], [`Registry`], [`Catalog`] and what they give are re-exported by the crate `evbus`, and
+//! so are [`child_main`] and [`ExitGuard`] for programs that run plugins in processes of their own; the rest is for
+//! the crates of `core/`. Finding, loading and installing block.
 
 mod caller;
 mod candidate;
 mod catalog;
+mod connect;
 mod discovery;
 mod elf;
 #[allow(unsafe_code)]
@@ -34,21 +41,24 @@ mod log;
 mod manifest;
 mod patience;
 mod place;
+mod process;
 mod registry;
 mod tried;
 mod watch;
 
 pub use evbus_abi::ABI_VERSION;
 
-pub(crate) use caller::{Caller, Wait};
+pub use caller::{Caller, Wait};
 pub use catalog::{Catalog, PluginReport, PluginState};
+pub use connect::ConnectFailure;
 pub use discovery::{PluginDir, PluginDirSource, plugin_dirs};
 pub use exit_guard::{EXIT_CODE, ExitGuard};
-pub(crate) use exit_guard::{call as guarded, probing};
+pub use exit_guard::{call as guarded, probing};
 pub use heap::return_freed_memory;
 pub use install::install;
 pub use library::{CompileError, Plugin};
-pub(crate) use log::{About, LogRate, log, max_level};
-pub(crate) use patience::{Over, Patience};
+pub use log::{About, LogRate, log, max_level};
+pub use patience::{Over, Patience};
+pub use process::{Isolated, LINKED, child_main};
 pub use registry::{Registry, inspect};
-pub(crate) use watch::PluginWatch;
+pub use watch::PluginWatch;

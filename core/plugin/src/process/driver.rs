@@ -7,22 +7,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use evbus_abi::v1::{
-    BatchOutcomeV1, CompletionV1, FateV1, HostObjectV1, LimitsV1, LinkV1, OutcomeCodeV1, OutcomeV1,
-};
+use evbus_abi::v1::{BatchOutcomeV1, CompletionV1, FateV1, HostObjectV1, LimitsV1, LinkV1};
 use parking_lot::Mutex;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::parent::{Command, Start};
-use super::process::{Killer, PluginProcess, describe};
+use super::proxy::{Command, try_again};
+use super::spawn::Killer;
+use super::start::Start;
+use super::talk::{DYING, Talk, ended, misplaced_frame, next_message};
 use super::wire::{self, BatchFrames, ToHost, WireError};
-
-/// How long a process that let go of its socket may take to end by itself: it is dying, and its own
-/// end tells more than ours.
-const DYING: Duration = Duration::from_secs(2);
 
 /// A process that lived shorter is not replaced here: one that dies again and again is for the
 /// lane's backoff.
@@ -30,32 +26,6 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 /// Batches without an answer, oldest first.
 type Pending = Mutex<BTreeMap<u64, CompletionV1<BatchOutcomeV1>>>;
-
-/// All of the batch again, on another instance. `instance` says whether the process had the batch
-/// when it ended.
-pub(super) fn again(reason: &str, instance: FateV1) -> BatchOutcomeV1 {
-    BatchOutcomeV1 {
-        all: OutcomeV1 {
-            code: OutcomeCodeV1::RETRY,
-            retry_after_ms: 0,
-            reason: reason.into(),
-        },
-        exceptions: evbus_abi::RVec::new(),
-        instance,
-    }
-}
-
-/// A frame that is none of the host's business now.
-pub(super) fn misplaced() -> WireError {
-    WireError::Malformed("a frame out of its turn".to_owned())
-}
-
-/// A process that has connected.
-pub(super) struct Talk {
-    pub(super) process: PluginProcess,
-    pub(super) reader: BufReader<OwnedReadHalf>,
-    pub(super) writer: OwnedWriteHalf,
-}
 
 /// Why a conversation is over.
 enum Over {
@@ -105,7 +75,7 @@ impl<H: HostObjectV1> Driver<H> {
                 Over::Dead(error) => error,
             };
             let settled = since.elapsed() >= SETTLED;
-            let why = dead(&mut talk.process, &error).await;
+            let why = ended(&mut talk.process, &error).await;
             let unanswered = pending.into_inner();
             // The lane learns it from its answers, unless there are none.
             if unanswered.is_empty() && !self.queue.is_closed() {
@@ -147,45 +117,13 @@ impl<H: HostObjectV1> Driver<H> {
         // From here on the instance itself answers.
         self.queue.close();
         for done in unanswered {
-            done.complete(again(why, FateV1::CRASHED));
+            done.complete(try_again(why, FateV1::CRASHED));
         }
         while let Some(command) = self.queue.recv().await {
             if let Command::Publish(_, done) = command {
-                done.complete(again(why, FateV1::BROKEN));
+                done.complete(try_again(why, FateV1::BROKEN));
             }
         }
-    }
-}
-
-/// The next message that is for the instance; lines and link states go to the host.
-pub(super) async fn next(
-    reader: &mut BufReader<OwnedReadHalf>,
-    host: &impl HostObjectV1,
-) -> Result<ToHost, WireError> {
-    loop {
-        match wire::read_async(reader).await? {
-            ToHost::Log {
-                level,
-                target,
-                message,
-            } => host.log(level, &target, &message),
-            ToHost::Link { link, reason } => host.link(link, &reason),
-            message => return Ok(message),
-        }
-    }
-}
-
-/// Sees to it that the process has ended, and says in one sentence how.
-pub(super) async fn dead(process: &mut PluginProcess, error: &WireError) -> String {
-    match error {
-        WireError::Malformed(what) => {
-            process.end(Duration::ZERO).await;
-            format!("the plugin's process was killed, since it sent {what}")
-        }
-        WireError::End(_) => match process.end(DYING).await {
-            (_, true) => "the plugin's process was killed, since it closed its socket".to_owned(),
-            (status, false) => describe(status),
-        },
     }
 }
 
@@ -196,7 +134,7 @@ async fn answers(
     pending: &Pending,
 ) -> Over {
     loop {
-        match next(reader, host).await {
+        match next_message(reader, host).await {
             Ok(ToHost::Outcome { number, outcome }) => {
                 let Some(done) = pending.lock().remove(&number) else {
                     return Over::Dead(WireError::Malformed(format!(
@@ -209,7 +147,7 @@ async fn answers(
                 }
             }
             Ok(ToHost::Closed) => return Over::Closed,
-            Ok(_) => return Over::Dead(misplaced()),
+            Ok(_) => return Over::Dead(misplaced_frame()),
             Err(error) => return Over::Dead(error),
         }
     }

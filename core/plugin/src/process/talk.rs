@@ -1,0 +1,58 @@
+//! A process that has connected, and how the host talks with it.
+
+use std::time::Duration;
+
+use evbus_abi::v1::HostObjectV1;
+use tokio::io::BufReader;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::spawn::{PluginProcess, describe};
+use super::wire::{self, ToHost, WireError};
+
+/// How long a process that let go of its socket may take to end by itself: it is dying, and its own
+/// end tells more than ours.
+pub(super) const DYING: Duration = Duration::from_secs(2);
+
+/// A process that has connected.
+pub(super) struct Talk {
+    pub(super) process: PluginProcess,
+    pub(super) reader: BufReader<OwnedReadHalf>,
+    pub(super) writer: OwnedWriteHalf,
+}
+
+/// The next message that is for the instance; lines and link states go to the host.
+pub(super) async fn next_message(
+    reader: &mut BufReader<OwnedReadHalf>,
+    host: &impl HostObjectV1,
+) -> Result<ToHost, WireError> {
+    loop {
+        match wire::read_async(reader).await? {
+            ToHost::Log {
+                level,
+                target,
+                message,
+            } => host.log(level, &target, &message),
+            ToHost::Link { link, reason } => host.link(link, &reason),
+            message => return Ok(message),
+        }
+    }
+}
+
+/// A frame that is none of the host's business now.
+pub(super) fn misplaced_frame() -> WireError {
+    WireError::Malformed("a frame out of its turn".to_owned())
+}
+
+/// Sees to it that the process has ended, and says in one sentence how.
+pub(super) async fn ended(process: &mut PluginProcess, error: &WireError) -> String {
+    match error {
+        WireError::Malformed(what) => {
+            process.end(Duration::ZERO).await;
+            format!("the plugin's process was killed, since it sent {what}")
+        }
+        WireError::End(_) => match process.end(DYING).await {
+            (_, true) => "the plugin's process was killed, since it closed its socket".to_owned(),
+            (status, false) => describe(status),
+        },
+    }
+}

@@ -26,12 +26,12 @@ use crate::Bus;
 use crate::acct::{AcctFile, AcctSource};
 use crate::control::{PluginsStatus, Reloaded};
 use crate::host::ReloadError;
-use crate::internal::InternalQueues;
-use crate::lane::{Lane, LaneStatus};
 use crate::plan::Plan;
 use crate::plugin::{Catalog, Patience, PluginState, Registry};
 use crate::store::deadletters::{self, Filter};
 use crate::store::{StateDir, StoreName};
+use evbus_delivery::InternalQueues;
+use evbus_delivery::{Lane, LaneStatus};
 use evbus_report::counted;
 
 /// What a deployment is made from, beside plugins.
@@ -240,7 +240,7 @@ impl Deployment {
             let held = self.hold(&name).await;
             let lane = (self.lanes.get(&name)).or(held.as_ref().map(retiring::Held::lane));
             let Some((lane, journal)) =
-                lane.and_then(|lane| Some((lane, lane.shared().queue.journal()?)))
+                lane.and_then(|lane| Some((lane, lane.shared().journal()?)))
             else {
                 purged += deadletters::purge_file(&file, &numbers)
                     .map_err(|error| after(&error.to_string(), purged, "deleted"))?;

@@ -4,6 +4,7 @@ mod control;
 mod errors;
 mod examine;
 mod intake;
+mod listeners;
 mod watching;
 
 use std::path::{Path, PathBuf};
@@ -17,8 +18,6 @@ use crate::acct::AcctSource;
 use crate::control::Reloaded;
 use crate::deployment::{Deployment, PluginsSeen, Sources};
 use crate::event::Serial;
-use crate::internal::{InternalQueues, InternalReader};
-use crate::lane::{InstanceState, LaneStatus};
 use crate::plugin::{Patience, Plugin, PluginReport, PluginWatch, Registry, plugin_dirs};
 use crate::sockets::{
     self, Follower, Publisher, SaltMaster, Server, SocketDir, SocketGroup, SocketOptions,
@@ -26,7 +25,10 @@ use crate::sockets::{
 use crate::store::deadletters::Filter;
 use crate::store::{StateDir, StateLimits};
 use crate::{Bus, Event};
+use evbus_delivery::{InstanceState, LaneStatus};
+use evbus_delivery::{InternalQueues, InternalReader};
 use intake::FromSockets;
+use listeners::AtSockets;
 
 pub use crate::deployment::TooFewOpenFiles;
 pub use errors::{ReloadError, StartError};
@@ -240,7 +242,8 @@ impl Host {
         };
         let listeners = Publisher::default();
         let run_name = builder.run_name.clone();
-        let bus = Bus::new(listeners.clone(), builder.serial, builder.run_name);
+        let to_listeners = Arc::new(AtSockets(listeners.clone()));
+        let bus = Bus::new(to_listeners, builder.serial, builder.run_name);
         if builder.without_state {
             bus.leave_unmatched_to_program();
         }

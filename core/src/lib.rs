@@ -72,32 +72,25 @@
 //! has the whole picture.
 
 pub mod acct;
-mod bus;
 pub mod control;
 mod deployment;
-mod fired;
 mod host;
-pub mod idem;
-mod internal;
-mod lane;
 mod log_events;
 mod plan;
-mod router;
 pub mod sls;
 
-pub use bus::Bus;
+pub use evbus_delivery::{
+    Bus, Counts, Departure, Fired, FiredCounts, INTERNAL, INTERNAL_QUEUE_BYTES,
+    INTERNAL_QUEUE_EVENTS, InstanceState, InternalEvent, InternalReader, LaneStatus, PausedBy,
+    PutError, Route, Router, Undecided,
+};
 pub use evbus_destination::Destination;
 pub use evbus_event as event;
+pub use evbus_idem as idem;
 pub use evbus_plugin as plugin;
 pub use evbus_sockets as sockets;
 pub use evbus_store as store;
 pub use event::{Event, EventBuilder, EventError, EventId, Serial, pop_serial};
-pub use fired::{Departure, Fired, FiredCounts, PutError};
 pub use host::{Examination, Host, HostBuilder, ReloadError, StartError, TooFewOpenFiles};
-pub use internal::{
-    INTERNAL, INTERNAL_QUEUE_BYTES, INTERNAL_QUEUE_EVENTS, InternalEvent, InternalReader,
-};
-pub use lane::{Counts, InstanceState, LaneStatus, PausedBy};
 pub use log_events::{LOG_EVENTS_QUEUE, LogEvents};
 pub use plan::{Plan, Planned, Trial};
-pub use router::{Route, Router, Undecided};

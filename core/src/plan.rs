@@ -12,10 +12,10 @@ use evbus_destination::{Destination, Isolation, Policy, WhenFull};
 use zeroize::Zeroizing;
 
 use crate::acct::{AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, ReadEntry, Section};
-use crate::internal::{INTERNAL, InternalQueues};
-use crate::lane::Connector;
 use crate::plugin::{Catalog, CompileError, Isolated, LINKED};
-use crate::router::Router;
+use evbus_delivery::Connector;
+use evbus_delivery::Router;
+use evbus_delivery::{INTERNAL, InternalQueues};
 
 pub use trial::Trial;
 
@@ -214,8 +214,6 @@ impl Plan {
                 (isolated.plugin()).check_config(config(), entry.secrets())
             }
             Connector::Internal(_) => InternalQueues::check(&entry.config),
-            #[cfg(test)]
-            Connector::Scripted(_) => Vec::new(),
         };
         if entry.policy.isolate == Isolation::Process && !can_isolate(&connector) {
             faults.push(("evbus.isolate".to_owned(), LINKED.to_owned()));

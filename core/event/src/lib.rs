@@ -13,6 +13,7 @@ pub mod json;
 pub mod pop_serial;
 mod python;
 mod serial;
+mod typed;
 
 use std::fmt;
 
@@ -26,6 +27,7 @@ pub use evbus_wire::now_unix_ns;
 pub use evbus_wire::{EventId, MAX_BODY_BYTES, MAX_DEPTH};
 pub use python::python_float;
 pub use serial::Serial;
+pub use typed::TypedBody;
 
 /// The profile an event is fired under where none is given.
 pub const DEFAULT_PROFILE: &str = "default";

@@ -17,8 +17,8 @@ pub use protocol::{
 };
 pub(crate) use server::{Server, serve};
 
-use crate::lane::LaneStatus;
 use crate::store::deadletters::Filter;
+use evbus_delivery::LaneStatus;
 
 /// What can be asked of a host.
 pub(crate) trait Controlled: Send + Sync + 'static {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fired::FiredCounts;
 use crate::sockets::{PublisherCounts, PullCounts, SaltMasterStatus};
 use crate::store::deadletters::Filter;
+use evbus_delivery::FiredCounts;
 
 /// The version of the protocol. An answer may gain keys without a new one.
 const VERSION: u64 = 1;

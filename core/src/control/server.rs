@@ -18,9 +18,9 @@ use tokio::time::timeout;
 
 use super::protocol::{Ask, Done, MAX_QUESTION_BYTES, Purged, Refusal, Replayed};
 use super::{CONTROL_SOCKET, Controlled, HostStatus};
-use crate::lane::LaneStatus;
 use crate::sockets::{self, SocketError, SocketFile, peer};
 use crate::store::StateDir;
+use evbus_delivery::LaneStatus;
 
 /// How many may be connected at once. One more takes the place of the one that has been connected
 /// longest and is not being answered.

@@ -11,13 +11,13 @@ use super::Deployment;
 use super::file_limit::check_file_limit;
 use super::retiring::{Held, Retiring};
 use crate::acct::AcctFile;
-use crate::bus::Routes;
 use crate::control::Reloaded;
 use crate::host::ReloadError;
-use crate::internal::INTERNAL;
-use crate::lane::{Lane, LaneStatus, OnDead, Setup};
 use crate::plan::{Plan, Planned};
 use crate::store::{Journal, StateDir, StateError, StoreName};
+use evbus_delivery::INTERNAL;
+use evbus_delivery::Routes;
+use evbus_delivery::{Lane, LaneStatus, OnDead, Setup};
 use evbus_report::counted;
 
 /// So many stores are opened side by side.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::lane::LaneStatus;
 use crate::store::StoreName;
+use evbus_delivery::LaneStatus;
 
 /// How many removed destinations are remembered by name.
 const MOST: usize = 1000;
@@ -72,7 +72,7 @@ fn add(sum: &mut LaneStatus, later: LaneStatus) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lane::{Counts, InstanceState};
+    use evbus_delivery::{Counts, InstanceState};
     use evbus_destination::Destination;
 
     fn left(nth: usize, queued: u64) -> (StoreName, LaneStatus) {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::lane::Lane;
+use evbus_delivery::Lane;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -126,7 +126,7 @@ impl Retiring {
         let (its, its_state, ending) = (Arc::clone(&lane), state.clone(), end(Arc::clone(&lane)));
         let task = tokio::spawn(async move {
             // What is left after that is not lost where there is a disk.
-            let _ = tokio::time::timeout(limit, its.shared().queue.empty()).await;
+            let _ = tokio::time::timeout(limit, its.shared().empty()).await;
             if its_state.may_stop().await {
                 // Whatever becomes of the stopping, nobody waits for it for ever.
                 let _done = Done(&its_state);

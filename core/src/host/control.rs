@@ -8,10 +8,10 @@ use tokio::sync::Mutex;
 use crate::Bus;
 use crate::control::{Controlled, HostStatus, Reloaded, StateDirStatus};
 use crate::deployment::{Deployment, PluginsSeen};
-use crate::lane::LaneStatus;
 use crate::sockets::{FollowCounters, Publisher, PullCounters};
 use crate::store::StateDir;
 use crate::store::deadletters::Filter;
+use evbus_delivery::LaneStatus;
 
 /// Answers for the host.
 #[derive(Debug)]

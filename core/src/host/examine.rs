@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use super::{HostBuilder, StartError};
 use crate::acct::AcctFile;
 use crate::deployment::check_file_limit;
-use crate::internal::InternalQueues;
 use crate::plan::Plan;
 use crate::plugin::{Catalog, Registry, plugin_dirs};
 use crate::sockets::{self, SaltMaster, SocketError};
 use crate::store::StateDir;
+use evbus_delivery::InternalQueues;
 use evbus_files::usable_dir;
 
 /// What [`HostBuilder::examine`] has found.

@@ -1,9 +1,8 @@
 //! The bus, as the event sockets see it.
 
-use crate::bus::Bus;
 use crate::event::Event;
-use crate::fired;
 use crate::sockets::{Intake, Receipts, Taken, Wanted};
+use evbus_delivery::Bus;
 
 /// Fires what comes in through the sockets.
 #[derive(Debug, Clone)]
@@ -43,7 +42,7 @@ impl Intake for FromSockets {
 
 /// What has to be on disk before a program is told that the host keeps its events.
 #[derive(Debug, Default)]
-pub(crate) struct OnDisk(fired::Receipts);
+pub(crate) struct OnDisk(evbus_delivery::Receipts);
 
 impl Receipts for OnDisk {
     fn extend(&mut self, others: Self) {

@@ -9,10 +9,9 @@ use tracing::Level;
 use super::layer::deaf;
 use super::line::Line;
 use super::{Entry, Inner};
-use crate::bus::{Routes, WeakBus};
-use crate::lane::Shared;
-use crate::router::Route;
+use crate::event::TypedBody as _;
 use crate::{Bus, PutError};
+use evbus_delivery::{Route, Routes, Shared, WeakBus};
 use evbus_report::counted;
 
 /// Fires what comes until the host has ended.

@@ -11,7 +11,7 @@ use tracing_subscriber::layer::Context;
 
 use super::line::Line;
 use super::{Entry, LogEvents};
-use crate::lane::about;
+use evbus_delivery::lane_at_work;
 
 thread_local! {
     /// Whether lines of this thread are not taken now.
@@ -39,7 +39,7 @@ impl<S: Subscriber> Layer<S> for LogEvents {
         let line = deaf(|| Line::read(event));
         let entry = Entry::Line {
             line,
-            about: about::lane(),
+            about: lane_at_work(),
         };
         // A closed channel says that the host has ended.
         if let Err(TrySendError::Full(_)) = self.inner.entries.try_send(entry) {

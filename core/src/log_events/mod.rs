@@ -3,7 +3,7 @@
 //! `layer` takes the lines of the program's log, on whatever thread they are written, and never waits;
 //! `forward` fires them, in a task. Three rules keep log events from causing log events for ever:
 //! lines written while one is fired are not taken, lines about a destination that itself receives
-//! log events go to the listeners alone (`lane::about` knows), and what finds no room is counted
+//! log events go to the listeners alone ([`lane_at_work`](evbus_delivery::lane_at_work) knows), and what finds no room is counted
 //! and told once.
 
 mod forward;
@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::level_filters::LevelFilter;
 
 use crate::Bus;
-use crate::lane::Shared;
+use evbus_delivery::Shared;
 use line::Line;
 
 /// How many lines wait to be fired; before there is a bus, and while a burst goes on.

@@ -9,8 +9,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Plan, Planned};
-use crate::lane::{closed, reason};
 use crate::plugin::{About, log};
+use evbus_delivery::{closed, reason};
 use evbus_destination::Secrets;
 
 /// So many destinations are connected to side by side, each on a thread that its plugin may block.

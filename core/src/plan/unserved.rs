@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use crate::acct::{AcctError, AcctFile};
-use crate::internal::INTERNAL;
 use crate::plugin::Catalog;
+use evbus_delivery::INTERNAL;
 
 /// What the plugins of this project serve. Used for nothing but telling a destination whose plugin
 /// is missing from another tool's section.

@@ -1,0 +1,459 @@
+//! The bus: takes events and hands each to the listeners and to every lane that it belongs to.
+
+mod own_events;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use evbus_destination::Destination;
+use futures_util::future::join_all;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::fired::{Departure, Fired, FiredCounts, PutError, Receipts, Tally};
+use crate::lane::{Lane, LaneStatus, NotQueued, Place, Shared};
+use crate::listeners::Listeners;
+use crate::router::{Route, Router};
+use evbus_event::Serial;
+use evbus_event::{Event, EventBuilder, TypedBody};
+
+/// Fires events. Cheap to clone; use it from any number of tasks and threads.
+///
+/// Events that one task or thread fires reach each destination in the order in which they were
+/// fired, as long as none has to be tried again there.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    routes: ArcSwap<Routes>,
+    listeners: Arc<dyn Listeners>,
+    serial: Serial,
+    run_name: String,
+    tally: Tally,
+    closed: AtomicBool,
+}
+
+/// The routing table, replaced as a whole.
+#[derive(Debug)]
+pub struct Routes {
+    /// Says which patterns match.
+    pub router: Router,
+    /// By position of their patterns in the router.
+    pub lanes: Vec<Arc<Lane>>,
+}
+
+impl Routes {
+    fn shared(&self, position: u32) -> Option<&Arc<Shared>> {
+        Some(self.lanes.get(position as usize)?.shared())
+    }
+
+    fn lanes_of(&self, positions: &[u32]) -> impl Iterator<Item = &Arc<Shared>> {
+        positions
+            .iter()
+            .filter_map(|position| self.shared(*position))
+    }
+}
+
+impl Bus {
+    /// A bus without destinations, whose events get this run name where they bring none.
+    pub fn new(listeners: Arc<dyn Listeners>, serial: Serial, run_name: String) -> Self {
+        let routes = Routes {
+            router: Router::empty(),
+            lanes: Vec::new(),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                routes: ArcSwap::from_pointee(routes),
+                listeners,
+                serial,
+                run_name,
+                tally: Tally::default(),
+                closed: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Starts an event with this host's run name.
+    pub fn event(&self, profile: &str) -> EventBuilder {
+        Event::builder(profile).run_name(&*self.inner.run_name)
+    }
+
+    /// Fires a message, in the envelope, under a profile. Waits for room where a destination's
+    /// queue is full and its policy is to wait.
+    ///
+    /// Returns when every matching destination has the event in its queue, not when it is
+    /// delivered; for destinations whose policy is `durable`, when it is on disk or acknowledged. Full
+    /// destinations are waited for at the same time. A cancelled call may have reached some
+    /// destinations and not others.
+    ///
+    /// # Errors
+    ///
+    /// The message cannot be written as JSON, or the bus is closed; nothing was sent. Or the event is
+    /// not kept at one of its destinations, as [`PutError`] says; the others have it.
+    pub async fn put<M>(&self, profile: &str, message: &M) -> Result<Fired, PutError>
+    where
+        M: Serialize + ?Sized,
+    {
+        self.put_event(self.event(profile).message(message)?).await
+    }
+
+    /// As [`put`](Self::put), with tags.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub async fn put_tagged<M>(
+        &self,
+        profile: &str,
+        message: &M,
+        tags: impl IntoIterator<Item = (String, Value)>,
+    ) -> Result<Fired, PutError>
+    where
+        M: Serialize + ?Sized,
+    {
+        self.put_event(self.event(profile).tags(tags).message(message)?)
+            .await
+    }
+
+    /// Fires a message, in the envelope, under a profile. Never waits, not for the disk either: it
+    /// says when there is no room. Only a match plugin that is asked about a new name is waited for, for a
+    /// second at most. Callable from any thread, inside or outside of a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put); and where a destination that waits for room has none, in which case
+    /// no destination got the event.
+    pub fn put_nowait<M>(&self, profile: &str, message: &M) -> Result<Fired, PutError>
+    where
+        M: Serialize + ?Sized,
+    {
+        self.put_event_nowait(self.event(profile).message(message)?)
+    }
+
+    /// As [`put_nowait`](Self::put_nowait), with tags.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_nowait`](Self::put_nowait).
+    pub fn put_nowait_tagged<M>(
+        &self,
+        profile: &str,
+        message: &M,
+        tags: impl IntoIterator<Item = (String, Value)>,
+    ) -> Result<Fired, PutError>
+    where
+        M: Serialize + ?Sized,
+    {
+        self.put_event_nowait(self.event(profile).tags(tags).message(message)?)
+    }
+
+    /// Fires an event that was made before; see [`put`](Self::put).
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub async fn put_event(&self, event: Event) -> Result<Fired, PutError> {
+        let (fired, receipts) = self.put_unconfirmed(event).await?;
+        receipts.written().await?;
+        Ok(fired)
+    }
+
+    /// As [`put_event`](Self::put_event), without waiting for the disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_event`](Self::put_event).
+    pub async fn put_unconfirmed(&self, event: Event) -> Result<(Fired, Receipts), PutError> {
+        self.check_open()?;
+        self.inner.listeners.publish(&event);
+        self.put_published(event).await
+    }
+
+    /// As [`put_event`](Self::put_event), of an event that listeners have been sent, and without
+    /// waiting for the disk: for programs that fire many events and wait for the receipts of all
+    /// together.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_event`](Self::put_event).
+    pub async fn put_published(&self, mut event: Event) -> Result<(Fired, Receipts), PutError> {
+        self.check_open()?;
+        let mut receipts = Receipts::default();
+        let mut fault = None;
+        let (event, fired, full) = {
+            let (routes, route) = match self.known_route(event.profile()) {
+                Some(known) => known,
+                None => self.find_route(event.profile()).await,
+            };
+            if !route.matches.is_empty() {
+                self.inner.serial.apply(&mut event)?;
+            }
+            fault = self.count(&routes, &route, &event).or(fault);
+            let event = Arc::new(event);
+            let fired = fired(&event, &route);
+            let mut full = Vec::new();
+            for lane in routes.lanes_of(&route.matches) {
+                match lane.push(&event) {
+                    Ok(None) => {}
+                    Ok(Some(receipt)) => receipts.add(lane, receipt),
+                    Err(NotQueued::Full) => full.push(Arc::clone(lane)),
+                    Err(NotQueued::Gone) => fault = fault.or_else(|| Some(self.gone(lane))),
+                }
+            }
+            (event, fired, full)
+        };
+        // The other destinations have the event already; only the program that fires waits, for all
+        // that are full at once: one that is away must not keep the event from another for a moment.
+        let waiting = full.iter().map(|lane| lane.push_waiting(&event));
+        for (lane, pushed) in full.iter().zip(join_all(waiting).await) {
+            match pushed {
+                Ok(None) => {}
+                Ok(Some(receipt)) => receipts.add(lane, receipt),
+                Err(_) => fault = fault.or_else(|| Some(self.gone(lane))),
+            }
+        }
+        match fault {
+            None => Ok((fired, receipts)),
+            Some(fault) => Err(fault),
+        }
+    }
+
+    /// Fires an event that was made before; see [`put_nowait`](Self::put_nowait).
+    ///
+    /// # Errors
+    ///
+    /// As [`put_nowait`](Self::put_nowait).
+    pub fn put_event_nowait(&self, event: Event) -> Result<Fired, PutError> {
+        self.check_open()?;
+        let routes = self.inner.routes.load();
+        let route = routes.router.route(event.profile());
+        // Room is promised by all before anybody, a listener included, gets the event. It is
+        // reckoned with the size before serialization, which JSON keeps.
+        let bytes = event.size();
+        let mut reserved: Vec<(&Arc<Shared>, Place)> = Vec::with_capacity(route.matches.len());
+        let release = |reserved: &[(&Arc<Shared>, Place)]| {
+            for (lane, place) in reserved {
+                lane.queue.release(*place, bytes);
+            }
+        };
+        let mut fault = None;
+        for lane in routes.lanes_of(&route.matches) {
+            match lane.queue.reserve(bytes) {
+                Ok(place) => reserved.push((lane, place)),
+                Err(NotQueued::Gone) => fault = fault.or_else(|| Some(self.gone(lane))),
+                Err(NotQueued::Full) => {
+                    release(&reserved);
+                    return Err(PutError::Full {
+                        destination: Destination::clone(&lane.destination()),
+                    });
+                }
+            }
+        }
+        let mut event = event;
+        self.inner.listeners.publish(&event);
+        if !reserved.is_empty()
+            && let Err(error) = self.inner.serial.apply(&mut event)
+        {
+            release(&reserved);
+            return Err(error.into());
+        }
+        let undecided = self.count(&routes, &route, &event);
+        let fired = fired(&event, &route);
+        let event = Arc::new(event);
+        for (lane, place) in reserved {
+            match lane.queue.push_reserved(&event, place, bytes) {
+                Ok(()) if place == Place::Dropped => lane.tell_dropped(),
+                Ok(()) => {}
+                // It ended in between.
+                Err(_) => fault = fault.or_else(|| Some(self.gone(lane))),
+            }
+        }
+        match undecided.or(fault) {
+            None => Ok(fired),
+            Some(fault) => Err(fault),
+        }
+    }
+
+    /// The destinations of a name that was fired before, and the routing table that they are of.
+    fn known_route(&self, profile: &str) -> Option<(Guard<Arc<Routes>>, Route)> {
+        let routes = self.inner.routes.load();
+        let route = routes.router.known(profile)?;
+        Some((routes, route))
+    }
+
+    /// As [`known_route`](Self::known_route), of any name.
+    pub async fn find_route(&self, profile: &str) -> (Guard<Arc<Routes>>, Route) {
+        let routes = self.inner.routes.load_full();
+        let route = routes.router.find(profile).await;
+        (Guard::from_inner(routes), route)
+    }
+
+    /// Has the match plugin asked about the new ones of these names, so that firing them does not wait.
+    pub async fn prepare<'n>(&self, profiles: impl Iterator<Item = &'n str>) {
+        self.routes().router.prepare(profiles).await;
+    }
+
+    /// Counts an event that is being fired. Gives the fault of one of which not all is decided.
+    fn count(&self, routes: &Routes, route: &Route, event: &Event) -> Option<PutError> {
+        let tally = &self.inner.tally;
+        let Some(undecided) = &route.undecided else {
+            if route.matches.is_empty() {
+                tally.unmatched(event.profile(), !routes.lanes.is_empty());
+            } else {
+                tally.matched();
+            }
+            return None;
+        };
+        let lane = routes.lanes_of(&undecided.positions).next()?;
+        let destination = Destination::clone(&lane.destination());
+        let error = PutError::undecided(destination, event.profile(), undecided);
+        tally.undecided(&error);
+        Some(error)
+    }
+
+    /// The program that fires says itself which of its events match no destination.
+    pub fn leave_unmatched_to_program(&self) {
+        self.inner.tally.leave_unmatched_to_others();
+    }
+
+    /// Counts an event that came through a socket and goes to no destination; listeners have it.
+    pub fn count_unmatched(&self, profile: &str) {
+        let has_destinations = !self.inner.routes.load().lanes.is_empty();
+        self.inner.tally.unmatched(profile, has_destinations);
+    }
+
+    /// How many events programs have fired, and what is known of their destinations.
+    pub fn fired(&self) -> FiredCounts {
+        self.inner.tally.counts()
+    }
+
+    /// Whether the bus still takes events.
+    pub fn is_open(&self) -> bool {
+        !self.inner.closed.load(Ordering::Acquire)
+    }
+
+    /// What to say of a destination that takes nothing any more.
+    fn gone(&self, lane: &Arc<Shared>) -> PutError {
+        let routes = self.inner.routes.load();
+        let is_removed = !(routes.lanes.iter()).any(|other| Arc::ptr_eq(other.shared(), lane));
+        PutError::Gone {
+            destination: Destination::clone(&lane.destination()),
+            why: if is_removed {
+                Departure::Removed
+            } else {
+                Departure::Shutdown
+            },
+        }
+    }
+
+    fn check_open(&self) -> Result<(), PutError> {
+        if self.is_open() {
+            Ok(())
+        } else {
+            Err(PutError::Closed)
+        }
+    }
+
+    /// Whether an event fired under `profile` would reach a destination, or might; none where the match
+    /// plugin is to be asked.
+    pub fn has_destination(&self, profile: &str) -> Option<bool> {
+        let routes = self.inner.routes.load();
+        if routes.lanes.is_empty() {
+            return Some(false);
+        }
+        Some(!routes.router.known(profile)?.is_nowhere())
+    }
+
+    /// Which destinations an event fired under `profile` would reach. Blocks where the match plugin is to
+    /// be asked, as [`put_nowait`](Self::put_nowait) does.
+    pub fn route(&self, profile: &str) -> Vec<Destination> {
+        let routes = self.inner.routes.load();
+        let route = routes.router.route(profile);
+        let lanes = routes.lanes_of(&route.matches);
+        lanes
+            .map(|lane| Destination::clone(&lane.destination()))
+            .collect()
+    }
+
+    /// Each destination's numbers and state, in the order of the acct file.
+    pub fn status(&self) -> Vec<LaneStatus> {
+        let routes = self.inner.routes.load();
+        routes.lanes.iter().map(|lane| lane.status()).collect()
+    }
+
+    /// Waits until no destination has an unsettled event, or the time is over. Returns whether all
+    /// are settled: accepted, dead-lettered or dropped.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        let routes = self.inner.routes.load_full();
+        let all = async {
+            for lane in &routes.lanes {
+                lane.shared().queue.empty().await;
+            }
+        };
+        tokio::time::timeout(limit, all).await.is_ok()
+    }
+
+    /// The same bus, for what must not keep it alive.
+    pub fn downgrade(&self) -> WeakBus {
+        WeakBus(Arc::downgrade(&self.inner))
+    }
+
+    /// Fires a typed event under its profile, with this host's run name unless it has one; see
+    /// [`put_event`](Self::put_event).
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub async fn put_idem<B: TypedBody>(&self, body: &B) -> Result<Fired, PutError> {
+        self.put_event(body.event_with(self.event(B::PROFILE))?)
+            .await
+    }
+
+    /// As [`put_idem`](Self::put_idem), without waiting; see
+    /// [`put_event_nowait`](Self::put_event_nowait).
+    ///
+    /// # Errors
+    ///
+    /// As [`put_nowait`](Self::put_nowait).
+    pub fn put_idem_nowait<B: TypedBody>(&self, body: &B) -> Result<Fired, PutError> {
+        self.put_event_nowait(body.event_with(self.event(B::PROFILE))?)
+    }
+
+    /// Takes no more events.
+    pub fn close(&self) {
+        self.inner.closed.store(true, Ordering::Release);
+    }
+
+    /// The routing table of this moment.
+    pub fn routes(&self) -> Arc<Routes> {
+        self.inner.routes.load_full()
+    }
+
+    /// Replaces the routing table; calls under way finish on the old one.
+    pub fn set_routes(&self, routes: Routes) {
+        self.inner.routes.store(Arc::new(routes));
+    }
+}
+
+/// A bus that lives as long as others want it to.
+#[derive(Debug)]
+pub struct WeakBus(Weak<Inner>);
+
+impl WeakBus {
+    /// The bus, if anybody still wants it.
+    pub fn upgrade(&self) -> Option<Bus> {
+        self.0.upgrade().map(|inner| Bus { inner })
+    }
+}
+
+fn fired(event: &Event, route: &Route) -> Fired {
+    Fired {
+        id: event.id(),
+        destinations: route.matches.len(),
+    }
+}

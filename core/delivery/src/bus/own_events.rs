@@ -1,0 +1,104 @@
+//! What the host itself fires: log events and error events. They wait for nobody.
+
+use std::sync::Arc;
+
+use super::{Bus, Routes};
+use crate::fired::PutError;
+use crate::lane::{OnDead, Shared};
+use crate::router::Route;
+use evbus_event::Event;
+use evbus_event::error_event;
+use evbus_report::OncePerBurst;
+use evbus_report::counted;
+
+impl Bus {
+    /// Fires a log event without waiting, to the listeners and to every destination that has room for
+    /// it now; to the listeners alone where `about` is one of its destinations, or a destination that
+    /// fails would feed itself. Returns whether all had room.
+    ///
+    /// # Errors
+    ///
+    /// The event cannot be made, or the bus is closed.
+    pub fn offer(
+        &self,
+        (routes, route): (&Routes, &Route),
+        event: Event,
+        about: Option<&Arc<Shared>>,
+    ) -> Result<bool, PutError> {
+        let is_about = |lane: &&Arc<Shared>| about.is_some_and(|about| Arc::ptr_eq(lane, about));
+        let stays = routes.lanes_of(&route.matches).any(|lane| is_about(&lane));
+        let lanes = routes.lanes_of(&route.matches).filter(|_| !stays);
+        self.offer_to(lanes, event).map(|left_out| left_out == 0)
+    }
+
+    /// Gives an event to the listeners and, without waiting, to these destinations. Returns how many
+    /// of them had no room for it.
+    fn offer_to<'a>(
+        &self,
+        lanes: impl Iterator<Item = &'a Arc<Shared>>,
+        mut event: Event,
+    ) -> Result<usize, PutError> {
+        self.check_open()?;
+        self.inner.listeners.publish(&event);
+        let mut lanes = lanes.peekable();
+        if lanes.peek().is_some() {
+            self.inner.serial.apply(&mut event)?;
+        }
+        let event = Arc::new(event);
+        Ok(lanes.filter(|lane| lane.push(&event).is_err()).count())
+    }
+
+    /// Fires the error event of every event that becomes a dead letter: to the listeners, and to the
+    /// other destinations of its profile that have room for it. The destination that failed is told
+    /// by its dead letters; what it refuses or cannot be reached for is no way to say so.
+    pub fn error_events(&self) -> OnDead {
+        // The lanes belong to the bus, so they must not keep it alive.
+        let bus = self.downgrade();
+        let untold = Arc::new(OncePerBurst::default());
+        Arc::new(move |failed, event, error| {
+            let Some(bus) = bus.upgrade() else { return };
+            let provider = &failed.destination().provider;
+            let Some(told) = error_event(event, provider, error) else {
+                return;
+            };
+            if let Some((routes, route)) = bus.known_route(told.profile()) {
+                bus.tell_others(&routes, &route, failed, told, &untold);
+                return;
+            }
+            let (failed, untold) = (Arc::clone(failed), Arc::clone(&untold));
+            tokio::spawn(async move {
+                let (routes, route) = bus.find_route(told.profile()).await;
+                bus.tell_others(&routes, &route, &failed, told, &untold);
+            });
+        })
+    }
+
+    /// Fires an error event to the destinations that it is not about.
+    fn tell_others(
+        &self,
+        routes: &Routes,
+        route: &Route,
+        failed: &Arc<Shared>,
+        told: Event,
+        untold: &OncePerBurst,
+    ) {
+        let id = told.id();
+        let others = routes.lanes_of(&route.matches);
+        let others = others.filter(|lane| !Arc::ptr_eq(lane, failed));
+        let why = match self.offer_to(others, told) {
+            Ok(0) => return,
+            Ok(left_out) => counted(
+                left_out,
+                "destination has no room",
+                "destinations have no room",
+            ),
+            Err(error) => error.to_string(),
+        };
+        if untold.begins() {
+            tracing::warn!(
+                event = %id,
+                "the error event of an undelivered event is not fired everywhere: {why} (logged once per burst)"
+            );
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What becomes of an event that a program fires: how it is told, and how it is counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use evbus_destination::Destination;
+use serde::{Deserialize, Serialize};
+
+use crate::lane::Shared;
+use crate::router::Undecided;
+use evbus_event::EventError;
+use evbus_event::EventId;
+use evbus_report::OncePerBurst;
+use evbus_store::Receipt;
+
+/// An event that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fired {
+    /// Its id.
+    pub id: EventId,
+    /// How many destinations it goes to; 0 where no pattern matches its profile, so that listeners
+    /// alone get it.
+    pub destinations: usize,
+}
+
+/// Why a destination ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Departure {
+    /// The host ends.
+    #[error("the host is shutting down")]
+    Shutdown,
+    /// The acct file was read again, and has no such entry any more.
+    #[error("a reload of the acct file removed it")]
+    Removed,
+}
+
+/// Why an event was not taken.
+///
+/// After [`Event`](Self::Event), [`Full`](Self::Full) and [`Closed`](Self::Closed) nothing of it was
+/// sent anywhere. After the others it is not kept at the destination that is named, while listeners and
+/// other destinations may have it: fired again, it may be delivered twice there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PutError {
+    /// The event cannot be made.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// `put_nowait` found no room at a destination whose policy is to wait.
+    #[error(
+        "there is no room for the event at destination {destination}; wait, use put, or set when_full: drop_newest"
+    )]
+    Full {
+        /// Which one.
+        destination: Destination,
+    },
+    /// A destination ended before it had the event: while it waited for room there, say.
+    #[error(
+        "destination {destination} has ended and does not have the event: {why}; fire the event again"
+    )]
+    Gone {
+        /// Which one.
+        destination: Destination,
+        /// Why it ended.
+        why: Departure,
+    },
+    /// The match plugin did not say whether the event belongs to a destination.
+    #[error(
+        "the match plugin cannot decide whether profile {profile:?} matches destination {destination}, so the event is not kept there: {reason}"
+    )]
+    Undecided {
+        /// The first of them.
+        destination: Destination,
+        /// What the event was fired under.
+        profile: String,
+        /// The match plugin's words.
+        reason: String,
+    },
+    /// A destination whose policy is `durable` could not write the event to disk. It may still be
+    /// delivered.
+    #[error("the event is not on disk for destination {destination}: {reason}")]
+    NotStored {
+        /// Which one.
+        destination: Destination,
+        /// Why not.
+        reason: String,
+    },
+    /// The bus takes no more events: the host is shutting down.
+    #[error("the bus takes no more events: the host is shutting down")]
+    Closed,
+}
+
+impl PutError {
+    /// Of the first destination that is undecided.
+    pub fn undecided(destination: Destination, profile: &str, why: &Undecided) -> Self {
+        Self::Undecided {
+            destination,
+            profile: profile.chars().take(200).collect(),
+            reason: why.reason.clone(),
+        }
+    }
+}
+
+/// How many events programs have fired, and whether they had a destination. Always: matched +
+/// unmatched + undecided = fired. Error events and log events, which the host fires itself, are not
+/// among them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct FiredCounts {
+    /// Events that were given to the destinations and listeners there are.
+    pub fired: u64,
+    /// Those that matched at least one destination, and of which all is decided.
+    pub matched: u64,
+    /// Those that no destination's pattern matches.
+    pub unmatched: u64,
+    /// Those of which the match plugin did not say whether they match. Destinations that are known to
+    /// match have them.
+    pub undecided: u64,
+}
+
+/// The counters behind [`FiredCounts`].
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    matched: AtomicU64,
+    unmatched: AtomicU64,
+    undecided: AtomicU64,
+    nowhere: OncePerBurst,
+    /// Whoever fires says itself what matches nothing.
+    is_told_elsewhere: AtomicBool,
+    undecidable: OncePerBurst,
+}
+
+impl Tally {
+    /// Logs no events that match nothing.
+    pub(crate) fn leave_unmatched_to_others(&self) {
+        self.is_told_elsewhere.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn matched(&self) {
+        self.matched.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes an event that goes to no destination, and says so once per burst if there are any.
+    pub(crate) fn unmatched(&self, profile: &str, has_destinations: bool) {
+        self.unmatched.fetch_add(1, Ordering::Relaxed);
+        let is_told = self.is_told_elsewhere.load(Ordering::Relaxed);
+        if has_destinations && !is_told && self.nowhere.begins() {
+            tracing::warn!(
+                "no destination's pattern matches profile {profile:?}, so its event goes to listeners only; `evbus route` shows what matches (logged once per burst, all are counted as unmatched)"
+            );
+        }
+    }
+
+    /// Notes an event of which not all is decided.
+    pub(crate) fn undecided(&self, error: &PutError) {
+        self.undecided.fetch_add(1, Ordering::Relaxed);
+        if self.undecidable.begins() {
+            tracing::error!("{error} (logged once per burst, all are counted as undecided)");
+        }
+    }
+
+    pub(crate) fn counts(&self) -> FiredCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (matched, unmatched) = (read(&self.matched), read(&self.unmatched));
+        let undecided = read(&self.undecided);
+        FiredCounts {
+            fired: matched + unmatched + undecided,
+            matched,
+            unmatched,
+            undecided,
+        }
+    }
+}
+
+/// What a program has to wait for until its events are on disk: the last receipt of each
+/// destination, since a destination writes its events in order.
+#[derive(Debug, Default)]
+pub struct Receipts(Vec<(Arc<Shared>, Receipt)>);
+
+impl Receipts {
+    /// Adds what a lane gave for an event.
+    pub fn add(&mut self, lane: &Arc<Shared>, receipt: Receipt) {
+        match self
+            .0
+            .iter_mut()
+            .find(|(other, _)| Arc::ptr_eq(other, lane))
+        {
+            Some((_, known)) if known.seq() >= receipt.seq() => {}
+            Some((_, known)) => *known = receipt,
+            None => self.0.push((Arc::clone(lane), receipt)),
+        }
+    }
+
+    /// Adds those of another event.
+    pub fn extend(&mut self, others: Self) {
+        for (lane, receipt) in others.0 {
+            self.add(&lane, receipt);
+        }
+    }
+
+    /// Resolves when all are on disk, or settled.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::NotStored`], of the first that is not.
+    pub async fn written(self) -> Result<(), PutError> {
+        for (lane, receipt) in self.0 {
+            if let Err(reason) = receipt.written().await {
+                return Err(PutError::NotStored {
+                    destination: Destination::clone(&lane.destination()),
+                    reason,
+                });
+            }
+        }
+        Ok(())
+    }
+}

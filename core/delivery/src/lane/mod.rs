@@ -1,0 +1,246 @@
+//! Lanes: destinations at work.
+//!
+//! A lane has a queue of its own (`queue`, continued on `disk`), a task of its own (`worker`) that hands batches over,
+//! tracks what is in flight (`in_flight`), retries (`backoff`), gives up what is too old (`aging`) and
+//! says what becomes of answered events (`outcome`), and a plugin instance of its own
+//! (`connector` makes it, `lane_host` is the host as it sees it), whose numbers and texts have `bounds`. Lanes share nothing that one of them could hold.
+
+mod aging;
+mod backoff;
+mod bounds;
+mod connector;
+mod disk;
+mod in_flight;
+mod lane_host;
+pub(crate) mod log_scope;
+mod outcome;
+mod queue;
+mod settled;
+mod status;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+pub use bounds::reason;
+pub use connector::{Connector, closed};
+use evbus_plugin::ConnectFailure;
+pub(crate) use queue::{NotQueued, Place, Queue};
+pub use settled::Counts;
+pub use status::{InstanceState, LaneStatus, PausedBy};
+
+use evbus_destination::{Destination, Policy, Secrets};
+use evbus_event::Event;
+use evbus_store::{Journal, Receipt};
+use status::Observed;
+
+/// What a lane is to do; replaced as a whole when the acct file or a plugin changes.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Who makes its instances.
+    pub connector: Connector,
+    /// JSON text that the plugin has checked.
+    pub config: Arc<Zeroizing<String>>,
+    /// What of it no message may show.
+    pub secrets: Secrets,
+    /// What the host does for it.
+    pub policy: Arc<Policy>,
+}
+
+impl PartialEq for Setup {
+    fn eq(&self, other: &Self) -> bool {
+        self.connector == other.connector
+            && self.config == other.config
+            && self.policy == other.policy
+    }
+}
+
+/// Told of every event that becomes a dead letter: the lane that did not deliver it, the event, why.
+pub type OnDead = Arc<dyn Fn(&Arc<Shared>, &Event, &str) + Send + Sync>;
+
+/// What the lane's task and the rest of the host share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The entry it serves; its index changes with the acct file.
+    destination: ArcSwap<Destination>,
+    pub(crate) queue: Queue,
+    observed: Observed,
+}
+
+/// A destination at work. Dropping it ends its task; what is queued in memory goes to disk, and is lost
+/// only where there is none.
+#[derive(Debug)]
+pub struct Lane {
+    shared: Arc<Shared>,
+    setup: watch::Sender<Setup>,
+    stop: watch::Sender<Option<Duration>>,
+    task: JoinHandle<()>,
+}
+
+impl Lane {
+    /// Starts a lane on the current tokio runtime, with what its journal has kept.
+    pub fn start(
+        destination: Destination,
+        setup: Setup,
+        journal: Option<Journal>,
+        on_dead: OnDead,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            destination: ArcSwap::from_pointee(destination),
+            queue: Queue::new(&setup.policy, journal),
+            observed: Observed::default(),
+        });
+        let (setup, setups) = watch::channel(setup);
+        let (stop, stopping) = watch::channel(None);
+        let work = worker::run(Arc::clone(&shared), setups, on_dead, stopping);
+        let task = tokio::spawn(log_scope::within(Arc::clone(&shared), work));
+        Self {
+            shared,
+            setup,
+            stop,
+            task,
+        }
+    }
+
+    /// Which entry it serves.
+    pub fn destination(&self) -> Arc<Destination> {
+        self.shared.destination()
+    }
+
+    /// What others may hold on to while the lane ends.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Makes it serve an entry, perhaps another one of the same pattern, with this setup. Where the
+    /// setup is new, what is in flight ends on the old instance and everything later goes to a new
+    /// one. Returns whether it is.
+    pub fn switch(&self, destination: Destination, setup: Setup) -> bool {
+        self.shared.destination.store(Arc::new(destination));
+        if *self.setup.borrow() == setup {
+            return false;
+        }
+        self.shared.queue.set_policy(&setup.policy);
+        self.setup.send_replace(setup);
+        true
+    }
+
+    /// What the host does for it.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.setup.borrow().policy)
+    }
+
+    /// A consistent picture of its numbers and its state.
+    pub fn status(&self) -> LaneStatus {
+        self.shared.status()
+    }
+
+    /// Ends the lane's work: the instance gets `grace` to flush and disconnect; then what is left is
+    /// written to disk, where there is a journal.
+    ///
+    /// # Errors
+    ///
+    /// Why that did not work.
+    pub async fn stop(&self, grace: Duration) -> Result<(), String> {
+        self.stop.send_replace(Some(grace));
+        let closed = self.shared.wait_for(InstanceState::Closed);
+        let in_time = tokio::time::timeout(grace + Duration::from_millis(500), closed).await;
+        if in_time.is_err() {
+            // A plugin that blocks in a call holds the task up. What the task has out of the queue
+            // cannot be had; what waits in the queue can.
+            tracing::error!(
+                "destination {}: does not end, since its plugin blocks a call that may not block",
+                self.destination()
+            );
+            let waiting = self.shared.queue.close();
+            self.shared.queue.keep(&waiting);
+        }
+        self.shared.queue.close_journal().await
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    /// The entry that the lane serves.
+    pub fn destination(&self) -> Arc<Destination> {
+        self.destination.load_full()
+    }
+
+    /// Its store; none where the host has no state directory.
+    pub fn journal(&self) -> Option<&Journal> {
+        self.queue.journal()
+    }
+
+    /// Resolves when every event is settled, in memory and on disk.
+    pub async fn empty(&self) {
+        self.queue.empty().await;
+    }
+
+    /// Puts an event into the queue, or says why not. Gives the receipt to wait for where the policy is
+    /// `durable`.
+    ///
+    /// Where the policy drops, an event that finds no room is counted and forgotten, which is no
+    /// error.
+    pub(crate) fn push(self: &Arc<Self>, event: &Arc<Event>) -> Result<Option<Receipt>, NotQueued> {
+        let (place, receipt) = self.queue.push(event)?;
+        if place == Place::Dropped {
+            self.tell_dropped();
+        }
+        Ok(receipt)
+    }
+
+    /// Puts an event into the queue, waiting for room; fails only where the destination ends. Cancel
+    /// safe: either it is in or it is not.
+    pub(crate) async fn push_waiting(
+        self: &Arc<Self>,
+        event: &Arc<Event>,
+    ) -> Result<Option<Receipt>, NotQueued> {
+        loop {
+            let room = self.queue.room();
+            match self.push(event) {
+                Err(NotQueued::Full) => room.await,
+                pushed => return pushed,
+            }
+        }
+    }
+
+    /// The log gets one line per burst of dropped events.
+    pub fn tell_dropped(self: &Arc<Self>) {
+        if self.queue.begins_dropping() {
+            log_scope::within_now(self, || {
+                tracing::warn!(
+                    "destination {}: its queue is full, new events are dropped (when_full: drop_newest)",
+                    self.destination()
+                );
+            });
+        }
+    }
+
+    /// Resolves when the instance is in a state.
+    pub async fn wait_for(&self, state: InstanceState) {
+        self.observed.wait_for(state).await;
+    }
+
+    /// Its numbers and its state at this moment.
+    pub fn status(&self) -> LaneStatus {
+        self.observed.status(
+            &self.destination(),
+            self.queue.counts(),
+            self.queue.oldest_ns(),
+            self.queue.journal(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,494 @@
+//! A lane's queue: bounded in events and bytes, continued on disk, and the place where its numbers
+//! are kept.
+//!
+//! Events in memory are always older than those that are on disk alone: once one had to go to disk,
+//! all later ones follow it until the disk has been read back. Everything that is counted is counted
+//! under the queue's own lock, so that at any moment
+//! `accepted + dead_lettered + dropped + damaged + lost + queued = received`.
+
+mod place;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+pub(crate) use place::{NotQueued, Place};
+
+use super::settled::{Counts, Settled};
+use evbus_destination::{Policy, WhenFull};
+use evbus_event::Event;
+use evbus_store::{Journal, Receipt};
+
+/// An event that waits for, or is on, its way to the destination.
+#[derive(Debug, Clone)]
+pub(crate) struct Queued {
+    pub event: Arc<Event>,
+    /// Its place in the queue.
+    pub seq: u64,
+    /// It is on disk, too, or about to be.
+    pub stored: bool,
+    /// How many attempts it has had.
+    pub attempts: u32,
+    /// When the first of them ended, in nanoseconds since the Unix epoch; 0 before that.
+    pub first_attempt_ns: u64,
+    /// It was in flight when an instance broke, and is tried alone until that is cleared up.
+    pub suspect: bool,
+    /// How many instances broke with it alone in flight.
+    pub crashes: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) rules: Rules,
+    pub(super) waiting: VecDeque<Queued>,
+    /// Waiting, in flight or to be retried: they all take room in memory until they are settled.
+    pub(super) unsettled_events: usize,
+    pub(super) unsettled_bytes: usize,
+    /// Room that was promised to events which are not in yet.
+    pub(super) reserved: usize,
+    /// Events that are on disk alone.
+    pub(super) on_disk: u64,
+    /// Dead letters that are about to be there, and do not count yet.
+    pub(super) replaying: u64,
+    /// The first of them.
+    pub(super) disk_next: u64,
+    pub(super) next_seq: u64,
+    pub(super) received: u64,
+    pub(super) accepted: u64,
+    pub(super) dead_lettered: u64,
+    pub(super) dropped: u64,
+    pub(super) damaged: u64,
+    pub(super) lost: u64,
+    pub(super) retries: u64,
+    pub(super) dropping: bool,
+    pub(super) closed: bool,
+}
+
+impl Inner {
+    /// Whether a new event goes behind others that are on disk alone, or about to be.
+    pub(super) fn uses_disk(&self) -> bool {
+        self.on_disk > 0 || self.replaying > 0
+    }
+
+    fn is_empty(&self) -> bool {
+        self.unsettled_events == 0 && !self.uses_disk()
+    }
+}
+
+/// What the policy says of the queue.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    pub(super) disk_bytes: u64,
+    pub(super) when_full: WhenFull,
+    pub(super) durable: bool,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(super) inner: Mutex<Inner>,
+    pub(super) journal: Option<Journal>,
+    /// The lane's task waits here for events.
+    pub(super) readable: Notify,
+    /// Programs that fire wait here for room.
+    room: Notify,
+    /// Whoever drains the lane waits here.
+    empty: Notify,
+}
+
+impl Queue {
+    /// A queue with what its journal, if there is one, has kept.
+    pub(crate) fn new(policy: &Policy, journal: Option<Journal>) -> Self {
+        let found = journal.as_ref().map(Journal::found).unwrap_or_default();
+        if let Some(journal) = &journal {
+            journal.bound_letters(policy.dead_letters);
+        }
+        Self {
+            inner: Mutex::new(Inner {
+                rules: rules(policy, journal.is_some()),
+                waiting: VecDeque::new(),
+                unsettled_events: 0,
+                unsettled_bytes: 0,
+                reserved: 0,
+                on_disk: found.events,
+                replaying: 0,
+                disk_next: found.first_seq,
+                next_seq: found.last_seq + 1,
+                received: found.events + found.damaged + found.lost,
+                accepted: 0,
+                dead_lettered: 0,
+                dropped: 0,
+                damaged: found.damaged,
+                lost: found.lost,
+                retries: 0,
+                dropping: false,
+                closed: false,
+            }),
+            journal,
+            readable: Notify::new(),
+            room: Notify::new(),
+            empty: Notify::new(),
+        }
+    }
+
+    /// Goes on under another policy.
+    pub(crate) fn set_policy(&self, policy: &Policy) {
+        self.inner.lock().rules = rules(policy, self.journal.is_some());
+        if let Some(journal) = &self.journal {
+            journal.bound_letters(policy.dead_letters);
+        }
+        // There may be more room now, or none to wait for.
+        self.room.notify_waiters();
+    }
+
+    pub(crate) fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    fn place(&self, inner: &Inner, bytes: usize) -> Result<Place, NotQueued> {
+        if inner.closed {
+            return Err(NotQueued::Gone);
+        }
+        let rules = &inner.rules;
+        // What is left on disk from before takes its room where nothing else may go to disk.
+        let (before_events, before_bytes) = match (&self.journal, rules.when_full) {
+            (Some(journal), WhenFull::Block | WhenFull::DropNewest) if inner.uses_disk() => (
+                usize::try_from(inner.on_disk).unwrap_or(usize::MAX),
+                usize::try_from(journal.bytes()).unwrap_or(usize::MAX),
+            ),
+            _ => (0, 0),
+        };
+        let events = inner.unsettled_events.saturating_add(before_events);
+        let size = (inner.unsettled_bytes.saturating_add(before_bytes)).saturating_add(bytes);
+        // An event larger than the whole queue is let in when it is alone.
+        let fits = events == 0 || (events < rules.events && size <= rules.bytes);
+        let disk_takes = |journal: &Journal| {
+            let more = bytes as u64;
+            journal.has_room()
+                // A program that fires durable events is told of the fault; others wait.
+                && (rules.durable || journal.fault().is_none())
+                && (journal.bytes() == 0
+                    || journal.bytes().saturating_add(more) <= rules.disk_bytes)
+                && journal.state().has_room(more)
+        };
+        let on_disk = inner.uses_disk();
+        if fits && !on_disk && (!rules.durable || self.journal.as_ref().is_some_and(disk_takes)) {
+            return Ok(Place::Memory);
+        }
+        // What is on disk is older: whatever the policy, a new event goes behind it.
+        if (rules.when_full == WhenFull::Spill || (on_disk && fits))
+            && self.journal.as_ref().is_some_and(disk_takes)
+        {
+            return Ok(Place::Disk);
+        }
+        match rules.when_full {
+            WhenFull::DropNewest => Ok(Place::Dropped),
+            WhenFull::Spill | WhenFull::Block => Err(NotQueued::Full),
+        }
+    }
+
+    /// Puts an event at the end, or drops it where the policy says so. Gives the receipt where the
+    /// event has to be on disk before the program that fires it goes on: a `durable` one, or one that
+    /// is on disk alone while the disk may be full.
+    pub(crate) fn push(&self, event: &Arc<Event>) -> Result<(Place, Option<Receipt>), NotQueued> {
+        let mut inner = self.inner.lock();
+        let place = self.place(&inner, event.size())?;
+        if place == Place::Memory {
+            inner.unsettled_events += 1;
+            inner.unsettled_bytes += event.size();
+        }
+        Ok((place, self.enter(inner, event, place)))
+    }
+
+    /// Promises room for an event; `push_reserved` or `release` must follow.
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<Place, NotQueued> {
+        let mut inner = self.inner.lock();
+        let place = self.place(&inner, bytes)?;
+        if place == Place::Memory {
+            inner.unsettled_events += 1;
+            inner.unsettled_bytes += bytes;
+            inner.reserved += 1;
+        }
+        Ok(place)
+    }
+
+    /// Puts in an event that room for `promised` bytes was promised to. Its size may have changed
+    /// with its serialization. Fails where the queue was closed since.
+    pub(crate) fn push_reserved(
+        &self,
+        event: &Arc<Event>,
+        place: Place,
+        promised: usize,
+    ) -> Result<(), NotQueued> {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            drop(inner);
+            self.release(place, promised);
+            return Err(NotQueued::Gone);
+        }
+        if place != Place::Memory {
+            self.enter(inner, event, place);
+            return Ok(());
+        }
+        inner.reserved -= 1;
+        if inner.uses_disk() {
+            // Others had to go to disk since, and this one goes behind them.
+            inner.unsettled_events -= 1;
+            inner.unsettled_bytes -= promised;
+            self.enter(inner, event, Place::Disk);
+            self.tell_room();
+        } else {
+            inner.unsettled_bytes = inner.unsettled_bytes - promised + event.size();
+            self.enter(inner, event, Place::Memory);
+        }
+        Ok(())
+    }
+
+    /// Gives promised room back.
+    pub(crate) fn release(&self, place: Place, bytes: usize) {
+        if place != Place::Memory {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        inner.reserved -= 1;
+        inner.unsettled_events -= 1;
+        inner.unsettled_bytes -= bytes;
+        drop(inner);
+        self.tell_room();
+        self.tell_if_empty();
+    }
+
+    /// Room in memory was given back without an event's end: programs may have waited for it, and the
+    /// lane's task, which reads the disk only where memory has room.
+    fn tell_room(&self) {
+        self.room.notify_waiters();
+        self.readable.notify_one();
+    }
+
+    /// Counts an event and puts it into its place, whose room has been taken.
+    fn enter(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        event: &Arc<Event>,
+        place: Place,
+    ) -> Option<Receipt> {
+        match place {
+            Place::Dropped => {
+                inner.received += 1;
+                inner.dropped += 1;
+                return None;
+            }
+            Place::Memory | Place::Disk => {}
+        }
+        let durable = inner.rules.durable;
+        let seq = inner.next_seq;
+        inner.next_seq += 1;
+        inner.received += 1;
+        inner.dropping = false;
+        let journal = self
+            .journal
+            .as_ref()
+            .filter(|_| durable || place == Place::Disk);
+        let wake = if place == Place::Disk {
+            if !inner.uses_disk() {
+                inner.disk_next = seq;
+            }
+            inner.on_disk += 1;
+            inner.on_disk == 1
+        } else {
+            inner.waiting.push_back(Queued {
+                event: Arc::clone(event),
+                seq,
+                stored: journal.is_some(),
+                attempts: 0,
+                first_attempt_ns: 0,
+                suspect: false,
+                crashes: 0,
+            });
+            inner.waiting.len() == 1
+        };
+        let receipt = journal.and_then(|journal| {
+            // Under the queue's lock, since places have to ascend.
+            journal.append(seq, 0, event, durable);
+            if durable {
+                Some(journal.receipt(seq))
+            } else {
+                journal.spill_receipt(seq)
+            }
+        });
+        drop(inner);
+        if wake {
+            self.readable.notify_one();
+        }
+        receipt
+    }
+
+    /// Whether an event was the first of a burst of dropped ones.
+    pub(crate) fn begins_dropping(&self) -> bool {
+        !std::mem::replace(&mut self.inner.lock().dropping, true)
+    }
+
+    /// Takes events from the front until one of the limits is reached; at least one where there is
+    /// one. `batch` may hold events already; they count.
+    pub(crate) fn take(&self, batch: &mut Vec<Queued>, max_events: usize, max_bytes: usize) {
+        let mut bytes: usize = batch.iter().map(|queued| queued.event.size()).sum();
+        let mut inner = self.inner.lock();
+        while batch.len() < max_events.max(1) {
+            let Some(next) = inner.waiting.front() else {
+                break;
+            };
+            bytes = bytes.saturating_add(next.event.size());
+            if bytes > max_bytes && !batch.is_empty() {
+                break;
+            }
+            batch.extend(inner.waiting.pop_front());
+        }
+    }
+
+    /// Whether events wait for their first attempt.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.inner.lock().waiting.is_empty()
+    }
+
+    /// When the oldest event in memory was fired, in nanoseconds since the Unix epoch.
+    pub(crate) fn oldest_ns(&self) -> Option<u64> {
+        let inner = self.inner.lock();
+        inner
+            .waiting
+            .front()
+            .map(|queued| queued.event.time_unix_ns())
+    }
+
+    /// Resolves when events may wait, in memory or on disk. Cancel safe.
+    pub(crate) async fn readable(&self) {
+        if !self.has_waiting() {
+            self.readable.notified().await;
+        }
+    }
+
+    /// Resolves when there may be room again; counts from the moment of this call.
+    pub(crate) fn room(&self) -> impl Future<Output = ()> + '_ {
+        let mut room = Box::pin(self.room.notified());
+        room.as_mut().enable();
+        let mut disk = self.journal.as_ref().map(|journal| {
+            let mut own = Box::pin(journal.room_notify().notified());
+            own.as_mut().enable();
+            // What all destinations may have together may be what there is no room in.
+            let mut shared = Box::pin(journal.state().room().notified());
+            shared.as_mut().enable();
+            (own, shared)
+        });
+        async move {
+            match &mut disk {
+                None => room.await,
+                Some((own, shared)) => {
+                    tokio::select! {
+                        () = room => {}
+                        () = own => {}
+                        () = shared => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Resolves when nothing is unsettled.
+    pub(crate) async fn empty(&self) {
+        loop {
+            let empty = self.empty.notified();
+            tokio::pin!(empty);
+            empty.as_mut().enable();
+            if self.is_empty() {
+                return;
+            }
+            empty.await;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.inner.lock().is_empty()
+    }
+
+    pub(super) fn tell_if_empty(&self) {
+        if self.is_empty() {
+            self.empty.notify_waiters();
+        }
+    }
+
+    /// Settles events that are over.
+    pub(crate) fn settle(&self, settled: Settled) {
+        let mut inner = self.inner.lock();
+        inner.accepted += settled.accepted;
+        inner.dead_lettered += settled.dead_lettered;
+        inner.retries += settled.retries;
+        // Every settled event was counted in when it was pushed.
+        let over = usize::try_from(settled.accepted + settled.dead_lettered).unwrap_or(usize::MAX);
+        inner.unsettled_events -= over;
+        inner.unsettled_bytes -= settled.bytes;
+        let empty = inner.is_empty();
+        drop(inner);
+        if let Some(journal) = &self.journal {
+            if !settled.stored.is_empty() {
+                journal.settle(settled.stored, settled.stored_bytes - settled.buried_bytes);
+            }
+            if !settled.burials.is_empty() {
+                journal.bury(settled.burials, settled.buried_bytes);
+            }
+        }
+        if over > 0 {
+            self.room.notify_waiters();
+        }
+        if empty {
+            self.empty.notify_waiters();
+        }
+    }
+
+    /// Takes no more events, and gives away those that wait in memory.
+    pub(crate) fn close(&self) -> Vec<Queued> {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        let waiting = inner.waiting.drain(..).collect();
+        drop(inner);
+        // Whoever waits for room learns that there is nothing to wait for.
+        self.room.notify_waiters();
+        waiting
+    }
+
+    /// A consistent picture.
+    pub(crate) fn counts(&self) -> Counts {
+        let inner = self.inner.lock();
+        Counts {
+            received: inner.received,
+            accepted: inner.accepted,
+            dead_lettered: inner.dead_lettered,
+            dropped: inner.dropped,
+            damaged: inner.damaged,
+            lost: inner.lost,
+            queued: (inner.unsettled_events - inner.reserved) as u64 + inner.on_disk,
+            queued_on_disk: inner.on_disk,
+            retries: inner.retries,
+        }
+    }
+}
+
+fn rules(policy: &Policy, has_disk: bool) -> Rules {
+    Rules {
+        events: policy.queue.events,
+        bytes: policy.queue.bytes,
+        disk_bytes: policy.disk.bytes,
+        when_full: match policy.when_full {
+            Some(WhenFull::Spill) | None if !has_disk => WhenFull::Block,
+            None => WhenFull::Spill,
+            Some(when_full) => when_full,
+        },
+        durable: policy.durable && has_disk,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! What becomes of events, in numbers.
+
+use serde::Serialize;
+
+use super::queue::Queued;
+use evbus_store::{Burial, record_bytes};
+
+/// What became of the events of a destination so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Events that were fired and matched, and those that were found on disk at the start.
+    pub received: u64,
+    /// Events that the far system acknowledged.
+    pub accepted: u64,
+    /// Events that were rejected, or whose attempts were used up.
+    pub dead_lettered: u64,
+    /// Events that found no room and were dropped, as the policy says.
+    pub dropped: u64,
+    /// Events whose record on disk was damaged; what is left of each is among the dead letters.
+    /// Counts from the day the destination's store was made.
+    pub damaged: u64,
+    /// Events that a damaged disk took wholly: they were on disk and cannot be read any more. Counts
+    /// from the day the destination's store was made.
+    pub lost: u64,
+    /// Events that wait, are in flight, or wait for another attempt.
+    pub queued: u64,
+    /// Those of them that are on disk alone.
+    pub queued_on_disk: u64,
+    /// Attempts that ended with "try again".
+    pub retries: u64,
+}
+
+/// What an answered batch changes.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    pub accepted: u64,
+    pub dead_lettered: u64,
+    pub retries: u64,
+    /// Of accepted and dead-lettered events.
+    pub bytes: usize,
+    /// The places of accepted events that are on disk.
+    pub stored: Vec<u64>,
+    /// What those and the dead letters of `burials` that are in the queue on disk take there.
+    pub stored_bytes: u64,
+    /// What the latter take.
+    pub buried_bytes: u64,
+    pub burials: Vec<Burial>,
+}
+
+impl Settled {
+    /// An event that the far system took.
+    pub(crate) fn accept(&mut self, queued: &Queued) {
+        self.accepted += 1;
+        self.bytes += queued.event.size();
+        if queued.stored {
+            self.stored.push(queued.seq);
+            self.stored_bytes += record_bytes(&queued.event);
+        }
+    }
+
+    /// An event that became a dead letter.
+    pub(crate) fn bury(&mut self, queued: &Queued, burial: Burial) {
+        self.dead_lettered += 1;
+        self.bytes += queued.event.size();
+        if queued.stored {
+            self.stored_bytes += record_bytes(&queued.event);
+            self.buried_bytes += record_bytes(&queued.event);
+        }
+        self.burials.push(burial);
+    }
+}

@@ -1,0 +1,415 @@
+//! Asks a match plugin, on threads of its own: it is foreign code that may hang for one name, and must
+//! stop neither the runtime nor the names that come behind.
+//!
+//! One thread does it all as long as the plugin answers at once. Another one comes where a name keeps
+//! that busy, up to [`MAX_THREADS`]; when all of them hang, every new name is undecided without being
+//! asked about. What is answered late is kept, so that whoever tries again has it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use evbus_abi::v1::{MatchesV1, PatternSetV1};
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
+
+use super::answers::{self, Answers};
+use super::{ANSWER_WITHIN, Route};
+use evbus_report::OncePerBurst;
+
+/// Threads that one pattern set may have: one is enough while its plugin answers, and the others are what
+/// names may hang it on until no other is asked about.
+const MAX_THREADS: usize = 4;
+
+/// Threads that hang in sets which a reload has left behind, of the whole process: then it is better to ask
+/// nobody any more than to lose four threads with each reload.
+const MAX_LEFT_BEHIND: usize = 64;
+
+/// A name that takes longer does not hold up others.
+const BRIEFLY: Duration = Duration::from_millis(20);
+
+/// New names of one program that are asked about at a time.
+const MAX_NAMES: usize = 1024;
+
+static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
+
+/// A pattern set, and what it said before.
+pub(super) struct Asking {
+    /// Until it is dropped.
+    inner: Option<Arc<Inner>>,
+}
+
+struct Inner {
+    /// The plugin's id.
+    plugin: String,
+    set: PatternSetV1,
+    patterns: usize,
+    answers: Answers,
+    desk: Mutex<Desk>,
+    changed: Condvar,
+    late: OncePerBurst,
+}
+
+/// The names that are asked about.
+#[derive(Default)]
+struct Desk {
+    /// Bounded by the programs that fire, of which each waits for its own; what nobody waits for any more
+    /// is thrown out.
+    waiting: VecDeque<(Box<str>, Arc<Group>)>,
+    at_work: Vec<AtWork>,
+    /// Idle ones, and those that have been started and are on their way, included.
+    threads: usize,
+    is_closed: bool,
+}
+
+struct AtWork {
+    name: Box<str>,
+    since: Instant,
+    /// Who waits for it.
+    groups: Vec<Arc<Group>>,
+}
+
+/// Names that somebody waits for together.
+struct Group {
+    state: Mutex<GroupState>,
+    settled: Condvar,
+    settled_later: Notify,
+}
+
+struct GroupState {
+    left: usize,
+    /// Whoever waited has given up.
+    is_given_up: bool,
+    /// The last answer: the one of a single name, which may be too long to be kept.
+    route: Option<Route>,
+}
+
+impl Group {
+    fn of(names: usize) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(GroupState {
+                left: names,
+                is_given_up: false,
+                route: None,
+            }),
+            settled: Condvar::new(),
+            settled_later: Notify::new(),
+        })
+    }
+
+    fn settle_one(&self, route: Option<Route>) {
+        let mut state = self.state.lock();
+        state.left -= 1;
+        state.route = route;
+        if state.left == 0 {
+            self.settled.notify_all();
+            // One waits; where it does not yet, it is not to wait.
+            self.settled_later.notify_one();
+        }
+    }
+
+    /// Blocks; false where that takes longer.
+    fn wait(&self, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        let mut state = self.state.lock();
+        while state.left > 0 {
+            if self.settled.wait_until(&mut state, until).timed_out() {
+                return state.left == 0;
+            }
+        }
+        true
+    }
+
+    /// Waits; false where that takes longer.
+    async fn wait_later(&self, limit: Duration) -> bool {
+        let settled = self.settled_later.notified();
+        tokio::time::timeout(limit, settled).await.is_ok()
+    }
+
+    /// The answer, where there is one; nobody waits any more.
+    fn leave(&self) -> Option<Route> {
+        let mut state = self.state.lock();
+        state.is_given_up = true;
+        state.route.take()
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.state.lock().is_given_up
+    }
+}
+
+impl Asking {
+    pub(super) fn new(plugin: &str, set: PatternSetV1, patterns: usize) -> Self {
+        Self {
+            inner: Some(Arc::new(Inner {
+                plugin: plugin.to_owned(),
+                set,
+                patterns,
+                answers: Answers::default(),
+                desk: Mutex::default(),
+                changed: Condvar::new(),
+                late: OncePerBurst::default(),
+            })),
+        }
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        self.inner
+            .as_ref()
+            .expect("it is there until it is dropped")
+    }
+
+    /// What was answered before.
+    pub(super) fn known(&self, name: &str) -> Option<Route> {
+        self.inner().answers.get(name)
+    }
+
+    /// The answer for a name. Blocks where it is new.
+    pub(super) fn answer(&self, name: &str) -> Route {
+        if let Some(route) = self.known(name) {
+            return route;
+        }
+        let group = Group::of(1);
+        if let Err(reason) = self.ask([name].into_iter(), &group) {
+            return self.undecided(&reason);
+        }
+        let until = Instant::now() + ANSWER_WITHIN;
+        while !group.wait(BRIEFLY) && Instant::now() < until {
+            self.relieve();
+        }
+        group.leave().unwrap_or_else(|| self.too_late(name))
+    }
+
+    /// As [`answer`](Self::answer), without blocking.
+    pub(super) async fn answer_later(&self, name: &str) -> Route {
+        if let Some(route) = self.known(name) {
+            return route;
+        }
+        let group = Group::of(1);
+        if let Err(reason) = self.ask([name].into_iter(), &group) {
+            return self.undecided(&reason);
+        }
+        self.wait(&group).await;
+        group.leave().unwrap_or_else(|| self.too_late(name))
+    }
+
+    /// Asks about the new ones of these names, and waits.
+    pub(super) async fn prepare<'n>(&self, names: impl Iterator<Item = &'n str>) {
+        let mut new: Vec<&str> = names.filter(|name| self.known(name).is_none()).collect();
+        new.sort_unstable();
+        new.dedup();
+        new.truncate(MAX_NAMES);
+        // A single one is asked about when it is needed.
+        if new.len() < 2 {
+            return;
+        }
+        let group = Group::of(new.len());
+        if self.ask(new.into_iter(), &group).is_ok() {
+            self.wait(&group).await;
+            group.leave();
+        }
+    }
+
+    async fn wait(&self, group: &Group) {
+        let until = Instant::now() + ANSWER_WITHIN;
+        while !group.wait_later(BRIEFLY).await && Instant::now() < until {
+            self.relieve();
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn threads(&self) -> usize {
+        self.inner().desk.lock().threads
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.inner().desk.lock().waiting.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn keep(&self, name: &str, route: Route) {
+        self.inner().answers.keep(name, route);
+    }
+
+    fn undecided(&self, reason: &str) -> Route {
+        answers::undecided(self.inner().patterns, reason)
+    }
+
+    /// There is no answer within the limit.
+    fn too_late(&self, name: &str) -> Route {
+        let seconds = ANSWER_WITHIN.as_secs();
+        if self.inner().late.begins() {
+            tracing::warn!(
+                "match plugin {} has not answered within {seconds} s for the name {:?}: its events are refused (logged once per burst)",
+                self.inner().plugin,
+                evbus_report::foreign_text::line(name, 256)
+            );
+        }
+        self.undecided(&self.no_answer())
+    }
+
+    fn no_answer(&self) -> String {
+        format!(
+            "the match plugin {} has not answered within {} s",
+            self.inner().plugin,
+            ANSWER_WITHIN.as_secs()
+        )
+    }
+
+    /// Has another thread help where one name takes long.
+    fn relieve(&self) {
+        let mut desk = self.inner().desk.lock();
+        if !desk.waiting.is_empty() {
+            // Whoever waits is told that there is no answer.
+            let _ = self.call_another(&mut desk);
+        }
+    }
+
+    /// Puts names on the desk, and sees to it that somebody works there.
+    fn ask<'n>(
+        &self,
+        names: impl ExactSizeIterator<Item = &'n str>,
+        group: &Arc<Group>,
+    ) -> Result<(), String> {
+        let inner = self.inner();
+        let mut desk = inner.desk.lock();
+        while (desk.waiting.front()).is_some_and(|(_, group)| group.is_given_up()) {
+            desk.waiting.pop_front();
+        }
+        let hanging = (desk.at_work.iter())
+            .filter(|at_work| at_work.since.elapsed() >= ANSWER_WITHIN)
+            .count();
+        if hanging >= MAX_THREADS {
+            return Err(format!(
+                "the match plugin {} is stuck on {hanging} other names and is not asked again until it answers",
+                inner.plugin
+            ));
+        }
+        let is_one = names.len() == 1;
+        let before = desk.waiting.len();
+        for name in names {
+            let same = (desk.at_work.iter_mut()).find(|at_work| *at_work.name == *name);
+            match same {
+                Some(at_work) if at_work.since.elapsed() < ANSWER_WITHIN => {
+                    at_work.groups.push(Arc::clone(group));
+                }
+                Some(_) if is_one => return Err(self.no_answer()),
+                // Whoever needs it is told then.
+                Some(_) => group.settle_one(None),
+                None => desk.waiting.push_back((name.into(), Arc::clone(group))),
+            }
+        }
+        if desk.waiting.len() == before {
+            return Ok(());
+        }
+        inner.changed.notify_one();
+        let called = self.call_another(&mut desk);
+        if called.is_err() {
+            // Nobody takes them.
+            desk.waiting.truncate(before);
+        }
+        called
+    }
+
+    /// Starts a thread where all that there are have been busy for long.
+    fn call_another(&self, desk: &mut Desk) -> Result<(), String> {
+        let is_busy = |at_work: &AtWork| at_work.since.elapsed() >= BRIEFLY;
+        // One that is idle, or on its way to its first name, is at work on none.
+        let all_at_work = desk.at_work.len() == desk.threads && desk.at_work.iter().all(is_busy);
+        if !all_at_work || desk.threads >= MAX_THREADS {
+            return Ok(());
+        }
+        if LEFT_BEHIND.load(Ordering::Relaxed) >= MAX_LEFT_BEHIND {
+            return Err(format!(
+                "{MAX_LEFT_BEHIND} threads hang in match plugins; remove the plugin that hangs, and restart the host"
+            ));
+        }
+        let inner = Arc::clone(self.inner());
+        std::thread::Builder::new()
+            .name("evbus matcher".to_owned())
+            .spawn(move || {
+                inner.work();
+                inner.leave();
+            })
+            .map_err(|error| {
+                format!("no thread to ask the match plugin can be started: {error}")
+            })?;
+        desk.threads += 1;
+        Ok(())
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.take() else {
+            return;
+        };
+        {
+            let mut desk = inner.desk.lock();
+            desk.is_closed = true;
+            LEFT_BEHIND.fetch_add(desk.at_work.len(), Ordering::Relaxed);
+        }
+        inner.changed.notify_all();
+        // Dropping the set is foreign code, too. Where there is no thread for it, it is done here.
+        let dropping = std::thread::Builder::new().name("evbus matcher".to_owned());
+        let _ = dropping.spawn(move || inner.leave());
+    }
+}
+
+impl Inner {
+    /// Asks about one name after the other, until nobody has the router any more.
+    fn work(&self) {
+        let mut found = MatchesV1::default();
+        let mut desk = self.desk.lock();
+        loop {
+            if desk.is_closed {
+                break;
+            }
+            let Some((name, group)) = desk.waiting.pop_front() else {
+                self.changed.wait(&mut desk);
+                continue;
+            };
+            if group.is_given_up() {
+                continue;
+            }
+            if let Some(route) = self.answers.get(&name) {
+                group.settle_one(Some(route));
+                continue;
+            }
+            if let Some(same) = (desk.at_work.iter_mut()).find(|other| other.name == name) {
+                same.groups.push(group);
+                continue;
+            }
+            desk.at_work.push(AtWork {
+                name: name.clone(),
+                since: Instant::now(),
+                groups: vec![group],
+            });
+            drop(desk);
+            let route = evbus_plugin::guarded("it matched a name", &self.plugin, || {
+                let decided = self.set.matches(&name, &mut found);
+                answers::read(&found, decided, self.patterns)
+            });
+            self.answers.keep(&name, route.clone());
+            desk = self.desk.lock();
+            if desk.is_closed {
+                LEFT_BEHIND.fetch_sub(1, Ordering::Relaxed);
+            }
+            let at = desk.at_work.iter().position(|at_work| at_work.name == name);
+            if let Some(at) = at {
+                for group in desk.at_work.swap_remove(at).groups {
+                    group.settle_one(Some(route.clone()));
+                }
+            }
+        }
+        desk.threads -= 1;
+    }
+
+    /// Lets go of the set, and drops it where nobody else has it.
+    fn leave(self: Arc<Self>) {
+        let plugin = self.plugin.clone();
+        evbus_plugin::guarded("it dropped its patterns", &plugin, move || drop(self));
+    }
+}

@@ -23,6 +23,10 @@ use evbus_files::named_file::{self, NotRead};
 pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
 /// How long a command may take that gives a secret.
 pub const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long what a command started may hold its output when the command itself has ended.
+const OUTPUT_GRACE: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has, while its output is open.
+const LOOK: Duration = Duration::from_millis(50);
 
 const ENV: &str = "$env";
 const FILE: &str = "$file";
@@ -283,8 +287,24 @@ fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String>
             )));
         }
     }
-    let Ok(content) = printed.recv_timeout(SECRET_TIMEOUT) else {
-        return Err(refused(format!("that {program:?} did not end")));
+    let mut output_until = until;
+    let mut has_ended = false;
+    let content = loop {
+        match printed.recv_timeout(LOOK) {
+            Ok(content) => break content,
+            Err(_) if Instant::now() < output_until => {
+                if !has_ended && running.has_ended() {
+                    has_ended = true;
+                    output_until = until.min(Instant::now() + OUTPUT_GRACE);
+                }
+            }
+            Err(_) if has_ended => {
+                return Err(format!(
+                    "found that {program:?} ended, but something that it started holds its standard output open, expected the end of the output; redirect the output of what goes on in the background, as with `>/dev/null`"
+                ));
+            }
+            Err(_) => return Err(refused(format!("that {program:?} did not end"))),
+        }
     };
     let content =
         content.map_err(|error| refused(format!("output of {program:?} unreadable ({error})")))?;

@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::acct::{AcctSource, Entry};
+use crate::acct::{AcctSource, Entry, SECRET_TIMEOUT};
 
 fn entries(dir: &Path, text: &str) -> Result<Vec<Entry>, Vec<String>> {
     let file = dir.join("acct.yml");
@@ -125,7 +126,44 @@ fn a_command_that_does_not_end_is_ended_with_all_it_started() {
         faults[0].contains("found that \"sh\" did not end, expected"),
         "{faults:?}"
     );
-    let pids = fs::read_to_string(dir.path().join("pid")).unwrap();
+    await_end_of_all(dir.path());
+}
+
+#[test]
+fn what_a_command_leaves_behind_with_its_output_is_named_at_once_and_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    script(
+        dir.path(),
+        "leaves",
+        "sleep 600 & echo $! > \"${0%/*}/pid\"; echo secret",
+    );
+    let start = Instant::now();
+    let faults = entries(dir.path(), "p: {a: {k: {$exec: [./leaves]}}}").unwrap_err();
+    assert!(start.elapsed() < SECRET_TIMEOUT, "{:?}", start.elapsed());
+    let file = dir.path().join("acct.yml").display().to_string();
+    assert_eq!(
+        faults,
+        [format!(
+            "{file}:1:12: p.a.k: found that \"./leaves\" ended, but something that it started holds its standard output open, expected the end of the output; redirect the output of what goes on in the background, as with `>/dev/null`"
+        )]
+    );
+    await_end_of_all(dir.path());
+    // What goes on with an output of its own does not matter, nor what comes to its end.
+    script(
+        dir.path(),
+        "agent",
+        "sleep 600 >/dev/null & echo $! > \"${0%/*}/pid\"; echo sec; (sleep 0.2; echo ret) &",
+    );
+    let read = entries(dir.path(), "p: {a: {k: {$exec: [./agent]}}}").unwrap();
+    assert_eq!(read[0].config["k"], "sec\nret");
+    let pid = fs::read_to_string(dir.path().join("pid")).unwrap();
+    let killed = Command::new("kill").arg(pid.trim()).status().unwrap();
+    assert!(killed.success(), "the agent is left alone");
+}
+
+/// Waits until the processes are gone that the file `pid` names.
+fn await_end_of_all(dir: &Path) {
+    let pids = fs::read_to_string(dir.join("pid")).unwrap();
     for pid in pids.lines() {
         // A signal takes effect when its process runs next; one that ended may wait for whoever inherited it.
         let lives = || {

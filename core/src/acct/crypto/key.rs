@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use zeroize::Zeroizing;
 
 use super::Cipher;
-use crate::acct::trust::{Denied, read_key};
+use crate::acct::trust::{Denied, read_key, readers_of_key};
 use evbus_files::named_file::NotRead;
 
 /// The length of a key, in bytes.
@@ -93,6 +93,15 @@ pub enum KeySource {
 }
 
 impl KeySource {
+    /// Who besides its owner can read a key file that is taken nevertheless, such as "group ssl-cert". The
+    /// directories above count too: what nobody can reach nobody can read.
+    pub fn readers(&self) -> Option<String> {
+        match self {
+            Self::Given(_) | Self::Environment(_) => None,
+            Self::File(path) => readers_of_key(path),
+        }
+    }
+
     /// The key. Blocks while it reads the file.
     ///
     /// # Errors

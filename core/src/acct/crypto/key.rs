@@ -9,7 +9,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD, URL_SAFE};
 use zeroize::Zeroizing;
 
-use super::Cipher;
+use super::{Cipher, CryptoError};
 use crate::acct::trust::{Denied, read_key, readers_of_key};
 use evbus_files::named_file::NotRead;
 
@@ -45,6 +45,15 @@ impl AcctKey {
     /// The key itself, for whoever is to keep it.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it has the form of a key.
+    ///
+    /// # Errors
+    ///
+    /// [`CryptoError::Key`].
+    pub fn check(&self) -> Result<(), CryptoError> {
+        self.bytes().map(|_| ()).ok_or(CryptoError::Key)
     }
 
     /// Its bytes; none where it is no key.

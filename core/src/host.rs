@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::acct::AcctSource;
 use crate::control::Reloaded;
-use crate::deployment::{Deployment, PluginsSeen, Sources};
+use crate::deployment::{Deployment, PluginsSeen, Sources, check_file_limit};
 use crate::event::Serial;
 use crate::internal::{InternalQueues, InternalReader};
 use crate::lane::{InstanceState, LaneStatus};
@@ -218,6 +218,7 @@ impl Host {
     }
 
     async fn start(builder: HostBuilder) -> Result<Self, StartError> {
+        check_file_limit(0, false)?;
         if let Some(fault) = builder.own_faults().into_iter().next() {
             return Err(fault);
         }

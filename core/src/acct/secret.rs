@@ -221,6 +221,7 @@ fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {
         NotRead::Forbidden => refused("a file this user may not read,"),
         NotRead::TooLarge => refused("more than 64 KiB in file"),
         NotRead::Endless | NotRead::Drained => refused("a pipe at"),
+        error @ NotRead::NoneLeft(_) => format!("file {}: {error}", path.display()),
         NotRead::Failed(error) => refused(&format!("a file that cannot be read ({error}),")),
     })?;
     secret(&content).map_err(|found| refused(&format!("{found} in file")))

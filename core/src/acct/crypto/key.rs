@@ -140,6 +140,7 @@ impl KeySource {
                 NotRead::TooLarge => refused("a file of more than 4 KiB"),
                 NotRead::Endless => refused("a pipe that does not end"),
                 NotRead::Drained => refused("a pipe with nothing in it"),
+                error @ NotRead::NoneLeft(_) => format!("key file {}: {error}", path.display()),
                 NotRead::Failed(error) => refused(&format!("a file that cannot be read ({error})")),
             },
         })?;

@@ -75,6 +75,12 @@ impl<'d> Resolver<'d> {
             ),
             Value::Map(pairs) => match reference(node) {
                 Some((kind, target)) => self.read(node, kind, target, path),
+                None if let Some((name, meant)) = near_miss(node) => {
+                    let message = format!(
+                        "found `{name}`, which is not a reference, expected `{ENV}`, `{FILE}` or `{EXEC}`; did you mean `{meant}`?"
+                    );
+                    self.refuse(node, path, message)
+                }
                 None => Value::Map(
                     pairs
                         .iter()
@@ -133,15 +139,17 @@ impl<'d> Resolver<'d> {
                 self.read.push(text.clone());
                 Value::Text(text)
             }
-            Err(message) => {
-                self.faults.push(Fault {
-                    path: path.to_owned(),
-                    position: node.position,
-                    message,
-                });
-                Value::Null
-            }
+            Err(message) => self.refuse(node, path, message),
         }
+    }
+
+    fn refuse(&mut self, node: &Node, path: &str, message: String) -> Value {
+        self.faults.push(Fault {
+            path: path.to_owned(),
+            position: node.position,
+            message,
+        });
+        Value::Null
     }
 }
 
@@ -149,7 +157,9 @@ fn has_reference(node: &Node) -> bool {
     match &node.value {
         Value::List(items) => items.iter().any(has_reference),
         Value::Map(pairs) => {
-            reference(node).is_some() || pairs.iter().any(|(_, node)| has_reference(node))
+            reference(node).is_some()
+                || near_miss(node).is_some()
+                || pairs.iter().any(|(_, node)| has_reference(node))
         }
         _ => false,
     }
@@ -164,6 +174,22 @@ fn reference(node: &Node) -> Option<(&str, &Node)> {
         .iter()
         .find(|(key, _)| [ENV, FILE, EXEC].contains(&key.name.as_str()))
         .map(|(key, target)| (key.name.as_str(), target))
+}
+
+/// A mapping's only key that is almost that of a reference, and the one that it is almost: the plugin would
+/// take the mapping for a value.
+fn near_miss(node: &Node) -> Option<(&str, &'static str)> {
+    let Value::Map(pairs) = &node.value else {
+        return None;
+    };
+    let [(key, _)] = pairs.as_slice() else {
+        return None;
+    };
+    let name = key.name.to_lowercase();
+    let meant = [ENV, FILE, EXEC]
+        .into_iter()
+        .find(|kind| strsim::damerau_levenshtein(&name, kind) <= 1)?;
+    name.starts_with('$').then_some((key.name.as_str(), meant))
 }
 
 fn words(items: &[Node]) -> Result<Vec<&str>, String> {

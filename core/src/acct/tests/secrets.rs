@@ -44,6 +44,7 @@ p:
       list: [1, {$exec: [./give, one]}, {$exec: [echo, '-n', x]}]
     two: {$file: two}
     other: {$key: kept, b: {}}
+    more: [{env: A}, {$files: a, b: 1}]
 ";
     let read = entries(dir.path(), text).unwrap();
     let expected: Value = json!({
@@ -51,6 +52,7 @@ p:
         "connection": {"password": " s3cret pass ", "list": [1, "one--end", "x"]},
         "two": "a\nb\n",
         "other": {"$key": "kept", "b": {}},
+        "more": [{"env": "A"}, {"$files": "a", "b": 1}],
     });
     assert_eq!(*read[0].config, expected);
     assert_eq!(read[0].config.text().as_str(), expected.to_string());
@@ -99,6 +101,9 @@ fn a_missing_one_is_named_and_all_are_told_at_once() {
         ("{$exec: [./fails]}".to_owned(), "found that \"./fails\" ended with exit status: 3, expected the secret on its standard output within 10 s; run the command by hand to see what it says".to_owned()),
         ("{$exec: [./floods]}".to_owned(), "found more than 64 KiB from \"./floods\", expected the secret on its standard output within 10 s; run the command by hand to see what it says".to_owned()),
         ("{$exec: [./quiet]}".to_owned(), "found nothing from \"./quiet\", expected the secret on its standard output within 10 s; run the command by hand to see what it says".to_owned()),
+        ("{$exe: [ls]}".to_owned(), "found `$exe`, which is not a reference, expected `$env`, `$file` or `$exec`; did you mean `$exec`?".to_owned()),
+        ("{$ENV: A}".to_owned(), "found `$ENV`, which is not a reference, expected `$env`, `$file` or `$exec`; did you mean `$env`?".to_owned()),
+        ("{$flie: a}".to_owned(), "found `$flie`, which is not a reference, expected `$env`, `$file` or `$exec`; did you mean `$file`?".to_owned()),
         ("{$env: A, b: 1}".to_owned(), "found `$env` beside other keys, expected it alone; move them out or remove it".to_owned()),
     ] {
         let text = format!("p:\n  idem-*:\n    a: 1\n    conn: [{reference}]\n    x: {{$env: EVBUS_NONE2}}\n");

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::acct::AcctSource;
 use crate::control::Reloaded;
-use crate::deployment::{Deployment, PluginsSeen, Sources};
+use crate::deployment::{Deployment, PluginsSeen, Sources, check_file_limit};
 use crate::event::Serial;
 use crate::plugin::{Patience, Plugin, PluginReport, PluginWatch, Registry, plugin_dirs};
 use crate::sockets::{
@@ -221,6 +221,7 @@ impl Host {
     }
 
     async fn start(builder: HostBuilder) -> Result<Self, StartError> {
+        check_file_limit(0, false)?;
         if let Some(fault) = builder.own_faults().into_iter().next() {
             return Err(fault);
         }

@@ -114,6 +114,11 @@ fn wrong_use_is_told_in_one_sentence_and_without_the_key() {
             "found a key that is not 32 bytes in base64",
         ),
         (
+            &["edit", "new", "--editor", "false", "--acct-key", "hunter2"],
+            78,
+            "found a key that is not 32 bytes in base64",
+        ),
+        (
             &["encrypt", "acct.yml", "--acct-key-file", "gone"],
             78,
             "found no file as key file gone",
@@ -153,6 +158,33 @@ fn wrong_use_is_told_in_one_sentence_and_without_the_key() {
         assert!(!said.contains(&key) && !said.contains(other), "{said}");
     }
     assert!(bench.acct(&["decrypt", "acct.yml"]).status.success());
+}
+
+#[test]
+fn a_file_of_another_key_is_replaced_by_force_only() {
+    let refusal = "found a file encrypted with another key, or a damaged one";
+    for cipher in ["fernet", "aesgcm256"] {
+        let bench = Bench::new();
+        let to = ["--crypto-plugin", cipher, "--output-file", "out"];
+        bench.encrypt(&to);
+        let old = fs::read(bench.path("out")).unwrap();
+        let with = |more: &[&'static str]| [&["encrypt", "acct.yml"], &to[..], more].concat();
+        check(&bench.acct(&with(&[])), 2, refusal);
+        let new_key = with(&["--new-key-file", "new"]);
+        check(&bench.acct(&new_key), 2, refusal);
+        assert!(!bench.path("new").exists(), "no key is made for nothing");
+        let edit = ["edit", "none", "--editor", "false", "--output-file", "out"];
+        check(&bench.acct(&edit), 2, refusal);
+        assert_eq!(fs::read(bench.path("out")).unwrap(), old);
+
+        // With its own key it is written anew.
+        fs::write(bench.path("acct.yml"), "kafka: {a: {x: 1}}\n").unwrap();
+        let output = bench.acct(&with(&["--acct-key-file", "key"]));
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(bench.data("out"), json!({"kafka": {"a": {"x": 1}}}));
+        bench.encrypt(&[&to[..], &["--force"]].concat());
+        assert_eq!(bench.data("out"), json!({"kafka": {"a": {"x": 1}}}));
+    }
 }
 
 #[test]
@@ -241,7 +273,7 @@ fn a_link_of_another_user_does_not_choose_which_file_is_written() {
                 "--output-file",
                 output,
             ],
-            &["encrypt", "acct.yml", "--new-key-file", output],
+            &["encrypt", "acct.yml", "--force", "--new-key-file", output],
             &[
                 "edit",
                 "acct.yml.fernet",
@@ -273,7 +305,7 @@ fn a_link_of_another_user_does_not_choose_which_file_is_written() {
 fn a_new_key_goes_into_a_file_of_its_own_and_never_over_one_that_is_there() {
     let bench = Bench::new();
     fs::write(bench.path("acct.yml"), "kafka: {a: {x: 1}}\n").unwrap();
-    let encrypt = ["encrypt", "acct.yml", "--new-key-file", "key"];
+    let encrypt = ["encrypt", "acct.yml", "--force", "--new-key-file", "key"];
     let output = bench.acct(&encrypt);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(output.stdout.is_empty(), "it is nowhere else");

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 
 use evbus_testkit::plugin_dir;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{evbus, json_lines, run, stderr};
 
 #[test]
@@ -72,7 +72,7 @@ fixture-good:
                     "bytes": 1_073_741_824,
                     "when_full": "drop_oldest",
                 },
-                "when_full": "spill or block",
+                "when_full": "spill",
                 "durable": false,
                 "retry": {
                     "first_delay": 0.1, "max_delay": 30.0, "max_attempts": null, "max_age": null,
@@ -92,6 +92,42 @@ fixture-good:
         (&json!(true), &json!("block"))
     );
     assert_eq!(other["retry"]["max_attempts"], 5);
+}
+
+#[test]
+fn what_a_full_queue_does_depends_on_the_host_where_the_file_does_not_say() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    let acct = dir.path().join("acct.yml");
+    let text = "
+fixture-good:
+  - plain: {path: /dev/null}
+  - other: {path: /dev/null, evbus: {when_full: drop_newest}}
+";
+    fs::write(&acct, text).unwrap();
+    let state = dir.path().join("state").display().to_string();
+    for (flags, expected) in [
+        (&[][..], "spill"),
+        (&["--state-dir", &state], "spill"),
+        (&["--no-state-dir"], "block"),
+    ] {
+        let check = |more: &[&str]| {
+            let mut command = evbus(dir.path());
+            command.args(["check", "--acct-file"]).arg(&acct);
+            command.arg("--plugin-dir").arg(plugins.path());
+            let output = run(command.args(flags).args(more), b"");
+            assert!(output.status.success(), "{}", stderr(&output));
+            output
+        };
+        let said: Vec<Value> = json_lines(&check(&["--json"]))
+            .iter()
+            .map(|line| line["evbus"]["when_full"].clone())
+            .collect();
+        assert_eq!(said, [expected, "drop_newest"], "{flags:?}");
+        let table = String::from_utf8(check(&[]).stdout).unwrap();
+        let shown = format!("  {expected}  ");
+        assert!(table.lines().nth(1).unwrap().contains(&shown), "{table}");
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ mod support;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use evbus_testkit::plugin_dir;
 use support::{RunningHost, evbus, program, run, stderr, wait_for};
@@ -41,23 +42,45 @@ fn a_host_with_some_hundred_stores_starts_and_starts_again() {
     }
 }
 
+/// Runs a command on `acct.yml` with so many open files at most.
+fn limited(files: u64, command: &str, dir: &Path, plugins: &Path) -> Output {
+    let host = evbus(dir);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh"]);
+    limited.arg(program()).args([command, "--sock-dir", "s"]);
+    limited.args(["--acct-file", "acct.yml", "--plugin-dir"]);
+    limited.arg(plugins).current_dir(dir);
+    limited.envs(
+        host.get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    run(&mut limited, b"")
+}
+
+#[test]
+fn a_limit_that_no_host_can_do_with_is_named_and_no_file_is_blamed() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("acct.yml"), acct(1)).unwrap();
+    for files in [16, 31] {
+        for command in ["run", "check"] {
+            let output = limited(files, command, dir.path(), plugins.path());
+            assert_eq!(output.status.code(), Some(78), "{command}");
+            let expected = format!(
+                "error: a host takes at least 32 open files, and this process may have {files}; raise the limit (`ulimit -n`, LimitNOFILE= of the unit)\n"
+            );
+            assert_eq!(stderr(&output), expected, "{command}");
+        }
+    }
+}
+
 #[test]
 fn more_destinations_than_open_files_are_refused_with_the_limit_to_raise() {
     let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
     let dir = tempfile::tempdir().unwrap();
     let text = acct(100).replace("{dir}", &dir.path().to_string_lossy());
     fs::write(dir.path().join("acct.yml"), text).unwrap();
-    let host = evbus(dir.path());
-    let mut limited = Command::new("sh");
-    limited.args(["-c", "ulimit -n 256; exec \"$@\"", "sh"]);
-    limited.arg(program()).args(["run", "--sock-dir", "s"]);
-    limited.args(["--acct-file", "acct.yml", "--plugin-dir"]);
-    limited.arg(plugins.path()).current_dir(dir.path());
-    limited.envs(
-        host.get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
-    let output = run(&mut limited, b"");
+    let output = limited(256, "run", dir.path(), plugins.path());
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(

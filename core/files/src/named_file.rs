@@ -35,15 +35,18 @@ pub enum NotRead {
     Endless,
     /// A pipe without anything in it, as one is that was read before.
     Drained,
+    /// This process, or the system, has as many files open as it may.
+    NoneLeft(io::Error),
     /// The system's own reason.
     Failed(io::Error),
 }
 
 impl From<io::Error> for NotRead {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound => Self::Absent,
-            io::ErrorKind::PermissionDenied => Self::Forbidden,
+        match (error.kind(), Errno::from_io_error(&error)) {
+            (io::ErrorKind::NotFound, _) => Self::Absent,
+            (io::ErrorKind::PermissionDenied, _) => Self::Forbidden,
+            (_, Some(Errno::MFILE | Errno::NFILE)) => Self::NoneLeft(error),
             _ => Self::Failed(error),
         }
     }
@@ -71,6 +74,10 @@ impl fmt::Display for NotRead {
             Self::Drained => {
                 f.write_str("it is a pipe with nothing in it, as one is that was read before")
             }
+            Self::NoneLeft(error) => write!(
+                f,
+                "no more files can be opened ({error}): raise the limit (`ulimit -n`, LimitNOFILE= of the unit)"
+            ),
             Self::Failed(error) => error.fmt(f),
         }
     }

@@ -10,7 +10,11 @@ use uzers::os::unix::GroupExt as _;
 
 /// In a directory with this bit nobody can rename or remove what belongs to others.
 pub const STICKY: u32 = 0o1000;
+/// Whoever is in the group can read the file.
+pub const GROUP_MAY_READ: u32 = 0o040;
 const GROUP_MAY_WRITE: u32 = 0o020;
+/// Whoever is in the group can reach what is in the directory.
+pub const GROUP_MAY_ENTER: u32 = 0o010;
 const OTHERS_MAY_WRITE: u32 = 0o002;
 
 /// Whether it belongs to this user or to root.
@@ -52,12 +56,12 @@ pub fn too_open(what: &str, path: &Path, found: &Stat, who: &str, change: &str) 
     )
 }
 
-/// Who can write through the bits of the group.
+/// Who has a right through the bits of the group.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Group {
     /// Nobody.
     None,
-    /// One user, who can write anyway.
+    /// One user, who has it anyway.
     Private,
     /// Others.
     Shared(String),
@@ -67,7 +71,12 @@ pub enum Group {
 
 /// Who can write through the bits of the group to what is open as `opened`.
 pub fn group_that_writes(found: &Stat, opened: impl AsFd) -> Group {
-    if found.st_mode & GROUP_MAY_WRITE == 0 {
+    group_with(GROUP_MAY_WRITE, found, opened)
+}
+
+/// Who has this right, one of the bits of the group, to what is open as `opened`.
+pub fn group_with(right: u32, found: &Stat, opened: impl AsFd) -> Group {
+    if found.st_mode & right == 0 {
         return Group::None;
     }
     // With a list of its own, the bits of the group are a bound for all users and groups in it.

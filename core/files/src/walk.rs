@@ -122,6 +122,12 @@ impl<J: Judge> Walk<J> {
         self.steps.last().expect("the root is never left")
     }
 
+    /// The judge, and the directories that really lead to the place, from the root: none that a link or `..`
+    /// left.
+    pub fn into_parts(self) -> (J, Vec<Step>) {
+        (self.judge, self.steps)
+    }
+
     /// Goes to a place. Links are followed, the last one too.
     ///
     /// # Errors

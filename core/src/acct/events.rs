@@ -12,6 +12,8 @@ use super::Position;
 const CHUNK: usize = 1024;
 /// More characters than the parser's buffer holds.
 const BUFFER: usize = 18 * 1024;
+/// Of so many places at most it is asked whether a tag ends there; each question reads the text up to it.
+const MAX_QUESTIONS: usize = 64;
 
 /// What the text says next.
 pub(super) enum Event {
@@ -57,23 +59,33 @@ pub(super) struct Events<'t> {
     open_end: Option<usize>,
     /// How many blanks the last line has, if it has nothing else.
     blanks: Option<usize>,
+    /// A fault that the parser would not survive.
+    fatal: Option<Error>,
 }
 
 impl<'t> Events<'t> {
     pub(super) fn new(text: &'t str) -> Self {
+        // The parser needs the end of the last line, too.
+        let is_open = !text.is_empty() && !text.ends_with(is_break);
+        let mut events = Self::followed_by(text, if is_open { b"\n" } else { b"" });
+        events.open_end = is_open.then_some(text.len());
+        events.fatal = tag_before_comma(text);
+        events
+    }
+
+    fn followed_by(text: &'t str, last: &'static [u8]) -> Self {
         let last_line = text.rsplit(is_break).next().unwrap_or_default();
         let is_blank = last_line.chars().all(|c| c == ' ');
-        // The parser needs the end of the last line, too.
-        let open_end = (!text.is_empty() && !text.ends_with(is_break)).then_some(text.len());
         let mut parser = Parser::new();
         parser.set_encoding(Encoding::Utf8);
         parser.set_input(Text {
             rest: text.as_bytes(),
-            last: if open_end.is_some() { b"\n" } else { b"" },
+            last,
         });
         Self {
             parser,
-            open_end,
+            open_end: None,
+            fatal: None,
             blanks: is_blank.then_some(last_line.len()),
             places: Places {
                 text,
@@ -85,6 +97,9 @@ impl<'t> Events<'t> {
 
     /// The next event and where it begins; the end again and again behind the last.
     pub(super) fn next(&mut self) -> Result<(Event, Position), Refusal> {
+        if let Some(error) = self.fatal.take() {
+            return Err(Refusal::Syntax(error));
+        }
         loop {
             let Self { parser, places, .. } = self;
             // Nothing of the parser is used after a panic but to overwrite its buffer.
@@ -157,6 +172,48 @@ impl Drop for Events<'_> {
             .is_ok_and(|event| event.data != EventData::StreamEnd)
         {}
     }
+}
+
+/// The refusal of the first tag with a comma right behind it, as in `[!!str, x]`: the parser panics there.
+/// It refuses a tag with a bracket behind it, so it gets one in the place of the comma.
+fn tag_before_comma(text: &str) -> Option<Error> {
+    let mut ends = commas_behind_tags(text).take(MAX_QUESTIONS);
+    ends.find_map(|comma| {
+        let mut events = Events::followed_by(&text[..comma], b"]\n");
+        loop {
+            match events.next() {
+                Ok((Event::End, _)) | Err(Refusal::Panic(_)) => return None,
+                Ok(_) => {}
+                Err(Refusal::Syntax(error)) => {
+                    let is_here = error.context() == Some("while scanning a tag")
+                        && error
+                            .problem_mark()
+                            .is_some_and(|mark| offset(&mark) == comma);
+                    return is_here.then_some(error);
+                }
+            }
+        }
+    })
+}
+
+/// The commas right behind what would be a tag, were it not in quotes, a block or a comment.
+fn commas_behind_tags(text: &str) -> impl Iterator<Item = usize> {
+    let has_long_tags = text.contains("!<");
+    text.match_indices(',').map(|(at, _)| at).filter(move |at| {
+        let before = &text[..*at];
+        let word = before.rsplit(|c: char| !is_in_tags(c)).next();
+        let word = word.unwrap_or_default();
+        has_long_tags && before.ends_with('>')
+            || word.match_indices('!').any(|(at, _)| {
+                // Behind a letter it is part of a word.
+                !word[..at].ends_with(char::is_alphanumeric)
+            })
+    })
+}
+
+/// Whether a tag other than `!<...>` can have it.
+fn is_in_tags(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_;/?:@&=+$.%!~*'()".contains(c)
 }
 
 /// A text in pieces, and what is to follow it.

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 /// Those that have not been waited for, so that their numbers are still their own.
 static RUNNING: Mutex<Running> = Mutex::new(Running {
@@ -51,6 +51,12 @@ impl RunningCommand {
 
     pub(super) fn stdout(&mut self) -> Option<ChildStdout> {
         self.0.stdout.take()
+    }
+
+    /// Whether the program itself has ended. What it started may go on, and still belongs to its group.
+    pub(super) fn has_ended(&self) -> bool {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(Pid::from_child(&self.0)), look).is_ok_and(|status| status.is_some())
     }
 
     /// How it ended; none if it has not by then.

@@ -23,6 +23,10 @@ use evbus_files::named_file::{self, NotRead};
 pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
 /// How long a command may take that gives a secret.
 pub const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long what a command started may hold its output when the command itself has ended.
+const OUTPUT_GRACE: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has, while its output is open.
+const LOOK: Duration = Duration::from_millis(50);
 
 const ENV: &str = "$env";
 const FILE: &str = "$file";
@@ -71,6 +75,12 @@ impl<'d> Resolver<'d> {
             ),
             Value::Map(pairs) => match reference(node) {
                 Some((kind, target)) => self.read(node, kind, target, path),
+                None if let Some((name, meant)) = near_miss(node) => {
+                    let message = format!(
+                        "found `{name}`, which is not a reference, expected `{ENV}`, `{FILE}` or `{EXEC}`; did you mean `{meant}`?"
+                    );
+                    self.refuse(node, path, message)
+                }
                 None => Value::Map(
                     pairs
                         .iter()
@@ -129,15 +139,17 @@ impl<'d> Resolver<'d> {
                 self.read.push(text.clone());
                 Value::Text(text)
             }
-            Err(message) => {
-                self.faults.push(Fault {
-                    path: path.to_owned(),
-                    position: node.position,
-                    message,
-                });
-                Value::Null
-            }
+            Err(message) => self.refuse(node, path, message),
         }
+    }
+
+    fn refuse(&mut self, node: &Node, path: &str, message: String) -> Value {
+        self.faults.push(Fault {
+            path: path.to_owned(),
+            position: node.position,
+            message,
+        });
+        Value::Null
     }
 }
 
@@ -145,7 +157,9 @@ fn has_reference(node: &Node) -> bool {
     match &node.value {
         Value::List(items) => items.iter().any(has_reference),
         Value::Map(pairs) => {
-            reference(node).is_some() || pairs.iter().any(|(_, node)| has_reference(node))
+            reference(node).is_some()
+                || near_miss(node).is_some()
+                || pairs.iter().any(|(_, node)| has_reference(node))
         }
         _ => false,
     }
@@ -160,6 +174,22 @@ fn reference(node: &Node) -> Option<(&str, &Node)> {
         .iter()
         .find(|(key, _)| [ENV, FILE, EXEC].contains(&key.name.as_str()))
         .map(|(key, target)| (key.name.as_str(), target))
+}
+
+/// A mapping's only key that is almost that of a reference, and the one that it is almost: the plugin would
+/// take the mapping for a value.
+fn near_miss(node: &Node) -> Option<(&str, &'static str)> {
+    let Value::Map(pairs) = &node.value else {
+        return None;
+    };
+    let [(key, _)] = pairs.as_slice() else {
+        return None;
+    };
+    let name = key.name.to_lowercase();
+    let meant = [ENV, FILE, EXEC]
+        .into_iter()
+        .find(|kind| strsim::damerau_levenshtein(&name, kind) <= 1)?;
+    name.starts_with('$').then_some((key.name.as_str(), meant))
 }
 
 fn words(items: &[Node]) -> Result<Vec<&str>, String> {
@@ -217,6 +247,7 @@ fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {
         NotRead::Forbidden => refused("a file this user may not read,"),
         NotRead::TooLarge => refused("more than 64 KiB in file"),
         NotRead::Endless | NotRead::Drained => refused("a pipe at"),
+        error @ NotRead::NoneLeft(_) => format!("file {}: {error}", path.display()),
         NotRead::Failed(error) => refused(&format!("a file that cannot be read ({error}),")),
     })?;
     secret(&content).map_err(|found| refused(&format!("{found} in file")))
@@ -283,8 +314,24 @@ fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String>
             )));
         }
     }
-    let Ok(content) = printed.recv_timeout(SECRET_TIMEOUT) else {
-        return Err(refused(format!("that {program:?} did not end")));
+    let mut output_until = until;
+    let mut has_ended = false;
+    let content = loop {
+        match printed.recv_timeout(LOOK) {
+            Ok(content) => break content,
+            Err(_) if Instant::now() < output_until => {
+                if !has_ended && running.has_ended() {
+                    has_ended = true;
+                    output_until = until.min(Instant::now() + OUTPUT_GRACE);
+                }
+            }
+            Err(_) if has_ended => {
+                return Err(format!(
+                    "found that {program:?} ended, but something that it started holds its standard output open, expected the end of the output; redirect the output of what goes on in the background, as with `>/dev/null`"
+                ));
+            }
+            Err(_) => return Err(refused(format!("that {program:?} did not end"))),
+        }
     };
     let content =
         content.map_err(|error| refused(format!("output of {program:?} unreadable ({error})")))?;

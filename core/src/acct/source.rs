@@ -215,11 +215,12 @@ fn read(path: &Path, name: &Arc<str>, trust: &Trust) -> Result<Zeroizing<Vec<u8>
         };
         let message = match error {
             NotRead::TooLarge => return too_large(name),
-            NotRead::Absent => "found no such file, expected an acct file; check --acct-file or ACCT_FILE".to_owned(),
-            NotRead::Is(kind) => format!("found {kind}, expected an acct file, which is a regular file; check --acct-file or ACCT_FILE"),
+            NotRead::Absent => "found no such file, expected an acct file; check its path".to_owned(),
+            NotRead::Is(kind) => format!("found {kind}, expected an acct file, which is a regular file; check its path"),
             NotRead::Forbidden => "found a file this user may not read, expected a readable acct file; change its owner or mode".to_owned(),
             NotRead::Endless => format!("found a pipe that did not end within {} s, expected an acct file; check the command that writes to it", PIPE_TIMEOUT.as_secs()),
             NotRead::Drained => "found a pipe with nothing in it, expected an acct file; a pipe can be read once, so name a file where it is to be read again".to_owned(),
+            error @ NotRead::NoneLeft(_) => error.to_string(),
             NotRead::Failed(error) => format!("found a file that cannot be read ({error}), expected a readable acct file; check the path and the disk"),
         };
         AcctError::new(Location::whole(name), "", &message)

@@ -78,7 +78,14 @@ pub(super) fn refusal(
             NO_KEY.to_owned()
         }
         Some('*') => unknown_alias(),
-        _ if context == "while scanning a tag" => unknown_tag(),
+        _ if context == "while scanning a tag" => {
+            let is_standard = line.chars().skip(at.column - 1).take(2).eq(['!', '!']);
+            if is_standard {
+                unended_tag()
+            } else {
+                unknown_tag()
+            }
+        }
         Some(sign) => format!(
             "found `{sign}` at the beginning of a word, where it has a meaning of its own, expected a quoted pattern or value; put the word in quotes"
         ),
@@ -112,6 +119,11 @@ pub(super) fn unreadable() -> String {
 /// The sentence for a tag that has no meaning; it leaves the tag out, since a password may begin with `!`.
 pub(super) fn unknown_tag() -> String {
     "found a word that begins with `!`, which is a tag that has no meaning here, expected none; remove it, or put the word or pattern that holds the `!` in quotes".to_owned()
+}
+
+/// The sentence for a standard tag that goes on with what no tag can have.
+fn unended_tag() -> String {
+    "found a tag without a space behind it, expected one, or the end of the line; write a space there, or put the word that begins with `!` in quotes".to_owned()
 }
 
 /// The indicator that begins the refused word or the line's key, where quotes are what is missing.

@@ -20,7 +20,10 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use evbus_files::named_file::{self, NotAFile, NotRead, READING};
-use evbus_files::owners::{Group, STICKY, check_mode, group_that_writes, is_ours, too_open};
+use evbus_files::owners::{
+    GROUP_MAY_ENTER, GROUP_MAY_READ, Group, STICKY, check_mode, group_that_writes, group_with,
+    is_ours, too_open,
+};
 use evbus_files::walk::{Astray, End, Judge, Step, Walk};
 
 const OTHERS_MAY_WRITE: u32 = 0o002;
@@ -114,9 +117,25 @@ pub(super) fn read_key(path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(
     Ok(named_file::read_open(file, max, content)?)
 }
 
+/// Who else can read a key file that [`read_key`] takes; none where nobody can, or it takes none.
+pub(super) fn readers_of_key(path: &Path) -> Option<String> {
+    if named_file::is_given(path) {
+        return None;
+    }
+    let (_, judge) = open(path, Readers::default()).ok()?;
+    judge.others
+}
+
 /// Judges the file too.
 trait FileJudge: Judge<Reason = String> {
-    fn file(&mut self, path: &Path, found: &Stat, file: &File) -> Result<(), String>;
+    /// `above` are the directories that lead to it.
+    fn file(
+        &mut self,
+        path: &Path,
+        found: &Stat,
+        file: &File,
+        above: &[Step],
+    ) -> Result<(), String>;
 }
 
 fn open<J: FileJudge>(path: &Path, judge: J) -> Result<(File, J), Denied> {
@@ -135,10 +154,11 @@ fn open<J: FileJudge>(path: &Path, judge: J) -> Result<(File, J), Denied> {
         return Err(NotRead::Is(kind).into());
     }
     let (at, file) = (walk.here().path.join(&name), File::from(file));
-    walk.judge
-        .file(&at, &found, &file)
+    let (mut judge, above) = walk.into_parts();
+    judge
+        .file(&at, &found, &file, &above)
         .map_err(Denied::Distrusted)?;
-    Ok((file, walk.judge))
+    Ok((file, judge))
 }
 
 /// Refuses what somebody else could have written or put there.
@@ -188,7 +208,7 @@ impl Judge for Writers {
 }
 
 impl FileJudge for Writers {
-    fn file(&mut self, path: &Path, found: &Stat, file: &File) -> Result<(), String> {
+    fn file(&mut self, path: &Path, found: &Stat, file: &File, _: &[Step]) -> Result<(), String> {
         self.check("the file", path, found, file)
     }
 }
@@ -196,15 +216,14 @@ impl FileJudge for Writers {
 /// Refuses what everybody can read.
 #[derive(Default)]
 struct Readers {
-    /// A directory on the way keeps other users out.
-    is_shut: bool,
+    /// Who else can read the file nevertheless.
+    others: Option<String>,
 }
 
 impl Judge for Readers {
     type Reason = String;
 
-    fn directory(&mut self, directory: &Step) -> Result<(), String> {
-        self.is_shut |= directory.found.st_mode & OTHERS_MAY_ENTER == 0;
+    fn directory(&mut self, _: &Step) -> Result<(), String> {
         Ok(())
     }
 
@@ -214,16 +233,43 @@ impl Judge for Readers {
 }
 
 impl FileJudge for Readers {
-    fn file(&mut self, path: &Path, found: &Stat, file: &File) -> Result<(), String> {
+    fn file(
+        &mut self,
+        path: &Path,
+        found: &Stat,
+        file: &File,
+        above: &[Step],
+    ) -> Result<(), String> {
+        // Whom a directory keeps out cannot use the modes below it.
+        let shut = || above.iter().filter(|step| keeps_out_others(step));
+        if shut().any(|step| keeps_out_the_group(step)) {
+            return Ok(());
+        }
         let refused = |who: &str| Err(too_open("the key file", path, found, who, "go="));
-        if found.st_mode & (OTHERS_MAY_READ | OTHERS_MAY_WRITE) != 0 && !self.is_shut {
+        let is_open = found.st_mode & (OTHERS_MAY_READ | OTHERS_MAY_WRITE) != 0;
+        if is_open && shut().next().is_none() {
             return refused("every user can read or write");
         }
-        match group_that_writes(found, file) {
-            Group::Shared(group) => refused(&format!("{group} can write to")),
-            Group::None | Group::Private | Group::Unknown => Ok(()),
+        if let Group::Shared(group) = group_that_writes(found, file) {
+            return refused(&format!("{group} can write to"));
         }
+        self.others = match group_with(GROUP_MAY_READ, found, file) {
+            _ if is_open => Some("everybody who can enter its directory".to_owned()),
+            Group::Shared(group) => Some(group),
+            Group::Unknown => Some(format!("group {}", found.st_gid)),
+            Group::None | Group::Private => None,
+        };
+        Ok(())
     }
+}
+
+fn keeps_out_others(directory: &Step) -> bool {
+    directory.found.st_mode & OTHERS_MAY_ENTER == 0
+}
+
+fn keeps_out_the_group(directory: &Step) -> bool {
+    let group = group_with(GROUP_MAY_ENTER, &directory.found, directory);
+    matches!(group, Group::None | Group::Private)
 }
 
 fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {

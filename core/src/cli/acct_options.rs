@@ -1,7 +1,5 @@
 //! What every command takes that reads an acct file.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -37,15 +35,14 @@ impl KeyOptions {
     /// Where the key comes from: the command line, or else the environment.
     pub(super) fn source(&self) -> Option<KeySource> {
         if let Some(path) = &self.acct_key_file {
-            let open_to_others = fs::metadata(path)
-                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o077 != 0);
-            if open_to_others {
+            let source = KeySource::File(path.clone());
+            if let Some(readers) = source.readers() {
                 note(&format!(
-                    "key file {} can be read by other users; `chmod 600` it",
+                    "key file {} can be read by {readers}; `chmod 600` it",
                     path.display()
                 ));
             }
-            return Some(KeySource::File(path.clone()));
+            return Some(source);
         }
         let source = match &self.acct_key {
             Some(key) => KeySource::Given(key.clone()),

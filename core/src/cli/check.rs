@@ -113,12 +113,16 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     let is_strictly_well = !args.strict || (doubts == 0 && none_is_replaced(&catalog));
     // Where all is wrong there is nothing to show but what is.
     let has_table = !args.json && (!links.all.is_empty() || found.faults.is_empty());
+    let unsaid = match &state {
+        Some(_) => WhenFull::Spill,
+        None => WhenFull::Block,
+    };
     let mut rows = Vec::new();
     for (planned, link) in &links.all {
         if args.json {
-            json_line(&policy_json(planned, link))?;
+            json_line(&policy_json(planned, unsaid, link))?;
         } else {
-            rows.push(row(planned, (*link).to_owned()));
+            rows.push(row(planned, unsaid, (*link).to_owned()));
         }
     }
     if has_table {
@@ -183,7 +187,8 @@ fn show(rows: Vec<Vec<String>>) -> Result<(), Exit> {
 }
 
 /// A destination with everything that the host does for it; durations in seconds, sizes in bytes.
-fn policy_json(planned: &Planned, link: &str) -> Value {
+/// `unsaid` is what a full queue does where the acct file does not say.
+fn policy_json(planned: &Planned, unsaid: WhenFull, link: &str) -> Value {
     let destination = planned.destination();
     let Policy {
         queue,
@@ -212,7 +217,7 @@ fn policy_json(planned: &Planned, link: &str) -> Value {
                 "bytes": dead_letters.bytes,
                 "when_full": dead_letters.when_full.as_str(),
             },
-            "when_full": when_full_text(*when_full),
+            "when_full": when_full_text(when_full.unwrap_or(unsaid)),
             "durable": durable,
             "retry": {
                 "first_delay": retry.first_delay.as_secs_f64(),
@@ -230,17 +235,15 @@ fn policy_json(planned: &Planned, link: &str) -> Value {
     })
 }
 
-/// What it is without a key depends on whether the host has a state directory.
-fn when_full_text(when_full: Option<WhenFull>) -> &'static str {
+fn when_full_text(when_full: WhenFull) -> &'static str {
     match when_full {
-        None => "spill or block",
-        Some(WhenFull::Spill) => "spill",
-        Some(WhenFull::Block) => "block",
-        Some(WhenFull::DropNewest) => "drop_newest",
+        WhenFull::Spill => "spill",
+        WhenFull::Block => "block",
+        WhenFull::DropNewest => "drop_newest",
     }
 }
 
-fn row(planned: &Planned, link: String) -> Vec<String> {
+fn row(planned: &Planned, unsaid: WhenFull, link: String) -> Vec<String> {
     let destination = planned.destination();
     let policy = planned.policy();
     let attempts = (policy.retry.max_attempts).map_or_else(
@@ -261,7 +264,7 @@ fn row(planned: &Planned, link: String) -> Vec<String> {
             policy.queue.bytes / (1024 * 1024),
             if policy.durable { ", durable" } else { "" },
         ),
-        when_full_text(policy.when_full).to_owned(),
+        when_full_text(policy.when_full.unwrap_or(unsaid)).to_owned(),
         format!(
             "{:?} to {:?}, {attempts}",
             policy.retry.first_delay, policy.retry.max_delay

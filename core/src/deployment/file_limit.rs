@@ -17,10 +17,13 @@ const OF_A_HOST: u64 = 32;
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{} at least {needed} open files, and this process may have {limit}; raise the limit (`ulimit -n`, LimitNOFILE= of the unit)",
-    counted(*destinations, "destination takes", "destinations take")
+    match destinations {
+        0 => "a host takes".to_owned(),
+        some => counted(*some, "destination takes", "destinations take"),
+    }
 )]
 pub struct TooFewOpenFiles {
-    /// How many destinations there are.
+    /// How many destinations there are; 0 where a host without any takes more.
     pub destinations: usize,
     /// Open files that they take at least.
     pub needed: u64,

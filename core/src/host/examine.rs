@@ -39,6 +39,16 @@ impl HostBuilder {
     }
 
     fn examine_blocking(self) -> Examination {
+        // Every file that cannot be opened would be blamed for it.
+        if let Err(fault) = check_file_limit(0, false) {
+            return Examination {
+                catalog: Catalog::default(),
+                plan: None,
+                faults: vec![fault.into()],
+                in_use: Vec::new(),
+                waits: Vec::new(),
+            };
+        }
         let mut faults = self.own_faults();
         let mut in_use = Vec::new();
         for dir in &self.socket_dirs {

@@ -9,8 +9,8 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD, URL_SAFE};
 use zeroize::Zeroizing;
 
-use super::Cipher;
-use crate::acct::trust::{Denied, read_key};
+use super::{Cipher, CryptoError};
+use crate::acct::trust::{Denied, read_key, readers_of_key};
 use evbus_files::named_file::NotRead;
 
 /// The length of a key, in bytes.
@@ -45,6 +45,15 @@ impl AcctKey {
     /// The key itself, for whoever is to keep it.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it has the form of a key.
+    ///
+    /// # Errors
+    ///
+    /// [`CryptoError::Key`].
+    pub fn check(&self) -> Result<(), CryptoError> {
+        self.bytes().map(|_| ()).ok_or(CryptoError::Key)
     }
 
     /// Its bytes; none where it is no key.
@@ -93,6 +102,15 @@ pub enum KeySource {
 }
 
 impl KeySource {
+    /// Who besides its owner can read a key file that is taken nevertheless, such as "group ssl-cert". The
+    /// directories above count too: what nobody can reach nobody can read.
+    pub fn readers(&self) -> Option<String> {
+        match self {
+            Self::Given(_) | Self::Environment(_) => None,
+            Self::File(path) => readers_of_key(path),
+        }
+    }
+
     /// The key. Blocks while it reads the file.
     ///
     /// # Errors
@@ -122,6 +140,7 @@ impl KeySource {
                 NotRead::TooLarge => refused("a file of more than 4 KiB"),
                 NotRead::Endless => refused("a pipe that does not end"),
                 NotRead::Drained => refused("a pipe with nothing in it"),
+                error @ NotRead::NoneLeft(_) => format!("key file {}: {error}", path.display()),
                 NotRead::Failed(error) => refused(&format!("a file that cannot be read ({error})")),
             },
         })?;

@@ -174,6 +174,7 @@ fn include(dir: &Path, name: &str, trust: &Trust) -> Result<Option<String>, Stri
             Denied::NotRead(NotRead::Is(kind)) => format!(
                 "found {kind} in place of a template, expected a regular file; check its name"
             ),
+            Denied::NotRead(error @ NotRead::NoneLeft(_)) => error.to_string(),
             Denied::NotRead(error) => unreadable(&error),
         })?;
     let text = std::str::from_utf8(&content).map_err(|error| unreadable(&error))?;

@@ -254,3 +254,24 @@ fn the_examples_of_the_manual_are_valid() {
         assert!(!entries(example).is_empty(), "{example}");
     }
 }
+
+#[test]
+fn the_errors_of_the_manual_are_those_that_are_shown() {
+    let manual = include_str!("../../../../docs/ACCT_FILE.md");
+    for text in [
+        "kafka:\n  a:\npika:\nkafka:\n",
+        "kafka:\n  *: {}\n",
+        "kafka:\n  a:\n\tb: 1\n",
+        "kafka:\n  idem-*: text\n",
+        "kafka:\n  idem-*:\n    a: 1\n    evbus:\n      quue: {}\n",
+        "kafka:\n  idem-*:\n    a: 1\n    evbus:\n      queue:\n        events: 0\n",
+    ] {
+        let faults = faults(text);
+        let [fault] = faults.as_slice() else {
+            panic!("{text:?}: {faults:?}");
+        };
+        // Where the sample stands in its file does not matter.
+        let sentence = fault.splitn(4, ':').last().unwrap_or_default();
+        assert!(manual.contains(sentence), "{text:?}: {fault}");
+    }
+}

@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::acct::{AcctSource, Entry};
+use crate::acct::{AcctSource, Entry, SECRET_TIMEOUT};
 
 fn entries(dir: &Path, text: &str) -> Result<Vec<Entry>, Vec<String>> {
     let file = dir.join("acct.yml");
@@ -43,6 +44,7 @@ p:
       list: [1, {$exec: [./give, one]}, {$exec: [echo, '-n', x]}]
     two: {$file: two}
     other: {$key: kept, b: {}}
+    more: [{env: A}, {$files: a, b: 1}]
 ";
     let read = entries(dir.path(), text).unwrap();
     let expected: Value = json!({
@@ -50,6 +52,7 @@ p:
         "connection": {"password": " s3cret pass ", "list": [1, "one--end", "x"]},
         "two": "a\nb\n",
         "other": {"$key": "kept", "b": {}},
+        "more": [{"env": "A"}, {"$files": "a", "b": 1}],
     });
     assert_eq!(*read[0].config, expected);
     assert_eq!(read[0].config.text().as_str(), expected.to_string());
@@ -98,6 +101,9 @@ fn a_missing_one_is_named_and_all_are_told_at_once() {
         ("{$exec: [./fails]}".to_owned(), "found that \"./fails\" ended with exit status: 3, expected the secret on its standard output within 10 s; run the command by hand to see what it says".to_owned()),
         ("{$exec: [./floods]}".to_owned(), "found more than 64 KiB from \"./floods\", expected the secret on its standard output within 10 s; run the command by hand to see what it says".to_owned()),
         ("{$exec: [./quiet]}".to_owned(), "found nothing from \"./quiet\", expected the secret on its standard output within 10 s; run the command by hand to see what it says".to_owned()),
+        ("{$exe: [ls]}".to_owned(), "found `$exe`, which is not a reference, expected `$env`, `$file` or `$exec`; did you mean `$exec`?".to_owned()),
+        ("{$ENV: A}".to_owned(), "found `$ENV`, which is not a reference, expected `$env`, `$file` or `$exec`; did you mean `$env`?".to_owned()),
+        ("{$flie: a}".to_owned(), "found `$flie`, which is not a reference, expected `$env`, `$file` or `$exec`; did you mean `$file`?".to_owned()),
         ("{$env: A, b: 1}".to_owned(), "found `$env` beside other keys, expected it alone; move them out or remove it".to_owned()),
     ] {
         let text = format!("p:\n  idem-*:\n    a: 1\n    conn: [{reference}]\n    x: {{$env: EVBUS_NONE2}}\n");
@@ -125,7 +131,44 @@ fn a_command_that_does_not_end_is_ended_with_all_it_started() {
         faults[0].contains("found that \"sh\" did not end, expected"),
         "{faults:?}"
     );
-    let pids = fs::read_to_string(dir.path().join("pid")).unwrap();
+    await_end_of_all(dir.path());
+}
+
+#[test]
+fn what_a_command_leaves_behind_with_its_output_is_named_at_once_and_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    script(
+        dir.path(),
+        "leaves",
+        "sleep 600 & echo $! > \"${0%/*}/pid\"; echo secret",
+    );
+    let start = Instant::now();
+    let faults = entries(dir.path(), "p: {a: {k: {$exec: [./leaves]}}}").unwrap_err();
+    assert!(start.elapsed() < SECRET_TIMEOUT, "{:?}", start.elapsed());
+    let file = dir.path().join("acct.yml").display().to_string();
+    assert_eq!(
+        faults,
+        [format!(
+            "{file}:1:12: p.a.k: found that \"./leaves\" ended, but something that it started holds its standard output open, expected the end of the output; redirect the output of what goes on in the background, as with `>/dev/null`"
+        )]
+    );
+    await_end_of_all(dir.path());
+    // What goes on with an output of its own does not matter, nor what comes to its end.
+    script(
+        dir.path(),
+        "agent",
+        "sleep 600 >/dev/null & echo $! > \"${0%/*}/pid\"; echo sec; (sleep 0.2; echo ret) &",
+    );
+    let read = entries(dir.path(), "p: {a: {k: {$exec: [./agent]}}}").unwrap();
+    assert_eq!(read[0].config["k"], "sec\nret");
+    let pid = fs::read_to_string(dir.path().join("pid")).unwrap();
+    let killed = Command::new("kill").arg(pid.trim()).status().unwrap();
+    assert!(killed.success(), "the agent is left alone");
+}
+
+/// Waits until the processes are gone that the file `pid` names.
+fn await_end_of_all(dir: &Path) {
+    let pids = fs::read_to_string(dir.join("pid")).unwrap();
     for pid in pids.lines() {
         // A signal takes effect when its process runs next; one that ended may wait for whoever inherited it.
         let lives = || {

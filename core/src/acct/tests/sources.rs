@@ -34,8 +34,8 @@ fn a_file_that_is_no_readable_text_says_why() {
         path
     };
     for (path, expected) in [
-        (folder.path().join("missing"), ": found no such file, expected an acct file; check --acct-file or ACCT_FILE".to_owned()),
-        (folder.path().to_owned(), ": found a directory, expected an acct file, which is a regular file; check --acct-file or ACCT_FILE".into()),
+        (folder.path().join("missing"), ": found no such file, expected an acct file; check its path".to_owned()),
+        (folder.path().to_owned(), ": found a directory, expected an acct file, which is a regular file; check its path".into()),
         (fixtures.join("credentials.yml.fernet"), ENCRYPTED.into()),
         (fixtures.join("credentials.jinja.yml.fernet"), ENCRYPTED.into()),
         (fixtures.join("credentials.yml.aesgcm256"), format!(":1:1: {NOT_UTF8}")),

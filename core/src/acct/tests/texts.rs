@@ -81,6 +81,7 @@ fn a_refused_text_says_what_and_where() {
     const TAB: &str =
         "found a tab character in the indentation, expected spaces; indent with spaces only";
     const TAG: &str = "found a word that begins with `!`, which is a tag that has no meaning here, expected none; remove it, or put the word or pattern that holds the `!` in quotes";
+    const UNENDED: &str = "found a tag without a space behind it, expected one, or the end of the line; write a space there, or put the word that begins with `!` in quotes";
     for (text, expected) in [
         ("p:\n\tx: 1\n", format!("f:2:1: {TAB}")),
         ("p:\n  \tx: 1\n", format!("f:2:3: {TAB}")),
@@ -102,7 +103,11 @@ fn a_refused_text_says_what_and_where() {
         ("p: &a [*a]\n", "f:1:8: found an alias inside the value it refers to, expected a value with an end; write the value out".into()),
         ("p: {<<: 5}\n", "f:1:9: found a number under `<<`, expected a mapping or a list of mappings; refer to one with an alias, or quote the key".into()),
         ("p: {<<: [{}, x]}\n", "f:1:14: found text under `<<`, expected a mapping or a list of mappings; refer to one with an alias, or quote the key".into()),
-        ("p: [!!str, x]\n", "f:1:4: found text behind this place that cannot be read, expected YAML; check quotes, brackets and indentation there".into()),
+        ("p: [!!str, x]\n", format!("f:1:5: {UNENDED}")),
+        ("p: !!str, x\n", format!("f:1:4: {UNENDED}")),
+        ("p: [\"!a,\", 'b !c,', d !e,f, # !g,\n  {'h':!i, j}]\n", format!("f:2:8: {TAG}")),
+        ("p: {x: {a: !<tag:b>, c: d}}\n", format!("f:1:12: {TAG}")),
+        ("p: {x: {a: !!str, a: \"open}\n", format!("f:1:12: {UNENDED}")),
         ("p: !vault {}\n", format!("f:1:4: {TAG}")),
         ("p: {x: {password: !hunter2}}\n", format!("f:1:19: {TAG}")),
         ("p:\n  on: {}\n  yes: {}\n", "f:3:3: yes: found the key a second time, first as `on` on line 2, expected it once; YAML takes both for the same value: put what is meant as text in quotes, or remove one of the two".into()),
@@ -112,6 +117,17 @@ fn a_refused_text_says_what_and_where() {
     ] {
         assert_eq!(faults(text), [expected], "{text:?}");
     }
+}
+
+#[test]
+fn a_comma_behind_what_only_looks_like_a_tag_is_text() {
+    let text = "p:\n  x:\n    a: [\"!b,\", ' !c,', d !e, f!]\n    g: !h!, i\n";
+    assert_eq!(faults(text).len(), 1, "`g` begins with a tag");
+    let text = "p:\n  x:\n    a: [\"!b,\", ' !c,', d !e, f!] # !j,\n    g: h !i, !j,\n    k: |\n      !l,\n";
+    assert_eq!(
+        config(text),
+        json!({"a": ["!b,", " !c,", "d !e", "f!"], "g": "h !i, !j,", "k": "!l,\n"})
+    );
 }
 
 #[test]

@@ -217,8 +217,55 @@ fn a_key_that_others_can_read_or_write_is_refused() {
         assert_eq!(reason, expected);
     }
     // Nobody else gets there.
+    for mode in [0o644, 0o660, 0o666] {
+        chmod(&path, mode);
+        chmod(&dir, 0o700);
+        assert_eq!(key().expect("nobody else can reach it").reveal(), "key");
+        assert_eq!(KeySource::File(path.clone()).readers(), None, "{mode:o}");
+        chmod(&dir, 0o755);
+    }
+}
+
+#[test]
+fn only_the_directories_that_lead_to_a_key_keep_others_from_it() {
+    let (_root, dir) = folder();
+    let (shut, open) = (dir.join("shut"), dir.join("open"));
+    for (place, mode) in [(&shut, 0o700), (&open, 0o755)] {
+        fs::create_dir(place).expect("a directory");
+        chmod(place, mode);
+    }
+    fs::write(open.join("key"), "key\n").expect("a file");
+    chmod(&open.join("key"), 0o644);
+    symlink("../open/key", shut.join("link")).expect("a link");
+    for way in ["shut/../open/key", "shut/link"] {
+        let key = KeySource::File(dir.join(way)).key();
+        let reason = key.expect_err("everybody can read it by its own name");
+        assert!(reason.contains("mode 0644: every user"), "{reason}");
+    }
+}
+
+#[test]
+fn who_else_can_read_a_key_that_is_taken_is_told() {
+    if !geteuid().is_root() {
+        return; // Nobody else can give a file to any group.
+    }
+    let (_root, dir) = folder();
+    let path = dir.join("key");
+    fs::write(&path, "key\n").expect("a file");
+    let readers = || KeySource::File(path.clone()).readers();
+    chmod(&path, 0o640);
+    assert_eq!(readers(), None, "the own group of root");
+    chown(&path, None, Some(STRANGER)).expect("root may");
+    assert_eq!(readers().as_deref(), Some("group 54321"));
+    // Who is in the directory's group may be in the file's, too.
+    chown(&dir, None, Some(STRANGER)).expect("root may");
+    chmod(&dir, 0o750);
+    assert_eq!(readers().as_deref(), Some("group 54321"));
+    chmod(&path, 0o644);
+    let who = "everybody who can enter its directory";
+    assert_eq!(readers().as_deref(), Some(who));
     chmod(&dir, 0o700);
-    assert_eq!(key().expect("nobody else can reach it").reveal(), "key");
+    assert_eq!(readers(), None);
 }
 
 #[test]

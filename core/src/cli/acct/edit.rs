@@ -59,7 +59,8 @@ pub(super) async fn run(args: EditArgs) -> Result<(), Exit> {
         read(&args, key.clone())?
     };
     let cipher = args.crypto_plugin.or(before.cipher()).unwrap_or_default();
-    let key = FileKey::new(key, &args.new_key, cipher)?;
+    let path = args.output_file.as_deref().unwrap_or(&args.file);
+    let key = FileKey::new(key, &args.new_key, cipher, path)?;
     let Some(after) = edited(&args, &before).await? else {
         return Ok(());
     };
@@ -67,7 +68,6 @@ pub(super) async fn run(args: EditArgs) -> Result<(), Exit> {
         note(&format!("{}: nothing was changed", args.file.display()));
         return Ok(());
     }
-    let path = args.output_file.as_deref().unwrap_or(&args.file);
     save(&after, cipher, &key, path)
 }
 

@@ -129,7 +129,7 @@ fn encrypt(args: &EncryptArgs) -> Result<(), Exit> {
         .render_pipe(args.render_pipe.clone())
         .document()
         .map_err(|error| {
-            if !is_encrypted(&args.file) {
+            if encryption(&args.file) != Some(Cipher::Fernet) {
                 return fault(error);
             }
             Exit::config(format!(
@@ -137,20 +137,26 @@ fn encrypt(args: &EncryptArgs) -> Result<(), Exit> {
                 args.file.display()
             ))
         })?;
-    let key = FileKey::new(args.key.source(), &args.new_key, args.crypto_plugin)?;
     let output_file = args.output_file.clone().unwrap_or_else(|| {
         let mut name = OsString::from(&args.file);
         name.push(".");
         name.push(args.crypto_plugin.name());
         name.into()
     });
+    let key = FileKey::new(
+        args.key.source(),
+        &args.new_key,
+        args.crypto_plugin,
+        &output_file,
+    )?;
     save(&document, args.crypto_plugin, &key, &output_file)
 }
 
-fn is_encrypted(file: &Path) -> bool {
+/// What a file was encrypted with; none for text, and where there is no file.
+fn encryption(file: &Path) -> Option<Cipher> {
     let mut content = Vec::new();
-    named_file::read(file, MAX_FILE_BYTES, &mut content).is_ok()
-        && Cipher::of(&content) == Some(Cipher::Fernet)
+    named_file::read(file, MAX_FILE_BYTES, &mut content).ok()?;
+    Cipher::of(&content)
 }
 
 fn decrypt(args: &DecryptArgs) -> Result<(), Exit> {

@@ -6,12 +6,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use evbus::acct::{AcctKey, Cipher, KeySource};
+use evbus::acct::{AcctKey, AcctSource, Cipher, KeySource};
 use evbus_files::written_file;
 use zeroize::Zeroizing;
 
 use super::super::exit::Exit;
 use super::super::output::{self, Reader};
+use super::encryption;
 
 #[derive(Debug, Args)]
 pub(super) struct NewKeyOptions {
@@ -19,6 +20,9 @@ pub(super) struct NewKeyOptions {
     /// overwritten
     #[arg(long, value_name = "F", conflicts_with_all = ["acct_key", "acct_key_file"])]
     new_key_file: Option<PathBuf>,
+    /// Replace an encrypted file even if it was made with another key
+    #[arg(long)]
+    force: bool,
 }
 
 /// The key that a file is encrypted with.
@@ -35,8 +39,27 @@ enum Place {
 }
 
 impl FileKey {
-    /// The key that was given, or a new one.
+    /// The key that was given, or a new one, for a file that is to be `written`. One that is there is
+    /// replaced only where this key opens it: whoever has the other key counts on it.
     pub(super) fn new(
+        given: Option<KeySource>,
+        new: &NewKeyOptions,
+        cipher: Cipher,
+        written: &Path,
+    ) -> Result<Self, Exit> {
+        let key = Self::given_or_made(given, new, cipher)?;
+        let well_formed = key.key.check();
+        well_formed.map_err(|error| Exit::config(error.to_string()))?;
+        if !new.force && is_of_another_key(written, &key.key) {
+            return Err(Exit::usage(format!(
+                "{}: found a file encrypted with another key, or a damaged one, expected one that this key opens, or none; give its key with --acct-key-file, or use --force to replace it",
+                written.display()
+            )));
+        }
+        Ok(key)
+    }
+
+    fn given_or_made(
         given: Option<KeySource>,
         new: &NewKeyOptions,
         cipher: Cipher,
@@ -94,6 +117,11 @@ impl FileKey {
             }),
         }
     }
+}
+
+fn is_of_another_key(path: &Path, key: &AcctKey) -> bool {
+    let source = AcctSource::new(path).key(KeySource::Given(key.clone()));
+    encryption(path).is_some() && source.document().is_err()
 }
 
 fn write(path: &Path, key: &[u8]) -> io::Result<()> {

@@ -409,3 +409,40 @@ fn a_state_directory_that_could_be_made_is_well_and_is_not_made() {
         assert!(!Path::new(&bench.dir.path().join(name)).exists(), "{name}");
     }
 }
+
+#[test]
+fn all_faults_of_a_destination_are_told_in_one_round_each_at_its_line() {
+    let bench = Bench::new(&["plugin-glob", "fixture-good"]);
+    let acct = "fixture-good:
+  first:
+    paht: hunter2
+    delay_ms: hunter2
+    retry_first: {hunter2: 5}
+    miscont: 5
+    reject_containing: 31337
+internal:
+  second:
+    routing_kye: hunter2
+    routing_key: 31337
+";
+    let output = bench.evbus("check", acct, &[]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    let keys = "expected one of: delay_ms, miscount, path, reject_containing, retry_first";
+    for sentence in [
+        format!("acct.yml:3:5: fixture-good.first.paht: found an unknown key, {keys}; did you mean `path`?"),
+        "acct.yml:4:5: fixture-good.first.delay_ms: found text, expected a whole number of at least 0".to_owned(),
+        "acct.yml:5:5: fixture-good.first.retry_first: found a mapping, expected a whole number from 0 to 4294967295".to_owned(),
+        format!("acct.yml:6:5: fixture-good.first.miscont: found an unknown key, {keys}; did you mean `miscount`?"),
+        "acct.yml:7:5: fixture-good.first.reject_containing: found a number, expected text".to_owned(),
+        "acct.yml:2:3: fixture-good.first: missing field `path`".to_owned(),
+        "acct.yml:10:5: internal.second.routing_kye: found an unknown key, expected one of: routing_key".to_owned(),
+        "acct.yml:11:5: internal.second.routing_key: found a value that is not text, expected text".to_owned(),
+    ] {
+        assert!(said.contains(&sentence), "expected {sentence:?} in:\n{said}");
+    }
+    assert!(
+        !said.contains("hunter2") && !said.contains("31337"),
+        "{said}"
+    );
+}

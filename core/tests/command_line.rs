@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -116,6 +117,96 @@ fn a_plugin_is_installed_into_a_directory_that_nobody_else_chooses() {
         assert!(said.contains(sentence), "{place}: {said}");
     }
     assert!(!at("open/new").exists());
+}
+
+#[test]
+fn a_plugin_is_installed_only_where_no_other_file_has_its_id() {
+    let built = plugin_dir(&["fixture-good"]);
+    let library = built.path().join("libfixture_good.so");
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    let changed = at("changed.so");
+    fs::copy(&library, &changed).unwrap();
+    let mut appended = fs::OpenOptions::new().append(true).open(&changed).unwrap();
+    appended.write_all(b"changed").unwrap();
+    let install = |file: &Path, flags: &[&str]| {
+        let mut command = evbus(home.path());
+        command.args(["plugins", "install"]).args(flags).arg(file);
+        run(command.env("EVBUS_PLUGIN_PATH", at("path")), b"")
+    };
+    for name in ["path", "mine"] {
+        fs::create_dir(at(name)).unwrap();
+        fs::set_permissions(at(name), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let mine = at("mine").display().to_string();
+    fs::copy(&library, at("path/old.so")).unwrap();
+    fs::set_permissions(at("path/old.so"), PermissionsExt::from_mode(0o644)).unwrap();
+
+    for flags in [&[][..], &["--plugin-dir", &mine]] {
+        let output = install(&changed, flags);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let other = format!(
+            "{} has the same plugin id fixture-good",
+            at("path/old.so").display()
+        );
+        assert!(said.contains(&other), "{said}");
+    }
+    assert!(fs::read_dir(at("mine")).unwrap().next().is_none());
+
+    // The same content is the same plugin, and a file makes room for the one that replaces it.
+    let output = install(&library, &["--plugin-dir", &mine, "--json"]);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("only with --plugin-dir"), "{said}");
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["id"], "fixture-good");
+    assert_eq!(shown["searched"], false);
+    assert_eq!(shown["file"], format!("{mine}/libfixture_good.so"));
+    fs::remove_file(at("mine/libfixture_good.so")).unwrap();
+    fs::rename(&changed, at("old.so")).unwrap();
+    let path = at("path").display().to_string();
+    let output = install(&at("old.so"), &["--plugin-dir", &path]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+    assert_eq!(
+        fs::read(at("path/old.so")).unwrap(),
+        fs::read(at("old.so")).unwrap()
+    );
+}
+
+#[test]
+fn a_plugin_dir_that_cannot_be_searched_is_a_fault_of_the_command_line() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name).display().to_string();
+    fs::write(at("acct.yml"), "{}\n").unwrap();
+    for (dir, sentence) in [
+        (at("absent"), "there is no such directory; create it"),
+        (at("acct.yml"), "it is not a directory"),
+        (
+            String::new(),
+            "it is empty; expected the path of a directory",
+        ),
+    ] {
+        for command in [
+            &["run", "--sock-dir", "socks", "--acct-file"][..],
+            &["check", "--acct-file"],
+            &["route", "p", "--acct-file"],
+            &["put", "p", "1", "--acct-file"],
+            &["plugins", "list"],
+            &["plugins", "inspect", "kafka"],
+        ] {
+            let mut evbus = evbus(home.path());
+            evbus.args(command).current_dir(home.path());
+            if command.ends_with(&["--acct-file"]) {
+                evbus.arg("acct.yml");
+            }
+            let output = run(evbus.args(["--plugin-dir", &dir]), b"");
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{command:?} {dir}: {said}");
+            assert!(said.contains(sentence), "{command:?} {dir}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -144,7 +144,7 @@ impl Config {
     /// Every fault that the types do not show.
     pub(crate) fn faults(&self) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
-        let mut fault = |path: &str, message: &str| faults.push(ConfigFault::new(path, message));
+        let mut fault = |path: &str, message: &str| faults.push(ConfigFault::of_key(path, message));
         if self.path.is_empty() {
             fault(
                 "path",
@@ -180,10 +180,8 @@ impl Config {
                 fault("rotate.keep", &message);
             }
             if self.is_stdout() {
-                fault(
-                    "rotate",
-                    "standard output cannot be rotated; remove it, or name a file",
-                );
+                let message = "standard output cannot be rotated; remove it, or name a file";
+                faults.push(ConfigFault::new("rotate", message));
             }
         }
         faults

@@ -24,7 +24,7 @@ pub(crate) fn faults(settings: &Settings) -> Vec<ConfigFault> {
         .filter(|(_, property, _)| FILE_VALUED.iter().any(|end| property.ends_with(end)))
         .filter_map(|(key, property, file)| {
             let why = unusable(property, Path::new(file))?;
-            Some(ConfigFault::new(
+            Some(ConfigFault::of_key(
                 key,
                 format!("{file} cannot be read: {why}"),
             ))

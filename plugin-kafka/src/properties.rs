@@ -33,6 +33,7 @@ pub fn client_config(config: &Config) -> Result<ClientConfig, Vec<ConfigFault>> 
     faults.extend(settings.collisions());
     faults.extend(settings.0.iter().filter_map(Setting::fault));
     faults.extend(settings.acks_fault());
+    faults.extend(settings.given().filter_map(port_fault));
     faults.extend(security::complete(config, &mut settings));
     faults.extend(files::faults(&settings));
     for (property, value) in DEFAULTS {
@@ -78,12 +79,35 @@ impl Setting {
             },
             Err(_) => REFUSED.to_owned(),
         };
-        Some(ConfigFault::new(self.path.as_str(), message))
+        Some(ConfigFault::of_key(self.path.as_str(), message))
     }
 }
 
 const REFUSED: &str = "found a value that librdkafka refuses, expected one that its \
                        CONFIGURATION.md has for this property";
+
+/// librdkafka takes any number for a port and uses what is left of it in 16 bits.
+fn port_fault((path, property, value): (&str, &str, &str)) -> Option<ConfigFault> {
+    let is_wrong = |address: &str| port(address).is_some_and(|it| it.parse().unwrap_or(0_u16) == 0);
+    if property != "metadata.broker.list" {
+        return None;
+    }
+    let position = value.split(',').position(is_wrong)? + 1;
+    let message = format!(
+        "found address {position} with a wrong port, expected a number from 1 to 65535 after the host"
+    );
+    Some(ConfigFault::of_key(path, message))
+}
+
+/// The port of an address as librdkafka finds it; the colons of an IPv6 address without brackets lead to
+/// none.
+fn port(address: &str) -> Option<&str> {
+    let host = address
+        .split_once("://")
+        .map_or(address, |(_, rest)| rest.split('/').next().unwrap_or(rest));
+    let (before, port) = host.rsplit_once(':')?;
+    (!before.contains(':') || before.ends_with(']')).then(|| port.trim())
+}
 
 /// The limits that librdkafka names for a number outside of them; they are its own.
 fn allowed_range(why: &str) -> Option<(i64, i64)> {
@@ -108,11 +132,11 @@ fn is_unknown(error: &KafkaError) -> bool {
 
 fn unknown(path: String, property: &str) -> ConfigFault {
     let message = match nearest(property) {
-        Some(known) => format!("unknown key; the nearest known one is `{known}`"),
-        None => "unknown key; expected a name of aiokafka's producer or a property of librdkafka"
+        Some(known) => format!("found an unknown key; did you mean `{known}`?"),
+        None => "found an unknown key, expected a name of aiokafka's producer or a property of librdkafka"
             .to_owned(),
     };
-    ConfigFault::new(path, message)
+    ConfigFault::of_key(path, message)
 }
 
 /// The properties that are set, in the order of the configuration.
@@ -166,7 +190,7 @@ impl Settings {
         let acks = (self.0.iter()).find(|setting| setting.property == "request.required.acks")?;
         let number: i32 = acks.value.parse().ok()?;
         (2..=1000).contains(&number).then(|| {
-            ConfigFault::new(
+            ConfigFault::of_key(
                 acks.path.as_str(),
                 "found another number of replicas, expected 0, 1, -1 or `all`",
             )
@@ -197,13 +221,13 @@ fn collect(config: &Config) -> (Settings, Vec<ConfigFault>) {
                 faults.push(unknown(path, name));
             }
         } else if let Some(why) = refused {
-            faults.push(ConfigFault::new(path, format!("cannot be used: {why}")));
+            faults.push(ConfigFault::of_key(path, format!("cannot be used: {why}")));
         } else if let Some(value) = value.text() {
             settings.push(path, name, value);
         } else {
             let message = "found a list or a mapping, expected a text, a number, true \
                            or false";
-            faults.push(ConfigFault::new(path, message));
+            faults.push(ConfigFault::of_key(path, message));
         }
     }
     if let Some(ssl) = &config.ssl {

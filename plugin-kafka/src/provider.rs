@@ -60,12 +60,12 @@ impl Provider for Kafka {
         let mut faults = properties::client_config(config).err().unwrap_or_default();
         for (position, topic) in config.topics.as_slice().iter().enumerate() {
             if let Some(fault) = message::topic_fault(topic) {
-                faults.push(ConfigFault::new(format!("topics[{position}]"), fault));
+                faults.push(ConfigFault::of_key(format!("topics[{position}]"), fault));
             }
         }
         if config.partition.is_some_and(|partition| partition < 0) {
             let message = "found a number below 0, expected a partition number from 0";
-            faults.push(ConfigFault::new("partition", message));
+            faults.push(ConfigFault::of_key("partition", message));
         }
         if faults.is_empty() {
             Ok(())

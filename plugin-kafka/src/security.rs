@@ -142,7 +142,7 @@ fn unusable_mechanism(settings: &Settings) -> Option<ConfigFault> {
             .into_iter()
             .find(|name| *name == mechanism)
             .unwrap_or("another mechanism");
-        ConfigFault::new(
+        ConfigFault::of_key(
             "connection.sasl_mechanism",
             format!("found {found}, expected one of {}", known.join(", ")),
         )

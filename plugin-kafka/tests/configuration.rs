@@ -110,10 +110,92 @@ fn an_unknown_name_is_a_fault_that_names_the_nearest_known_one() {
     assert_fault(
         connection("wibble"),
         "connection.wibble",
-        "unknown key; expected",
+        "unknown key, expected",
     );
     assert_fault(json!({"topic": "t"}), "topic", "unknown key");
     assert_fault(json!({"ssl": {"cafile": "x"}}), "ssl.cafile", "unknown key");
+}
+
+#[test]
+fn a_key_that_cannot_be_read_hides_no_other_fault_and_is_blamed_for_none() {
+    let config = json!({
+        "connection": {
+            "linger.mss": 5, "acks": 7, "max_batch_size": "hunter2", "request_timeout_ms": -1,
+            "sasl_plain_username": "u", "sasl_plain_password": 31337, "security_protocol": "SASL_SSL",
+            "bootstrap_servers": "a:99999", "metadata_max_age_ms": ["hunter2"],
+        },
+        "ssl": {"cafile": "/x", "key_file": {}},
+        "topic": "t", "key": 5, "partition": -1, "topics": ["a b"],
+    });
+    let found = faults(config);
+    assert!(!found.concat().contains("hunter2"), "{found:#?}");
+    let mut paths: Vec<&str> = found
+        .iter()
+        .filter_map(|fault| Some(fault.split_once(": ")?.0))
+        .collect();
+    paths.sort_unstable();
+    assert_eq!(
+        paths,
+        [
+            "connection.acks",
+            "connection.bootstrap_servers",
+            "connection.linger.mss",
+            "connection.max_batch_size",
+            "connection.metadata_max_age_ms",
+            "connection.request_timeout_ms",
+            "connection.sasl_plain_password",
+            "key",
+            "partition",
+            "ssl.cafile",
+            "ssl.key_file",
+            "topic",
+            "topics[0]",
+        ],
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_port_that_librdkafka_would_cut_is_a_fault_of_its_key() {
+    let is_taken = [
+        "a",
+        "a:1",
+        "a:65535",
+        "[::1]",
+        "[::1]:9092",
+        "::1",
+        "a:9092,b",
+        "a:9092, b:9093",
+        "",
+        "PLAINTEXT://a:9092/x",
+    ];
+    for servers in is_taken {
+        let config = json!({"connection": {"bootstrap_servers": servers}});
+        assert_eq!(faults(config), [""; 0], "{servers}");
+    }
+    for wrong in [
+        "host:99999",
+        "host:65536",
+        "host:0",
+        "host:-1",
+        "host:",
+        "host:kafka",
+        "[::1]:99999",
+        "PLAINTEXT://host:99999/",
+    ] {
+        for (key, value, position) in [
+            ("bootstrap_servers", json!(wrong), 1),
+            ("bootstrap_servers", json!(["a:9092", wrong]), 2),
+            ("bootstrap.servers", json!(format!("a,b:1,{wrong}")), 3),
+            ("metadata.broker.list", json!(wrong), 1),
+        ] {
+            let text = format!(
+                "found address {position} with a wrong port, expected a number from 1 to 65535"
+            );
+            let config = json!({"connection": {key: value}});
+            assert_fault(config, &format!("connection.{key}"), &text);
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What stands under a profile of the acct file.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ pub struct ConnectionConfig {
     pub host: Option<String>,
     /// Default: 5672, with `ssl` 5671.
     #[serde(default)]
-    pub port: Option<u16>,
+    pub port: Option<NonZeroU16>,
     /// User name. Default: guest.
     #[serde(default)]
     pub login: Option<String>,
@@ -181,7 +182,7 @@ impl Config {
     /// What types cannot say; reads the TLS files.
     pub(crate) fn check(&self) -> Result<(), Vec<ConfigFault>> {
         let mut faults = Vec::new();
-        let fault = ConfigFault::new;
+        let fault = ConfigFault::of_key;
         if !in_range(self.timeout) {
             faults.push(fault("timeout", wrong_seconds()));
         }
@@ -223,7 +224,7 @@ impl ConnectionConfig {
     fn check(&self) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
         if (self.connection_timeout).is_some_and(|seconds| !in_range(seconds)) {
-            faults.push(ConfigFault::new(
+            faults.push(ConfigFault::of_key(
                 "connection.connection_timeout",
                 wrong_seconds(),
             ));
@@ -235,7 +236,7 @@ impl ConnectionConfig {
             .map(|(name, _)| name)
         {
             if name.len() > MAX_SHORT_STRING {
-                faults.push(ConfigFault::new(
+                faults.push(ConfigFault::of_key(
                     "connection.client_properties",
                     format!("a name has {}", too_long(name.len())),
                 ));

@@ -1,6 +1,7 @@
 //! Where to connect to, from the configuration.
 
 use std::fmt;
+use std::num::NonZeroU16;
 
 use evbus_sdk::{ConfigFault, Secret};
 use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism};
@@ -134,7 +135,7 @@ fn from_keys(config: &ConnectionConfig) -> AMQPUri {
                 password: or(config.password.as_ref().map(Secret::reveal), "guest"),
             },
             host: or(config.host.as_deref(), "localhost"),
-            port: config.port.unwrap_or_else(|| scheme.default_port()),
+            port: (config.port).map_or_else(|| scheme.default_port(), NonZeroU16::get),
         },
         // An empty one is the default, as for aio-pika.
         vhost: or(
@@ -172,6 +173,9 @@ fn parse(url: &str) -> Result<AMQPUri, String> {
          characters percent-encoded and `heartbeat`, `frame_max` and `channel_max` as numbers"
             .to_owned()
     })?;
+    if uri.authority.port == 0 {
+        return Err("has the port 0; expected a port from 1 to 65535".to_owned());
+    }
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let unknown = query
         .split('&')

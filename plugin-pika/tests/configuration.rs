@@ -69,6 +69,30 @@ fn unknown_keys_are_named_at_any_depth() {
 }
 
 #[test]
+fn all_faults_are_found_at_once() {
+    let config = json!({
+        "connection": {"hots": "h", "port": "x", "url": 5, "ssl_options": {"ca_file": 5, "verify": 1}},
+        "timeout": 0, "mandatory": "x", "exchange": "e".repeat(256),
+    });
+    let mut paths = harness().check(config);
+    paths.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    let paths: Vec<&str> = paths.iter().map(|fault| fault.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "connection.hots",
+            "connection.port",
+            "connection.ssl_options.ca_file",
+            "connection.ssl_options.verify",
+            "connection.url",
+            "exchange",
+            "mandatory",
+            "timeout",
+        ]
+    );
+}
+
+#[test]
 fn each_impossible_value_is_one_sentence_at_its_key() {
     let cases = [
         (
@@ -85,7 +109,19 @@ fn each_impossible_value_is_one_sentence_at_its_key() {
         ),
         (
             json!({"connection": {"port": 70000}}),
-            "connection.port: found a number, expected a whole number from 0 to 65535",
+            "connection.port: found a number, expected a whole number from 1 to 65535",
+        ),
+        (
+            json!({"connection": {"port": 0}}),
+            "connection.port: found a number, expected a whole number from 1 to 65535",
+        ),
+        (
+            json!({"connection": {"url": "amqp://mq:0/"}}),
+            "connection.url: has the port 0; expected a port from 1 to 65535",
+        ),
+        (
+            json!({"connection": {"url": "amqp://mq:70000/"}}),
+            "connection.url: not an AMQP URL; expected amqp://",
         ),
         (
             json!({"connection": {"connection_timeout": 100_000}}),

@@ -10,6 +10,7 @@ use evbus_abi::v1::{
 };
 use parking_lot::Mutex;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::Notify;
 
 use evbus_plugin::ConnectFailure;
@@ -26,7 +27,6 @@ pub const INTERNAL_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// What stands under a profile of `internal`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Config {
     /// Names the queue; none or null is the queue with the empty name.
     #[serde(default)]
@@ -120,11 +120,23 @@ impl InternalQueues {
     }
 
     /// Faults of a configuration, as path and message.
-    pub fn check(config: &serde_json::Value) -> Vec<(String, String)> {
-        match serde_json::from_value::<Config>(config.clone()) {
-            Ok(_) => Vec::new(),
-            Err(error) => vec![(String::new(), error.to_string())],
-        }
+    pub fn check(config: &Value) -> Vec<(String, String)> {
+        let Some(keys) = config.as_object() else {
+            let message = "found no mapping, expected one with the key routing_key, or nothing";
+            return vec![(String::new(), message.to_owned())];
+        };
+        keys.iter()
+            .filter_map(|(key, value)| {
+                let message = match value {
+                    _ if key != "routing_key" => {
+                        "found an unknown key, expected one of: routing_key"
+                    }
+                    Value::String(_) | Value::Null => return None,
+                    _ => "found a value that is not text, expected text or nothing",
+                };
+                Some((key.clone(), message.to_owned()))
+            })
+            .collect()
     }
 
     /// Makes the instance of an entry with this configuration.

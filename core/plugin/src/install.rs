@@ -4,21 +4,29 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{elf, inspect, place};
+use super::{Plugin, PluginDir, PluginReport, Registry, elf, inspect, place};
 use evbus_files::{named_file, usable_dir};
 
 /// A larger file is not a plugin, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// Copies a plugin file into a directory, whole or not at all, with modes that the host accepts;
-/// a running host uses it at once. The directory is created where it is absent. `program` tries the
-/// file first, see [`Registry::trying`](super::Registry::trying).
+/// a running host uses it at once. The directory is created where it is absent. `searched` are the
+/// directories that the host searches. `program` tries the file first, see
+/// [`Registry::trying`](super::Registry::trying).
 ///
 /// # Errors
 ///
-/// One sentence: the file is no plugin for this host, or the directory cannot be used.
-pub fn install(file: &Path, dir: &Path, program: Option<&Path>) -> Result<PathBuf, String> {
+/// One sentence: the file is no plugin for this host, the directory cannot be used, or another file
+/// that the host finds has the plugin's id, so that it would use neither.
+pub fn install(
+    file: &Path,
+    dir: &Path,
+    searched: &[PluginDir],
+    program: Option<&Path>,
+) -> Result<(PathBuf, Arc<Plugin>), String> {
     let mut bytes = Vec::new();
     named_file::read(file, MAX_BYTES, &mut bytes)
         .map_err(|error| format!("{}: {error}", file.display()))?;
@@ -47,8 +55,40 @@ pub fn install(file: &Path, dir: &Path, program: Option<&Path>) -> Result<PathBu
         .and_then(|()| copy.as_file().sync_all())
         .map_err(|error| at(&error))?;
     // A file that would be refused shall not replace one that works.
-    inspect(copy.path(), program).map_err(|reason| format!("{}: {reason}", file.display()))?;
+    let plugin =
+        inspect(copy.path(), program).map_err(|reason| format!("{}: {reason}", file.display()))?;
     let target = dir.join(name);
+    if let Some(other) = namesake(&plugin, &target, searched) {
+        return Err(format!(
+            "{}: {} has the same plugin id {} and other content, so a host would use neither; remove that file, or install this one under its name in its directory",
+            file.display(),
+            other.display(),
+            plugin.id(),
+        ));
+    }
     copy.persist(&target).map_err(|error| at(&error.error))?;
-    Ok(target)
+    Ok((target, plugin))
+}
+
+/// A file with the plugin's id and other content, other than the one at `target`.
+fn namesake(plugin: &Plugin, target: &Path, searched: &[PluginDir]) -> Option<PathBuf> {
+    let replaced = place_of(target);
+    let reports = Registry::new(searched.to_vec(), Vec::new())
+        .scan()
+        .reports();
+    let others = (reports.into_iter())
+        .filter(|report| report.id.as_deref() == Some(plugin.id()))
+        .map(PluginReport::with_hash)
+        .filter(|report| report.hash.as_deref() != plugin.hash());
+    // A link to the replaced file leads to the new one then.
+    let is_replaced =
+        |other: &Path| place_of(other) == replaced || other.canonicalize().ok() == replaced;
+    others
+        .filter_map(|report| report.file)
+        .find(|other| !is_replaced(other))
+}
+
+/// The name of a file in the true path of its directory; the file itself may be a link.
+fn place_of(file: &Path) -> Option<PathBuf> {
+    Some(file.parent()?.canonicalize().ok()?.join(file.file_name()?))
 }

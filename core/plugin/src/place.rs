@@ -137,9 +137,10 @@ fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), Unusable> {
     }
     Err(because(format!(
         "{what} {} belongs to user {}; expected user {us} or root, since another user could put code \
-         into the host",
+         into the host; use another place, or have root run: chown -h {us} {}",
         path.display(),
         found.st_uid,
+        path.display(),
     )))
 }
 

@@ -114,7 +114,10 @@ impl HostOptions {
             host = host.plugin_copies(dir);
         }
         for dir in self.plugins.plugin_dirs {
-            host = host.plugin_dir(dir);
+            match PluginDirs::fault(&dir) {
+                Some(fault) => faults.push(fault),
+                None => host = host.plugin_dir(dir),
+            }
         }
         let bare = self.sock_dirs.into_iter().map(|path| (path, Framing::Bare));
         let prefixed = self.prefixed_sock_dirs.into_iter();

@@ -31,13 +31,14 @@ mod signals;
 mod status;
 mod target;
 
-use std::ffi::OsStr;
-use std::panic;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::LazyLock;
 use std::time::Duration;
+use std::{io, panic};
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use evbus::plugin::ExitGuard;
 use rustix::process::Signal;
@@ -119,8 +120,43 @@ struct PluginDirs {
     /// Directory with plugin files (.so); may come several times. Searched before the directories
     /// of `EVBUS_PLUGIN_PATH`, ~/.local/share/evbus/plugins, /usr/local/lib/evbus/plugins and
     /// /usr/lib/evbus/plugins
-    #[arg(long = "plugin-dir", value_name = "D")]
+    #[arg(long = "plugin-dir", value_name = "D", value_parser = OsStringValueParser::new().try_map(named_dir))]
     plugin_dirs: Vec<PathBuf>,
+}
+
+impl PluginDirs {
+    /// What is wrong with a directory that is given, if it cannot be searched.
+    fn fault(dir: &Path) -> Option<Exit> {
+        let found = match dir.metadata() {
+            Ok(found) if found.is_dir() => return None,
+            Ok(_) => "it is not a directory; give the directory that the plugin files are in",
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                "there is no such directory; create it or give another"
+            }
+            // Why it cannot be looked at is said where it is searched.
+            Err(_) => return None,
+        };
+        Some(Exit::usage(format!(
+            "--plugin-dir {}: {found}",
+            dir.display()
+        )))
+    }
+
+    /// Refuses directories that cannot be searched.
+    fn check(&self) -> Result<(), Exit> {
+        Exit::of_all(
+            (self.plugin_dirs.iter())
+                .filter_map(|dir| Self::fault(dir))
+                .collect(),
+        )
+    }
+}
+
+fn named_dir(name: OsString) -> Result<PathBuf, &'static str> {
+    if name.is_empty() {
+        return Err("it is empty; expected the path of a directory");
+    }
+    Ok(name.into())
 }
 
 /// Runs the command that the process was started with.

@@ -65,12 +65,12 @@ pub(super) fn run(args: &PluginsArgs) -> Result<(), Exit> {
         Some(PluginsCommand::Inspect { file, plugins }) => {
             show(&find(file, &dirs(plugins))?, args.json)
         }
-        Some(PluginsCommand::Install { file, plugins }) => put_in(file, &dirs(plugins)),
+        Some(PluginsCommand::Install { file, plugins }) => put_in(file, &dirs(plugins), args.json),
     }
 }
 
 fn list(plugins: &PluginDirs, json: bool) -> Result<(), Exit> {
-    let catalog = catalog(plugins);
+    let catalog = catalog(plugins)?;
     let reports = catalog.reports();
     if json {
         let reports: Vec<_> = (reports.into_iter()).map(PluginReport::with_hash).collect();
@@ -138,7 +138,7 @@ fn find(given: &Path, plugins: &PluginDirs) -> Result<PathBuf, Exit> {
         Some(name) if !name.contains('/') && !given.exists() => name,
         _ => return Ok(given.to_owned()),
     };
-    let reports = catalog(plugins).reports();
+    let reports = catalog(plugins)?.reports();
     let is_meant = |report: &&PluginReport| {
         let mut served = report.providers.iter().chain(&report.matchers);
         report.id.as_deref() == Some(name) || served.any(|served| served == name)
@@ -202,7 +202,17 @@ fn show(file: &Path, json: bool) -> Result<(), Exit> {
     write(text.as_bytes()).map(|_| ())
 }
 
-fn put_in(file: &Path, plugins: &PluginDirs) -> Result<(), Exit> {
+#[derive(Serialize)]
+struct Installed<'a> {
+    id: &'a str,
+    version: &'a str,
+    file: &'a Path,
+    sha256: Option<&'a str>,
+    /// Whether a host finds it without being told where it is.
+    searched: bool,
+}
+
+fn put_in(file: &Path, plugins: &PluginDirs, json: bool) -> Result<(), Exit> {
     let dirs = plugin_dirs(&plugins.plugin_dirs);
     let dir = dirs
         .iter()
@@ -211,7 +221,29 @@ fn put_in(file: &Path, plugins: &PluginDirs) -> Result<(), Exit> {
             dirs.iter()
                 .find(|dir| dir.source == PluginDirSource::Default)
         })
+        .map(|dir| &*dir.path)
         .ok_or_else(|| Exit::usage("no plugin directory is known; give one with --plugin-dir"))?;
-    let installed = install(file, &dir.path, Some(THIS_PROGRAM.as_ref())).map_err(Exit::failed)?;
-    write(format!("{}\n", installed.display()).as_bytes()).map(|_| ())
+    let (target, plugin) =
+        install(file, dir, &dirs, Some(THIS_PROGRAM.as_ref())).map_err(Exit::failed)?;
+    let real = |dir: &Path| dir.canonicalize().ok();
+    let searched = plugin_dirs(&[])
+        .iter()
+        .any(|searched| real(&searched.path) == real(dir));
+    if !searched {
+        super::exit::note(&format!(
+            "a host searches {} only with --plugin-dir, or with the directory in EVBUS_PLUGIN_PATH",
+            dir.display()
+        ));
+    }
+    if json {
+        return json_pretty(&Installed {
+            id: plugin.id(),
+            version: plugin.version(),
+            file: &target,
+            sha256: plugin.hash(),
+            searched,
+        })
+        .map(|_| ());
+    }
+    write(format!("{}\n", target.display()).as_bytes()).map(|_| ())
 }

@@ -111,15 +111,16 @@ pub(super) async fn run(args: RouteArgs) -> Result<(), Exit> {
 /// Reads an acct file and looks for plugins.
 pub(super) fn load(acct: &AcctSource, plugins: &PluginDirs) -> Result<(AcctFile, Catalog), Exit> {
     let acct = acct.load().map_err(|errors| Exit::acct(&errors))?;
-    Ok((acct, catalog(plugins)))
+    Ok((acct, catalog(plugins)?))
 }
 
 /// Looks for plugins.
-pub(super) fn catalog(plugins: &PluginDirs) -> Catalog {
+pub(super) fn catalog(plugins: &PluginDirs) -> Result<Catalog, Exit> {
+    plugins.check()?;
     let program = Some(std::path::Path::new(THIS_PROGRAM).into());
     // What a host of this user has tried need not be tried again.
     let state = state_place(None).map(|place| place.path);
-    Registry::new(plugin_dirs(&plugins.plugin_dirs), Vec::new())
-        .trying(program, state.as_deref())
-        .scan()
+    let mut registry = Registry::new(plugin_dirs(&plugins.plugin_dirs), Vec::new())
+        .trying(program, state.as_deref());
+    Ok(registry.scan())
 }

@@ -102,6 +102,7 @@ impl Way<'_> {
     }
 
     async fn start_host(&self, source: AcctSource) -> Result<Host, Exit> {
+        self.options.plugins.check()?;
         let mut host = Host::builder()
             .acct_file(source)
             .without_state()

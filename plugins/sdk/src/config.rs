@@ -6,9 +6,8 @@ use evbus_abi::v1::ConfigFaultV1;
 use schemars::JsonSchema;
 use serde::de::{self, DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
-use crate::{expectation, known_keys};
+use crate::reading::{self, Reading};
 
 /// A fault in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +16,8 @@ pub struct ConfigFault {
     pub path: String,
     /// What was found and what was expected; never the value of a secret.
     pub message: String,
+    /// No other key can be what is wrong.
+    pub(crate) of_its_key: bool,
 }
 
 impl ConfigFault {
@@ -25,6 +26,19 @@ impl ConfigFault {
         Self {
             path: path.into(),
             message: message.into(),
+            of_its_key: false,
+        }
+    }
+
+    /// A fault of a key that holds whatever the other keys say: its name, or the range of its value.
+    ///
+    /// While another value cannot be read, [`Provider::check`](crate::Provider::check) looks at a
+    /// configuration without it. Only such faults of that check are reported then; others may come from
+    /// what is left out.
+    pub fn of_key(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            of_its_key: true,
+            ..Self::new(path, message)
         }
     }
 
@@ -50,49 +64,18 @@ impl fmt::Display for ConfigFault {
 ///
 /// # Errors
 ///
-/// A value of a wrong type is one fault at its path, also a list in place of a mapping; otherwise every unknown key is one. No message
-/// shows a value, nor the text of a deserializer: each says what kind of value was found and what the
-/// schema of `C` expects there, in the words of its keyword `x-expected` where it has it.
+/// Every unknown key, every missing one and every value of a wrong type is a fault at its path, also a
+/// list in place of a mapping. No message shows a value, nor the text of a deserializer: each says what
+/// kind of value was found and what the schema of `C` expects there, in the words of its keyword
+/// `x-expected` where it has it.
 pub fn parse_config<C: DeserializeOwned + JsonSchema>(json: &str) -> Result<C, Vec<ConfigFault>> {
-    let mut unknown = Vec::new();
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-    let parsed = serde_ignored::deserialize(tracked, |path| {
-        // `?` stands for a layer such as Option that is no key of the file.
-        let path = path.to_string().replace(".?", "").replace("?.", "");
-        unknown.push(ConfigFault::new(path, "found an unknown key"));
-    });
-    let schema = schemars::schema_for!(C);
-    let schema = schema.as_value();
-    let Ok(found) = serde_json::from_str::<Value>(json) else {
-        let message = "found a configuration that is not JSON";
-        return Err(vec![ConfigFault::new("", message)]);
-    };
-    let lists = expectation::lists_for_mappings(schema, &found);
-    if !lists.is_empty() {
-        return Err(lists);
-    }
-    match parsed {
-        Ok(config) if unknown.is_empty() => Ok(config),
-        Ok(_) => {
-            for fault in &mut unknown {
-                if let Some(keys) = known_keys::beside(schema, &fault.path) {
-                    fault.message =
-                        format!("found an unknown key, expected one of: {}", keys.join(", "));
-                }
-            }
-            Err(unknown)
-        }
-        Err(refusal) => {
-            let refusal = refusal.to_string();
-            Err(vec![expectation::fault(
-                schema,
-                &found,
-                &track.path(),
-                &refusal,
-            )])
-        }
+    match reading::read(json) {
+        Reading {
+            config: Some(config),
+            faults,
+            ..
+        } if faults.is_empty() => Ok(config),
+        Reading { faults, .. } => Err(faults),
     }
 }
 
@@ -201,10 +184,67 @@ mod tests {
         assert_eq!(
             faults(r#"{"connection": {"acks": 1, "ackz": 2}, "topic": []}"#),
             [
-                "connection.ackz: found an unknown key, expected one of: acks, password",
-                "topic: found an unknown key, expected one of: connection, topics",
+                "connection.ackz: found an unknown key, expected one of: acks, password; did you mean `acks`?",
+                "topic: found an unknown key, expected one of: connection, topics; did you mean `topics`?",
             ]
         );
+    }
+
+    #[test]
+    fn every_fault_is_found_in_one_reading() {
+        #[derive(Deserialize, JsonSchema)]
+        #[allow(dead_code)]
+        struct All {
+            path: String,
+            backup: String,
+            inner: Option<Inner>,
+            inners: Option<Vec<Inner>>,
+            level: Option<Level>,
+            numbers: Option<Vec<u8>>,
+            pair: Option<(u8, u8)>,
+            retries: Option<u8>,
+            secret: Option<Secret>,
+        }
+
+        let json = r#"{
+            "pth": "hunter2", "inner": {"pasword": "hunter2", "acks": "hunter2"},
+            "inners": [["hunter2"], {"acks": 1}, {"aks": 1}, {"acks": 1, "akcs": "hunter2"}],
+            "level": {"every": "hunter2"}, "numbers": [1, "hunter2", 3, 777, "hunter2"],
+            "pair": ["hunter2", 1], "secret": 31337, "retries": null, "other": ["hunter2"]
+        }"#;
+        let found = parse_config::<All>(json).err().unwrap_or_default();
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let keys = "backup, inner, inners, level, numbers, pair, path, retries, secret";
+        let number = "expected a whole number from 0 to 255";
+        assert_eq!(
+            found,
+            [
+                "inners[0]: found a list, expected a mapping with the keys acks, password",
+                &format!(
+                    "pth: found an unknown key, expected one of: {keys}; did you mean `path`?"
+                ),
+                "inner.pasword: found an unknown key, expected one of: acks, password; did you mean `password`?",
+                &format!("inner.acks: found text, {number}"),
+                "inners[2].aks: found an unknown key, expected one of: acks, password; did you mean `acks`?",
+                "inners[2]: missing field `acks`",
+                "inners[3].akcs: found an unknown key, expected one of: acks, password; did you mean `acks`?",
+                "level.every: found text, expected a whole number from 0 to 4294967295",
+                &format!("numbers[1]: found text, {number}"),
+                &format!("numbers[3]: found a number, {number}"),
+                &format!("numbers[4]: found text, {number}"),
+                "pair[0]: found text that cannot be used here",
+                "secret: found a number, expected text; write the secret in quotes",
+                &format!("other: found an unknown key, expected one of: {keys}"),
+                "missing field `path`",
+                "missing field `backup`",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_list_that_is_wrong_throughout_is_not_read_without_end() {
+        let json = format!(r#"{{"topics": [{}]}}"#, ["5"; 100_000].join(","));
+        assert_eq!(faults(&json).len(), 100);
     }
 
     #[test]

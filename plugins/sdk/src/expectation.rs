@@ -7,7 +7,8 @@
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
-use crate::{ConfigFault, known_keys};
+use crate::known_keys;
+use crate::reading::Step;
 
 /// A schema may say what it expects in words of its own under this keyword.
 const IN_WORDS: &str = "x-expected";
@@ -18,75 +19,128 @@ const MAX_KEYS: usize = 20;
 /// Deeper schemas are not described.
 const MAX_DEPTH: usize = 8;
 
-/// The fault of the value at `path`, which was refused with `refusal`.
-pub(crate) fn fault(schema: &Value, config: &Value, path: &Path, refusal: &str) -> ConfigFault {
-    let mut found = config;
-    let mut place = known_keys::resolve(schema, schema);
-    let mut at = String::new();
-    for step in path {
-        let (value, next) = match step {
-            Segment::Map { key } | Segment::Enum { variant: key } => (
-                found.get(key),
-                place.and_then(|place| below_key(schema, place, key, 0)),
-            ),
-            // `serde` takes a list for a mapping, item for key; the schema does not.
-            Segment::Seq { .. } if place.is_some_and(|it| !allows(schema, it, found, 0)) => break,
-            Segment::Seq { index } => (
-                found.get(index),
-                place.and_then(|place| below_list(schema, place, 0)),
-            ),
-            Segment::Unknown => (None, None),
-        };
-        // A variant that is written as a text alone has nothing below it.
-        let Some(value) = value else { break };
-        if !at.is_empty() && !matches!(step, Segment::Seq { .. }) {
-            at.push('.');
-        }
-        at.push_str(&step.to_string());
-        found = value;
-        place = next;
-    }
-    ConfigFault::new(at, sentence(schema, found, place, refusal))
+/// A place in a configuration, and what the schema says of it.
+pub(crate) struct Place<'a> {
+    /// How it is reached.
+    pub(crate) steps: Vec<Step>,
+    found: &'a Value,
+    expected: Option<&'a Value>,
 }
 
-/// The lists that stand where the schema has a mapping. `serde` takes each for a mapping, its first item for
-/// the first key, so that a password becomes the name of a file.
-pub(crate) fn lists_for_mappings(schema: &Value, config: &Value) -> Vec<ConfigFault> {
-    let mut faults = Vec::new();
-    look_for_lists(schema, schema, config, String::new(), &mut faults);
-    faults
+/// What a refusal is about.
+pub(crate) enum Complaint {
+    /// The value at the place.
+    Value,
+    /// A key that is not in the mapping at the place.
+    Missing(String),
+    /// A key that is in the mapping at the place also under another name.
+    Twice(String),
+}
+
+impl<'a> Place<'a> {
+    /// The place that a deserializer refused.
+    pub(crate) fn of(schema: &'a Value, config: &'a Value, path: &Path) -> Self {
+        let mut found = config;
+        let mut place = known_keys::resolve(schema, schema);
+        let mut steps = Vec::new();
+        for segment in path {
+            let (step, next) = match segment {
+                Segment::Map { key } | Segment::Enum { variant: key } => (
+                    Step::Key(key.clone()),
+                    place.and_then(|place| below_key(schema, place, key, 0)),
+                ),
+                Segment::Seq { index } => (
+                    Step::Item(*index),
+                    place.and_then(|place| below_list(schema, place, 0)),
+                ),
+                Segment::Unknown => break,
+            };
+            // A variant that is written as a text alone has nothing below it.
+            let Some(value) = step.into_value(found) else {
+                break;
+            };
+            steps.push(step);
+            found = value;
+            place = next;
+        }
+        Self {
+            steps,
+            found,
+            expected: place,
+        }
+    }
+
+    /// What a refusal is about; only keys that the schema has are taken from its text.
+    pub(crate) fn complaint(&self, schema: &Value, refusal: &str) -> Complaint {
+        let named = |begin| named(refusal, begin, schema, self.expected);
+        if let Some(name) = named("missing field `") {
+            Complaint::Missing(name.to_owned())
+        } else if let Some(name) = named("duplicate field `") {
+            Complaint::Twice(name.to_owned())
+        } else {
+            Complaint::Value
+        }
+    }
+
+    /// The keys that the mapping here must have and has not. `None` where a key has another name than in
+    /// the schema, so that one of them may be there.
+    pub(crate) fn missing(&self, schema: &Value) -> Option<Vec<String>> {
+        let keys = self.found.as_object()?;
+        let place = self.expected?;
+        let has_alias = keys
+            .keys()
+            .any(|key| below_key(schema, place, key, 0).is_none());
+        let required = known_keys::resolve(schema, place)?.get("required")?;
+        let required = required.as_array()?.iter().filter_map(Value::as_str);
+        (!has_alias).then(|| {
+            required
+                .filter(|key| !keys.contains_key(*key))
+                .map(str::to_owned)
+                .collect()
+        })
+    }
+
+    /// What is wrong with the value here.
+    pub(crate) fn sentence(&self, schema: &Value) -> String {
+        sentence(schema, self.found, self.expected)
+    }
+}
+
+/// The lists that stand where the schema has a mapping, with what is wrong with each. `serde` takes a list
+/// for a mapping, its first item for the first key, so that a password becomes the name of a file.
+pub(crate) fn lists_for_mappings(schema: &Value, config: &Value) -> Vec<(Vec<Step>, String)> {
+    let mut lists = Vec::new();
+    look_for_lists(schema, schema, config, &mut Vec::new(), &mut lists);
+    lists
 }
 
 fn look_for_lists(
     schema: &Value,
     place: &Value,
     found: &Value,
-    at: String,
-    faults: &mut Vec<ConfigFault>,
+    at: &mut Vec<Step>,
+    lists: &mut Vec<(Vec<Step>, String)>,
 ) {
+    let mut look = |step, below, value| {
+        at.push(step);
+        look_for_lists(schema, below, value, at, lists);
+        at.pop();
+    };
     match found {
         Value::Array(_) if !allows(schema, place, found, 0) && takes_mapping(schema, place, 0) => {
-            faults.push(ConfigFault::new(
-                at,
-                sentence(schema, found, Some(place), ""),
-            ));
+            lists.push((at.clone(), sentence(schema, found, Some(place))));
         }
         Value::Array(items) => {
             if let Some(below) = below_list(schema, place, 0) {
                 for (index, item) in items.iter().enumerate() {
-                    look_for_lists(schema, below, item, format!("{at}[{index}]"), faults);
+                    look(Step::Item(index), below, item);
                 }
             }
         }
         Value::Object(pairs) => {
             for (key, value) in pairs {
                 if let Some(below) = below_key(schema, place, key, 0) {
-                    let at = if at.is_empty() {
-                        key.clone()
-                    } else {
-                        format!("{at}.{key}")
-                    };
-                    look_for_lists(schema, below, value, at, faults);
+                    look(Step::Key(key.clone()), below, value);
                 }
             }
         }
@@ -102,13 +156,7 @@ fn takes_mapping(schema: &Value, place: &Value, depth: usize) -> bool {
     })
 }
 
-fn sentence(schema: &Value, found: &Value, place: Option<&Value>, refusal: &str) -> String {
-    if let Some(name) = named(refusal, "missing field `", schema, place) {
-        return format!("missing field `{name}`");
-    }
-    if let Some(name) = named(refusal, "duplicate field `", schema, place) {
-        return format!("found the key `{name}` twice, once under another name; keep one of them");
-    }
+fn sentence(schema: &Value, found: &Value, place: Option<&Value>) -> String {
     let kind = kind(found);
     match place.and_then(|place| expected(schema, place, 0)) {
         Some(Expected { words, whole: true }) => format!("found {kind}, expected {words}"),
@@ -145,7 +193,7 @@ fn named<'a>(
 }
 
 /// What the schema says of a key.
-fn below_key<'s>(
+pub(crate) fn below_key<'s>(
     schema: &'s Value,
     place: &'s Value,
     key: &str,
@@ -166,7 +214,11 @@ fn below_key<'s>(
     .or_else(free)
 }
 
-fn below_list<'s>(schema: &'s Value, place: &'s Value, depth: usize) -> Option<&'s Value> {
+pub(crate) fn below_list<'s>(
+    schema: &'s Value,
+    place: &'s Value,
+    depth: usize,
+) -> Option<&'s Value> {
     let place = known_keys::follow(schema, place)?;
     place.get("items").or_else(|| {
         variants(place)

@@ -2,22 +2,33 @@
 
 use serde_json::Value;
 
-/// The keys that may stand beside the one at `path` (keys joined by `.`, list positions as `[0]`).
-/// `None` where the schema does not say, as with a map of free keys.
-pub(crate) fn beside(schema: &Value, path: &str) -> Option<Vec<String>> {
-    let parents = path.rsplit_once('.').map_or("", |(parents, _)| parents);
+use crate::expectation::{below_key, below_list};
+use crate::reading::Step;
+
+/// The keys that may stand beside the one that the last step leads to. `None` where the schema does
+/// not say, as with a map of free keys.
+pub(crate) fn beside(schema: &Value, steps: &[Step]) -> Option<Vec<String>> {
+    let (_, parents) = steps.split_last()?;
     let mut node = resolve(schema, schema)?;
-    for step in parents.split('.').filter(|step| !step.is_empty()) {
-        let (name, positions) = step.split_once('[').unwrap_or((step, ""));
-        node = resolve(schema, node.get("properties")?.get(name)?)?;
-        for _ in positions.split(']').filter(|position| !position.is_empty()) {
-            node = resolve(schema, node.get("items")?)?;
-        }
+    for step in parents {
+        node = match step {
+            Step::Key(key) => below_key(schema, node, key, 0)?,
+            Step::Item(_) => below_list(schema, node, 0)?,
+        };
     }
-    let keys = node.get("properties")?.as_object()?;
+    let keys = resolve(schema, node)?.get("properties")?.as_object()?;
     let mut keys: Vec<String> = keys.keys().cloned().collect();
     keys.sort();
     Some(keys)
+}
+
+/// The key that is meant by one that there is not, if one is like it.
+pub(crate) fn nearest<'k>(unknown: &str, keys: &'k [String]) -> Option<&'k str> {
+    keys.iter()
+        .map(|key| (strsim::damerau_levenshtein(unknown, key), key))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, key)| *distance <= key.len() / 3 + 1 && *distance < key.len())
+        .map(|(_, key)| key.as_str())
 }
 
 /// Follows references, and the layer that an `Option` adds.
@@ -70,13 +81,20 @@ mod tests {
     #[test]
     fn keys_are_found_at_every_depth() {
         let schema = schemars::schema_for!(Outer);
-        let keys = |path| beside(schema.as_value(), path).map(|keys| keys.join(" "));
+        let key = |key: &str| Step::Key(key.to_owned());
+        let keys = |steps: &[Step]| beside(schema.as_value(), steps).map(|keys| keys.join(" "));
         assert_eq!(
-            keys("conection").as_deref(),
+            keys(&[key("conection")]).as_deref(),
             Some("backups connection headers")
         );
-        assert_eq!(keys("connection.ack").as_deref(), Some("acks client_id"));
-        assert_eq!(keys("backups[1].ack").as_deref(), Some("acks client_id"));
-        assert_eq!(keys("headers.any.thing"), None);
+        assert_eq!(
+            keys(&[key("connection"), key("ack")]).as_deref(),
+            Some("acks client_id")
+        );
+        assert_eq!(
+            keys(&[key("backups"), Step::Item(1), key("ack")]).as_deref(),
+            Some("acks client_id")
+        );
+        assert_eq!(keys(&[key("headers"), key("any"), key("thing")]), None);
     }
 }

@@ -74,6 +74,7 @@ mod matcher;
 mod outcome;
 mod plugin;
 mod provider;
+mod reading;
 
 pub use batch::{Batch, Event, EventId};
 pub use config::{ConfigFault, Secret, null_is_default, parse_config};

@@ -9,6 +9,7 @@ use evbus_abi::v1::{
 use evbus_abi::{PrefixTypeTrait, RErr, RNone, ROk, RResult, RSlice, RSome, RStr, RString, RVec};
 
 use crate::matcher::PatternSet;
+use crate::reading::{self, Reading};
 use crate::{ConfigFault, ConnectError, Matcher, PatternFault, Provider};
 use crate::{config, instance, log_bridge};
 
@@ -106,14 +107,24 @@ extern "C" fn config_schema<P: Provider>() -> RString {
 
 extern "C" fn check_config<P: Provider>(json: RStr<'_>) -> RVec<ConfigFaultV1> {
     let _voice = log_bridge::enter_library();
-    let faults = contained(|| match config::parse_config(json.as_str()) {
-        Ok(config) => P::check(&config).err().unwrap_or_default(),
-        Err(faults) => faults,
-    })
-    .unwrap_or_else(|panic| {
+    let panicked = |panic| {
         let message = format!("the plugin panicked while it checked the configuration: {panic}");
         vec![ConfigFault::new("", message)]
-    });
+    };
+    let faults = contained(|| {
+        let Reading {
+            config,
+            mut faults,
+            is_whole,
+        } = reading::read::<P::Config>(json.as_str());
+        if let Some(config) = config {
+            let checked = contained(|| P::check(&config).err().unwrap_or_default());
+            let checked = checked.unwrap_or_else(panicked);
+            faults.extend(checked.into_iter().filter(|it| is_whole || it.of_its_key));
+        }
+        faults
+    })
+    .unwrap_or_else(panicked);
     faults.into_iter().map(ConfigFault::into_abi).collect()
 }
 

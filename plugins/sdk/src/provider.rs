@@ -34,6 +34,8 @@ pub trait Provider: Sized + Send + Sync + 'static {
 
     /// Checks what the types of the configuration cannot say, without connecting anywhere.
     ///
+    /// A value that cannot be read counts as one that is not there; see [`ConfigFault::of_key`].
+    ///
     /// # Errors
     ///
     /// Every fault, with the path of its key.

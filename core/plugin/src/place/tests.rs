@@ -131,7 +131,13 @@ fn what_belongs_to_another_user_is_refused_wherever_it_is_on_the_way() {
         "above/plugins/link.so",
     ] {
         give(name, STRANGER);
-        refused(&at("above/plugins/link.so"), &["belongs to user 54321"]);
+        refused(
+            &at("above/plugins/link.so"),
+            &[
+                "belongs to user 54321",
+                "use another place, or have root run: chown -h ",
+            ],
+        );
         give(name, 0);
     }
     assert_eq!(read(&at("above/plugins/link.so")).as_deref(), Ok("a"));

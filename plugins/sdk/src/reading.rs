@@ -1,0 +1,250 @@
+//! Reads a configuration and finds all of its faults, not only the first.
+//!
+//! A deserializer gives up at the first value that it refuses. That value is taken out and the rest is
+//! read again, until nothing is refused.
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::expectation::{self, Complaint, Place};
+use crate::{ConfigFault, known_keys};
+
+/// How often a configuration is read at most; it may be a list of any length that is wrong throughout.
+const MAX_READINGS: usize = 100;
+
+/// What a configuration says and what is wrong with it.
+pub(crate) struct Reading<C> {
+    /// What can be read, without the values that cannot.
+    pub(crate) config: Option<C>,
+    pub(crate) faults: Vec<ConfigFault>,
+    /// No value of a known key is left out of `config`.
+    pub(crate) is_whole: bool,
+}
+
+/// Leads from a place of a configuration to one inside of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    Key(String),
+    Item(usize),
+}
+
+impl Step {
+    pub(crate) fn value_in<'a>(&self, value: &'a Value) -> Option<&'a Value> {
+        match self {
+            Self::Key(key) => value.get(key),
+            Self::Item(index) => value.get(index),
+        }
+    }
+}
+
+/// Reads a configuration from JSON text.
+pub(crate) fn read<C: DeserializeOwned + JsonSchema>(json: &str) -> Reading<C> {
+    let schema = schemars::schema_for!(C);
+    let Ok(given) = serde_json::from_str::<Value>(json) else {
+        let message = "found a configuration that is not JSON";
+        return Reading {
+            config: None,
+            faults: vec![ConfigFault::new("", message)],
+            is_whole: false,
+        };
+    };
+    let mut rest = Rest::of(schema.as_value(), given);
+    let mut config = None;
+    for _ in 0..MAX_READINGS {
+        if rest.is_nothing {
+            break;
+        }
+        let mut unknown = Vec::new();
+        let mut track = serde_path_to_error::Track::new();
+        let tracked = serde_path_to_error::Deserializer::new(&rest.value, &mut track);
+        let read = serde_ignored::deserialize(tracked, |path| {
+            unknown.push(steps(&rest.value, &path).0);
+        });
+        for steps in unknown {
+            rest.drop_unknown(&steps);
+        }
+        match read {
+            Ok(read) => {
+                config = Some(read);
+                break;
+            }
+            Err(refusal) => rest.drop_refused(&track.path(), &refusal.to_string()),
+        }
+    }
+    Reading {
+        config,
+        is_whole: rest.refused.is_empty(),
+        faults: rest.faults,
+    }
+}
+
+/// What is left of a configuration.
+struct Rest<'a> {
+    schema: &'a Value,
+    value: Value,
+    is_nothing: bool,
+    /// Where values were taken out because they were refused, as the whole configuration has it.
+    refused: Vec<Vec<Step>>,
+    faults: Vec<ConfigFault>,
+}
+
+impl<'a> Rest<'a> {
+    fn of(schema: &'a Value, given: Value) -> Self {
+        let lists = expectation::lists_for_mappings(schema, &given);
+        let mut rest = Self {
+            schema,
+            value: given,
+            is_nothing: false,
+            refused: Vec::new(),
+            faults: Vec::new(),
+        };
+        for (steps, message) in &lists {
+            rest.faults.push(ConfigFault::new(path(steps), message));
+        }
+        // From the last one on, so that the positions of the others remain.
+        for (steps, _) in lists.into_iter().rev() {
+            rest.take_out(&steps);
+            rest.refused.push(steps);
+        }
+        rest
+    }
+
+    fn drop_unknown(&mut self, steps: &[Step]) {
+        let mut message = "found an unknown key".to_owned();
+        if let Some(keys) = known_keys::beside(self.schema, steps) {
+            message = format!("{message}, expected one of: {}", keys.join(", "));
+            if let Some(Step::Key(key)) = steps.last()
+                && let Some(meant) = known_keys::nearest(key, &keys)
+            {
+                message = format!("{message}; did you mean `{meant}`?");
+            }
+        }
+        let at = path(&self.as_given(steps));
+        self.faults.push(ConfigFault::new(at, message));
+        self.take_out(steps);
+    }
+
+    fn drop_refused(&mut self, at: &serde_path_to_error::Path, refusal: &str) {
+        let place = Place::of(self.schema, &self.value, at);
+        let given = self.as_given(&place.steps);
+        let key = |name: &str| [given.as_slice(), &[Step::Key(name.to_owned())]].concat();
+        let mut found = Vec::new();
+        let mut out = place.steps.clone();
+        match place.complaint(self.schema, refusal) {
+            Complaint::Missing(name) => {
+                let mut names = place.missing(self.schema).unwrap_or_default();
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+                names.retain(|name| !self.refused.contains(&key(name)));
+                found.extend(names.iter().map(|name| format!("missing field `{name}`")));
+            }
+            Complaint::Twice(name) => {
+                found.push(format!(
+                    "found the key `{name}` twice, once under another name; keep one of them"
+                ));
+                let one = [place.steps.as_slice(), &[Step::Key(name)]].concat();
+                if leads_to(&one, &self.value) {
+                    out = one;
+                }
+            }
+            // What is left of a value whose parts were refused is not what the file has.
+            Complaint::Value if self.refused.iter().any(|it| it.starts_with(&given)) => {}
+            Complaint::Value => found.push(place.sentence(self.schema)),
+        }
+        let at = path(&given);
+        let found = found.into_iter();
+        self.faults
+            .extend(found.map(|message| ConfigFault::new(at.as_str(), message)));
+        self.refused.push(self.as_given(&out));
+        self.take_out(&out);
+    }
+
+    /// The same place in the whole configuration, whose lists have all their items.
+    fn as_given(&self, steps: &[Step]) -> Vec<Step> {
+        let mut given = Vec::new();
+        for step in steps {
+            let step = match step {
+                Step::Key(key) => Step::Key(key.clone()),
+                Step::Item(index) => {
+                    let is_left = |position: &usize| {
+                        let item = [given.as_slice(), &[Step::Item(*position)]].concat();
+                        !self.refused.contains(&item)
+                    };
+                    Step::Item((0..).filter(is_left).nth(*index).unwrap_or(*index))
+                }
+            };
+            given.push(step);
+        }
+        given
+    }
+
+    fn take_out(&mut self, steps: &[Step]) {
+        let Some((last, parents)) = steps.split_last() else {
+            self.is_nothing = true;
+            return;
+        };
+        let mut value = Some(&mut self.value);
+        for step in parents {
+            value = value.and_then(|value| match step {
+                Step::Key(key) => value.get_mut(key),
+                Step::Item(index) => value.get_mut(index),
+            });
+        }
+        match (value, last) {
+            (Some(Value::Object(pairs)), Step::Key(key)) => {
+                pairs.shift_remove(key);
+            }
+            (Some(Value::Array(items)), Step::Item(index)) if *index < items.len() => {
+                items.remove(*index);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Where `serde_ignored` was, and what is there. It does not show the key that is a variant of an enum.
+fn steps<'a>(config: &'a Value, path: &serde_ignored::Path<'_>) -> (Vec<Step>, Option<&'a Value>) {
+    use serde_ignored::Path;
+
+    let (parent, step) = match path {
+        Path::Root => return (Vec::new(), Some(config)),
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => return steps(config, parent),
+        Path::Seq { parent, index } => (parent, Step::Item(*index)),
+        Path::Map { parent, key } => (parent, Step::Key(key.clone())),
+    };
+    let (mut steps, mut found) = steps(config, parent);
+    if let Some(Value::Object(pairs)) = found
+        && found.and_then(|found| step.value_in(found)).is_none()
+        && let Some((variant, value)) = pairs.iter().next()
+    {
+        steps.push(Step::Key(variant.clone()));
+        found = Some(value);
+    }
+    let found = found.and_then(|found| step.value_in(found));
+    steps.push(step);
+    (steps, found)
+}
+
+fn leads_to(steps: &[Step], value: &Value) -> bool {
+    let reached = steps
+        .iter()
+        .try_fold(value, |value, step| step.value_in(value));
+    reached.is_some()
+}
+
+/// Keys joined by `.`, list positions as `[0]`.
+fn path(steps: &[Step]) -> String {
+    let mut path = String::new();
+    for step in steps {
+        match step {
+            Step::Key(key) if path.is_empty() => path.push_str(key),
+            Step::Key(key) => path.extend([".", key]),
+            Step::Item(index) => path.extend(["[", &index.to_string(), "]"]),
+        }
+    }
+    path
+}

@@ -242,7 +242,7 @@ impl FileJudge for Readers {
     ) -> Result<(), String> {
         // Whom a directory keeps out cannot use the modes below it.
         let shut = || above.iter().filter(|step| keeps_out_others(step));
-        if shut().any(|step| keeps_out_the_group(step)) {
+        if shut().any(keeps_out_the_group) {
             return Ok(());
         }
         let refused = |who: &str| Err(too_open("the key file", path, found, who, "go="));

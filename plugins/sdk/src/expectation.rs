@@ -56,7 +56,7 @@ impl<'a> Place<'a> {
                 Segment::Unknown => break,
             };
             // A variant that is written as a text alone has nothing below it.
-            let Some(value) = step.into_value(found) else {
+            let Some(value) = step.value_in(found) else {
                 break;
             };
             steps.push(step);

@@ -30,7 +30,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    pub(crate) fn into_value<'a>(&self, value: &'a Value) -> Option<&'a Value> {
+    pub(crate) fn value_in<'a>(&self, value: &'a Value) -> Option<&'a Value> {
         match self {
             Self::Key(key) => value.get(key),
             Self::Item(index) => value.get(index),
@@ -218,13 +218,13 @@ fn steps<'a>(config: &'a Value, path: &serde_ignored::Path<'_>) -> (Vec<Step>, O
     };
     let (mut steps, mut found) = steps(config, parent);
     if let Some(Value::Object(pairs)) = found
-        && found.and_then(|found| step.into_value(found)).is_none()
+        && found.and_then(|found| step.value_in(found)).is_none()
         && let Some((variant, value)) = pairs.iter().next()
     {
         steps.push(Step::Key(variant.clone()));
         found = Some(value);
     }
-    let found = found.and_then(|found| step.into_value(found));
+    let found = found.and_then(|found| step.value_in(found));
     steps.push(step);
     (steps, found)
 }
@@ -232,7 +232,7 @@ fn steps<'a>(config: &'a Value, path: &serde_ignored::Path<'_>) -> (Vec<Step>, O
 fn leads_to(steps: &[Step], value: &Value) -> bool {
     let reached = steps
         .iter()
-        .try_fold(value, |value, step| step.into_value(value));
+        .try_fold(value, |value, step| step.value_in(value));
     reached.is_some()
 }
 
@@ -243,7 +243,7 @@ fn path(steps: &[Step]) -> String {
         match step {
             Step::Key(key) if path.is_empty() => path.push_str(key),
             Step::Key(key) => path.extend([".", key]),
-            Step::Item(index) => path.push_str(&format!("[{index}]")),
+            Step::Item(index) => path.extend(["[", &index.to_string(), "]"]),
         }
     }
     path

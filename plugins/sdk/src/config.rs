@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_list_that_is_wrong_throughout_is_not_read_without_end() {
-        let json = format!(r#"{{"topics": [{}]}}"#, vec!["5"; 100_000].join(","));
+        let json = format!(r#"{{"topics": [{}5]}}"#, "5,".repeat(99_999));
         assert_eq!(faults(&json).len(), 100);
     }
 

@@ -71,14 +71,13 @@
 //! ([`plugin`]). [`acct`] reads the file that says which destinations there are. `docs/ARCHITECTURE.md`
 //! has the whole picture.
 
-pub mod acct;
 pub mod control;
 mod deployment;
 mod host;
 mod log_events;
 mod plan;
-pub mod sls;
 
+pub use evbus_acct as acct;
 pub use evbus_delivery::{
     Bus, Counts, Departure, Fired, FiredCounts, INTERNAL, INTERNAL_QUEUE_BYTES,
     INTERNAL_QUEUE_EVENTS, InstanceState, InternalEvent, InternalReader, LaneStatus, PausedBy,
@@ -87,6 +86,7 @@ pub use evbus_delivery::{
 pub use evbus_destination::Destination;
 pub use evbus_event as event;
 pub use evbus_idem as idem;
+pub use evbus_idem::sls;
 pub use evbus_plugin as plugin;
 pub use evbus_sockets as sockets;
 pub use evbus_store as store;

@@ -33,7 +33,9 @@
 //! [`schemas`] gives each one's JSON Schema, [`Checker`] holds recorded events against them.
 //! `docs/EVENTS.md` has the formats as a page.
 //!
-//! API boundary: all of it is `evbus::idem`. Nothing here blocks.
+//! The module [`sls`] renders SLS files that fire, and hands each event to a function.
+//!
+//! API boundary: all of it is `evbus::idem` and `evbus::sls`. Nothing here blocks but rendering.
 
 mod body;
 mod check;
@@ -47,6 +49,7 @@ mod low;
 mod presence;
 mod run;
 mod schema;
+pub mod sls;
 mod state;
 mod status;
 

@@ -1,0 +1,158 @@
+//! An acct file's data as a whole, whatever it describes: what `evbus acct` encrypts and shows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize as _;
+use zeroize::Zeroizing;
+
+use super::node::{Node, Value};
+use super::{AcctError, AcctKey, Cipher, Location, emit, pack};
+
+/// The data of an acct file, of every tool that shares the file.
+#[derive(Clone)]
+pub struct AcctDocument {
+    root: Node,
+    file: Arc<str>,
+    cipher: Option<Cipher>,
+}
+
+impl AcctDocument {
+    pub(crate) fn new(root: Node, file: &Arc<str>, cipher: Option<Cipher>) -> Self {
+        Self {
+            root,
+            file: Arc::clone(file),
+            cipher,
+        }
+    }
+
+    pub(crate) fn into_root(self) -> Node {
+        self.root
+    }
+
+    /// The cipher the file was encrypted with; none for a plain one.
+    pub fn cipher(&self) -> Option<Cipher> {
+        self.cipher
+    }
+
+    /// A document without data, for a file that is not there yet.
+    pub fn empty(file: &str) -> Self {
+        let root = Node {
+            value: Value::Map(Vec::new()),
+            position: None,
+        };
+        Self::new(root, &Arc::from(file), None)
+    }
+
+    /// Whether two documents hold the same data in the same order.
+    pub fn same_data(&self, other: &Self) -> bool {
+        match (pack::pack(&self.root), pack::pack(&other.root)) {
+            (Ok(one), Ok(other)) => one == other,
+            _ => false,
+        }
+    }
+
+    /// The data as YAML text, in the file's order.
+    pub fn to_yaml(&self) -> Zeroizing<String> {
+        match &self.root.value {
+            Value::Map(pairs) if pairs.is_empty() => Zeroizing::default(),
+            _ => emit::yaml(&self.root),
+        }
+    }
+
+    /// The data as indented JSON, in the file's order, with a line end.
+    ///
+    /// # Errors
+    ///
+    /// A value that JSON cannot hold.
+    pub fn to_json(&self) -> Result<Zeroizing<Vec<u8>>, AcctError> {
+        let value = self.root.to_json().map_err(|unfit| {
+            let message = format!(
+                "found {}, expected a value that JSON can hold; show the file with `--output yaml`",
+                unfit.what
+            );
+            AcctError::new(
+                Location::at(&self.file, unfit.position),
+                &unfit.path,
+                &message,
+            )
+        })?;
+        let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
+        let indented = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+        let mut serializer = serde_json::Serializer::with_formatter(&mut *text, indented);
+        value
+            .serialize(&mut serializer)
+            .expect("memory takes what a JSON value is written as");
+        text.push(b'\n');
+        evbus_destination::wipe(value);
+        Ok(text)
+    }
+
+    /// Whether the data can be encrypted.
+    ///
+    /// # Errors
+    ///
+    /// The top is no mapping, or a value has a type that msgpack does not have.
+    pub fn check(&self) -> Result<(), AcctError> {
+        self.packed().map(|_| ())
+    }
+
+    /// The data, encrypted: the content of a file that acct reads.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`check`](Self::check), and a key that is none.
+    pub fn encrypt(&self, cipher: Cipher, key: &AcctKey) -> Result<Vec<u8>, AcctError> {
+        let fault = |message: &str| AcctError::new(Location::whole(&self.file), "", message);
+        let packed = self.packed()?;
+        let content = cipher
+            .encrypt(key, &packed)
+            .map_err(|error| fault(&error.to_string()))?;
+        // Whoever gets the content puts it in the place of the only good file.
+        let readable = cipher
+            .decrypt(key, &content)
+            .is_ok_and(|read| *read == *packed && pack::unpack(&read).is_ok());
+        if !readable {
+            return Err(fault(
+                "found data that cannot be read back once it is encrypted, expected all of it; nothing was encrypted: use the file as it is, and report this",
+            ));
+        }
+        Ok(content)
+    }
+
+    fn packed(&self) -> Result<Zeroizing<Vec<u8>>, AcctError> {
+        if !matches!(self.root.value, Value::Map(_) | Value::Null) {
+            let message = format!(
+                "found {} at the top of the file, expected a mapping of providers; begin with a provider's name and a colon",
+                self.root.value.kind()
+            );
+            let place = Location::at(&self.file, self.root.position);
+            return Err(AcctError::new(place, "", &message));
+        }
+        pack::pack(&self.root).map_err(|unfit| {
+            let message = if unfit.what == pack::ONE_NAME {
+                format!(
+                    "found {}, expected names that differ; rename or remove one of the two",
+                    unfit.what
+                )
+            } else {
+                format!(
+                    "found {}, expected a value that an encrypted file can hold; quote it if it is text",
+                    unfit.what
+                )
+            };
+            let place = self.root.locate(&unfit.path, self.root.position);
+            AcctError::new(Location::at(&self.file, place), &unfit.path, &message)
+        })
+    }
+}
+
+/// Leaves the values out: they may be secrets.
+impl fmt::Debug for AcctDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcctDocument")
+            .field("file", &self.file)
+            .field("cipher", &self.cipher)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,185 @@
+//! One destination of the acct file.
+
+use std::fmt;
+
+use super::key::Key;
+use super::node::{Node, Value};
+use super::policy_reader::{self, HOST_KEY};
+use super::secret::Resolver;
+use super::secret_keys;
+use super::{AcctError, Config, Location, Policy, Position, Section};
+use evbus_destination::Secrets;
+
+/// One profile of one provider: the pattern, the plugin's configuration and the host's policy.
+#[derive(Clone)]
+pub struct Entry {
+    /// The provider's name as the file writes it.
+    pub provider: String,
+    /// The pattern that profile names are matched against.
+    pub pattern: String,
+    /// The entry's number among those of its section, in file order, from 0.
+    pub index: usize,
+    /// The plugin's configuration: a JSON object, without the host's `evbus` key. It may hold secrets.
+    pub config: Config,
+    /// What the host does for this destination.
+    pub policy: Policy,
+    secrets: Secrets,
+    location: Location,
+    position: Option<Position>,
+    /// For the places of keys; without values.
+    node: Node,
+}
+
+/// An entry with all that is wrong with it; one with a fault is not to be served.
+#[derive(Debug)]
+pub struct ReadEntry {
+    /// The entry.
+    pub entry: Entry,
+    /// All that is wrong with it.
+    pub faults: Vec<AcctError>,
+    /// Whether the configuration is what the file says, so that its plugin can judge it.
+    pub has_config: bool,
+}
+
+impl Entry {
+    pub(crate) fn read(section: &Section, key: &Key, node: &Node, index: usize) -> ReadEntry {
+        let file = &section.location().file;
+        let path = format!("{}.{}", section.provider(), key.name);
+        let location = Location::at(file, key.position);
+        let mut faults = Vec::new();
+        let mut has_config = true;
+        let pairs: &[(Key, Node)] = match &node.value {
+            Value::Null => &[],
+            Value::Map(pairs) => pairs,
+            other => {
+                let message = format!(
+                    "found {}, expected a mapping of the provider's keys, or nothing; write the keys below the pattern",
+                    other.kind()
+                );
+                faults.push(AcctError::new(location.clone(), &path, &message));
+                has_config = false;
+                &[]
+            }
+        };
+        let mut policy = Policy::default();
+        let mut config = serde_json::Map::new();
+        let mut resolver = Resolver::new(section.dir(), section.doubt());
+        for (key, value) in pairs {
+            if key.name == HOST_KEY {
+                match policy_reader::read(key, value, file, &path) {
+                    Ok(read) => policy = read,
+                    Err(found) => faults.extend(found),
+                }
+                continue;
+            }
+            if let Some((place, found)) = policy_reader::find(value, &key.name) {
+                faults.push(AcctError::new(
+                    Location::at(file, found.position),
+                    &join(&path, &place),
+                    &format!(
+                        "found the host's keys in a value of `{}`, expected them in the entry itself; move `evbus` up, beside `{}`",
+                        key.name, key.name
+                    ),
+                ));
+                has_config = false;
+                continue;
+            }
+            match resolver.resolve(value, &key.name).to_json() {
+                Ok(value) => {
+                    config.insert(key.name.clone(), value);
+                }
+                Err(unfit) => {
+                    let unfit = unfit.under(&key.name);
+                    let message = format!(
+                        "found {}, expected a value that JSON can hold; quote it if it is text",
+                        unfit.what
+                    );
+                    let location = Location::at(file, unfit.position);
+                    faults.push(AcctError::new(
+                        location,
+                        &join(&path, &unfit.path),
+                        &message,
+                    ));
+                    has_config = false;
+                }
+            }
+        }
+        let mut secrets = secret_keys::of(&config);
+        // Wiped, even where there were faults.
+        let config = Config::new(config);
+        for fault in resolver.faults.drain(..) {
+            let location = Location::at(file, fault.position);
+            let path = join(&path, &fault.path);
+            faults.push(AcctError::new(location, &path, &fault.message));
+            has_config = false;
+        }
+        secrets.extend(resolver.into_read());
+        let entry = Self {
+            provider: section.provider().to_owned(),
+            pattern: key.name.clone(),
+            index,
+            config,
+            policy,
+            secrets: Secrets::new(&secrets),
+            location,
+            position: key.position,
+            node: node.outline(),
+        };
+        ReadEntry {
+            entry,
+            faults,
+            has_config,
+        }
+    }
+
+    /// The secrets that the file gives by reference, and those whose key says that they are one.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Where the entry's pattern is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Where a key of the configuration is, or else the nearest parent of it that the file has.
+    ///
+    /// `path` is what `serde_path_to_error` or `serde_ignored` print: `connection.acks`, `topics[1]`,
+    /// `.` for the whole. Keys that hold dots themselves (`librdkafka.linger.ms`) are found too.
+    pub fn locate(&self, path: &str) -> Location {
+        Location::at(&self.location.file, self.node.locate(path, self.position))
+    }
+
+    /// A fault a plugin found under `path` of the configuration (see [`Entry::locate`]). The message
+    /// reads "found X, expected Y; do Z"; the secrets of the entry are hidden in it.
+    pub fn fault(&self, path: &str, message: &str) -> AcctError {
+        let entry = format!("{}.{}", self.provider, self.pattern);
+        AcctError::new(
+            self.locate(path),
+            &join(&entry, path),
+            &self.secrets.hide(message),
+        )
+    }
+}
+
+/// Appends a path to a key.
+fn join(key: &str, path: &str) -> String {
+    match path.trim_start_matches('.') {
+        "" | "?" => key.to_owned(),
+        path if path.starts_with('[') => format!("{key}{path}"),
+        path => format!("{key}.{path}"),
+    }
+}
+
+/// Leaves the configuration out: it may hold secrets.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("provider", &self.provider)
+            .field("pattern", &self.pattern)
+            .field("index", &self.index)
+            .field("policy", &self.policy)
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}

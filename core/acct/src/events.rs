@@ -1,0 +1,303 @@
+//! libyaml's events, without those that mean nothing here, and with places as editors count them.
+
+use std::io::{self, BufRead, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use libyaml_safer::{Encoding, Error, EventData, Mark, Parser, ScalarStyle};
+use zeroize::Zeroizing;
+
+use super::Position;
+
+/// How much of the text the parser takes at a time, in bytes; its buffer never has to grow.
+const CHUNK: usize = 1024;
+/// More characters than the parser's buffer holds.
+const BUFFER: usize = 18 * 1024;
+/// Of so many places at most it is asked whether a tag ends there; each question reads the text up to it.
+const MAX_QUESTIONS: usize = 64;
+
+/// What the text says next.
+pub(crate) enum Event {
+    Alias(String),
+    Scalar(Scalar),
+    ListStart(Properties),
+    ListEnd,
+    MapStart(Properties),
+    MapEnd,
+    DocumentStart,
+    /// The end of the text.
+    End,
+}
+
+/// What may stand before a value.
+#[derive(Default)]
+pub(crate) struct Properties {
+    pub(crate) anchor: Option<String>,
+    /// With its handle resolved; `!` means nothing, and counts as none.
+    pub(crate) tag: Option<String>,
+}
+
+/// A value that is no collection.
+pub(crate) struct Scalar {
+    pub(crate) text: Zeroizing<String>,
+    /// Its text decides what it is: it has neither quotes nor a tag, or has the tag `!`.
+    pub(crate) plain: bool,
+    pub(crate) properties: Properties,
+}
+
+/// Why there is no next event.
+pub(crate) enum Refusal {
+    Syntax(Error),
+    /// The parser gave up at a text that it is not made for.
+    Panic(Position),
+}
+
+/// The events of one text.
+pub(crate) struct Events<'t> {
+    parser: Parser<Text<'t>>,
+    places: Places<'t>,
+    /// Where the text ends, in bytes, if its last line has no end.
+    open_end: Option<usize>,
+    /// How many blanks the last line has, if it has nothing else.
+    blanks: Option<usize>,
+    /// A fault that the parser would not survive.
+    fatal: Option<Error>,
+}
+
+impl<'t> Events<'t> {
+    pub(crate) fn new(text: &'t str) -> Self {
+        // The parser needs the end of the last line, too.
+        let is_open = !text.is_empty() && !text.ends_with(is_break);
+        let mut events = Self::followed_by(text, if is_open { b"\n" } else { b"" });
+        events.open_end = is_open.then_some(text.len());
+        events.fatal = tag_before_comma(text);
+        events
+    }
+
+    fn followed_by(text: &'t str, last: &'static [u8]) -> Self {
+        let last_line = text.rsplit(is_break).next().unwrap_or_default();
+        let is_blank = last_line.chars().all(|c| c == ' ');
+        let mut parser = Parser::new();
+        parser.set_encoding(Encoding::Utf8);
+        parser.set_input(Text {
+            rest: text.as_bytes(),
+            last,
+        });
+        Self {
+            parser,
+            open_end: None,
+            fatal: None,
+            blanks: is_blank.then_some(last_line.len()),
+            places: Places {
+                text,
+                offset: 0,
+                place: Position { line: 1, column: 1 },
+            },
+        }
+    }
+
+    /// The next event and where it begins; the end again and again behind the last.
+    pub(crate) fn next(&mut self) -> Result<(Event, Position), Refusal> {
+        if let Some(error) = self.fatal.take() {
+            return Err(Refusal::Syntax(error));
+        }
+        loop {
+            let Self { parser, places, .. } = self;
+            // Nothing of the parser is used after a panic but to overwrite its buffer.
+            let event = catch_unwind(AssertUnwindSafe(|| parser.parse()))
+                .map_err(|_| Refusal::Panic(places.place))?
+                .map_err(Refusal::Syntax)?;
+            let properties = |anchor, tag: Option<String>| Properties {
+                anchor,
+                tag: tag.filter(|tag| tag != "!"),
+            };
+            let found = match event.data {
+                EventData::StreamStart { .. } | EventData::DocumentEnd { .. } => continue,
+                EventData::StreamEnd => Event::End,
+                EventData::DocumentStart { .. } => Event::DocumentStart,
+                EventData::Alias { anchor } => Event::Alias(anchor),
+                EventData::Scalar {
+                    anchor,
+                    tag,
+                    mut value,
+                    plain_implicit,
+                    style,
+                    ..
+                } => {
+                    // A block at the end of the text has only the line ends that are there.
+                    if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded)
+                        && self
+                            .open_end
+                            .is_some_and(|end| offset(&event.end_mark) >= end)
+                        && has_added_end(&value, self.blanks)
+                    {
+                        value.pop();
+                    }
+                    Event::Scalar(Scalar {
+                        text: Zeroizing::new(value),
+                        plain: plain_implicit,
+                        properties: properties(anchor, tag),
+                    })
+                }
+                EventData::SequenceStart { anchor, tag, .. } => {
+                    Event::ListStart(properties(anchor, tag))
+                }
+                EventData::SequenceEnd => Event::ListEnd,
+                EventData::MappingStart { anchor, tag, .. } => {
+                    Event::MapStart(properties(anchor, tag))
+                }
+                EventData::MappingEnd => Event::MapEnd,
+            };
+            return Ok((found, self.places.of(&event.start_mark)));
+        }
+    }
+
+    /// The position of a place that the parser names.
+    pub(crate) fn place(&mut self, mark: &Mark) -> Position {
+        self.places.of(mark)
+    }
+}
+
+/// The parser's buffer holds the end of the text, which may be a password; blanks take its place.
+impl Drop for Events<'_> {
+    fn drop(&mut self) {
+        static BLANKS: [u8; BUFFER] = [b' '; BUFFER];
+        self.parser.reset();
+        self.parser.set_input(Text {
+            rest: &BLANKS,
+            last: b"",
+        });
+        while self
+            .parser
+            .parse()
+            .is_ok_and(|event| event.data != EventData::StreamEnd)
+        {}
+    }
+}
+
+/// The refusal of the first tag with a comma right behind it, as in `[!!str, x]`: the parser panics there.
+/// It refuses a tag with a bracket behind it, so it gets one in the place of the comma.
+fn tag_before_comma(text: &str) -> Option<Error> {
+    let mut ends = commas_behind_tags(text).take(MAX_QUESTIONS);
+    ends.find_map(|comma| {
+        let mut events = Events::followed_by(&text[..comma], b"]\n");
+        loop {
+            match events.next() {
+                Ok((Event::End, _)) | Err(Refusal::Panic(_)) => return None,
+                Ok(_) => {}
+                Err(Refusal::Syntax(error)) => {
+                    let is_here = error.context() == Some("while scanning a tag")
+                        && error
+                            .problem_mark()
+                            .is_some_and(|mark| offset(&mark) == comma);
+                    return is_here.then_some(error);
+                }
+            }
+        }
+    })
+}
+
+/// The commas right behind what would be a tag, were it not in quotes, a block or a comment.
+fn commas_behind_tags(text: &str) -> impl Iterator<Item = usize> {
+    let has_long_tags = text.contains("!<");
+    text.match_indices(',').map(|(at, _)| at).filter(move |at| {
+        let before = &text[..*at];
+        let word = before.rsplit(|c: char| !is_in_tags(c)).next();
+        let word = word.unwrap_or_default();
+        has_long_tags && before.ends_with('>')
+            || word.match_indices('!').any(|(at, _)| {
+                // Behind a letter it is part of a word.
+                !word[..at].ends_with(char::is_alphanumeric)
+            })
+    })
+}
+
+/// Whether a tag other than `!<...>` can have it.
+fn is_in_tags(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_;/?:@&=+$.%!~*'()".contains(c)
+}
+
+/// A text in pieces, and what is to follow it.
+struct Text<'t> {
+    rest: &'t [u8],
+    last: &'static [u8],
+}
+
+impl Read for Text<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for Text<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.rest.is_empty() {
+            self.rest = std::mem::take(&mut self.last);
+        }
+        Ok(&self.rest[..self.rest.len().min(CHUNK)])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.rest.consume(amount);
+    }
+}
+
+/// Whether the parser ends a line there.
+fn is_break(c: char) -> bool {
+    matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
+/// Whether a block has the line end that was added to the text. It has, if the last line is part of it. A last
+/// line of blanks is, if there are more of them than the block is indented, or if the block keeps all lines.
+fn has_added_end(block: &str, blanks: Option<usize>) -> bool {
+    let (Some(lines), Some(blanks)) = (block.strip_suffix('\n'), blanks) else {
+        return block.ends_with('\n');
+    };
+    let last = lines.rsplit('\n').next().unwrap_or_default();
+    last.len() < blanks && last.chars().all(|c| c == ' ')
+}
+
+fn offset(mark: &Mark) -> usize {
+    usize::try_from(mark.index).unwrap_or(usize::MAX)
+}
+
+/// Turns the parser's marks into positions. libyaml counts lines that editors and the map of a template
+/// do not have, at U+0085, U+2028 and U+2029; so only its offset in bytes is used.
+struct Places<'t> {
+    text: &'t str,
+    offset: usize,
+    place: Position,
+}
+
+impl Places<'_> {
+    fn of(&mut self, mark: &Mark) -> Position {
+        let offset = offset(mark);
+        // Events come in the order of the text, but an error may name a place before.
+        if offset < self.offset {
+            self.offset = 0;
+            self.place = Position { line: 1, column: 1 };
+        }
+        for c in self.text[self.offset..].chars() {
+            if self.offset >= offset {
+                break;
+            }
+            self.offset += c.len_utf8();
+            if c == '\n' {
+                self.place.line += 1;
+                self.place.column = 1;
+            } else {
+                self.place.column += 1;
+            }
+        }
+        let mut place = self.place;
+        // The end of the last line, which the text does not have.
+        if self.offset < offset && place.column > 1 {
+            place = Position {
+                line: place.line + 1,
+                column: 1,
+            };
+        }
+        place
+    }
+}

@@ -1,0 +1,334 @@
+//! The acct file as a whole: its match plugin and the sections of its providers.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::entry::ReadEntry;
+use super::key::Key;
+use super::node::{Node, Value};
+use super::syntax::NO_KEY;
+use super::{AcctError, Entry, Location, policy_reader};
+
+/// The match plugin of a file that names none.
+pub const DEFAULT_MATCH_PLUGIN: &str = "glob";
+
+const MATCH_PLUGIN: &str = "match_plugin";
+/// The key of an entry that has the host's own keys.
+const HOST_KEYS: &str = "evbus";
+const REQUIRED: &str = "required";
+/// Keys at the top of the file that belong to Idem's acct and name no provider.
+const NOT_PROVIDERS: [&str; 3] = ["default", "backend_key", "acct-backends"];
+
+/// An acct file that was read: the match plugin and a section per provider.
+///
+/// A provider no plugin serves (`aws`, `azure`) may have any shape, so a section is looked into only
+/// when its [`Section::entries`] are asked for.
+#[derive(Debug, Clone)]
+pub struct AcctFile {
+    match_plugin: String,
+    match_plugin_location: Location,
+    sections: Vec<Section>,
+}
+
+impl AcctFile {
+    /// Splits a tree. An empty file has no sections.
+    pub(crate) fn from_tree(root: Node, file: &Arc<str>) -> Result<Self, Vec<AcctError>> {
+        let (read, faults) = Self::examine_tree(root, file);
+        read.filter(|_| faults.is_empty()).ok_or(faults)
+    }
+
+    /// As [`from_tree`](Self::from_tree), for somebody who wants what is in the sections looked at even
+    /// where something above them has a fault.
+    pub(crate) fn examine_tree(root: Node, file: &Arc<str>) -> (Option<Self>, Vec<AcctError>) {
+        let pairs = match root.value {
+            Value::Map(pairs) => pairs,
+            Value::Null => Vec::new(),
+            other => {
+                let message = format!(
+                    "found {} at the top of the file, expected a mapping of providers; begin with a provider's name and a colon",
+                    other.kind()
+                );
+                let fault = AcctError::new(Location::at(file, root.position), "", &message);
+                return (None, vec![fault]);
+            }
+        };
+        let mut faults = Vec::new();
+        let mut read = Self {
+            match_plugin: DEFAULT_MATCH_PLUGIN.to_owned(),
+            match_plugin_location: Location::whole(file),
+            sections: Vec::new(),
+        };
+        for (key, node) in pairs {
+            let location = Location::at(file, key.position);
+            if is_missing(&key) {
+                faults.push(AcctError::new(location, "", NO_KEY));
+            } else if key.name == MATCH_PLUGIN {
+                match match_plugin(&node, &location) {
+                    Ok(name) => read.match_plugin = name,
+                    Err(fault) => faults.push(fault),
+                }
+                read.match_plugin_location = location;
+            } else if let Some(message) = misplaced(&key.name) {
+                faults.push(AcctError::new(location, &key.name, message));
+            } else if !NOT_PROVIDERS.contains(&key.name.as_str()) {
+                read.sections.push(Section {
+                    provider: key.name,
+                    location,
+                    node: Some(Arc::new(node)),
+                    dir: Arc::from(Path::new("")),
+                    doubt: None,
+                });
+            }
+        }
+        (Some(read), faults)
+    }
+
+    /// Names of files in it are relative to this directory, not to the process's own. Where there is a
+    /// doubt about who wrote it, nothing in it is run.
+    pub(crate) fn in_dir(mut self, dir: &Path, doubt: Option<String>) -> Self {
+        let dir: Arc<Path> = dir.into();
+        let doubt: Option<Arc<str>> = doubt.map(Into::into);
+        for section in &mut self.sections {
+            section.dir = Arc::clone(&dir);
+            section.doubt.clone_from(&doubt);
+        }
+        self
+    }
+
+    /// The plugin that matches profile names against patterns, for the whole file.
+    pub fn match_plugin(&self) -> &str {
+        &self.match_plugin
+    }
+
+    /// Where the file names the match plugin; the file as a whole where it does not.
+    pub fn match_plugin_location(&self) -> &Location {
+        &self.match_plugin_location
+    }
+
+    /// A fault of the match plugin's name, for a caller that finds no such plugin. The message reads
+    /// "found X, expected Y; do Z".
+    pub fn match_plugin_fault(&self, message: &str) -> AcctError {
+        AcctError::new(self.match_plugin_location.clone(), MATCH_PLUGIN, message)
+    }
+
+    /// Lets go of what is in the sections of these providers, and wipes it unless a clone of this has it.
+    pub fn let_go(&mut self, providers: &[String]) {
+        for section in &mut self.sections {
+            if providers.contains(&section.provider) {
+                section.node = None;
+            }
+        }
+    }
+
+    /// The providers in file order, served by a plugin or not. Names are distinct.
+    pub fn sections(&self) -> &[Section] {
+        &self.sections
+    }
+}
+
+/// What is wrong with a name at the top of the file that is meant as a key of the host, and would do
+/// nothing as a provider.
+fn misplaced(name: &str) -> Option<&'static str> {
+    let plain = name.to_lowercase().replace(['-', ' '], "_");
+    if strsim::damerau_levenshtein(&plain, MATCH_PLUGIN) <= 2 {
+        return Some(
+            "found a key that nothing reads, expected the name of a provider; did you mean `match_plugin`?",
+        );
+    }
+    (strsim::damerau_levenshtein(&plain, HOST_KEYS) <= 1).then_some(
+        "found the host's keys at the top of the file, expected them in an entry, beside the keys of its plugin; write them as PROVIDER: {PATTERN: {evbus: {durable: true}}}",
+    )
+}
+
+fn match_plugin(node: &Node, location: &Location) -> Result<String, AcctError> {
+    match &node.value {
+        Value::Text(name) if !name.is_empty() => Ok(name.to_string()),
+        other => {
+            let found = match other {
+                Value::Text(_) => "empty text",
+                other => other.kind(),
+            };
+            let message = format!(
+                "found {found}, expected the name of a match plugin such as glob or regex; name one or remove the key"
+            );
+            Err(AcctError::new(location.clone(), MATCH_PLUGIN, &message))
+        }
+    }
+}
+
+/// One provider's part of the file.
+#[derive(Clone)]
+pub struct Section {
+    provider: String,
+    location: Location,
+    /// None where it was let go.
+    node: Option<Arc<Node>>,
+    dir: Arc<Path>,
+    doubt: Option<Arc<str>>,
+}
+
+impl Section {
+    /// Where relative names of files in the section begin.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What was found that speaks against running what the section names, if anything.
+    pub(crate) fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
+    }
+
+    /// The provider's name as the file writes it.
+    pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// Whether what is in it was let go; it has no entries then.
+    pub fn is_let_go(&self) -> bool {
+        self.node.is_none()
+    }
+
+    /// Where the provider's key is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// A fault of the section as a whole, for a caller that cannot serve it. The message reads
+    /// "found X, expected Y; do Z".
+    pub fn fault(&self, message: &str) -> AcctError {
+        AcctError::new(self.location.clone(), &self.provider, message)
+    }
+
+    /// Place and key of an entry that says `evbus: {required: true}`. Reads no secret, and so can be
+    /// asked of a section that no plugin serves.
+    pub fn required(&self) -> Option<(Location, String)> {
+        let profiles: Vec<&(Key, Node)> = match &self.node.as_deref()?.value {
+            Value::Map(profiles) => profiles.iter().collect(),
+            Value::List(items) => items.iter().filter_map(pairs).flatten().collect(),
+            _ => return None,
+        };
+        let (pattern, _) = profiles.into_iter().find(|(_, entry)| {
+            let required = value_of(entry, HOST_KEYS).and_then(|host| value_of(host, REQUIRED));
+            required.is_some_and(|required| matches!(required.value, Value::Bool(true)))
+        })?;
+        Some((
+            Location::at(&self.location.file, pattern.position),
+            format!("{}.{}.{HOST_KEYS}.{REQUIRED}", self.provider, pattern.name),
+        ))
+    }
+
+    /// The section's entries in file order; none where the provider's key has no value. Secrets given by
+    /// reference are read now, so this blocks for files and commands.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of the section: a shape other than a mapping of profiles or a list of such mappings,
+    /// a profile that is not a mapping, a value JSON cannot hold, a fault of an `evbus:` key, a secret
+    /// that cannot be read.
+    pub fn entries(&self) -> Result<Vec<Entry>, Vec<AcctError>> {
+        let (read, mut faults) = self.read();
+        let mut entries = Vec::new();
+        for ReadEntry {
+            entry, faults: own, ..
+        } in read
+        {
+            faults.extend(own);
+            entries.push(entry);
+        }
+        if faults.is_empty() {
+            Ok(entries)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// As [`entries`](Self::entries), for somebody who wants to hear all that is wrong: also the entries
+    /// with faults, and the faults that belong to none.
+    pub fn read(&self) -> (Vec<ReadEntry>, Vec<AcctError>) {
+        let mut found = Profiles::default();
+        match self.node.as_ref().map_or(&Value::Null, |node| &node.value) {
+            Value::Null => {}
+            Value::Map(profiles) => found.take(self, profiles),
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    match &item.value {
+                        Value::Map(profiles) => found.take(self, profiles),
+                        other => found.faults.push(AcctError::new(
+                            Location::at(&self.location.file, item.position),
+                            &format!("{}[{index}]", self.provider),
+                            &format!(
+                                "found {}, expected a mapping with a profile pattern; write `- PATTERN:` and the configuration below it",
+                                other.kind()
+                            ),
+                        )),
+                    }
+                }
+            }
+            other => found.faults.push(self.fault(&format!(
+                "found {}, expected profile patterns, as a mapping or a list of mappings; write `PATTERN:` below the provider",
+                other.kind()
+            ))),
+        }
+        (found.entries, found.faults)
+    }
+}
+
+/// A mapping's keys and values.
+fn pairs(node: &Node) -> Option<&Vec<(Key, Node)>> {
+    match &node.value {
+        Value::Map(pairs) => Some(pairs),
+        _ => None,
+    }
+}
+
+/// A `:` without a key before it, which makes a key that nothing matches.
+fn is_missing(key: &Key) -> bool {
+    key.plain && key.name.is_empty()
+}
+
+fn value_of<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
+    let (_, value) = pairs(node)?.iter().find(|(key, _)| key.name == name)?;
+    Some(value)
+}
+
+/// What a section was found to hold so far.
+#[derive(Default)]
+struct Profiles {
+    count: usize,
+    entries: Vec<ReadEntry>,
+    faults: Vec<AcctError>,
+}
+
+impl Profiles {
+    fn take(&mut self, section: &Section, profiles: &[(Key, Node)]) {
+        for (key, node) in profiles {
+            if policy_reader::is_policy(key, node) {
+                self.faults.push(AcctError::new(
+                    Location::at(&section.location.file, key.position),
+                    &format!("{}.{}", section.provider, key.name),
+                    "found the host's keys in the place of a profile pattern, expected them one level below, in an entry; write them as PATTERN: {evbus: ...}, beside the keys of the plugin",
+                ));
+                continue;
+            }
+            if is_missing(key) {
+                let location = Location::at(&section.location.file, key.position);
+                self.faults
+                    .push(AcctError::new(location, &section.provider, NO_KEY));
+                continue;
+            }
+            (self.entries).push(Entry::read(section, key, node, self.count));
+            self.count += 1;
+        }
+    }
+}
+
+/// Leaves the values out: they may be secrets.
+impl fmt::Debug for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Section")
+            .field("provider", &self.provider)
+            .field("location", &self.location)
+            .finish_non_exhaustive()
+    }
+}

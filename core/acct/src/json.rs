@@ -1,0 +1,168 @@
+//! JSON text to a tree with positions.
+//!
+//! The text is checked whole first. Then each value is read from its own part of the text, so that its
+//! place is known.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Number;
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+use super::key::Key;
+use super::node::{Foreign, Node, Value};
+use super::{AcctError, Location, Position, scalar};
+
+/// How deep lists and mappings may nest.
+const MAX_DEPTH: usize = 100;
+
+/// Reads one value.
+///
+/// # Errors
+///
+/// The first fault of the text.
+pub(crate) fn parse(text: &str, file: &Arc<str>) -> Result<Node, AcctError> {
+    let whole: &RawValue = serde_json::from_str(text).map_err(|error| {
+        let place = Position {
+            line: error.line().max(1),
+            column: error.column().max(1),
+        };
+        let reason = error.to_string();
+        let reason = reason.split(" at line ").next().unwrap_or_default();
+        let message = format!(
+            "found text that is not JSON ({reason}), expected a JSON object; check quotes, commas and brackets"
+        );
+        AcctError::new(Location::at(file, place), "", &message)
+    })?;
+    let mut places = Places {
+        text,
+        offset: 0,
+        place: Position { line: 1, column: 1 },
+    };
+    node(whole, &mut places, 0)
+        .map_err(|(place, key, message)| AcctError::new(Location::at(file, place), &key, &message))
+}
+
+/// Turns the places of values into positions; they come in the order of the text.
+struct Places<'t> {
+    text: &'t str,
+    offset: usize,
+    place: Position,
+}
+
+impl Places<'_> {
+    /// The position of a part of the text.
+    fn of(&mut self, part: &str) -> Position {
+        let offset = part.as_ptr().addr() - self.text.as_ptr().addr();
+        for c in self.text[self.offset..offset].chars() {
+            if c == '\n' {
+                self.place = Position {
+                    line: self.place.line + 1,
+                    column: 1,
+                };
+            } else {
+                self.place.column += 1;
+            }
+        }
+        self.offset = offset;
+        self.place
+    }
+}
+
+type Fault = (Position, String, String);
+
+fn node(raw: &RawValue, places: &mut Places<'_>, depth: usize) -> Result<Node, Fault> {
+    let text = raw.get();
+    let at = places.of(text);
+    // The text was checked whole, so that what is asked for here is there.
+    let misread = |_: serde_json::Error| {
+        let message = "found a value that cannot be read, expected JSON; correct it";
+        (at, String::new(), message.to_owned())
+    };
+    if depth > MAX_DEPTH {
+        let message = "found values nested more than 100 deep, expected less; check brackets";
+        return Err((at, String::new(), message.to_owned()));
+    }
+    let value = match text.as_bytes().first() {
+        Some(b'{') => {
+            let Pairs(pairs) = serde_json::from_str(text).map_err(misread)?;
+            map(pairs, places, depth)?
+        }
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text).map_err(misread)?;
+            let items = items.into_iter();
+            let items: Result<_, _> = items.map(|item| node(item, places, depth + 1)).collect();
+            Value::List(items?)
+        }
+        Some(b'"') => Value::text(serde_json::from_str::<String>(text).map_err(misread)?),
+        Some(b't') => Value::Bool(true),
+        Some(b'f') => Value::Bool(false),
+        Some(b'n') => Value::Null,
+        _ => number(text),
+    };
+    Ok(Node {
+        value,
+        position: Some(at),
+    })
+}
+
+fn number(text: &str) -> Value {
+    if text.contains(['.', 'e', 'E']) {
+        return scalar::finite(text.parse().unwrap_or(f64::NAN));
+    }
+    let whole = text.parse::<i128>().ok().and_then(Number::from_i128);
+    whole.map_or_else(
+        || Value::NotJson(Foreign::TooBig(Zeroizing::new(text.to_owned()))),
+        Value::Number,
+    )
+}
+
+fn map(
+    pairs: Vec<(String, &RawValue)>,
+    places: &mut Places<'_>,
+    depth: usize,
+) -> Result<Value, Fault> {
+    let mut seen = std::collections::HashSet::new();
+    let mut read = Vec::with_capacity(pairs.len());
+    for (name, raw) in pairs {
+        let value = node(raw, places, depth + 1)?;
+        if !seen.insert(name.clone()) {
+            let message =
+                "found the key a second time, expected it once; rename or remove one of the two";
+            return Err((places.place, name, message.to_owned()));
+        }
+        let key = Key::text(&name, value.position);
+        read.push((key, value));
+    }
+    Ok(Value::Map(read))
+}
+
+/// The pairs of an object in the order of the text, each value as its text.
+struct Pairs<'t>(Vec<(String, &'t RawValue)>);
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Pairs<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
+}

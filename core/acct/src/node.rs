@@ -1,0 +1,226 @@
+//! The tree an acct file becomes: values with the place they were written at.
+
+use std::fmt;
+
+use serde_json::Number;
+use zeroize::Zeroizing;
+
+use super::Position;
+use super::key::Key;
+
+/// A value and where it begins; nowhere, where there was no text to read it from.
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) position: Option<Position>,
+}
+
+/// What a node holds. Mappings keep the file's order; their keys are distinct.
+#[derive(Clone)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    Number(Number),
+    /// Wiped when it is let go: it may be a password.
+    Text(Zeroizing<String>),
+    /// A value YAML can say and JSON cannot. An error only where the value is used, since a section no
+    /// plugin serves may hold anything.
+    NotJson(Foreign),
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+/// A value that JSON does not have.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Foreign {
+    /// A whole number of more than 64 bits, as it was written.
+    TooBig(Zeroizing<String>),
+    /// `.inf`, `-.inf` or `.nan`.
+    NotFinite(f64),
+    Binary(Zeroizing<Vec<u8>>),
+    /// A set, which YAML writes as keys without values.
+    Set(Vec<Key>),
+    /// A value of a type that only Python programs agreed on.
+    Extension,
+}
+
+impl Foreign {
+    /// What it is, in words.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::TooBig(_) => "a whole number of more than 64 bits",
+            Self::NotFinite(_) => "a number that is not finite",
+            Self::Binary(_) => "binary data",
+            Self::Set(_) => "a set",
+            Self::Extension => "an extension value",
+        }
+    }
+}
+
+/// A value that cannot become JSON: the path to it, where it is and what it is.
+#[derive(Debug)]
+pub(crate) struct NotJson {
+    pub(crate) path: String,
+    pub(crate) position: Option<Position>,
+    pub(crate) what: &'static str,
+}
+
+impl Value {
+    /// A text.
+    pub(crate) fn text(text: impl Into<String>) -> Self {
+        Self::Text(Zeroizing::new(text.into()))
+    }
+
+    /// What this is, in words, without the value itself.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "nothing",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::Text(_) => "text",
+            Self::NotJson(foreign) => foreign.kind(),
+            Self::List(_) => "a list",
+            Self::Map(_) => "a mapping",
+        }
+    }
+}
+
+impl Node {
+    /// The value as JSON; order of keys is kept.
+    pub(crate) fn to_json(&self) -> Result<serde_json::Value, NotJson> {
+        Ok(match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Number(number) => number.clone().into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::NotJson(foreign) => {
+                return Err(NotJson {
+                    path: String::new(),
+                    position: self.position,
+                    what: foreign.kind(),
+                });
+            }
+            Value::List(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| item.to_json().map_err(|e| e.under(&format!("[{index}]"))))
+                .collect::<Result<Vec<_>, _>>()?
+                .into(),
+            Value::Map(pairs) => pairs
+                .iter()
+                .map(|(key, node)| {
+                    let value = node.to_json().map_err(|e| e.under(&key.name))?;
+                    Ok((key.name.clone(), value))
+                })
+                .collect::<Result<serde_json::Map<_, _>, _>>()?
+                .into(),
+        })
+    }
+
+    /// The tree's lists, keys and positions, without a value of it.
+    pub(crate) fn outline(&self) -> Self {
+        let value = match &self.value {
+            Value::List(items) => Value::List(items.iter().map(Self::outline).collect()),
+            Value::Map(pairs) => Value::Map(
+                pairs
+                    .iter()
+                    .map(|(key, node)| (key.clone(), node.outline()))
+                    .collect(),
+            ),
+            _ => Value::Null,
+        };
+        Self {
+            value,
+            position: self.position,
+        }
+    }
+
+    /// Moves every position of the tree.
+    pub(crate) fn relocate(&mut self, moved: &impl Fn(Position) -> Position) {
+        self.position = self.position.map(moved);
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.relocate(moved)),
+            Value::Map(pairs) => {
+                for (key, node) in pairs {
+                    key.position = key.position.map(moved);
+                    node.relocate(moved);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Where the key is that a dotted path names, or else its nearest parent that exists.
+    ///
+    /// Paths are what `serde_path_to_error` prints (`connection.acks`, `topics[1]`, `.` for the root)
+    /// or `serde_ignored` (`topics.1`, `?` for an optional layer). Keys may hold dots themselves.
+    pub(crate) fn locate(&self, path: &str, root: Option<Position>) -> Option<Position> {
+        self.deepest(path, root).1
+    }
+
+    /// The deepest place below this node that `path` reaches, and how many bytes of it remain unused.
+    fn deepest(&self, path: &str, here: Option<Position>) -> (usize, Option<Position>) {
+        let path = path.strip_prefix('.').unwrap_or(path);
+        let mut best = (path.len(), here);
+        let mut offer = |found: (usize, Option<Position>)| {
+            if found.0 < best.0 {
+                best = found;
+            }
+        };
+        if let Some(rest) = path.strip_prefix('?') {
+            offer(self.deepest(rest, here));
+        }
+        match &self.value {
+            Value::Map(pairs) => {
+                for (key, node) in pairs {
+                    if let Some(rest) = path.strip_prefix(key.name.as_str())
+                        && (rest.is_empty() || rest.starts_with(['.', '[']))
+                    {
+                        offer(node.deepest(rest, key.position));
+                    }
+                }
+            }
+            Value::List(items) => {
+                if let Some((index, rest)) = leading_index(path)
+                    && let Some(item) = items.get(index)
+                {
+                    offer(item.deepest(rest, item.position));
+                }
+            }
+            _ => {}
+        }
+        best
+    }
+}
+
+/// Splits `[1].x` or `1.x` into the index and what follows it.
+fn leading_index(path: &str) -> Option<(usize, &str)> {
+    let (index, rest) = match path.strip_prefix('[') {
+        Some(bracketed) => bracketed.split_once(']')?,
+        None => path.split_at(path.find('.').unwrap_or(path.len())),
+    };
+    Some((index.parse().ok()?, rest))
+}
+
+impl NotJson {
+    /// Puts one more step in front of the path.
+    pub(crate) fn under(self, step: &str) -> Self {
+        let path = match self.path.as_str() {
+            "" => step.to_owned(),
+            path if path.starts_with('[') => format!("{step}{path}"),
+            path => format!("{step}.{path}"),
+        };
+        Self { path, ..self }
+    }
+}
+
+/// Says what and where, never the value: it may be a secret.
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({}", self.value.kind())?;
+        if let Some(Position { line, column }) = self.position {
+            write!(f, " at {line}:{column}")?;
+        }
+        f.write_str(")")
+    }
+}

@@ -1,0 +1,130 @@
+//! What the command line adds to an acct file: `--overrides` and `--extras`, as acct applies them.
+
+use serde_json::Value as Json;
+
+use super::key::Key;
+use super::node::{Node, Value};
+use super::scalar;
+
+/// An object of the command line.
+pub type JsonObject = serde_json::Map<String, Json>;
+
+/// The provider whose extras there are, and the keys that may come from them.
+const KAFKA: &str = "kafka";
+const KAFKA_EXTRAS: [&str; 3] = ["key", "partition", "topics"];
+
+/// Puts the values of `overrides` over those of the file: mapping into mapping, everything else as a
+/// whole.
+pub(crate) fn override_with(root: &mut Node, overrides: &JsonObject) {
+    if overrides.is_empty() {
+        return;
+    }
+    if let Value::Null = root.value {
+        root.value = Value::Map(Vec::new());
+    }
+    if let Value::Map(pairs) = &mut root.value {
+        update(pairs, overrides);
+    }
+}
+
+fn update(pairs: &mut Vec<(Key, Node)>, overrides: &JsonObject) {
+    for (name, value) in overrides {
+        let known = pairs.iter_mut().find(|(key, _)| key.name == *name);
+        match (known, value) {
+            (Some((_, node)), Json::Object(inner)) if matches!(node.value, Value::Map(_)) => {
+                if let Value::Map(pairs) = &mut node.value {
+                    update(pairs, inner);
+                }
+            }
+            (Some((_, node)), value) => *node = from_json(value),
+            (None, value) => pairs.push((Key::text(name, None), from_json(value))),
+        }
+    }
+}
+
+/// Gives each kafka entry what it lacks of `extras.kafka`.
+pub(crate) fn add_extras(root: &mut Node, extras: &JsonObject) -> Result<(), String> {
+    let extras = match extras.get(KAFKA) {
+        None | Some(Json::Null) => return Ok(()),
+        Some(Json::Object(extras)) => extras,
+        Some(_) => return Err("found extras.kafka without keys, expected an object with key, partition or topics; correct --extras".to_owned()),
+    };
+    if let Some(unknown) = extras
+        .keys()
+        .find(|it| !KAFKA_EXTRAS.contains(&it.as_str()))
+    {
+        return Err(format!(
+            "found the unknown key `{unknown}` in extras.kafka, expected one of {}; correct --extras",
+            KAFKA_EXTRAS.join(", ")
+        ));
+    }
+    let Value::Map(sections) = &mut root.value else {
+        return Ok(());
+    };
+    let sections = sections.iter_mut().filter(|(key, _)| key.name == KAFKA);
+    for (_, section) in sections {
+        match &mut section.value {
+            Value::Map(profiles) => complete(profiles, extras),
+            Value::List(items) => {
+                for item in items {
+                    if let Value::Map(profiles) = &mut item.value {
+                        complete(profiles, extras);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn complete(profiles: &mut [(Key, Node)], extras: &JsonObject) {
+    for (_, entry) in profiles {
+        if let Value::Null = entry.value {
+            entry.value = Value::Map(Vec::new());
+        }
+        let Value::Map(pairs) = &mut entry.value else {
+            continue;
+        };
+        for (name, extra) in extras.iter().filter(|(_, extra)| !extra.is_null()) {
+            match pairs.iter_mut().find(|(key, _)| key.name == *name) {
+                Some((_, node)) if is_empty(&node.value) => *node = from_json(extra),
+                Some(_) => {}
+                None => pairs.push((Key::text(name, None), from_json(extra))),
+            }
+        }
+    }
+}
+
+/// What acct takes for missing; beyond that it takes a partition of 0 for missing, which it is not.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Text(text) => text.is_empty(),
+        Value::List(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+fn from_json(value: &Json) -> Node {
+    let value = match value {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(number) if number.is_f64() => {
+            scalar::finite(number.as_f64().unwrap_or(f64::NAN))
+        }
+        Json::Number(number) => Value::Number(number.clone()),
+        Json::String(text) => Value::text(&**text),
+        Json::Array(items) => Value::List(items.iter().map(from_json).collect()),
+        Json::Object(pairs) => Value::Map(
+            pairs
+                .iter()
+                .map(|(name, value)| (Key::text(name, None), from_json(value)))
+                .collect(),
+        ),
+    };
+    Node {
+        value,
+        position: None,
+    }
+}

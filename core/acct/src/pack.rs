@@ -1,0 +1,241 @@
+//! The data of an encrypted acct file: a tree as msgpack, and back.
+//!
+//! There is no text, so nodes that come from here have no position. Keys have the type that Python gives
+//! them, so that Idem finds the same data in a file, whoever encrypted it.
+
+use std::collections::HashSet;
+
+use rmp::Marker;
+use rmp::decode::RmpRead as _;
+use rmp::encode;
+use serde_json::Number;
+use zeroize::Zeroizing;
+
+use super::key::Key;
+use super::node::{Foreign, Node, Value};
+use super::scalar;
+
+/// How deep lists and mappings may nest.
+const MAX_DEPTH: usize = 100;
+
+/// What two keys are that one name stands for once they are encrypted.
+pub(crate) const ONE_NAME: &str =
+    "two keys of one mapping that have the same name once they are encrypted";
+
+/// Neither a Vec nor a counter refuses what is written.
+const ACCEPTS: &str = "memory takes every byte";
+
+/// A value that cannot be packed: the path to it and what it is.
+#[derive(Debug)]
+pub(crate) struct Unpackable {
+    pub(crate) path: String,
+    pub(crate) what: &'static str,
+}
+
+/// Packs a tree. The result is wiped when it is let go.
+pub(crate) fn pack(node: &Node) -> Result<Zeroizing<Vec<u8>>, Unpackable> {
+    // Written twice, the first time for the size: a buffer that grows leaves copies of secrets behind.
+    let mut size = Vec::new();
+    let mut counted = Counter(0);
+    write(node, &mut counted)?;
+    size.reserve_exact(counted.0);
+    let mut packed = Zeroizing::new(size);
+    write(node, &mut *packed)?;
+    Ok(packed)
+}
+
+struct Counter(usize);
+
+impl std::io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write(node: &Node, out: &mut impl std::io::Write) -> Result<(), Unpackable> {
+    let unpackable = |what| Unpackable {
+        path: String::new(),
+        what,
+    };
+    match &node.value {
+        Value::Null => encode::write_nil(out).expect(ACCEPTS),
+        Value::Bool(value) => encode::write_bool(out, *value).expect(ACCEPTS),
+        Value::Number(number) => write_number(number, out),
+        Value::Text(text) => encode::write_str(out, text).expect(ACCEPTS),
+        Value::NotJson(Foreign::NotFinite(number)) => {
+            encode::write_f64(out, *number).expect(ACCEPTS);
+        }
+        Value::NotJson(Foreign::Binary(bytes)) => encode::write_bin(out, bytes).expect(ACCEPTS),
+        Value::NotJson(foreign) => return Err(unpackable(foreign.kind())),
+        Value::List(items) => {
+            let length = u32::try_from(items.len()).map_err(|_| unpackable("a list too long"))?;
+            encode::write_array_len(out, length).expect(ACCEPTS);
+            for (index, item) in items.iter().enumerate() {
+                write(item, out).map_err(|error| error.under(&format!("[{index}]")))?;
+            }
+        }
+        Value::Map(pairs) => {
+            let length =
+                u32::try_from(pairs.len()).map_err(|_| unpackable("a mapping too long"))?;
+            encode::write_map_len(out, length).expect(ACCEPTS);
+            let mut names = HashSet::new();
+            for (key, value) in pairs {
+                let meaning = key.meaning();
+                // The name it has when it is read back; `0x10` is 16 then, beside a key '16'.
+                let name = Key::of(&meaning, None).map(|key| key.name);
+                if name.is_none_or(|name| !names.insert(name)) {
+                    return Err(unpackable(ONE_NAME).under(&key.name));
+                }
+                let meaning = Node {
+                    value: meaning,
+                    position: None,
+                };
+                write(&meaning, out)
+                    .and_then(|()| write(value, out))
+                    .map_err(|error| error.under(&key.name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_number(number: &Number, out: &mut impl std::io::Write) {
+    if let Some(number) = number.as_u64() {
+        encode::write_uint(out, number).expect(ACCEPTS);
+    } else if let Some(number) = number.as_i64() {
+        encode::write_sint(out, number).expect(ACCEPTS);
+    } else {
+        let number = number.as_f64().unwrap_or(f64::NAN);
+        encode::write_f64(out, number).expect(ACCEPTS);
+    }
+}
+
+impl Unpackable {
+    fn under(self, step: &str) -> Self {
+        let path = match self.path.as_str() {
+            "" => step.to_owned(),
+            path if path.starts_with('[') => format!("{step}{path}"),
+            path => format!("{step}.{path}"),
+        };
+        Self { path, ..self }
+    }
+}
+
+/// Reads a tree that takes all of the content; the error is what was found instead.
+pub(crate) fn unpack(mut content: &[u8]) -> Result<Node, &'static str> {
+    let node = read(&mut content, 0)?;
+    if content.is_empty() {
+        Ok(node)
+    } else {
+        Err("data with more behind it")
+    }
+}
+
+fn read(rest: &mut &[u8], depth: usize) -> Result<Node, &'static str> {
+    const CUT: &str = "data that ends too early";
+    if depth > MAX_DEPTH {
+        return Err("values nested more than 100 deep");
+    }
+    let marker = rmp::decode::read_marker(rest).map_err(|_| CUT)?;
+    macro_rules! data {
+        ($read:ident) => {
+            rest.$read().map_err(|_| CUT)?
+        };
+    }
+    let length: u32 = match marker {
+        Marker::FixStr(length) | Marker::FixArray(length) | Marker::FixMap(length) => length.into(),
+        Marker::FixExt1 => 1,
+        Marker::FixExt2 => 2,
+        Marker::FixExt4 => 4,
+        Marker::FixExt8 => 8,
+        Marker::FixExt16 => 16,
+        Marker::Str8 | Marker::Bin8 | Marker::Ext8 => data!(read_data_u8).into(),
+        Marker::Str16 | Marker::Bin16 | Marker::Ext16 | Marker::Array16 | Marker::Map16 => {
+            data!(read_data_u16).into()
+        }
+        Marker::Str32 | Marker::Bin32 | Marker::Ext32 | Marker::Array32 | Marker::Map32 => {
+            data!(read_data_u32)
+        }
+        _ => 0,
+    };
+    let value = match marker {
+        Marker::Null => Value::Null,
+        Marker::True => Value::Bool(true),
+        Marker::False => Value::Bool(false),
+        Marker::FixPos(number) => Value::Number(number.into()),
+        Marker::FixNeg(number) => Value::Number(number.into()),
+        Marker::U8 => Value::Number(data!(read_data_u8).into()),
+        Marker::U16 => Value::Number(data!(read_data_u16).into()),
+        Marker::U32 => Value::Number(data!(read_data_u32).into()),
+        Marker::U64 => Value::Number(data!(read_data_u64).into()),
+        Marker::I8 => Value::Number(data!(read_data_i8).into()),
+        Marker::I16 => Value::Number(data!(read_data_i16).into()),
+        Marker::I32 => Value::Number(data!(read_data_i32).into()),
+        Marker::I64 => Value::Number(data!(read_data_i64).into()),
+        Marker::F32 => scalar::finite(data!(read_data_f32).into()),
+        Marker::F64 => scalar::finite(data!(read_data_f64)),
+        Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => {
+            text(take(rest, length)?)?
+        }
+        Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => binary(take(rest, length)?),
+        Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => list(rest, length, depth)?,
+        Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => map(rest, length, depth)?,
+        Marker::Reserved => return Err("data of another form"),
+        _ => {
+            // An extension; the number of its type stands before it.
+            take(rest, 1)?;
+            take(rest, length)?;
+            Value::NotJson(Foreign::Extension)
+        }
+    };
+    Ok(Node {
+        value,
+        position: None,
+    })
+}
+
+fn take<'c>(rest: &mut &'c [u8], length: u32) -> Result<&'c [u8], &'static str> {
+    let (taken, left) = rest
+        .split_at_checked(length as usize)
+        .ok_or("data that ends too early")?;
+    *rest = left;
+    Ok(taken)
+}
+
+fn text(bytes: &[u8]) -> Result<Value, &'static str> {
+    std::str::from_utf8(bytes)
+        .map(Value::text)
+        .map_err(|_| "a text that is not UTF-8")
+}
+
+/// acct makes text of it where it can.
+fn binary(bytes: &[u8]) -> Value {
+    text(bytes).unwrap_or_else(|_| Value::NotJson(Foreign::Binary(Zeroizing::new(bytes.to_vec()))))
+}
+
+fn list(rest: &mut &[u8], length: u32, depth: usize) -> Result<Value, &'static str> {
+    (0..length)
+        .map(|_| read(rest, depth + 1))
+        .collect::<Result<_, _>>()
+        .map(Value::List)
+}
+
+fn map(rest: &mut &[u8], length: u32, depth: usize) -> Result<Value, &'static str> {
+    let mut pairs: Vec<(Key, Node)> = Vec::new();
+    let mut seen = HashSet::new();
+    for _ in 0..length {
+        let key = read(rest, depth + 1)?;
+        let key = Key::of(&key.value, None).ok_or("a key that is not text")?;
+        let value = read(rest, depth + 1)?;
+        if !seen.insert(key.name.clone()) {
+            return Err("a mapping with two keys of one name");
+        }
+        pairs.push((key, value));
+    }
+    Ok(Value::Map(pairs))
+}

@@ -1,0 +1,175 @@
+//! The render pipe: how a plain acct file's text becomes a tree.
+//!
+//! A pipe is `jinja|yaml`, `yaml`, `jinja|json` or `json`, as in Idem; a first line such as `#!yaml`
+//! names the pipe of its file.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::node::Node;
+use super::{AcctError, Location, Position, json, yaml};
+use evbus_files::trust::Trust;
+use evbus_jinja as jinja;
+
+/// The steps from a text to data; the default is `jinja|yaml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderPipe {
+    /// How often the text is rendered; once, or not at all, as a rule.
+    jinja: usize,
+    reader: Reader,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Yaml,
+    Json,
+}
+
+/// The most steps a pipe may have.
+const MAX_STEPS: usize = 8;
+
+impl RenderPipe {
+    /// YAML that is no template.
+    pub fn yaml() -> Self {
+        Self {
+            jinja: 0,
+            reader: Reader::Yaml,
+        }
+    }
+
+    /// JSON that is no template.
+    pub fn json() -> Self {
+        Self {
+            jinja: 0,
+            reader: Reader::Json,
+        }
+    }
+}
+
+impl Default for RenderPipe {
+    fn default() -> Self {
+        Self {
+            jinja: 1,
+            ..Self::yaml()
+        }
+    }
+}
+
+impl fmt::Display for RenderPipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for _ in 0..self.jinja {
+            f.write_str("jinja|")?;
+        }
+        f.write_str(match self.reader {
+            Reader::Yaml => "yaml",
+            Reader::Json => "json",
+        })
+    }
+}
+
+impl FromStr for RenderPipe {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || "expected jinja|yaml, yaml, jinja|json or json".to_owned();
+        let steps: Vec<&str> = text.split('|').map(str::trim).collect();
+        let (last, before) = steps.split_last().ok_or_else(refused)?;
+        let reader = match *last {
+            "yaml" => Reader::Yaml,
+            "json" => Reader::Json,
+            _ => return Err(refused()),
+        };
+        if before.len() >= MAX_STEPS || before.iter().any(|step| *step != "jinja") {
+            return Err(refused());
+        }
+        Ok(Self {
+            jinja: before.len(),
+            reader,
+        })
+    }
+}
+
+/// Reads a text through `pipe`, or through the one that its first line names. `dir` is where templates
+/// that it includes are, and `trust` reads them.
+///
+/// # Errors
+///
+/// The first fault of the text.
+pub(crate) fn read(
+    text: &str,
+    pipe: &RenderPipe,
+    file: &Arc<str>,
+    dir: &Path,
+    trust: &Trust,
+) -> Result<Node, AcctError> {
+    let (pipe, text) = match first_line_pipe(text) {
+        None => (pipe.clone(), text),
+        // For YAML the line is a comment, which keeps the numbers of the others right.
+        Some(named) => match named.parse::<RenderPipe>() {
+            Ok(pipe) => (pipe, text),
+            Err(expected) => {
+                let message = format!(
+                    "found a first line that names no render pipe, {expected}; correct it or remove it"
+                );
+                let place = Position { line: 1, column: 1 };
+                return Err(AcctError::new(Location::at(file, place), "", &message));
+            }
+        },
+    };
+    render(text, &pipe, file, dir, trust, &|place| place)
+}
+
+/// What follows `#!` at the beginning of a text.
+fn first_line_pipe(text: &str) -> Option<&str> {
+    text.strip_prefix("#!")?.lines().next().map(str::trim)
+}
+
+/// `moved` gives the place in the file of a place in `text`.
+fn render(
+    text: &str,
+    pipe: &RenderPipe,
+    file: &Arc<str>,
+    dir: &Path,
+    trust: &Trust,
+    moved: &dyn Fn(Position) -> Position,
+) -> Result<Node, AcctError> {
+    let Some(left) = pipe.jinja.checked_sub(1) else {
+        let root = match pipe.reader {
+            Reader::Yaml => yaml::parse_rendered(text, file, moved),
+            Reader::Json => json::parse(without_first_line_pipe(text), file),
+        };
+        let mut root = root.map_err(|error| error.moved(moved))?;
+        root.relocate(&moved);
+        return Ok(root);
+    };
+    let rest = RenderPipe {
+        jinja: left,
+        ..pipe.clone()
+    };
+    if !jinja::is_template(text) {
+        return render(
+            jinja::without_last_line_end(text),
+            &rest,
+            file,
+            dir,
+            trust,
+            moved,
+        );
+    }
+    let (rendered, map) = jinja::render(text, file, dir, trust)
+        .map_err(|error| AcctError::from(error.moved(moved)))?;
+    // What is found in the result is told where it stands in the template.
+    render(&rendered, &rest, file, dir, trust, &|place| {
+        moved(map.place(place))
+    })
+}
+
+/// JSON has no comments. The end of the line stays, which keeps the numbers of the others right.
+fn without_first_line_pipe(text: &str) -> &str {
+    if !text.starts_with("#!") {
+        return text;
+    }
+    &text[text.find('\n').unwrap_or(text.len())..]
+}

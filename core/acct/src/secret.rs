@@ -1,0 +1,348 @@
+//! Secrets by reference: `{"$env": NAME}`, `{"$file": PATH}` and `{"$exec": [PROGRAM, ...]}` stand for a
+//! text that the acct file does not hold.
+//!
+//! They are read when an entry is, so again at each reload. No message shows a value, nor what a command
+//! printed, nor its arguments.
+
+use std::borrow::Cow;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use super::Position;
+use super::node::{Node, Value};
+use super::running::RunningCommand;
+use evbus_destination::environment;
+use evbus_files::named_file::{self, NotRead};
+
+/// The longest secret that is read, in bytes.
+pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
+/// How long a command may take that gives a secret.
+pub const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long what a command started may hold its output when the command itself has ended.
+const OUTPUT_GRACE: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has, while its output is open.
+const LOOK: Duration = Duration::from_millis(50);
+
+const ENV: &str = "$env";
+const FILE: &str = "$file";
+const EXEC: &str = "$exec";
+
+/// What is wrong with a reference: the path to it, where it is, the sentence.
+pub(crate) struct Fault {
+    pub(crate) path: String,
+    pub(crate) position: Option<Position>,
+    pub(crate) message: String,
+}
+
+/// Reads references. Relative names of files begin in `dir`.
+pub(crate) struct Resolver<'d> {
+    dir: &'d Path,
+    /// Why nothing is run, if so.
+    doubt: Option<&'d str>,
+    read: Vec<Zeroizing<String>>,
+    pub(crate) faults: Vec<Fault>,
+}
+
+impl<'d> Resolver<'d> {
+    pub(crate) fn new(dir: &'d Path, doubt: Option<&'d str>) -> Self {
+        Self {
+            dir,
+            doubt,
+            read: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// The tree with every reference replaced by its text. `path` leads to it.
+    pub(crate) fn resolve<'n>(&mut self, node: &'n Node, path: &str) -> Cow<'n, Node> {
+        if !has_reference(node) {
+            return Cow::Borrowed(node);
+        }
+        let value = match &node.value {
+            Value::List(items) => Value::List(
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(index, item)| {
+                        self.resolve(item, &format!("{path}[{index}]")).into_owned()
+                    })
+                    .collect(),
+            ),
+            Value::Map(pairs) => match reference(node) {
+                Some((kind, target)) => self.read(node, kind, target, path),
+                None if let Some((name, meant)) = near_miss(node) => {
+                    let message = format!(
+                        "found `{name}`, which is not a reference, expected `{ENV}`, `{FILE}` or `{EXEC}`; did you mean `{meant}`?"
+                    );
+                    self.refuse(node, path, message)
+                }
+                None => Value::Map(
+                    pairs
+                        .iter()
+                        .map(|(key, node)| {
+                            let path = format!("{path}.{}", key.name);
+                            (key.clone(), self.resolve(node, &path).into_owned())
+                        })
+                        .collect(),
+                ),
+            },
+            value => value.clone(),
+        };
+        Cow::Owned(Node {
+            value,
+            position: node.position,
+        })
+    }
+
+    /// The secrets that were read.
+    pub(crate) fn into_read(self) -> Vec<Zeroizing<String>> {
+        self.read
+    }
+
+    fn read(&mut self, node: &Node, kind: &str, target: &Node, path: &str) -> Value {
+        let alone = matches!(&node.value, Value::Map(pairs) if pairs.len() == 1);
+        let text = if alone {
+            match (kind, &target.value) {
+                (ENV, Value::Text(name)) => from_environment(name),
+                (FILE, Value::Text(name)) => from_file(&self.dir.join(name.as_str())),
+                (EXEC, Value::List(items)) => match self.doubt {
+                    None => words(items).and_then(|words| from_command(&words, self.dir)),
+                    Some(found) => Err(format!(
+                        "found `{EXEC}` in {found}, expected it only where its owner and root alone can write; run `chmod g-w` on it"
+                    )),
+                },
+                (ENV, other) => Err(format!(
+                    "found {} under `{ENV}`, expected the name of an environment variable; write one",
+                    other.kind()
+                )),
+                (FILE, other) => Err(format!(
+                    "found {} under `{FILE}`, expected the path of a file; write one",
+                    other.kind()
+                )),
+                (_, other) => Err(format!(
+                    "found {} under `{EXEC}`, expected a list of the program and its arguments; write [PROGRAM, ARGUMENT]",
+                    other.kind()
+                )),
+            }
+        } else {
+            Err(format!(
+                "found `{kind}` beside other keys, expected it alone; move them out or remove it"
+            ))
+        };
+        match text {
+            Ok(text) => {
+                self.read.push(text.clone());
+                Value::Text(text)
+            }
+            Err(message) => self.refuse(node, path, message),
+        }
+    }
+
+    fn refuse(&mut self, node: &Node, path: &str, message: String) -> Value {
+        self.faults.push(Fault {
+            path: path.to_owned(),
+            position: node.position,
+            message,
+        });
+        Value::Null
+    }
+}
+
+fn has_reference(node: &Node) -> bool {
+    match &node.value {
+        Value::List(items) => items.iter().any(has_reference),
+        Value::Map(pairs) => {
+            reference(node).is_some()
+                || near_miss(node).is_some()
+                || pairs.iter().any(|(_, node)| has_reference(node))
+        }
+        _ => false,
+    }
+}
+
+/// The kind of a reference and what it refers to.
+fn reference(node: &Node) -> Option<(&str, &Node)> {
+    let Value::Map(pairs) = &node.value else {
+        return None;
+    };
+    pairs
+        .iter()
+        .find(|(key, _)| [ENV, FILE, EXEC].contains(&key.name.as_str()))
+        .map(|(key, target)| (key.name.as_str(), target))
+}
+
+/// A mapping's only key that is almost that of a reference, and the one that it is almost: the plugin would
+/// take the mapping for a value.
+fn near_miss(node: &Node) -> Option<(&str, &'static str)> {
+    let Value::Map(pairs) = &node.value else {
+        return None;
+    };
+    let [(key, _)] = pairs.as_slice() else {
+        return None;
+    };
+    let name = key.name.to_lowercase();
+    let meant = [ENV, FILE, EXEC]
+        .into_iter()
+        .find(|kind| strsim::damerau_levenshtein(&name, kind) <= 1)?;
+    name.starts_with('$').then_some((key.name.as_str(), meant))
+}
+
+fn words(items: &[Node]) -> Result<Vec<&str>, String> {
+    let words: Option<Vec<&str>> = items
+        .iter()
+        .map(|item| match &item.value {
+            Value::Text(word) => Some(word.as_str()),
+            _ => None,
+        })
+        .collect();
+    match words {
+        Some(words) if !words.is_empty() && !words[0].is_empty() => Ok(words),
+        _ => Err(format!(
+            "found a list under `{EXEC}` that is no command, expected a program and its arguments, all text; put numbers in quotes"
+        )),
+    }
+}
+
+fn from_environment(name: &str) -> Result<Zeroizing<String>, String> {
+    let refused = |found: &str| {
+        Err(format!(
+            "found {found} {name:?}, expected one with the secret; set it where the host is started"
+        ))
+    };
+    // Not repeated: it may be the secret itself.
+    if !is_variable(name) {
+        return Err("found no name under `$env` that a variable has, expected letters, digits and `_`; write the name of the variable, not the secret".to_owned());
+    }
+    match std::env::var(name).map(Zeroizing::new) {
+        Ok(text) if text.is_empty() => refused("the empty environment variable"),
+        Ok(text) => Ok(text),
+        Err(std::env::VarError::NotPresent) => refused("no environment variable"),
+        Err(std::env::VarError::NotUnicode(_)) => refused("text that is not UTF-8 in variable"),
+    }
+}
+
+/// Whether a shell could have set a variable of this name.
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && (name.bytes()).all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {
+    let refused = |found: &str| {
+        format!(
+            "found {found} {}, expected a file with the secret; check the path and the file",
+            path.display()
+        )
+    };
+    let mut content = Zeroizing::new(Vec::new());
+    named_file::read(path, MAX_SECRET_BYTES, &mut content).map_err(|error| match error {
+        NotRead::Absent => refused("no file"),
+        NotRead::Is(kind) => refused(&format!("{kind} at")),
+        NotRead::Forbidden => refused("a file this user may not read,"),
+        NotRead::TooLarge => refused("more than 64 KiB in file"),
+        NotRead::Endless | NotRead::Drained => refused("a pipe at"),
+        error @ NotRead::NoneLeft(_) => format!("file {}: {error}", path.display()),
+        NotRead::Failed(error) => refused(&format!("a file that cannot be read ({error}),")),
+    })?;
+    secret(&content).map_err(|found| refused(&format!("{found} in file")))
+}
+
+/// Room for the longest secret, so that nothing is left where a smaller buffer was.
+fn buffer() -> Zeroizing<Vec<u8>> {
+    let longest = usize::try_from(MAX_SECRET_BYTES).unwrap_or(usize::MAX / 2);
+    Zeroizing::new(Vec::with_capacity(2 * longest))
+}
+
+/// A secret as it was written to a file or printed: one line end behind it does not count.
+fn secret(content: &[u8]) -> Result<Zeroizing<String>, &'static str> {
+    if content.len() as u64 > MAX_SECRET_BYTES {
+        return Err("more than 64 KiB");
+    }
+    let text = std::str::from_utf8(content).map_err(|_| "text that is not UTF-8")?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() {
+        return Err("nothing");
+    }
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String> {
+    let program = words[0];
+    let refused = |found: String| {
+        format!(
+            "found {found}, expected the secret on its standard output within {} s; run the command by hand to see what it says",
+            SECRET_TIMEOUT.as_secs()
+        )
+    };
+    // A path is one from the acct file; a bare name is looked for on PATH.
+    let path: PathBuf = if program.contains('/') {
+        dir.join(program)
+    } else {
+        program.into()
+    };
+    let mut command = Command::new(path);
+    environment::pass_on_all_but(&[], &mut command);
+    command
+        .args(&words[1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut running = RunningCommand::start(&mut command).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => refused(format!("no program {program:?}")),
+        _ => refused(format!("that {program:?} cannot be started ({error})")),
+    })?;
+    let until = Instant::now() + SECRET_TIMEOUT;
+    let (sender, printed) = mpsc::channel();
+    if let Some(stdout) = running.stdout() {
+        // Ends with the command, whose whole group is ended in time.
+        let reading = std::thread::Builder::new().spawn(move || {
+            let mut content = buffer();
+            let read = stdout.take(MAX_SECRET_BYTES + 1).read_to_end(&mut content);
+            // Whoever asked may have lost patience.
+            let _ = sender.send(read.map(|_| content));
+        });
+        if let Err(error) = reading {
+            return Err(refused(format!(
+                "that no thread can be started to read what {program:?} prints ({error})"
+            )));
+        }
+    }
+    let mut output_until = until;
+    let mut has_ended = false;
+    let content = loop {
+        match printed.recv_timeout(LOOK) {
+            Ok(content) => break content,
+            Err(_) if Instant::now() < output_until => {
+                if !has_ended && running.has_ended() {
+                    has_ended = true;
+                    output_until = until.min(Instant::now() + OUTPUT_GRACE);
+                }
+            }
+            Err(_) if has_ended => {
+                return Err(format!(
+                    "found that {program:?} ended, but something that it started holds its standard output open, expected the end of the output; redirect the output of what goes on in the background, as with `>/dev/null`"
+                ));
+            }
+            Err(_) => return Err(refused(format!("that {program:?} did not end"))),
+        }
+    };
+    let content =
+        content.map_err(|error| refused(format!("output of {program:?} unreadable ({error})")))?;
+    if content.len() as u64 > MAX_SECRET_BYTES {
+        return Err(refused(format!("more than 64 KiB from {program:?}")));
+    }
+    match running.ended(until) {
+        None => Err(refused(format!("that {program:?} did not end"))),
+        Some(status) if !status.success() => {
+            Err(refused(format!("that {program:?} ended with {status}")))
+        }
+        Some(_) => secret(&content).map_err(|found| refused(format!("{found} from {program:?}"))),
+    }
+}

@@ -1,0 +1,267 @@
+//! From a file on disk to an [`AcctFile`]: read, decrypt, render, parse.
+//!
+//! Each step is a function from the step before. A file that is encrypted was rendered before that, so it
+//! is unpacked; a plain one goes through the render pipe.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::crypto::CryptoError;
+use super::overrides::{self, JsonObject};
+use super::{
+    AcctDocument, AcctError, AcctFile, Cipher, KeySource, Location, RenderPipe, pack, render, yaml,
+};
+use evbus_files::named_file::{NotRead, PIPE_TIMEOUT};
+use evbus_files::trust::{Denied, Trust};
+use evbus_jinja::position_of;
+
+/// The largest acct file that is read, in bytes; also the longest text one may render to.
+pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// An acct file, and what it takes to read it.
+#[derive(Debug, Clone)]
+pub struct AcctSource {
+    path: PathBuf,
+    key: Option<KeySource>,
+    cipher: Option<Cipher>,
+    render_pipe: RenderPipe,
+    extras: JsonObject,
+    overrides: JsonObject,
+}
+
+impl<P: Into<PathBuf>> From<P> for AcctSource {
+    fn from(path: P) -> Self {
+        Self::new(path)
+    }
+}
+
+impl AcctSource {
+    /// A plain file, read through the render pipe `jinja|yaml`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            key: None,
+            cipher: None,
+            render_pipe: RenderPipe::default(),
+            extras: JsonObject::new(),
+            overrides: JsonObject::new(),
+        }
+    }
+
+    /// The key of an encrypted file. A file that is not encrypted is refused then.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Option<KeySource>>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// The cipher of an encrypted file; found out from its content by default.
+    #[must_use]
+    pub fn cipher(mut self, cipher: impl Into<Option<Cipher>>) -> Self {
+        self.cipher = cipher.into();
+        self
+    }
+
+    /// The way from a plain file's text to its data.
+    #[must_use]
+    pub fn render_pipe(mut self, pipe: RenderPipe) -> Self {
+        self.render_pipe = pipe;
+        self
+    }
+
+    /// What entries get that do not have it: of `extras.kafka` the keys `key`, `partition` and `topics`.
+    #[must_use]
+    pub fn extras(mut self, extras: JsonObject) -> Self {
+        self.extras = extras;
+        self
+    }
+
+    /// Values that replace those of the file; mappings are merged.
+    #[must_use]
+    pub fn overrides(mut self, overrides: JsonObject) -> Self {
+        self.overrides = overrides;
+        self
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the key comes from, if there is one.
+    pub fn key_source(&self) -> Option<&KeySource> {
+        self.key.as_ref()
+    }
+
+    /// Reads the file. Blocks while it reads.
+    ///
+    /// # Errors
+    ///
+    /// Every fault found: the file cannot be read or decrypted, is not a regular one, can be written by
+    /// others than its user and root, is larger than [`MAX_FILE_BYTES`], is not UTF-8, is a template that cannot be rendered, or is not a valid acct file.
+    pub fn load(&self) -> Result<AcctFile, Vec<AcctError>> {
+        let (file, faults) = self.examine();
+        file.filter(|_| faults.is_empty()).ok_or(faults)
+    }
+
+    /// As [`load`](Self::load), for somebody who wants to hear all that is wrong: the file with what of
+    /// it can be read, and every fault beside.
+    pub fn examine(&self) -> (Option<AcctFile>, Vec<AcctError>) {
+        let name = self.name();
+        let trust = Trust::checked();
+        let mut root = match self.read_with(&trust) {
+            Ok(document) => document.into_root(),
+            Err(error) => return (None, vec![error]),
+        };
+        overrides::override_with(&mut root, &self.overrides);
+        let extras = overrides::add_extras(&mut root, &self.extras);
+        let doubt = trust.doubt();
+        if let Some(found) = &doubt {
+            tracing::warn!("acct file {name}: found {found}; nothing is run for it");
+        }
+        let (file, mut faults) = AcctFile::examine_tree(root, &name);
+        if let Err(message) = extras {
+            faults.push(AcctError::new(Location::whole(&name), "", &message));
+        }
+        (file.map(|file| file.in_dir(self.dir(), doubt)), faults)
+    }
+
+    /// Reads the file's data, of every tool, without extras and overrides. It may be anybody's, since
+    /// nothing in it is done. Blocks while it reads.
+    ///
+    /// # Errors
+    ///
+    /// The first fault that stands between the file and its data.
+    pub fn document(&self) -> Result<AcctDocument, AcctError> {
+        self.read_with(&Trust::unchecked())
+    }
+
+    fn read_with(&self, trust: &Trust) -> Result<AcctDocument, AcctError> {
+        let name = self.name();
+        let content = read(&self.path, &name, trust)?;
+        let fault = |message: &str| AcctError::new(Location::whole(&name), "", message);
+        let found = Cipher::of(&content);
+        let Some(key) = &self.key else {
+            if found == Some(Cipher::Fernet) {
+                return Err(fault(&CryptoError::NoKey(Cipher::Fernet).to_string()));
+            }
+            let text = text(content, &name)?;
+            let root = render::read(&text, &self.render_pipe, &name, self.dir(), trust)?;
+            return Ok(AcctDocument::new(root, &name, None));
+        };
+        let key = key.key().map_err(|message| fault(&message))?;
+        let cipher = match (self.cipher, found) {
+            (_, None) => return Err(fault(&CryptoError::NotEncrypted.to_string())),
+            (Some(named), _) => named,
+            (None, Some(found)) => found,
+        };
+        let packed = cipher
+            .decrypt(&key, &content)
+            .map_err(|error| fault(&error.to_string()))?;
+        let root = pack::unpack(&packed).map_err(|found| {
+            fault(&format!(
+                "found {found} in the decrypted file, expected msgpack as acct's serial plugin msgpack writes it; encrypt the file anew"
+            ))
+        })?;
+        Ok(AcctDocument::new(root, &name, Some(cipher)))
+    }
+
+    fn name(&self) -> Arc<str> {
+        self.path.display().to_string().into()
+    }
+
+    /// Where the file is, and what it refers to.
+    fn dir(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+}
+
+/// Reads a plain acct file; see [`AcctSource::load`].
+///
+/// # Errors
+///
+/// Those of [`AcctSource::load`].
+pub fn load(path: &Path) -> Result<AcctFile, Vec<AcctError>> {
+    AcctSource::new(path).load()
+}
+
+/// Reads an acct file's text, already decrypted and rendered; `name` stands for the file in errors.
+///
+/// # Errors
+///
+/// Every fault found in the text. Faults inside a provider's section are found by
+/// [`super::Section::entries`].
+pub fn parse(text: &str, name: &str) -> Result<AcctFile, Vec<AcctError>> {
+    let file = Arc::from(name);
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(vec![too_large(&file)]);
+    }
+    let root = yaml::parse(text, &file).map_err(|error| vec![error])?;
+    AcctFile::from_tree(root, &file)
+}
+
+fn read(path: &Path, name: &Arc<str>, trust: &Trust) -> Result<Zeroizing<Vec<u8>>, AcctError> {
+    // A plain file holds passwords.
+    let mut content = Zeroizing::new(Vec::new());
+    let refused = trust.read_given(path, MAX_FILE_BYTES, &mut content);
+    refused.map(|()| content).map_err(|denied| {
+        let error = match denied {
+            Denied::Distrusted(sentence) => {
+                return AcctError::new(Location::whole(name), "", &sentence);
+            }
+            Denied::NotRead(error) => error,
+        };
+        let message = match error {
+            NotRead::TooLarge => return too_large(name),
+            NotRead::Absent => "found no such file, expected an acct file; check its path".to_owned(),
+            NotRead::Is(kind) => format!("found {kind}, expected an acct file, which is a regular file; check its path"),
+            NotRead::Forbidden => "found a file this user may not read, expected a readable acct file; change its owner or mode".to_owned(),
+            NotRead::Endless => format!("found a pipe that did not end within {} s, expected an acct file; check the command that writes to it", PIPE_TIMEOUT.as_secs()),
+            NotRead::Drained => "found a pipe with nothing in it, expected an acct file; a pipe can be read once, so name a file where it is to be read again".to_owned(),
+            error @ NotRead::NoneLeft(_) => error.to_string(),
+            NotRead::Failed(error) => format!("found a file that cannot be read ({error}), expected a readable acct file; check the path and the disk"),
+        };
+        AcctError::new(Location::whole(name), "", &message)
+    })
+}
+
+fn too_large(name: &Arc<str>) -> AcctError {
+    AcctError::new(
+        Location::whole(name),
+        "",
+        "found a file of more than 16 MiB, expected less; check that it is an acct file",
+    )
+}
+
+/// Puts `\n` in the place of `\r\n` and `\r`, as Idem's reader does; the content can only become shorter.
+fn unix_line_ends(content: &mut Vec<u8>) {
+    let mut previous = 0;
+    content.retain_mut(|byte| {
+        let found = std::mem::replace(&mut previous, *byte);
+        if *byte == b'\r' {
+            *byte = b'\n';
+            return true;
+        }
+        !(*byte == b'\n' && found == b'\r')
+    });
+}
+
+/// The text of a plain file, with the line ends of Unix.
+fn text(mut content: Zeroizing<Vec<u8>>, name: &Arc<str>) -> Result<Zeroizing<String>, AcctError> {
+    unix_line_ends(&mut content);
+    match std::str::from_utf8(&content) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(error) => {
+            let position = std::str::from_utf8(&content[..error.valid_up_to()])
+                .map(|text| position_of(text, text.len()))
+                .ok();
+            Err(AcctError::new(
+                Location::at(name, position),
+                "",
+                "found bytes that are not UTF-8, expected YAML text; give the key with --acct-key-file or ACCT_KEY if the file is encrypted, or save it as UTF-8",
+            ))
+        }
+    }
+}

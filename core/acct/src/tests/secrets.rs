@@ -1,0 +1,210 @@
+//! Secrets by reference: found, missing, and never shown.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::{AcctSource, Entry, SECRET_TIMEOUT};
+
+fn entries(dir: &Path, text: &str) -> Result<Vec<Entry>, Vec<String>> {
+    let file = dir.join("acct.yml");
+    fs::write(&file, text).unwrap();
+    let acct = AcctSource::new(&file).load().unwrap();
+    acct.sections()[0]
+        .entries()
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+fn script(dir: &Path, name: &str, text: &str) {
+    let path = dir.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn references_become_text_wherever_they_stand() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("password"), " s3cret pass \r\n").unwrap();
+    fs::write(dir.path().join("two"), "a\nb\n\n").unwrap();
+    script(
+        dir.path(),
+        "give",
+        "echo \"$1-$ACCT_KEY-end\"; echo hidden >&2",
+    );
+    let text = "\
+p:
+  a:
+    user: {$env: CARGO_PKG_NAME}
+    connection:
+      password: {$file: password}
+      list: [1, {$exec: [./give, one]}, {$exec: [echo, '-n', x]}]
+    two: {$file: two}
+    other: {$key: kept, b: {}}
+    more: [{env: A}, {$files: a, b: 1}]
+";
+    let read = entries(dir.path(), text).unwrap();
+    let expected: Value = json!({
+        "user": "evbus",
+        "connection": {"password": " s3cret pass ", "list": [1, "one--end", "x"]},
+        "two": "a\nb\n",
+        "other": {"$key": "kept", "b": {}},
+        "more": [{"env": "A"}, {"$files": "a", "b": 1}],
+    });
+    assert_eq!(*read[0].config, expected);
+    assert_eq!(read[0].config.text().as_str(), expected.to_string());
+    assert_eq!(format!("{:?}", read[0].config), "Config(..)");
+}
+
+#[test]
+fn they_are_read_anew_each_time() {
+    let dir = tempfile::tempdir().unwrap();
+    for secret in ["one", "two"] {
+        fs::write(dir.path().join("s"), secret).unwrap();
+        let read = entries(dir.path(), "p: {a: {k: {$file: s}}}").unwrap();
+        assert_eq!(read[0].config["k"], secret);
+    }
+}
+
+#[test]
+fn a_missing_one_is_named_and_all_are_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    fs::write(dir.path().join("empty"), "\n").unwrap();
+    fs::write(dir.path().join("large"), "x".repeat(70_000)).unwrap();
+    fs::write(dir.path().join("latin1"), b"\xe9").unwrap();
+    script(
+        dir.path(),
+        "fails",
+        "echo hunter2; echo hunter3 >&2; exit 3",
+    );
+    script(
+        dir.path(),
+        "floods",
+        "while :; do echo hunter2hunter2hunter2; done",
+    );
+    script(dir.path(), "quiet", "exit 0");
+    for (reference, sentence) in [
+        ("{$env: EVBUS_NONE}".to_owned(), "found no environment variable \"EVBUS_NONE\", expected one with the secret; set it where the host is started".to_owned()),
+        ("{$env: 5}".to_owned(), "found a number under `$env`, expected the name of an environment variable; write one".to_owned()),
+        ("{$file: gone}".to_owned(), format!("found no file {}, expected a file with the secret; check the path and the file", path("gone"))),
+        ("{$file: .}".to_owned(), format!("found a directory at {}, expected a file with the secret; check the path and the file", path("."))),
+        ("{$file: empty}".to_owned(), format!("found nothing in file {}, expected a file with the secret; check the path and the file", path("empty"))),
+        ("{$file: large}".to_owned(), format!("found more than 64 KiB in file {}, expected a file with the secret; check the path and the file", path("large"))),
+        ("{$file: latin1}".to_owned(), format!("found text that is not UTF-8 in file {}, expected a file with the secret; check the path and the file", path("latin1"))),
+        ("{$exec: ls}".to_owned(), "found text under `$exec`, expected a list of the program and its arguments; write [PROGRAM, ARGUMENT]".to_owned()),
+        ("{$exec: [ls, 5]}".to_owned(), "found a list under `$exec` that is no command, expected a program and its arguments, all text; put numbers in quotes".to_owned()),
+        ("{$exec: [evbus-none, hunter2]}".to_owned(), "found no program \"evbus-none\", expected the secret on its standard output within 10 s; run the command by hand to see what it says".to_owned()),
+        ("{$exec: [./fails]}".to_owned(), "found that \"./fails\" ended with exit status: 3, expected the secret on its standard output within 10 s; run the command by hand to see what it says".to_owned()),
+        ("{$exec: [./floods]}".to_owned(), "found more than 64 KiB from \"./floods\", expected the secret on its standard output within 10 s; run the command by hand to see what it says".to_owned()),
+        ("{$exec: [./quiet]}".to_owned(), "found nothing from \"./quiet\", expected the secret on its standard output within 10 s; run the command by hand to see what it says".to_owned()),
+        ("{$exe: [ls]}".to_owned(), "found `$exe`, which is not a reference, expected `$env`, `$file` or `$exec`; did you mean `$exec`?".to_owned()),
+        ("{$ENV: A}".to_owned(), "found `$ENV`, which is not a reference, expected `$env`, `$file` or `$exec`; did you mean `$env`?".to_owned()),
+        ("{$flie: a}".to_owned(), "found `$flie`, which is not a reference, expected `$env`, `$file` or `$exec`; did you mean `$file`?".to_owned()),
+        ("{$env: A, b: 1}".to_owned(), "found `$env` beside other keys, expected it alone; move them out or remove it".to_owned()),
+    ] {
+        let text = format!("p:\n  idem-*:\n    a: 1\n    conn: [{reference}]\n    x: {{$env: EVBUS_NONE2}}\n");
+        let faults = entries(dir.path(), &text).unwrap_err();
+        let file = dir.path().join("acct.yml").display().to_string();
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert_eq!(faults[0], format!("{file}:4:12: p.idem-*.conn[0]: {sentence}"));
+        assert!(faults[1].contains("p.idem-*.x: found no environment variable \"EVBUS_NONE2\""));
+        assert!(!faults[0].contains("hunter"), "{}", faults[0]);
+    }
+}
+
+#[test]
+fn a_command_that_does_not_end_is_ended_with_all_it_started() {
+    let dir = tempfile::tempdir().unwrap();
+    script(
+        dir.path(),
+        "hangs",
+        "sleep 600 & echo $! > pid; echo $$ >> pid; wait",
+    );
+    let cd = format!("cd {} && exec ./hangs", dir.path().display());
+    let text = format!("p: {{a: {{k: {{$exec: [sh, -c, '{cd}']}}}}}}");
+    let faults = entries(dir.path(), &text).unwrap_err();
+    assert!(
+        faults[0].contains("found that \"sh\" did not end, expected"),
+        "{faults:?}"
+    );
+    await_end_of_all(dir.path());
+}
+
+#[test]
+fn what_a_command_leaves_behind_with_its_output_is_named_at_once_and_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    script(
+        dir.path(),
+        "leaves",
+        "sleep 600 & echo $! > \"${0%/*}/pid\"; echo secret",
+    );
+    let start = Instant::now();
+    let faults = entries(dir.path(), "p: {a: {k: {$exec: [./leaves]}}}").unwrap_err();
+    assert!(start.elapsed() < SECRET_TIMEOUT, "{:?}", start.elapsed());
+    let file = dir.path().join("acct.yml").display().to_string();
+    assert_eq!(
+        faults,
+        [format!(
+            "{file}:1:12: p.a.k: found that \"./leaves\" ended, but something that it started holds its standard output open, expected the end of the output; redirect the output of what goes on in the background, as with `>/dev/null`"
+        )]
+    );
+    await_end_of_all(dir.path());
+    // What goes on with an output of its own does not matter, nor what comes to its end.
+    script(
+        dir.path(),
+        "agent",
+        "sleep 600 >/dev/null & echo $! > \"${0%/*}/pid\"; echo sec; (sleep 0.2; echo ret) &",
+    );
+    let read = entries(dir.path(), "p: {a: {k: {$exec: [./agent]}}}").unwrap();
+    assert_eq!(read[0].config["k"], "sec\nret");
+    let pid = fs::read_to_string(dir.path().join("pid")).unwrap();
+    let killed = Command::new("kill").arg(pid.trim()).status().unwrap();
+    assert!(killed.success(), "the agent is left alone");
+}
+
+/// Waits until the processes are gone that the file `pid` names.
+fn await_end_of_all(dir: &Path) {
+    let pids = fs::read_to_string(dir.join("pid")).unwrap();
+    for pid in pids.lines() {
+        // A signal takes effect when its process runs next; one that ended may wait for whoever inherited it.
+        let lives = || {
+            let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            !state.is_empty() && !state.contains(") Z ") && !state.contains(") X ")
+        };
+        let start = Instant::now();
+        while lives() {
+            assert!(start.elapsed() < Duration::from_mins(1), "{pid} lives");
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn providers_that_are_not_asked_run_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("acct.yml");
+    fs::write(&file, "aws: {a: {k: {$exec: [touch, ran]}}}\n").unwrap();
+    AcctSource::new(&file).load().unwrap();
+    assert!(!dir.path().join("ran").exists());
+}
+
+#[test]
+fn what_a_plugin_says_of_a_secret_is_hidden() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("s"), "hunter2").unwrap();
+    let read = entries(dir.path(), "p: {a: {k: {$file: s}}}").unwrap();
+    let fault = read[0].fault("k", "found \"hunter2\", expected a number; write one");
+    assert_eq!(
+        fault.message(),
+        "found \"(secret)\", expected a number; write one"
+    );
+    assert_eq!(
+        read[0].secrets().hide("at hunter2hunter2."),
+        "at (secret)(secret)."
+    );
+    assert_eq!(format!("{:?}", read[0].secrets()), "Secrets(1)");
+}

@@ -1,0 +1,489 @@
+//! YAML text to a tree with positions, as Idem's reader understands it.
+//!
+//! The text is read as libyaml reads it (`events`), and its values are made as `PyYAML`'s `SafeLoader` and
+//! rend's changes to it make them. Beyond what those refuse, refused are: keys that are lists, mappings or
+//! one text for the host, values inside themselves, and texts that nest or expand past the limits below.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::events::{Event, Events, Properties, Refusal, Scalar};
+use super::key::{Identity, Key};
+use super::node::{Foreign, Node, Value};
+use super::syntax::{self, Fault};
+use super::{AcctError, Location, Position, merge, scalar};
+
+/// How deep lists and mappings may nest, aliases included.
+const MAX_DEPTH: usize = 100;
+/// How much memory, in bytes, a text may expand to; aliases count each time they are used.
+const MAX_EXPANDED: usize = 64 * 1024 * 1024;
+/// What a node costs beside its text: its place in the tree and the allocation behind it.
+const NODE_COST: usize = 64;
+/// What the tags of YAML itself begin with.
+const STANDARD: &str = "tag:yaml.org,2002:";
+
+/// Reads one document. An empty text is a null.
+///
+/// # Errors
+///
+/// The first fault of the text.
+pub(crate) fn parse(text: &str, file: &Arc<str>) -> Result<Node, AcctError> {
+    parse_rendered(text, file, &|place| place)
+}
+
+/// As [`parse`], for a text that was rendered: sentences that name another line name the one that `moved`
+/// gives for it.
+pub(crate) fn parse_rendered(
+    text: &str,
+    file: &Arc<str>,
+    moved: &dyn Fn(Position) -> Position,
+) -> Result<Node, AcctError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    document(text, moved).map_err(|fault| {
+        let Refused { key, fault } = fault;
+        AcctError::new(Location::at(file, fault.0), &key, &fault.1)
+    })
+}
+
+/// A fault and the key it concerns, if one.
+pub(crate) struct Refused {
+    key: String,
+    fault: Fault,
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self {
+            key: String::new(),
+            fault,
+        }
+    }
+}
+
+fn document(text: &str, moved: &dyn Fn(Position) -> Position) -> Result<Node, Refused> {
+    if let Some(fault) = syntax::control_character(text) {
+        return Err(fault.into());
+    }
+    let mut tree = Tree {
+        text,
+        events: Events::new(text),
+        anchors: HashMap::new(),
+        spent: 0,
+        moved,
+    };
+    let mut root = None;
+    loop {
+        let (event, at) = tree.next()?;
+        match event {
+            Event::End => break,
+            Event::DocumentStart if root.is_some() => {
+                let message = "found a second document, expected one; remove the `---` line or split the file";
+                return Err((at, message.to_owned()).into());
+            }
+            Event::DocumentStart => {}
+            event => root = Some(tree.node(event, at, 0)?.0),
+        }
+    }
+    Ok(root.unwrap_or(Node {
+        value: Value::Null,
+        position: Some(Position { line: 1, column: 1 }),
+    }))
+}
+
+/// The size of a finished node.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    cost: usize,
+    height: usize,
+}
+
+impl Size {
+    fn hold(&mut self, inner: Size) {
+        self.cost += inner.cost;
+        self.height = self.height.max(inner.height + 1);
+    }
+}
+
+/// What an alias may stand for: a finished value, its size, and how it is written as a key.
+struct Anchored {
+    node: Node,
+    size: Size,
+    key: Option<Key>,
+}
+
+/// The tree in the making.
+struct Tree<'t> {
+    text: &'t str,
+    events: Events<'t>,
+    /// By name; a name that is used again stands for its last value. None where it is not finished.
+    anchors: HashMap<String, Option<Anchored>>,
+    spent: usize,
+    moved: &'t dyn Fn(Position) -> Position,
+}
+
+impl Tree<'_> {
+    fn next(&mut self) -> Result<(Event, Position), Fault> {
+        let Self {
+            text,
+            events,
+            moved,
+            ..
+        } = self;
+        events.next().map_err(|refusal| match refusal {
+            Refusal::Syntax(error) => {
+                syntax::refusal(text, &error, |mark| events.place(mark), *moved)
+            }
+            Refusal::Panic(at) => (at, syntax::unreadable()),
+        })
+    }
+
+    /// The node that `event` begins; takes the events up to its end.
+    fn node(&mut self, event: Event, at: Position, depth: usize) -> Result<(Node, Size), Refused> {
+        let mut key = None;
+        let (anchor, (value, size)) = match event {
+            Event::Alias(name) => return self.alias(&name, at, depth),
+            Event::Scalar(scalar) => {
+                let value = scalar_value(&scalar).map_err(|message| (at, message))?;
+                let size = Size {
+                    cost: NODE_COST + scalar.text.len(),
+                    height: 0,
+                };
+                self.charge(size, at)?;
+                let anchor = scalar.properties.anchor.clone();
+                if anchor.is_some() {
+                    key = scalar_key(&scalar, &value, at);
+                }
+                (anchor, (value, size))
+            }
+            Event::ListStart(properties) => {
+                let made = self.tagged_list(&properties, at, depth)?;
+                (properties.anchor, made)
+            }
+            Event::MapStart(properties) => {
+                let made = self.tagged_map(&properties, at, depth)?;
+                (properties.anchor, made)
+            }
+            // The parser closes what it opens, so these never begin a node.
+            Event::ListEnd | Event::MapEnd | Event::DocumentStart | Event::End => {
+                let message = "found the end of a value, expected a value; check the indentation";
+                return Err((at, message.to_owned()).into());
+            }
+        };
+        let node = Node {
+            value,
+            position: Some(at),
+        };
+        if let Some(anchor) = anchor {
+            self.charge(size, at)?;
+            let node = node.clone();
+            self.anchors
+                .insert(anchor, Some(Anchored { node, size, key }));
+        }
+        Ok((node, size))
+    }
+
+    fn anchored(&self, name: &str, at: Position) -> Result<&Anchored, Fault> {
+        match self.anchors.get(name) {
+            Some(Some(anchored)) => Ok(anchored),
+            Some(None) => {
+                let message = "found an alias inside the value it refers to, expected a value with an end; write the value out";
+                Err((at, message.to_owned()))
+            }
+            None => Err((at, syntax::unknown_alias())),
+        }
+    }
+
+    /// A copy of an anchored node; it keeps its own position, where the operator can mend it.
+    fn alias(&mut self, name: &str, at: Position, depth: usize) -> Result<(Node, Size), Refused> {
+        let size = self.anchored(name, at)?.size;
+        check_depth(depth + size.height, at)?;
+        self.charge(size, at)?;
+        Ok((self.anchored(name, at)?.node.clone(), size))
+    }
+
+    fn tagged_list(
+        &mut self,
+        properties: &Properties,
+        at: Position,
+        depth: usize,
+    ) -> Result<(Value, Size), Refused> {
+        let tag = properties.tag.as_deref().map(standard_name);
+        match tag {
+            None | Some(Some("seq")) => self.list(properties, at, depth),
+            Some(Some("omap" | "pairs")) => {
+                let (value, size) = self.list(properties, at, depth)?;
+                Ok((pairs(value, at)?, size))
+            }
+            Some(_) => Err((at, syntax::unknown_tag()).into()),
+        }
+    }
+
+    fn tagged_map(
+        &mut self,
+        properties: &Properties,
+        at: Position,
+        depth: usize,
+    ) -> Result<(Value, Size), Refused> {
+        let tag = properties.tag.as_deref().map(standard_name);
+        let is_set = match tag {
+            None | Some(Some("map")) => false,
+            Some(Some("set")) => true,
+            Some(_) => return Err((at, syntax::unknown_tag()).into()),
+        };
+        let (pairs, size) = self.map(properties, at, depth)?;
+        let value = if is_set {
+            let keys = pairs.into_iter().map(|(key, _)| key).collect();
+            Value::NotJson(Foreign::Set(keys))
+        } else {
+            Value::Map(pairs)
+        };
+        Ok((value, size))
+    }
+
+    fn list(
+        &mut self,
+        properties: &Properties,
+        at: Position,
+        depth: usize,
+    ) -> Result<(Value, Size), Refused> {
+        let mut size = self.open(properties, at, depth)?;
+        let mut items = Vec::new();
+        loop {
+            let (event, at) = self.next()?;
+            if let Event::ListEnd = event {
+                return Ok((Value::List(items), size));
+            }
+            let (item, item_size) = self.node(event, at, depth + 1)?;
+            size.hold(item_size);
+            items.push(item);
+        }
+    }
+
+    fn map(
+        &mut self,
+        properties: &Properties,
+        at: Position,
+        depth: usize,
+    ) -> Result<(Vec<(Key, Node)>, Size), Refused> {
+        let mut size = self.open(properties, at, depth)?;
+        let mut pairs = Vec::new();
+        let mut seen = Seen::default();
+        let mut merged = Vec::new();
+        loop {
+            let (event, key_at) = self.next()?;
+            if let Event::MapEnd = event {
+                break;
+            }
+            let is_merge = matches!(&event, Event::Scalar(scalar) if is_merge(scalar));
+            let key = self.key(event, key_at, depth)?;
+            let (event, value_at) = self.next()?;
+            let (value, value_size) = self.node(event, value_at, depth + 1)?;
+            size.hold(value_size);
+            size.cost += key.name.len();
+            if is_merge {
+                merge::take(value, key_at, &mut merged)?;
+                continue;
+            }
+            if let Err(message) = seen.note(&key, key_at, self.moved) {
+                return Err(Refused {
+                    key: key.name,
+                    fault: (key_at, message),
+                });
+            }
+            pairs.push((key, value));
+        }
+        if !merged.is_empty() {
+            merged.retain(|(key, _)| !seen.has(key));
+            let mut whole = merge::last_of_each(merged);
+            whole.append(&mut pairs);
+            pairs = whole;
+        }
+        Ok((pairs, size))
+    }
+
+    /// A key as it is written: `5672` and `on` are their own text, since a name is meant.
+    fn key(&mut self, event: Event, at: Position, depth: usize) -> Result<Key, Refused> {
+        let mut written = None;
+        match &event {
+            // A key has no use for what else these two mean.
+            Event::Scalar(scalar) if is_merge(scalar) || is_value(scalar) => {
+                return Ok(Key::text(&scalar.text, Some(at)));
+            }
+            Event::Scalar(scalar) if scalar.plain => {
+                written = scalar_key(scalar, &Value::Null, at);
+            }
+            Event::Alias(name) => {
+                let key = &self.anchored(name, at)?.key;
+                written = key.clone().map(|key| Key {
+                    position: Some(at),
+                    ..key
+                });
+            }
+            _ => {}
+        }
+        let (node, _) = self.node(event, at, depth + 1)?;
+        written.or_else(|| Key::of(&node.value, Some(at))).ok_or_else(|| {
+            let found = node.value.kind();
+            let message = format!(
+                "found {found} as a key, expected text; put keys and patterns that begin with `[` or `{{` in quotes"
+            );
+            (at, message).into()
+        })
+    }
+
+    /// Accounts for a collection that begins.
+    fn open(
+        &mut self,
+        properties: &Properties,
+        at: Position,
+        depth: usize,
+    ) -> Result<Size, Refused> {
+        check_depth(depth, at)?;
+        let size = Size {
+            cost: NODE_COST,
+            height: 0,
+        };
+        self.charge(size, at)?;
+        if let Some(anchor) = &properties.anchor {
+            self.anchors.insert(anchor.clone(), None);
+        }
+        Ok(size)
+    }
+
+    fn charge(&mut self, size: Size, at: Position) -> Result<(), Fault> {
+        self.spent += size.cost;
+        if self.spent <= MAX_EXPANDED {
+            return Ok(());
+        }
+        let message = format!(
+            "found a text that expands to more than {} MiB, expected less; use fewer aliases or split the file",
+            MAX_EXPANDED / (1024 * 1024)
+        );
+        Err((at, message))
+    }
+}
+
+fn check_depth(depth: usize, at: Position) -> Result<(), Fault> {
+    if depth < MAX_DEPTH {
+        return Ok(());
+    }
+    let message = format!(
+        "found values nested more than {MAX_DEPTH} deep, expected less; check brackets and aliases"
+    );
+    Err((at, message))
+}
+
+/// The keys of one mapping.
+#[derive(Default)]
+struct Seen {
+    names: HashMap<String, Position>,
+    /// Those that Python does not take for text.
+    meanings: HashMap<Identity, (String, Position)>,
+}
+
+impl Seen {
+    /// Notes a key; the error is the message where it is there already.
+    fn note(
+        &mut self,
+        key: &Key,
+        at: Position,
+        moved: &dyn Fn(Position) -> Position,
+    ) -> Result<(), String> {
+        if let Some(first) = self.names.insert(key.name.clone(), at) {
+            return Err(format!(
+                "found the key a second time, first on line {}, expected it once; rename or remove one of the two",
+                moved(first).line
+            ));
+        }
+        let Some(identity) = meaning(key) else {
+            return Ok(());
+        };
+        match self.meanings.insert(identity, (key.name.clone(), at)) {
+            None => Ok(()),
+            Some((name, first)) => Err(format!(
+                "found the key a second time, first as `{name}` on line {}, expected it once; YAML takes both for the same value: put what is meant as text in quotes, or remove one of the two",
+                moved(first).line
+            )),
+        }
+    }
+
+    fn has(&self, key: &Key) -> bool {
+        self.names.contains_key(&key.name)
+            || meaning(key).is_some_and(|identity| self.meanings.contains_key(&identity))
+    }
+}
+
+/// What Python takes a key for, if not for the text it is written as.
+fn meaning(key: &Key) -> Option<Identity> {
+    let identity = key.plain.then(|| key.identity())?;
+    (!matches!(identity, Identity::Text(_))).then_some(identity)
+}
+
+/// What follows the beginning that the tags of YAML itself have.
+fn standard_name(tag: &str) -> Option<&str> {
+    tag.strip_prefix(STANDARD)
+}
+
+fn is_merge(scalar: &Scalar) -> bool {
+    match scalar.properties.tag.as_deref() {
+        None => scalar.plain && *scalar.text == "<<",
+        Some(tag) => standard_name(tag) == Some("merge"),
+    }
+}
+
+fn is_value(scalar: &Scalar) -> bool {
+    matches!(scalar.properties.tag.as_deref(), Some(tag) if standard_name(tag) == Some("value"))
+}
+
+fn scalar_value(scalar: &Scalar) -> Result<Value, String> {
+    match scalar.properties.tag.as_deref() {
+        None if scalar.plain => scalar::plain(&scalar.text),
+        None => Ok(Value::text(&**scalar.text)),
+        Some(tag) => match standard_name(tag) {
+            Some(name) => scalar::tagged(name, &scalar.text),
+            None => Err(syntax::unknown_tag()),
+        },
+    }
+}
+
+/// The key that a scalar makes: as it is written, if neither quotes nor a tag say what it is.
+fn scalar_key(scalar: &Scalar, value: &Value, at: Position) -> Option<Key> {
+    if !scalar.plain {
+        return Key::of(value, Some(at));
+    }
+    Some(Key {
+        name: scalar.text.to_string(),
+        position: Some(at),
+        plain: true,
+    })
+}
+
+/// A list of mappings with one key each as what Python makes of `!!omap`: a list of keys and values.
+fn pairs(list: Value, at: Position) -> Result<Value, Fault> {
+    let Value::List(items) = list else {
+        return Ok(list);
+    };
+    let items = items.into_iter().map(|item| match item.value {
+        Value::Map(mut pairs) if pairs.len() == 1 => {
+            let pair = pairs.pop().map(|(key, value)| {
+                let key = Node {
+                    value: key.meaning(),
+                    position: key.position,
+                };
+                vec![key, value]
+            });
+            Ok(Node {
+                value: Value::List(pair.unwrap_or_default()),
+                position: item.position,
+            })
+        }
+        other => {
+            let message = format!(
+                "found {} in a list tagged `!!omap` or `!!pairs`, expected a mapping with one key; correct it or remove the tag",
+                other.kind()
+            );
+            Err((item.position.unwrap_or(at), message))
+        }
+    });
+    items.collect::<Result<_, _>>().map(Value::List)
+}

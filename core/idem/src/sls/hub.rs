@@ -1,0 +1,274 @@
+//! Idem's hub, as far as templates fire events with it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use evbus_wire::Finite;
+use minijinja::value::{Enumerator, Kwargs, Object, ValueKind, from_args};
+use minijinja::{Error, State, Value};
+use serde::ser::{Error as _, Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
+use serde_json::Value as Json;
+use serde_json::value::to_raw_value;
+
+use super::Firing;
+use evbus_event::python_float;
+use evbus_event::{Event, EventBuilder};
+use evbus_jinja::Refusal;
+
+/// The functions there are.
+const FUNCTIONS: [(&str, Layer, Firing); 4] = [
+    ("hub.idem.event.put", Layer::Idem, Firing::Put),
+    ("hub.idem.event.put_nowait", Layer::Idem, Firing::PutNowait),
+    ("hub.evbus.broker.put", Layer::Broker, Firing::Put),
+    (
+        "hub.evbus.broker.put_nowait",
+        Layer::Broker,
+        Firing::PutNowait,
+    ),
+];
+
+/// How deeply a body may be nested: it may stand in an envelope.
+const MAX_DEPTH: usize = evbus_event::MAX_DEPTH - 1;
+
+/// Which of Idem's layers fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layer {
+    /// Puts the envelope around the body.
+    Idem,
+    /// Takes the body as it is.
+    Broker,
+}
+
+type Fire = dyn Fn(Event, Firing) -> Result<(), String> + Send + Sync;
+
+/// Where a template's events go.
+pub(super) struct Bus {
+    run_name: String,
+    fire: Box<Fire>,
+}
+
+impl Bus {
+    pub(super) fn new(
+        run_name: &str,
+        fire: impl Fn(Event, Firing) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            run_name: run_name.to_owned(),
+            fire: Box::new(fire),
+        })
+    }
+}
+
+/// The hub, or something on it.
+pub(super) struct Hub {
+    /// As a template names it.
+    path: String,
+    bus: Arc<Bus>,
+    refused: Refusal,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)
+    }
+}
+
+impl Hub {
+    pub(super) fn root(bus: Arc<Bus>, refused: Refusal) -> Value {
+        Value::from_object(Self {
+            path: "hub".to_owned(),
+            bus,
+            refused,
+        })
+    }
+
+    fn child(&self, name: &str) -> Option<Self> {
+        let path = format!("{}.{name}", self.path);
+        let leads_on = |function: &str| {
+            (function.strip_prefix(&path))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        FUNCTIONS
+            .iter()
+            .any(|(function, ..)| leads_on(function))
+            .then(|| Self {
+                path,
+                bus: Arc::clone(&self.bus),
+                refused: self.refused.clone(),
+            })
+    }
+
+    fn refuse(&self, message: &str) -> Error {
+        self.refused.error(message.to_owned())
+    }
+
+    fn call_it(&self, args: &[Value]) -> Result<Value, Error> {
+        let Some((name, layer, firing)) = FUNCTIONS.iter().find(|(name, ..)| *name == self.path)
+        else {
+            return Err(self.refuse(&format!(
+                "found a call of {}, expected one of {}; correct its name",
+                self.path,
+                FUNCTIONS.map(|(name, ..)| name).join(", ")
+            )));
+        };
+        let parameters: &[&str] = match layer {
+            Layer::Idem => &["body", "profile", "tags"],
+            Layer::Broker => &["body", "profile"],
+        };
+        let arguments = self.arguments(name, parameters, args)?;
+        let [body, profile, tags] = arguments;
+        let body = body.ok_or_else(|| {
+            self.refuse(&format!(
+                "found a call of {name} without a body, expected one; add body="
+            ))
+        })?;
+        let body = to_raw_value(&Finite(&Body(&body, MAX_DEPTH))).map_err(|_| {
+            self.refuse(&format!(
+                "found a body for {name} with something undefined, a number that JSON lacks or more than {MAX_DEPTH} levels, expected values that JSON has; correct the body"
+            ))
+        })?;
+        let mut builder = match profile.filter(|profile| !profile.is_none()) {
+            None => EventBuilder::default(),
+            Some(profile) => match profile.as_str() {
+                Some(profile) => Event::builder(profile),
+                None => {
+                    return Err(self.refuse(&format!(
+                        "found a profile for {name} that is no text, expected a name; correct it"
+                    )));
+                }
+            },
+        };
+        if let Some(tags) = tags.filter(|tags| !tags.is_none()) {
+            let Ok(Json::Object(tags)) = serde_json::to_value(Finite(&Body(&tags, MAX_DEPTH)))
+            else {
+                return Err(self.refuse(&format!(
+                    "found tags for {name} that are no map, expected one such as {{\"ref\": \"a\"}}; correct them"
+                )));
+            };
+            builder = builder.tags(tags);
+        }
+        let event = match layer {
+            Layer::Idem => builder.run_name(&*self.bus.run_name).message(&body),
+            Layer::Broker => builder.unwrapped(&body),
+        };
+        event
+            .map_err(|error| error.to_string())
+            .and_then(|event| (self.bus.fire)(event, *firing))
+            .map_err(|reason| self.refused.error(format!("{name}: {reason}")))?;
+        Ok(Value::from(()))
+    }
+
+    /// The arguments of a call in the order of the parameters; none for those that are not given.
+    fn arguments(
+        &self,
+        name: &str,
+        parameters: &[&str],
+        args: &[Value],
+    ) -> Result<[Option<Value>; 3], Error> {
+        let (positional, named): (&[Value], Kwargs) = from_args(args)?;
+        let wrong = || {
+            self.refuse(&format!(
+                "found a call of {name} with other arguments, expected {}, each once; correct them",
+                parameters.join(", ")
+            ))
+        };
+        if positional.len() > parameters.len() {
+            return Err(wrong());
+        }
+        let mut given = [const { None }; 3];
+        for (at, parameter) in parameters.iter().enumerate() {
+            given[at] = positional.get(at).cloned();
+            if named.has(parameter) {
+                if given[at].is_some() {
+                    return Err(wrong());
+                }
+                given[at] = Some(named.get(parameter)?);
+            }
+        }
+        named.assert_all_used().map_err(|_| wrong())?;
+        Ok(given)
+    }
+}
+
+impl Object for Hub {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.child(key.as_str()?).map(Value::from_object)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::NonEnumerable
+    }
+
+    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        self.call_it(args)
+    }
+
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
+        let child = self.child(method).unwrap_or_else(|| Self {
+            path: format!("{}.{method}", self.path),
+            bus: Arc::clone(&self.bus),
+            refused: self.refused.clone(),
+        });
+        child.call_it(args)
+    }
+}
+
+/// A value as Python's `json` writes it, of so many levels at most.
+struct Body<'a>(&'a Value, usize);
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(value, depth) = self;
+        let fault = || S::Error::custom("it has no form in JSON");
+        let depth = depth.checked_sub(1).ok_or_else(fault)?;
+        match value.kind() {
+            ValueKind::None => serializer.serialize_unit(),
+            ValueKind::Bool => serializer.serialize_bool(value.is_true()),
+            ValueKind::String => serializer.serialize_str(value.as_str().ok_or_else(fault)?),
+            ValueKind::Number if value.is_integer() => {
+                let number = i128::try_from((*value).clone()).map_err(|_| fault())?;
+                serializer.serialize_i128(number)
+            }
+            ValueKind::Number => {
+                let number = f64::try_from((*value).clone()).map_err(|_| fault())?;
+                serializer.serialize_f64(number)
+            }
+            ValueKind::Seq | ValueKind::Iterable => {
+                let mut items = serializer.serialize_seq(None)?;
+                for item in value.try_iter().map_err(|_| fault())? {
+                    items.serialize_element(&Body(&item, depth))?;
+                }
+                items.end()
+            }
+            ValueKind::Map => {
+                let mut entries = serializer.serialize_map(None)?;
+                for key in value.try_iter().map_err(|_| fault())? {
+                    let item = value.get_item(&key).map_err(|_| fault())?;
+                    let name = key_text(&key).ok_or_else(fault)?;
+                    entries.serialize_entry(&name, &Body(&item, depth))?;
+                }
+                entries.end()
+            }
+            _ => Err(fault()),
+        }
+    }
+}
+
+/// The text that Python's `json` makes of a key.
+fn key_text(key: &Value) -> Option<String> {
+    match key.kind() {
+        ValueKind::None => Some("null".to_owned()),
+        ValueKind::Bool => Some(key.is_true().to_string()),
+        ValueKind::Number if !key.is_integer() => {
+            let number = f64::try_from(key.clone()).ok()?;
+            number.is_finite().then(|| python_float(number))
+        }
+        ValueKind::String | ValueKind::Number => Some(key.to_string()),
+        _ => None,
+    }
+}

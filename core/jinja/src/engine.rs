@@ -1,0 +1,353 @@
+//! Jinja templates, as far as they need no Python.
+//!
+//! What a template may use up is bounded: see [`FUEL`]. Its messages never show a value, since it may be
+//! a secret; so what the engine says is told only where it can be names alone.
+
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::value::{Enumerator, Object, Value};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, context};
+use parking_lot::Mutex;
+use zeroize::Zeroizing;
+
+use crate::place::position_of;
+use crate::source_map::SourceMap;
+use crate::{Location, Position, TemplateError, filters, methods};
+use evbus_destination::environment::KEY_VARIABLE;
+use evbus_files::named_file::NotRead;
+use evbus_files::trust::{Denied, Trust};
+
+/// Steps of one rendering; the data it makes counts too, 64 bytes as a step. So a template makes 64 MiB at
+/// most, in a second or two.
+const FUEL: u64 = 1_000_000;
+/// How deep macros may call each other.
+const MAX_RECURSION: usize = 100;
+/// A template renders to no more than this, in bytes.
+const MAX_RENDERED: u64 = 16 * 1024 * 1024;
+/// A template that is included is not larger than this, in bytes.
+const MAX_INCLUDE: u64 = 1024 * 1024;
+
+/// Whether there is anything to render.
+#[must_use]
+pub fn is_template(text: &str) -> bool {
+    ["{{", "{%", "{#"].iter().any(|sign| text.contains(sign))
+}
+
+/// A template loses the end of its last line.
+#[must_use]
+pub fn without_last_line_end(text: &str) -> &str {
+    text.strip_suffix('\n').unwrap_or(text)
+}
+
+/// Renders a text. Templates that it includes are in `dir` or below, and `trust` reads them.
+///
+/// # Errors
+///
+/// The template's first fault.
+pub fn render(
+    text: &str,
+    file: &Arc<str>,
+    dir: &Path,
+    trust: &Trust,
+) -> Result<(Zeroizing<String>, SourceMap), TemplateError> {
+    render_with(text, file, dir, trust, |_, _| {})
+}
+
+/// As [`render`], with what `set_up` puts into the environment; its functions refuse in their own
+/// words through the [`Refusal`].
+///
+/// # Errors
+///
+/// As for [`render`].
+pub fn render_with(
+    text: &str,
+    file: &Arc<str>,
+    dir: &Path,
+    trust: &Trust,
+    set_up: impl FnOnce(&mut Environment<'static>, &Refusal),
+) -> Result<(Zeroizing<String>, SourceMap), TemplateError> {
+    let refused = Refusal::default();
+    let mut environment = environment(dir, refused.clone(), trust.clone());
+    set_up(&mut environment, &refused);
+    let name: &str = file;
+    environment
+        .template_from_named_str(name, text)
+        .and_then(|template| template.render_with_spans(context! { params => context! {} }))
+        .map_err(|error| fault(&error, text, file, dir, refused.take()))
+        .and_then(|(rendered, spans)| {
+            let rendered = Zeroizing::new(rendered);
+            if rendered.len() as u64 > MAX_RENDERED {
+                let message = "found a template that renders to more than 16 MiB, expected less; check its loops and ranges";
+                return Err(TemplateError::new(Location::whole(file), message));
+            }
+            let map = SourceMap::new(text, rendered.clone(), spans, name);
+            Ok((rendered, map))
+        })
+}
+
+/// What a function of ours refused last, in its own words.
+#[derive(Clone, Default)]
+pub struct Refusal(Arc<Mutex<Option<String>>>);
+
+impl Refusal {
+    /// An error for the engine; the template's fault gets this message.
+    pub fn error(&self, message: String) -> Error {
+        *self.0.lock() = Some(message);
+        Error::from(ErrorKind::InvalidOperation)
+    }
+
+    fn take(&self) -> Option<String> {
+        self.0.lock().take()
+    }
+}
+
+fn environment(dir: &Path, refused: Refusal, trust: Trust) -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(MAX_RECURSION);
+    // Errors then know which name was undefined.
+    environment.set_debug(true);
+    minijinja_contrib::add_to_environment(&mut environment);
+    filters::add_to(&mut environment);
+    environment.set_unknown_method_callback(methods::call);
+    environment.add_filter("b64encode", |text: &str| STANDARD.encode(text));
+    let decoding = refused.clone();
+    environment.add_filter("b64decode", move |text: &str| {
+        let decoded = STANDARD.decode(text).ok();
+        decoded
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .ok_or_else(|| {
+                decoding.error(
+                    "found a value that b64decode does not take, expected text in base64; correct the value".to_owned(),
+                )
+            })
+    });
+    environment.add_global("env", Value::from_object(Variables));
+    environment.set_loader(loader(dir, refused, trust));
+    environment
+}
+
+/// Reads templates to include, which are in `dir` or below; none where there is none of a name.
+pub fn loader(
+    dir: &Path,
+    refused: Refusal,
+    trust: Trust,
+) -> impl Fn(&str) -> Result<Option<String>, Error> + Send + Sync + 'static {
+    let dir = if dir.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        dir.to_owned()
+    };
+    move |name| include(&dir, name, &trust).map_err(|message| refused.error(message))
+}
+
+/// The text of a template to include; none where there is none. No message has its name, which an
+/// expression may have computed of a secret: its place is shown.
+fn include(dir: &Path, name: &str, trust: &Trust) -> Result<Option<String>, String> {
+    let outside = || {
+        "found a template outside the directory of the file that includes it, expected one in it or below; move it there".to_owned()
+    };
+    let relative = Path::new(name);
+    let inside = relative
+        .components()
+        .all(|part| matches!(part, std::path::Component::Normal(_)));
+    if !inside {
+        return Err(outside());
+    }
+    let unreadable = |error: &dyn Display| {
+        format!("found an unreadable template ({error}), expected a text; check its mode")
+    };
+    let named = dir.join(relative);
+    let path = match named.canonicalize() {
+        Ok(path) => path,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(&error)),
+    };
+    // A link must not lead out of it either.
+    if !dir.canonicalize().is_ok_and(|dir| path.starts_with(dir)) {
+        return Err(outside());
+    }
+    let mut content = Zeroizing::new(Vec::new());
+    // By its name, so that every link on the way is judged.
+    trust
+        .read(&named, MAX_INCLUDE, &mut content)
+        .map_err(|denied| match denied {
+            Denied::Distrusted(sentence) => sentence,
+            Denied::NotRead(NotRead::TooLarge) => {
+                "found a template with more than 1 MiB, expected less; check that it is one"
+                    .to_owned()
+            }
+            Denied::NotRead(NotRead::Is(kind)) => format!(
+                "found {kind} in place of a template, expected a regular file; check its name"
+            ),
+            Denied::NotRead(error @ NotRead::NoneLeft(_)) => error.to_string(),
+            Denied::NotRead(error) => unreadable(&error),
+        })?;
+    let text = std::str::from_utf8(&content).map_err(|error| unreadable(&error))?;
+    Ok(Some(text.replace("\r\n", "\n").replace('\r', "\n")))
+}
+
+/// The environment of the process: `env.NAME`, or `env("NAME", "used if there is none")`.
+#[derive(Debug)]
+struct Variables;
+
+fn variable(name: &str) -> Option<Value> {
+    // Templates do not see the key.
+    if name == KEY_VARIABLE {
+        return None;
+    }
+    std::env::var(name).ok().map(Value::from)
+}
+
+impl Object for Variables {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        variable(key.as_str()?)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::NonEnumerable
+    }
+
+    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        let (name, default): (&str, Option<Value>) = minijinja::value::from_args(args)?;
+        Ok(variable(name).or(default).unwrap_or(Value::UNDEFINED))
+    }
+}
+
+/// The engine's error in words that hold no value.
+fn fault(
+    error: &Error,
+    text: &str,
+    file: &Arc<str>,
+    dir: &Path,
+    refused: Option<String>,
+) -> TemplateError {
+    let error = innermost(error);
+    let detail = error.detail().unwrap_or_default();
+    let range = error.range();
+    let source = error.template_source().unwrap_or(text);
+    let message = refused.unwrap_or_else(|| match error.kind() {
+        ErrorKind::OutOfFuel => format!(
+            "found a template that does not end or makes too much, expected less than {FUEL} steps and 64 MiB of data; check its loops and ranges"
+        ),
+        ErrorKind::UndefinedError => {
+            let name = range
+                .clone()
+                .and_then(|range| source.get(range))
+                .filter(|name| is_name(name));
+            match name {
+                Some(name) if name.split('.').next() == Some("hub") => "found the name `hub`, expected a template that does without it; it is there in Idem alone".to_owned(),
+                Some(name) => format!("found the undefined name `{name}`, expected one that the template sets, or `env`; set it, or use the filter `default`"),
+                None => "found an undefined value, expected one that the template sets; set it, or use the filter `default`".to_owned(),
+            }
+        }
+        ErrorKind::TemplateNotFound => "found no template to include here, expected it beside the file; check its name".to_owned(),
+        ErrorKind::UnknownFilter
+        | ErrorKind::UnknownTest
+        | ErrorKind::UnknownFunction
+        | ErrorKind::UnknownMethod => format!("found a name that no filter, test or function has ({}), expected one of Jinja2's; check its spelling", named(detail)),
+        ErrorKind::SyntaxError => format!("found text that is no Jinja template{}, expected one; put {{% raw %}} and {{% endraw %}} around what is not to be rendered, or name the render pipe yaml", reason(detail)),
+        ErrorKind::InvalidOperation if detail.contains("too many elements") => "found a range of more than 100000 numbers, expected fewer; check its bounds".to_owned(),
+        ErrorKind::InvalidOperation if detail.contains("recursion limit") => format!("found macros or includes that call each other more than {MAX_RECURSION} deep, expected fewer; check where they end"),
+        kind => format!("found an expression that cannot be computed ({kind}), expected one that fits its values; check types and arguments"),
+    });
+    let place = match range {
+        Some(range) if source.is_char_boundary(range.start) => {
+            Some(position_of(source, range.start))
+        }
+        _ => error.line().map(|line| Position { line, column: 1 }),
+    };
+    let file = match error.name() {
+        Some(name) if name != &**file => path_of(dir, name),
+        _ => Arc::clone(file),
+    };
+    TemplateError::new(Location::at(&file, place), &message)
+}
+
+/// What an included template is called in errors.
+pub fn path_of(dir: &Path, name: &str) -> Arc<str> {
+    Arc::from(dir.join(name).display().to_string())
+}
+
+/// An error in an included template is the reason of the one at the include.
+fn innermost(error: &Error) -> &Error {
+    let mut error = error;
+    while let Some(source) = std::error::Error::source(error).and_then(|it| it.downcast_ref()) {
+        error = source;
+    }
+    error
+}
+
+/// What the engine says of a name that a template's expression uses; `unknown` where it is no name.
+fn named(detail: &str) -> &str {
+    if is_name(&detail.replace(' ', "_")) {
+        detail
+    } else {
+        "unknown"
+    }
+}
+
+/// The words of the engine's own for what it finds wrong with a template. A sentence with any other word
+/// repeats a part of the template, such as a password with braces in it.
+const VOCABULARY: [&str; 35] = [
+    "after",
+    "argument",
+    "arguments",
+    "assign",
+    "be",
+    "block",
+    "call",
+    "cannot",
+    "character",
+    "comment",
+    "data",
+    "empty",
+    "end",
+    "expected",
+    "expression",
+    "float",
+    "function",
+    "identifier",
+    "in",
+    "input",
+    "integer",
+    "invalid",
+    "keyword",
+    "large",
+    "loop",
+    "number",
+    "of",
+    "or",
+    "raw",
+    "start",
+    "statement",
+    "string",
+    "template",
+    "unexpected",
+    "variable",
+];
+
+/// The engine's reason in brackets, if it is made of its own words.
+fn reason(detail: &str) -> String {
+    let mut words = detail.split(|c: char| !c.is_alphanumeric() && c != '_');
+    if !detail.is_empty() && words.all(|word| word.is_empty() || VOCABULARY.contains(&word)) {
+        format!(" ({detail})")
+    } else {
+        String::new()
+    }
+}
+
+/// Words and dots: no part of a name can be a secret.
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_alphanumeric() || "._".contains(c))
+}

@@ -1,0 +1,22 @@
+//! Jinja templates, as far as they need no Python: the engine of acct files and SLS files.
+//!
+//! [`render`] makes a text of a template, within limits, and a [`SourceMap`] that leads from a place in it back to the
+//! template. `filters` and `methods` are those of Jinja2 and of Python's types. Messages never hold a value, since it
+//! may be a secret. This crate fires nothing and does not know what a template is for.
+//!
+//! API boundary: for the crates of `core/`; [`Location`], [`Position`] and [`TemplateError`] are re-exported by the
+//! crate `evbus`. Rendering blocks, for a second or two at most, and for the templates that one includes.
+
+mod engine;
+mod error;
+mod filters;
+mod methods;
+mod place;
+mod source_map;
+
+pub use engine::{
+    Refusal, is_template, loader, path_of, render, render_with, without_last_line_end,
+};
+pub use error::TemplateError;
+pub use place::{Location, Position, position_of};
+pub use source_map::SourceMap;

@@ -1,0 +1,84 @@
+//! Where in a template something stands that was found in what it rendered to.
+
+use minijinja::{OutputSpan, OutputSpanKind};
+use zeroize::Zeroizing;
+
+use crate::Position;
+
+/// The lines of a text, for going from bytes to positions and back.
+struct Lines {
+    text: Zeroizing<String>,
+    /// The byte each line begins with.
+    starts: Vec<usize>,
+}
+
+impl Lines {
+    fn new(text: Zeroizing<String>) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        let starts = std::iter::once(0).chain(ends).collect();
+        Self { text, starts }
+    }
+
+    fn position(&self, offset: usize) -> Position {
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = self.starts[line.saturating_sub(1)];
+        let before = self.text.get(start..offset).unwrap_or_default();
+        Position {
+            line,
+            column: before.chars().count() + 1,
+        }
+    }
+
+    fn offset(&self, position: Position) -> usize {
+        let Some(start) = self.starts.get(position.line.saturating_sub(1)) else {
+            return self.text.len();
+        };
+        self.text[*start..]
+            .char_indices()
+            .nth(position.column.saturating_sub(1))
+            .map_or(self.text.len(), |(at, _)| start + at)
+    }
+}
+
+/// From places in a rendered text to places in its template.
+pub struct SourceMap {
+    source: Lines,
+    rendered: Lines,
+    spans: Vec<OutputSpan>,
+}
+
+impl SourceMap {
+    /// `spans` are those of `rendered`; those of a template other than `name` are left out.
+    pub(crate) fn new(
+        source: &str,
+        rendered: Zeroizing<String>,
+        mut spans: Vec<OutputSpan>,
+        name: &str,
+    ) -> Self {
+        spans.retain(|span| span.name() == name);
+        Self {
+            source: Lines::new(Zeroizing::new(source.to_owned())),
+            rendered: Lines::new(rendered),
+            spans,
+        }
+    }
+
+    /// Where in the template the thing is that stands at `place` in the rendered text: exactly, where the
+    /// template holds it; at the expression that printed it; or else behind what stands before it.
+    pub fn place(&self, place: Position) -> Position {
+        let offset = self.rendered.offset(place);
+        let behind = self
+            .spans
+            .partition_point(|span| span.output_range().start <= offset);
+        let Some(span) = behind.checked_sub(1).and_then(|at| self.spans.get(at)) else {
+            return Position { line: 1, column: 1 };
+        };
+        let source = span.source_range();
+        let within = offset - span.output_range().start;
+        self.source.position(match span.kind() {
+            OutputSpanKind::Raw => source.start + within.min(source.len()),
+            _ if offset >= span.output_range().end => source.end,
+            _ => source.start,
+        })
+    }
+}

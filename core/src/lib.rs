@@ -71,12 +71,6 @@
 //! ([`plugin`]). [`acct`] reads the file that says which destinations there are. `docs/ARCHITECTURE.md`
 //! has the whole picture.
 
-pub mod control;
-mod deployment;
-mod host;
-mod log_events;
-mod plan;
-
 pub use evbus_acct as acct;
 pub use evbus_delivery::{
     Bus, Counts, Departure, Fired, FiredCounts, INTERNAL, INTERNAL_QUEUE_BYTES,
@@ -85,12 +79,13 @@ pub use evbus_delivery::{
 };
 pub use evbus_destination::Destination;
 pub use evbus_event as event;
+pub use evbus_event::{Event, EventBuilder, EventError, EventId, Serial, pop_serial};
+pub use evbus_host::{
+    Examination, Host, HostBuilder, LOG_EVENTS_QUEUE, LogEvents, Plan, Planned, ReloadError,
+    StartError, TooFewOpenFiles, Trial, control,
+};
 pub use evbus_idem as idem;
 pub use evbus_idem::sls;
 pub use evbus_plugin as plugin;
 pub use evbus_sockets as sockets;
 pub use evbus_store as store;
-pub use event::{Event, EventBuilder, EventError, EventId, Serial, pop_serial};
-pub use host::{Examination, Host, HostBuilder, ReloadError, StartError, TooFewOpenFiles};
-pub use log_events::{LOG_EVENTS_QUEUE, LogEvents};
-pub use plan::{Plan, Planned, Trial};

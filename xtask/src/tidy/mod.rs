@@ -5,6 +5,7 @@
 
 mod abi;
 mod dependencies;
+mod imports;
 mod layout;
 mod links;
 mod machines;
@@ -50,7 +51,10 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         return abi::bless(&tree);
     }
     let mut findings: Vec<String> = RULES.iter().flat_map(|rule| rule(&tree)).collect();
-    findings.extend(dependencies::point_the_right_way(&metadata()?));
+    let metadata = metadata()?;
+    findings.extend(dependencies::point_the_right_way(&metadata));
+    findings.extend(imports::lead_downward(&metadata));
+    findings.extend(imports::are_drawn(&tree, &metadata));
     findings.sort();
     for finding in &findings {
         eprintln!("{finding}");

@@ -9,9 +9,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Plan, Planned};
-use crate::plugin::{About, log};
 use evbus_delivery::{closed, reason};
 use evbus_destination::Secrets;
+use evbus_plugin::{About, log};
 
 /// So many destinations are connected to side by side, each on a thread that its plugin may block.
 const AT_ONCE: usize = 256;

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::CONTROL_SOCKET;
 use super::protocol::{Ask, Done, Purged, Reloaded, Replayed, Status};
-use crate::store::deadletters::Filter;
+use evbus_store::deadletters::Filter;
 
 /// How long a host may take to say how it is, which costs it no work.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -5,26 +5,26 @@ use std::time::Instant;
 
 use tokio::sync::Mutex;
 
-use crate::Bus;
-use crate::control::{Controlled, HostStatus, Reloaded, StateDirStatus};
+use super::{Controlled, HostStatus, Reloaded, StateDirStatus};
 use crate::deployment::{Deployment, PluginsSeen};
-use crate::sockets::{FollowCounters, Publisher, PullCounters};
-use crate::store::StateDir;
-use crate::store::deadletters::Filter;
+use evbus_delivery::Bus;
 use evbus_delivery::LaneStatus;
+use evbus_sockets::{FollowCounters, Publisher, PullCounters};
+use evbus_store::StateDir;
+use evbus_store::deadletters::Filter;
 
 /// Answers for the host.
 #[derive(Debug)]
-pub(super) struct Handle {
-    pub(super) bus: Bus,
-    pub(super) run_name: String,
-    pub(super) plugins: PluginsSeen,
-    pub(super) deployment: Arc<Mutex<Deployment>>,
-    pub(super) state_dir: Option<StateDir>,
-    pub(super) listeners: Publisher,
-    pub(super) intake: Arc<PullCounters>,
-    pub(super) salt_masters: Vec<Arc<FollowCounters>>,
-    pub(super) started: Instant,
+pub(crate) struct Handle {
+    pub(crate) bus: Bus,
+    pub(crate) run_name: String,
+    pub(crate) plugins: PluginsSeen,
+    pub(crate) deployment: Arc<Mutex<Deployment>>,
+    pub(crate) state_dir: Option<StateDir>,
+    pub(crate) listeners: Publisher,
+    pub(crate) intake: Arc<PullCounters>,
+    pub(crate) salt_masters: Vec<Arc<FollowCounters>>,
+    pub(crate) started: Instant,
 }
 
 impl Controlled for Handle {
@@ -59,7 +59,7 @@ impl Controlled for Handle {
     }
 
     async fn reload(&self) -> Result<Reloaded, String> {
-        let reloaded = super::reload(&self.deployment).await;
+        let reloaded = crate::host::reload(&self.deployment).await;
         reloaded.map_err(|error| {
             error.log("the acct file is not used, and nothing is changed");
             error.to_string()

@@ -1,12 +1,12 @@
-//! Why a host does not start, or goes on with what it had.
+//! Why a host does not start.
 
 use std::io;
 use std::path::PathBuf;
 
-use crate::acct::AcctError;
-use crate::deployment::TooFewOpenFiles;
-use crate::sockets::SocketError;
-use crate::store::StateError;
+use crate::deployment::{ReloadError, TooFewOpenFiles, lines};
+use evbus_acct::AcctError;
+use evbus_sockets::SocketError;
+use evbus_store::StateError;
 
 /// Why a host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -52,39 +52,6 @@ pub enum StartError {
         /// What stands in the way.
         reason: String,
     },
-}
-
-fn lines(errors: &[AcctError]) -> String {
-    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    lines.join("\n")
-}
-
-/// Why a reload changed nothing.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReloadError {
-    /// The acct file cannot be used as it is.
-    #[error("{}", lines(.0))]
-    Acct(Vec<AcctError>),
-    /// The store of a new destination cannot be opened.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The host was told to end meanwhile.
-    #[error("the host ends")]
-    Ending,
-    /// There are more destinations than this process may have files open for.
-    #[error(transparent)]
-    OpenFiles(#[from] TooFewOpenFiles),
-}
-
-impl ReloadError {
-    /// Logs it, each fault in a line of its own behind `what` came of it.
-    pub(crate) fn log(&self, what: &str) {
-        // Each fault of an acct file is one line.
-        for sentence in self.to_string().lines() {
-            tracing::error!("{what}: {sentence}");
-        }
-    }
 }
 
 impl From<ReloadError> for StartError {

@@ -6,8 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
-use crate::event::now_unix_ns;
-use crate::idem::LoggerEvent;
+use evbus_event::now_unix_ns;
+use evbus_idem::LoggerEvent;
 
 /// How many bytes of a line's text are fired.
 const MAX_BYTES: usize = 8 * 1024;

@@ -3,11 +3,14 @@
 
 mod acct;
 mod change;
+mod error;
 mod file_limit;
 mod losses;
 mod plugins;
 mod retiring;
 
+pub use error::ReloadError;
+pub(crate) use error::lines;
 pub use file_limit::TooFewOpenFiles;
 pub(crate) use file_limit::check_file_limit;
 
@@ -22,28 +25,27 @@ use parking_lot::Mutex;
 use plugins::Scanned;
 use retiring::Retiring;
 
-use crate::Bus;
-use crate::acct::{AcctFile, AcctSource};
 use crate::control::{PluginsStatus, Reloaded};
-use crate::host::ReloadError;
 use crate::plan::Plan;
-use crate::plugin::{Catalog, Patience, PluginState, Registry};
-use crate::store::deadletters::{self, Filter};
-use crate::store::{StateDir, StoreName};
+use evbus_acct::{AcctFile, AcctSource};
+use evbus_delivery::Bus;
 use evbus_delivery::InternalQueues;
 use evbus_delivery::{Lane, LaneStatus};
+use evbus_plugin::{Catalog, Patience, PluginState, Registry};
 use evbus_report::counted;
+use evbus_store::deadletters::{self, Filter};
+use evbus_store::{StateDir, StoreName};
 
 /// What a deployment is made from, beside plugins.
 #[derive(Debug)]
 pub(crate) struct Sources {
-    pub(crate) acct_file: Option<AcctSource>,
-    pub(crate) isolation_program: Option<Arc<Path>>,
-    pub(crate) state_dir: Option<StateDir>,
+    pub acct_file: Option<AcctSource>,
+    pub isolation_program: Option<Arc<Path>>,
+    pub state_dir: Option<StateDir>,
     /// Destinations that ask for a state directory do without.
-    pub(crate) without_state: bool,
+    pub without_state: bool,
     /// How long a removed destination may go on delivering.
-    pub(crate) retire_within: Duration,
+    pub retire_within: Duration,
 }
 
 /// The numbers of the latest catalog, beside it: the catalog itself is locked during a scan.

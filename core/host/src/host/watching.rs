@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use crate::deployment::Deployment;
-use crate::plugin::PluginWatch;
+use evbus_plugin::PluginWatch;
 
 /// Has the deployment look again whenever one of them may have changed.
 pub(super) async fn follow(mut watch: PluginWatch, deployment: Arc<Mutex<Deployment>>) {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Deployment;
-use crate::acct::{AcctFile, AcctSource};
-use crate::host::ReloadError;
-use crate::plugin::Catalog;
+use super::ReloadError;
+use evbus_acct::{AcctFile, AcctSource};
+use evbus_plugin::Catalog;
 
 /// How long a changed file must stay as it is before it is used: a program that writes it in place
 /// has it empty or half for a while.

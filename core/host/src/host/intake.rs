@@ -1,12 +1,12 @@
 //! The bus, as the event sockets see it.
 
-use crate::event::Event;
-use crate::sockets::{Intake, Receipts, Taken, Wanted};
 use evbus_delivery::Bus;
+use evbus_event::Event;
+use evbus_sockets::{Intake, Receipts, Taken, Wanted};
 
 /// Fires what comes in through the sockets.
 #[derive(Debug, Clone)]
-pub(crate) struct FromSockets(pub(crate) Bus);
+pub(crate) struct FromSockets(pub Bus);
 
 impl Intake for FromSockets {
     type Receipts = OnDisk;

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::acct::{AcctError, AcctFile};
-use crate::plugin::Catalog;
+use evbus_acct::{AcctError, AcctFile};
 use evbus_delivery::INTERNAL;
+use evbus_plugin::Catalog;
 
 /// What the plugins of this project serve. Used for nothing but telling a destination whose plugin
 /// is missing from another tool's section.

@@ -9,9 +9,9 @@ use tracing::Level;
 use super::layer::deaf;
 use super::line::Line;
 use super::{Entry, Inner};
-use crate::event::TypedBody as _;
-use crate::{Bus, PutError};
+use evbus_delivery::{Bus, PutError};
 use evbus_delivery::{Route, Routes, Shared, WeakBus};
+use evbus_event::TypedBody as _;
 use evbus_report::counted;
 
 /// Fires what comes until the host has ended.
@@ -26,7 +26,7 @@ pub(super) async fn run(mut entries: mpsc::Receiver<Entry>, bus: WeakBus, inner:
             }
         };
         let Some(bus) = bus.upgrade() else { return };
-        let (routes, route) = bus.find_route(crate::idem::LOGGER).await;
+        let (routes, route) = bus.find_route(evbus_idem::LOGGER).await;
         let way = (&**routes, &route);
         match deaf(|| fire(&bus, way, &line, about.as_ref())) {
             Ok(true) => deaf(|| tell_lost(&bus, way, &inner)),
@@ -48,7 +48,7 @@ fn fire(
     about: Option<&Arc<Shared>>,
 ) -> Result<bool, PutError> {
     let event = line.event();
-    let event = event.event_with(bus.event(crate::idem::LOGGER))?;
+    let event = event.event_with(bus.event(evbus_idem::LOGGER))?;
     bus.offer(way, event, about)
 }
 

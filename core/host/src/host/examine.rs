@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use super::{HostBuilder, StartError};
-use crate::acct::AcctFile;
 use crate::deployment::check_file_limit;
 use crate::plan::Plan;
-use crate::plugin::{Catalog, Registry, plugin_dirs};
-use crate::sockets::{self, SaltMaster, SocketError};
-use crate::store::StateDir;
+use evbus_acct::AcctFile;
 use evbus_delivery::InternalQueues;
 use evbus_files::usable_dir;
+use evbus_plugin::{Catalog, Registry, plugin_dirs};
+use evbus_sockets::{SaltMaster, SocketError};
+use evbus_store::StateDir;
 
 /// What [`HostBuilder::examine`] has found.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl HostBuilder {
         }
         if let Some(dir) = &self.state_dir {
             match StateDir::examine(dir) {
-                Ok(()) if sockets::is_served(dir) => in_use.push(dir.clone()),
+                Ok(()) if evbus_sockets::is_served(dir) => in_use.push(dir.clone()),
                 Ok(()) => {}
                 Err(fault) => faults.push(fault.into()),
             }
@@ -124,12 +124,12 @@ impl HostBuilder {
     pub(super) fn own_faults(&self) -> Vec<StartError> {
         let own = || self.socket_dirs.iter().map(|own| own.path.as_path());
         let twice = (self.socket_dirs.iter().enumerate())
-            .filter(|(index, dir)| sockets::is_among(&dir.path, own().take(*index)))
+            .filter(|(index, dir)| evbus_sockets::is_among(&dir.path, own().take(*index)))
             .map(|(_, dir)| SocketError::Twice {
                 path: dir.path.clone(),
             });
         let followed = self.salt_masters.iter().map(|SaltMaster { dir, .. }| dir);
-        let followed = followed.filter(|dir| sockets::is_among(dir, own()));
+        let followed = followed.filter(|dir| evbus_sockets::is_among(dir, own()));
         let followed = followed.map(|dir| StartError::OwnDirectory { dir: dir.clone() });
         twice.map(StartError::from).chain(followed).collect()
     }

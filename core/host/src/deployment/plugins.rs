@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::Deployment;
+use super::ReloadError;
 use super::change::names;
-use crate::acct::AcctFile;
-use crate::host::ReloadError;
 use crate::plan::load_used;
-use crate::plugin::{Catalog, PluginReport, PluginState};
+use evbus_acct::AcctFile;
+use evbus_plugin::{Catalog, PluginReport, PluginState};
 
 impl Deployment {
     /// Looks at the plugin directories again, and brings the lanes in line with what is new there.

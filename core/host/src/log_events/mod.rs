@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tracing::level_filters::LevelFilter;
 
-use crate::Bus;
+use evbus_delivery::Bus;
 use evbus_delivery::Shared;
 use line::Line;
 
@@ -27,7 +27,7 @@ pub const LOG_EVENTS_QUEUE: usize = 4096;
 /// Fires the lines of a program's log as events: a [`Layer`](tracing_subscriber::Layer) for a
 /// [`tracing_subscriber::registry()`]. A clone is the same one.
 ///
-/// Each line is a [`LoggerEvent`](crate::idem::LoggerEvent) under the profile `idem-logger`: the
+/// Each line is a [`LoggerEvent`](evbus_idem::LoggerEvent) under the profile `idem-logger`: the
 /// message, with the line's fields behind it, and the tags `module`, `level` (Python's names, such
 /// as `WARNING`), `timestamp` (as Python's `asctime`, in UTC) and `ref`.
 ///
@@ -37,11 +37,11 @@ pub const LOG_EVENTS_QUEUE: usize = 4096;
 /// reaches the listeners and no destination: one that fails would feed itself otherwise.
 ///
 /// ```no_run
-/// use evbus::{Host, LogEvents};
+/// use evbus_host::{Host, LogEvents};
 /// use tracing_subscriber::filter::LevelFilter;
 /// use tracing_subscriber::prelude::*;
 ///
-/// # async fn example() -> Result<(), evbus::StartError> {
+/// # async fn example() -> Result<(), evbus_host::StartError> {
 /// let log_events = LogEvents::new(LevelFilter::INFO);
 /// tracing_subscriber::registry()
 ///     .with(tracing_subscriber::fmt::layer().with_filter(LevelFilter::WARN))

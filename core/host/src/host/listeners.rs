@@ -1,12 +1,12 @@
 //! The listeners at the event sockets, as the bus sees them.
 
-use crate::event::Event;
-use crate::sockets::Publisher;
 use evbus_delivery::Listeners;
+use evbus_event::Event;
+use evbus_sockets::Publisher;
 
 /// Sends every event to those who listen at the event sockets.
 #[derive(Debug)]
-pub(crate) struct AtSockets(pub(crate) Publisher);
+pub(crate) struct AtSockets(pub Publisher);
 
 impl Listeners for AtSockets {
     fn publish(&self, event: &Event) {

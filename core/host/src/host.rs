@@ -1,6 +1,5 @@
 //! The host: plugins, acct file, bus and event sockets, put together and kept up.
 
-mod control;
 mod errors;
 mod examine;
 mod intake;
@@ -14,33 +13,33 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use crate::acct::AcctSource;
-use crate::control::Reloaded;
-use crate::deployment::{Deployment, PluginsSeen, Sources, check_file_limit};
-use crate::event::Serial;
-use crate::plugin::{Patience, Plugin, PluginReport, PluginWatch, Registry, plugin_dirs};
-use crate::sockets::{
-    self, Follower, Publisher, SaltMaster, Server, SocketDir, SocketGroup, SocketOptions,
-};
-use crate::store::deadletters::Filter;
-use crate::store::{StateDir, StateLimits};
-use crate::{Bus, Event};
+use crate::control::{Handle, Reloaded};
+use crate::deployment::{Deployment, PluginsSeen, ReloadError, Sources, check_file_limit};
+use evbus_acct::AcctSource;
+use evbus_delivery::Bus;
 use evbus_delivery::{InstanceState, LaneStatus};
 use evbus_delivery::{InternalQueues, InternalReader};
+use evbus_event::Event;
+use evbus_event::Serial;
+use evbus_plugin::{Patience, Plugin, PluginReport, PluginWatch, Registry, plugin_dirs};
+use evbus_sockets::{
+    Follower, Publisher, SaltMaster, Server, SocketDir, SocketGroup, SocketOptions,
+};
+use evbus_store::deadletters::Filter;
+use evbus_store::{StateDir, StateLimits};
 use intake::FromSockets;
 use listeners::AtSockets;
 
-pub use crate::deployment::TooFewOpenFiles;
-pub use errors::{ReloadError, StartError};
+pub use errors::StartError;
 pub use examine::Examination;
 
 /// What a host is started with.
 ///
 /// ```no_run
-/// # async fn example() -> Result<(), evbus::StartError> {
+/// # async fn example() -> Result<(), evbus_host::StartError> {
 /// use std::time::Duration;
 ///
-/// let host = evbus::Host::builder()
+/// let host = evbus_host::Host::builder()
 ///     .acct_file("/etc/evbus/acct.yml")
 ///     .plugin_dir("/usr/lib/evbus/plugins")
 ///     .start()
@@ -133,7 +132,7 @@ impl HostBuilder {
     }
 
     /// Runs the plugins of destinations with `isolate: process` in processes of this program: evbus
-    /// of this very version, or one that calls [`child_main`](crate::plugin::child_main) as evbus
+    /// of this very version, or one that calls [`child_main`](evbus_plugin::child_main) as evbus
     /// does. `/proc/self/exe` is the running program itself. Without it such destinations are not
     /// connected. A plugin file that was never loaded is tried in such a process first; without one it
     /// is loaded untried.
@@ -272,12 +271,12 @@ impl Host {
         required(&bus).await?;
         let (dirs, options) = (builder.socket_dirs, builder.socket_options);
         let mut server =
-            sockets::serve(dirs, &options, listeners.clone(), &FromSockets(bus.clone()))?;
+            evbus_sockets::serve(dirs, &options, listeners.clone(), &FromSockets(bus.clone()))?;
         let followers: Vec<Follower> = (builder.salt_masters.into_iter())
             .map(|master| follow_master(master, bus.clone()))
             .collect();
         let deployment = Arc::new(Mutex::new(deployment));
-        let handle = control::Handle {
+        let handle = Handle {
             bus: bus.clone(),
             run_name,
             plugins,
@@ -446,7 +445,7 @@ async fn required(bus: &Bus) -> Result<(), StartError> {
 }
 
 /// Reloads in a task of its own: whoever asked may go away half-way.
-async fn reload(deployment: &Arc<Mutex<Deployment>>) -> Result<Reloaded, ReloadError> {
+pub(crate) async fn reload(deployment: &Arc<Mutex<Deployment>>) -> Result<Reloaded, ReloadError> {
     let mut deployment = Arc::clone(deployment).lock_owned().await;
     let reloading = tokio::spawn(async move { deployment.reload().await });
     // It is not cancelled; a panic in it is a fault of this program and stays one.

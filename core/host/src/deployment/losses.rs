@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::store::StoreName;
 use evbus_delivery::LaneStatus;
+use evbus_store::StoreName;
 
 /// How many removed destinations are remembered by name.
 const MOST: usize = 1000;

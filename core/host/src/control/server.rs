@@ -18,9 +18,9 @@ use tokio::time::timeout;
 
 use super::protocol::{Ask, Done, MAX_QUESTION_BYTES, Purged, Refusal, Replayed};
 use super::{CONTROL_SOCKET, Controlled, HostStatus};
-use crate::sockets::{self, SocketError, SocketFile, peer};
-use crate::store::StateDir;
 use evbus_delivery::LaneStatus;
+use evbus_sockets::{SocketError, SocketFile, peer};
+use evbus_store::StateDir;
 
 /// How many may be connected at once. One more takes the place of the one that has been connected
 /// longest and is not being answered.
@@ -35,7 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The control sockets at work. Dropping it ends all connections; [`close`](Self::close) waits
 /// until they have ended.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
     /// Removed before the state directory's lock goes.
@@ -49,8 +49,8 @@ pub(crate) struct Server {
 /// # Errors
 ///
 /// A socket cannot be bound.
-pub(crate) fn serve(
-    event_sockets: &mut sockets::Server,
+pub fn serve(
+    event_sockets: &mut evbus_sockets::Server,
     state_dir: Option<&StateDir>,
     controlled: impl Controlled,
 ) -> Result<Server, SocketError> {
@@ -91,7 +91,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 
 impl Server {
     /// Ends all connections, and lets go of the host before it returns.
-    pub(crate) async fn close(mut self) {
+    pub async fn close(mut self) {
         self.stop.send_replace(true);
         // An error means that it panicked, and has ended too.
         let _ = (&mut self.serving).await;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sockets::{PublisherCounts, PullCounts, SaltMasterStatus};
-use crate::store::deadletters::Filter;
 use evbus_delivery::FiredCounts;
+use evbus_sockets::{PublisherCounts, PullCounts, SaltMasterStatus};
+use evbus_store::deadletters::Filter;
 
 /// The version of the protocol. An answer may gain keys without a new one.
 const VERSION: u64 = 1;

@@ -4,24 +4,26 @@
 //! program writes one JSON object per line (`{"evbus": 1, "ask": "status"}`) and reads one per
 //! line. `protocol` has the questions and answers, `server` the host's side, [`Client`] the other.
 
+mod answers;
 mod client;
 mod protocol;
 mod server;
 #[cfg(test)]
 mod tests;
 
-pub use crate::sockets::CONTROL_SOCKET;
+pub(crate) use answers::Handle;
 pub use client::{Client, ControlError, StatusAnswer};
+pub use evbus_sockets::CONTROL_SOCKET;
 pub use protocol::{
     DestinationStatus, HostStatus, PluginsStatus, Reloaded, StateDirStatus, Status,
 };
-pub(crate) use server::{Server, serve};
+pub use server::{Server, serve};
 
-use crate::store::deadletters::Filter;
 use evbus_delivery::LaneStatus;
+use evbus_store::deadletters::Filter;
 
 /// What can be asked of a host.
-pub(crate) trait Controlled: Send + Sync + 'static {
+pub trait Controlled: Send + Sync + 'static {
     /// The host and its destinations at this moment. Never waits.
     fn status(&self) -> (HostStatus, Vec<LaneStatus>);
 

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use evbus_destination::{Destination, Isolation, Policy, WhenFull};
 use zeroize::Zeroizing;
 
-use crate::acct::{AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, ReadEntry, Section};
-use crate::plugin::{Catalog, CompileError, Isolated, LINKED};
+use evbus_acct::{AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, ReadEntry, Section};
 use evbus_delivery::Connector;
 use evbus_delivery::Router;
 use evbus_delivery::{INTERNAL, InternalQueues};
+use evbus_plugin::{Catalog, CompileError, Isolated, LINKED};
 
 pub use trial::Trial;
 
@@ -53,7 +53,7 @@ impl Planned {
     }
 
     /// The plugin's configuration as JSON text.
-    pub(crate) fn config(&self) -> Arc<Zeroizing<String>> {
+    pub fn config(&self) -> Arc<Zeroizing<String>> {
         Arc::new(self.entry.config.text())
     }
 }
@@ -81,7 +81,7 @@ impl Plan {
     }
 
     /// As [`of`](Self::of), for connecting: isolated plugins run in processes of `program` (see
-    /// [`isolation_program`](crate::HostBuilder::isolation_program)).
+    /// [`isolation_program`](crate::host::HostBuilder::isolation_program)).
     pub fn with_program(acct: &AcctFile, catalog: &Catalog, program: &Path) -> Self {
         Self::new(
             acct,
@@ -130,7 +130,7 @@ impl Plan {
 
     /// Brings them together. All faults are found, not only the first; what has a fault is left
     /// out of `served`.
-    pub(crate) fn new(
+    pub fn new(
         acct: &AcctFile,
         catalog: &Catalog,
         internal: &InternalQueues,
@@ -182,7 +182,7 @@ impl Plan {
     }
 
     /// Refuses every destination that asks for a queue on disk, where there is no state directory.
-    pub(crate) fn refuse_queues_on_disk(&mut self) {
+    pub fn refuse_queues_on_disk(&mut self) {
         self.refuse(|planned| {
             let policy = planned.policy();
             let key = match policy.when_full {

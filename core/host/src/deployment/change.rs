@@ -8,17 +8,17 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::Deployment;
+use super::ReloadError;
 use super::file_limit::check_file_limit;
 use super::retiring::{Held, Retiring};
-use crate::acct::AcctFile;
 use crate::control::Reloaded;
-use crate::host::ReloadError;
 use crate::plan::{Plan, Planned};
-use crate::store::{Journal, StateDir, StateError, StoreName};
+use evbus_acct::AcctFile;
 use evbus_delivery::INTERNAL;
 use evbus_delivery::Routes;
 use evbus_delivery::{Lane, LaneStatus, OnDead, Setup};
 use evbus_report::counted;
+use evbus_store::{Journal, StateDir, StateError, StoreName};
 
 /// So many stores are opened side by side.
 const OPENED_AT_ONCE: usize = 16;

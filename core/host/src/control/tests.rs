@@ -13,9 +13,9 @@ use tokio::net::UnixStream;
 use super::protocol::{Ask, MAX_QUESTION_BYTES};
 use super::server::attend;
 use super::*;
-use crate::Event;
-use crate::sockets::{self, Framing, Intake, Publisher, SocketDir, Taken, Wanted};
-use crate::store::{StateDir, StateLimits};
+use evbus_event::Event;
+use evbus_sockets::{Framing, Intake, Publisher, SocketDir, Taken, Wanted};
+use evbus_store::{StateDir, StateLimits};
 
 /// Takes no events.
 #[derive(Clone)]
@@ -71,14 +71,14 @@ impl Controlled for Told {
 }
 
 /// Control sockets in `root/s` and in the state directory `root/state`.
-fn start(root: &Path, state: &str) -> (Server, sockets::Server, Arc<Mutex<Vec<Filter>>>) {
+fn start(root: &Path, state: &str) -> (Server, evbus_sockets::Server, Arc<Mutex<Vec<Filter>>>) {
     let dirs = vec![SocketDir {
         path: root.join("s"),
         framing: Framing::Bare,
     }];
-    let options = sockets::SocketOptions::default();
+    let options = evbus_sockets::SocketOptions::default();
     let mut sockets =
-        sockets::serve(dirs, &options, Publisher::default(), &Nowhere).expect("it is free");
+        evbus_sockets::serve(dirs, &options, Publisher::default(), &Nowhere).expect("it is free");
     let state = StateDir::open(&root.join(state), StateLimits::default()).expect("it is free");
     let told = Told::default();
     let replays = Arc::clone(&told.replays);

@@ -8,7 +8,7 @@
 //! | `content-type` | media type of the payload |
 //! | any other | the event's string tag of that name (`ref`, `type`, ...) |
 
-use evbus_sdk::{Event, EventId};
+use evbus_sdk::Event;
 use rdkafka::message::{Header, OwnedHeaders};
 
 const ID: &str = "evbus-id";
@@ -20,7 +20,7 @@ const CONTENT_TYPE: &str = "content-type";
 pub(crate) fn headers(event: Event<'_>, with_profile: bool) -> OwnedHeaders {
     let tags = event.attributes();
     let mut headers = OwnedHeaders::new_with_capacity(tags.len() + 4);
-    headers = add(headers, ID, &uuid(event.id()));
+    headers = add(headers, ID, event.id().text(&mut [0; 36]).as_bytes());
     headers = add(headers, TIME, event.time_unix_ns().to_string().as_bytes());
     if with_profile {
         headers = add(headers, PROFILE, event.profile().as_bytes());
@@ -73,31 +73,9 @@ pub(crate) fn topic_fault(name: &str) -> Option<String> {
     }
 }
 
-/// The text of a UUID; a formatter would take longer than librdkafka for the whole message.
-fn uuid(id: EventId) -> [u8; 36] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [b'-'; 36];
-    let mut at = 0;
-    for (position, byte) in id.0.into_iter().enumerate() {
-        if [4, 6, 8, 10].contains(&position) {
-            at += 1;
-        }
-        text[at] = DIGITS[usize::from(byte >> 4)];
-        text[at + 1] = DIGITS[usize::from(byte & 15)];
-        at += 2;
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_id_is_written_as_the_sdk_writes_it() {
-        let id = EventId(*b"\x01\x92\xf0\x00\x7a\xbc\xde\x0f\x10\x20\x30\x40\x50\x60\x70\xff");
-        assert_eq!(uuid(id).as_slice(), id.to_string().as_bytes());
-    }
 
     #[test]
     fn kafkas_rule_for_topic_names_is_kept() {

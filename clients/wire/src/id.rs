@@ -8,6 +8,9 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
+
 /// 16 bytes that identify an event, in the form of a version 7 UUID: 48 bits of milliseconds since
 /// the Unix epoch, then a counter, then bits drawn once per process.
 ///
@@ -78,29 +81,18 @@ impl FromStr for EventId {
 
     /// Reads what [`Display`](fmt::Display) writes.
     fn from_str(text: &str) -> Result<Self, NotAnId> {
-        let digits: Vec<&str> = text.split('-').collect();
-        let has_form = digits.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]);
-        let digits = digits.concat();
-        if !has_form || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        // Other forms of a UUID have other lengths.
+        if text.len() != Hyphenated::LENGTH {
             return Err(NotAnId);
         }
-        let id = u128::from_str_radix(&digits, 16).map_err(|_| NotAnId)?;
-        Ok(Self(id.to_be_bytes()))
+        let id = Uuid::try_parse(text).map_err(|_| NotAnId)?;
+        Ok(Self(id.into_bytes()))
     }
 }
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = u128::from_be_bytes(self.0);
-        write!(
-            f,
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            n >> 96,
-            (n >> 80) & 0xffff,
-            (n >> 64) & 0xffff,
-            (n >> 48) & 0xffff,
-            n & 0xffff_ffff_ffff
-        )
+        Uuid::from_bytes(self.0).hyphenated().fmt(f)
     }
 }
 

@@ -57,7 +57,7 @@ pub use exit_guard::{call as guarded, probing};
 pub use heap::return_freed_memory;
 pub use install::install;
 pub use library::{CompileError, Plugin};
-pub use log::{About, LogRate, log, max_level};
+pub use log::{About, admits, instance_rate, log, max_level};
 pub use patience::{Over, Patience};
 pub use process::{Isolated, LINKED, child_main};
 pub use registry::{Registry, inspect};

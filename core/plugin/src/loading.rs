@@ -17,6 +17,7 @@ use super::place;
 use super::tried::Tried;
 use super::{Plugin, elf};
 use crate::process::probe;
+use evbus_report::hex;
 
 /// No plugin is this large; a larger file is refused before it is read.
 const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
@@ -154,12 +155,7 @@ impl PluginFile {
             hash.update(&piece[..read]);
             copy.write_all(&piece[..read]).map_err(&unwritten)?;
         }
-        let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('?');
-        Ok(hash
-            .finalize()
-            .iter()
-            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-            .collect())
+        Ok(hex(&hash.finalize()))
     }
 
     /// SHA-256 of its content.

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use evbus_abi::v1::{HostObjectV1, LevelV1, LinkV1};
 use parking_lot::Mutex;
@@ -12,8 +11,8 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use evbus_destination::Secrets;
-use evbus_report::counted;
 use evbus_report::foreign_text::{self, MAX_BYTES};
+use evbus_report::{LogRate, counted};
 
 /// The most verbose level that anybody in this process listens to.
 pub fn max_level() -> LevelV1 {
@@ -36,71 +35,28 @@ pub struct About<'a> {
     pub profile: Option<&'a str>,
 }
 
-/// Lets so many lines of one speaker into the log a second; a flood would drown all others.
-#[derive(Debug)]
-pub struct LogRate {
-    max: u32,
-    second: Mutex<LogSecond>,
-}
-
-#[derive(Debug, Default)]
-struct LogSecond {
-    began: Option<Instant>,
-    lines: u32,
-    suppressed: u64,
-}
-
 /// Lines that one speaker may log in a second.
 const MAX_LINES_A_SECOND: u32 = 500;
 
-impl Default for LogRate {
-    fn default() -> Self {
-        Self::of(MAX_LINES_A_SECOND)
-    }
+/// How many lines an instance may log: a flood would drown all others.
+#[must_use]
+pub fn instance_rate() -> LogRate {
+    LogRate::of(MAX_LINES_A_SECOND)
 }
 
-impl LogRate {
-    /// Lets `max` lines through a second.
-    pub fn of(max: u32) -> Self {
-        Self {
-            max,
-            second: Mutex::default(),
-        }
+/// Whether a line may be logged. Logs how many were left out before it.
+pub fn admits(rate: &LogRate, about: About<'_>) -> bool {
+    let Some(left_out) = rate.admit() else {
+        return false;
+    };
+    if left_out > 0 {
+        let message = format!(
+            "{} left out; it logs too much",
+            counted(left_out, "line was", "lines were")
+        );
+        log(LevelV1::WARN, about, "evbus", &message);
     }
-
-    /// Whether a line may be logged. Says how many were left out before it.
-    pub fn admits(&self, about: About<'_>) -> bool {
-        let Some(suppressed) = self.admit() else {
-            return false;
-        };
-        if suppressed > 0 {
-            let message = format!(
-                "{} left out; it logs too much",
-                counted(suppressed, "line was", "lines were")
-            );
-            log(LevelV1::WARN, about, "evbus", &message);
-        }
-        true
-    }
-
-    /// If a line may be logged: how many were left out before it.
-    pub fn admit(&self) -> Option<u64> {
-        let mut second = self.second.lock();
-        let now = Instant::now();
-        let over = second
-            .began
-            .is_none_or(|began| now.duration_since(began) >= Duration::from_secs(1));
-        if over {
-            second.began = Some(now);
-            second.lines = 0;
-        }
-        if second.lines == self.max {
-            second.suppressed += 1;
-            return None;
-        }
-        second.lines += 1;
-        Some(std::mem::take(&mut second.suppressed))
-    }
+    true
 }
 
 /// A longer name of a module is cut.
@@ -186,7 +142,7 @@ impl HostObjectV1 for Voice {
             plugin: &self.plugin,
             profile: None,
         };
-        if self.rate.admits(about) {
+        if admits(&self.rate, about) {
             log(
                 level,
                 about,

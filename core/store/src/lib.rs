@@ -43,8 +43,7 @@ pub use receipt::Receipt;
 pub use record::Stored;
 pub use state_dir::{StateDir, StateError, StateLimits};
 
-use std::fmt::Write as _;
-
+use evbus_report::hex;
 use salvage::beside;
 use sha2::{Digest as _, Sha256};
 
@@ -75,12 +74,8 @@ impl StoreName {
                 .collect()
         };
         let digest = Sha256::digest(format!("{}\n{}\n{}", self.provider, self.nth, self.pattern));
-        let mut stem = format!("{}-{}-", readable(&self.provider), readable(&self.pattern));
-        for byte in &digest[..6] {
-            // Writing to a String cannot fail.
-            let _ = write!(stem, "{byte:02x}");
-        }
-        stem
+        let (provider, pattern) = (readable(&self.provider), readable(&self.pattern));
+        format!("{provider}-{pattern}-{}", hex(&digest[..6]))
     }
 }
 

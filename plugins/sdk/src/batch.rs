@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use evbus_abi::v1::{BatchV1, EventV1};
+use uuid::Uuid;
 
 /// Events to publish together, oldest first; never empty.
 ///
@@ -105,17 +106,15 @@ impl fmt::Debug for Event<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub [u8; 16]);
 
+impl EventId {
+    /// The text that it is displayed as, without an allocation and without a formatter.
+    pub fn text(self, buffer: &mut [u8; 36]) -> &str {
+        Uuid::from_bytes(self.0).hyphenated().encode_lower(buffer)
+    }
+}
+
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = u128::from_be_bytes(self.0);
-        write!(
-            f,
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            n >> 96,
-            (n >> 80) & 0xffff,
-            (n >> 64) & 0xffff,
-            (n >> 48) & 0xffff,
-            n & 0xffff_ffff_ffff
-        )
+        Uuid::from_bytes(self.0).hyphenated().fmt(f)
     }
 }

@@ -1,6 +1,5 @@
 //! The plugin contract and its document change together.
 
-use std::fmt::Write as _;
 use std::fs;
 
 use sha2::{Digest as _, Sha256};
@@ -63,11 +62,7 @@ fn hash(tree: &Tree) -> String {
         }
         hash.update([0]);
     }
-    hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    evbus_report::hex(&hash.finalize())
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use evbus_abi::v1::{HostObjectV1, LevelV1, LinkV1};
 use super::status::ErrorKind;
 use super::{InstanceState, Shared, bounds};
 use evbus_destination::Secrets;
-use evbus_plugin::{About, LogRate, log};
-use evbus_report::counted;
+use evbus_plugin::{About, admits, instance_rate, log};
+use evbus_report::{LogRate, counted};
 
 /// The host, as the instance of one lane sees it. The instance drops it when it has ended.
 pub(crate) struct LaneHost {
@@ -32,7 +32,7 @@ impl LaneHost {
         Self {
             plugin: plugin.to_owned(),
             epoch: shared.observed.connecting(),
-            log_rate: LogRate::default(),
+            log_rate: instance_rate(),
             link_rate: LogRate::of(MAX_CHANGES_A_SECOND),
             secrets,
             shared: Arc::clone(shared),
@@ -56,7 +56,7 @@ impl HostObjectV1 for LaneHost {
             plugin: &self.plugin,
             profile: Some(pattern),
         };
-        if self.log_rate.admits(about) {
+        if admits(&self.log_rate, about) {
             let secrets = &self.secrets;
             log(level, about, &secrets.hide(target), &secrets.hide(message));
         }

@@ -1,8 +1,8 @@
 //! What the event sockets are called.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
+use evbus_report::hex;
 use evbus_wire::{PUB_SOCKET, PULL_SOCKET};
 use sha2::{Digest as _, Sha256};
 
@@ -30,11 +30,7 @@ impl Names {
 
     /// Those of the Salt minion with this id, where its `hash_type` is the default, sha256.
     pub(crate) fn minion(id: &str) -> Self {
-        let mut hash = String::new();
-        for byte in &Sha256::digest(id.as_bytes())[..5] {
-            // Writing to a String cannot fail.
-            let _ = write!(hash, "{byte:02x}");
-        }
+        let hash = hex(&Sha256::digest(id.as_bytes())[..5]);
         Self {
             publish: format!("minion_event_{hash}_pub.ipc").into(),
             pull: format!("minion_event_{hash}_pull.ipc").into(),

@@ -6,10 +6,12 @@
 mod abi;
 mod dependencies;
 mod imports;
+mod introductions;
 mod layout;
 mod links;
 mod machines;
 mod manifests;
+mod once;
 mod rust_text;
 mod sources;
 mod tree;
@@ -33,6 +35,8 @@ const RULES: &[Rule] = &[
     machines::no_machine_is_named,
     manifests::lints_are_inherited,
     links::lead_somewhere,
+    introductions::are_complete,
+    once::is_written,
 ];
 
 /// Checks every rule, or notes that the document of the plugin contract is up to date.

@@ -1,0 +1,81 @@
+//! What is written once is not written again elsewhere.
+
+use super::rust_text::RustText;
+use super::tree::Tree;
+
+/// Code that only one place may have: what to look for, where it belongs, what to use.
+const ONCE: &[(&str, &str, &str)] = &[
+    ("fn fnmatch", "clients/fnmatch/", "the crate evbus-fnmatch"),
+    ("fn hex(", "core/report/src/hex.rs", "evbus_report::hex"),
+    (
+        "struct LogRate",
+        "core/report/src/log_rate.rs",
+        "evbus_report::LogRate",
+    ),
+    (
+        "struct OncePerBurst",
+        "core/report/src/once_per_burst.rs",
+        "evbus_report::OncePerBurst",
+    ),
+    (
+        "struct AcctOptions",
+        "core/src/cli/acct_options.rs",
+        "cli::acct_options",
+    ),
+    ("struct Signals", "core/src/cli/signals.rs", "cli::signals"),
+];
+
+/// A second copy is found, in code that is not a test's. A plugin is built without the crates of `core/` and
+/// may have its own.
+pub(super) fn is_written(tree: &Tree) -> Vec<String> {
+    let mut findings = Vec::new();
+    let ours = tree.rust().filter(|(path, _)| {
+        !path.starts_with("plugin-") && !path.starts_with("plugins/") && !path.contains("/tests/")
+    });
+    for (path, text) in ours {
+        let text = RustText::of(text);
+        for (code, place, instead) in ONCE {
+            if path.starts_with(place) {
+                continue;
+            }
+            for (index, line) in text.code.lines().enumerate() {
+                if line.contains(code) {
+                    findings.push(format!(
+                        "{path}:{}: found a second `{code}`, expected it only in {place}; use {instead}",
+                        index + 1
+                    ));
+                }
+            }
+        }
+    }
+    let matchers = tree.rust().filter(|(path, _)| path.starts_with("plugin-"));
+    for (path, text) in matchers.filter(|(_, text)| text.contains("fn fnmatch")) {
+        if RustText::of(text).code.contains("fn fnmatch") {
+            findings.push(format!(
+                "{path}: found a second fnmatch, expected it only in clients/fnmatch; use the crate \
+                 evbus-fnmatch"
+            ));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_copy_is_found() {
+        let check = |path: &str, text: &str, expected: usize| {
+            let found = is_written(&Tree::of(&[(path, text)]));
+            assert_eq!(found.len(), expected, "{path}: {found:?}");
+        };
+        let fnmatch = "pub fn fnmatch(name: &str, pattern: &str) -> bool {\n    false\n}\n";
+        check("clients/fnmatch/src/lib.rs", fnmatch, 0);
+        check("core/sockets/src/a.rs", fnmatch, 1);
+        check("plugin-glob/src/a.rs", fnmatch, 1);
+        check("core/store/src/a.rs", "fn hex(bytes: &[u8]) {}\n", 1);
+        check("core/store/src/a.rs", "// fn hex(bytes: &[u8])\n", 0);
+        check("core/report/src/hex.rs", "pub fn hex(bytes: &[u8]) {}\n", 0);
+    }
+}

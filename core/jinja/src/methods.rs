@@ -369,7 +369,7 @@ mod tests {
     /// The expected texts are Jinja2's, of each expression.
     #[test]
     fn methods_of_texts_lists_and_mappings_are_those_of_python() {
-        let cases = include_str!("../../tests/fixtures/acct/methods.jsonl");
+        let cases = include_str!("../fixtures/methods.jsonl");
         let mut wrong = Vec::new();
         for case in cases.lines() {
             let (template, expected): (String, String) =

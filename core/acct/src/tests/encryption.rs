@@ -11,7 +11,7 @@ use crate::{AcctDocument, AcctKey, AcctSource, Cipher, KeySource, RenderPipe};
 const SENTENCE_WRONG: &str = "expected the key it was encrypted with and every byte of the file; check --acct-key-file, --acct-key or ACCT_KEY, and that the file was neither cut nor changed";
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/acct")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/acct")
 }
 
 /// Files that acct wrote, with their keys.

@@ -14,8 +14,8 @@ fn listed(text: &str) -> Vec<(String, String, usize)> {
 /// The expected JSON is what Idem's acct read from the same file.
 #[test]
 fn the_entries_hold_what_idem_reads() {
-    let text = include_str!("../../../tests/fixtures/acct/credentials.yml");
-    let expected = include_str!("../../../tests/fixtures/acct/credentials.yml.expected.json");
+    let text = include_str!("../../fixtures/acct/credentials.yml");
+    let expected = include_str!("../../fixtures/acct/credentials.yml.expected.json");
     let expected: Value = serde_json::from_str(expected).unwrap();
     let file = file(text);
     assert_eq!(file.match_plugin(), "regex");

@@ -9,7 +9,7 @@ use crate::AcctSource;
 
 #[test]
 fn what_idem_reads_is_read_the_same_and_what_it_refuses_is_refused() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/acct_yaml");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/acct_yaml");
     let mut files = 0;
     for entry in fs::read_dir(directory).unwrap() {
         let file = entry.unwrap().path();

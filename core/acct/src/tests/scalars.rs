@@ -18,7 +18,7 @@ fn meaning(written: &str) -> Result<Json, String> {
 /// beyond JSON (`.inf`) or beyond 64 bits.
 #[test]
 fn plain_scalars_mean_what_idem_makes_of_them() {
-    let cases = include_str!("../../../tests/fixtures/acct/scalars.jsonl");
+    let cases = include_str!("../../fixtures/acct/scalars.jsonl");
     let mut wrong = Vec::new();
     for case in cases.lines() {
         let case: Json = serde_json::from_str(case).unwrap();

@@ -27,7 +27,7 @@ fn a_file_that_is_no_readable_text_says_why() {
     const ENCRYPTED: &str = ": found a file encrypted with fernet, expected its key too; give it with --acct-key-file, ACCT_KEY or --acct-key";
     const NOT_UTF8: &str = "found bytes that are not UTF-8, expected YAML text; give the key with --acct-key-file or ACCT_KEY if the file is encrypted, or save it as UTF-8";
     let folder = tempfile::tempdir().unwrap();
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/acct");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/acct");
     let write = |name: &str, content: &[u8]| {
         let path = folder.path().join(name);
         fs::write(&path, content).unwrap();

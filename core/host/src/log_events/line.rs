@@ -29,7 +29,7 @@ impl Line {
         event.record(&mut fields);
         let target = fields.target.as_deref().unwrap_or(metadata.target());
         Self {
-            module: fields.module.unwrap_or_else(|| target.to_owned()),
+            module: fields.module.unwrap_or_else(|| module_of(target)),
             level: level_name(*metadata.level()),
             time_unix_ns: now_unix_ns(),
             text: cut(fields.message + &fields.others),
@@ -39,7 +39,7 @@ impl Line {
     /// A line that the log events say of themselves.
     pub(super) fn own(level: Level, text: String) -> Self {
         Self {
-            module: env!("CARGO_PKG_NAME").to_owned() + "::log_events",
+            module: "evbus::log_events".to_owned(),
             level: level_name(level),
             time_unix_ns: now_unix_ns(),
             text,
@@ -56,6 +56,14 @@ impl Line {
             &self.module.replace("::", "."),
             self.text.as_str(),
         )
+    }
+}
+
+/// The host's crates show as modules of one: how it is divided is no reader's concern.
+fn module_of(target: &str) -> String {
+    match target.strip_prefix("evbus_") {
+        Some(rest) => format!("evbus::{rest}"),
+        None => target.to_owned(),
     }
 }
 

@@ -1,0 +1,10 @@
+//! Real brokers: Kafka, `RabbitMQ`, and files beside them.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod all_three;
+#[path = "../consumers/mod.rs"]
+mod consumers;
+mod document;
+mod restart;
+#[path = "../support/mod.rs"]
+mod support;

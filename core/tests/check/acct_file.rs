@@ -1,0 +1,142 @@
+//! `evbus check` shows what the host does for a destination.
+
+use std::fs;
+
+use crate::support::{evbus, json_lines, run, stderr};
+use evbus_testkit::plugin_dir;
+use serde_json::{Value, json};
+
+#[test]
+fn a_file_without_any_destination_is_named() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    let acct = dir.path().join("acct.yml");
+    for text in ["", "{}", "fixture-good:\n", "match_plugin: glob\n"] {
+        fs::write(&acct, text).unwrap();
+        for (flags, code, kind) in [(&[][..], 0, "note"), (&["--strict"], 1, "error")] {
+            let output = run(
+                evbus(dir.path())
+                    .args(["check", "--acct-file"])
+                    .arg(&acct)
+                    .args(flags)
+                    .arg("--plugin-dir")
+                    .arg(plugins.path()),
+                b"",
+            );
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(code), "{text:?}: {said}");
+            let expected = format!(
+                "{kind}: the acct file {} has no destination",
+                acct.display()
+            );
+            assert!(said.contains(&expected), "{text:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn every_default_of_a_destination_is_shown_as_json() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    let acct = dir.path().join("acct.yml");
+    let text = "
+fixture-good:
+  - plain: {path: /dev/null}
+  - other: {path: /dev/null, evbus: {durable: true, when_full: block, retry: {max_attempts: 5}}}
+";
+    fs::write(&acct, text).unwrap();
+    let output = run(
+        evbus(dir.path())
+            .args(["check", "--json", "--connect", "--acct-file"])
+            .arg(&acct)
+            .arg("--plugin-dir")
+            .arg(plugins.path()),
+        b"",
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut lines = json_lines(&output);
+    assert_eq!(lines.len(), 2);
+    assert_eq!(
+        lines[0],
+        json!({
+            "provider": "fixture-good", "index": 0, "pattern": "plain", "plugin": "fixture-good",
+            "link": "connected",
+            "evbus": {
+                "queue": {"events": 10_000, "bytes": 67_108_864},
+                "disk": {"bytes": 10_737_418_240_u64},
+                "dead_letters": {
+                    "events": 100_000,
+                    "bytes": 1_073_741_824,
+                    "when_full": "drop_oldest",
+                },
+                "when_full": "spill",
+                "durable": false,
+                "retry": {
+                    "first_delay": 0.1, "max_delay": 30.0, "max_attempts": null, "max_age": null,
+                    "max_crashes": 3,
+                },
+                "batch": {"events": null, "bytes": null},
+                "ordered": false,
+                "deadline": 60.0,
+                "required": false,
+                "isolate": "none",
+            },
+        })
+    );
+    let other = lines[1]["evbus"].take();
+    assert_eq!(
+        (&other["durable"], &other["when_full"]),
+        (&json!(true), &json!("block"))
+    );
+    assert_eq!(other["retry"]["max_attempts"], 5);
+}
+
+#[test]
+fn what_a_full_queue_does_depends_on_the_host_where_the_file_does_not_say() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    let acct = dir.path().join("acct.yml");
+    let text = "
+fixture-good:
+  - plain: {path: /dev/null}
+  - other: {path: /dev/null, evbus: {when_full: drop_newest}}
+";
+    fs::write(&acct, text).unwrap();
+    let state = dir.path().join("state").display().to_string();
+    for (flags, expected) in [
+        (&[][..], "spill"),
+        (&["--state-dir", &state], "spill"),
+        (&["--no-state-dir"], "block"),
+    ] {
+        let check = |more: &[&str]| {
+            let mut command = evbus(dir.path());
+            command.args(["check", "--acct-file"]).arg(&acct);
+            command.arg("--plugin-dir").arg(plugins.path());
+            let output = run(command.args(flags).args(more), b"");
+            assert!(output.status.success(), "{}", stderr(&output));
+            output
+        };
+        let said: Vec<Value> = json_lines(&check(&["--json"]))
+            .iter()
+            .map(|line| line["evbus"]["when_full"].clone())
+            .collect();
+        assert_eq!(said, [expected, "drop_newest"], "{flags:?}");
+        let table = String::from_utf8(check(&[]).stdout).unwrap();
+        let shown = format!("  {expected}  ");
+        assert!(table.lines().nth(1).unwrap().contains(&shown), "{table}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_counts_as_one_that_is_not_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = |output: &std::process::Output| {
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(output));
+        stderr(output)
+    };
+    for arguments in [&["check"][..], &["route", "a"], &["acct", "decrypt"]] {
+        let unset = run(evbus(dir.path()).args(arguments), b"");
+        let empty = run(evbus(dir.path()).args(arguments).env("ACCT_FILE", ""), b"");
+        assert_eq!(missing(&empty), missing(&unset), "{arguments:?}");
+    }
+}

@@ -1,0 +1,312 @@
+//! What commands take and say, whichever it is: durations, versions, names of plugins, ways in.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{RunningHost, evbus, json_lines, lines_of, program, run, stderr, wait_for};
+use evbus_testkit::plugin_dir;
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use serde_json::Value;
+
+#[test]
+fn durations_have_units_in_flags_and_in_the_acct_file() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let home = tempfile::tempdir().unwrap();
+    let acct = home.path().join("acct.yml");
+    let text = "fixture-good: {p: {path: out, evbus: {deadline: 5 min, retry: {first_delay: 250ms, max_age: 1h}}}}\n";
+    fs::write(&acct, text).unwrap();
+    let check = |drain: &str| {
+        let mut command = evbus(home.path());
+        command.args(["check", "--json", "--drain-timeout", drain, "--acct-file"]);
+        run(
+            command.arg(&acct).arg("--plugin-dir").arg(plugins.path()),
+            b"",
+        )
+    };
+    for drain in ["10", "0.5", "10s", "500ms", "5 min", "1h"] {
+        let output = check(drain);
+        assert!(output.status.success(), "{drain}: {}", stderr(&output));
+        let policy = &json_lines(&output)[0]["evbus"];
+        assert_eq!(policy["deadline"], 300.0);
+        assert_eq!(policy["retry"]["first_delay"], 0.25);
+        assert_eq!(policy["retry"]["max_age"], 3600.0);
+    }
+    for drain in ["soon", "10 parsecs", ""] {
+        let output = check(drain);
+        assert_eq!(output.status.code(), Some(2), "{drain:?}");
+        assert!(stderr(&output).contains("`500ms`"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn the_version_says_what_plugins_fit_and_what_it_was_built_for() {
+    let home = tempfile::tempdir().unwrap();
+    let said = |flag: &str| {
+        let output = run(evbus(home.path()).arg(flag), b"");
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let bare = format!("evbus {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(said("-V"), bare);
+    let whole = said("--version");
+    assert!(whole.starts_with(&bare), "{whole}");
+    for line in ["plugin ABI 1.", "target ", "commit "] {
+        assert!(whole.lines().any(|said| said.starts_with(line)), "{whole}");
+    }
+    assert!(whole.contains(std::env::consts::ARCH), "{whole}");
+}
+
+#[test]
+fn a_plugin_is_inspected_by_its_id_or_a_name_that_it_serves() {
+    let plugins = plugin_dir(&["plugin-glob", "plugin-file"]);
+    let home = tempfile::tempdir().unwrap();
+    let inspect = |name: &str| {
+        let mut command = evbus(home.path());
+        command.args(["plugins", "inspect", name, "--json", "--plugin-dir"]);
+        run(command.arg(plugins.path()), b"")
+    };
+    let path = plugins.path().join("libplugin_file.so");
+    for (name, id) in [
+        ("file", "plugin-file"),
+        ("plugin-file", "plugin-file"),
+        ("glob", "plugin-glob"),
+        (path.to_str().unwrap(), "plugin-file"),
+    ] {
+        let output = inspect(name);
+        assert!(output.status.success(), "{name}: {}", stderr(&output));
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(shown["id"], id, "{name}");
+    }
+    let output = inspect("kafka");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("kafka: found no such file, and no plugin"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_plugin_is_installed_into_a_directory_that_nobody_else_chooses() {
+    let (dir, plugins) = (tempfile::tempdir().unwrap(), plugin_dir(&["fixture-good"]));
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("file"), "").unwrap();
+    std::fs::create_dir(at("open")).unwrap();
+    std::fs::set_permissions(at("open"), PermissionsExt::from_mode(0o777)).unwrap();
+    for (place, sentence) in [
+        ("file", "file: not a directory"),
+        ("file/below", "file/below: not a directory"),
+        ("/proc/zz", "/proc/zz: no directory can be made in /proc: "),
+        ("open/new", "run `chmod o-w "),
+    ] {
+        let mut command = evbus(dir.path());
+        command
+            .args(["plugins", "install", "--plugin-dir", place])
+            .arg(plugins.path().join("libfixture_good.so"))
+            .current_dir(dir.path());
+        let output = run(&mut command, b"");
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{place}: {said}");
+        assert!(said.contains(sentence), "{place}: {said}");
+    }
+    assert!(!at("open/new").exists());
+}
+
+#[test]
+fn a_plugin_is_installed_only_where_no_other_file_has_its_id() {
+    let built = plugin_dir(&["fixture-good"]);
+    let library = built.path().join("libfixture_good.so");
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    let changed = at("changed.so");
+    fs::copy(&library, &changed).unwrap();
+    let mut appended = fs::OpenOptions::new().append(true).open(&changed).unwrap();
+    appended.write_all(b"changed").unwrap();
+    let install = |file: &Path, flags: &[&str]| {
+        let mut command = evbus(home.path());
+        command.args(["plugins", "install"]).args(flags).arg(file);
+        run(command.env("EVBUS_PLUGIN_PATH", at("path")), b"")
+    };
+    for name in ["path", "mine"] {
+        fs::create_dir(at(name)).unwrap();
+        fs::set_permissions(at(name), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let mine = at("mine").display().to_string();
+    fs::copy(&library, at("path/old.so")).unwrap();
+    fs::set_permissions(at("path/old.so"), PermissionsExt::from_mode(0o644)).unwrap();
+
+    for flags in [&[][..], &["--plugin-dir", &mine]] {
+        let output = install(&changed, flags);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let other = format!(
+            "{} has the same plugin id fixture-good",
+            at("path/old.so").display()
+        );
+        assert!(said.contains(&other), "{said}");
+    }
+    assert!(fs::read_dir(at("mine")).unwrap().next().is_none());
+
+    // The same content is the same plugin, and a file makes room for the one that replaces it.
+    let output = install(&library, &["--plugin-dir", &mine, "--json"]);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("only with --plugin-dir"), "{said}");
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["id"], "fixture-good");
+    assert_eq!(shown["searched"], false);
+    assert_eq!(shown["file"], format!("{mine}/libfixture_good.so"));
+    fs::remove_file(at("mine/libfixture_good.so")).unwrap();
+    fs::rename(&changed, at("old.so")).unwrap();
+    let path = at("path").display().to_string();
+    let output = install(&at("old.so"), &["--plugin-dir", &path]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+    assert_eq!(
+        fs::read(at("path/old.so")).unwrap(),
+        fs::read(at("old.so")).unwrap()
+    );
+}
+
+#[test]
+fn a_plugin_dir_that_cannot_be_searched_is_a_fault_of_the_command_line() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name).display().to_string();
+    fs::write(at("acct.yml"), "{}\n").unwrap();
+    for (dir, sentence) in [
+        (at("absent"), "there is no such directory; create it"),
+        (at("acct.yml"), "it is not a directory"),
+        (
+            String::new(),
+            "it is empty; expected the path of a directory",
+        ),
+    ] {
+        for command in [
+            &["run", "--sock-dir", "socks", "--acct-file"][..],
+            &["check", "--acct-file"],
+            &["route", "p", "--acct-file"],
+            &["put", "p", "1", "--acct-file"],
+            &["plugins", "list"],
+            &["plugins", "inspect", "kafka"],
+        ] {
+            let mut evbus = evbus(home.path());
+            evbus.args(command).current_dir(home.path());
+            if command.ends_with(&["--acct-file"]) {
+                evbus.arg("acct.yml");
+            }
+            let output = run(evbus.args(["--plugin-dir", &dir]), b"");
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{command:?} {dir}: {said}");
+            assert!(said.contains(sentence), "{command:?} {dir}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_host_that_nothing_could_reach_is_refused() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let home = tempfile::tempdir().unwrap();
+    let acct = home.path().join("acct.yml");
+    let host = |text: &str| {
+        fs::write(&acct, text).unwrap();
+        let mut command = evbus(home.path());
+        command.args(["run", "--acct-file"]).arg(&acct);
+        run(command.arg("--plugin-dir").arg(plugins.path()), b"")
+    };
+    let output = host("fixture-good: {p: {path: out}}\n");
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("no way in for events given"), "{said}");
+    assert!(!said.lines().any(|line| line == "ready"), "{said}");
+    // What is wrong with the file is said first.
+    let output = host("fixture-good: {p: {paht: out}}\n");
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    assert!(!crate::support::default_state_dir(home.path()).exists());
+}
+
+#[test]
+fn directories_may_have_paths_longer_than_a_sockets_address() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let root = tempfile::tempdir().unwrap();
+    let deep = root.path().join("d".repeat(150));
+    fs::create_dir(&deep).unwrap();
+    let home = tempfile::TempDir::new_in(&deep).unwrap();
+    let state = home.path().join("state");
+    let host = RunningHost::start_in(
+        home,
+        "fixture-good: {p: {path: '{dir}/out.jsonl', evbus: {durable: true}}}\n",
+        plugins.path(),
+        &["--state-dir", state.to_str().unwrap()],
+    );
+    host.put("p", "1");
+    assert_eq!(lines_of(&host.path("out.jsonl")).len(), 1);
+    for (flag, dir) in [("--sock-dir", host.path("s")), ("--state-dir", state)] {
+        let output = run(
+            evbus(root.path()).args(["status", "--json", flag]).arg(dir),
+            b"",
+        );
+        assert!(output.status.success(), "{flag}: {}", stderr(&output));
+    }
+}
+
+/// What runs with so many processes and threads at most. Root has no such limit, so that it takes another
+/// user's part.
+fn limited(dir: &Path, processes: u32) -> Command {
+    let mut command = Command::new("bash");
+    command.args(["-c", &format!("ulimit -u {processes}; exec \"$@\""), "bash"]);
+    if geteuid().is_root() {
+        // The program may be where no other user comes by.
+        let copy = dir.join("evbus");
+        if !copy.exists() {
+            fs::copy(program(), &copy).unwrap();
+            chown(dir, Some(OTHER), Some(OTHER)).unwrap();
+        }
+        command.arg(copy).uid(OTHER);
+    } else {
+        command.arg(program());
+    }
+    command.env("HOME", dir);
+    command
+}
+
+/// Nobody's, so that no other process counts.
+const OTHER: u32 = 54_323;
+
+#[test]
+fn a_limit_of_processes_is_one_clear_line_and_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = limited(dir.path(), 1);
+    let output = run(command.args(["status", "--sock-dir", "/nonexistent"]), b"");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the system starts no more threads"), "{said}");
+    assert!(said.contains("TasksMax="), "{said}");
+    // Whatever it is that does not get its thread.
+    for processes in 2..16 {
+        let log = dir.path().join("log");
+        let path = |name: &str| dir.path().join(name);
+        let mut host = limited(dir.path(), processes)
+            .args(["run", "--no-state-dir", "--sock-dir"])
+            .arg(path("s"))
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let said = || fs::read_to_string(&log).unwrap();
+        let ended = wait_for("the host to start or to end", || {
+            let ended = host.try_wait().unwrap();
+            (ended.is_some() || said().contains("ready")).then_some(ended)
+        });
+        if ended.is_none() {
+            let pid = Pid::from_raw(host.id().cast_signed()).unwrap();
+            kill_process(pid, Signal::TERM).unwrap();
+        }
+        host.wait().unwrap();
+        let said = said();
+        assert!(!said.contains("panicked"), "{processes}: {said}");
+        assert!(!said.is_empty(), "{processes}: it says why");
+    }
+}

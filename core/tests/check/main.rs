@@ -1,0 +1,11 @@
+//! What is wrong is found and named: bad input, `evbus check`, the command line.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod acct_file;
+mod as_run;
+mod bad_input;
+mod command_line;
+mod events;
+mod forged_lines;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,13 @@
+//! A host day to day: started, asked, reloaded, stopped.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod bus;
+mod control;
+mod log_events;
+mod many_destinations;
+mod reload;
+mod secrets;
+mod service;
+#[path = "../support/mod.rs"]
+mod support;
+mod systemd_unit;

@@ -1,0 +1,186 @@
+//! Plugins that hang or panic where the host calls them while it runs: the host names them, and goes on.
+
+use std::fs;
+use std::process::Output;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::support::{RunningHost, evbus, lines_of, run, stderr, wait_for};
+use evbus_testkit::built_all;
+use rustix::process::Signal;
+
+/// How soon a host ends that has nothing to deliver; a second on a machine that does nothing else.
+const AT_ONCE: Duration = Duration::from_secs(4);
+
+fn host_with(match_plugin: &str) -> RunningHost {
+    let dir = tempfile::tempdir().unwrap();
+    let plugins = dir.path().join("plugins");
+    fs::create_dir(&plugins).unwrap();
+    for built in built_all(&[
+        "plugin-glob",
+        "fixture-good",
+        "fixture-hostile",
+        "fixture-talking",
+    ]) {
+        fs::copy(&built, plugins.join(built.file_name().unwrap())).unwrap();
+    }
+    RunningHost::start_in(dir, &acct(match_plugin, ""), &plugins, &[])
+}
+
+fn acct(match_plugin: &str, more: &str) -> String {
+    format!(
+        "match_plugin: {match_plugin}\nfixture-good:\n  idem-run: {{path: {{dir}}/good.jsonl}}\n{more}"
+    )
+}
+
+/// Fires an event and waits until it has arrived at the other destination.
+fn delivers(host: &RunningHost, body: &str) {
+    let body = format!("{body:?}");
+    host.put("idem-run", &body);
+    wait_for("the event at the other destination", || {
+        let lines = lines_of(&host.path("good.jsonl"));
+        lines.iter().any(|line| line["body"] == *body).then_some(())
+    });
+}
+
+/// Asks the host to read another acct file, in the background.
+fn reload_with(host: &RunningHost, acct: &str) -> JoinHandle<Output> {
+    let acct = acct.replace("{dir}", &host.dir.path().to_string_lossy());
+    fs::write(host.path("acct.yml"), acct).unwrap();
+    let mut reload = evbus(host.dir.path());
+    reload.args(["reload", "--sock-dir", &host.sock_dir()]);
+    std::thread::spawn(move || run(&mut reload, b""))
+}
+
+/// Ends the host, and says how long that took.
+fn ends_at_once(host: RunningHost) -> String {
+    let began = Instant::now();
+    let (status, log, _dir) = host.end(Signal::TERM);
+    let took = began.elapsed();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(took < AT_ONCE, "{took:?}: {log}");
+    log
+}
+
+#[test]
+fn a_plugin_that_hangs_over_a_configuration_or_patterns_is_named_and_refused() {
+    for (match_plugin, more, doing, sentence) in [
+        (
+            "glob",
+            "fixture-hostile: {p: {x: check-hang}}\n",
+            "while it checked a configuration",
+            "it did not check the configuration within 10 s",
+        ),
+        (
+            "fixture-hostile",
+            "fixture-hostile: {compile-hang: }\n",
+            "while it compiled patterns",
+            "it did not compile the patterns within 10 s",
+        ),
+    ] {
+        let host = host_with("glob");
+        let reload = reload_with(&host, &acct(match_plugin, more));
+        host.wait_for_log(&format!(
+            "plugin fixture-hostile has not answered for 5 s ({doing})"
+        ));
+        delivers(&host, "meanwhile");
+        let output = reload.join().unwrap();
+        let said = stderr(&output);
+        assert!(!output.status.success(), "{said}");
+        assert!(said.contains(sentence), "{said}");
+        delivers(&host, "afterwards");
+        // It is not waited for again.
+        let again = reload_with(&host, &acct(match_plugin, more))
+            .join()
+            .unwrap();
+        let said = stderr(&again);
+        assert!(said.contains("since it has hung for"), "{said}");
+        // And what does not need it works.
+        let output = reload_with(&host, &acct("glob", "")).join().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        ends_at_once(host);
+    }
+}
+
+#[test]
+fn a_host_that_waits_for_a_plugin_ends_when_it_is_told_to() {
+    let host = host_with("glob");
+    let reload = reload_with(
+        &host,
+        &acct("glob", "fixture-hostile: {p: {x: check-hang}}\n"),
+    );
+    host.wait_for_log("plugin fixture-hostile has not answered for 5 s");
+    ends_at_once(host);
+    let output = reload.join().unwrap();
+    assert!(!output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn names_that_a_match_plugin_hangs_for_stop_nobody_else() {
+    let host = host_with("fixture-hostile");
+    // More than the runtime has threads, and than may hang.
+    for number in 0..6 {
+        let mut put = evbus(host.dir.path());
+        let name = format!("match-hang {number}");
+        put.args(["put", &name, "1", "--sock-dir"])
+            .arg(host.sock_dir());
+        let output = run(&mut put, b"");
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let expected = if number < 4 {
+            "the match plugin fixture-hostile has not answered within 1 s"
+        } else {
+            "the match plugin fixture-hostile is stuck on 4 other names"
+        };
+        assert!(said.contains(expected), "{number}: {said}");
+        if number == 2 {
+            delivers(&host, "meanwhile");
+        }
+    }
+    assert_eq!(host.status()["destinations"][0]["accepted"], 1);
+    // What was asked about before is still known.
+    delivers(&host, "afterwards");
+    host.wait_for_log(
+        "match plugin fixture-hostile has not answered within 1 s for the name \"match-hang 0\"",
+    );
+    ends_at_once(host);
+}
+
+#[test]
+fn a_name_that_a_match_plugin_is_slow_for_is_delivered_when_it_is_tried_again() {
+    let host = host_with("fixture-hostile");
+    let mut tries = 0;
+    wait_for("the event to be kept", || {
+        tries += 1;
+        let mut put = evbus(host.dir.path());
+        put.args(["put", "match-slow", "1", "--sock-dir"])
+            .arg(host.sock_dir());
+        run(&mut put, b"").status.success().then_some(())
+    });
+    assert!(tries > 1, "it takes longer than a name may");
+    wait_for("the event", || {
+        (lines_of(&host.path("good.jsonl")).len() == 1).then_some(())
+    });
+    ends_at_once(host);
+}
+
+#[test]
+fn a_match_plugin_has_a_voice_and_its_panics_a_text_and_a_place() {
+    let host = host_with("fixture-talking");
+    delivers(&host, "heard");
+    let mut put = evbus(host.dir.path());
+    put.args(["put", "panic", "1", "--sock-dir"])
+        .arg(host.sock_dir());
+    let output = run(&mut put, b"");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the match plugin panicked"), "{said}");
+    let log = ends_at_once(host);
+    for line in [
+        "compiles patterns=1 plugin=\"fixture-talking\"",
+        "matches a name of 8 bytes plugin=\"fixture-talking\"",
+        "src/lib.rs:19: the fixture was told to plugin=\"fixture-talking\"",
+    ] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
+}

@@ -1,0 +1,451 @@
+//! Plugin files that do harm before they are used: refused by name, and the host goes on.
+mod linking;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::{RunningHost, evbus, lines_of, run, stderr, wait_for};
+use evbus_testkit::{built, built_all, plugin_dir};
+use serde_json::Value;
+
+const DEED: &str = "EVBUS_FIXTURE_HOSTILE";
+
+const ACCT: &str = "
+fixture-good:
+  idem-*: {path: {dir}/good.jsonl}
+fixture-hostile:
+  idem-*:
+fixture-null:
+  idem-*: {evbus: {isolate: process}}
+";
+
+/// Puts bytes under a name at once, as `mv` does.
+fn put_in(dir: &Path, name: &str, bytes: &[u8]) {
+    let copy = dir.join("copying");
+    fs::write(&copy, bytes).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::rename(copy, dir.join(name)).unwrap();
+}
+
+/// A host in whose environment the hostile plugin does a deed.
+fn host_with(deed: &str, plugins: &Path) -> RunningHost {
+    let mut launcher = Command::new("env");
+    launcher.arg(format!("{DEED}={deed}"));
+    let dir = tempfile::tempdir().unwrap();
+    RunningHost::start_through(launcher, dir, ACCT, plugins, &[])
+}
+
+/// Fires an event and waits until it has arrived at the other destination.
+fn delivers(host: &RunningHost, body: &str) {
+    let body = format!("{body:?}");
+    host.put("idem-run", &body);
+    let out = host.path("good.jsonl");
+    wait_for("the event at the other destination", || {
+        let lines = lines_of(&out);
+        lines.iter().any(|line| line["body"] == *body).then_some(())
+    });
+}
+
+#[test]
+fn whatever_a_plugin_does_while_it_is_asked_who_it_is_it_is_refused_in_one_sentence() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-hostile"]);
+    let plugins = plugins.path();
+    let deeds = [
+        ("load-hang", "its constructor did not return within 10 s"),
+        ("load-exit", "it called exit(3) while it was loaded"),
+        (
+            "load-abort",
+            "it ended the process with signal 6 (SIGABRT) while it was loaded",
+        ),
+        ("names-hang", "it did not give its names within 10 s"),
+        (
+            "names-panic",
+            "it ended the process with signal 6 (SIGABRT) while it was asked for its names",
+        ),
+        (
+            "attach-hang",
+            "it did not return when it was given a voice in the log within 10 s",
+        ),
+        (
+            "attach-exit",
+            "it called exit(3) while it was given a voice in the log",
+        ),
+        (
+            "attach-abort",
+            "it ended the process with signal 6 (SIGABRT) while it was given a voice in the log",
+        ),
+        (
+            "attach-panic",
+            "it ended the process with signal 6 (SIGABRT) while it was given a voice in the log",
+        ),
+        ("schema-hang", "it did not give its schema within 10 s"),
+        (
+            "schema-exit",
+            "it called exit(3) while it was asked for its schema",
+        ),
+        (
+            "schema-long",
+            "its schema has 2097171 bytes; expected at most 1048576",
+        ),
+        (
+            "check-abort",
+            "it ended the process with signal 6 (SIGABRT) while it checked an empty configuration",
+        ),
+    ];
+    std::thread::scope(|scope| {
+        for (deed, sentence) in deeds {
+            scope.spawn(move || {
+                let dir = tempfile::tempdir().unwrap();
+                fs::write(dir.path().join("acct.yml"), "fixture-hostile: {p: }\n").unwrap();
+                let output = run(
+                    evbus(dir.path())
+                        .args(["check", "--acct-file", "acct.yml", "--plugin-dir"])
+                        .arg(plugins)
+                        .current_dir(dir.path())
+                        .env(DEED, deed),
+                    b"",
+                );
+                let said = stderr(&output);
+                assert_eq!(output.status.code(), Some(78), "{deed}: {said}");
+                let expected = "acct.yml:1:1: fixture-hostile: no plugin serves it: ";
+                assert!(said.contains(expected), "{deed}: {said}");
+                assert!(
+                    said.contains(&format!("libfixture_hostile.so: {sentence}")),
+                    "{deed}: {said}"
+                );
+            });
+        }
+    });
+}
+
+#[test]
+fn a_plugin_that_nothing_uses_is_listed_without_running_it() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good", "fixture-hostile"]);
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(
+        dir.path().join("acct.yml"),
+        "fixture-good: {p: {path: out}}\n",
+    )
+    .unwrap();
+    let evbus = |args: &[&str]| {
+        let mut command = evbus(dir.path());
+        command
+            .args(args)
+            .arg("--plugin-dir")
+            .arg(plugins.path())
+            .current_dir(dir.path())
+            .env(DEED, "load-exit");
+        let output = run(&mut command, b"");
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        output
+    };
+    let listed = evbus(&["plugins", "list", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let hostile = listed.as_array().unwrap().iter();
+    let hostile = hostile.filter(|report| report["id"] == "fixture-hostile");
+    let hostile: Vec<&Value> = hostile.collect();
+    assert_eq!(hostile[0]["state"], "discovered", "{listed}");
+    assert_eq!(
+        hostile[0]["providers"],
+        serde_json::json!(["fixture-hostile"])
+    );
+    evbus(&["put", "p", "1", "--acct-file", "acct.yml"]);
+    assert_eq!(lines_of(&dir.path().join("out")).len(), 1);
+    evbus(&["check", "--strict", "--acct-file", "acct.yml"]);
+}
+
+#[test]
+fn a_running_host_goes_on_and_ends_at_once_whatever_is_dropped_in() {
+    let library = fs::read(built_all(&["fixture-hostile"]).remove(0)).unwrap();
+    let hanging = ["load-hang", "names-hang", "attach-hang", "schema-hang"];
+    let ending = ["load-abort", "attach-abort", "attach-panic", "attach-exit"];
+    for deed in hanging.into_iter().chain(ending) {
+        let plugins = plugin_dir(&["plugin-glob", "fixture-good", "fixture-null"]);
+        let host = host_with(deed, plugins.path());
+        host.wait_for_log("provider fixture-hostile of the acct file is served by no plugin");
+        put_in(plugins.path(), "hostile.so", &library);
+        if ending.contains(&deed) {
+            host.wait_for_log("hostile.so: not used: it ");
+        } else {
+            wait_for("the process that tries it", || {
+                has_child_for(&host, "fixture-hostile").then_some(())
+            });
+        }
+        delivers(&host, "meanwhile");
+        let asked = Instant::now();
+        let (status, log) = host.stop();
+        assert_eq!(status.code(), Some(0), "{deed}: {log}");
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(5), "{deed}: {took:?}, {log}");
+    }
+}
+
+/// Whether a process of the host is there for a plugin.
+fn has_child_for(host: &RunningHost, plugin: &str) -> bool {
+    let children = format!("/proc/{0}/task", host.pid());
+    let threads = fs::read_dir(children).unwrap();
+    threads.flatten().any(|thread| {
+        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        children.split_whitespace().any(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).ends_with(&format!("\0{plugin}\0"))
+        })
+    })
+}
+
+#[test]
+fn a_host_that_waits_for_a_plugin_says_so_and_then_does_without_it() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good", "fixture-null"]);
+    let host = host_with("load-hang", plugins.path());
+    put_in(
+        plugins.path(),
+        "hostile.so",
+        &fs::read(built("fixture-hostile")).unwrap(),
+    );
+    host.wait_for_log("hostile.so has not answered for 5 s");
+    delivers(&host, "while it hangs");
+    host.wait_for_log("hostile.so: not used: its constructor did not return within 10 s");
+    delivers(&host, "afterwards");
+    assert!(!has_child_for(&host, "fixture-hostile"), "it was killed");
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn a_plugin_that_passed_and_hangs_later_ends_the_process_and_is_named() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-hostile"]);
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(crate::support::default_state_dir(dir.path())).unwrap();
+    fs::write(dir.path().join("acct.yml"), "fixture-hostile: {p: }\n").unwrap();
+    let evbus = |args: &[&str]| {
+        let mut command = evbus(dir.path());
+        command
+            .args(args)
+            .args(["--acct-file", "acct.yml", "--plugin-dir"])
+            .arg(plugins.path())
+            .current_dir(dir.path());
+        command
+    };
+    let output = run(&mut evbus(&["check"]), b"");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let tried = crate::support::default_state_dir(dir.path()).join("plugins-tried");
+    let hashes = fs::read_to_string(&tried).unwrap();
+    assert_eq!(
+        hashes.lines().count(),
+        3,
+        "a head and two plugins: {hashes}"
+    );
+
+    // Not tried any more, so that the process itself meets it.
+    for command in [&["check"][..], &["run", "--sock-dir", "s"]] {
+        let output = run(evbus(command).env(DEED, "load-hang"), b"");
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(70), "{said}");
+        for sentence in [
+            "libfixture_hostile.so has not answered for 5 s",
+            "libfixture_hostile.so: its constructor did not return within 10 s",
+        ] {
+            assert!(said.contains(sentence), "{said}");
+        }
+    }
+    // What is no constructor holds nobody up.
+    let output = run(evbus(&["check"]).env(DEED, "names-hang"), b"");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    let sentence = "libfixture_hostile.so: it was not loaded within 10 s";
+    assert!(said.contains(sentence), "{said}");
+}
+
+#[test]
+fn a_plugin_file_that_is_damaged_at_any_of_200_places_does_not_take_a_running_host_down() {
+    const HOSTS: u64 = 4;
+    const PLACES: usize = 50;
+    let whole = fs::read(built("fixture-null")).unwrap();
+    let refused: usize = std::thread::scope(|scope| {
+        let hosts: Vec<_> = (0..HOSTS)
+            .map(|seed| {
+                let whole = &whole;
+                scope.spawn(move || damaged_files(whole, 0x5eed + seed, PLACES))
+            })
+            .collect();
+        (hosts.into_iter()).map(|host| host.join().unwrap()).sum()
+    });
+    assert!(refused > 0, "no damage was found");
+}
+
+/// Drops damaged files into a running host's directory, one after the other. Gives how many were refused.
+fn damaged_files(whole: &[u8], mut seed: u64, places: usize) -> usize {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let host = host_with("", plugins.path());
+    let mut random = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(seed >> 33).unwrap()
+    };
+    let mut refused = 0;
+    for number in 0..places {
+        let mut damaged = whole.to_vec();
+        // Where the headers, the symbols and the relocations are.
+        damaged[random() % (64 * 1024)] ^= 1 << (random() % 8);
+        let name = format!("damaged-{number}.so");
+        put_in(plugins.path(), &name, &damaged);
+        // A line of the log says what became of it.
+        host.wait_for_log(&name);
+        let log = host.log();
+        refused += usize::from(log.contains(&format!("{name}: not used")));
+        fs::remove_file(plugins.path().join(&name)).unwrap();
+    }
+    delivers(&host, "after all that");
+    put_in(plugins.path(), "whole.so", whole);
+    host.wait_for_log("whole.so: fixture-null 0.1.0 loaded");
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    refused
+}
+
+/// What `evbus plugins inspect` says of a file that it refuses.
+fn refused(file: &Path) -> String {
+    let home = file.parent().unwrap();
+    let output = run(evbus(home).args(["plugins", "inspect"]).arg(file), b"");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said
+}
+
+#[test]
+fn what_a_plugin_says_of_itself_has_to_be_what_its_file_says() {
+    let dir = plugin_dir(&["plugin-glob"]);
+    let whole = fs::read(built("fixture-null")).unwrap();
+    let replaced = |from: &str, to: &str| {
+        assert_eq!(from.len(), to.len());
+        let at = whole
+            .windows(from.len())
+            .position(|part| part == from.as_bytes());
+        let at = at.unwrap_or_else(|| panic!("the file has {from}"));
+        let mut other = whole.clone();
+        other[at..at + to.len()].copy_from_slice(to.as_bytes());
+        other
+    };
+    put_in(
+        dir.path(),
+        "other.so",
+        &replaced(
+            r#""providers":["fixture-null"]"#,
+            r#""providers":["fixture-nill"]"#,
+        ),
+    );
+    put_in(
+        dir.path(),
+        "none.so",
+        &replaced("\0.evbus_plugin\0", "\0.evbus_plug_n\0"),
+    );
+    for (file, sentence) in [
+        (
+            "other.so",
+            r#"its manifest says providers ["fixture-nill"], the plugin itself says ["fixture-null"]"#,
+        ),
+        (
+            "none.so",
+            "it has no manifest, which says who it is without running it; rebuild it",
+        ),
+    ] {
+        let said = refused(&dir.path().join(file));
+        assert!(said.contains(sentence), "{said}");
+    }
+}
+
+#[test]
+fn a_plugin_with_an_allocator_of_its_own_connects_and_delivers() {
+    const EVENTS: usize = 100;
+    let allocators = ["fixture-jemalloc", "fixture-mimalloc"];
+    let plugins = plugin_dir(&["plugin-glob", allocators[0], allocators[1]]);
+    let acct = |threads: u8| {
+        let entry = |isolate| {
+            format!(
+                "- idem-*: {{threads: {threads}, evbus: {{isolate: {isolate}, batch: {{events: 7}}}}}}\n"
+            )
+        };
+        let entries = entry("none") + &entry("process");
+        allocators
+            .map(|name| format!("{name}:\n{entries}"))
+            .concat()
+    };
+    let host = RunningHost::start(&acct(1), plugins.path(), &[]);
+    let each_says = |word: &str| {
+        wait_for(
+            &format!("all destinations to say {word:?}: {}", host.log()),
+            || (host.log().matches(word).count() == 4).then_some(()),
+        );
+    };
+    let each_accepts = |count: usize| {
+        wait_for("the events to be accepted", || {
+            let status = host.status();
+            let destinations = status["destinations"].as_array().unwrap();
+            let all = |lane: &Value| lane["accepted"] == count;
+            (destinations.len() == 4 && destinations.iter().all(all)).then_some(())
+        });
+    };
+    // One larger than what these allocators keep for a thread among them.
+    let large = "x".repeat(100_000);
+    let mut events = format!("{{\"profile\": \"idem-run\", \"body\": {large:?}}}\n");
+    events += &"{\"profile\": \"idem-run\", \"body\": 1}\n".repeat(EVENTS - 1);
+    each_says(": connected");
+    host.put_events(&events);
+    each_accepts(EVENTS);
+
+    // Instances made while the memory of those before them is given back.
+    fs::write(host.path("acct.new"), acct(4)).unwrap();
+    fs::rename(host.path("acct.new"), host.path("acct.yml")).unwrap();
+    each_says(": configuration changed, reconnecting");
+    host.put_events(&events);
+    each_accepts(2 * EVENTS);
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn copies_for_debuggers_are_what_is_mapped_and_nobody_elses() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    let copies = dir.path().join("copies");
+    let acct = "fixture-good:\n  idem-*: {path: {dir}/good.jsonl}\n";
+    let copies = copies.to_str().unwrap().to_owned();
+    let host = RunningHost::start_in(dir, acct, plugins.path(), &["--plugin-copies", &copies]);
+    delivers(&host, "from a copy");
+    let maps = fs::read_to_string(format!("/proc/{}/maps", host.pid())).unwrap();
+    assert!(maps.contains(&format!("{copies}/")), "{maps}");
+    assert!(!maps.contains("evbus:fixture-good"), "{maps}");
+    let mode = fs::metadata(&copies).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o700);
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+
+    // A directory that others can reach is none for plugins.
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(
+        dir.path().join("acct.yml"),
+        "fixture-good: {p: {path: out}}\n",
+    )
+    .unwrap();
+    let open = dir.path().join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut check = evbus(dir.path());
+    check
+        .args([
+            "check",
+            "--acct-file",
+            "acct.yml",
+            "--plugin-copies",
+            "open",
+        ])
+        .arg("--plugin-dir")
+        .arg(plugins.path())
+        .current_dir(dir.path());
+    let output = run(&mut check, b"");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("mode 0755"), "{said}");
+}

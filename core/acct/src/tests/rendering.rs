@@ -83,7 +83,7 @@ fn templates_come_to_what_jinja2_makes_of_them() {
 fn a_template_sees_the_environment_but_not_the_key() {
     check(
         "a: {{ env.CARGO_PKG_NAME }}\nb: {{ env('CARGO_PKG_NAME') }}\nc: {{ env('EVBUS_NONE', 'd') }}\nd: {{ env.ACCT_KEY is defined }}",
-        &json!({"a": "evbus", "b": "evbus", "c": "d", "d": false}),
+        &json!({"a": "evbus-acct", "b": "evbus-acct", "c": "d", "d": false}),
     );
     check_fault(
         "a: 1\nb: {{ env.EVBUS_NONE }}\n",

@@ -48,7 +48,7 @@ p:
 ";
     let read = entries(dir.path(), text).unwrap();
     let expected: Value = json!({
-        "user": "evbus",
+        "user": "evbus-acct",
         "connection": {"password": " s3cret pass ", "list": [1, "one--end", "x"]},
         "two": "a\nb\n",
         "other": {"$key": "kept", "b": {}},

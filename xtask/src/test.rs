@@ -1,9 +1,13 @@
 //! `cargo xtask test`: everything the tests need, then every test.
 
+use std::num::NonZero;
 use std::os::unix::process::CommandExt as _;
 
 use crate::failure::Failure;
 use crate::{cargo, fuzz, setup, stage, workspace};
+
+/// How many tests of one program run at a time.
+const THREADS: &str = "RUST_TEST_THREADS";
 
 /// Installs, builds, fuzzes for some seconds, and becomes `cargo test`. What tests build themselves is
 /// built before, so that no test waits for a compiler. Who chooses tests waits for no fuzzing.
@@ -21,6 +25,11 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
 
     let mut cargo = cargo::command();
     cargo.args(arguments(args));
+    // Most tests wait for other processes most of the time.
+    if std::env::var_os(THREADS).is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        cargo.env(THREADS, (2 * cores).to_string());
+    }
     // Its output, its exit code and the signals for it are cargo's own.
     Err(Failure::io("start cargo")(cargo.exec()))
 }

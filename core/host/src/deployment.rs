@@ -9,6 +9,7 @@ mod losses;
 mod plugins;
 mod retiring;
 
+pub(crate) use change::names;
 pub use error::ReloadError;
 pub(crate) use error::lines;
 pub use file_limit::TooFewOpenFiles;

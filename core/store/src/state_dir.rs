@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::full_disk::at;
 use super::salvage::Closing;
-use super::{StoreName, place};
+use super::{StoreName, place, schema};
 use evbus_event::MAX_BODY_BYTES;
 use evbus_files::usable_dir;
 
@@ -259,6 +259,19 @@ impl StateDir {
         Ok(())
     }
 
+    /// Whether the store of a destination in this directory could be opened, as far as that shows without
+    /// writing: one of a newer version cannot; one that is damaged is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::NewerFormat`].
+    pub fn examine_store(path: &Path, name: &StoreName) -> Result<(), StateError> {
+        match schema::open_beside(&store_file(path, name), false) {
+            Err(error @ StateError::NewerFormat { .. }) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.inner.path
@@ -290,11 +303,7 @@ impl StateDir {
 
     /// The file of a destination's store.
     pub(super) fn store_file(&self, name: &StoreName) -> PathBuf {
-        self.inner
-            .path
-            .join(QUEUES)
-            .join(name.file_stem())
-            .with_added_extension("db")
+        store_file(&self.inner.path, name)
     }
 
     pub(super) fn quarantine(&self) -> PathBuf {
@@ -453,6 +462,12 @@ impl StateDir {
         }
         Ok(())
     }
+}
+
+fn store_file(dir: &Path, name: &StoreName) -> PathBuf {
+    dir.join(QUEUES)
+        .join(name.file_stem())
+        .with_added_extension("db")
 }
 
 /// The files of all stores below a state directory, in name order.

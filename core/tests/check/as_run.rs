@@ -443,3 +443,25 @@ internal:
         "{said}"
     );
 }
+
+#[test]
+fn a_store_of_a_newer_version_is_found_as_run_finds_it() {
+    let bench = Bench::good();
+    let home = tempfile::tempdir().unwrap();
+    let state = home.path().join("state");
+    let flags = ["--state-dir", state.to_str().unwrap()];
+    let host = RunningHost::start_in(home, GOOD, bench.plugins.path(), &flags);
+    let (_, _, _home) = host.stop_and_keep();
+    let queues = fs::read_dir(state.join("queues")).unwrap();
+    let mut stores: Vec<_> = queues.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(stores.len(), 1, "{stores:?}");
+    let store = rusqlite::Connection::open(stores.remove(0)).unwrap();
+    store.pragma_update(None, "user_version", 99).unwrap();
+    drop(store);
+    for command in ["check", "run"] {
+        let output = bench.evbus(command, GOOD, &flags);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(78), "{command}: {said}");
+        assert!(said.contains("has format 99"), "{command}: {said}");
+    }
+}

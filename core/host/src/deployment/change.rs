@@ -253,7 +253,7 @@ fn setup(planned: &Planned) -> Setup {
 }
 
 /// The names of a plan's stores, by position.
-pub(super) fn names(plan: &Plan) -> Vec<StoreName> {
+pub(crate) fn names(plan: &Plan) -> Vec<StoreName> {
     let mut seen: HashMap<(&str, &str), usize> = HashMap::new();
     (plan.served.iter())
         .map(|planned| {

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::{HostBuilder, StartError};
-use crate::deployment::check_file_limit;
+use crate::deployment::{check_file_limit, names};
+
 use crate::plan::Plan;
 use evbus_acct::AcctFile;
 use evbus_delivery::InternalQueues;
@@ -106,6 +107,12 @@ impl HostBuilder {
             && let Err(fault) = check_file_limit(plan.served().len(), self.state_dir.is_some())
         {
             faults.push(fault.into());
+        }
+        if let (Some(plan), Some(dir)) = (&plan, &self.state_dir) {
+            let stores = names(plan).into_iter();
+            let faults_of_stores =
+                stores.filter_map(|name| StateDir::examine_store(dir, &name).err());
+            faults.extend(faults_of_stores.map(StartError::from));
         }
         acct_faults.extend(plan.iter().flat_map(|plan| plan.errors().to_vec()));
         if !acct_faults.is_empty() {

@@ -181,11 +181,11 @@ fn a_plugin_dir_that_cannot_be_searched_is_a_fault_of_the_command_line() {
     let at = |name: &str| home.path().join(name).display().to_string();
     fs::write(at("acct.yml"), "{}\n").unwrap();
     for (dir, sentence) in [
-        (at("absent"), "there is no such directory; create it"),
-        (at("acct.yml"), "it is not a directory"),
+        (at("absent"), "directory not found; create it"),
+        (at("acct.yml"), "not a directory; give the directory"),
         (
             String::new(),
-            "it is empty; expected the path of a directory",
+            "the value is empty; expected the path of a directory",
         ),
     ] {
         for command in [
@@ -223,7 +223,7 @@ fn a_host_that_nothing_could_reach_is_refused() {
     let output = host("fixture-good: {p: {path: out}}\n");
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     let said = stderr(&output);
-    assert!(said.contains("no way in for events given"), "{said}");
+    assert!(said.contains("no source of events given"), "{said}");
     assert!(!said.lines().any(|line| line == "ready"), "{said}");
     // What is wrong with the file is said first.
     let output = host("fixture-good: {p: {paht: out}}\n");
@@ -286,7 +286,7 @@ fn a_limit_of_processes_is_one_clear_line_and_no_panic() {
     let output = run(command.args(["status", "--sock-dir", "/nonexistent"]), b"");
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("the system starts no more threads"), "{said}");
+    assert!(said.contains("cannot start a thread"), "{said}");
     assert!(said.contains("TasksMax="), "{said}");
     // Whatever it is that does not get its thread.
     for processes in 2..16 {

@@ -311,13 +311,13 @@ fn a_directory_that_is_none_or_a_newer_one_is_named() {
     check(
         &absent(&bench.dir.path().join("absent")),
         78,
-        "absent cannot be used: No such file or directory",
+        "absent: No such file or directory",
     );
     check(&absent(Path::new("/dev/null")), 78, "is no directory");
     check(
         &run(evbus(bench.dir.path()).args(["deadletters", "list"]), b""),
         78,
-        "default-state cannot be used: No such file or directory",
+        "default-state: No such file or directory",
     );
     let other = tempfile::tempdir().unwrap();
     let expected = format!(

@@ -97,5 +97,5 @@ fn a_fault_names_its_place_and_says_what_was_fired_before() {
     fs::write(&file, "text").unwrap();
     let output = run(evbus(host.dir.path()).arg("render").arg(&file), b"");
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("nowhere to fire to"));
+    assert!(stderr(&output).contains("no target given: use --sock-dir"));
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::check_events;
 use super::exit::{Exit, error, note};
-use super::host_options::{DescribedHost, HostOptions, not_started, raise_file_limit, seconds};
+use super::host_options::{DescribedHost, HostOptions, all_not_started, raise_file_limit, seconds};
 use super::output::{json_line, table};
 
 /// Check what a host is started with: the acct file, the plugins, the flags of `evbus run`, with
@@ -128,8 +128,7 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     if has_table {
         show(rows)?;
     }
-    let told = found.faults.into_iter();
-    faults.extend(told.map(|fault| not_started(fault, state.as_ref())));
+    faults.extend(all_not_started(found.faults, state.as_ref()).await);
     Exit::of_all(faults)?;
     if plugins_well && !links.has_failed && is_strictly_well {
         Ok(())

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use evbus::control::{Client, ControlError};
+use evbus::control::ControlError;
 
 use super::exit::Exit;
-use super::host_place::control_dir;
+use super::host_place::ControlPlace;
 use super::output::{json_line, write};
 
 /// Make a running host read its acct file again, and show what that changed
@@ -34,11 +34,11 @@ pub(super) struct ReloadArgs {
 }
 
 pub(super) async fn run(args: ReloadArgs) -> Result<(), Exit> {
-    let dir = control_dir(args.sock_dir.as_ref(), args.state_dir.as_ref())?;
-    let reloading = async { Client::connect(&dir).await?.reload().await };
+    let place = ControlPlace::find(args.sock_dir.as_ref(), args.state_dir.as_ref())?;
+    let reloading = async { place.connect().await?.reload().await };
     let reloaded = reloading.await.map_err(|error| match error {
         ControlError::Refused(reasons) => Exit::refused("nothing was changed", &reasons),
-        error => Exit::failed(error.to_string()),
+        error => place.exit(&error),
     })?;
     if args.json {
         return json_line(&reloaded).map(|_| ());

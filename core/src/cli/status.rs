@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use evbus::control::{Client, ControlError, DestinationStatus, HostStatus, Status, StatusAnswer};
+use evbus::control::{ControlError, DestinationStatus, HostStatus, Status, StatusAnswer};
 use evbus::sockets::SaltMasterStatus;
 use evbus_report::counted;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::exit::{Exit, note};
 use super::host_options::seconds;
-use super::host_place::control_dir;
+use super::host_place::ControlPlace;
 use super::output::{Reader, json_line, terminal_size, wants_colour, write};
 use table::table;
 
@@ -57,26 +57,24 @@ fn period(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) async fn run(args: StatusArgs) -> Result<(), Exit> {
-    let dir = control_dir(args.sock_dir.as_ref(), args.state_dir.as_ref())?;
-    let answer = ask(&dir)
-        .await
-        .map_err(|error| Exit::failed(error.to_string()))?;
+    let place = ControlPlace::find(args.sock_dir.as_ref(), args.state_dir.as_ref())?;
+    let answer = ask(&place).await.map_err(|error| place.exit(&error))?;
     let Some(period) = args.watch else {
         return Display::Once.show(&answer, args.json).map(|_| ());
     };
     tokio::select! {
-        watched = watch(&dir, answer, period, args.json) => watched,
+        watched = watch(&place, answer, period, args.json) => watched,
         _ = tokio::signal::ctrl_c() => Ok(()),
     }
 }
 
-/// A connection for each question: a host ends those that are silent.
-async fn ask(dir: &std::path::Path) -> Result<StatusAnswer, ControlError> {
-    Client::connect(dir).await?.status().await
+/// Asks on a new connection each time, because a host closes idle ones.
+async fn ask(place: &ControlPlace) -> Result<StatusAnswer, ControlError> {
+    place.connect().await?.status().await
 }
 
 async fn watch(
-    dir: &std::path::Path,
+    place: &ControlPlace,
     mut answer: StatusAnswer,
     period: Duration,
     json: bool,
@@ -93,9 +91,9 @@ async fn watch(
             return Ok(());
         }
         ticks.tick().await;
-        answer = ask(dir)
+        answer = ask(place)
             .await
-            .map_err(|error| Exit::failed(format!("the host is gone: {error}")))?;
+            .map_err(|error| Exit::failed(format!("the host no longer answers: {error}")))?;
     }
 }
 

@@ -448,7 +448,7 @@ fn route_prints_one_line_per_name_from_arguments_and_standard_input() {
     check_exit(
         &output,
         1,
-        "standard input, line 1: it is longer than 65536 bytes",
+        "standard input, line 1: the line is longer than 65536 bytes",
     );
     check_exit(&output, 1, "standard input, line 2: no UTF-8 after byte 0");
     check_exit(&output, 1, "2 lines of standard input are no profile name");

@@ -87,7 +87,7 @@ fn a_plugin_is_inspected_by_its_id_or_a_name_that_it_serves() {
     let output = inspect("kafka");
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        stderr(&output).contains("kafka: found no such file, and no plugin"),
+        stderr(&output).contains("kafka: not found: neither a file nor a plugin"),
         "{}",
         stderr(&output)
     );

@@ -232,6 +232,42 @@ fn a_host_that_nothing_could_reach_is_refused() {
 }
 
 #[test]
+fn a_command_that_asks_a_host_names_the_ways_to_give_one() {
+    let home = tempfile::tempdir().unwrap();
+    for command in ["status", "reload"] {
+        let output = run(evbus(home.path()).arg(command), b"");
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for way in [
+            "--sock-dir",
+            "--state-dir",
+            "EVBUS_SOCK_DIR",
+            "EVBUS_STATE_DIR",
+        ] {
+            assert!(said.contains(way), "{command}: {way}: {said}");
+        }
+    }
+}
+
+#[test]
+fn the_help_names_the_exit_codes_of_a_command() {
+    let home = tempfile::tempdir().unwrap();
+    for (command, codes) in [
+        ("run", &["70 ", "75 ", "78 "][..]),
+        ("check", &["75 ", "78 "]),
+        ("deadletters", &["75 ", "78 "]),
+        ("exec", &["126 ", "127 ", "128+N "]),
+    ] {
+        let output = run(evbus(home.path()).args([command, "--help"]), b"");
+        let help = String::from_utf8(output.stdout).unwrap();
+        let (_, listed) = help.split_once("Exit codes: ").unwrap();
+        for code in codes {
+            assert!(listed.contains(code), "{command}: {code}: {listed}");
+        }
+    }
+}
+
+#[test]
 fn directories_may_have_paths_longer_than_a_sockets_address() {
     let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
     let root = tempfile::tempdir().unwrap();

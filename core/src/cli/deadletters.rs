@@ -346,7 +346,7 @@ fn purge(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
         None => deadletters::purge(dir, filter).map_err(|error| fault(&error))?,
     };
     if purged == 0 && !json {
-        return write(b"no dead letter to delete\n").map(|_| ());
+        return write(b"nothing to purge\n").map(|_| ());
     }
     done(purged, json.then_some(&Purged { purged }), "deleted")
 }

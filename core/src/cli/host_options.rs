@@ -168,9 +168,8 @@ impl HostOptions {
         if self.no_state_dir {
             return None;
         }
-        state_place(self.state_dir.as_ref()).filter(|place| {
-            matches!(place.named_by, NamedBy::Flag | NamedBy::Variable) || has_acct_file
-        })
+        state_place(self.state_dir.as_ref())
+            .filter(|place| place.named_by.is_chosen() || has_acct_file)
     }
 }
 
@@ -186,7 +185,7 @@ pub(super) async fn not_started(error: StartError, state: Option<&StatePlace>) -
         StateError::InUse { .. } => Some(place.holder().await),
         _ => None,
     };
-    let is_chosen = matches!(place.named_by, NamedBy::Flag | NamedBy::Variable);
+    let is_chosen = place.named_by.is_chosen();
     let path = place.path.display();
     Exit::config(match holder {
         Some(holder) if is_chosen => format!(

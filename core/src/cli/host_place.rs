@@ -42,6 +42,11 @@ pub(super) enum NamedBy {
 }
 
 impl NamedBy {
+    /// Whether the user named the directory.
+    pub(super) fn is_chosen(self) -> bool {
+        matches!(self, Self::Flag | Self::Variable)
+    }
+
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::Flag => "--state-dir",
@@ -97,8 +102,8 @@ fn choose(
 #[derive(Debug)]
 pub(super) struct ControlPlace {
     dir: PathBuf,
-    /// Neither a flag nor a variable named it.
-    is_default: bool,
+    /// Why it was assumed, if neither a flag nor a variable of evbus named it.
+    assumed: Option<NamedBy>,
 }
 
 impl ControlPlace {
@@ -109,14 +114,11 @@ impl ControlPlace {
     ) -> Result<Self, Exit> {
         let named = (sock_dir.or(state_dir).cloned()).or_else(|| variable("EVBUS_SOCK_DIR"));
         if let Some(dir) = named {
-            return Ok(Self {
-                dir,
-                is_default: false,
-            });
+            return Ok(Self { dir, assumed: None });
         }
         let place = state_place(None).ok_or_else(|| Exit::usage(NO_HOST))?;
         Ok(Self {
-            is_default: place.named_by == NamedBy::Default,
+            assumed: Some(place.named_by).filter(|named_by| !named_by.is_chosen()),
             dir: place.path,
         })
     }
@@ -128,12 +130,13 @@ impl ControlPlace {
 
     /// Reports why a host gave no answer. If no directory was named, the advice is to name one.
     pub(super) fn exit(&self, error: &ControlError) -> Exit {
-        match error {
-            ControlError::Connect { source, .. } if self.is_default => Exit::failed(format!(
-                "{NO_HOST}; no host answers in the default state directory {}: {source}",
-                self.dir.display()
+        match (error, self.assumed) {
+            (ControlError::Connect { source, .. }, Some(named_by)) => Exit::failed(format!(
+                "{NO_HOST}; no host answers in the state directory {} ({}): {source}",
+                self.dir.display(),
+                named_by.text()
             )),
-            error => Exit::failed(error.to_string()),
+            (error, _) => Exit::failed(error.to_string()),
         }
     }
 }

@@ -348,7 +348,7 @@ fn an_event_that_no_destination_wants_is_no_failure_but_said() {
     check_exit(
         &required,
         1,
-        "no destination's pattern matches profile \"other\", and a destination is required",
+        "no destination's pattern matches profile \"other\", but a destination is required",
     );
     let said = stderr(&required);
     assert_eq!(

@@ -158,7 +158,7 @@ fn a_plugin_is_installed_only_where_no_other_file_has_its_id() {
     let output = install(&library, &["--plugin-dir", &mine, "--json"]);
     let said = stderr(&output);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("only with --plugin-dir"), "{said}");
+    assert!(said.contains("only if --plugin-dir"), "{said}");
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(shown["id"], "fixture-good");
     assert_eq!(shown["searched"], false);

@@ -313,7 +313,7 @@ fn a_directory_that_is_none_or_a_newer_one_is_named() {
         78,
         "absent: No such file or directory",
     );
-    check(&absent(Path::new("/dev/null")), 78, "is no directory");
+    check(&absent(Path::new("/dev/null")), 78, "is not a directory");
     check(
         &run(evbus(bench.dir.path()).args(["deadletters", "list"]), b""),
         78,

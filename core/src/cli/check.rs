@@ -26,10 +26,10 @@ use super::output::{json_line, table};
   evbus check --acct-file acct.yml --sock-dir /run/evbus --state-dir /var/lib/evbus
   evbus check --events recorded-events.jsonl
 
-Takes the flags of `evbus run` and reports everything that would make it refuse to start, without
+Takes the flags of `evbus run` and reports everything that would make it refuse to start, without \
 starting, creating or changing anything. A host may be running.
 
-Exit codes: 0 no faults; 1 a plugin file, a far system or an event has a fault; 2 a flag has a fault;
+Exit codes: 0 no faults; 1 a plugin file, a far system or an event has a fault; 2 a flag has a fault; \
 75 the disk of the state directory is full; 78 the acct file or a directory cannot be used.")]
 pub(super) struct CheckArgs {
     /// Acct file, which defines the destinations

@@ -31,7 +31,7 @@ use super::with_runtime;
 
 Works with and without a running host.
 
-Exit codes: 0 success; 1 show or replay matched nothing, or a store cannot be read; 2 wrong usage; 75 the
+Exit codes: 0 success; 1 show or replay matched nothing, or a store cannot be read; 2 wrong usage; 75 the \
 disk is full, try again later; 78 the state directory does not exist, or a newer version wrote it.")]
 pub(super) struct DeadlettersArgs {
     #[command(subcommand)]

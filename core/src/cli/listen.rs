@@ -19,11 +19,11 @@ use super::output::{self, Reader};
 #[command(after_help = "Examples:
   evbus listen --sock-dir /run/evbus
   evbus listen --sock-dir /run/evbus --tag idem- --tag salt/ --full
-  evbus listen --sock-dir /run/evbus --tag 'salt/job/*/ret/*' --match-type fnmatch --count 1 --wait 10
+  evbus listen --sock-dir /run/evbus --tag 'salt/job/*' --match-type fnmatch --count 1 --wait 10
 
 If the host goes away, the command waits for it to return and reports the time that it missed.
 
-Exit codes: 0 after --count events, on Ctrl-C, or when nobody reads the output; 1 if --wait has passed
+Exit codes: 0 after --count events, on Ctrl-C, or when nobody reads the output; 1 if --wait has passed \
 without any event, or the host cannot be reached; 2 wrong usage.")]
 pub(super) struct ListenArgs {
     /// Only events whose tag (profile) matches; may be repeated, and one match is enough

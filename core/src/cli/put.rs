@@ -19,11 +19,11 @@ use super::target::{Require, Target, TargetOptions};
   tail -f results.jsonl | evbus put --sock-dir /run/evbus idem-run -
   evbus put --acct-file acct.yml --events < recorded-events.jsonl
 
-With --sock-dir the command exits when the host keeps every event at every matching destination: in its
-queue or, if the destination is `durable`, on disk or acknowledged. With --acct-file it exits when the
+With --sock-dir the command exits when the host keeps every event at every matching destination: in its \
+queue or, if the destination is `durable`, on disk or acknowledged. With --acct-file it exits when the \
 destinations have acknowledged every event.
 
-Exit codes: 0 success; 1 an event was not delivered; 2 wrong usage; 70 a plugin called exit; 78 invalid
+Exit codes: 0 success; 1 an event was not delivered; 2 wrong usage; 70 a plugin called exit; 78 invalid \
 configuration.")]
 pub(super) struct PutArgs {
     /// Profile of the event

@@ -16,11 +16,11 @@ use super::output::{json_line, write};
   evbus reload --sock-dir /run/evbus
   evbus reload --state-dir /var/lib/evbus
 
-Prints one line for each destination that was added, removed or changed, then the numbers. Unlike a change
-that the host notices by itself, a reload may remove every destination. Waits until the host has read the
+Prints one line for each destination that was added, removed or changed, then the numbers. Unlike a change \
+that the host notices by itself, a reload may remove every destination. Waits until the host has read the \
 secrets and checked the plugins again.
 
-Exit codes: 0 the acct file is in use; 1 nothing was changed, for the reason given, or no host answers;
+Exit codes: 0 the acct file is in use; 1 nothing was changed, for the reason given, or no host answers; \
 2 wrong usage.")]
 pub(super) struct ReloadArgs {
     /// Socket directory of the host [env: `EVBUS_SOCK_DIR`]

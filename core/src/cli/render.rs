@@ -22,11 +22,11 @@ use super::target::{Require, TargetOptions};
   evbus render --sock-dir /run/evbus web.sls
   evbus render --acct-file acct.yml web.sls > web.rendered.sls
 
-A template fires an event with {%- hub.idem.event.put_nowait(body={\"message\": \"event content\"},
-profile=\"default\", tags={}) %}, also in the forms `do`, `set` and `{{ }}`. The rendered text is written to
+A template fires an event with {%- hub.idem.event.put_nowait(body={\"message\": \"event content\"}, \
+profile=\"default\", tags={}) %}, also in the forms `do`, `set` and `{{ }}`. The rendered text is written to \
 standard output.
 
-Exit codes: 0 success; 1 the template has a fault or an event was not delivered (earlier events stay
+Exit codes: 0 success; 1 the template has a fault or an event was not delivered (earlier events stay \
 fired); 2 wrong usage; 70 a plugin called exit; 78 invalid configuration.")]
 pub(super) struct RenderArgs {
     /// SLS file

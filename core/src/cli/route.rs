@@ -29,7 +29,7 @@ Prints one JSON line per name:
   {\"profile\": \"idem-run\", \"destinations\": [{\"provider\": \"kafka\", \"pattern\": \"idem-*\", \"index\": 0}]}
 where index counts the entries of one provider in file order, from 0.
 
-Exit codes: 0 success; 1 a line of standard input is not a profile name; 2 wrong usage; 70 a plugin called
+Exit codes: 0 success; 1 a line of standard input is not a profile name; 2 wrong usage; 70 a plugin called \
 exit; 78 invalid configuration.")]
 pub(super) struct RouteArgs {
     /// Profile names; without any, or with -, read one per line from standard input

@@ -21,16 +21,16 @@ use super::signals::{Asked, SECOND_SIGNAL, Signals};
   evbus run --acct-file acct.yml --sock-dir /run/evbus --state-dir /var/lib/evbus --log-plugin event
   evbus run --acct-file acct.yml --from-salt /var/run/salt/master --salt-tag 'salt/job/*/ret/*'
 
-Events arrive through --sock-dir, --prefixed-sock-dir, --from-salt and --log-plugin; a host with none of
+Events arrive through --sock-dir, --prefixed-sock-dir, --from-salt and --log-plugin; a host with none of \
 them needs --state-dir, and delivers the events stored there.
 
-Prints the line `ready` on standard error when the sockets accept connections. On SIGTERM or SIGINT the
-host accepts no more events, delivers the queued ones within --drain-timeout, and reports which remain
-and where. On SIGHUP, and when the acct file or a plugin changes, it reads them again and applies the
+Prints the line `ready` on standard error when the sockets accept connections. On SIGTERM or SIGINT the \
+host accepts no more events, delivers the queued ones within --drain-timeout, and reports which remain \
+and where. On SIGHUP, and when the acct file or a plugin changes, it reads them again and applies the \
 changes.
 
-Exit codes: 0 every event was delivered, kept on disk or dropped by a policy; 1 events were lost, or a
-second signal ended the host; 2 wrong usage; 70 a plugin called exit; 75 the disk of the state directory
+Exit codes: 0 every event was delivered, kept on disk or dropped by a policy; 1 events were lost, or a \
+second signal ended the host; 2 wrong usage; 70 a plugin called exit; 75 the disk of the state directory \
 is full, try again later; 78 invalid configuration.")]
 pub(super) struct RunArgs {
     /// Acct file, which defines the destinations [default: none; events reach only listeners]

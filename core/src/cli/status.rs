@@ -26,10 +26,10 @@ use table::table;
   evbus status --state-dir /var/lib/evbus --watch
   evbus status --sock-dir /run/evbus --json | jq '.destinations[] | select(.state != \"connected\")'
 
-QUEUED counts every event that is not settled; ON DISK, RETRYING and IN FLIGHT are parts of it. OLDEST
-is the time since the oldest of them was fired. NEXT TRY is the time until a paused destination is tried
-again, with `(asked)` if its plugin asked for the wait. LAST ERROR is cleared when the destination recovers;
-the reason of a dead letter stays. DEAD DROPPED counts dead letters that were dropped because there were too
+QUEUED counts every event that is not settled; ON DISK, RETRYING and IN FLIGHT are parts of it. OLDEST \
+is the time since the oldest of them was fired. NEXT TRY is the time until a paused destination is tried \
+again, with `(asked)` if its plugin asked for the wait. LAST ERROR is cleared when the destination recovers; \
+the reason of a dead letter stays. DEAD DROPPED counts dead letters that were dropped because there were too \
 many. A narrow terminal shows the last error below its row and leaves out less important columns.
 
 Exit codes: 0 success; 1 no host answers; 2 wrong usage.")]

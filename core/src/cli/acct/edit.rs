@@ -21,8 +21,8 @@ use super::{Form, fault, save, shown};
   evbus acct edit acct.yml.fernet --acct-key-file acct.key
   EDITOR='nano -R' evbus acct edit acct.yml.fernet --acct-key-file acct.key
 
-The editor opens the decrypted text in a directory in memory with mode 0700, which is removed when the
-editor ends. A file that does not exist is created. If no key is given for it, a new key is written to
+The editor opens the decrypted text in a directory in memory with mode 0700, which is removed when the \
+editor ends. A file that does not exist is created. If no key is given for it, a new key is written to \
 --new-key-file or to standard output.")]
 pub(super) struct EditArgs {
     /// Encrypted acct file

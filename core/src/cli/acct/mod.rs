@@ -39,7 +39,7 @@ enum AcctCommand {
   evbus acct encrypt acct.yml --new-key-file acct.key
   evbus acct encrypt acct.yml --acct-key-file acct.key --crypto-plugin aesgcm256
 
-Writes FILE.fernet or FILE.aesgcm256 with mode 0600. If no key is given, a new key is written to
+Writes FILE.fernet or FILE.aesgcm256 with mode 0600. If no key is given, a new key is written to \
 --new-key-file or to standard output. Keep the key: the file cannot be opened without it.")]
 struct EncryptArgs {
     /// Plain acct file

@@ -21,16 +21,16 @@ use signals::Signals;
   evbus exec --sock-dir /run/evbus --ref cron.backup -- /usr/local/bin/backup --all
   0 3 * * *  evbus exec --acct-file /etc/evbus/acct.yml --ref cron.backup -- backup --all
 
-The command inherits standard input, output and error, the environment and the working directory. Output
-that does not go to a terminal is passed on as it arrives, and the end of it is kept for the event;
+The command inherits standard input, output and error, the environment and the working directory. Output \
+that does not go to a terminal is passed on as it arrives, and the end of it is kept for the event; \
 --capture changes that. SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on.
 
-The event is acknowledged before evbus exits: with --sock-dir by the host, with --acct-file by the
-destinations. Its message is {\"result\": ..., \"ret\": {...}, \"comment\": ...}, without the arguments of the
+The event is acknowledged before evbus exits: with --sock-dir by the host, with --acct-file by the \
+destinations. Its message is {\"result\": ..., \"ret\": {...}, \"comment\": ...}, without the arguments of the \
 command.
 
-Exit codes: that of the command; 128+N if signal N ended it; 126 if it cannot be executed; 127 if it is
-not found; 2 wrong usage, and nothing was run. If the event is not delivered, an error is printed and the
+Exit codes: that of the command; 128+N if signal N ended it; 126 if it cannot be executed; 127 if it is \
+not found; 2 wrong usage, and nothing was run. If the event is not delivered, an error is printed and the \
 exit code stays the same, but with --require-event 1 replaces 0.")]
 pub(super) struct ExecArgs {
     /// Tag `ref` of the event, which names its origin

@@ -223,7 +223,10 @@ fn a_host_that_nothing_could_reach_is_refused() {
     let output = host("fixture-good: {p: {path: out}}\n");
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     let said = stderr(&output);
-    assert!(said.contains("no source of events given"), "{said}");
+    assert!(
+        said.contains("the host has no way to receive events"),
+        "{said}"
+    );
     assert!(!said.lines().any(|line| line == "ready"), "{said}");
     // What is wrong with the file is said first.
     let output = host("fixture-good: {p: {paht: out}}\n");

@@ -39,7 +39,7 @@ pub(super) struct DeadlettersArgs {
     /// State directory of the host [env: `EVBUS_STATE_DIR`] [default: as for `evbus run`]
     #[arg(long, global = true, value_name = "D", conflicts_with = "sock_dir")]
     state_dir: Option<PathBuf>,
-    /// Socket directory of a running host, whose state directory is used
+    /// Socket directory of a running host; its state directory is used
     #[arg(long, global = true, value_name = "D")]
     sock_dir: Option<PathBuf>,
     /// Print the result as JSON
@@ -280,7 +280,7 @@ fn show(dir: &Path, filter: &Filter, body: bool) -> Result<(), Exit> {
 }
 
 fn no_match() -> Exit {
-    Exit::failed("no dead letter matches; `evbus deadletters list` shows what there is")
+    Exit::failed("no dead letter matches; `evbus deadletters list` lists them")
 }
 
 fn replay(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {

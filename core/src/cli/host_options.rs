@@ -53,7 +53,7 @@ pub(super) struct HostOptions {
     #[arg(long, value_name = "D", conflicts_with = "no_state_dir")]
     state_dir: Option<PathBuf>,
     /// Keep queued events and dead letters in memory only: they are lost when the host ends, and a
-    /// destination whose queue is full delays the programs that fire
+    /// destination with a full queue delays the programs that fire
     #[arg(long)]
     no_state_dir: bool,
     /// Maximum size of the events in the state directory, such as `20 GiB`: three quarters for queues,

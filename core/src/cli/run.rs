@@ -81,7 +81,7 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
         };
         Exit::of_all(all_not_started(found, state.as_ref()).await)?;
         return Err(Exit::usage(
-            "no source of events given: use --sock-dir for event sockets, --from-salt for those of a Salt master, or --log-plugin for the host's own log; or use --state-dir to deliver only the events stored there",
+            "the host has no way to receive events: use --sock-dir for event sockets, --from-salt for those of a Salt master, or --log-plugin for the host's own log; or use --state-dir to deliver only the events stored there",
         ));
     }
     let started = tokio::select! {

@@ -144,9 +144,7 @@ fn advice(kind: ErrorKind) -> &'static str {
         ErrorKind::NotFound => "; create its directory, or set `create_dirs: true`",
         ErrorKind::PermissionDenied => "; let the host's user write there, or name another path",
         ErrorKind::NotADirectory => "; a file stands where a directory was expected",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "; events wait and are written once there is room"
-        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space on its disk",
         ErrorKind::FileTooLarge => {
             "; the limit of file size (`ulimit -f`, or the file system's) is reached: raise it, or \
              set `rotate`"

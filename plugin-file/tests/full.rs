@@ -79,7 +79,7 @@ async fn a_full_device_means_retry() {
         for outcome in outcomes {
             assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
             let expected = "cannot write to /dev/full: No space left on device (os error 28); \
-                            events wait and are written once there is room";
+                            free some space on its disk";
             assert_eq!(outcome.reason(), expected);
         }
     }

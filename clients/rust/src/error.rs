@@ -12,7 +12,8 @@ use evbus_wire::LostSync;
 pub enum Error {
     /// No host answers there.
     #[error(
-        "cannot connect to the event socket {path:?}: {source}; is a host running with this socket directory?"
+        "cannot connect to the event socket {path:?}: {source}; {}",
+        advice(.source)
     )]
     Connect {
         /// The socket.
@@ -60,8 +61,8 @@ pub enum Error {
     /// The host sent what is no frame.
     #[error("the host sent what cannot be read: {0}")]
     LostSync(#[from] LostSync),
-    /// A tag is no pattern of its match type.
-    #[error("the tag {tag:?} is no pattern of the match type {match_type}: {reason}")]
+    /// A tag is not a valid pattern of its match type.
+    #[error("the tag {tag:?} is not a valid pattern of the match type {match_type}: {reason}")]
     Pattern {
         /// The tag.
         tag: String,
@@ -78,4 +79,33 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+}
+
+/// What to do about a connection that was not made.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "run the program as the host's user, or start the host with --sock-group and a group of this user"
+        }
+        _ => "is a host running with this socket directory?",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_of_another_user_is_not_taken_for_a_host_that_is_down() {
+        for (kind, sentence) in [
+            (io::ErrorKind::PermissionDenied, "--sock-group"),
+            (io::ErrorKind::NotFound, "is a host running"),
+        ] {
+            let error = Error::Connect {
+                path: "s/pull.ipc".into(),
+                source: kind.into(),
+            };
+            assert!(error.to_string().contains(sentence), "{error}");
+        }
+    }
 }

@@ -85,6 +85,13 @@ enum Kind {
     AnyOf(Vec<TagFilter>),
 }
 
+/// An engine's message, which may draw the pattern and an arrow above its last line, as one line.
+fn cause(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default().trim();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
+
 impl TagFilter {
     /// Compiles a choice. The empty tag lets everything pass, whatever the match type is.
     ///
@@ -102,7 +109,7 @@ impl TagFilter {
                 .map_err(|error| Error::Pattern {
                     tag: tag.to_owned(),
                     match_type,
-                    reason: error.to_string(),
+                    reason: cause(&error),
                 })
         };
         Ok(Self(match match_type {
@@ -237,11 +244,9 @@ mod tests {
     #[test]
     fn a_bad_regular_expression_is_named() {
         let error = TagFilter::new("(", MatchType::Regex).expect_err("the group is not closed");
-        assert!(
-            error
-                .to_string()
-                .starts_with("the tag \"(\" is no pattern of the match type regex: "),
-            "{error}"
+        assert_eq!(
+            error.to_string(),
+            "the tag \"(\" is not a valid pattern of the match type regex: unclosed group"
         );
     }
 }

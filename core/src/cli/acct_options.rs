@@ -1,4 +1,4 @@
-//! What every command takes that reads an acct file.
+//! The flags of every command that reads an acct file.
 
 use std::path::PathBuf;
 
@@ -10,8 +10,8 @@ use super::exit::note;
 /// The key of an encrypted acct file.
 #[derive(Debug, Args)]
 pub(super) struct KeyOptions {
-    /// The key of the encrypted acct file; everybody on this machine can see it while the command
-    /// runs, so rather use `ACCT_KEY` or --acct-key-file [env: `ACCT_KEY`]
+    /// Key of the encrypted acct file. Every user of this machine can see it while the command runs:
+    /// prefer `ACCT_KEY` or --acct-key-file [env: `ACCT_KEY`]
     #[arg(
         long,
         value_name = "K",
@@ -20,25 +20,25 @@ pub(super) struct KeyOptions {
         conflicts_with = "acct_key_file"
     )]
     acct_key: Option<AcctKey>,
-    /// File with the key of the encrypted acct file; it is read again when the acct file is
+    /// File with the key of the encrypted acct file; read again on every reload
     #[arg(long, value_name = "F")]
     acct_key_file: Option<PathBuf>,
 }
 
-/// Never fails, since clap would show the key in its error; what is no key shows when it is used.
+/// Never fails, because clap would show the key in its error; an invalid key is reported when it is used.
 #[expect(clippy::unnecessary_wraps, reason = "the form that clap asks for")]
 fn key(text: &str) -> Result<AcctKey, String> {
     Ok(AcctKey::new(text))
 }
 
 impl KeyOptions {
-    /// Where the key comes from: the command line, or else the environment.
+    /// The source of the key: the command line, else the environment.
     pub(super) fn source(&self) -> Option<KeySource> {
         if let Some(path) = &self.acct_key_file {
             let source = KeySource::File(path.clone());
             if let Some(readers) = source.readers() {
                 note(&format!(
-                    "key file {} can be read by {readers}; `chmod 600` it",
+                    "the key file {} can be read by {readers}; run `chmod 600` on it",
                     path.display()
                 ));
             }
@@ -53,33 +53,33 @@ impl KeyOptions {
     }
 }
 
-/// How an acct file is read, and what is added to it.
+/// How an acct file is read, and which values are added to it.
 #[derive(Debug, Args)]
 pub(super) struct AcctOptions {
     #[command(flatten)]
     key: KeyOptions,
-    /// The cipher of the encrypted acct file, fernet or aesgcm256 [default: found out from the file]
+    /// Cipher of the encrypted acct file: fernet or aesgcm256 [default: detected from the file]
     #[arg(long, value_name = "P")]
     crypto_plugin: Option<Cipher>,
-    /// How a plain acct file is read: jinja|yaml, yaml, jinja|json or json
+    /// How to read a plain acct file: jinja|yaml, yaml, jinja|json or json
     #[arg(long, value_name = "P", default_value_t)]
     render_pipe: RenderPipe,
-    /// Values for entries that lack them, such as `{"kafka": {"key": "k"}}`
+    /// Add values to entries that lack them, such as `{"kafka": {"key": "k"}}`
     #[arg(long, value_name = "JSON", value_parser = object)]
     extras: Option<JsonObject>,
-    /// Values that replace those of the acct file, such as `{"file": {"*": {"path": "events.jsonl"}}}`
+    /// Replace values of the acct file, such as `{"file": {"*": {"path": "events.jsonl"}}}`
     #[arg(long, value_name = "JSON", value_parser = object)]
     overrides: Option<JsonObject>,
 }
 
 fn object(text: &str) -> Result<JsonObject, String> {
-    // Its own words may repeat a value.
+    // serde's own message may contain a value.
     serde_json::from_str(text).map_err(|error| {
         if error.is_data() {
             "expected a JSON object, found another value".to_owned()
         } else {
             format!(
-                "expected a JSON object, found none at column {}",
+                "expected a JSON object, found invalid JSON at column {}",
                 error.column()
             )
         }
@@ -87,7 +87,7 @@ fn object(text: &str) -> Result<JsonObject, String> {
 }
 
 impl AcctOptions {
-    /// The file, as it is to be read.
+    /// The file, with everything that says how to read it.
     pub(super) fn source(&self, file: impl Into<PathBuf>) -> AcctSource {
         AcctSource::new(file)
             .key(self.key.source())

@@ -1,4 +1,4 @@
-//! `evbus check`: the acct file, the plugins, every entry.
+//! `evbus check`: checks the acct file, the plugins and every entry.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use super::check_events;
 use super::exit::{Exit, error, note};
-use super::host_options::{DescribedHost, HostOptions, not_started, raise_file_limit, seconds};
+use super::host_options::{DescribedHost, HostOptions, all_not_started, raise_file_limit, seconds};
 use super::output::{json_line, table};
 
-/// Check what a host is started with: the acct file, the plugins, the flags of `evbus run`, with
-/// --connect the far systems too; or recorded events
+/// Check a host's acct file, plugins and flags, with --connect also the far systems; or check recorded
+/// events
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   evbus check --acct-file acct.yml
@@ -26,13 +26,13 @@ use super::output::{json_line, table};
   evbus check --acct-file acct.yml --sock-dir /run/evbus --state-dir /var/lib/evbus
   evbus check --events recorded-events.jsonl
 
-Takes the flags of `evbus run` and finds everything that it would be refused for, without starting,
-making or changing anything; a host may run meanwhile.
+Takes the flags of `evbus run` and reports everything that would make it refuse to start, without \
+starting, creating or changing anything. A host may be running.
 
-Exit codes: 0 all is well; 1 a plugin file, a far system or an event has a fault; 2 a flag has one; 78
-the acct file or a directory cannot be used.")]
+Exit codes: 0 no faults; 1 a plugin file, a far system or an event has a fault; 2 a flag has a fault; \
+75 the disk of the state directory is full; 78 the acct file or a directory cannot be used.")]
 pub(super) struct CheckArgs {
-    /// The acct file
+    /// Acct file, which defines the destinations
     #[arg(
         long,
         value_name = "F",
@@ -40,26 +40,26 @@ pub(super) struct CheckArgs {
         required_unless_present = "events"
     )]
     acct_file: Option<PathBuf>,
-    /// Hold the recorded events of this file, lines {"profile": ..., "body": ...}, against the formats
-    /// that `evbus schema` shows; - is standard input. Nothing else is checked then
+    /// Validate the recorded events of this file, lines {"profile": ..., "body": ...}, against the
+    /// formats that `evbus schema` shows, and check nothing else; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["connect", "plugin_dirs"])]
     events: Option<PathBuf>,
-    /// Print one JSON line per destination, with all that its policy says, defaults included; with
-    /// --events one per fault, then one with the numbers
+    /// Print one JSON line per destination with its whole policy, defaults included; with --events
+    /// one line per fault, then one with the totals
     #[arg(long)]
     json: bool,
-    /// Connect to every destination, too
+    /// Also connect to every destination
     #[arg(long)]
     connect: bool,
-    /// End with 1 for what may be meant, too: a provider that no plugin serves, a plugin file or a
-    /// name that another one takes the place of, two entries of a provider with one pattern, a file
+    /// Also exit with 1 for what may be intended: a provider that no plugin serves, a plugin file or
+    /// name that another one replaces, two entries of a provider with the same pattern, a file
     /// without destinations
     #[arg(long)]
     strict: bool,
     /// Seconds to wait for each connection
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     timeout: Duration,
-    /// The flags that the host is run with, so that what it would be refused for is found
+    /// The flags that the host is run with
     #[command(flatten)]
     host: HostOptions,
 }
@@ -80,7 +80,7 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     let catalog = found.catalog;
     for dir in found.in_use {
         note(&format!(
-            "a host runs in {} now; a second one could not be started there",
+            "a host is running in {}; a second one cannot be started there",
             dir.display()
         ));
     }
@@ -95,7 +95,7 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
         let mut served = plan.served().iter();
         if served.any(|planned| planned.destination().provider == INTERNAL) {
             note(
-                "provider internal: nobody can read its queues in `evbus run`, so its destinations get no events there; it is for programs that run the host as a library",
+                "provider internal: `evbus run` delivers no events to its destinations, because only a program that embeds the host can read its queues",
             );
         }
         doubts +=
@@ -111,7 +111,7 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
         };
     }
     let is_strictly_well = !args.strict || (doubts == 0 && none_is_replaced(&catalog));
-    // Where all is wrong there is nothing to show but what is.
+    // If nothing is usable, only the faults are shown.
     let has_table = !args.json && (!links.all.is_empty() || found.faults.is_empty());
     let unsaid = match &state {
         Some(_) => WhenFull::Spill,
@@ -128,8 +128,7 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     if has_table {
         show(rows)?;
     }
-    let told = found.faults.into_iter();
-    faults.extend(told.map(|fault| not_started(fault, state.as_ref())));
+    faults.extend(all_not_started(found.faults, state.as_ref()).await);
     Exit::of_all(faults)?;
     if plugins_well && !links.has_failed && is_strictly_well {
         Ok(())
@@ -138,21 +137,21 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     }
 }
 
-/// The destinations that could be served, each with what is to be said of its link.
+/// The destinations that can be served, each with the text for its link.
 #[derive(Default)]
 struct Links {
     all: Vec<(Arc<Planned>, &'static str)>,
     has_failed: bool,
 }
 
-/// Connects to all destinations side by side, and says which cannot be reached.
+/// Connects to all destinations at once, and reports those that cannot be reached.
 async fn connect(plan: Plan, limit: Duration) -> Links {
     let mut links = Links::default();
     for trial in plan.try_all(limit).await {
         let destination = trial.planned.destination();
         if !trial.closed {
             note(&format!(
-                "destination {destination}: connected, but plugin {} has not disconnected within a second",
+                "destination {destination}: connected, but the plugin {} did not disconnect within a second",
                 trial.planned.plugin_id()
             ));
         }
@@ -186,8 +185,8 @@ fn show(rows: Vec<Vec<String>>) -> Result<(), Exit> {
     )
 }
 
-/// A destination with everything that the host does for it; durations in seconds, sizes in bytes.
-/// `unsaid` is what a full queue does where the acct file does not say.
+/// A destination with its whole policy; durations in seconds, sizes in bytes. `unsaid` is the policy of a
+/// full queue if the acct file does not set one.
 fn policy_json(planned: &Planned, unsaid: WhenFull, link: &str) -> Value {
     let destination = planned.destination();
     let Policy {
@@ -247,7 +246,7 @@ fn row(planned: &Planned, unsaid: WhenFull, link: String) -> Vec<String> {
     let destination = planned.destination();
     let policy = planned.policy();
     let attempts = (policy.retry.max_attempts).map_or_else(
-        || "no end".to_owned(),
+        || "no limit".to_owned(),
         |max| counted(max, "attempt", "attempts"),
     );
     vec![
@@ -274,8 +273,8 @@ fn row(planned: &Planned, unsaid: WhenFull, link: String) -> Vec<String> {
     ]
 }
 
-/// Says which plugin files are not used. One that another file of the same plugin replaces is no
-/// fault, unless the check is strict.
+/// Reports plugin files that are not used. A file that another file of the same plugin replaces is a fault
+/// only if the check is strict.
 fn check_plugins(catalog: &Catalog, report_replaced: fn(&str)) -> bool {
     let mut well = true;
     for report in catalog.reports() {
@@ -304,33 +303,33 @@ fn none_is_replaced(catalog: &Catalog) -> bool {
     })
 }
 
-/// Says which providers nobody serves that may be other tools'. Returns how many. Others are among the
-/// errors.
+/// Reports unserved providers that may belong to other tools, and returns their number. The other ones are
+/// among the errors.
 fn unserved(plan: &Plan, report: fn(&str)) -> usize {
     let mut count = 0;
     for provider in plan.unserved().iter().filter(|name| !plan.is_faulty(name)) {
         count += 1;
         report(&format!(
-            "provider {provider}: no plugin serves it (fine if it belongs to another tool)"
+            "provider {provider}: no plugin serves it; ignore this if it belongs to another tool"
         ));
     }
     count
 }
 
-/// Says that a file without a fault has no destination. Returns how many such files there are.
+/// Reports a valid file without destinations. Returns 1 for such a file, else 0.
 fn nothing(plan: &Plan, file: &Path, report: fn(&str)) -> usize {
     let is_nothing = plan.served().is_empty() && plan.errors().is_empty();
     if is_nothing {
         report(&format!(
-            "the acct file {} has no destination, so that a host would deliver nothing; add an entry such as `file: {{\"idem-*\": {{path: events.jsonl}}}}`",
+            "the acct file {} has no destinations, so a host would deliver nothing; add an entry such as `file: {{\"idem-*\": {{path: events.jsonl}}}}`",
             file.display()
         ));
     }
     usize::from(is_nothing)
 }
 
-/// Says which entries of a provider have the same pattern: each of them gets every event. Returns
-/// how many.
+/// Reports entries of a provider with the same pattern, each of which gets every event, and returns their
+/// number.
 fn twice(plan: &Plan, report: fn(&str)) -> usize {
     let mut seen = HashMap::new();
     let mut count = 0;
@@ -340,7 +339,7 @@ fn twice(plan: &Plan, report: fn(&str)) -> usize {
         if let Some(first) = seen.insert(key, destination.index) {
             count += 1;
             report(&format!(
-                "destination {destination}: entry {first} of {} has the same pattern, so that both get every event",
+                "destination {destination}: entry {first} of {} has the same pattern, so both get every event",
                 destination.provider
             ));
         }

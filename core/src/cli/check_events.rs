@@ -1,4 +1,4 @@
-//! `evbus check --events`: recorded events against the documented formats.
+//! `evbus check --events`: validates recorded events against the documented formats.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::lines::{Line, MAX_EVENT_BYTES, read_line};
 use super::output::{Reader, json_line, table};
 use super::recorded::{self, EXPECTED};
 
-/// An event as it was recorded; what a line of the provider `file` has beside its body is not looked at.
+/// An event as it was recorded; the other keys of a line of the provider `file` are ignored.
 type Recorded = recorded::Recorded<Value>;
 
 /// One fault, as `--json` prints it.
@@ -26,7 +26,7 @@ struct FaultLine<'a> {
     fault: &'a Fault,
 }
 
-/// What was found under one profile.
+/// The numbers of one profile.
 #[derive(Default)]
 struct Tally {
     documented: bool,
@@ -38,7 +38,7 @@ struct Report<'a> {
     file: &'a str,
     json: bool,
     profiles: BTreeMap<String, Tally>,
-    /// Lines that are no events.
+    /// Lines that are not events.
     unreadable: u64,
     reader: Reader,
 }
@@ -79,7 +79,7 @@ async fn check(mut input: impl AsyncBufRead + Unpin, file: &str, json: bool) -> 
             Ok(Line::TooLong) => {
                 report.unreadable(
                     number,
-                    &format!("it is longer than {MAX_EVENT_BYTES} bytes"),
+                    &format!("the line is longer than {MAX_EVENT_BYTES} bytes"),
                 )?;
             }
             Err(error) => return Err(Exit::failed(format!("{file}: {error}"))),

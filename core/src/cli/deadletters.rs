@@ -1,4 +1,4 @@
-//! `evbus deadletters`: the events that destinations did not take.
+//! `evbus deadletters`: the events that were given up at a destination.
 
 use std::fs;
 use std::io::IsTerminal as _;
@@ -19,7 +19,7 @@ use super::letter::Shown;
 use super::output::{Reader, json_line, json_pretty, table, write};
 use super::with_runtime;
 
-/// List, show, replay and purge the events that destinations did not take
+/// List, show, replay and purge dead letters: events rejected or given up at a destination
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   evbus deadletters list --state-dir /var/lib/evbus
@@ -29,17 +29,20 @@ use super::with_runtime;
   evbus deadletters purge --older-than 604800
   evbus deadletters list --sock-dir /run/evbus
 
-Works beside a running host and without one. show and replay end with 1 when nothing matches; 78 means that there is no such state directory, or that a newer version wrote it.")]
+Works with and without a running host.
+
+Exit codes: 0 success; 1 show or replay matched nothing, or a store cannot be read; 2 wrong usage; 75 the \
+disk is full, try again later; 78 the state directory does not exist, or a newer version wrote it.")]
 pub(super) struct DeadlettersArgs {
     #[command(subcommand)]
     command: DeadlettersCommand,
-    /// The state directory of the host [env: `EVBUS_STATE_DIR`] [default: as for `evbus run`]
+    /// State directory of the host [env: `EVBUS_STATE_DIR`] [default: as for `evbus run`]
     #[arg(long, global = true, value_name = "D", conflicts_with = "sock_dir")]
     state_dir: Option<PathBuf>,
-    /// Socket directory of a running host, which is asked where its state directory is
+    /// Socket directory of a running host; its state directory is used
     #[arg(long, global = true, value_name = "D")]
     sock_dir: Option<PathBuf>,
-    /// Print JSON
+    /// Print the result as JSON
     #[arg(long, global = true)]
     json: bool,
 }
@@ -51,9 +54,9 @@ enum DeadlettersCommand {
         #[command(flatten)]
         filter: FilterArgs,
     },
-    /// Print the dead letters with an event id, bodies included, as JSON
+    /// Print the dead letters of one event as JSON, with their bodies
     Show {
-        /// The event's id
+        /// Id of the event
         #[arg(
             value_name = "ID",
             required_unless_present = "id",
@@ -62,14 +65,14 @@ enum DeadlettersCommand {
         event_id: Option<String>,
         #[command(flatten)]
         filter: FilterArgs,
-        /// Print the body's bytes and nothing else
+        /// Print only the bytes of the body
         #[arg(long, conflicts_with = "json")]
         body: bool,
     },
-    /// Put dead letters back into the queues of their destinations, with all their attempts
+    /// Put dead letters back into the queues of their destinations, with all attempts again
     ///
-    /// A running host delivers them at once; without one, the next host that is started with the
-    /// directory does.
+    /// A running host delivers them at once; otherwise the next host that uses the state directory
+    /// does.
     Replay {
         #[command(flatten)]
         filter: FilterArgs,
@@ -77,7 +80,7 @@ enum DeadlettersCommand {
         #[arg(long, conflicts_with_all = ["provider", "pattern", "profile", "id", "older_than"])]
         all: bool,
     },
-    /// Delete dead letters for good
+    /// Delete dead letters permanently
     Purge {
         #[command(flatten)]
         filter: FilterArgs,
@@ -87,13 +90,13 @@ enum DeadlettersCommand {
     },
 }
 
-/// Which dead letters are meant.
+/// The choice of dead letters.
 #[derive(Debug, Args)]
 struct FilterArgs {
-    /// Only those of this provider's destinations
+    /// Only dead letters of this provider's destinations
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
-    /// Only those of destinations with this pattern, as it stands in the acct file
+    /// Only dead letters of destinations with exactly this pattern of the acct file
     #[arg(long, value_name = "PATTERN")]
     pattern: Option<String>,
     /// Only events of this profile
@@ -102,7 +105,7 @@ struct FilterArgs {
     /// Only the event with this id
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// Only those whose last attempt was so many seconds ago or more
+    /// Only dead letters with a last attempt at least this many seconds ago
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     older_than: Option<Duration>,
 }
@@ -127,7 +130,7 @@ impl FilterArgs {
         let filter = self.filter();
         if !all && filter == Filter::default() {
             return Err(Exit::usage(format!(
-                "{command} which dead letters? give a filter such as --provider, or --all"
+                "no dead letters given to {command}: use a filter such as --provider, or --all"
             )));
         }
         Ok(filter)
@@ -135,7 +138,7 @@ impl FilterArgs {
 }
 
 pub(super) fn run(args: &DeadlettersArgs) -> Result<(), Exit> {
-    // What is wrong with the use is said before anything is looked at.
+    // Wrong usage is reported before anything is read.
     let filter = match &args.command {
         DeadlettersCommand::List { filter } => filter.filter(),
         DeadlettersCommand::Show {
@@ -159,7 +162,7 @@ pub(super) fn run(args: &DeadlettersArgs) -> Result<(), Exit> {
     }
 }
 
-/// Where the host of a socket directory keeps its dead letters.
+/// The state directory of the host of a socket directory.
 async fn dir_of_host(sock_dir: &Path) -> Result<PathBuf, Exit> {
     let asking = async { Client::connect(sock_dir).await?.status().await };
     let answer = asking
@@ -168,7 +171,7 @@ async fn dir_of_host(sock_dir: &Path) -> Result<PathBuf, Exit> {
     match answer.status.host.state_dir {
         Some(state_dir) => Ok(state_dir.path),
         None => Err(Exit::failed(format!(
-            "the host at {} has no state directory, so it keeps no dead letters",
+            "the host at {} has no state directory and keeps no dead letters; run it with --state-dir",
             sock_dir.display()
         ))),
     }
@@ -185,18 +188,17 @@ fn state_dir(args: &DeadlettersArgs) -> Result<PathBuf, Exit> {
     match fs::metadata(&dir) {
         Ok(found) if found.is_dir() => Ok(dir),
         Ok(_) => Err(Exit::config(format!(
-            "the state directory {} is no directory; give the one that the host runs with",
+            "the state directory {} is not a directory; use the one that the host runs with",
             dir.display()
         ))),
         Err(error) => Err(Exit::config(format!(
-            "the state directory {} cannot be used: {error}; give the one that the host runs with",
+            "cannot use the state directory {}: {error}; use the one that the host runs with",
             dir.display()
         ))),
     }
 }
 
-/// A store that cannot be read is a fault; a directory that is not for this program is a wrong
-/// configuration.
+/// An unreadable store is a failure; a directory that this program cannot use is an invalid configuration.
 fn fault(error: &StateError) -> Exit {
     match error {
         StateError::Full { .. } => Exit::try_again(error.to_string()),
@@ -205,7 +207,7 @@ fn fault(error: &StateError) -> Exit {
     }
 }
 
-/// Gives every dead letter to `see`, until the reader of standard output is gone.
+/// Passes every dead letter to `see`, until the reader of standard output is gone.
 fn each(
     dir: &Path,
     filter: &Filter,
@@ -278,7 +280,7 @@ fn show(dir: &Path, filter: &Filter, body: bool) -> Result<(), Exit> {
 }
 
 fn no_match() -> Exit {
-    Exit::failed("no dead letter matches")
+    Exit::failed("no dead letter matches; `evbus deadletters list` lists them")
 }
 
 fn replay(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
@@ -286,7 +288,7 @@ fn replay(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
     struct Replayed {
         replayed: u64,
     }
-    // A directory without any is not touched, whatever it is.
+    // A directory without dead letters is not changed, whatever it is.
     let mut found = false;
     deadletters::each(dir, filter, false, |_| {
         found = true;
@@ -301,7 +303,7 @@ fn replay(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
         replayed
     } else {
         let replayed = deadletters::replay(dir, filter).map_err(|error| fault(&error))?;
-        note("no host runs with this directory; the next one that does delivers them");
+        note("no host is running with this state directory; the next one will deliver them");
         replayed
     };
     if replayed == 0 {
@@ -314,13 +316,13 @@ fn replay(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
     )
 }
 
-/// What a host does with dead letters.
+/// A request to a host about dead letters.
 enum Ask {
     Replay(Filter),
     Purge(Filter),
 }
 
-/// Asks the host that holds the directory, where one does.
+/// Asks the host that uses the directory, if there is one.
 async fn ask_host(dir: &Path, ask: Ask) -> Result<Option<u64>, Exit> {
     let Ok(mut host) = Client::connect(dir).await else {
         return Ok(None);
@@ -349,7 +351,7 @@ fn purge(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
     done(purged, json.then_some(&Purged { purged }), "deleted")
 }
 
-/// Says how many there were.
+/// Prints how many there were.
 fn done(number: u64, json: Option<&impl Serialize>, what: &str) -> Result<(), Exit> {
     match json {
         Some(json) => json_line(json),

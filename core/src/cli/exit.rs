@@ -8,7 +8,7 @@ use evbus::store::StateError;
 use super::logging;
 use super::message_line::message;
 
-/// A command's end other than success: exit code, and what to say.
+/// The end of a command that did not succeed: its exit code and its messages.
 #[derive(Debug)]
 pub(super) struct Exit {
     code: u8,
@@ -24,7 +24,7 @@ impl Exit {
         }
     }
 
-    /// As `failed`, with each line of a host's reasons behind `what` came of it.
+    /// As `failed`, with one message for each line of a host's reasons, each preceded by `what`.
     pub(super) fn refused(what: &str, reasons: &str) -> Self {
         Self {
             code: 1,
@@ -34,7 +34,7 @@ impl Exit {
         }
     }
 
-    /// As `failed`, everything having been said.
+    /// As `failed`, without a message: everything has been reported.
     pub(super) fn silent() -> Self {
         Self {
             code: 1,
@@ -42,7 +42,7 @@ impl Exit {
         }
     }
 
-    /// Wrong use.
+    /// Wrong usage.
     pub(super) fn usage(line: impl Into<String>) -> Self {
         Self {
             code: 2,
@@ -50,7 +50,7 @@ impl Exit {
         }
     }
 
-    /// Unusable configuration.
+    /// Invalid configuration.
     pub(super) fn config(line: impl Into<String>) -> Self {
         Self {
             code: 78,
@@ -58,7 +58,7 @@ impl Exit {
         }
     }
 
-    /// Nothing is wrong with the command nor the configuration, and later it may work: sysexits.h's `EX_TEMPFAIL`.
+    /// A temporary failure, `EX_TEMPFAIL` of sysexits.h: neither the command nor the configuration is wrong.
     pub(super) fn try_again(line: impl Into<String>) -> Self {
         Self {
             code: 75,
@@ -66,7 +66,7 @@ impl Exit {
         }
     }
 
-    /// Unusable acct file.
+    /// Invalid acct file.
     pub(super) fn acct(errors: &[AcctError]) -> Self {
         Self {
             code: 78,
@@ -74,8 +74,8 @@ impl Exit {
         }
     }
 
-    /// All of them at once; nothing where there is none. What is wrong with the configuration decides the
-    /// code, then the way the command was used.
+    /// Combines several into one; `Ok` if there is none. An invalid configuration determines the code, then wrong
+    /// usage.
     pub(super) fn of_all(exits: Vec<Self>) -> Result<(), Self> {
         let code = [78, 2]
             .into_iter()
@@ -87,7 +87,7 @@ impl Exit {
         Err(Self { code, lines })
     }
 
-    /// The exit code of another program, which has said everything itself.
+    /// The exit code of another program, which has reported everything itself.
     pub(super) fn passed_on(code: u8) -> Self {
         Self {
             code,
@@ -95,12 +95,12 @@ impl Exit {
         }
     }
 
-    /// What it would say, in one line.
+    /// All messages in one line.
     pub(super) fn text(&self) -> String {
         self.lines.join("; ")
     }
 
-    /// Says it and gives the code.
+    /// Prints the messages and returns the code.
     pub(super) fn report(self) -> u8 {
         for line in &self.lines {
             error(line);
@@ -121,13 +121,13 @@ impl From<StartError> for Exit {
     }
 }
 
-/// Says what is wrong, on standard error.
+/// Prints an error on standard error.
 pub(super) fn error(line: &str) {
     let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
     say(format_args!("{style}error{style:#}: {}", message(line)));
 }
 
-/// Says what is worth knowing, on standard error.
+/// Prints a note on standard error.
 pub(super) fn note(line: &str) {
     let style = Style::new().bold().fg_color(Some(AnsiColor::Yellow.into()));
     say(format_args!("{style}note{style:#}: {}", message(line)));

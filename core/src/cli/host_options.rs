@@ -1,4 +1,4 @@
-//! What a host is started with: the flags that `evbus run` takes, and `evbus check` with it.
+//! The flags of a host, which `evbus run` and `evbus check` take.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,32 +18,33 @@ use super::host_place::{NamedBy, StatePlace, state_place};
 use super::logging::LogPlugin;
 use super::{PluginDirs, THIS_PROGRAM};
 
-/// Everything about a host but its acct file.
+/// All flags of a host except the acct file.
 #[derive(Debug, Args)]
 pub(super) struct HostOptions {
     #[command(flatten)]
     acct: AcctOptions,
     #[command(flatten)]
     plugins: PluginDirs,
-    /// Directory for the event sockets; may come several times, all are one bus
+    /// Directory for the event sockets; may be repeated, and all directories serve the same bus
     #[arg(long = "sock-dir", value_name = "D", env = "EVBUS_SOCK_DIR")]
     sock_dirs: Vec<PathBuf>,
-    /// Directory for event sockets in the framing of Salt 3006.26 and later 3006
+    /// Directory for event sockets with the framing of Salt 3006.26 and later 3006; may be repeated
     #[arg(long = "prefixed-sock-dir", value_name = "D")]
     prefixed_sock_dirs: Vec<PathBuf>,
-    /// Take the events of the Salt master with the socket directory D; nothing is written to it
+    /// Take events from the Salt master with the socket directory D, without writing to it; may be
+    /// repeated
     #[arg(long = "from-salt", value_name = "D")]
     from_salt: Vec<PathBuf>,
-    /// Take only the Salt master's events whose tag matches this shell pattern, such as
-    /// `salt/job/*/ret/*`; may come several times
+    /// Take only those of the Salt master's events whose tag matches this shell pattern, such as
+    /// `salt/job/*/ret/*`; may be repeated
     #[arg(long = "salt-tag", value_name = "PATTERN", requires = "from_salt")]
     salt_tags: Vec<String>,
-    /// Group, by name or number, whose members may fire and listen too [default: only this user and
-    /// root may]
+    /// Also allow members of this group, given by name or number, to fire and listen [default: only
+    /// this user and root]
     #[arg(long, value_name = "GROUP")]
     sock_group: Option<String>,
-    /// Id of a Salt minion, under whose names every directory has event sockets too; may come several
-    /// times
+    /// Also open the event sockets of every directory under the names of the Salt minion with this
+    /// id; may be repeated
     #[arg(long = "minion-id", value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     minion_ids: Vec<String>,
     /// Directory for queued events and dead letters [env: `EVBUS_STATE_DIR`] [default: systemd's
@@ -52,46 +53,46 @@ pub(super) struct HostOptions {
     #[arg(long, value_name = "D", conflicts_with = "no_state_dir")]
     state_dir: Option<PathBuf>,
     /// Keep queued events and dead letters in memory only: they are lost when the host ends, and a
-    /// destination whose queue is full delays the programs that fire
+    /// destination with a full queue delays the programs that fire
     #[arg(long)]
     no_state_dir: bool,
-    /// The most that events in the state directory may take, such as `20 GiB`: three quarters of it for
-    /// queues, a quarter for dead letters
+    /// Maximum size of the events in the state directory, such as `20 GiB`: three quarters for queues,
+    /// one quarter for dead letters
     #[arg(long, value_name = "SIZE", default_value = "64 GiB", value_parser = state_limit)]
     state_limit: u64,
-    /// What is left free of the state directory's file system [default: 256 MiB, or a twentieth of
-    /// it where that is less]
+    /// Space to leave free on the state directory's file system [default: 256 MiB, or a twentieth of
+    /// the file system if that is less]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     state_free: Option<u64>,
-    /// Load plugins from copies that are kept in this directory, for debuggers; it is made with mode
-    /// 0700 [default: from copies in memory]
+    /// Load plugins from copies kept in this directory, for debuggers; it is created with mode 0700
+    /// [default: copies in memory]
     #[arg(long, value_name = "DIR")]
     plugin_copies: Option<PathBuf>,
-    /// The run name of events that bring none
+    /// Run name for events that have none
     #[arg(long, value_name = "N", default_value = "", hide_default_value = true)]
     run_name: String,
-    /// The form of bodies for destinations: json, msgpack or str
+    /// Serial form of bodies at destinations: json, msgpack or str
     #[arg(long, value_name = "P", default_value = "json")]
     serial_plugin: Serial,
-    /// Fire every line of the log as an idem-logger event, too
+    /// Also fire every log line as an idem-logger event
     #[arg(long, value_name = "P")]
     pub(super) log_plugin: Option<LogPlugin>,
-    /// Seconds to deliver what is queued when the host is told to end
+    /// Seconds to deliver queued events when the host shuts down, or a destination is removed
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     pub(super) drain_timeout: Duration,
 }
 
-/// A host as the flags describe it.
+/// A host as described by the flags.
 pub(super) struct DescribedHost {
     pub(super) builder: HostBuilder,
-    /// Where what waits is kept.
+    /// Where queued events and dead letters are kept.
     pub(super) state: Option<StatePlace>,
-    /// Every flag that says nothing a host could be started with, and was left out.
+    /// The faults of flags that no host could be started with; these flags are left out of the builder.
     pub(super) faults: Vec<Exit>,
 }
 
 impl HostOptions {
-    /// The way from the flags to a host.
+    /// Describes the host to start.
     pub(super) fn describe(self, acct_file: Option<PathBuf>) -> DescribedHost {
         let mut faults = Vec::new();
         let state = self.state_place(acct_file.is_some());
@@ -150,9 +151,9 @@ impl HostOptions {
         }
     }
 
-    /// Whether anything could ever reach the host: programs that fire, a Salt master, its own log. One
-    /// that is given --state-dir delivers at least what is left there; `EVBUS_STATE_DIR` may be set for
-    /// every host of a machine, and says nothing about this one.
+    /// Whether any event could ever reach the host: from programs, a Salt master or its own log. With
+    /// --state-dir it at least delivers the events stored there. `EVBUS_STATE_DIR` does not count, because it
+    /// may be set for every host of a machine.
     pub(super) fn has_way_in(&self) -> bool {
         let from_programs = !self.sock_dirs.is_empty() || !self.prefixed_sock_dirs.is_empty();
         let named = self
@@ -161,40 +162,60 @@ impl HostOptions {
         from_programs || !self.from_salt.is_empty() || self.log_plugin.is_some() || named
     }
 
-    /// Where what waits is kept. A host without an acct file has no destination that anything could
-    /// wait for, so that it needs no directory by default.
+    /// Where queued events and dead letters are kept. A host without an acct file has no destinations and
+    /// therefore uses no default directory.
     fn state_place(&self, has_acct_file: bool) -> Option<StatePlace> {
         if self.no_state_dir {
             return None;
         }
-        state_place(self.state_dir.as_ref()).filter(|place| {
-            matches!(place.named_by, NamedBy::Flag | NamedBy::Variable) || has_acct_file
-        })
+        state_place(self.state_dir.as_ref())
+            .filter(|place| place.named_by.is_chosen() || has_acct_file)
     }
 }
 
-/// A directory that nobody named cannot be used: what to do is to name one.
-pub(super) fn not_started(error: StartError, state: Option<&StatePlace>) -> Exit {
-    match (error, state) {
-        (StartError::State(error), Some(place))
-            if matches!(place.named_by, NamedBy::Systemd | NamedBy::Default)
-                && !matches!(error, StateError::Full { .. }) =>
-        {
-            let reason = match error {
-                StateError::InUse { .. } => "another host uses it".to_owned(),
-                error => error.to_string(),
-            };
-            Exit::config(format!(
-                "the state directory {} ({}) cannot be used: {reason}; give this host a directory of its own with --state-dir, or keep everything in memory with --no-state-dir",
-                place.path.display(),
-                place.named_by.text()
-            ))
+/// Reports why a host did not start. If the state directory was chosen by default, the advice is to name one.
+pub(super) async fn not_started(error: StartError, state: Option<&StatePlace>) -> Exit {
+    let (error, place) = match (error, state) {
+        (StartError::State(error), Some(place)) if !matches!(error, StateError::Full { .. }) => {
+            (error, place)
         }
-        (error, _) => error.into(),
-    }
+        (error, _) => return error.into(),
+    };
+    let holder = match &error {
+        StateError::InUse { .. } => Some(place.holder().await),
+        _ => None,
+    };
+    let is_chosen = place.named_by.is_chosen();
+    let path = place.path.display();
+    Exit::config(match holder {
+        Some(holder) if is_chosen => format!(
+            "the state directory {path} is in use by {holder}; stop it, or give this host its own directory with --state-dir"
+        ),
+        None if is_chosen => error.to_string(),
+        holder => format!(
+            "cannot use the state directory {path} ({}): {}; give this host its own directory with --state-dir, or keep everything in memory with --no-state-dir",
+            place.named_by.text(),
+            holder.map_or_else(
+                || error.to_string(),
+                |holder| format!("it is in use by {holder}")
+            ),
+        ),
+    })
 }
 
-/// All tags where none is named.
+/// As [`not_started`], for all faults.
+pub(super) async fn all_not_started(
+    errors: Vec<StartError>,
+    state: Option<&StatePlace>,
+) -> Vec<Exit> {
+    let mut exits = Vec::new();
+    for error in errors {
+        exits.push(not_started(error, state).await);
+    }
+    exits
+}
+
+/// The filter of `--salt-tag`; without that flag, all tags.
 fn salt_tags(patterns: &[String]) -> Result<TagFilter, Vec<Exit>> {
     if patterns.is_empty() {
         return Ok(TagFilter::all());
@@ -216,7 +237,7 @@ fn salt_tags(patterns: &[String]) -> Result<TagFilter, Vec<Exit>> {
 /// Reads a duration.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     duration(text).ok_or_else(|| {
-        "expected a number of seconds, 0 or more, or one with a unit such as `500ms` or `5 min`"
+        "expected a number of seconds from 0, or a number with a unit such as `500ms` or `5 min`"
             .to_owned()
     })
 }
@@ -226,7 +247,7 @@ fn size(text: &str) -> Result<u64, String> {
         .ok()
         .or_else(|| byte_size(text))
         .ok_or_else(|| {
-            "expected a whole number of bytes, or one with a unit such as `500 MB` or `20 GiB`"
+            "expected a number of bytes, or a number with a unit such as `500 MB` or `20 GiB`"
                 .to_owned()
         })
 }
@@ -241,8 +262,8 @@ fn state_limit(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Lets this process open as many files as it may: every listener is one, and systems start
-/// processes with room for 1024, for the sake of old programs that use `select`.
+/// Raises the limit on open files to its maximum. Every listener is one file, and the usual limit of 1024 exists
+/// only for old programs that use `select`.
 pub(super) fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -250,6 +271,6 @@ pub(super) fn raise_file_limit() {
         maximum: limit.maximum,
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!("the limit of open files stays as it is: {error}");
+        tracing::warn!("cannot raise the limit on open files: {error}");
     }
 }

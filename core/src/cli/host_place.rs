@@ -1,17 +1,33 @@
-//! Where a host keeps what waits, and where commands find it again.
+//! Where a host keeps queued events and dead letters, and where commands find the host.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use evbus::control::{Client, ControlError};
 use rustix::process::geteuid;
 
 use super::exit::Exit;
 
-/// A state directory, and who named it.
+/// A state directory, and what named it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StatePlace {
     pub(super) path: PathBuf,
     pub(super) named_by: NamedBy,
 }
+
+impl StatePlace {
+    /// The process that uses the directory, by its id if it is a host that answers.
+    pub(super) async fn holder(&self) -> String {
+        let asking = async { Client::connect(&self.path).await?.status().await };
+        match tokio::time::timeout(HOLDER_ANSWERS_WITHIN, asking).await {
+            Ok(Ok(answer)) => format!("process {}", answer.status.host.pid),
+            _ => "another process".to_owned(),
+        }
+    }
+}
+
+/// How long an error message waits for the other host's id.
+const HOLDER_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NamedBy {
@@ -21,30 +37,35 @@ pub(super) enum NamedBy {
     Variable,
     /// `STATE_DIRECTORY`, which systemd sets for `StateDirectory=`.
     Systemd,
-    /// Nobody.
+    /// Nothing.
     Default,
 }
 
 impl NamedBy {
+    /// Whether the user named the directory.
+    pub(super) fn is_chosen(self) -> bool {
+        matches!(self, Self::Flag | Self::Variable)
+    }
+
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::Flag => "--state-dir",
             Self::Variable => "EVBUS_STATE_DIR",
             Self::Systemd => "StateDirectory= of the systemd unit",
-            Self::Default => "the default, change it with --state-dir",
+            Self::Default => "the default; change it with --state-dir",
         }
     }
 }
 
-/// A variable that has a value; an empty one counts as unset.
+/// The value of an environment variable; an empty one counts as unset.
 pub(super) fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name)
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)
 }
 
-/// The state directory of a host: what is given, else what the environment says, else the default of
-/// this user. None where that user has no home directory.
+/// The state directory of a host: the given one, else the one from the environment, else the default of this
+/// user. None if that user has no home directory.
 pub(super) fn state_place(given: Option<&PathBuf>) -> Option<StatePlace> {
     choose(given, geteuid().is_root(), variable)
 }
@@ -77,21 +98,51 @@ fn choose(
     named(state_home.join("evbus"), NamedBy::Default)
 }
 
-/// The directory whose control socket answers for a host: what is given, else what the environment
-/// says, else the default state directory.
-pub(super) fn control_dir(
-    sock_dir: Option<&PathBuf>,
-    state_dir: Option<&PathBuf>,
-) -> Result<PathBuf, Exit> {
-    (sock_dir.or(state_dir).cloned())
-        .or_else(|| variable("EVBUS_SOCK_DIR"))
-        .or_else(|| Some(state_place(None)?.path))
-        .ok_or_else(|| {
-            Exit::usage(
-                "no host given: use --sock-dir for its socket directory, or --state-dir for its state directory",
-            )
-        })
+/// The directory of a host's control socket.
+#[derive(Debug)]
+pub(super) struct ControlPlace {
+    dir: PathBuf,
+    /// Why it was assumed, if neither a flag nor a variable of evbus named it.
+    assumed: Option<NamedBy>,
 }
+
+impl ControlPlace {
+    /// The given directory, else the one from the environment, else the default state directory.
+    pub(super) fn find(
+        sock_dir: Option<&PathBuf>,
+        state_dir: Option<&PathBuf>,
+    ) -> Result<Self, Exit> {
+        let named = (sock_dir.or(state_dir).cloned()).or_else(|| variable("EVBUS_SOCK_DIR"));
+        if let Some(dir) = named {
+            return Ok(Self { dir, assumed: None });
+        }
+        let place = state_place(None).ok_or_else(|| Exit::usage(NO_HOST))?;
+        Ok(Self {
+            assumed: Some(place.named_by).filter(|named_by| !named_by.is_chosen()),
+            dir: place.path,
+        })
+    }
+
+    /// Connects to the host.
+    pub(super) async fn connect(&self) -> Result<Client, ControlError> {
+        Client::connect(&self.dir).await
+    }
+
+    /// Reports why a host gave no answer. If no directory was named, the advice is to name one.
+    pub(super) fn exit(&self, error: &ControlError) -> Exit {
+        match (error, self.assumed) {
+            (ControlError::Connect { source, .. }, Some(named_by)) => Exit::failed(format!(
+                "{NO_HOST}; no host answers in the state directory {} ({}): {source}",
+                self.dir.display(),
+                named_by.text()
+            )),
+            (error, _) => Exit::failed(error.to_string()),
+        }
+    }
+}
+
+const NO_HOST: &str =
+    "no host given: use --sock-dir or --state-dir, or set EVBUS_SOCK_DIR or EVBUS_STATE_DIR";
 
 #[cfg(test)]
 mod tests {

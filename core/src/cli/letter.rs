@@ -6,7 +6,7 @@ use evbus::store::deadletters::DeadLetter;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// What `evbus deadletters show` prints.
+/// The output of `evbus deadletters show`.
 #[derive(Serialize)]
 pub(super) struct Shown<'a> {
     #[serde(flatten)]

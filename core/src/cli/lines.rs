@@ -1,8 +1,8 @@
-//! Lines of standard input: read one by one, each of a bounded length.
+//! Lines of standard input, read one at a time with a bounded length.
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
 
-/// The longest line that is an event: the longest body, and what is written around it.
+/// The longest line of an event: the longest body and the text around it.
 pub(super) const MAX_EVENT_BYTES: usize = evbus::event::MAX_BODY_BYTES + 64 * 1024;
 
 /// What was read.
@@ -13,14 +13,14 @@ pub(super) enum Line {
     End,
 }
 
-/// Reads one line without its end. Of one that is longer than `max` bytes no more than that is kept.
+/// Reads one line without its line end. Of a line longer than `max` bytes, no more than that is kept.
 pub(super) async fn read_line(
     input: &mut (impl AsyncBufRead + Unpin),
     line: &mut Vec<u8>,
     max: usize,
 ) -> std::io::Result<Line> {
     line.clear();
-    // One byte more, for its end.
+    // One more byte, for the line end.
     let limit = max as u64 + 1;
     if (&mut *input).take(limit).read_until(b'\n', line).await? == 0 {
         return Ok(Line::End);
@@ -32,7 +32,7 @@ pub(super) async fn read_line(
     if line.len() <= max {
         return Ok(Line::Whole);
     }
-    // The rest of the line goes by unread.
+    // The rest of the line is skipped.
     loop {
         let chunk = input.fill_buf().await?;
         let end = chunk.iter().position(|byte| *byte == b'\n');

@@ -1,4 +1,4 @@
-//! `evbus listen`: shows what a running host publishes.
+//! `evbus listen`: prints the events of a running host.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,35 +14,37 @@ use super::exit::{Exit, note};
 use super::host_options::seconds;
 use super::output::{self, Reader};
 
-/// Show the events of a running host, one JSON line per event
+/// Print the events of a running host, one JSON line per event
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   evbus listen --sock-dir /run/evbus
   evbus listen --sock-dir /run/evbus --tag idem- --tag salt/ --full
-  evbus listen --sock-dir /run/evbus --tag 'salt/job/*/ret/*' --match-type fnmatch --count 1 --wait 10
+  evbus listen --sock-dir /run/evbus --tag 'salt/job/*' --match-type fnmatch --count 1 --wait 10
 
-When the host goes, it waits for it and says which time is missing. Ends with 0 after --count events, on
-Ctrl-C, and when nobody reads its output; with 1 when --wait is over and no event came.")]
+If the host goes away, the command waits for it to return and reports the time that it missed.
+
+Exit codes: 0 after --count events, on Ctrl-C, or when nobody reads the output; 1 if --wait has passed \
+without any event, or the host cannot be reached; 2 wrong usage.")]
 pub(super) struct ListenArgs {
-    /// Only events whose tag (profile) matches; may come several times, and one match is enough
+    /// Only events whose tag (profile) matches; may be repeated, and one match is enough
     #[arg(long = "tag", value_name = "T")]
     tags: Vec<String>,
-    /// How tags are compared; regex matches at the beginning, fnmatch the whole tag
+    /// How to compare tags; regex matches at the beginning, fnmatch the whole tag
     #[arg(long, value_name = "M", default_value = "startswith", value_parser = match_type())]
     match_type: MatchType,
-    /// Seconds to wait for the next event; without it, for ever
+    /// Exit if no event arrives for this many seconds [default: wait forever]
     #[arg(long, value_name = "S", value_parser = seconds)]
     wait: Option<Duration>,
-    /// End after so many events
+    /// Exit after this many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Print {"tag": ..., "data": ...} instead of the data alone
+    /// Print {"tag": ..., "data": ...} instead of only the data
     #[arg(long)]
     full: bool,
-    /// Print each event indented, over several lines
+    /// Print each event indented, on several lines
     #[arg(long)]
     pretty: bool,
-    /// End with 1 when the host goes
+    /// Exit with 1 when the host goes away
     #[arg(long)]
     no_reconnect: bool,
     /// Socket directory of the host, or of a Salt master
@@ -60,12 +62,12 @@ pub(super) async fn run(args: ListenArgs) -> Result<(), Exit> {
         .filter()
         .map_err(|error| Exit::usage(error.to_string()))?;
     let mut interrupt = signal(SignalKind::interrupt())
-        .map_err(|error| Exit::failed(format!("no signal can be waited for: {error}")))?;
-    // On a thread of its own: while a reader stalls, writing blocks, and Ctrl-C must end it still.
+        .map_err(|error| Exit::failed(format!("cannot receive signals: {error}")))?;
+    // On a separate thread: writing blocks while a reader stalls, and Ctrl-C must still work.
     let listening = tokio::task::spawn_blocking(move || listen(&args, &filter));
     tokio::select! {
         ended = listening => {
-            ended.map_err(|error| Exit::failed(format!("listening has failed: {error}")))?
+            ended.map_err(|error| Exit::failed(format!("listening failed: {error}")))?
         }
         _ = interrupt.recv() => Ok(()),
     }
@@ -76,8 +78,7 @@ fn listen(args: &ListenArgs, filter: &TagFilter) -> Result<(), Exit> {
     let builder = Client::builder(&args.sock_dir).reconnect(!args.no_reconnect);
     let mut client = builder.connect_blocking().map_err(failed)?;
     let (mut shown, mut was_turned_away) = (0, false);
-    // The wait counts from event to event, those that do not match excluded. One that is too long
-    // for the clock is for ever.
+    // The wait counts from one matching event to the next. A wait too long for the clock never ends.
     let deadline = || args.wait.and_then(|wait| Instant::now().checked_add(wait));
     let mut until = deadline();
     loop {
@@ -97,19 +98,19 @@ fn listen(args: &ListenArgs, filter: &TagFilter) -> Result<(), Exit> {
                 }
                 until = deadline();
             }
-            // Once may be a host that ends just then.
+            // Once may be a host that is shutting down.
             Ok(Some(Incoming::Lost(lost))) if lost.turned_away && was_turned_away => {
                 return Err(Exit::failed(lost.to_string()));
             }
             Ok(Some(Incoming::Lost(lost))) if !args.no_reconnect => {
                 was_turned_away = lost.turned_away;
-                note(&format!("{lost}; waiting for it to come back"));
+                note(&format!("{lost}; waiting for it to return"));
             }
             Ok(Some(Incoming::Gap(gap))) => note(&format!("connected again; {gap}")),
             Ok(Some(_)) => {}
             Ok(None) if shown == 0 => return Err(Exit::silent()),
             Ok(None) => return Ok(()),
-            // That the connection is lost for it comes next.
+            // The lost connection is reported next.
             Err(Error::LostSync(_)) if !args.no_reconnect => {}
             Err(error) => return Err(failed(error)),
         }
@@ -136,7 +137,7 @@ fn show(event: &Event, args: &ListenArgs) -> Result<Reader, Exit> {
         event.data_json()
     };
     let mut line = json.map_err(|error| Exit::failed(error.to_string()))?;
-    // What is nested deeper than a reader of JSON goes stays on its line.
+    // JSON nested too deeply for the parser stays on one line.
     if args.pretty
         && let Ok(value) = serde_json::from_str::<Value>(&line)
     {

@@ -1,8 +1,8 @@
-//! Standard error, written by a thread of its own.
+//! Standard error, written by a separate thread.
 //!
-//! Whoever reads it may stop, as a paused terminal or a stopped `tee` does. Then lines wait in a bounded
-//! buffer, and what finds no room there is dropped and counted; nobody who logs ever waits. Ours, since the
-//! crates for it bound lines and not bytes, and neither say what was lost nor end in time.
+//! Its reader may stop, as a paused terminal or a stopped `tee` does. Then lines wait in a bounded buffer, lines
+//! that find no room there are dropped and counted, and no logging thread ever waits. The existing crates for
+//! this bound lines instead of bytes, do not report what was lost, and do not end in time.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-/// How many bytes of lines may wait.
+/// How many bytes may wait.
 const MAX_WAITING: usize = 4 * 1024 * 1024;
 
-/// Lines on their way to standard error. A clone is the same way.
+/// Lines on their way to standard error. Clones share one queue.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LogWriter(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// There is something to write, or everything is written.
+    /// Signals that there is something to write, or that everything is written.
     changed: Condvar,
 }
 
@@ -29,14 +29,14 @@ struct Shared {
 struct Waiting {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// Since a line was written last.
+    /// Lines lost since the last line was written.
     lost: u64,
     is_writing: bool,
     has_thread: bool,
 }
 
 impl LogWriter {
-    /// Writes one line of the log, its end included, as soon as what came before is written.
+    /// Queues one log line, including its line end.
     pub(super) fn line(&self, line: Vec<u8>) {
         let mut waiting = self.0.waiting.lock();
         if waiting.bytes + line.len() > MAX_WAITING {
@@ -46,7 +46,7 @@ impl LogWriter {
         self.put(waiting, line);
     }
 
-    /// Writes a line that is no line of the log. There are few of them, and none is lost.
+    /// Queues a line that is not part of the log. There are few of them, and none is lost.
     pub(super) fn word(&self, line: Vec<u8>) {
         self.put(self.0.waiting.lock(), line);
     }
@@ -64,7 +64,7 @@ impl LogWriter {
             let started = (std::thread::Builder::new().name(name))
                 .spawn(move || shared.run(&mut io::stderr()));
             if started.is_err() {
-                // Without a thread it is better written by whoever logs than not at all.
+                // Without a thread, the logging thread writes.
                 waiting.has_thread = false;
                 for line in std::mem::take(&mut waiting.lines) {
                     let _ = io::stderr().write_all(&line);
@@ -75,7 +75,7 @@ impl LogWriter {
         self.0.changed.notify_all();
     }
 
-    /// Waits until all is written, for `limit` at most where there is one.
+    /// Waits until everything is written, for at most `limit` if there is one.
     pub(super) fn flush(&self, limit: Option<Duration>) {
         let until = limit.map(|limit| Instant::now() + limit);
         let mut waiting = self.0.waiting.lock();
@@ -100,8 +100,8 @@ impl Waiting {
 }
 
 fn lost_line(lost: u64) -> Vec<u8> {
-    let lines = evbus_report::counted(lost, "line of the log is", "lines of the log are");
-    format!("{lines} lost: nobody read standard error fast enough\n").into_bytes()
+    let lines = evbus_report::counted(lost, "log line was", "log lines were");
+    format!("{lines} lost: standard error was not read fast enough\n").into_bytes()
 }
 
 impl Shared {
@@ -121,7 +121,7 @@ impl Shared {
             };
             waiting.is_writing = true;
             drop(waiting);
-            // Whoever started the host may have closed its end; that is no reason to stop.
+            // The program that started the host may have closed its end; that is not a reason to stop.
             let _ = out.write_all(&line);
             waiting = self.waiting.lock();
             waiting.bytes -= line.len();
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(lines.len(), 5);
         assert_eq!(
             lines[4],
-            "3 lines of the log are lost: nobody read standard error fast enough\n"
+            "3 log lines were lost: standard error was not read fast enough\n"
         );
         assert_eq!(writer.0.waiting.lock().bytes, 0);
     }

@@ -14,35 +14,35 @@ use tracing_subscriber::prelude::*;
 use super::log_writer::LogWriter;
 use super::message_line::{self, LogLines};
 
-/// Where a command that must not wait for whoever reads standard error writes to it.
+/// The writer to standard error of commands that must not wait for its reader.
 static WRITER: OnceLock<LogWriter> = OnceLock::new();
 
-/// How much the log says. Python's names of the levels are taken too.
+/// The verbosity of the log. Python's names of the levels are accepted too.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum LogLevel {
-    /// What failed.
+    /// Failures.
     #[value(alias = "critical")]
     Error,
-    /// What is wrong while work goes on.
+    /// Faults that do not stop the work.
     #[value(alias = "warning")]
     Warn,
-    /// What an operator wants to know in normal operation.
+    /// Events of normal operation.
     Info,
-    /// What an author wants to know.
+    /// Details for plugin authors.
     Debug,
     /// Everything.
     Trace,
 }
 
-/// Where else the log goes; Idem's name for it.
+/// An additional output of the log, under Idem's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogPlugin {
-    /// Every line is fired as an idem-logger event, too
+    /// Fire every log line as an idem-logger event
     Event,
 }
 
-/// Starts the log. Gives what is to be attached to the bus, where lines are to become events. With
-/// `is_waiting` false, standard error is written by a thread of its own, and nobody waits for its reader.
+/// Starts the log. Returns what to attach to the bus if lines become events. If `is_waiting` is false, a
+/// separate thread writes to standard error, and nothing waits for its reader.
 pub(super) fn start(
     level: LogLevel,
     plugin: Option<LogPlugin>,
@@ -77,7 +77,7 @@ pub(super) fn start(
     log_events
 }
 
-/// A panic is a fault of this program, and its line must not wait either.
+/// Logs a panic, which is a fault of this program, without waiting either.
 fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("unnamed");
@@ -87,25 +87,25 @@ fn panicked(panic: &std::panic::PanicHookInfo<'_>) {
         _ => String::new(),
     };
     if let Some(writer) = WRITER.get() {
-        // As a line of the log: there may be many. What it says may hold foreign text.
+        // As a log line, because there may be many. Its message may contain foreign text.
         let said = panic.to_string().replacen(":\n", ": ", 1);
         let said = message_line::message(&said);
         writer.line(format!("thread '{name}' {said}{trace}\n").into_bytes());
     }
-    // It may be the end of the process.
+    // The process may end now.
     flush(Some(LAST_WORDS));
 }
 
-/// How long a thread that ends the process waits for what was said before.
+/// How long a thread that ends the process waits for earlier lines to be written.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Writes a line to standard error, behind what was written before.
+/// Writes a line to standard error, after all earlier lines.
 pub(super) fn line(line: &str) {
     match WRITER.get() {
         Some(writer) => writer.word(format!("{line}\n").into_bytes()),
         None => {
-            // Nobody may be there to read it any more, such as behind a terminal that was closed. That
-            // changes nothing of how the command ends.
+            // There may be no reader any more, such as after a terminal was closed. That does not change how
+            // the command ends.
             let _ = writeln!(io::stderr(), "{line}");
         }
     }

@@ -1,8 +1,8 @@
-//! The last gate to standard error: one message is one line, of bounded length, in which nothing ends a line, moves a
-//! cursor, turns text around or hides.
+//! The last step before standard error: each message becomes one line of bounded length, without line breaks,
+//! cursor movements, reversed or hidden text.
 //!
-//! Messages hold names of the acct file, paths, and words of plugins and far systems. Each may be cleaned where it
-//! comes from; what comes another way is cleaned here.
+//! Messages contain names from the acct file, paths, and texts of plugins and far systems. Texts that were not
+//! cleaned at their origin are cleaned here.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -11,16 +11,16 @@ use evbus_report::foreign_text;
 
 use super::log_writer::LogWriter;
 
-/// A longer message is cut. Far more than what plugins may say, which is part of messages.
+/// A longer message is cut. This is far more than the limit for texts of plugins, which messages contain.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// A message as it may be written, without a line's end.
+/// A message as it may be written, without a line end.
 pub(super) fn message(text: &str) -> Cow<'_, str> {
     foreign_text::message(text, MAX_BYTES)
 }
 
-/// A line of the log as it may be written. Where the log `is_coloured`, its colours are left: whoever speaks in it can
-/// have none, since `tracing_subscriber` escapes them in what it formats.
+/// A log line as it may be written. If the log `is_coloured`, its colours stay; messages cannot contain any,
+/// because `tracing_subscriber` escapes them in what it formats.
 fn logged(line: &str, is_coloured: bool) -> Vec<u8> {
     let line = line.strip_suffix('\n').unwrap_or(line);
     if !is_coloured {
@@ -41,12 +41,12 @@ fn logged(line: &str, is_coloured: bool) -> Vec<u8> {
 /// Makes the lines of the log.
 #[derive(Debug)]
 pub(super) struct LogLines {
-    /// Who writes them; without one it is whoever logs.
+    /// The thread that writes them; without one, the logging thread does.
     pub(super) writer: Option<LogWriter>,
     pub(super) is_coloured: bool,
 }
 
-/// One line of the log; `tracing_subscriber` makes one for each, and writes it at once.
+/// One log line; `tracing_subscriber` makes one for each event and writes it in one piece.
 impl<'l> tracing_subscriber::fmt::MakeWriter<'l> for LogLines {
     type Writer = Line<'l>;
 
@@ -87,7 +87,7 @@ impl Drop for Line<'_> {
         );
         match &self.lines.writer {
             Some(writer) => writer.line(line),
-            // Whoever started the command may have closed its end; that is no reason to stop.
+            // The program that started the command may have closed its end; that is not a reason to stop.
             None => drop(io::stderr().write_all(&line)),
         }
     }

@@ -54,25 +54,26 @@ const STYLES: clap::builder::Styles = clap::builder::Styles::styled()
     .literal(clap::builder::styling::AnsiColor::Cyan.on_default().bold())
     .placeholder(clap::builder::styling::AnsiColor::Cyan.on_default());
 
-/// An event bus host: gives events to every destination whose pattern matches their profile.
+/// Event bus host: delivers each event to every destination whose pattern matches its profile.
 #[derive(Debug, Parser)]
 #[command(name = "evbus", version, long_version = LONG_VERSION.as_str(), styles = STYLES, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done; 1 an event was not delivered, or a check found a fault; \
-2 wrong use; 70 a plugin called exit; 75 the disk is full, try again later; \
-78 unusable configuration. `evbus exec` ends as its command does: `evbus exec --help`."
+    after_help = "Exit codes: 0 success; 1 an event was not delivered, or a check found a fault; \
+2 wrong usage; 70 a plugin called exit; 75 the disk is full, try again later; \
+78 invalid configuration. `evbus exec` passes on the exit code of its command (126, 127 and 128+N \
+as in a shell): see `evbus exec --help`."
 )]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How much to say on standard error: error, warn, info, debug or trace
+    /// Log verbosity: error, warn, info, debug or trace
     #[arg(long, global = true, value_name = "L")]
     log_level: Option<LogLevel>,
 }
 
-/// What `--version` says: who asks is about to report a fault, or to look for a plugin that fits.
+/// The output of `--version`, for fault reports and for choosing a compatible plugin.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
-    // A build may have no repository; whoever packages it says which commit it is of.
+    // A build may have no repository; then the packager names the commit.
     let commit = option_env!("EVBUS_COMMIT").unwrap_or("unknown");
     format!(
         "{}\nplugin ABI {}\ntarget {}-{}{}\ncommit {commit}",
@@ -103,37 +104,37 @@ enum Command {
     Status(status::StatusArgs),
     Reload(reload::ReloadArgs),
     Deadletters(deadletters::DeadlettersArgs),
-    /// The process of one plugin; the host starts it
+    /// Run one isolated plugin; started by the host
     #[command(hide = true)]
     PluginChild {
-        /// The plugin's id, for whoever lists processes
+        /// The plugin's id, shown in lists of processes
         plugin: String,
     },
 }
 
-/// The program for isolated plugins: this one, and it stays this one when its file is replaced.
+/// The program that runs isolated plugins: this one, even after its file is replaced.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// Where plugins are looked for.
+/// The directories that are searched for plugins.
 #[derive(Debug, Args)]
 struct PluginDirs {
-    /// Directory with plugin files (.so); may come several times. Searched before the directories
-    /// of `EVBUS_PLUGIN_PATH`, ~/.local/share/evbus/plugins, /usr/local/lib/evbus/plugins and
+    /// Directory with plugin files (.so); may be repeated. Searched before the directories in
+    /// `EVBUS_PLUGIN_PATH`, ~/.local/share/evbus/plugins, /usr/local/lib/evbus/plugins and
     /// /usr/lib/evbus/plugins
     #[arg(long = "plugin-dir", value_name = "D", value_parser = OsStringValueParser::new().try_map(named_dir))]
     plugin_dirs: Vec<PathBuf>,
 }
 
 impl PluginDirs {
-    /// What is wrong with a directory that is given, if it cannot be searched.
+    /// The fault of a given directory that cannot be searched.
     fn fault(dir: &Path) -> Option<Exit> {
         let found = match dir.metadata() {
             Ok(found) if found.is_dir() => return None,
-            Ok(_) => "it is not a directory; give the directory that the plugin files are in",
+            Ok(_) => "not a directory; give the directory that contains the plugin files",
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                "there is no such directory; create it or give another"
+                "directory not found; create it, or give another"
             }
-            // Why it cannot be looked at is said where it is searched.
+            // The search itself reports why it cannot be read.
             Err(_) => return None,
         };
         Some(Exit::usage(format!(
@@ -154,7 +155,7 @@ impl PluginDirs {
 
 fn named_dir(name: OsString) -> Result<PathBuf, &'static str> {
     if name.is_empty() {
-        return Err("it is empty; expected the path of a directory");
+        return Err("the value is empty; expected the path of a directory");
     }
     Ok(name.into())
 }
@@ -164,13 +165,13 @@ pub(crate) fn main() -> ExitCode {
     evbus::plugin::return_freed_memory();
     let matches = without_empty_variables(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    // As long as the process lives: it ends without `exit`.
+    // For the life of the process, which ends without `exit`.
     let _guard = ExitGuard::arm();
     let (level, log_plugin) = match &cli.command {
         Command::Run(args) => (LogLevel::Info, args.log_plugin()),
         _ => (LogLevel::Warn, None),
     };
-    // What a host's threads, or a program's, must not wait for.
+    // The threads of a host, or of the command of `exec`, must not wait for standard error.
     let is_service = matches!(cli.command, Command::Run(_) | Command::Exec(_));
     let level = cli.log_level.unwrap_or(level);
     let log_events = logging::start(level, log_plugin, !is_service);
@@ -195,15 +196,15 @@ pub(crate) fn main() -> ExitCode {
         Err(exit) => exit.report(),
     };
     logging::flush(Some(LAST_LINES_WITHIN));
-    // Standard output is flushed by whoever writes to it. What plugins have registered for the end of the process may crash or hang, as may what a damaged one
-    // has instead of it; nothing of this program is left to be done.
+    // Every writer to standard output flushes it. Exit handlers that plugins registered may crash or hang, and
+    // this program has nothing left to do.
     ExitGuard::end_at_once(code)
 }
 
-/// How long standard error may take for what a service says at its end.
+/// How long to wait for standard error to take the last lines of a service.
 const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
 
-/// A variable that is set to nothing, as units and shells leave one, counts as one that is not set.
+/// Treats empty environment variables, which units and shells leave behind, as unset.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
     command
@@ -219,22 +220,22 @@ fn with_runtime<T>(command: impl Future<Output = Result<T, Exit>>) -> Result<T, 
     runtime.spawn(keep_a_blocking_thread());
     survive_file_limits(&runtime);
     let result = runtime.block_on(command);
-    // What is left behind may be waiting for one.
+    // Work that is left behind may be waiting for a command.
     evbus::acct::end_commands();
-    // What hangs in a plugin or in a read of standard input must not hold the process.
+    // A plugin or a read of standard input that hangs must not keep the process alive.
     runtime.shutdown_background();
     result
 }
 
-/// Starts the runtime with one thread for what blocks, before anything else needs one. The runtime panics
-/// where the system gives it no thread, and then waits for the threads it has, which do not end: so the end
-/// comes before the panic unwinds, as one line like any other refusal of the system.
+/// Starts the runtime with one thread for blocking work, before anything else needs one. If the system starts
+/// no thread, the runtime panics and then waits for its threads, which never end. Therefore the process ends
+/// before the panic unwinds, with one line as for any other refusal of the system.
 fn start_runtime() -> Result<Runtime, Exit> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|panic| {
         let why = panic.payload_as_str().unwrap_or("it panicked");
         let exit = Exit::failed(format!(
-            "the system starts no more threads ({why}): raise the limit of processes (ulimit -u, or TasksMax= in the unit)"
+            "cannot start a thread ({why}): raise the limit on processes (ulimit -u, or TasksMax= in the unit)"
         ));
         let code = exit.report();
         logging::flush(Some(LAST_LINES_WITHIN));
@@ -243,28 +244,27 @@ fn start_runtime() -> Result<Runtime, Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Exit::failed(format!("the runtime cannot be started: {error}")))?;
-    // An error means that the work panicked, and there is none.
+        .map_err(|error| Exit::failed(format!("cannot start the runtime: {error}")))?;
+    // An error would mean that the work panicked, but it does nothing.
     let _ = runtime.block_on(async { tokio::task::spawn_blocking(|| ()).await });
     panic::set_hook(hook);
     Ok(runtime)
 }
 
-/// Keeps one of the threads for what blocks, which end when they have had nothing to do for 10 seconds.
-/// While there is one, work waits for it where the system gives no other; where there is none, the runtime
-/// panics.
+/// Keeps one thread for blocking work alive; such threads end after 10 idle seconds. If the system starts no
+/// further thread, work waits for this one; without any, the runtime panics.
 async fn keep_a_blocking_thread() {
     const EVERY: Duration = Duration::from_secs(4);
     loop {
-        // An error means that the runtime ends.
+        // An error means that the runtime is shutting down.
         let _ = tokio::task::spawn_blocking(|| ()).await;
         tokio::time::sleep(EVERY).await;
     }
 }
 
-/// A limit of the size of files is an error of the write that meets it, and not the end of the process.
+/// Makes a write beyond the limit on file size fail instead of ending the process.
 fn survive_file_limits(runtime: &Runtime) {
     let _inside = runtime.enter();
-    // Catching is the safe way to ignore; what is caught stays so. Without it the limit ends the process.
+    // Catching is the safe way to ignore a signal; it stays caught when this is dropped.
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw())));
 }

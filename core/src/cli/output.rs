@@ -1,4 +1,4 @@
-//! What goes to standard output: JSON lines and tables.
+//! Standard output: JSON lines and tables.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -19,10 +19,10 @@ pub(super) enum Reader {
     Gone,
 }
 
-/// Writes one line of JSON. A reader that went away (`| head -1`) is no error.
+/// Writes one line of JSON. A reader that went away (`| head -1`) is not an error.
 pub(super) fn json_line(value: &impl Serialize) -> Result<Reader, Exit> {
     let mut line = serde_json::to_vec(value)
-        .map_err(|error| Exit::failed(format!("the output cannot be written: {error}")))?;
+        .map_err(|error| Exit::failed(format!("cannot write the output as JSON: {error}")))?;
     line.push(b'\n');
     write(&line)
 }
@@ -30,7 +30,7 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<Reader, Exit> {
 /// Writes indented JSON.
 pub(super) fn json_pretty(value: &impl Serialize) -> Result<Reader, Exit> {
     let mut text = serde_json::to_vec_pretty(value)
-        .map_err(|error| Exit::failed(format!("the output cannot be written: {error}")))?;
+        .map_err(|error| Exit::failed(format!("cannot write the output as JSON: {error}")))?;
     text.push(b'\n');
     write(&text)
 }
@@ -41,12 +41,14 @@ pub(super) fn write(bytes: &[u8]) -> Result<Reader, Exit> {
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(Reader::There),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
-        Err(error) => Err(Exit::failed(format!("standard output: {error}"))),
+        Err(error) => Err(Exit::failed(format!(
+            "cannot write to standard output: {error}"
+        ))),
     }
 }
 
-/// Whether what goes to standard output is kept by nobody: it is `/dev/null` or another device of memory.
-/// A program that is started with standard output closed gets `/dev/null` in its place before `main`.
+/// Whether standard output is lost: it is `/dev/null` or another memory device. A program that is started with
+/// standard output closed gets `/dev/null` in its place before `main`.
 pub(super) fn is_discarded() -> bool {
     /// The major number of `/dev/null`, `/dev/zero` and their like.
     const MEMORY: u32 = 1;
@@ -56,7 +58,7 @@ pub(super) fn is_discarded() -> bool {
     })
 }
 
-/// Writes a table: aligned columns, a header, no frames, so that `awk` can read it too.
+/// Writes a table with aligned columns, a header and no frames, so that `awk` can read it too.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Exit> {
     let lines = columns(header, &[], rows, None);
     let mut text = String::new();
@@ -74,9 +76,9 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Exit>
     write(text.as_bytes()).map(|_| ())
 }
 
-/// The lines of some columns, the header's first, all equally wide, with a space on either side:
-/// lines of several groups of columns can be joined. The columns at the places `numbers` stand to
-/// the right. What does not fit into `width` is cut.
+/// The lines of some columns, the header first, all equally wide and with a space on either side, so that
+/// groups of columns can be joined. The columns at the indices `numbers` are right-aligned. Text that does not
+/// fit into `width` is cut.
 pub(super) fn columns(
     header: &[&str],
     numbers: &[usize],
@@ -112,8 +114,8 @@ pub(super) fn without_margins(line: &str) -> &str {
     line.strip_prefix(' ').unwrap_or(line)
 }
 
-/// Shows control characters as text: what a far system says must not move a terminal's cursor, nor
-/// break a line of a table.
+/// Shows control characters as text: a message of a far system must not move a terminal's cursor or break a
+/// line of a table.
 pub(super) fn one_line(text: String) -> String {
     match foreign_text::shown(&text) {
         Cow::Borrowed(_) => text,
@@ -121,18 +123,18 @@ pub(super) fn one_line(text: String) -> String {
     }
 }
 
-/// Columns and rows of the terminal that standard output is; none where it is something else.
+/// Columns and rows of the terminal on standard output, if it is one.
 pub(super) fn terminal_size() -> Option<(u16, u16)> {
     let stdout = io::stdout();
     if !stdout.is_terminal() {
         return None;
     }
     let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
-    // Terminals that do not know it say 0.
+    // Terminals that do not know their size report 0.
     (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
 }
 
-/// Whether standard output takes colours, and its user wants them.
+/// Whether standard output supports colours and the user wants them.
 pub(super) fn wants_colour() -> bool {
     anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
 }

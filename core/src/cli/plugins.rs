@@ -1,4 +1,4 @@
-//! `evbus plugins`: what there is.
+//! `evbus plugins`: lists, inspects and installs plugins.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::output::{json_pretty, table, write};
 use super::route::catalog;
 use super::{PluginDirs, THIS_PROGRAM};
 
-/// Show, inspect and install plugins
+/// List, inspect and install plugins
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   evbus plugins list --plugin-dir target/plugins
@@ -25,29 +25,29 @@ pub(super) struct PluginsArgs {
     command: Option<PluginsCommand>,
     #[command(flatten)]
     dirs: PluginDirs,
-    /// Print JSON
+    /// Print the result as JSON
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum PluginsCommand {
-    /// List every plugin file that is found, without running any of it (the default)
+    /// List all plugin files without running their code (the default)
     List {
         #[command(flatten)]
         plugins: PluginDirs,
     },
-    /// Show one file: id, version, ABI, what it serves, its configuration's schema
+    /// Show a plugin: id, version, ABI, providers, match plugins, schema of its configuration
     Inspect {
-        /// The plugin file; or the plugin's id or a name that it serves, for the file that a host would use
+        /// Plugin file; or a plugin id or a name that the plugin serves, for the file that a host would use
         #[arg(value_name = "FILE|NAME")]
         file: PathBuf,
         #[command(flatten)]
         plugins: PluginDirs,
     },
-    /// Check a file and copy it into a plugin directory; a running host uses it at once
+    /// Check a plugin file and copy it into a plugin directory; a running host uses it at once
     Install {
-        /// The plugin file
+        /// Plugin file
         #[arg(value_name = "FILE")]
         file: PathBuf,
         #[command(flatten)]
@@ -77,9 +77,13 @@ fn list(plugins: &PluginDirs, json: bool) -> Result<(), Exit> {
         return json_pretty(&reports).map(|_| ());
     }
     if reports.is_empty() {
-        super::exit::note(
-            "no plugin file was found; give a directory with --plugin-dir, or install one",
-        );
+        let dirs: Vec<String> = (plugin_dirs(&plugins.plugin_dirs).iter())
+            .map(|dir| dir.path.display().to_string())
+            .collect();
+        super::exit::note(&format!(
+            "no plugin file found in {}; use --plugin-dir to search another directory, or install a plugin with `evbus plugins install FILE`",
+            dirs.join(", ")
+        ));
         return Ok(());
     }
     let rows = reports.iter().map(row).collect();
@@ -132,7 +136,7 @@ struct Inspected<'a> {
     config_schema: Option<Value>,
 }
 
-/// The file that is meant: one that is there, or the one of the plugin with this id or name.
+/// The given file, or the file of the plugin with this id or name.
 fn find(given: &Path, plugins: &PluginDirs) -> Result<PathBuf, Exit> {
     let name = match given.to_str() {
         Some(name) if !name.contains('/') && !given.exists() => name,
@@ -153,7 +157,7 @@ fn find(given: &Path, plugins: &PluginDirs) -> Result<PathBuf, Exit> {
     let used = meant.clone().find(is_used).or_else(|| meant.clone().next());
     used.and_then(|report| report.file.clone()).ok_or_else(|| {
         Exit::failed(format!(
-            "{name}: found no such file, and no plugin with this id or that serves this name; `evbus plugins list` shows what there is, and --plugin-dir gives a directory"
+            "{name}: not found: neither a file nor a plugin with this id, nor one that serves this name; `evbus plugins list` lists the plugins, and --plugin-dir adds a directory"
         ))
     })
 }
@@ -208,7 +212,7 @@ struct Installed<'a> {
     version: &'a str,
     file: &'a Path,
     sha256: Option<&'a str>,
-    /// Whether a host finds it without being told where it is.
+    /// Whether a host searches its directory by default.
     searched: bool,
 }
 
@@ -222,7 +226,7 @@ fn put_in(file: &Path, plugins: &PluginDirs, json: bool) -> Result<(), Exit> {
                 .find(|dir| dir.source == PluginDirSource::Default)
         })
         .map(|dir| &*dir.path)
-        .ok_or_else(|| Exit::usage("no plugin directory is known; give one with --plugin-dir"))?;
+        .ok_or_else(|| Exit::usage("no plugin directory given: use --plugin-dir"))?;
     let (target, plugin) =
         install(file, dir, &dirs, Some(THIS_PROGRAM.as_ref())).map_err(Exit::failed)?;
     let real = |dir: &Path| dir.canonicalize().ok();
@@ -231,7 +235,7 @@ fn put_in(file: &Path, plugins: &PluginDirs, json: bool) -> Result<(), Exit> {
         .any(|searched| real(&searched.path) == real(dir));
     if !searched {
         super::exit::note(&format!(
-            "a host searches {} only with --plugin-dir, or with the directory in EVBUS_PLUGIN_PATH",
+            "a host searches {} only if --plugin-dir or EVBUS_PLUGIN_PATH names it",
             dir.display()
         ));
     }

@@ -11,7 +11,7 @@ use super::lines::{Line, MAX_EVENT_BYTES, read_line};
 use super::recorded;
 use super::target::{Require, Target, TargetOptions};
 
-/// Fire events: to a running host, or straight to the destinations of an acct file
+/// Fire events to a running host, or deliver them directly to the destinations of an acct file
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   evbus put --sock-dir /run/evbus idem-status '\"FINISHED\"' --tag type=state-status
@@ -19,14 +19,17 @@ use super::target::{Require, Target, TargetOptions};
   tail -f results.jsonl | evbus put --sock-dir /run/evbus idem-run -
   evbus put --acct-file acct.yml --events < recorded-events.jsonl
 
-With --sock-dir it exits when the host keeps every event at every destination whose pattern matches: in
-its queue, and on disk where the destination is `durable`. With --acct-file it exits when the
-destinations have acknowledged every event.")]
+With --sock-dir the command exits when the host keeps every event at every matching destination: in its \
+queue or, if the destination is `durable`, on disk or acknowledged. With --acct-file it exits when the \
+destinations have acknowledged every event.
+
+Exit codes: 0 success; 1 an event was not delivered; 2 wrong usage; 70 a plugin called exit; 78 invalid \
+configuration.")]
 pub(super) struct PutArgs {
-    /// The profile to fire under
+    /// Profile of the event
     #[arg(value_name = "PROFILE", required_unless_present = "events")]
     profile: Option<String>,
-    /// The message as JSON; - reads one message per line from standard input
+    /// Message as JSON; - reads one message per line from standard input
     #[arg(
         value_name = "BODY|-",
         allow_hyphen_values = true,
@@ -36,17 +39,17 @@ pub(super) struct PutArgs {
     /// Add a tag; may be repeated
     #[arg(long = "tag", value_name = "K=V", value_parser = tag)]
     tags: Vec<(String, String)>,
-    /// The run name in the envelope
+    /// Run name in the envelope
     #[arg(long, value_name = "N", default_value = "", hide_default_value = true)]
     run_name: String,
-    /// Send the body as it is, without the envelope
+    /// Fire the body as it is, without the envelope
     #[arg(long, conflicts_with_all = ["tags", "run_name"])]
     raw: bool,
-    /// Read lines {"profile": ..., "body": ...} from standard input, such as those of the provider
-    /// `file`; bodies are sent as they are, and an id and a time stay those of the line
+    /// Read lines {"profile": ..., "body": ...} from standard input, such as those written by the
+    /// provider `file`; bodies are fired as they are, with the id and time of the line if it has them
     #[arg(long, conflicts_with_all = ["raw", "tags", "run_name"])]
     events: bool,
-    /// Fail if no destination's pattern matches an event; without it, only listeners get such an event
+    /// Fail if an event matches no destination [default: only listeners receive it]
     #[arg(long)]
     require_destination: bool,
     #[command(flatten)]
@@ -61,7 +64,7 @@ fn tag(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) async fn run(args: PutArgs) -> Result<(), Exit> {
-    // What is wrong with a body is said before anything is started for it.
+    // A fault of the body is reported before anything is started.
     let single = match args.body.as_deref() {
         Some("-") | None => None,
         Some(body) => Some(args.event(body).map_err(Exit::failed)?),
@@ -82,7 +85,7 @@ pub(super) async fn run(args: PutArgs) -> Result<(), Exit> {
     target.finish(require).await?;
     if faults > 0 {
         return Err(Exit::failed(format!(
-            "{} not fired; the others were",
+            "{} not fired; all others were",
             counted(
                 faults,
                 "line of standard input was",
@@ -94,12 +97,12 @@ pub(super) async fn run(args: PutArgs) -> Result<(), Exit> {
 }
 
 impl PutArgs {
-    /// Makes the event of one BODY or one line.
+    /// Builds the event of one BODY or one line.
     fn event(&self, text: &str) -> Result<Event, String> {
         if self.events {
             return recorded::event(text);
         }
-        // clap requires it unless --events is there.
+        // clap requires it unless --events is given.
         let builder = Event::builder(self.profile.clone().unwrap_or_default());
         let event = if self.raw {
             builder.unwrapped_json(text.to_owned())
@@ -117,7 +120,7 @@ impl PutArgs {
     }
 }
 
-/// Fires every line of standard input. A line that cannot be fired is named and stops nothing.
+/// Fires every line of standard input. A line that cannot be fired is reported, and the others are fired.
 async fn pump(args: &PutArgs, target: &mut Target) -> Result<u64, Exit> {
     let mut input = BufReader::new(tokio::io::stdin());
     let (mut number, mut faults) = (0_u64, 0);
@@ -128,12 +131,14 @@ async fn pump(args: &PutArgs, target: &mut Target) -> Result<u64, Exit> {
             Ok(Line::End) => return Ok(faults),
             Ok(Line::Whole) if line.trim_ascii().is_empty() => continue,
             Ok(Line::Whole) => std::str::from_utf8(&line)
-                .map_err(|error| format!("no UTF-8 after byte {}", error.valid_up_to()))
+                .map_err(|error| format!("not UTF-8 after byte {}", error.valid_up_to()))
                 .and_then(|text| args.event(text.trim())),
             Ok(Line::TooLong) => Err(format!(
-                "the line is longer than {MAX_EVENT_BYTES} bytes, the most a body may have"
+                "the line is longer than {MAX_EVENT_BYTES} bytes, the limit for an event"
             )),
-            Err(error) => return Err(Exit::failed(format!("standard input: {error}"))),
+            Err(error) => {
+                return Err(Exit::failed(format!("cannot read standard input: {error}")));
+            }
         };
         match event {
             Ok(event) => {
@@ -144,7 +149,7 @@ async fn pump(args: &PutArgs, target: &mut Target) -> Result<u64, Exit> {
                 error(&format!("standard input, line {number}: {reason}"));
             }
         }
-        // Whoever follows a log wants each event at once, whoever sends a file wants it fast.
+        // A followed log needs each event at once, a whole file needs speed.
         if input.buffer().is_empty() {
             target.flush().await?;
         }

@@ -1,4 +1,4 @@
-//! A recorded event as a line: what `evbus put --events` and `evbus check --events` read, and the provider
+//! A recorded event as a line, which `evbus put --events` and `evbus check --events` read and the provider
 //! `file` writes.
 
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// What a line must be.
+/// The expected form of a line.
 pub(super) const EXPECTED: &str = "{\"profile\": ..., \"body\": ...} as JSON on one line";
 
 /// One line.
@@ -19,33 +19,33 @@ pub(super) struct Recorded<B> {
     pub(super) body: B,
     id: Option<String>,
     time: Option<String>,
-    /// Those of the body, which has them too.
+    /// The same as in the body.
     #[serde(rename = "tags")]
     _tags: Option<Map<String, Value>>,
-    /// How the body stands there, where it is not JSON.
+    /// The encoding of a body that is not JSON.
     encoding: Option<String>,
 }
 
-/// The event of a line: with its id and time, where the line has them. Whoever receives it a second time
-/// knows it by its id.
+/// The event of a line, with the id and time of the line if it has them. A receiver recognizes a repeated event
+/// by its id.
 pub(super) fn event(line: &str) -> Result<Event, String> {
     let recorded: Recorded<&RawValue> =
         serde_json::from_str(line).map_err(|error| format!("expected {EXPECTED}, but {error}"))?;
     if let Some(encoding) = recorded.encoding {
         return Err(format!(
-            "the body is not JSON (its encoding is {encoding:?}), so it cannot be fired; record events with `evbus run --serial-plugin json`"
+            "the body is not JSON (encoding {encoding:?}) and cannot be fired; record events with `evbus run --serial-plugin json`"
         ));
     }
     let mut builder = Event::builder(recorded.profile);
     if let Some(id) = recorded.id {
         let id: EventId = id.parse().map_err(|_| {
-            format!("the id {id:?} is not that of an event, expected one such as 018bcfe5-6800-7000-8000-000000000000")
+            format!("the id {id:?} is not an event id; expected one such as 018bcfe5-6800-7000-8000-000000000000")
         })?;
         builder = builder.id(id);
     }
     if let Some(time) = recorded.time {
         builder = builder.time_unix_ns(unix_ns(&time).ok_or_else(|| {
-            format!("the time {time:?} is not one, expected it as 2026-11-23T00:17:28.301Z")
+            format!("the time {time:?} is not valid; expected one such as 2026-11-23T00:17:28.301Z")
         })?);
     }
     builder

@@ -1,4 +1,4 @@
-//! `evbus render`: renders an SLS file and fires what it fires.
+//! `evbus render`: renders an SLS file and fires the events of its template.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,20 +16,23 @@ use super::exit::{Exit, note};
 use super::output::write;
 use super::target::{Require, TargetOptions};
 
-/// Render an SLS file, and fire the events that its template fires
+/// Render an SLS file and fire the events of its template
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   evbus render --sock-dir /run/evbus web.sls
   evbus render --acct-file acct.yml web.sls > web.rendered.sls
 
-A template fires with {%- hub.idem.event.put_nowait(body={\"message\": \"event content\"},
-profile=\"default\", tags={}) %}, and in the forms `do`, `set` and `{{ }}`. The rendered text goes to
-standard output. A template with a fault ends with 1; what it fired before stays fired.")]
+A template fires an event with {%- hub.idem.event.put_nowait(body={\"message\": \"event content\"}, \
+profile=\"default\", tags={}) %}, also in the forms `do`, `set` and `{{ }}`. The rendered text is written to \
+standard output.
+
+Exit codes: 0 success; 1 the template has a fault or an event was not delivered (earlier events stay \
+fired); 2 wrong usage; 70 a plugin called exit; 78 invalid configuration.")]
 pub(super) struct RenderArgs {
-    /// The SLS file
+    /// SLS file
     #[arg(value_name = "FILE.sls")]
     file: PathBuf,
-    /// The run name in the envelopes
+    /// Run name in the envelopes
     #[arg(long, value_name = "N", default_value = "", hide_default_value = true)]
     run_name: String,
     #[command(flatten)]
@@ -67,13 +70,17 @@ pub(super) async fn run(args: RenderArgs) -> Result<(), Exit> {
         Ok(Ok(rendered)) => write(rendered.as_bytes()).map(|_| ()),
         Ok(Err(fault)) => {
             let before = match fired {
-                0 => "no event was fired before".to_owned(),
-                fired => counted(fired, "event was fired before", "events were fired before"),
+                0 => "no event was fired before the fault".to_owned(),
+                fired => counted(
+                    fired,
+                    "event was fired before the fault",
+                    "events were fired before the fault",
+                ),
             };
             note(&before);
             Err(Exit::failed(fault.to_string()))
         }
-        Err(error) => Err(Exit::failed(format!("the rendering ended early: {error}"))),
+        Err(error) => Err(Exit::failed(format!("rendering failed: {error}"))),
     }
 }
 
@@ -84,15 +91,15 @@ fn read(args: &RenderArgs) -> Result<String, Exit> {
     read_given(&args.file, MAX_FILE_BYTES, &mut content).map_err(|error| {
         fault(match error {
             NotRead::TooLarge => format!(
-                "found more than {MAX_FILE_BYTES} bytes, expected fewer; check that it is an SLS file"
+                "the file is larger than {MAX_FILE_BYTES} bytes; check that it is an SLS file"
             ),
-            NotRead::Is(kind) => format!("found {kind}, expected an SLS file; check its name"),
-            error => format!("found no file to read ({error}), expected an SLS file"),
+            NotRead::Is(kind) => format!("found {kind}, expected an SLS file; check the name"),
+            error => format!("cannot read the SLS file: {error}"),
         })
     })?;
     String::from_utf8(content).map_err(|error| {
         fault(format!(
-            "found no text ({error}), expected an SLS file in UTF-8"
+            "the file is not UTF-8 ({error}); expected an SLS file"
         ))
     })
 }

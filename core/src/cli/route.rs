@@ -1,4 +1,4 @@
-//! `evbus route`: which destinations a profile name reaches.
+//! `evbus route`: shows which destinations a profile name reaches.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -27,12 +27,15 @@ use super::{PluginDirs, THIS_PROGRAM};
 
 Prints one JSON line per name:
   {\"profile\": \"idem-run\", \"destinations\": [{\"provider\": \"kafka\", \"pattern\": \"idem-*\", \"index\": 0}]}
-where index counts the entries of one provider in file order, from 0.")]
+where index counts the entries of one provider in file order, from 0.
+
+Exit codes: 0 success; 1 a line of standard input is not a profile name; 2 wrong usage; 70 a plugin called \
+exit; 78 invalid configuration.")]
 pub(super) struct RouteArgs {
-    /// Profile names; without any, or with -, one per line from standard input
+    /// Profile names; without any, or with -, read one per line from standard input
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// The acct file
+    /// Acct file, which defines the destinations
     #[arg(long, value_name = "F", env = "ACCT_FILE")]
     acct_file: PathBuf,
     #[command(flatten)]
@@ -69,7 +72,7 @@ pub(super) async fn run(args: RouteArgs) -> Result<(), Exit> {
     }
     if args.names.is_empty() && std::io::stdin().is_terminal() {
         return Err(Exit::usage(
-            "no profile name was given; give names, or one per line on standard input",
+            "no profile name given: use NAME arguments, or one name per line on standard input",
         ));
     }
     let mut input = BufReader::new(tokio::io::stdin());
@@ -83,26 +86,25 @@ pub(super) async fn run(args: RouteArgs) -> Result<(), Exit> {
             Ok(Line::Whole) => match std::str::from_utf8(&line) {
                 Ok(name) if show(name)? == Reader::Gone => break,
                 Ok(_) => continue,
-                Err(error) => format!("no UTF-8 after byte {}", error.valid_up_to()),
+                Err(error) => format!("not UTF-8 after byte {}", error.valid_up_to()),
             },
             Ok(Line::TooLong) => {
                 format!(
-                    "it is longer than {MAX_PROFILE_BYTES} bytes, the most a profile name may have"
+                    "the line is longer than {MAX_PROFILE_BYTES} bytes, the limit for a profile name"
                 )
             }
-            Err(error) => return Err(Exit::failed(format!("standard input: {error}"))),
+            Err(error) => {
+                return Err(Exit::failed(format!("cannot read standard input: {error}")));
+            }
         };
         faults += 1;
         error(&format!("standard input, line {number}: {fault}"));
     }
     if faults > 0 {
-        return Err(Exit::failed(format!(
-            "{} no profile name",
-            counted(
-                faults,
-                "line of standard input is",
-                "lines of standard input are"
-            )
+        return Err(Exit::failed(counted(
+            faults,
+            "line of standard input is not a profile name",
+            "lines of standard input are not profile names",
         )));
     }
     Ok(())
@@ -118,7 +120,7 @@ pub(super) fn load(acct: &AcctSource, plugins: &PluginDirs) -> Result<(AcctFile,
 pub(super) fn catalog(plugins: &PluginDirs) -> Result<Catalog, Exit> {
     plugins.check()?;
     let program = Some(std::path::Path::new(THIS_PROGRAM).into());
-    // What a host of this user has tried need not be tried again.
+    // Plugins that a host of this user has probed are not probed again.
     let state = state_place(None).map(|place| place.path);
     let mut registry = Registry::new(plugin_dirs(&plugins.plugin_dirs), Vec::new())
         .trying(program, state.as_deref());

@@ -7,7 +7,9 @@ use evbus::{LaneStatus, LogEvents};
 use evbus_report::counted;
 
 use super::exit::{Exit, error, note};
-use super::host_options::{DescribedHost, HostOptions, not_started, raise_file_limit};
+use super::host_options::{
+    DescribedHost, HostOptions, all_not_started, not_started, raise_file_limit,
+};
 use super::host_place::StatePlace;
 use super::logging::{self, LogPlugin};
 use super::signals::{Asked, SECOND_SIGNAL, Signals};
@@ -16,14 +18,22 @@ use super::signals::{Asked, SECOND_SIGNAL, Signals};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   evbus run --acct-file acct.yml --sock-dir /run/evbus
-  evbus put --sock-dir /run/evbus idem-status '\"FINISHED\"'
+  evbus run --acct-file acct.yml --sock-dir /run/evbus --state-dir /var/lib/evbus --log-plugin event
   evbus run --acct-file acct.yml --from-salt /var/run/salt/master --salt-tag 'salt/job/*/ret/*'
 
-Prints the line `ready` on standard error when the sockets accept. On SIGTERM or SIGINT it takes no
-more events, delivers what it has within --drain-timeout, and says what remained and where. On
-SIGHUP, and when the acct file or a plugin changes, it goes on with what they say then.")]
+Events arrive through --sock-dir, --prefixed-sock-dir, --from-salt and --log-plugin; a host with none of \
+them needs --state-dir, and delivers the events stored there.
+
+Prints the line `ready` on standard error when the sockets accept connections. On SIGTERM or SIGINT the \
+host accepts no more events, delivers the queued ones within --drain-timeout, and reports which remain \
+and where. On SIGHUP, and when the acct file or a plugin changes, it reads them again and applies the \
+changes.
+
+Exit codes: 0 every event was delivered, kept on disk or dropped by a policy; 1 events were lost, or a \
+second signal ended the host; 2 wrong usage; 70 a plugin called exit; 75 the disk of the state directory \
+is full, try again later; 78 invalid configuration.")]
 pub(super) struct RunArgs {
-    /// The acct file: destinations, their patterns and connections
+    /// Acct file, which defines the destinations [default: none; events reach only listeners]
     #[arg(long, value_name = "F", env = "ACCT_FILE")]
     acct_file: Option<PathBuf>,
     #[command(flatten)]
@@ -36,7 +46,7 @@ impl RunArgs {
     }
 }
 
-/// Says where what waits is kept, and what it means where it is not.
+/// Logs where queued events and dead letters are kept, or what it means that they are not.
 fn tell_state(state: Option<&StatePlace>) {
     if let Some(place) = state {
         tracing::info!(
@@ -46,7 +56,7 @@ fn tell_state(state: Option<&StatePlace>) {
         );
     } else {
         tracing::info!(
-            "no state directory: queued events and dead letters are in memory only and are lost when the host ends, and a destination whose queue is full delays the programs that fire; use --state-dir"
+            "no state directory: queued events and dead letters are kept in memory only and are lost when the host ends, and a destination with a full queue delays the programs that fire; use --state-dir to keep them on disk"
         );
     }
 }
@@ -64,23 +74,23 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
     } = args.host.describe(args.acct_file);
     Exit::of_all(faults)?;
     if !has_way_in {
-        // What is wrong beside that is told first, as for any other host.
+        // Other faults are reported first, as for any other host.
         let found = tokio::select! {
             found = builder.examine() => found.faults,
             () = signals.end() => return Ok(()),
         };
-        Exit::of_all(
-            (found.into_iter())
-                .map(|fault| not_started(fault, state.as_ref()))
-                .collect(),
-        )?;
+        Exit::of_all(all_not_started(found, state.as_ref()).await)?;
         return Err(Exit::usage(
-            "no way in for events given: use --sock-dir for event sockets, or --from-salt for those of a Salt master; with --state-dir a host without either delivers what is left there",
+            "the host has no way to receive events: use --sock-dir for event sockets, --from-salt for those of a Salt master, or --log-plugin for the host's own log; or use --state-dir to deliver only the events stored there",
         ));
     }
-    let host = tokio::select! {
-        host = builder.start() => host.map_err(|error| not_started(error, state.as_ref()))?,
+    let started = tokio::select! {
+        started = builder.start() => started,
         () = signals.end() => return Ok(()),
+    };
+    let host = match started {
+        Ok(host) => host,
+        Err(error) => return Err(not_started(error, state.as_ref()).await),
     };
     tell_state(state.as_ref());
     if let Some(log_events) = &log_events {
@@ -90,19 +100,19 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
     logging::line("ready");
 
     while let Asked::Reload = signals.next().await {
-        tracing::info!("SIGHUP: reading the acct file again");
+        tracing::info!("SIGHUP: reloading the acct file");
         tokio::select! {
             reloaded = host.reload() => if let Err(error) = reloaded {
                 // Each fault of an acct file is one line.
                 for sentence in error.to_string().lines() {
-                    tracing::error!("the reload changed nothing: {sentence}");
+                    tracing::error!("reload failed, nothing was changed: {sentence}");
                 }
             },
-            // It may wait for something that hangs; ending the host ends the waiting.
+            // The reload may wait for something that hangs; ending the host ends the wait.
             () = signals.end() => break,
         }
     }
-    tracing::info!("ending: delivering what is queued");
+    tracing::info!("shutting down: delivering queued events");
     if let Some(log_events) = &log_events {
         // The bus takes nothing more once the host ends.
         log_events.flush().await;
@@ -113,7 +123,7 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
     }
 }
 
-/// Says what remained, and where it is.
+/// Reports which events remain, and where.
 fn remaining(lanes: &[LaneStatus], state_dir: Option<&Path>) -> Result<(), Exit> {
     let (mut lost, mut kept) = (0, 0);
     for lane in lanes {
@@ -140,7 +150,7 @@ fn remaining(lanes: &[LaneStatus], state_dir: Option<&Path>) -> Result<(), Exit>
     }
     if let Some(dir) = state_dir.filter(|_| kept > 0) {
         note(&format!(
-            "{} kept in {} and delivered after the next start",
+            "{} kept in {} and will be delivered after the next start",
             counted(kept, "event is", "events are"),
             dir.display()
         ));
@@ -154,7 +164,7 @@ fn remaining(lanes: &[LaneStatus], state_dir: Option<&Path>) -> Result<(), Exit>
     )))
 }
 
-/// Which destination it is, or how many.
+/// Names the destination, or the number of destinations that it stands for.
 fn named(lane: &LaneStatus) -> String {
     if lane.others == 0 {
         format!("destination {}", lane.destination)
@@ -164,15 +174,15 @@ fn named(lane: &LaneStatus) -> String {
     }
 }
 
-/// Says of each event that is lost how that came about.
+/// Lists how many events were lost in which way.
 fn how_lost(lane: &LaneStatus) -> String {
     let ways = [
-        (lane.left_in_memory(), "remained in memory"),
+        (lane.left_in_memory(), "in memory only"),
         (
             lane.dead_letters_unkept,
-            "refused or given up, and no disk kept the dead letter",
+            "as dead letters that could not be stored",
         ),
-        (lane.lost_since_start, "on a disk that was damaged"),
+        (lane.lost_since_start, "to disk damage"),
     ];
     let ways = ways.iter().filter(|(number, _)| *number > 0);
     let ways: Vec<String> = ways

@@ -1,4 +1,4 @@
-//! `evbus schema`: the formats of Idem's events.
+//! `evbus schema`: shows the formats of Idem's events.
 
 use clap::Args;
 use evbus::idem::{schema, schemas};
@@ -6,16 +6,16 @@ use evbus::idem::{schema, schemas};
 use super::exit::Exit;
 use super::output::{json_pretty, table};
 
-/// Show the documented formats of Idem's events: all, or the JSON Schema of one
+/// List the documented formats of Idem's events, or show the JSON Schema of one
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   evbus schema
   evbus schema idem-run
   evbus schema idem-run | jq .properties.message.required
 
-`evbus check --events FILE` holds recorded events against these schemas.")]
+`evbus check --events FILE` validates recorded events against these schemas.")]
 pub(super) struct SchemaArgs {
-    /// The profile whose JSON Schema is printed; error-event for error events, which any profile has
+    /// Profile of the JSON Schema to print; error-event for error events, which occur under any profile
     #[arg(value_name = "PROFILE")]
     profile: Option<String>,
 }
@@ -31,14 +31,14 @@ pub(super) fn run(args: &SchemaArgs) -> Result<(), Exit> {
                 .map(str::to_owned)
                 .to_vec()
         });
-        return table(&["profile", "type", "says", "source"], rows.collect());
+        return table(&["profile", "type", "content", "source"], rows.collect());
     };
     if let Some(schema) = schema(profile) {
         return json_pretty(&schema.json()).map(|_| ());
     }
     let known: Vec<&str> = schemas().iter().map(|schema| schema.name).collect();
     Err(Exit::usage(format!(
-        "no format of profile {profile:?} is documented; expected one of {}",
+        "no documented format for the profile {profile:?}; expected one of {}",
         known.join(", ")
     )))
 }

@@ -1,4 +1,4 @@
-//! Files that only their owner may read, written whole or not at all.
+//! Files that only their owner may read, written completely or not at all.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -10,26 +10,23 @@ use rustix::fs::{FileType, Gid, Uid, fchown};
 
 use super::exit::Exit;
 
-/// Writes a file of mode 0600 in place of the one that may be there, and keeps that one's owner. `ready`
-/// is called when all of it is on the disk; where that fails, nothing was changed.
+/// Writes a file with mode 0600; it replaces an existing file and keeps its owner. `ready` is called when the
+/// whole content is on disk; if it fails, nothing has been changed.
 pub(super) fn write(
     path: &Path,
     content: &[u8],
     ready: impl FnOnce() -> Result<(), Exit>,
 ) -> Result<(), Exit> {
     let failed = |error: io::Error| {
-        Exit::failed(format!(
-            "{}: the file cannot be written: {error}",
-            path.display()
-        ))
+        Exit::failed(format!("cannot write the file {}: {error}", path.display()))
     };
     let other_kind = || {
         Exit::usage(format!(
-            "{}: found something other than a file, expected one, or a new name; change --output-file",
+            "cannot write {}: not a regular file; give another name with --output-file",
             path.display()
         ))
     };
-    // A link stays one, and what it leads to is replaced.
+    // A link stays a link, and its target is replaced.
     let place = match Place::find(path) {
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Err(other_kind()),
         found => found.map_err(failed)?,
@@ -51,7 +48,7 @@ pub(super) fn write(
             let (uid, gid) = (Uid::from_raw(replaced.uid()), Gid::from_raw(replaced.gid()));
             fchown(file.as_file(), Some(uid), Some(gid)).map_err(|error| {
                 Exit::failed(format!(
-                    "{}: the new file cannot be given to the owner of the old one: {error}; run this as that owner",
+                    "cannot give the new file {} to the owner of the old one: {error}; run the command as that owner",
                     path.display()
                 ))
             })?;
@@ -62,6 +59,6 @@ pub(super) fn write(
         .map_err(failed)?;
     ready()?;
     file.persist(&target).map_err(|error| failed(error.error))?;
-    // Without this a crash of the machine could bring the old file back.
+    // Without this the old file could return after a crash of the machine.
     place.sync().map_err(failed)
 }

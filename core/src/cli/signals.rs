@@ -1,4 +1,4 @@
-//! Signals of `evbus run`, received by a thread of its own: a host whose other threads hang obeys them, too.
+//! Signals of `evbus run`, received by a separate thread, so that a host with hung threads obeys them too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,16 +11,16 @@ use tokio::sync::watch;
 use super::exit::{Exit, error};
 use super::logging;
 
-/// How long a host may take to notice a signal that it is to obey at once.
+/// How long a host may take to obey a signal that takes effect at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// How long a host may take to end beyond the time for delivering, until it is ended whatever hangs.
-/// Writing to a slow disk what is left in memory is no hanging.
+/// How long a host may take to end after the time for delivering, before it is forced to. Writing the events
+/// left in memory to a slow disk does not count as a hang.
 const ENDS_WITHIN: Duration = Duration::from_mins(1);
 
-/// What is said where a second signal ends the host.
+/// The error of a host that a second signal ends.
 pub(super) const SECOND_SIGNAL: &str =
-    "ended at once by a second signal; what was queued in memory alone is not delivered";
+    "ended at once by a second signal; events queued only in memory were not delivered";
 
 /// What a signal asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) enum Asked {
     Reload,
 }
 
-/// What has been asked for so far.
+/// How often each was asked for so far.
 #[derive(Debug, Default, Clone, Copy)]
 struct Heard {
     ends: u32,
@@ -48,7 +48,7 @@ pub(super) struct Signals {
 impl Signals {
     /// Starts the threads. From here on no signal has its default action.
     pub(super) fn receive() -> Result<Self, Exit> {
-        let failed = |error| Exit::failed(format!("signals cannot be received: {error}"));
+        let failed = |error| Exit::failed(format!("cannot receive signals: {error}"));
         let mut signals =
             signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
         let (sender, heard) = watch::channel(Heard::default());
@@ -66,7 +66,7 @@ impl Signals {
         })
         .map_err(failed)?;
         let theirs = Arc::clone(&ending);
-        // There from the start: a thread that is made while something hangs may hang, too.
+        // Started first: a thread that is started while something hangs may hang too.
         spawn("evbus end", move || theirs.run()).map_err(failed)?;
         Ok(Self {
             heard,
@@ -76,7 +76,7 @@ impl Signals {
         })
     }
 
-    /// The host has started; it may take `drain` to deliver what it has when it is to end.
+    /// Notes that the host has started; at its end it may take `drain` to deliver queued events.
     pub(super) fn started(&self, drain: Duration) {
         self.ending.change(|state| state.drains = Some(drain));
     }
@@ -88,7 +88,7 @@ impl Signals {
             .heard
             .wait_for(|heard| heard.ends > ends || heard.reloads > reloads);
         let Ok(heard) = heard.await.map(|heard| *heard) else {
-            // The thread never ends; if it did, nobody would hear a signal.
+            // The thread never ends; if it did, no signal would arrive.
             return std::future::pending().await;
         };
         if heard.ends > ends {
@@ -100,7 +100,7 @@ impl Signals {
         Asked::Reload
     }
 
-    /// Resolves when the process is to end. A reload that is asked for meanwhile is not forgotten.
+    /// Resolves when the process is to end. A reload requested meanwhile is kept for `next`.
     pub(super) async fn end(&mut self) {
         let ends = self.ends;
         if self
@@ -121,7 +121,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()
     builder.spawn(work).map(drop)
 }
 
-/// Ends the process where the host does not do it in time.
+/// Ends the process if the host does not end in time.
 #[derive(Debug, Default)]
 struct Ending {
     state: Mutex<EndingState>,
@@ -132,22 +132,22 @@ struct Ending {
 struct EndingState {
     /// When the host was told to end, each time.
     told: Vec<Instant>,
-    /// How long it may take to deliver what it has, once it has started.
+    /// How long it may take to deliver queued events, once it has started.
     drains: Option<Duration>,
 }
 
 impl EndingState {
-    /// When it is to be ended, and how to say why.
+    /// When to force the end, and the error to report.
     fn limit(&self) -> Option<(Instant, &'static str)> {
         match (&self.told[..], self.drains) {
             ([], _) => None,
             ([first], None) => Some((
                 *first + AT_ONCE,
-                "forced to end while it was starting: something hung",
+                "forced to end: the host hung while starting",
             )),
             ([first], Some(drain)) => Some((
                 first.checked_add(drain.saturating_add(ENDS_WITHIN))?,
-                "forced to end: the shutdown took too long; what was queued in memory alone is not delivered",
+                "forced to end: the shutdown took too long; events queued only in memory were not delivered",
             )),
             ([_, second, ..], _) => Some((*second + AT_ONCE, SECOND_SIGNAL)),
         }

@@ -1,4 +1,4 @@
-//! `evbus status`: how a running host and its destinations are.
+//! `evbus status`: the state of a running host and its destinations.
 
 mod table;
 
@@ -8,30 +8,31 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use evbus::control::{Client, ControlError, DestinationStatus, HostStatus, Status, StatusAnswer};
+use evbus::control::{ControlError, DestinationStatus, HostStatus, Status, StatusAnswer};
 use evbus::sockets::SaltMasterStatus;
 use evbus_report::counted;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::exit::{Exit, note};
 use super::host_options::seconds;
-use super::host_place::control_dir;
+use super::host_place::ControlPlace;
 use super::output::{Reader, json_line, terminal_size, wants_colour, write};
 use table::table;
 
-/// Show how a running host and its destinations are
+/// Show the state of a running host and its destinations
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   evbus status --sock-dir /run/evbus
   evbus status --state-dir /var/lib/evbus --watch
   evbus status --sock-dir /run/evbus --json | jq '.destinations[] | select(.state != \"connected\")'
 
-QUEUED counts every event that is not settled; ON DISK, RETRYING and IN FLIGHT are parts of it. OLDEST
-is how long ago the oldest of them was fired. NEXT TRY is the time until a destination that pauses is tried
-again, `(asked)` where its plugin asked for that long. LAST ERROR is cleared when the destination has recovered;
-the reason of a dead letter stays. DEAD DROPPED counts dead letters that were dropped because there were too
-many. On a narrow terminal the last error stands below its row, and columns that say less are left out.
-Exits with status 1 if no host answers.")]
+QUEUED counts every event that is not settled; ON DISK, RETRYING and IN FLIGHT are parts of it. OLDEST \
+is the time since the oldest of them was fired. NEXT TRY is the time until a paused destination is tried \
+again, with `(asked)` if its plugin asked for the wait. LAST ERROR is cleared when the destination recovers; \
+the reason of a dead letter stays. DEAD DROPPED counts dead letters that were dropped because there were too \
+many. A narrow terminal shows the last error below its row and leaves out less important columns.
+
+Exit codes: 0 success; 1 no host answers; 2 wrong usage.")]
 pub(super) struct StatusArgs {
     /// Socket directory of the host [env: `EVBUS_SOCK_DIR`]
     #[arg(long, value_name = "D", conflicts_with = "state_dir")]
@@ -42,41 +43,39 @@ pub(super) struct StatusArgs {
     /// Print the host's answer as JSON, one line per answer
     #[arg(long)]
     json: bool,
-    /// Ask again every S seconds, until Ctrl-C
+    /// Repeat every S seconds, until Ctrl-C
     #[arg(long, value_name = "S", num_args = 0..=1, default_missing_value = "2", value_parser = period)]
     watch: Option<Duration>,
 }
 
-/// Reads a number of seconds that leaves the host in peace.
+/// Parses a period that is long enough not to burden the host.
 fn period(text: &str) -> Result<Duration, String> {
     let period = seconds(text)?;
     if period < Duration::from_millis(100) {
-        return Err("expected 0.1 seconds or more".to_owned());
+        return Err("expected at least 0.1 seconds".to_owned());
     }
     Ok(period)
 }
 
 pub(super) async fn run(args: StatusArgs) -> Result<(), Exit> {
-    let dir = control_dir(args.sock_dir.as_ref(), args.state_dir.as_ref())?;
-    let answer = ask(&dir)
-        .await
-        .map_err(|error| Exit::failed(error.to_string()))?;
+    let place = ControlPlace::find(args.sock_dir.as_ref(), args.state_dir.as_ref())?;
+    let answer = ask(&place).await.map_err(|error| place.exit(&error))?;
     let Some(period) = args.watch else {
         return Display::Once.show(&answer, args.json).map(|_| ());
     };
     tokio::select! {
-        watched = watch(&dir, answer, period, args.json) => watched,
+        watched = watch(&place, answer, period, args.json) => watched,
         _ = tokio::signal::ctrl_c() => Ok(()),
     }
 }
 
-/// A connection for each question: a host ends those that are silent.
-async fn ask(dir: &std::path::Path) -> Result<StatusAnswer, ControlError> {
-    Client::connect(dir).await?.status().await
+/// Asks on a new connection each time, because a host closes idle ones.
+async fn ask(place: &ControlPlace) -> Result<StatusAnswer, ControlError> {
+    place.connect().await?.status().await
 }
 
 async fn watch(
-    dir: &std::path::Path,
+    place: &ControlPlace,
     mut answer: StatusAnswer,
     period: Duration,
     json: bool,
@@ -93,17 +92,17 @@ async fn watch(
             return Ok(());
         }
         ticks.tick().await;
-        answer = ask(dir)
+        answer = ask(place)
             .await
-            .map_err(|error| Exit::failed(format!("the host is gone: {error}")))?;
+            .map_err(|error| Exit::failed(format!("the host no longer answers: {error}")))?;
     }
 }
 
-/// How an answer is shown.
+/// How an answer is displayed.
 enum Display {
-    /// Below what was there.
+    /// Below earlier output.
     Once,
-    /// In place of the last one.
+    /// In place of the previous answer.
     Screen { is_clear: bool },
 }
 
@@ -144,12 +143,12 @@ impl Display {
 }
 
 fn note_line(line: &str) {
-    // Whoever closed standard error does not want to know.
+    // If standard error is closed, nobody wants this line.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// A picture that is drawn over the one before, in one write, so that nothing flickers. Lines that
-/// are too long are cut by the terminal.
+/// A screen that is drawn over the previous one in one write, so that nothing flickers. The terminal cuts
+/// lines that are too long.
 fn frame(lines: &[String], height: usize) -> String {
     let (shown, hidden) = if lines.len() < height {
         (lines, 0)
@@ -169,7 +168,7 @@ fn frame(lines: &[String], height: usize) -> String {
     text
 }
 
-/// Says how the host itself is, and what is wrong with its stores.
+/// Reports the state of the host itself and faults of its stores.
 fn summary(status: &Status, mut say: impl FnMut(String), mut warn: impl FnMut(String)) {
     say(host_line(&status.host, status.destinations.len()));
     for master in &status.host.salt_masters {
@@ -178,13 +177,17 @@ fn summary(status: &Status, mut say: impl FnMut(String), mut warn: impl FnMut(St
     let harmed = |lane: &&DestinationStatus| lane.damaged + lane.lost > 0;
     for lane in status.destinations.iter().filter(harmed) {
         warn(format!(
-            "destination {}[{}] {}: events damaged on disk: {}, lost: {}",
-            lane.provider, lane.index, lane.pattern, lane.damaged, lane.lost
+            "destination {}[{}] {}: {} damaged on disk, {} lost",
+            lane.provider,
+            lane.index,
+            lane.pattern,
+            count(lane.damaged, "event"),
+            lane.lost
         ));
     }
 }
 
-/// Where a Salt master's events come from, and how many.
+/// The line of a Salt master: its directory, its connection and its events.
 fn master_line(master: &SaltMasterStatus) -> String {
     let state = if master.connected {
         "connected"
@@ -192,7 +195,7 @@ fn master_line(master: &SaltMasterStatus) -> String {
         "not connected"
     };
     format!(
-        "Salt master at {}: {state}, {} taken, {} dropped, {} filtered out, connection lost {}",
+        "Salt master at {}: {state}, {} received, {} dropped, {} filtered out, connection lost {}",
         master.dir.display(),
         count(master.events, "event"),
         master.dropped,
@@ -203,7 +206,7 @@ fn master_line(master: &SaltMasterStatus) -> String {
 
 fn host_line(host: &HostStatus, destinations: usize) -> String {
     let mut line = format!(
-        "evbus {}, pid {}, up {}: {}, {}, {}, {} taken from the sockets",
+        "evbus {}, pid {}, up {}: {}, {}, {}, {} received on the sockets",
         host.version,
         host.pid,
         age(host.uptime_s),
@@ -233,7 +236,7 @@ fn host_line(host: &HostStatus, destinations: usize) -> String {
         (host.events.unmatched, "event", "unmatched"),
         (host.events.undecided, "event", "undecided"),
         (host.intake.not_kept, "event", "not kept"),
-        (host.intake.faults, "frame", "skipped without an event"),
+        (host.intake.faults, "invalid frame", "skipped"),
         (
             host.listeners.unencodable,
             "event",
@@ -255,7 +258,7 @@ fn count(number: u64, of: &str) -> String {
     counted(number, of, &format!("{of}s"))
 }
 
-/// Seconds as one word: `1h2m3s`.
+/// A duration in seconds as one word, such as `1h2m3s`.
 fn age(seconds: f64) -> String {
     let Ok(age) = Duration::try_from_secs_f64(seconds) else {
         return "-".to_owned();

@@ -1,4 +1,4 @@
-//! Where the commands that fire send their events: a running host, or the destinations of an acct file.
+//! The target of the commands that fire events: a running host, or the destinations of an acct file.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use super::exit::{Exit, error, note};
 use super::host_options::seconds;
 use super::{PluginDirs, THIS_PROGRAM};
 
-/// Where events go, of commands that fire.
+/// The flags of commands that fire events.
 #[derive(Debug, Args)]
 pub(super) struct TargetOptions {
     /// Socket directory of a running host [env: `EVBUS_SOCK_DIR`]
@@ -28,17 +28,17 @@ pub(super) struct TargetOptions {
     acct: AcctOptions,
     #[command(flatten)]
     plugins: PluginDirs,
-    /// With --acct-file, the form of bodies for destinations: json, msgpack or str
+    /// With --acct-file, the serial form of bodies at destinations: json, msgpack or str
     #[arg(long, value_name = "P", default_value = "json")]
     serial_plugin: Serial,
-    /// Seconds to wait for the host to take, or the destinations to acknowledge, what was fired; while
-    /// events are still being sent, seconds for the host to take the next of them
+    /// Seconds to wait until the host has kept, or the destinations have acknowledged, all events;
+    /// while events are still being sent, seconds to wait until the next one is accepted
     #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
     pub(super) timeout: Duration,
 }
 
 impl TargetOptions {
-    /// What the flags say, or else the environment.
+    /// The target given by the flags, else by the environment.
     pub(super) fn way(&self) -> Result<Way<'_>, Exit> {
         let from = |name| {
             std::env::var_os(name)
@@ -55,7 +55,7 @@ impl TargetOptions {
             Place::Acct(self.acct.source(file))
         } else {
             return Err(Exit::usage(
-                "nowhere to fire to; give --sock-dir of a running host, or --acct-file",
+                "no target given: use --sock-dir to fire to a running host, or --acct-file to deliver directly",
             ));
         };
         Ok(Way {
@@ -65,7 +65,7 @@ impl TargetOptions {
     }
 }
 
-/// Where events are to go, before anything is opened for them.
+/// A target that is not opened yet.
 #[derive(Debug)]
 pub(super) struct Way<'a> {
     place: Place,
@@ -116,20 +116,20 @@ impl Way<'_> {
     }
 }
 
-/// Where events go.
+/// An open target.
 pub(super) struct Target {
     connection: Connection,
-    /// How long each wait for the other side may take.
+    /// The limit of each wait for the other side.
     timeout: Duration,
 }
 
 enum Connection {
     /// A running host.
     Socket(Sender),
-    /// A host of this process alone.
+    /// A host inside this process.
     Destinations {
         host: Box<Host>,
-        /// Profiles that had none so far.
+        /// Profiles that have matched no destination so far.
         unmatched: Unmatched,
     },
 }
@@ -137,9 +137,9 @@ enum Connection {
 /// Whether an event must have a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Require {
-    /// One that has none fails the command.
+    /// An event without one fails the command.
     Destination,
-    /// One that has none is worth a note.
+    /// An event without one causes a note.
     Nothing,
 }
 
@@ -151,7 +151,7 @@ pub(super) struct Unmatched {
 }
 
 impl Unmatched {
-    /// How many are named.
+    /// How many are listed.
     const SHOWN: usize = 8;
 
     fn add(&mut self, profile: &str) {
@@ -162,7 +162,7 @@ impl Unmatched {
         }
     }
 
-    /// What there is to say, where there is something.
+    /// The message about these profiles, if there are any.
     fn sentence(&self) -> Option<String> {
         let names: Vec<String> = self
             .profiles
@@ -183,13 +183,13 @@ impl Unmatched {
 }
 
 impl Target {
-    /// Fires an event; waits for room.
+    /// Fires an event; waits until the target has room.
     pub(super) async fn put(&mut self, event: Event) -> Result<(), Exit> {
         self.fire(event, sls::Firing::Put).await
     }
 
-    /// Fires an event. `put_nowait` fails where a destination of the acct file has no room; whether
-    /// a running host has any is known from its socket alone, which is waited for.
+    /// Fires an event. `put_nowait` fails if a destination of the acct file has no room. Only the socket shows
+    /// whether a running host has room, so with a host it waits.
     pub(super) async fn fire(&mut self, event: Event, firing: sls::Firing) -> Result<(), Exit> {
         let fired = async {
             match &mut self.connection {
@@ -224,7 +224,7 @@ impl Target {
         }
     }
 
-    /// Writes what is gathered for a running host.
+    /// Writes the events that are buffered for a running host.
     pub(super) async fn flush(&mut self) -> Result<(), Exit> {
         let Connection::Socket(sender) = &mut self.connection else {
             return Ok(());
@@ -235,25 +235,25 @@ impl Target {
         }
     }
 
-    /// Nothing more was taken for as long as a wait may take.
+    /// The error of a target that accepted nothing within the timeout.
     fn without_room(&self) -> Exit {
         match &self.connection {
             Connection::Socket(_) => {
                 Exit::failed(evbus_client::Error::Slow(self.timeout).to_string())
             }
             Connection::Destinations { host, .. } => {
-                // What is not delivered is said, and why.
+                // This reports what was not delivered, and why.
                 let _ = undelivered(&host.bus().status());
                 Exit::failed(format!(
-                    "a destination's queue was full for {} s (see --timeout), so that the next event was not fired",
+                    "the next event was not fired: a destination's queue was full for {} s (see --timeout)",
                     self.timeout.as_secs_f64()
                 ))
             }
         }
     }
 
-    /// Waits until everything is where it was to go: kept by the running host at every destination
-    /// that it belongs to, or acknowledged by the far systems. Says where an event had no destination.
+    /// Waits until every event is kept by the running host at every matching destination, or acknowledged by the
+    /// far systems. Reports events without a destination.
     pub(super) async fn finish(self, require: Require) -> Result<(), Exit> {
         let (delivered, unmatched) = match self.connection {
             Connection::Socket(sender) => {
@@ -262,7 +262,7 @@ impl Target {
                     .await
                     .map_err(|error| Exit::failed(error.to_string()))?;
                 let unmatched = kept.has_unmatched.then(|| {
-                    "at least one event matches no destination of the host; only listeners got it"
+                    "at least one event matches no destination of the host; only listeners received it"
                         .to_owned()
                 });
                 (Ok(()), unmatched)
@@ -279,13 +279,13 @@ impl Target {
                 delivered
             }
             (Some(unmatched), Require::Destination) => Err(Exit::failed(format!(
-                "{unmatched}, and a destination is required; `evbus route PROFILE` shows what matches"
+                "{unmatched}, but a destination is required; `evbus route PROFILE` shows which ones match"
             ))),
         }
     }
 }
 
-/// Says what was not delivered.
+/// Reports what was not delivered.
 fn undelivered(lanes: &[LaneStatus]) -> Result<(), Exit> {
     let mut all_delivered = true;
     for lane in lanes {

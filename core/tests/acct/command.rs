@@ -103,7 +103,7 @@ fn wrong_use_is_told_in_one_sentence_and_without_the_key() {
         (
             &["encrypt", "acct.yml.fernet"],
             78,
-            "found a file that is encrypted already",
+            "the file is already encrypted",
         ),
         (
             &["encrypt", "acct.yml", "--acct-key", "hunter2"],
@@ -128,12 +128,12 @@ fn wrong_use_is_told_in_one_sentence_and_without_the_key() {
         (
             &["encrypt", "acct.yml", "--output-file", "."],
             2,
-            "found something other than a file",
+            "not a regular file; give another name",
         ),
         (
             &["edit", "acct.yml"],
             78,
-            "found a plain file, expected an encrypted one",
+            "the file is not encrypted; edit it directly",
         ),
         (
             &[
@@ -159,7 +159,7 @@ fn wrong_use_is_told_in_one_sentence_and_without_the_key() {
 
 #[test]
 fn a_file_of_another_key_is_replaced_by_force_only() {
-    let refusal = "found a file encrypted with another key, or a damaged one";
+    let refusal = "it is encrypted with another key, or damaged";
     for cipher in ["fernet", "aesgcm256"] {
         let bench = Bench::new();
         let to = ["--crypto-plugin", cipher, "--output-file", "out"];
@@ -198,11 +198,7 @@ fn a_key_that_nobody_reads_leaves_no_file_behind() {
         .stderr(Stdio::piped())
         .output()
         .unwrap();
-    check(
-        &output,
-        1,
-        "nothing is written, since nobody reads the new key",
-    );
+    check(&output, 1, "was not written: nobody reads the new key");
     assert_eq!(bench.dir().read_dir().unwrap().count(), 1);
 }
 
@@ -221,7 +217,11 @@ fn a_new_key_is_not_made_where_standard_output_keeps_nothing() {
         shell.args(["-c", &script]).arg(program());
         shell.env_remove("ACCT_KEY").current_dir(bench.dir());
         let output = run(&mut shell, b"");
-        check(&output, 2, "the new key would be lost; use --new-key-file");
+        check(
+            &output,
+            2,
+            "the new key would be lost: standard output is closed",
+        );
         assert_eq!(bench.read("out"), "the old file", "{script}");
     }
     assert_eq!(bench.dir().read_dir().unwrap().count(), 2);
@@ -316,7 +316,7 @@ fn a_new_key_goes_into_a_file_of_its_own_and_never_over_one_that_is_there() {
     let output = bench.acct(&encrypt);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        stderr(&output).contains("key is there already"),
+        stderr(&output).contains("key already exists"),
         "{}",
         stderr(&output)
     );

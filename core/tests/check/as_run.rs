@@ -311,7 +311,7 @@ fn a_check_beside_a_running_host_succeeds_and_disturbs_nothing() {
     let said = stderr(&checked);
     assert!(checked.status.success(), "{said}");
     for place in ["state", "s"] {
-        let note = format!("note: a host runs in {} now", beside(place));
+        let note = format!("note: a host is running in {}", beside(place));
         assert!(said.contains(&note), "{said}");
     }
     let put = run(
@@ -371,7 +371,7 @@ fn a_plugin_that_does_not_come_back_is_named_and_holds_nothing_up() {
         (
             "close-hang",
             0,
-            "note: destination fixture-hostile[4] e: connected, but plugin fixture-hostile has not disconnected",
+            "note: destination fixture-hostile[4] e: connected, but the plugin fixture-hostile did not disconnect",
         ),
     ] {
         let start = Instant::now();

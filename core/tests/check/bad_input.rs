@@ -164,7 +164,7 @@ fn directories_that_cannot_be_used_are_named() {
             .arg(&empty),
         b"",
     );
-    check_exit(&output, 0, "no plugin file was found");
+    check_exit(&output, 0, "no plugin file found in");
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn bodies_that_are_no_json_or_too_deep_are_refused_and_large_ones_arrive() {
     check_exit(
         &output,
         1,
-        "2 lines of standard input were not fired; the others were",
+        "2 lines of standard input were not fired; all others were",
     );
     let bodies: Vec<usize> = lines_of(&bench.dir.path().join("out.jsonl"))
         .iter()
@@ -345,7 +345,7 @@ fn an_event_that_no_destination_wants_is_no_failure_but_said() {
     check_exit(
         &required,
         1,
-        "no destination's pattern matches profile \"other\", and a destination is required",
+        "no destination's pattern matches profile \"other\", but a destination is required",
     );
     let said = stderr(&required);
     assert_eq!(
@@ -445,10 +445,14 @@ fn route_prints_one_line_per_name_from_arguments_and_standard_input() {
     check_exit(
         &output,
         1,
-        "standard input, line 1: it is longer than 65536 bytes",
+        "standard input, line 1: the line is longer than 65536 bytes",
     );
-    check_exit(&output, 1, "standard input, line 2: no UTF-8 after byte 0");
-    check_exit(&output, 1, "2 lines of standard input are no profile name");
+    check_exit(&output, 1, "standard input, line 2: not UTF-8 after byte 0");
+    check_exit(
+        &output,
+        1,
+        "2 lines of standard input are not profile names",
+    );
     assert_eq!(json_lines(&output).len(), 1);
 }
 

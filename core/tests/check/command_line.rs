@@ -84,7 +84,7 @@ fn a_plugin_is_inspected_by_its_id_or_a_name_that_it_serves() {
     let output = inspect("kafka");
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        stderr(&output).contains("kafka: found no such file, and no plugin"),
+        stderr(&output).contains("kafka: not found: neither a file nor a plugin"),
         "{}",
         stderr(&output)
     );
@@ -155,7 +155,7 @@ fn a_plugin_is_installed_only_where_no_other_file_has_its_id() {
     let output = install(&library, &["--plugin-dir", &mine, "--json"]);
     let said = stderr(&output);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("only with --plugin-dir"), "{said}");
+    assert!(said.contains("only if --plugin-dir"), "{said}");
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(shown["id"], "fixture-good");
     assert_eq!(shown["searched"], false);
@@ -178,11 +178,11 @@ fn a_plugin_dir_that_cannot_be_searched_is_a_fault_of_the_command_line() {
     let at = |name: &str| home.path().join(name).display().to_string();
     fs::write(at("acct.yml"), "{}\n").unwrap();
     for (dir, sentence) in [
-        (at("absent"), "there is no such directory; create it"),
-        (at("acct.yml"), "it is not a directory"),
+        (at("absent"), "directory not found; create it"),
+        (at("acct.yml"), "not a directory; give the directory"),
         (
             String::new(),
-            "it is empty; expected the path of a directory",
+            "the value is empty; expected the path of a directory",
         ),
     ] {
         for command in [
@@ -220,12 +220,51 @@ fn a_host_that_nothing_could_reach_is_refused() {
     let output = host("fixture-good: {p: {path: out}}\n");
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     let said = stderr(&output);
-    assert!(said.contains("no way in for events given"), "{said}");
+    assert!(
+        said.contains("the host has no way to receive events"),
+        "{said}"
+    );
     assert!(!said.lines().any(|line| line == "ready"), "{said}");
     // What is wrong with the file is said first.
     let output = host("fixture-good: {p: {paht: out}}\n");
     assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
     assert!(!crate::support::default_state_dir(home.path()).exists());
+}
+
+#[test]
+fn a_command_that_asks_a_host_names_the_ways_to_give_one() {
+    let home = tempfile::tempdir().unwrap();
+    for command in ["status", "reload"] {
+        let output = run(evbus(home.path()).arg(command), b"");
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for way in [
+            "--sock-dir",
+            "--state-dir",
+            "EVBUS_SOCK_DIR",
+            "EVBUS_STATE_DIR",
+        ] {
+            assert!(said.contains(way), "{command}: {way}: {said}");
+        }
+    }
+}
+
+#[test]
+fn the_help_names_the_exit_codes_of_a_command() {
+    let home = tempfile::tempdir().unwrap();
+    for (command, codes) in [
+        ("run", &["70 ", "75 ", "78 "][..]),
+        ("check", &["75 ", "78 "]),
+        ("deadletters", &["75 ", "78 "]),
+        ("exec", &["126 ", "127 ", "128+N "]),
+    ] {
+        let output = run(evbus(home.path()).args([command, "--help"]), b"");
+        let help = String::from_utf8(output.stdout).unwrap();
+        let (_, listed) = help.split_once("Exit codes: ").unwrap();
+        for code in codes {
+            assert!(listed.contains(code), "{command}: {code}: {listed}");
+        }
+    }
 }
 
 #[test]
@@ -283,7 +322,7 @@ fn a_limit_of_processes_is_one_clear_line_and_no_panic() {
     let output = run(command.args(["status", "--sock-dir", "/nonexistent"]), b"");
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("the system starts no more threads"), "{said}");
+    assert!(said.contains("cannot start a thread"), "{said}");
     assert!(said.contains("TasksMax="), "{said}");
     // Whatever it is that does not get its thread.
     for processes in 2..16 {

@@ -420,7 +420,7 @@ fn a_state_directory_that_cannot_be_used_stops_the_start_with_a_sentence() {
     let second = start(&first.path("state"));
     assert_eq!(second.status.code(), Some(78));
     assert!(
-        stderr(&second).contains("is used by another process"),
+        stderr(&second).contains(&format!("is in use by process {}; stop it", first.pid())),
         "{}",
         stderr(&second)
     );

@@ -71,7 +71,7 @@ fn the_hosts_log_is_fired_from_its_first_line_to_its_last() {
     assert!(status.success(), "{log}");
     let events = log_events(&dir.path().join("log.jsonl"));
     let said = |text: &str| events.iter().any(|event| event.message.contains(text));
-    assert!(said("ending: delivering what is queued"), "{log}");
+    assert!(said("shutting down: delivering queued events"), "{log}");
     // Of the destination that receives log events, standard error alone tells.
     assert!(
         log.contains("destination fixture-good[0] idem-logger: connected"),

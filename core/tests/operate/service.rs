@@ -95,7 +95,7 @@ fn a_second_signal_ends_a_host_that_waits_for_a_destination() {
         Signal::TERM,
     )
     .unwrap();
-    host.wait_for_log("ending: delivering what is queued");
+    host.wait_for_log("shutting down: delivering queued events");
     let began = Instant::now();
     let (status, log, _dir) = host.end(Signal::INT);
     assert!(began.elapsed() < AT_ONCE, "{log}");

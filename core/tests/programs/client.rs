@@ -265,7 +265,7 @@ fn listen_outlives_a_restart_of_the_host_and_says_what_is_missing() {
     assert_eq!(strict.json().as_object().unwrap().len(), 1);
     let dir = host.kill();
     let note = listening.note();
-    assert!(note.contains("waiting for it to come back"), "{note}");
+    assert!(note.contains("waiting for it to return"), "{note}");
     assert_eq!(strict.end(), Some(1));
     let note = strict.note();
     assert!(note.contains("has closed the connection"), "{note}");

@@ -90,9 +90,12 @@ fn a_fault_names_its_place_and_says_what_was_fired_before() {
     let output = run(evbus(host.dir.path()).args(["render", "absent.sls"]), b"");
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
-    assert!(said.contains("absent.sls: found no file to read"), "{said}");
+    assert!(
+        said.contains("absent.sls: cannot read the SLS file"),
+        "{said}"
+    );
     fs::write(&file, "text").unwrap();
     let output = run(evbus(host.dir.path()).arg("render").arg(&file), b"");
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("nowhere to fire to"));
+    assert!(stderr(&output).contains("no target given: use --sock-dir"));
 }

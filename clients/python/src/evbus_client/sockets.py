@@ -74,10 +74,16 @@ def connect(path: str) -> socket.socket:
         raise NoRoom(errno.EAGAIN, f"the host at {path} is too busy to accept a connection") from None
     except OSError as error:
         connection.close()
+        if isinstance(error, PermissionError):
+            advice = (
+                "run the program as the host's user, or start the host with --sock-group and a group of "
+                "this user"
+            )
+        else:
+            advice = "is a host running with this socket directory?"
         raise NoHost(
             error.errno,
-            f"cannot connect to the event socket {path}: {error.strerror or error}; is a host running "
-            "with this socket directory?",
+            f"cannot connect to the event socket {path}: {error.strerror or error}; {advice}",
         ) from None
     return connection
 

@@ -1,4 +1,4 @@
-//! `evbus acct edit`: decrypts into memory, lets the operator change it, encrypts what came out.
+//! `evbus acct edit`: decrypts a file into memory, opens it in an editor, encrypts the result.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -15,37 +15,37 @@ use super::new_key::{FileKey, NewKeyOptions};
 use super::private_dir::PrivateDir;
 use super::{Form, fault, save, shown};
 
-/// Change an encrypted acct file in an editor
+/// Edit an encrypted acct file
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   evbus acct edit acct.yml.fernet --acct-key-file acct.key
   EDITOR='nano -R' evbus acct edit acct.yml.fernet --acct-key-file acct.key
 
-The editor gets the data as text in a directory of mode 0700 in memory, which is removed when the editor
-ends. A file that does not exist is made; without a key, with a new one, which goes to --new-key-file
-or to standard output.")]
+The editor opens the decrypted text in a directory in memory with mode 0700, which is removed when the \
+editor ends. A file that does not exist is created. If no key is given for it, a new key is written to \
+--new-key-file or to standard output.")]
 pub(super) struct EditArgs {
-    /// The encrypted acct file
+    /// Encrypted acct file
     #[arg(value_name = "FILE", env = "ACCT_FILE")]
     file: PathBuf,
     #[command(flatten)]
     key: KeyOptions,
     #[command(flatten)]
     new_key: NewKeyOptions,
-    /// The cipher: fernet or aesgcm256 [default: the one of the file; fernet for a new one]
+    /// Cipher: fernet or aesgcm256 [default: as in the file; fernet for a new file]
     #[arg(long, value_name = "P")]
     crypto_plugin: Option<Cipher>,
-    /// How the text that the editor leaves is read: jinja|yaml, yaml, jinja|json or json [default:
-    /// the form, without jinja]
+    /// How to read the edited text: jinja|yaml, yaml, jinja|json or json [default: as --output,
+    /// without jinja]
     #[arg(long, value_name = "P")]
     render_pipe: Option<RenderPipe>,
-    /// The form of the text in the editor: yaml or json
+    /// Form of the text in the editor: yaml or json
     #[arg(long, value_name = "FORM", default_value_t)]
     output: Form,
-    /// Write this file instead of FILE
+    /// Write to this file instead of FILE
     #[arg(long, value_name = "F")]
     output_file: Option<PathBuf>,
-    /// The editor, with arguments if need be
+    /// Editor, with arguments if needed
     #[arg(long, value_name = "E", env = "EDITOR", default_value = "vi")]
     editor: String,
 }
@@ -65,32 +65,31 @@ pub(super) async fn run(args: EditArgs) -> Result<(), Exit> {
         return Ok(());
     };
     if !is_new && args.output_file.is_none() && before.same_data(&after) {
-        note(&format!("{}: nothing was changed", args.file.display()));
+        note(&format!("{}: no changes", args.file.display()));
         return Ok(());
     }
     save(&after, cipher, &key, path)
 }
 
-/// The file's data. A plain file is not for this command: what it would write holds what a template
-/// rendered to, and not the template.
+/// Reads the file's data. Plain files are refused, because this command would replace a template by the text
+/// that it renders to.
 fn read(args: &EditArgs, key: Option<KeySource>) -> Result<AcctDocument, Exit> {
     let has_key = key.is_some();
     let document = AcctSource::new(&args.file).key(key).document();
     match document {
         Ok(document) if has_key => Ok(document),
         Ok(_) => Err(Exit::config(format!(
-            "{}: found a plain file, expected an encrypted one; open it in an editor as it is, or encrypt it with `evbus acct encrypt`",
+            "{}: the file is not encrypted; edit it directly, or encrypt it with `evbus acct encrypt`",
             args.file.display()
         ))),
         Err(error) => Err(fault(error)),
     }
 }
 
-/// What the operator makes of a document; none where the operator gave up.
+/// The document after editing; none if the operator gave up.
 async fn edited(args: &EditArgs, before: &AcctDocument) -> Result<Option<AcctDocument>, Exit> {
     let mut signals = Signals::new()?;
-    let failed =
-        |error: io::Error| Exit::failed(format!("the text to edit cannot be written: {error}"));
+    let failed = |error: io::Error| Exit::failed(format!("cannot write the text to edit: {error}"));
     let text = shown(before, args.output)?;
     let dir = PrivateDir::new().map_err(failed)?;
     let path = dir.path().join(format!("acct.{}", args.output));
@@ -101,7 +100,7 @@ async fn edited(args: &EditArgs, before: &AcctDocument) -> Result<Option<AcctDoc
         .open(&path)
         .and_then(|mut file| file.write_all(&text))
         .map_err(failed)?;
-    let unchanged = format!("{} is as it was", args.file.display());
+    let unchanged = format!("{} is unchanged", args.file.display());
     let editor = match args.editor.trim() {
         "" => "vi",
         editor => editor,
@@ -111,7 +110,7 @@ async fn edited(args: &EditArgs, before: &AcctDocument) -> Result<Option<AcctDoc
             Ended::Itself(status) if status.success() => {}
             Ended::Itself(status) => {
                 return Err(Exit::failed(format!(
-                    "the editor ended with {status}; {unchanged}"
+                    "the editor failed with {status}; {unchanged}"
                 )));
             }
             Ended::BySignal => {
@@ -140,7 +139,7 @@ async fn edited(args: &EditArgs, before: &AcctDocument) -> Result<Option<AcctDoc
     }
 }
 
-/// Asks whether to go back into the editor; an error where not.
+/// Asks whether to return to the editor; an error if not.
 async fn ask(
     error: AcctError,
     path: &Path,
@@ -149,13 +148,13 @@ async fn ask(
 ) -> Result<(), Exit> {
     let sentence = error.to_string();
     let name = path.display().to_string();
-    // The file is gone when this is read; the place in it is what counts.
+    // The file is gone when this is read; only the place in it is useful.
     let sentence = sentence.replace(&name, "the edited text");
     if !io::stdin().is_terminal() {
         return Err(Exit::config(format!("{sentence}; {unchanged}")));
     }
     note(&sentence);
-    // Whoever cannot read the question will not answer it.
+    // If the question cannot be written, it is not answered.
     let _ = write!(io::stderr(), "edit again? [Y/n] ");
     let answering = tokio::task::spawn_blocking(|| {
         let mut line = String::new();

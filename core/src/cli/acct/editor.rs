@@ -14,12 +14,11 @@ use tokio::signal::unix::{self, SignalKind, signal};
 
 use super::super::exit::Exit;
 
-/// How long an editor may take to end when it is told to.
+/// How long an editor may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
-/// A signal that was for the editor may arrive when it has ended already. Nobody reads a question faster.
+/// A signal meant for the editor may arrive after the editor has ended. Nobody answers a question faster.
 const LATE: Duration = Duration::from_millis(500);
-/// What keeps vim and its kin from writing anywhere but to the file: no swap file, no list of what was done,
-/// no copies.
+/// Arguments that keep vim and its relatives from writing to other files: no swap file, no history, no copies.
 const VIM_ARGS: [&str; 5] = [
     "-n",
     "-i",
@@ -31,15 +30,15 @@ const VIM_ARGS: [&str; 5] = [
 /// How an editor ended.
 pub(super) enum Ended {
     Itself(ExitStatus),
-    /// This process was told to end.
+    /// A signal ended this process.
     BySignal,
 }
 
-/// The signals that reach this process while an editor runs. From when it is made, none ends the process
-/// before it has cleaned up.
+/// The signals that reach this process while an editor runs. While this exists, none ends the process before
+/// it has cleaned up.
 pub(super) struct Signals {
     end: Vec<unix::Signal>,
-    /// The terminal sends these to the editor as well, and what they mean is the editor's affair.
+    /// The terminal sends these to the editor as well, which handles them.
     from_keyboard: Vec<unix::Signal>,
 }
 
@@ -50,7 +49,7 @@ impl Signals {
                 .iter()
                 .map(|kind| signal(*kind))
                 .collect::<Result<Vec<_>, _>>()
-                .map_err(|error| Exit::failed(format!("signals cannot be received: {error}")))
+                .map_err(|error| Exit::failed(format!("cannot receive signals: {error}")))
         };
         Ok(Self {
             end: all(&[
@@ -69,8 +68,8 @@ impl Signals {
         poll_fn(|context| arrived(&mut self.end, context)).await;
     }
 
-    /// As [`end`](Self::end), for when the editor has ended: what the keyboard sends means this process then,
-    /// except that what comes at once was for the editor, and is late.
+    /// As [`end`](Self::end), after the editor has ended: signals from the keyboard then end this process too,
+    /// except those that arrive at once, which were meant for the editor.
     pub(super) async fn end_or_keyboard(&mut self) {
         let begin = Instant::now();
         poll_fn(|context| {
@@ -96,7 +95,7 @@ fn arrived(signals: &mut [unix::Signal], context: &mut Context<'_>) -> Poll<()> 
     if any { Poll::Ready(()) } else { Poll::Pending }
 }
 
-/// The terminal as it is before the editor changes it.
+/// The terminal's settings before the editor changes them.
 struct Terminal(Option<Termios>);
 
 impl Terminal {
@@ -104,19 +103,19 @@ impl Terminal {
         Self(tcgetattr(stdin()).ok())
     }
 
-    /// Makes it as it was, for an editor that could not do that itself. Nothing is done from the
-    /// background, where the terminal is another's, and this process would be stopped.
+    /// Restores the settings, for an editor that could not. In the background this does nothing, because the
+    /// system would stop this process.
     fn restore(&self) {
         let is_ours = tcgetpgrp(stdin()).is_ok_and(|group| group == getpgrp());
         if let Some(before) = self.0.as_ref().filter(|_| is_ours) {
-            // A terminal that has gone away needs nothing.
+            // A terminal that is gone needs nothing.
             let _ = tcsetattr(stdin(), OptionalActions::Now, before);
         }
     }
 }
 
-/// Opens a file in an editor and waits for its end. `editor` may have arguments, as a shell splits
-/// them; `temporary` is where it may put files of its own.
+/// Opens a file in an editor and waits for the editor to end. `editor` may have arguments, split as by a shell;
+/// `temporary` is the directory for the editor's own files.
 pub(super) async fn run(
     editor: &str,
     file: &Path,
@@ -125,7 +124,7 @@ pub(super) async fn run(
 ) -> Result<Ended, Exit> {
     let unusable = |why: &str| {
         Exit::usage(format!(
-            "found the editor {editor:?}, {why}; change --editor or EDITOR"
+            "cannot start the editor {editor:?}: {why}; change --editor or EDITOR"
         ))
     };
     let words = shlex::split(editor).filter(|words| !words.is_empty());
@@ -143,13 +142,13 @@ pub(super) async fn run(
         .env("TMPDIR", temporary)
         .env_remove("ACCT_KEY")
         .spawn()
-        .map_err(|error| unusable(&format!("which cannot be started ({error})")))?;
+        .map_err(|error| unusable(&error.to_string()))?;
     let pid = Pid::from_child(&child);
     let mut waiting = tokio::task::spawn_blocking(move || child.wait());
     let ended = tokio::select! {
         ended = &mut waiting => ended,
         () = signals.end() => {
-            // It was not waited for to its end, so the number is still its own.
+            // It has not been waited for, so the process id is still its own.
             let _ = kill_process(pid, Signal::TERM);
             if tokio::time::timeout(GRACE, &mut waiting).await.is_err() {
                 let _ = kill_process(pid, Signal::KILL);
@@ -166,12 +165,12 @@ pub(super) async fn run(
             }
             Ok(Ended::Itself(status))
         }
-        Ok(Err(error)) => Err(Exit::failed(format!("the editor was lost: {error}"))),
-        Err(error) => Err(Exit::failed(format!("the editor was lost: {error}"))),
+        Ok(Err(error)) => Err(Exit::failed(format!("cannot wait for the editor: {error}"))),
+        Err(error) => Err(Exit::failed(format!("cannot wait for the editor: {error}"))),
     }
 }
 
-/// Whether a program is vim, under whatever name: `vi` is a link to it in most places.
+/// Whether a program is vim under any name: on most systems `vi` is a link to it.
 fn is_vim(program: &str) -> bool {
     let path = if program.contains('/') {
         Some(PathBuf::from(program))

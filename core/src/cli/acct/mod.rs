@@ -19,7 +19,7 @@ use super::exit::{Exit, note};
 use super::output;
 use super::{secret_file, with_runtime};
 
-/// Encrypt, decrypt and edit acct files, as acct for Python does
+/// Encrypt, decrypt and edit acct files in the format of acct for Python
 #[derive(Debug, Args)]
 pub(super) struct AcctArgs {
     #[command(subcommand)]
@@ -33,61 +33,60 @@ enum AcctCommand {
     Edit(edit::EditArgs),
 }
 
-/// Render a plain acct file and encrypt what comes out
+/// Render a plain acct file and encrypt the result
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   evbus acct encrypt acct.yml --new-key-file acct.key
   evbus acct encrypt acct.yml --acct-key-file acct.key --crypto-plugin aesgcm256
 
-Writes FILE.fernet or FILE.aesgcm256, with mode 0600. Without a key it makes one, and prints it on
-standard output where --new-key-file does not say where to put it. Keep it: nothing opens the file
-without it.")]
+Writes FILE.fernet or FILE.aesgcm256 with mode 0600. If no key is given, a new key is written to \
+--new-key-file or to standard output. Keep the key: the file cannot be opened without it.")]
 struct EncryptArgs {
-    /// The plain acct file
+    /// Plain acct file
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     key: KeyOptions,
     #[command(flatten)]
     new_key: NewKeyOptions,
-    /// The cipher: fernet or aesgcm256
+    /// Cipher: fernet or aesgcm256
     #[arg(long, value_name = "P", default_value_t)]
     crypto_plugin: Cipher,
-    /// How the file is read: jinja|yaml, yaml, jinja|json or json
+    /// How to read the file: jinja|yaml, yaml, jinja|json or json
     #[arg(long, value_name = "P", default_value_t)]
     render_pipe: RenderPipe,
-    /// Write this file instead
+    /// Write to this file instead
     #[arg(long, value_name = "F")]
     output_file: Option<PathBuf>,
 }
 
-/// Show what is in an acct file, in the clear
+/// Print the decrypted content of an acct file
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   evbus acct decrypt acct.yml.fernet --acct-key-file acct.key --output json
 
-Without a key the file is taken for a plain one, and shown rendered.")]
+Without a key the file is read as a plain one, and the rendered text is printed.")]
 struct DecryptArgs {
-    /// The acct file
+    /// Acct file
     #[arg(value_name = "FILE", env = "ACCT_FILE")]
     file: PathBuf,
     #[command(flatten)]
     key: KeyOptions,
-    /// The cipher, fernet or aesgcm256 [default: found out from the file]
+    /// Cipher: fernet or aesgcm256 [default: detected from the file]
     #[arg(long, value_name = "P")]
     crypto_plugin: Option<Cipher>,
-    /// How a plain file is read: jinja|yaml, yaml, jinja|json or json
+    /// How to read a plain file: jinja|yaml, yaml, jinja|json or json
     #[arg(long, value_name = "P", default_value_t)]
     render_pipe: RenderPipe,
-    /// The form: yaml or json
+    /// Form of the output: yaml or json
     #[arg(long, value_name = "FORM", default_value_t)]
     output: Form,
-    /// Write a file of mode 0600 instead of standard output
+    /// Write to this file, with mode 0600, instead of standard output
     #[arg(long, value_name = "F")]
     output_file: Option<PathBuf>,
 }
 
-/// The form data is shown in.
+/// The text form of the data.
 #[derive(Debug, Clone, Copy, Default)]
 enum Form {
     #[default]
@@ -133,7 +132,7 @@ fn encrypt(args: &EncryptArgs) -> Result<(), Exit> {
                 return fault(error);
             }
             Exit::config(format!(
-                "{}: found a file that is encrypted already, expected a plain one; change it with `evbus acct edit`",
+                "{}: the file is already encrypted; change it with `evbus acct edit`",
                 args.file.display()
             ))
         })?;
@@ -152,7 +151,7 @@ fn encrypt(args: &EncryptArgs) -> Result<(), Exit> {
     save(&document, args.crypto_plugin, &key, &output_file)
 }
 
-/// What a file was encrypted with; none for text, and where there is no file.
+/// The cipher that a file was encrypted with; none for text, and if there is no file.
 fn encryption(file: &Path) -> Option<Cipher> {
     let mut content = Vec::new();
     named_file::read(file, MAX_FILE_BYTES, &mut content).ok()?;
@@ -163,7 +162,7 @@ fn decrypt(args: &DecryptArgs) -> Result<(), Exit> {
     let key = args.key.source();
     if key.is_none() {
         note(&format!(
-            "no key was given, so {} is read as a plain file",
+            "no key given: reading {} as a plain file",
             args.file.display()
         ));
     }
@@ -180,7 +179,7 @@ fn decrypt(args: &DecryptArgs) -> Result<(), Exit> {
     }
 }
 
-/// The data as text, which is wiped when it is let go.
+/// The data as text, which is wiped when it is dropped.
 fn shown(document: &AcctDocument, form: Form) -> Result<zeroize::Zeroizing<Vec<u8>>, Exit> {
     match form {
         Form::Yaml => Ok(zeroize::Zeroizing::new(

@@ -1,4 +1,4 @@
-//! Where a new key goes: to standard output, or into a file that this command makes.
+//! The output of a new key: standard output, or a file that this command creates.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -16,11 +16,11 @@ use super::encryption;
 
 #[derive(Debug, Args)]
 pub(super) struct NewKeyOptions {
-    /// Make a new key and write it to this file, with mode 0600; a file that is there is never
+    /// Generate a new key and write it to this file, with mode 0600; an existing file is never
     /// overwritten
     #[arg(long, value_name = "F", conflicts_with_all = ["acct_key", "acct_key_file"])]
     new_key_file: Option<PathBuf>,
-    /// Replace an encrypted file even if it was made with another key
+    /// Replace an encrypted file even if it was encrypted with another key
     #[arg(long)]
     force: bool,
 }
@@ -32,15 +32,15 @@ pub(super) struct FileKey {
 }
 
 enum Place {
-    /// Whoever gave it has it.
+    /// The user has it already.
     Given,
     StandardOutput,
     File(PathBuf),
 }
 
 impl FileKey {
-    /// The key that was given, or a new one, for a file that is to be `written`. One that is there is
-    /// replaced only where this key opens it: whoever has the other key counts on it.
+    /// The given key or a new one, for the file `written`. An existing file is replaced only if this key opens
+    /// it, because the owners of another key rely on it.
     pub(super) fn new(
         given: Option<KeySource>,
         new: &NewKeyOptions,
@@ -52,7 +52,7 @@ impl FileKey {
         well_formed.map_err(|error| Exit::config(error.to_string()))?;
         if !new.force && is_of_another_key(written, &key.key) {
             return Err(Exit::usage(format!(
-                "{}: found a file encrypted with another key, or a damaged one, expected one that this key opens, or none; give its key with --acct-key-file, or use --force to replace it",
+                "cannot replace {}: it is encrypted with another key, or damaged; give its key with --acct-key-file, or use --force to replace it",
                 written.display()
             )));
         }
@@ -70,7 +70,7 @@ impl FileKey {
         };
         match (&new.new_key_file, given) {
             (Some(_), Some(KeySource::Environment(name))) => Err(Exit::usage(format!(
-                "--new-key-file: {name} gives a key already; unset it, or leave --new-key-file out"
+                "--new-key-file: {name} already gives a key; unset it, or omit --new-key-file"
             ))),
             (Some(path), _) => Ok(Self {
                 key: generate()?,
@@ -81,7 +81,7 @@ impl FileKey {
                 place: Place::Given,
             }),
             (None, None) if output::is_discarded() => Err(Exit::usage(
-                "standard output is closed or a device that keeps nothing, so the new key would be lost; use --new-key-file, or --acct-key-file to use a key that you have",
+                "the new key would be lost: standard output is closed or discarded; use --new-key-file, or use an existing key with --acct-key-file",
             )),
             (None, None) => Ok(Self {
                 key: generate()?,
@@ -90,8 +90,8 @@ impl FileKey {
         }
     }
 
-    /// Hands a new key over, before the file `encrypted` with it takes its name: otherwise one could be
-    /// left that nobody can open.
+    /// Writes a new key to its place before the file `encrypted` with it takes its name; otherwise a file could
+    /// remain that nobody can open.
     pub(super) fn hand_over(&self, encrypted: &Path) -> Result<(), Exit> {
         let line = Zeroizing::new(format!("{}\n", self.key.reveal()));
         match &self.place {
@@ -99,19 +99,19 @@ impl FileKey {
             Place::StandardOutput => match output::write(line.as_bytes())? {
                 Reader::There => Ok(()),
                 Reader::Gone => Err(Exit::failed(format!(
-                    "{}: nothing is written, since nobody reads the new key from standard output",
+                    "{} was not written: nobody reads the new key from standard output",
                     encrypted.display()
                 ))),
             },
             Place::File(path) => write(path, line.as_bytes()).map_err(|error| {
                 if error.kind() == io::ErrorKind::AlreadyExists {
                     return Exit::usage(format!(
-                        "--new-key-file: {} is there already and may be the only key to other files; expected a new name",
+                        "--new-key-file: {} already exists and may be the only key to other files; give a new name",
                         path.display()
                     ));
                 }
                 Exit::failed(format!(
-                    "{}: the key cannot be written: {error}",
+                    "cannot write the key to {}: {error}",
                     path.display()
                 ))
             }),
@@ -139,7 +139,7 @@ fn write(path: &Path, key: &[u8]) -> io::Result<()> {
         .open(&path)?;
     let written = file.write_all(key).and_then(|()| file.sync_all());
     if written.is_err() {
-        // Half a key opens nothing, and would be in the way of the next try.
+        // Half a key is useless, and would block the next try.
         let _ = fs::remove_file(path);
     }
     written

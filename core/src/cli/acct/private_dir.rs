@@ -1,4 +1,4 @@
-//! A directory that only this user may enter, in memory where there is a file system for that.
+//! A directory that only this user may enter, in memory if there is such a file system.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -12,21 +12,21 @@ use tempfile::TempDir;
 use super::super::exit::note;
 
 const PREFIX: &str = "evbus-edit-";
-/// The types of file systems that are in memory, as Linux numbers them: tmpfs and ramfs.
+/// Linux's type numbers of file systems in memory: tmpfs and ramfs.
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
-/// A directory that nobody holds, but is younger than this, may be one that is being made.
+/// A directory without a lock that is younger than this may be one that is being created.
 const BEING_MADE: Duration = Duration::from_mins(1);
 
-/// The directory; it and all that is in it goes when this is dropped.
+/// The directory; it is removed with its content when this is dropped.
 pub(super) struct PrivateDir {
     dir: TempDir,
-    /// Locked as long as the process lives, which tells others that it is in use.
+    /// Locked while the process lives, which shows other processes that the directory is in use.
     _lock: File,
 }
 
 impl PrivateDir {
-    /// Makes one of mode 0700, on the first of these that is in memory: `XDG_RUNTIME_DIR`, /dev/shm,
-    /// `TMPDIR`; where none is, in the last. Removes what processes left in all of them that were killed.
+    /// Creates one with mode 0700 in the first of these that is in memory: `XDG_RUNTIME_DIR`, /dev/shm, `TMPDIR`;
+    /// if none is, in the last. Removes what killed processes left in all of them.
     pub(super) fn new() -> io::Result<Self> {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let temporary = std::env::temp_dir();
@@ -42,7 +42,7 @@ impl PrivateDir {
             }
         }
         note(&format!(
-            "found no file system in memory that takes the text to edit, so it is below {} until the editor ends; the disk may keep traces of it",
+            "no file system in memory can hold the text to edit: it is in {} until the editor ends, and the disk may keep traces of it",
             temporary.display()
         ));
         Self::make(&temporary)
@@ -71,7 +71,7 @@ fn is_in_memory(place: &Path) -> bool {
     statfs(place).is_ok_and(|found| IN_MEMORY.contains(&(found.f_type as i64)))
 }
 
-/// Removes directories of this user whose process is gone.
+/// Removes this user's directories that no living process uses.
 fn sweep(place: &Path) {
     let me = rustix::process::geteuid().as_raw();
     let entries = fs::read_dir(place).into_iter().flatten().flatten();
@@ -89,7 +89,7 @@ fn sweep(place: &Path) {
             && File::open(entry.path())
                 .is_ok_and(|dir| flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok())
         {
-            // Another process may be removing it, too.
+            // Another process may be removing it too.
             let _ = fs::remove_dir_all(entry.path());
         }
     }

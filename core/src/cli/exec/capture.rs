@@ -1,4 +1,4 @@
-//! Output that is passed on as it comes, and whose end is kept.
+//! Passes output on as it arrives, and keeps the end of it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -33,11 +33,11 @@ impl Tail {
         self.kept.extend(new);
     }
 
-    /// What is kept, as text, and how many bytes before it are not.
+    /// The kept end as text, and how many bytes before it are left out.
     pub(super) fn text(&self) -> (String, u64) {
         let mut bytes: Vec<u8> = self.kept.iter().copied().collect();
         if self.total > bytes.len() as u64 {
-            // The cut may have gone through a character, which has three more bytes at most.
+            // The cut may have split a character, which has at most three more bytes.
             let rest = bytes
                 .iter()
                 .take(3)
@@ -57,7 +57,7 @@ pub(super) struct Tee {
 }
 
 impl Tee {
-    /// Passes on what comes from `input` until it ends, and keeps the last `limit` bytes.
+    /// Passes `input` on until it ends, and keeps the last `limit` bytes.
     pub(super) fn start(
         input: impl AsyncRead + Unpin + Send + 'static,
         output: impl AsyncWrite + Unpin + Send + 'static,
@@ -66,8 +66,8 @@ impl Tee {
         let tail = Arc::new(Mutex::new(Tail::new(limit)));
         let kept = Arc::clone(&tail);
         let task = tokio::spawn(async move {
-            // An end that is not in order is an end, too: dropping `input` is what tells the command,
-            // by the very signal that it would have got without us.
+            // An error ends the output too: dropping `input` informs the command by the same signal that it
+            // would receive without us.
             let _ = pass_on(input, output, &kept).await;
         });
         Self { tail, task }
@@ -81,7 +81,7 @@ impl Tee {
         }
     }
 
-    /// What has come so far.
+    /// The end of the output so far.
     pub(super) fn text(&self) -> (String, u64) {
         self.tail.lock().text()
     }

@@ -15,7 +15,7 @@ use super::Capture;
 use super::capture::Tee;
 use super::signals::Signals;
 
-/// How long the rest of a command's output is waited for, once it has ended.
+/// How long to wait for the rest of the output of a command that has ended.
 const REST: Duration = Duration::from_secs(1);
 
 /// A command that has ended.
@@ -32,12 +32,12 @@ pub(super) enum End {
     Exit(u8),
     /// By a signal.
     Signal(u8),
-    /// It was never there: the code that shells give, and why.
+    /// It never ran: the exit code that shells give, and the reason.
     NotRun(u8, String),
 }
 
 impl End {
-    /// The exit code that shells give for it.
+    /// The exit code that shells give.
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Exit(code) | Self::NotRun(code, _) => *code,
@@ -74,17 +74,17 @@ impl fmt::Display for End {
     }
 }
 
-/// What is kept of a command's outputs.
+/// The captured outputs of a command.
 #[derive(Default)]
 pub(super) struct Streams {
     pub(super) stdout: Option<Tee>,
     pub(super) stderr: Option<Tee>,
-    /// Both outputs go to one reader, and are kept together, in their order, as standard output.
+    /// Both outputs go to one reader and are kept together, in order, as standard output.
     pub(super) together: bool,
 }
 
 impl Streams {
-    /// Resolves when nobody writes any more.
+    /// Resolves when all outputs have ended.
     pub(super) async fn finish(mut self) {
         self.ended().await;
     }
@@ -106,7 +106,7 @@ pub(super) async fn run(
     let failed = |what: &str, error: io::Error| Exit::failed(format!("{what}: {error}"));
     let start = Instant::now();
     let spawned = spawn(command, capture, limit)
-        .map_err(|error| failed("no pipe can be made for the command's output", error))?;
+        .map_err(|error| failed("cannot create a pipe for the command's output", error))?;
     let (mut child, mut streams) = match spawned {
         Ok(spawned) => spawned,
         Err(error) => {
@@ -121,17 +121,15 @@ pub(super) async fn run(
         }
     };
     if let Err(error) = signals.pass_on_to(&child) {
-        super::note(&format!(
-            "signals are not passed on to the command: {error}"
-        ));
+        super::note(&format!("cannot pass signals on to the command: {error}"));
     }
     let status = tokio::task::spawn_blocking(move || child.wait())
         .await
         .unwrap_or_else(|error| Err(io::Error::other(error)))
-        .map_err(|error| failed("the command cannot be waited for", error))?;
+        .map_err(|error| failed("cannot wait for the command", error))?;
     let duration = start.elapsed();
     signals.take_back();
-    // What it wrote is in the pipes; a process that it left behind may hold them open for ever.
+    // Its output is in the pipes; a process that it left behind may keep them open forever.
     let _ = tokio::time::timeout(REST, streams.ended()).await;
     Ok(Ended {
         end: End::of(status),
@@ -160,7 +158,7 @@ fn spawn(
         together,
         ..Streams::default()
     };
-    // The receiving ends, made before the command is there: what fails must not leave it alone.
+    // The receiving ends are created before the command, so that a failure leaves no command behind.
     let mut out = None;
     let mut err = None;
     if keep_out {
@@ -177,7 +175,7 @@ fn spawn(
         err = Some(ours);
     }
     let child = process.spawn();
-    // It holds the command's ends of the pipes, which would never end otherwise.
+    // It holds the command's ends of the pipes, which would otherwise never end.
     drop(process);
     let child = match child {
         Ok(child) => child,
@@ -193,7 +191,7 @@ fn pipe() -> io::Result<(Receiver, OwnedFd)> {
     Ok((Receiver::from_owned_fd(ours.into())?, theirs.into()))
 }
 
-/// Whether two outputs go to one file, pipe or terminal.
+/// Whether two outputs go to the same file, pipe or terminal.
 fn same(one: impl AsFd, other: impl AsFd) -> bool {
     match (rustix::fs::fstat(one), rustix::fs::fstat(other)) {
         (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),

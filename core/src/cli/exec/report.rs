@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::capture::Tee;
 use super::command::{End, Ended};
 
-/// Says what became of a command. Its arguments are left out: they may hold secrets.
+/// Builds the event of a command. Its arguments are left out because they may contain secrets.
 pub(super) fn event(program: &OsStr, ended: &Ended) -> ExecEvent {
     let name = Path::new(program).file_name().unwrap_or(program);
     let comment = format!(
@@ -39,7 +39,7 @@ pub(super) fn event(program: &OsStr, ended: &Ended) -> ExecEvent {
         .comment(comment)
 }
 
-/// The end of an output, and how many bytes before it are left out; null where it was not captured.
+/// Adds the end of an output, and how many bytes before it are left out; null if it was not captured.
 fn stream(ret: &mut Map<String, Value>, name: &str, tee: Option<&Tee>) {
     let (text, left_out) = match tee.map(Tee::text) {
         Some((text, left_out)) => (text.into(), left_out.into()),

@@ -1,4 +1,4 @@
-//! Signals for the command.
+//! Signals that are passed on to the command.
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::OwnedFd;
@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-/// What is passed on. A terminal sends the first two to the command itself.
+/// The signals that are passed on. A terminal sends the first two to the command itself.
 const PASSED_ON: [Signal; 6] = [
     Signal::INT,
     Signal::QUIT,
@@ -21,22 +21,22 @@ const PASSED_ON: [Signal; 6] = [
     Signal::USR2,
 ];
 
-/// How long after the command's end a signal is taken for the one that ended it: a terminal and a
-/// service manager send it to both, and the event that tells of it must not be lost by it.
+/// How long after the command's end a signal counts as the one that ended it: a terminal and a service manager
+/// send it to both processes, and it must not prevent the event.
 const AFTERMATH: Duration = Duration::from_millis(500);
 
-/// What signals are for at the moment.
+/// The current receiver of signals.
 #[derive(Debug, Clone)]
 enum Whose {
-    /// The command's, which is about to be there.
+    /// The command, which is being started.
     Awaited,
-    /// The command's. A descriptor cannot name another process once it has ended.
+    /// The command. A descriptor cannot name another process once the command has ended.
     Command(Arc<OwnedFd>),
-    /// This program's own: the command ended at this moment.
+    /// This program; the command ended at this moment.
     Ours(Instant),
 }
 
-/// Holds signals back from their default action, from its making on, and passes them on to a command.
+/// Keeps signals from their default action and passes them on to a command.
 #[derive(Debug)]
 pub(super) struct Signals {
     tasks: Vec<JoinHandle<()>>,
@@ -45,8 +45,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Begins to hold them back. A signal that is ignored stays ignored, for the command too: that
-    /// is what `nohup` asks for.
+    /// Starts to hold signals back. An ignored signal stays ignored, for the command too, as `nohup` requires.
     pub(super) fn hold() -> io::Result<Self> {
         let ignored = ignored();
         let (whose, _) = watch::channel(Whose::Awaited);
@@ -67,19 +66,19 @@ impl Signals {
         })
     }
 
-    /// Passes them on to this child from now on; it has not been waited for yet.
+    /// Passes signals on to this child from now on; it must not have been waited for.
     pub(super) fn pass_on_to(&self, child: &Child) -> io::Result<()> {
         let command = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
         self.whose.send_replace(Whose::Command(Arc::new(command)));
         Ok(())
     }
 
-    /// The command has ended: they are this program's own from now on.
+    /// Notes that the command has ended: from now on signals are for this program.
     pub(super) fn take_back(&self) {
         self.whose.send_replace(Whose::Ours(Instant::now()));
     }
 
-    /// Resolves when one has come that would end this program.
+    /// Resolves when a signal has arrived that would end this program.
     pub(super) async fn interrupted(&self) {
         self.interrupted.notified().await;
     }
@@ -115,7 +114,7 @@ impl Drop for Signals {
     }
 }
 
-/// Whether the command got this signal already: the terminal sends what its keys stand for to all
+/// Whether the command has already received this signal: a terminal sends the signals of its keys to all
 /// processes in the foreground.
 fn comes_from_terminal(kind: Signal) -> bool {
     if kind != Signal::INT && kind != Signal::QUIT {
@@ -126,7 +125,7 @@ fn comes_from_terminal(kind: Signal) -> bool {
         && rustix::termios::tcgetpgrp(&stdin).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
-/// The signals that this process ignores, as the kernel's mask; nothing where it cannot be read.
+/// The signals that this process ignores, as the kernel's mask; 0 if it cannot be read.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

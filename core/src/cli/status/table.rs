@@ -6,8 +6,8 @@ use evbus::control::{DestinationStatus, Status};
 use super::age;
 use crate::cli::output::{columns, one_line, without_margins};
 
-/// The lines of the table. Where a terminal's width has no room for the last errors beside the numbers,
-/// they stand below their rows; then columns that say less are left out until the rest fits.
+/// The lines of the table. If the terminal is too narrow for the last errors beside the numbers, they stand
+/// below their rows, and less important columns are left out until the rest fits.
 pub(super) fn table(status: &Status, width: Option<u16>, colour: bool) -> Vec<String> {
     let all = &status.destinations;
     let mut shown: Vec<&Column> = (NUMBERS.iter())
@@ -17,7 +17,7 @@ pub(super) fn table(status: &Status, width: Option<u16>, colour: bool) -> Vec<St
     let Some(width) = width else {
         return layout.lines(all, &column_of_errors(all, None), colour);
     };
-    // The margin on the left goes.
+    // The left margin is removed.
     let width = usize::from(width) + 1;
     let rest = width.saturating_sub(layout.width());
     if rest >= LEAST_ERROR_WIDTH {
@@ -138,7 +138,7 @@ fn column_of_errors(all: &[DestinationStatus], width: Option<u16>) -> Vec<String
     columns(&["last error"], &[], errors, width)
 }
 
-/// A text below a row: its words in lines of this width. What is left after some of them is cut.
+/// A text below a row, wrapped at words to this width and cut after a few lines.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let room = width.saturating_sub(INDENT.len()).max(1);
     let mut lines = vec![String::new()];
@@ -182,17 +182,16 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 
 const INDENT: &str = "    ";
 
-/// A longer error fills the screen.
+/// The most lines of an error; more would fill the screen.
 const MOST_ERROR_LINES: usize = 3;
 
-/// Less of an error says nothing.
+/// The least useful width of an error.
 const LEAST_ERROR_WIDTH: usize = 16;
 
-/// Less of a pattern, which is as wide as its header, makes no column narrower; a terminal may cut the
-/// end of the line then.
+/// The least width of a pattern: a column is never narrower than its header.
 const LEAST_PATTERN: usize = "pattern".len();
 
-/// The beginning of a text that is too long.
+/// A text, cut if it is too long.
 fn cut(text: &str, most: Option<usize>) -> String {
     match most {
         Some(most) if text.chars().count() > most => {
@@ -203,7 +202,7 @@ fn cut(text: &str, most: Option<usize>) -> String {
     }
 }
 
-/// What went wrong and how long ago, the latter first, since the end of a long line is cut.
+/// How long ago an error happened, and the error; in this order because the end of a long line is cut.
 fn last_error(lane: &DestinationStatus) -> String {
     match (&lane.last_error, lane.last_error_age_s) {
         (None, _) => "-".to_owned(),
@@ -215,9 +214,9 @@ fn last_error(lane: &DestinationStatus) -> String {
 /// A column of numbers, or of ages.
 struct Column {
     name: &'static str,
-    /// Shown though no destination has anything there.
+    /// Shown even if no destination has a value.
     always: bool,
-    /// In a narrow terminal the column with the largest number goes first, and one with none stays.
+    /// In a narrow terminal the column with the largest number is left out first; one with 0 stays.
     dispensable: u8,
     of: fn(&DestinationStatus) -> Option<String>,
 }
@@ -236,7 +235,7 @@ const fn column(
     }
 }
 
-/// What happens seldom has a column only where it did, so that the table stays narrow.
+/// Rare numbers have a column only if there are any, so that the table stays narrow.
 const NUMBERS: [Column; 13] = [
     column("received", true, 1, |lane| Some(lane.received.to_string())),
     column("accepted", true, 2, |lane| Some(lane.accepted.to_string())),

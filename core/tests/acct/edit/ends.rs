@@ -65,7 +65,7 @@ fn a_signal_ends_the_editor_and_removes_the_text() {
         check(
             &output,
             1,
-            "ended by a signal; acct.yml.fernet is as it was",
+            "ended by a signal; acct.yml.fernet is unchanged",
         );
         assert!(bench.texts().is_empty());
         assert!(!runs(editor(&bench)));
@@ -108,7 +108,7 @@ fn vim_at_a_terminal_ends_with_the_signal_and_leaves_the_terminal_usable() {
     session.press("dd");
     session.signal(Signal::TERM);
     assert_eq!(session.end().code(), Some(1), "{}", session.shown());
-    session.wait_for("ended by a signal; acct.yml.fernet is as it was");
+    session.wait_for("ended by a signal; acct.yml.fernet is unchanged");
     assert!(session.takes_lines());
     assert!(bench.texts().is_empty());
     assert_eq!(users_of(&bench), 0);
@@ -136,8 +136,8 @@ fn an_editor_that_does_not_end_is_killed_and_the_terminal_made_usable() {
     );
     // Either evbus is told to end, or somebody kills the editor.
     for (ended_by_us, sentence) in [
-        (true, "ended by a signal; acct.yml.fernet is as it was"),
-        (false, "the editor ended with signal: 9"),
+        (true, "ended by a signal; acct.yml.fernet is unchanged"),
+        (false, "the editor failed with signal: 9"),
     ] {
         let mut session = Session::start(&bench.edit());
         session.wait_until("the editor", |_| bench.path("started").exists());

@@ -101,7 +101,7 @@ fn without_a_file_system_in_memory_the_text_is_below_tmpdir_and_a_note_says_so()
     let said = stderr(&output);
     assert!(output.status.success(), "{said}");
     let note = format!(
-        "found no file system in memory that takes the text to edit, so it is below {} until the editor ends",
+        "no file system in memory can hold the text to edit: it is in {} until the editor ends",
         disk.path().display()
     );
     assert!(said.contains(&note), "{said}");

@@ -34,7 +34,7 @@ fn what_a_removed_destination_had_in_memory_only() {
     assert_lost(
         host,
         "fixture-good[0] *",
-        "3 events are lost: 3 remained in memory",
+        "3 events are lost: 3 in memory only",
     );
 }
 
@@ -58,7 +58,7 @@ fn what_a_destination_lost_each_time_that_it_was_removed() {
     assert_lost(
         host,
         "fixture-good[0] *",
-        "2 events are lost: 2 remained in memory",
+        "2 events are lost: 2 in memory only",
     );
 }
 
@@ -73,7 +73,7 @@ fn dead_letters_that_no_disk_keeps() {
     assert_lost(
         host,
         "fixture-good[0] *",
-        "1 event is lost: 1 refused or given up",
+        "1 event is lost: 1 as dead letters that could not be stored",
     );
 }
 

@@ -30,7 +30,10 @@ fn a_host_started_as_the_readme_says_delivers_past_a_destination_that_is_away() 
     assert_eq!(second.status.code(), Some(78));
     let said = stderr(&second);
     assert!(
-        said.contains("cannot be used: another host uses it; give this host"),
+        said.contains(&format!(
+            "it is in use by process {}; give this host",
+            host.pid()
+        )),
         "{said}"
     );
 
@@ -44,6 +47,6 @@ fn a_host_started_as_the_readme_says_delivers_past_a_destination_that_is_away() 
 fn a_host_without_a_state_directory_says_what_that_means() {
     let plugins = plugins();
     let host = RunningHost::start(ONE, plugins.path(), &["--no-state-dir"]);
-    host.wait_for_log("no state directory: queued events and dead letters are in memory only");
+    host.wait_for_log("no state directory: queued events and dead letters are kept in memory only");
     assert!(!default_state_dir(host.dir.path()).exists());
 }

@@ -10,7 +10,7 @@ use evbus::acct::{AcctDocument, AcctError, AcctSource, Cipher, KeySource, Render
 
 use super::super::acct_options::KeyOptions;
 use super::super::exit::{Exit, note};
-use super::editor::{self, Ended, Signals};
+use super::editor::{self, EditorSignals, Ended};
 use super::new_key::{FileKey, NewKeyOptions};
 use super::private_dir::PrivateDir;
 use super::{Form, fault, save, shown};
@@ -88,7 +88,7 @@ fn read(args: &EditArgs, key: Option<KeySource>) -> Result<AcctDocument, Exit> {
 
 /// The document after editing; none if the operator gave up.
 async fn edited(args: &EditArgs, before: &AcctDocument) -> Result<Option<AcctDocument>, Exit> {
-    let mut signals = Signals::new()?;
+    let mut signals = EditorSignals::new()?;
     let failed = |error: io::Error| Exit::failed(format!("cannot write the text to edit: {error}"));
     let text = shown(before, args.output)?;
     let dir = PrivateDir::new().map_err(failed)?;
@@ -144,7 +144,7 @@ async fn ask(
     error: AcctError,
     path: &Path,
     unchanged: &str,
-    signals: &mut Signals,
+    signals: &mut EditorSignals,
 ) -> Result<(), Exit> {
     let sentence = error.to_string();
     let name = path.display().to_string();

@@ -36,13 +36,13 @@ pub(super) enum Ended {
 
 /// The signals that reach this process while an editor runs. While this exists, none ends the process before
 /// it has cleaned up.
-pub(super) struct Signals {
+pub(super) struct EditorSignals {
     end: Vec<unix::Signal>,
     /// The terminal sends these to the editor as well, which handles them.
     from_keyboard: Vec<unix::Signal>,
 }
 
-impl Signals {
+impl EditorSignals {
     pub(super) fn new() -> Result<Self, Exit> {
         let all = |kinds: &[SignalKind]| {
             kinds
@@ -120,7 +120,7 @@ pub(super) async fn run(
     editor: &str,
     file: &Path,
     temporary: &Path,
-    signals: &mut Signals,
+    signals: &mut EditorSignals,
 ) -> Result<Ended, Exit> {
     let unusable = |why: &str| {
         Exit::usage(format!(

@@ -13,7 +13,7 @@ use tokio::net::unix::pipe::Receiver;
 use super::super::exit::Exit;
 use super::Capture;
 use super::capture::Tee;
-use super::signals::Signals;
+use super::signal_relay::SignalRelay;
 
 /// How long to wait for the rest of the output of a command that has ended.
 const REST: Duration = Duration::from_secs(1);
@@ -101,7 +101,7 @@ pub(super) async fn run(
     command: &[OsString],
     capture: Capture,
     limit: usize,
-    signals: &Signals,
+    signals: &SignalRelay,
 ) -> Result<Ended, Exit> {
     let failed = |what: &str, error: io::Error| Exit::failed(format!("{what}: {error}"));
     let start = Instant::now();

@@ -3,7 +3,7 @@
 mod capture;
 mod command;
 mod report;
-mod signals;
+mod signal_relay;
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use evbus::Event;
 
 use super::exit::{Exit, error, note};
 use super::target::{Require, TargetOptions, Way};
-use signals::Signals;
+use signal_relay::SignalRelay;
 
 /// Run a command and fire an idem-exec event with its result
 #[derive(Debug, Args)]
@@ -70,7 +70,7 @@ enum Capture {
 pub(super) async fn run(args: ExecArgs) -> Result<(), Exit> {
     // Wrong usage is found before anything is run; nothing else may keep the command from running.
     let way = args.target.way()?;
-    let signals = Signals::hold()
+    let signals = SignalRelay::hold()
         .map_err(|error| Exit::failed(format!("cannot receive signals: {error}")))?;
     let limit = args.output_limit as usize;
     let ended = command::run(&args.command, args.capture, limit, &signals).await?;

@@ -1,4 +1,4 @@
-//! Signals that are passed on to the command.
+//! SignalRelay that are passed on to the command.
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::OwnedFd;
@@ -38,13 +38,13 @@ enum Whose {
 
 /// Keeps signals from their default action and passes them on to a command.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(super) struct SignalRelay {
     tasks: Vec<JoinHandle<()>>,
     whose: watch::Sender<Whose>,
     interrupted: Arc<Notify>,
 }
 
-impl Signals {
+impl SignalRelay {
     /// Starts to hold signals back. An ignored signal stays ignored, for the command too, as `nohup` requires.
     pub(super) fn hold() -> io::Result<Self> {
         let ignored = ignored();
@@ -106,7 +106,7 @@ async fn pass_on(
     }
 }
 
-impl Drop for Signals {
+impl Drop for SignalRelay {
     fn drop(&mut self) {
         for task in &self.tasks {
             task.abort();

@@ -1,4 +1,4 @@
-//! SignalRelay that are passed on to the command.
+//! Signals that are passed on to the command.
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::OwnedFd;

@@ -9,12 +9,12 @@
 //! Nothing of a plugin is waited for without a limit: `caller` is a thread that may be left behind,
 //! `patience` how long anybody waits. `log` takes what plugins say.
 //!
-//! `exit_guard` sees to it that a plugin does not decide how the process ends, `heap` that what plugins and host
+//! `exit_guard` sees to it that a plugin does not decide how the process ends, `code` that what only the start needed is let go, `heap` that what plugins and host
 //! free goes back to the system.
 //!
 //! This crate makes instances of plugins and keeps the process safe from them. It does not know what an event
 //! is delivered to, reads no acct file, and keeps no event. It is the host's one crate with unsafe code, and all of
-//! that is in `linker`, `exit_guard` and `heap`.
+//! that is in `linker`, `exit_guard`, `code` and `heap`.
 //!
 //! API boundary: [`Plugin`], [`Registry`], [`Catalog`] and what they give are re-exported by the crate `evbus`, and
 //! so are [`child_main`] and [`ExitGuard`] for programs that run plugins in processes of their own; the rest is for
@@ -23,6 +23,8 @@
 mod caller;
 mod candidate;
 mod catalog;
+#[allow(unsafe_code)]
+mod code;
 mod connect;
 mod discovery;
 mod elf;
@@ -50,6 +52,7 @@ pub use evbus_abi::ABI_VERSION;
 
 pub use caller::{Caller, Wait};
 pub use catalog::{Catalog, PluginReport, PluginState};
+pub use code::release_startup_code;
 pub use connect::ConnectFailure;
 pub use discovery::{PluginDir, PluginDirSource, plugin_dirs};
 pub use exit_guard::{EXIT_CODE, ExitGuard};

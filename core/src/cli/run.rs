@@ -98,6 +98,7 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
     }
     signals.started(drain_timeout);
     logging::line("ready");
+    evbus::plugin::release_startup_code();
 
     while let Asked::Reload = signals.next().await {
         tracing::info!("SIGHUP: reloading the acct file");

@@ -30,27 +30,25 @@ pub enum Error {
         reason: String,
     },
     /// The connection broke. Of the events sent since it was made, some may not have arrived.
-    #[error("the connection to the host broke: {0}")]
+    #[error("the connection to the host was lost: {0}")]
     Broken(#[from] io::Error),
     /// The host has ended, or has cut this listener off, and the client does not reconnect. It had sent
     /// something; where it had not, see [`TurnedAway`](Self::TurnedAway).
-    #[error(
-        "the host has closed the connection: it has ended, or this listener has read too slowly"
-    )]
+    #[error("the host closed the connection: it has ended, or this listener read too slowly")]
     Closed,
     /// The host has closed the connection and sent nothing before: it does not let this user listen, has as
     /// many listeners as it may have, or has ended. The client does not reconnect.
     #[error(
-        "the host has closed the connection and sent nothing before: it does not let this user listen (see its --sock-group), has as many listeners as it may have, or has ended; its log says which"
+        "the host closed the connection before it sent anything: it does not let this user listen (see its --sock-group), has reached its limit of listeners, or has ended; see its log"
     )]
     TurnedAway,
     /// The host ended before it had taken all events; some may have arrived.
     #[error(
-        "the host closed the connection without saying that it has all events; some may not have arrived"
+        "the host closed the connection before it acknowledged all events; some may not have arrived"
     )]
     Unconfirmed,
     /// The host says that it has not kept all events: why. Those that it has kept are delivered.
-    #[error("the host has not kept every event: {reason}")]
+    #[error("the host did not keep every event: {reason}")]
     Refused {
         /// The host's reason, of the first one.
         reason: String,
@@ -59,7 +57,7 @@ pub enum Error {
     #[error("the host did not take all events within {} s; it may be waiting for room", .0.as_secs_f64())]
     Slow(Duration),
     /// The host sent what is no frame.
-    #[error("the host sent what cannot be read: {0}")]
+    #[error("the host sent unreadable data: {0}")]
     LostSync(#[from] LostSync),
     /// A tag is not a valid pattern of its match type.
     #[error("the tag {tag:?} is not a valid pattern of the match type {match_type}: {reason}")]

@@ -64,7 +64,7 @@ impl FromStr for MatchType {
             .find(|match_type| match_type.as_str() == name)
             .ok_or_else(|| {
                 format!(
-                    "found match type {name:?}; expected startswith, endswith, find, regex or \
+                    "unknown match type {name:?}; expected startswith, endswith, find, regex or \
                      fnmatch"
                 )
             })

@@ -29,7 +29,7 @@ pub enum LostSync {
     )]
     NoFrame(u8),
     /// The frame, or what it announces, is longer than [`MAX_FRAME_BYTES`].
-    #[error("found a frame of more than {MAX_FRAME_BYTES} bytes; expected at most that")]
+    #[error("the frame is longer than the maximum of {MAX_FRAME_BYTES} bytes")]
     TooLong,
     /// The length before the frame is zero.
     #[error("found a frame of length 0; expected a msgpack map")]
@@ -124,7 +124,7 @@ pub enum Fault {
     #[error("it has no \"body\"; expected one of type bin")]
     NoBody,
     /// Nothing ends the tag.
-    #[error("its \"body\" has no two newlines, which end the tag")]
+    #[error("its \"body\" lacks the two newlines that end the tag")]
     NoTag,
     /// There is nothing before the two newlines.
     #[error("its tag is empty")]
@@ -136,13 +136,13 @@ pub enum Fault {
     #[error("its tag is longer than 65536 bytes")]
     LongTag,
     /// DATA is not one map that can be JSON; why.
-    #[error("its data is no use: {0}")]
+    #[error("its data cannot be used: {0}")]
     Data(&'static str),
     /// The head's `evbus` entry lacks something, or has something of a wrong type.
-    #[error("its head has an \"evbus\" that is no use; expected id, time, and json or wrap")]
+    #[error("its head has an invalid \"evbus\"; expected id, time, and json or wrap")]
     Head,
     /// The body cannot be an event's.
-    #[error("its body is no use")]
+    #[error("its body is invalid")]
     Body,
 }
 

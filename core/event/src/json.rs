@@ -53,7 +53,7 @@ pub fn check(text: &[u8]) -> Result<(), EventError> {
         return Err(EventError::TooDeep { found });
     }
     let text = std::str::from_utf8(text).map_err(|error| EventError::NotJson {
-        reason: format!("no UTF-8 after byte {}", error.valid_up_to()),
+        reason: format!("invalid UTF-8 after byte {}", error.valid_up_to()),
     })?;
     serde_json::from_str::<IgnoredAny>(text)
         .map(|_| ())
@@ -122,7 +122,7 @@ mod tests {
         assert!(error.to_string().contains("line 1 column 7"), "{error}");
         let error = check(b"\"\xff\"").expect_err("this is no UTF-8");
         assert!(
-            error.to_string().contains("no UTF-8 after byte 1"),
+            error.to_string().contains("invalid UTF-8 after byte 1"),
             "{error}"
         );
     }

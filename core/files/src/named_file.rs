@@ -64,16 +64,14 @@ impl fmt::Display for NotRead {
         match self {
             Self::Absent => f.write_str("there is no such file"),
             Self::Forbidden => f.write_str("this user may not read it"),
-            Self::Is(kind) => write!(f, "it is {kind}, and not a regular file"),
+            Self::Is(kind) => write!(f, "it is {kind}, not a regular file"),
             Self::TooLarge => f.write_str("it is too large"),
             Self::Endless => write!(
                 f,
                 "it is a pipe that did not end within {} s",
                 PIPE_TIMEOUT.as_secs()
             ),
-            Self::Drained => {
-                f.write_str("it is a pipe with nothing in it, as one is that was read before")
-            }
+            Self::Drained => f.write_str("it is an empty pipe: a pipe can be read only once"),
             Self::NoneLeft(error) => write!(
                 f,
                 "no more files can be opened ({error}): raise the limit (`ulimit -n`, LimitNOFILE= of the unit)"

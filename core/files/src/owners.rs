@@ -50,7 +50,7 @@ pub fn check_mode(what: &str, path: &Path, found: &Stat, opened: impl AsFd) -> R
 /// One sentence: `who` it is open to, and the `change` that `chmod` is to make.
 pub fn too_open(what: &str, path: &Path, found: &Stat, who: &str, change: &str) -> String {
     format!(
-        "found {what} {path} with mode {:04o}: {who} it; expected only its owner to; run `chmod {change} {path}`",
+        "{what} {path} has mode {:04o}: {who} it, but only its owner should; run `chmod {change} {path}`",
         found.st_mode & 0o7777,
         path = path.display(),
     )

@@ -190,7 +190,7 @@ impl Writers {
         if group_that_writes(found, opened) == Group::Unknown {
             self.doubt.get_or_insert_with(|| {
                 format!(
-                    "{what} {} with mode {:04o}, whose group {} may have members who could change it",
+                    "{what} {} with mode {:04o}, which unknown members of group {} could change",
                     path.display(),
                     found.st_mode & 0o7777,
                     found.st_gid
@@ -264,7 +264,7 @@ impl FileJudge for Readers {
             return refused(&format!("{group} can write to"));
         }
         self.others = match group_with(GROUP_MAY_READ, found, file) {
-            _ if is_open => Some("everybody who can enter its directory".to_owned()),
+            _ if is_open => Some("every user who can enter its directory".to_owned()),
             Group::Shared(group) => Some(group),
             Group::Unknown => Some(format!("group {}", found.st_gid)),
             Group::None | Group::Private => None,
@@ -290,7 +290,7 @@ fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {
     // Of a directory only the owner knows what else is in it.
     let advice = if what == "the file" {
         format!(
-            "run `chown {us} {}`, or evbus as user {}",
+            "run `chown {us} {}`, or run evbus as user {}",
             path.display(),
             found.st_uid
         )
@@ -301,7 +301,7 @@ fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {
         )
     };
     Err(format!(
-        "found {what} {path} of user {owner}, expected one of user {us} or root, since its owner could run programs as user {us}; {advice}",
+        "{what} {path} belongs to user {owner}, not to user {us} or root: its owner could run programs as user {us}; {advice}",
         path = path.display(),
         owner = found.st_uid,
     ))

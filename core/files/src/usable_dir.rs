@@ -94,7 +94,7 @@ impl From<Astray<Refused>> for io::Error {
             Astray::Dangling(link) => Self::new(
                 io::ErrorKind::AlreadyExists,
                 format!(
-                    "the link {} leads to nothing; make the directory that it leads to, or remove the link",
+                    "the link {} is broken: its target does not exist; create the target directory, or remove the link",
                     link.display()
                 ),
             ),
@@ -126,7 +126,7 @@ impl Judge for Ours {
         std::mem::replace(&mut self.last, Ok(()))?;
         writable(directory).map_err(|error| {
             let sentence = format!(
-                "no directory can be made in {}: {error}",
+                "cannot create a directory in {}: {error}",
                 directory.path.display()
             );
             Refused::Because(io::Error::new(error.kind(), sentence))
@@ -150,7 +150,7 @@ fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {
     }
     let us = geteuid().as_raw();
     Err(format!(
-        "found {what} {path} of user {owner}, expected one of user {us} or root, since its owner could put something else in its place; give a path through directories of user {us} or root, or run evbus as user {owner}",
+        "{what} {path} belongs to user {owner}, not to user {us} or root: its owner could put something else in its place; use a path through directories that belong to user {us} or root, or run evbus as user {owner}",
         path = path.display(),
         owner = found.st_uid,
     ))
@@ -168,9 +168,7 @@ fn writable(directory: &Step) -> io::Result<()> {
     if let Some((_, name)) = KERNELS.iter().find(|(magic, _)| *magic == kind) {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            format!(
-                "it is in the file system {name} of the kernel, which holds no files of programs"
-            ),
+            format!("it is in the kernel's file system {name}, which cannot store files"),
         ));
     }
     Ok(())

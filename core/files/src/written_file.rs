@@ -99,7 +99,7 @@ impl Judge for Links {
         }
         let us = geteuid().as_raw();
         Err(format!(
-            "found the link {} of user {}, expected one of user {us} or root, since its owner chooses which file is written; name the file that it leads to",
+            "the link {} belongs to user {}, not to user {us} or root: its owner chooses which file is written; name the target of the link instead",
             path.display(),
             found.st_uid,
         ))

@@ -98,7 +98,7 @@ fn fault(error: &ValidationError<'_>) -> Fault {
         }
         ValidationErrorKind::Required { property } => (
             describe(error.instance()),
-            format!("the key {property}, too"),
+            format!("also the key {property}"),
         ),
         ValidationErrorKind::AdditionalProperties { unexpected } => (
             keys(unexpected.iter().map(String::as_str)),
@@ -223,7 +223,7 @@ mod tests {
                 (
                     "/tags",
                     "an object with the key \"type\"",
-                    "the key \"ref\", too",
+                    "also the key \"ref\"",
                 ),
                 (
                     "/tags/type",

@@ -124,7 +124,7 @@ fn a_changed_secret_makes_a_changed_destination_on_reload() {
         Signal::HUP,
     )
     .unwrap();
-    host.wait_for_log("fixture-good.*.path: found no file");
+    host.wait_for_log("fixture-good.*.path: cannot read the secret from file");
     host.put("a", "3");
     wait_for("the second event", || {
         (lines_of(&target("two")).len() == 2).then_some(())

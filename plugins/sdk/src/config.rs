@@ -421,7 +421,7 @@ mod tests {
         let twice = parse_config::<Odd>(r#"{"needed": true, "delay": 1, "delay_ms": 2}"#);
         assert_eq!(
             twice.expect_err("one key twice")[0].to_string(),
-            "found the key `delay` twice, once under another name; keep one of them"
+            "found the key `delay` twice, once under an alias; keep only one"
         );
         let missing = parse_config::<Odd>("{}").expect_err("a key is missing");
         assert_eq!(missing[0].to_string(), "missing field `needed`");

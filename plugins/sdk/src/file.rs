@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, stat};
 
 /// Why [`read_file`] did not read a file. Its text is a clause with the file as its subject, such as "it is
-/// a named pipe, and not a regular file".
+/// a named pipe, not a regular file".
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FileFault {
@@ -23,7 +23,7 @@ pub enum FileFault {
 impl fmt::Display for FileFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAFile(kind) => write!(f, "it is {kind}, and not a regular file"),
+            Self::NotAFile(kind) => write!(f, "it is {kind}, not a regular file"),
             Self::TooLarge(max) => write!(f, "it has more than {max} bytes"),
             Self::Unreadable(error) => error.fmt(f),
         }
@@ -48,7 +48,7 @@ impl std::error::Error for FileFault {
 ///
 /// ```
 /// let fault = evbus_sdk::read_file("/dev/zero", 64 * 1024).unwrap_err();
-/// assert_eq!(fault.to_string(), "it is a device, and not a regular file");
+/// assert_eq!(fault.to_string(), "it is a device, not a regular file");
 /// ```
 ///
 /// # Errors
@@ -122,14 +122,10 @@ mod tests {
         assert_eq!(read_file(at("file"), 10).expect("it fits"), b"0123456789");
         for (path, max, fault) in [
             (at("file"), 9, "it has more than 9 bytes"),
-            (at("pipe"), 9, "it is a named pipe, and not a regular file"),
-            (at("socket"), 9, "it is a socket, and not a regular file"),
-            (at("."), 9, "it is a directory, and not a regular file"),
-            (
-                "/dev/zero".into(),
-                9,
-                "it is a device, and not a regular file",
-            ),
+            (at("pipe"), 9, "it is a named pipe, not a regular file"),
+            (at("socket"), 9, "it is a socket, not a regular file"),
+            (at("."), 9, "it is a directory, not a regular file"),
+            ("/dev/zero".into(), 9, "it is a device, not a regular file"),
             ("/proc/self/status".into(), 9, "it has more than 9 bytes"),
         ] {
             let found = read_file(&path, max).expect_err("it is not to be read");

@@ -16,7 +16,7 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// How the line begins that is logged when a list of outcomes does not fit its batch.
 #[doc(hidden)]
-pub const WRONG_COUNT: &str = "the plugin gave outcomes for";
+pub const WRONG_COUNT: &str = "the plugin returned outcomes for";
 
 /// What became of one event. Reasons are for the operator: one sentence, no secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,19 +137,17 @@ impl Outcomes {
         if named > events {
             exceptions.retain(|(index, _)| *index < events);
             tracing::error!(
-                "{WRONG_COUNT} {named} events, of a batch of {events}; the rest is ignored"
+                "{WRONG_COUNT} {named} events, but the batch has {events}; the rest is ignored"
             );
         }
         let mut of_list = Vec::new();
         if let Some(listed) = listed.filter(|listed| *listed < events) {
-            tracing::error!(
-                "{WRONG_COUNT} {listed} of {events} events; the others are tried again"
-            );
+            tracing::error!("{WRONG_COUNT} {listed} of {events} events; the others are retried");
             // Nothing is known of the rest, so it is the listed ones that are the exceptions.
             of_list = vec![Outcome::Accepted; listed];
             all = Outcome::retry(format!(
-                "the plugin gave outcomes for {listed} of the {events} events of the batch, not \
-                 for this one; report it to the plugin's author"
+                "the plugin returned outcomes for {listed} of the {events} events of the batch, but \
+                 none for this one; report this to the plugin's author"
             ));
         }
         let exceptions = of_list.into_iter().enumerate().chain(exceptions);

@@ -47,13 +47,11 @@ fn is_known(text: &str, ours: &Result<String, String>, theirs: &Value) -> bool {
         }
         // Stricter: values inside themselves, keys that are one text to the host.
         (Err(refused), None) => {
-            refused.contains("found an alias inside the value it refers to")
+            refused.contains("found an alias inside the value that it refers to")
                 && theirs["itself"] == true
-                || refused.contains("which is a tag that has no meaning here")
-                    && text.contains("!!python/unicode")
-                || refused.contains("found text behind this place") && text.contains(',')
-                || refused.contains("found the key a second time, first on line")
-                    && theirs["mixed"] == true
+                || refused.contains("which is an unknown tag") && text.contains("!!python/unicode")
+                || refused.contains("found unreadable text after this place") && text.contains(',')
+                || refused.contains("duplicate key, first on line") && theirs["mixed"] == true
         }
         _ => false,
     }

@@ -1,12 +1,12 @@
-//! Refuses numbers that JSON lacks.
+//! Refuses numbers that JSON cannot represent.
 
 use serde::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-/// A value that is written as itself, unless NaN or an infinity is in it: that is an error, where
-/// `serde_json` would write `null` in its place.
+/// Serializes as the value itself, unless it contains NaN or an infinity: that is an error, whereas
+/// `serde_json` would write `null` instead.
 #[derive(Debug)]
 pub struct Finite<'a, T: ?Sized>(pub &'a T);
 

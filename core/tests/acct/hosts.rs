@@ -206,6 +206,6 @@ fn an_acct_file_from_a_command_is_read_and_a_named_pipe_is_not_waited_for() {
         let mut command = evbus(dir.path());
         let command = command.args(["check", "--acct-file", acct, "--acct-key-file", key]);
         let output = run(command.current_dir(dir.path()), b"");
-        check(&output, 78, "found a named pipe");
+        check(&output, 78, "a named pipe");
     }
 }

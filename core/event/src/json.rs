@@ -41,11 +41,11 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Checks that `text` is one JSON value, not nested too deeply.
+/// Checks that `text` is one JSON value and not nested too deeply.
 ///
 /// # Errors
 ///
-/// It is something else, or nested too deeply.
+/// It is not one JSON value, or it is nested too deeply.
 pub fn check(text: &[u8]) -> Result<(), EventError> {
     // First, so that no parser ever meets a deeply nested value.
     let found = depth(text);

@@ -1,7 +1,7 @@
 //! Jinja templates, as far as they need no Python.
 //!
-//! What a template may use up is bounded: see [`FUEL`]. Its messages never show a value, since it may be
-//! a secret; so what the engine says is told only where it can be names alone.
+//! What a template may consume is limited: see [`FUEL`]. Messages never show a value, because it may be a
+//! secret; so the engine's own words are passed on only if they consist of names.
 
 use std::fmt::Display;
 use std::io;
@@ -32,13 +32,13 @@ const MAX_RENDERED: u64 = 16 * 1024 * 1024;
 /// A template that is included is not larger than this, in bytes.
 const MAX_INCLUDE: u64 = 1024 * 1024;
 
-/// Whether there is anything to render.
+/// Whether a text contains anything to render.
 #[must_use]
 pub fn is_template(text: &str) -> bool {
     ["{{", "{%", "{#"].iter().any(|sign| text.contains(sign))
 }
 
-/// A template loses the end of its last line.
+/// The text without its final line end, which a template loses.
 #[must_use]
 pub fn without_last_line_end(text: &str) -> &str {
     text.strip_suffix('\n').unwrap_or(text)
@@ -58,12 +58,12 @@ pub fn render(
     render_with(text, file, dir, trust, |_, _| {})
 }
 
-/// As [`render`], with what `set_up` puts into the environment; its functions refuse in their own
+/// Like [`render`], with an environment that `set_up` extends; its functions report errors in their own
 /// words through the [`Refusal`].
 ///
 /// # Errors
 ///
-/// As for [`render`].
+/// Those of [`render`].
 pub fn render_with(
     text: &str,
     file: &Arc<str>,
@@ -91,12 +91,12 @@ pub fn render_with(
         })
 }
 
-/// What a function of ours refused last, in its own words.
+/// The last error of one of our own functions, in its own words.
 #[derive(Clone, Default)]
 pub struct Refusal(Arc<Mutex<Option<String>>>);
 
 impl Refusal {
-    /// An error for the engine; the template's fault gets this message.
+    /// An error for the engine; the template's fault will have this message.
     pub fn error(&self, message: String) -> Error {
         *self.0.lock() = Some(message);
         Error::from(ErrorKind::InvalidOperation)
@@ -135,7 +135,7 @@ fn environment(dir: &Path, refused: Refusal, trust: Trust) -> Environment<'stati
     environment
 }
 
-/// Reads templates to include, which are in `dir` or below; none where there is none of a name.
+/// Loads templates to include from `dir` or below; `None` if there is no template with that name.
 pub fn loader(
     dir: &Path,
     refused: Refusal,
@@ -270,7 +270,7 @@ fn fault(
     TemplateError::new(Location::at(&file, place), &message)
 }
 
-/// What an included template is called in errors.
+/// The name of an included template in errors.
 pub fn path_of(dir: &Path, name: &str) -> Arc<str> {
     Arc::from(dir.join(name).display().to_string())
 }

@@ -164,7 +164,7 @@ fn a_file_that_others_can_write_is_refused_and_a_running_host_goes_on_with_what_
     fs::set_permissions(&file, fs::Permissions::from_mode(0o646)).unwrap();
     let pid = Pid::from_raw(host.pid().try_into().unwrap()).unwrap();
     kill_process(pid, Signal::HUP).unwrap();
-    host.wait_for_log("with mode 0646: every user can write to it");
+    host.wait_for_log("has mode 0646: every user can write to it");
     host.put("a", "1");
     wait_for("the event", || (lines_of(&out).len() == 1).then_some(()));
 

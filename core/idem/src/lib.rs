@@ -1,7 +1,7 @@
 //! The events that Idem documents, as types.
 //!
 //! Each has a constructor that fills in the tags `ref` and `type`, reads both what the documentation
-//! shows and what Idem 25 actually fires, and keeps unknown keys. This crate fires nothing: each type
+//! shows and what Idem 25 actually fires, and keeps unknown keys. This crate does not fire events: each type
 //! creates its event, and `Bus::put_idem` of the crate `evbus` fires it, with the host's run name unless the event has
 //! its own:
 //!

@@ -73,7 +73,7 @@ fn documents_of_every_sort_are_read_as_idem_reads_them_and_written_so_that_it_re
     let files = files();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("f.yml");
-    let mut idem = JsonServer::start("acct_python/yaml_reader.py");
+    let mut idem = JsonServer::start("acct/python/yaml_reader.py");
     let mut report = String::new();
     let (mut different, mut read) = (0, 0);
     let seeds: Vec<u64> = (0..count).collect();

@@ -35,42 +35,42 @@ impl ClientBuilder {
         }
     }
 
-    /// How tags are compared where a request does not say: Salt's `event_match_type`. `startswith` by
+    /// How tags are compared if a request does not specify it: Salt's `event_match_type`. `startswith` by
     /// default.
     pub fn match_type(mut self, match_type: MatchType) -> Self {
         self.match_type = match_type;
         self
     }
 
-    /// Whether a connection that ends is made again: first after 50 ms, then after twice as long each
-    /// time, up to once a second, without end. On by default. Without it, every request after the
-    /// end gives [`Error::Closed`].
+    /// Whether to reconnect when the connection ends. The first attempt follows after 50 ms; the delay then
+    /// doubles up to one second, without a limit of attempts. On by default. If off, every request after
+    /// the end returns [`Error::Closed`].
     pub fn reconnect(mut self, reconnect: bool) -> Self {
         self.reconnect = reconnect;
         self
     }
 
-    /// Lets the client begin before its host: connecting cannot fail, and events come once a host is
-    /// there. Off by default.
+    /// Allows the client to start before its host: connecting cannot fail, and events arrive once a host is
+    /// running. Off by default.
     pub fn wait_for_host(mut self, wait_for_host: bool) -> Self {
         self.wait_for_host = wait_for_host;
         self
     }
 
-    /// How `fire_event` writes; `Prefixed` by default.
+    /// How `fire_event` writes frames; `Prefixed` by default.
     pub fn pull_framing(mut self, pull_framing: PullFraming) -> Self {
         self.pull_framing = pull_framing;
         self
     }
 
-    /// How long `fire_event` tries to connect; 1 second by default, as Salt.
+    /// How long `fire_event` tries to connect; 1 second by default, as in Salt.
     pub fn fire_timeout(mut self, fire_timeout: Duration) -> Self {
         self.fire_timeout = fire_timeout;
         self
     }
 
-    /// How many events, and how many bytes of them, are kept for subscriptions; 10,000 and 64 MiB by
-    /// default. Past either the oldest are dropped, which is a [`Gap`](crate::Gap).
+    /// How many events, and how many bytes of events, are kept for subscriptions; 10,000 and 64 MiB by
+    /// default. Beyond either limit the oldest are dropped, which is reported as a [`Gap`](crate::Gap).
     pub fn pending_limit(mut self, events: usize, bytes: usize) -> Self {
         self.pending = PendingLimit { events, bytes };
         self
@@ -80,7 +80,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`]: there is no host, or it does not let this user in.
+    /// [`Error::Connect`]: no host is running there, or it does not let this user in.
     pub async fn connect(self) -> Result<Client, Error> {
         Client::open(&self).await
     }
@@ -89,7 +89,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// Those of [`connect`](Self::connect).
     pub fn connect_blocking(self) -> Result<blocking::Client, Error> {
         blocking::Client::open(&self)
     }

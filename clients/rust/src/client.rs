@@ -15,13 +15,13 @@ use crate::{
     ClientBuilder, Error, Event, Events, Firing, Gap, GetEvent, Incoming, MatchType, TagFilter,
 };
 
-/// Listens to, and fires at, the bus of a socket directory: what `MasterEvent` is in Salt.
+/// Listens to and fires at the bus of a socket directory, like `MasterEvent` in Salt.
 ///
-/// It reads while it is asked for events, and only then; a program that asks for none for long is
-/// cut off by its host (evbus: once 32 MiB wait for it), which is a [`Gap`] to it. One that only
-/// fires uses [`Firing`], which does not listen. Dropping a future of a client loses no event.
+/// The client reads only while the program requests events. The host disconnects a program that requests none for
+/// a long time (evbus: once 32 MiB wait for it); the client reports this as a [`Gap`]. A program that only fires
+/// uses [`Firing`], which does not listen. Dropping a future of a client loses no event.
 ///
-/// Frames have at most 100 MiB, and so have events; nothing is trimmed.
+/// Frames, and thus events, have at most 100 MiB; nothing is trimmed.
 #[derive(Debug)]
 pub struct Client {
     reception: Reception,
@@ -32,12 +32,12 @@ pub struct Client {
 
 impl Client {
     /// Connects to the host of evbus, or the Salt master, that serves the socket directory `dir`
-    /// (Salt's `sock_dir`). All that it publishes from now on can be received. Needs a tokio runtime
-    /// with IO and time, as everything here.
+    /// (Salt's `sock_dir`). Every event that it publishes from now on can be received. Needs a
+    /// tokio runtime with IO and time, like everything here.
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`]: there is none, or it does not let this user in.
+    /// [`Error::Connect`]: no host is running there, or it does not let this user in.
     pub async fn connect(dir: impl AsRef<Path>) -> Result<Self, Error> {
         Self::builder(dir).connect().await
     }
@@ -64,18 +64,18 @@ impl Client {
         })
     }
 
-    /// The next event that is asked for; `None` when the wait (5 seconds by default) is over. Events
-    /// that were kept for a subscription come first. Events that do not match are discarded, unless
+    /// Returns the next event that matches the request; `None` when the wait (5 seconds by default) is
+    /// over. Events that were kept for a subscription are returned first. Events that do not match are discarded, unless
     /// they are [subscribed to](Self::subscribe).
     ///
-    /// While the connection is being made again this waits. [`take_gap`](Self::take_gap) tells
-    /// afterwards whether something may be missing.
+    /// This also waits while the client reconnects. Afterwards [`take_gap`](Self::take_gap) reports
+    /// whether events may be missing.
     ///
     /// # Errors
     ///
-    /// [`Error::Pattern`]: the tag is no regular expression. [`Error::LostSync`]: the host sent what is
-    /// no frame; the client connects again. [`Error::Closed`]: it has ended, and the client does not
-    /// reconnect.
+    /// [`Error::Pattern`]: the tag is not a valid regular expression. [`Error::LostSync`]: the host sent
+    /// something other than a frame; the client reconnects. [`Error::Closed`]: the host has ended, and the
+    /// client does not reconnect.
     pub async fn get_event(
         &mut self,
         request: impl Into<GetEvent>,
@@ -84,11 +84,12 @@ impl Client {
         Ok(incoming.and_then(Incoming::into_event))
     }
 
-    /// As [`get_event`](Self::get_event); what happens to the connection is told where it happened.
+    /// Like [`get_event`](Self::get_event), but also reports losses of the connection and gaps, in order
+    /// with the events.
     ///
     /// # Errors
     ///
-    /// As [`get_event`](Self::get_event).
+    /// Those of [`get_event`](Self::get_event).
     pub async fn get_incoming(
         &mut self,
         request: impl Into<GetEvent>,
@@ -111,8 +112,8 @@ impl Client {
         }
     }
 
-    /// All events that are asked for, one after the other, without end: a `Stream`. A tag, a request
-    /// or a filter says which; what a request says of waiting is not used.
+    /// Returns an endless `Stream` of the events that match a tag, a request or a filter. The wait of a
+    /// request is ignored.
     ///
     /// Without reconnecting, the stream ends after [`Error::Closed`].
     pub fn iter_events(&mut self, request: impl Into<GetEvent>) -> Events<'_> {
@@ -120,13 +121,13 @@ impl Client {
         Events::new(self, filter)
     }
 
-    /// Keeps events with this tag from being discarded by a call that asks for others: they wait for
-    /// the call that asks for them. The match type is the client's where none is given. Subscribing
-    /// twice needs unsubscribing twice.
+    /// Keeps events with this tag from being discarded by a call that requests other events; they wait for
+    /// the call that requests them. Without a match type, the client's applies. To end two identical
+    /// subscriptions, unsubscribe twice.
     ///
     /// # Errors
     ///
-    /// [`Error::Pattern`]: the tag is no regular expression.
+    /// [`Error::Pattern`]: the tag is not a valid regular expression.
     pub fn subscribe(
         &mut self,
         tag: &str,
@@ -136,8 +137,8 @@ impl Client {
         self.reception.pending.subscribe(tag, match_type)
     }
 
-    /// Ends a subscription of the same tag and match type, if there is one; what waits for it and for
-    /// no other is discarded.
+    /// Ends a subscription with the same tag and match type, if there is one. Events that wait for it and for
+    /// no other subscription are discarded.
     pub fn unsubscribe(&mut self, tag: &str, match_type: impl Into<Option<MatchType>>) {
         let match_type = match_type.into().unwrap_or(self.match_type);
         self.reception.pending.unsubscribe(tag, match_type);
@@ -148,17 +149,17 @@ impl Client {
         self.link.is_up()
     }
 
-    /// The time of which events may be missing, since it was last asked for or told by
+    /// The period from which events may be missing, since this was last called or a gap was reported by
     /// [`iter_events`](Self::iter_events) or [`get_incoming`](Self::get_incoming).
     pub fn take_gap(&mut self) -> Option<Gap> {
         self.reception.take_gap()
     }
 
-    /// Fires an event, as [`Firing::fire_event`].
+    /// Fires an event; see [`Firing::fire_event`].
     ///
     /// # Errors
     ///
-    /// As [`Firing::fire_event`].
+    /// Those of [`Firing::fire_event`].
     pub async fn fire_event(
         &self,
         data: &(impl Serialize + ?Sized),

@@ -1,4 +1,4 @@
-//! What goes wrong between a program and a host.
+//! Errors between a program and a host.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use evbus_wire::LostSync;
 
-/// What goes wrong between a program and a host.
+/// An error between a program and a host.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No host answers there.
+    /// No host answers at this socket.
     #[error(
         "cannot connect to the event socket {path:?}: {source}; {}",
         advice(.source)
@@ -29,37 +29,35 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// The connection broke. Of the events sent since it was made, some may not have arrived.
-    #[error("the connection to the host broke: {0}")]
+    /// The connection was lost. Some of the events sent over it may not have arrived.
+    #[error("the connection to the host was lost: {0}")]
     Broken(#[from] io::Error),
-    /// The host has ended, or has cut this listener off, and the client does not reconnect. It had sent
-    /// something; where it had not, see [`TurnedAway`](Self::TurnedAway).
-    #[error(
-        "the host has closed the connection: it has ended, or this listener has read too slowly"
-    )]
+    /// The host has ended or disconnected this listener, and the client does not reconnect. The host had sent
+    /// something before; otherwise the error is [`TurnedAway`](Self::TurnedAway).
+    #[error("the host closed the connection: it has ended, or this listener read too slowly")]
     Closed,
-    /// The host has closed the connection and sent nothing before: it does not let this user listen, has as
-    /// many listeners as it may have, or has ended. The client does not reconnect.
+    /// The host closed the connection before it sent anything: it does not let this user listen, has reached its
+    /// limit of listeners, or has ended. The client does not reconnect.
     #[error(
-        "the host has closed the connection and sent nothing before: it does not let this user listen (see its --sock-group), has as many listeners as it may have, or has ended; its log says which"
+        "the host closed the connection before it sent anything: it does not let this user listen (see its --sock-group), has reached its limit of listeners, or has ended; see its log"
     )]
     TurnedAway,
-    /// The host ended before it had taken all events; some may have arrived.
+    /// The host closed the connection before it acknowledged all events; some may have arrived.
     #[error(
-        "the host closed the connection without saying that it has all events; some may not have arrived"
+        "the host closed the connection before it acknowledged all events; some may not have arrived"
     )]
     Unconfirmed,
-    /// The host says that it has not kept all events: why. Those that it has kept are delivered.
-    #[error("the host has not kept every event: {reason}")]
+    /// The host did not keep all events. Those that it kept are delivered.
+    #[error("the host did not keep every event: {reason}")]
     Refused {
-        /// The host's reason, of the first one.
+        /// The host's reason for the first event that was not kept.
         reason: String,
     },
     /// The host did not take all events in time.
     #[error("the host did not take all events within {} s; it may be waiting for room", .0.as_secs_f64())]
     Slow(Duration),
-    /// The host sent what is no frame.
-    #[error("the host sent what cannot be read: {0}")]
+    /// The host sent something other than a frame.
+    #[error("the host sent unreadable data: {0}")]
     LostSync(#[from] LostSync),
     /// A tag is not a valid pattern of its match type.
     #[error("the tag {tag:?} is not a valid pattern of the match type {match_type}: {reason}")]
@@ -71,7 +69,7 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// An event's data are not what the program expects.
+    /// An event's data do not have the expected form.
     #[error("the data of the event with the tag {tag:?} cannot be read: {reason}")]
     Data {
         /// The event's tag.

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::Error;
 
-/// An event: a tag, and the data that go with it.
+/// An event: a tag and its data.
 ///
 /// Cheap to clone: clones share the bytes.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,10 +43,10 @@ impl Event {
         &self.data
     }
 
-    /// The data as a Rust value. Bytes stay bytes; keys that the type lacks are passed over.
+    /// The data as a Rust value. Bytes stay bytes; keys that the type lacks are ignored.
     ///
-    /// Salt's datetimes are of a msgpack type of their own, which no field takes;
-    /// [`data_json`](Self::data_json) has them as text.
+    /// Salt's datetimes have a msgpack type of their own, which no field accepts;
+    /// [`data_json`](Self::data_json) returns them as text.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// As [`data_json`](Self::data_json).
+    /// Those of [`data_json`](Self::data_json).
     pub fn full_json(&self) -> Result<String, Error> {
         #[derive(serde::Serialize)]
         struct Full<'a> {
@@ -91,14 +91,14 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// As [`data_json`](Self::data_json).
+    /// Those of [`data_json`](Self::data_json).
     pub fn body_json(&self) -> Result<String, Error> {
         let content = Content::read(&self.payload);
         let content = content.map_err(|fault| self.unreadable(fault.to_string()))?;
         self.text(content.body_json())
     }
 
-    /// The id, where an evbus program fired the event.
+    /// The event's id; `None` for an event of a Salt program.
     pub fn id(&self) -> Option<EventId> {
         self.head.map(|(id, _)| id)
     }

@@ -8,10 +8,10 @@ use futures_core::Stream;
 
 use crate::{Client, Error, Incoming, TagFilter};
 
-/// Events without end; see [`Client::iter_events`].
+/// An endless stream of events; see [`Client::iter_events`].
 ///
-/// An error other than [`Error::Closed`], [`Error::TurnedAway`] and [`Error::Pattern`] does not end it. Events that do not
-/// match are discarded unless they are subscribed to.
+/// An error other than [`Error::Closed`], [`Error::TurnedAway`] and [`Error::Pattern`] does not end the stream.
+/// Events that do not match are discarded unless they are subscribed to.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Events<'a> {
@@ -35,11 +35,11 @@ impl<'a> Events<'a> {
         Self { client, state }
     }
 
-    /// Waits for the next event, for those who have no `StreamExt`. Dropping the future loses nothing.
+    /// Waits for the next event, without the need for `StreamExt`. Dropping the future loses nothing.
     ///
     /// # Errors
     ///
-    /// As [`Client::get_event`].
+    /// Those of [`Client::get_event`].
     pub async fn next(&mut self) -> Option<Result<Incoming, Error>> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }

@@ -18,8 +18,8 @@ use crate::{Error, PullFraming};
 /// How long to wait before another attempt to connect.
 pub(crate) const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Fires events without listening. Clones share one connection, which is made at the first event and
-/// made again when it has ended.
+/// Fires events without listening. Clones share one connection, which is opened for the first event and
+/// reopened when it has ended.
 #[derive(Debug, Clone)]
 pub struct Firing {
     path: PathBuf,
@@ -29,7 +29,7 @@ pub struct Firing {
 }
 
 impl Firing {
-    /// Will fire at the host that serves the socket directory `dir`.
+    /// Fires at the host that serves the socket directory `dir`.
     pub fn new(dir: &Path) -> Self {
         Self {
             path: dir.join(PULL_SOCKET),
@@ -46,7 +46,7 @@ impl Firing {
         self
     }
 
-    /// How long to try to connect; 1 second by default, as Salt.
+    /// How long to try to connect; 1 second by default, as in Salt.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -57,15 +57,15 @@ impl Firing {
     /// with `_stamp`, the time, in place of any it has. Bytes stay bytes where the type says bytes.
     /// Waits while the host has no room. Needs a tokio runtime with IO and time.
     ///
-    /// That it succeeds means that the system has the event, not that the host has it: a host that
-    /// ends at this moment may lose it. [`Sender`](crate::Sender) learns more. If the future is
-    /// dropped, the event is fired or not, and never half.
+    /// Success means that the operating system has the event, not that the host has it: a host that ends at
+    /// this moment may lose the event. Use [`Sender`](crate::Sender) for an acknowledgement. If the future
+    /// is dropped, the event is either fired completely or not at all.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsendable`]: the tag is empty or longer than 64 KiB, the data are no map, or the frame
-    /// would be longer than 100 MiB. [`Error::Connect`]: no host within the timeout.
-    /// [`Error::Broken`]: the host goes away whenever the event is written.
+    /// [`Error::Unsendable`]: the tag is empty or longer than 64 KiB, the data are not a map, or the
+    /// frame would be longer than 100 MiB. [`Error::Connect`]: no host answered within the timeout.
+    /// [`Error::Broken`]: the host disconnects whenever the event is written.
     pub async fn fire_event(
         &self,
         data: &(impl Serialize + ?Sized),

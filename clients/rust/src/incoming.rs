@@ -5,21 +5,20 @@ use std::time::SystemTime;
 
 use crate::Event;
 
-/// An event, or what must be known to judge a sequence of events.
+/// An event, or a notice about the sequence of events.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Incoming {
     /// An event.
     Event(Event),
-    /// The connection has just ended. The client connects again by itself, and then comes a
-    /// [`Gap`](Self::Gap).
+    /// The connection has just ended. The client reconnects by itself, and a [`Gap`](Self::Gap) follows.
     Lost(Lost),
-    /// Events may be missing between those before and those after it.
+    /// Events may be missing between the previous and the next event.
     Gap(Gap),
 }
 
 impl Incoming {
-    /// The event, if it is one.
+    /// The event; `None` for a notice.
     pub fn into_event(self) -> Option<Event> {
         match self {
             Self::Event(event) => Some(event),
@@ -36,8 +35,8 @@ pub struct Lost {
     pub at: SystemTime,
     /// One sentence.
     pub reason: String,
-    /// Whether the host closed the connection at once: it does not let this user listen, or has as many
-    /// listeners as it may have, which only its operator can change.
+    /// Whether the host closed the connection at once: it does not let this user listen, or has reached its
+    /// limit of listeners. Only its operator can change that.
     pub turned_away: bool,
 }
 
@@ -47,20 +46,20 @@ impl fmt::Display for Lost {
     }
 }
 
-/// A time of which events may be missing: the connection was lost in it, or more events waited for
-/// subscriptions than are kept. Gaps that nobody takes become one.
+/// A period from which events may be missing: the connection was lost, or more events waited for
+/// subscriptions than are kept. Gaps that are not taken are merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
-    /// Nothing that was published before is missing: then the client had read all there was. While
-    /// it is asked for events it looks at least once a second; for a listener that is cut off
+    /// Nothing that was published before this time is missing: the client had read everything by then. While
+    /// events are requested, the client reads at least once a second. For a listener that is disconnected
     /// because it does not read, this is long before the connection ends.
     pub from: SystemTime,
-    /// When the client was connected again. Nothing that was published later is missing.
+    /// When the client was connected again. Nothing published later is missing.
     pub until: SystemTime,
     /// How often the connection was lost.
     pub connections_lost: u64,
-    /// How many events were dropped that had been kept for subscriptions, the oldest first.
+    /// How many events kept for subscriptions were dropped, the oldest first.
     pub pending_dropped: u64,
 }
 

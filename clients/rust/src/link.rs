@@ -1,4 +1,4 @@
-//! The connection of a client, made again when it ends.
+//! The connection of a client, reopened when it ends.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -11,8 +11,8 @@ use crate::connection::Connection;
 use crate::inbox::Inbox;
 use crate::{Error, Event};
 
-/// Receives all that a host publishes, over one connection, until that ends. [`Client`](crate::Client)
-/// is for programs that choose by tag, wait for a limited time, or outlive the host.
+/// Receives every event that a host publishes, over one connection, until that ends. Use
+/// [`Client`](crate::Client) to select events by tag, to wait for a limited time, or to outlive the host.
 #[derive(Debug)]
 pub struct Listener {
     connection: Connection,
@@ -20,13 +20,13 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Connects to the host, or the Salt master, that serves the socket directory `dir`. All that
-    /// it publishes from now on is received. Both framings are understood. Needs a tokio runtime
+    /// Connects to the host, or the Salt master, that serves the socket directory `dir`. Every
+    /// event that it publishes from now on is received. Both framings are understood. Needs a tokio runtime
     /// with IO.
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`]: there is none, or it does not let this user in.
+    /// [`Error::Connect`]: no host is running there, or it does not let this user in.
     pub async fn connect(dir: &Path) -> Result<Self, Error> {
         let connection = Connection::open(&dir.join(PUB_SOCKET)).await?;
         Ok(Self {
@@ -39,7 +39,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// The system's, about the socket.
+    /// The operating system's error about the socket.
     pub fn over(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
         Ok(Self {
             connection: Connection::over(stream)?,
@@ -48,13 +48,14 @@ impl Listener {
     }
 
     /// Waits for the next event; `None` when the host has closed the connection. Frames without an
-    /// event are skipped. Dropping it while it waits loses nothing.
+    /// event are skipped. Dropping the future loses nothing.
     ///
-    /// A host cuts off listeners that read too slowly, which looks like its end.
+    /// A host disconnects listeners that read too slowly, which looks as if the host had ended.
     ///
     /// # Errors
     ///
-    /// [`Error::Broken`]: the connection broke. [`Error::LostSync`]: the host sent what is no frame.
+    /// [`Error::Broken`]: the connection was lost. [`Error::LostSync`]: the host sent something other than a
+    /// frame.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         poll_fn(|cx| {
             loop {

@@ -15,7 +15,7 @@ pub(crate) fn salt_frame(
     check_tag(tag)?;
     let data = rmp_serde::to_vec_named(data).map_err(|error| unsendable(tag)(error.to_string()))?;
     let data = stamp_data(&data, &stamp(now_unix_ns()))
-        .map_err(|reason| unsendable(tag)(format!("its data are no use: {reason}")))?;
+        .map_err(|reason| unsendable(tag)(format!("its data cannot be used: {reason}")))?;
     let frame = Frame::of_salt(tag, &data).map_err(unsendable(tag))?;
     let mut bytes = Vec::with_capacity(frame.len() + 4);
     if framing == PullFraming::Prefixed {

@@ -1,4 +1,4 @@
-//! What a program asks a client for.
+//! Requests of a program to its client.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{Error, MatchType, TagFilter};
 /// | `full=True` | every [`Event`](crate::Event) has tag and data; [`full_json`](crate::Event::full_json) and [`data_json`](crate::Event::data_json) are the two forms as text |
 /// | `auto_reconnect=True` | [`ClientBuilder::reconnect`](crate::ClientBuilder::reconnect), on by default |
 ///
-/// A tag alone is a request too: `"auth"`, and so is a [`TagFilter`].
+/// A tag such as `"auth"` is a request by itself, and so is a [`TagFilter`].
 #[derive(Debug, Clone)]
 pub struct GetEvent {
     wanted: Wanted,
@@ -51,7 +51,7 @@ impl GetEvent {
         Self::default()
     }
 
-    /// Only events whose tag matches. The empty tag matches every event.
+    /// Only events with a matching tag. The empty tag matches every event.
     #[must_use]
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         let match_type = match self.wanted {
@@ -73,15 +73,15 @@ impl GetEvent {
         self
     }
 
-    /// Only events that pass a filter, in place of tag and match type. For a regular expression that
-    /// is asked for often: it is compiled once.
+    /// Only events that pass a filter, instead of a tag and a match type. Useful for a regular expression
+    /// that is used often, because it is compiled only once.
     #[must_use]
     pub fn filter(mut self, filter: TagFilter) -> Self {
         self.wanted = Wanted::Filter(filter);
         self
     }
 
-    /// How long to wait for an event. Zero does not wait, unlike Salt's 0.
+    /// How long to wait for an event. Zero means not to wait, unlike Salt's 0.
     #[must_use]
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = if wait.is_zero() {
@@ -92,14 +92,14 @@ impl GetEvent {
         self
     }
 
-    /// Waits until there is an event.
+    /// Waits until an event arrives.
     #[must_use]
     pub fn wait_forever(mut self) -> Self {
         self.wait = Wait::Forever;
         self
     }
 
-    /// Takes what is there and does not wait.
+    /// Returns an event that has already arrived and does not wait.
     #[must_use]
     pub fn no_block(mut self) -> Self {
         self.wait = Wait::No;

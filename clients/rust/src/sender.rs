@@ -1,4 +1,4 @@
-//! Firing with an answer: the host says when it has everything.
+//! Firing with an acknowledgement: the host confirms when it has everything.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::Error;
 use crate::connection::{BLOCK_BYTES, connect};
 use crate::outgoing::{check_tag, unsendable};
 
-/// Fires events at a running host of evbus, and learns that it has taken them. A Salt master never
-/// answers, so [`finish`](Self::finish) fails there.
+/// Fires events at a running host of evbus, which acknowledges them. A Salt master never acknowledges
+/// events, so [`finish`](Self::finish) fails there.
 #[derive(Debug)]
 pub struct Sender {
     stream: UnixStream,
@@ -27,7 +27,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`]: there is none, or it does not let this user in.
+    /// [`Error::Connect`]: no host is running there, or it does not let this user in.
     pub async fn connect(dir: &Path) -> Result<Self, Error> {
         Ok(Self {
             stream: connect(&dir.join(PULL_SOCKET)).await?,
@@ -35,14 +35,14 @@ impl Sender {
         })
     }
 
-    /// Sends an event with its id, its time and the exact text of its body. It is written when
-    /// 64 KiB have been gathered, or with [`flush`](Self::flush) or [`finish`](Self::finish). Waits
+    /// Sends an event with its id, its time and the exact text of its body. It is written once
+    /// 64 KiB have been gathered, or by [`flush`](Self::flush) or [`finish`](Self::finish). Waits
     /// while the host has no room.
     ///
     /// # Errors
     ///
     /// [`Error::Unsendable`]: the event has no tag, or is too long for a frame. [`Error::Broken`]: the
-    /// connection broke.
+    /// connection was lost.
     pub async fn send(&mut self, tag: &str, event: &Fired<'_>) -> Result<(), Error> {
         if self.outgoing.add(tag, event)? {
             self.flush().await?;
@@ -50,11 +50,11 @@ impl Sender {
         Ok(())
     }
 
-    /// As [`send`](Self::send): a new event, fired now, whose body is any value that has a JSON form.
+    /// Like [`send`](Self::send), for a new event that is fired now. The body is any value with a JSON form.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send); also [`Error::Unsendable`] for a body without a JSON form.
+    /// Those of [`send`](Self::send); also [`Error::Unsendable`] for a body without a JSON form.
     pub async fn fire(&mut self, tag: &str, body: &(impl Serialize + ?Sized)) -> Result<(), Error> {
         if self.outgoing.add_new(tag, body)? {
             self.flush().await?;
@@ -62,26 +62,25 @@ impl Sender {
         Ok(())
     }
 
-    /// Writes all that has been gathered. That the host has it is known after
-    /// [`finish`](Self::finish) only.
+    /// Writes the events gathered so far. Only [`finish`](Self::finish) confirms that the host has them.
     ///
     /// # Errors
     ///
-    /// [`Error::Broken`]: the connection broke.
+    /// [`Error::Broken`]: the connection was lost.
     pub async fn flush(&mut self) -> Result<(), Error> {
         self.stream.write_all(&self.outgoing.unsent).await?;
         self.outgoing.unsent.clear();
         Ok(())
     }
 
-    /// Sends all that is left, and waits until the host says that it keeps every event: at each
-    /// destination that it belongs to, on disk where that is `durable`. Without an event it only
-    /// closes.
+    /// Sends the remaining events and waits until the host acknowledges that it keeps every event at each
+    /// matching destination, on disk if the destination is `durable`. Without any event it only closes the
+    /// connection.
     ///
     /// # Errors
     ///
-    /// [`Error::Broken`], [`Error::Unconfirmed`], [`Error::Refused`]: the host has not kept all, or
-    /// does not say so. [`Error::Slow`]: not within `limit`.
+    /// [`Error::Broken`], [`Error::Unconfirmed`], [`Error::Refused`]: the host did not keep all events, or did
+    /// not confirm it. [`Error::Slow`]: the host did not answer within `limit`.
     pub async fn finish(mut self, limit: Duration) -> Result<Kept, Error> {
         let taken = async {
             if !self.outgoing.sent {
@@ -100,11 +99,11 @@ impl Sender {
     }
 }
 
-/// What a host says of events that it keeps.
+/// A host's acknowledgement of the events that it keeps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Kept {
-    /// At least one event matches no destination's pattern: listeners alone had it.
+    /// At least one event matches no destination; only listeners received it.
     pub has_unmatched: bool,
 }
 

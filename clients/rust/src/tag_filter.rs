@@ -11,15 +11,15 @@ use crate::Error;
 /// How a wanted tag is compared with an event's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum MatchType {
-    /// The event's tag begins with it.
+    /// The event's tag starts with it.
     #[default]
     Startswith,
     /// The event's tag ends with it.
     Endswith,
     /// The event's tag contains it.
     Find,
-    /// It is a regular expression that matches at the beginning of the event's tag: Salt puts a `^`
-    /// before it, and so `a|b` is `^a|b`. The syntax is that of the crate `regex`, which has neither
+    /// It is a regular expression that matches at the start of the event's tag: as in Salt, a `^` is put
+    /// before it, so `a|b` means `^a|b`. The syntax is that of the crate `regex`, which supports neither
     /// look-around nor back-references.
     Regex,
     /// It is a shell pattern (`*`, `?`, `[seq]`, `[!seq]`) for the whole of the event's tag; `*` crosses
@@ -28,7 +28,7 @@ pub enum MatchType {
 }
 
 impl MatchType {
-    /// All of them.
+    /// All match types.
     pub const ALL: [Self; 5] = [
         Self::Startswith,
         Self::Endswith,
@@ -37,7 +37,7 @@ impl MatchType {
         Self::Fnmatch,
     ];
 
-    /// Salt's name for it.
+    /// Its name in Salt.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Startswith => "startswith",
@@ -64,14 +64,14 @@ impl FromStr for MatchType {
             .find(|match_type| match_type.as_str() == name)
             .ok_or_else(|| {
                 format!(
-                    "found match type {name:?}; expected startswith, endswith, find, regex or \
+                    "unknown match type {name:?}; expected startswith, endswith, find, regex or \
                      fnmatch"
                 )
             })
     }
 }
 
-/// A compiled choice of tags. Cheap to clone.
+/// A compiled selection of tags. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct TagFilter(Kind);
 
@@ -93,12 +93,12 @@ fn cause(error: &regex::Error) -> String {
 }
 
 impl TagFilter {
-    /// Compiles a choice. The empty tag lets everything pass, whatever the match type is.
+    /// Compiles a filter. The empty tag lets every event pass, whatever the match type.
     ///
     /// # Errors
     ///
-    /// [`Error::Pattern`]: the tag is no regular expression, or a pattern too large to be compiled
-    /// (10 MiB).
+    /// [`Error::Pattern`]: the tag is not a valid regular expression, or the compiled pattern would exceed
+    /// 10 MiB.
     pub fn new(tag: &str, match_type: MatchType) -> Result<Self, Error> {
         if tag.is_empty() {
             return Ok(Self::all());
@@ -121,12 +121,12 @@ impl TagFilter {
         }))
     }
 
-    /// Lets everything pass.
+    /// Lets every event pass.
     pub fn all() -> Self {
         Self(Kind::Startswith(String::new()))
     }
 
-    /// Lets pass what one of the filters lets pass; without a filter, nothing.
+    /// Lets an event pass if one of the filters does; without filters, none passes.
     pub fn any_of(filters: impl IntoIterator<Item = TagFilter>) -> Self {
         Self(Kind::AnyOf(filters.into_iter().collect()))
     }

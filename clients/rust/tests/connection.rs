@@ -70,7 +70,7 @@ fn what_cannot_be_fired_is_named() {
         let client = connect(builder(&bus.dir())).unwrap();
         let map = BTreeMap::from([("x", 1)]);
         for (error, expected) in [
-            (client.fire_event(&1, "t"), "its data are no use"),
+            (client.fire_event(&1, "t"), "its data cannot be used"),
             (client.fire_event(&map, ""), "its tag is empty"),
             (client.fire_event(&map, "a\n\nb"), "two newlines"),
             (client.fire_event(&map, "a\n"), "ends with a newline"),

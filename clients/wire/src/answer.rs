@@ -1,4 +1,4 @@
-//! What a host answers a program at the end of its stream.
+//! A host's acknowledgement of a program's events, at the end of the program's stream.
 
 /// Every event of the connection is kept at every destination that it belongs to.
 const KEPT: u8 = 0x06;
@@ -12,22 +12,22 @@ const NOT_KEPT: u8 = 0x15;
 /// The longest answer, in bytes.
 pub const MAX_ANSWER_BYTES: usize = 1024;
 
-/// What a host answers at the end of a connection whose program wrote frames with an `evbus` head. Each
-/// answer is a byte, [`NotKept`](Self::NotKept) a byte and its reason; then the connection ends.
+/// A host's answer at the end of a connection over which a program sent frames with an `evbus` head. An answer
+/// is one byte; for [`NotKept`](Self::NotKept) the reason follows. Then the connection ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// All its events are kept at every destination that they belong to: in its queue, and on disk
-    /// where its policy is `durable`. 0x06.
+    /// All events are kept at every matching destination: in its queue, and on disk if the destination is
+    /// `durable`. 0x06.
     Kept,
-    /// As [`Kept`](Self::Kept), and at least one event has no destination: listeners alone had it.
+    /// Like [`Kept`](Self::Kept), but at least one event matches no destination; only listeners received it.
     /// 0x1a.
     Unmatched,
-    /// Not all its events are kept: why. Those that are may be delivered. 0x15.
+    /// Not all events are kept, with the reason. Those that are kept may be delivered. 0x15.
     NotKept(String),
 }
 
 impl Answer {
-    /// The bytes of the answer: a long reason is cut, and is one line.
+    /// The bytes of the answer. The reason becomes one line; a long one is truncated.
     pub fn write(&self) -> Vec<u8> {
         match self {
             Self::Kept => vec![KEPT],
@@ -40,7 +40,7 @@ impl Answer {
         }
     }
 
-    /// Reads all that a host wrote until the connection ended; `None` where that is no answer.
+    /// Reads what a host wrote until the connection ended; `None` if that is not an answer.
     pub fn read(answer: &[u8]) -> Option<Self> {
         match answer {
             [KEPT] => Some(Self::Kept),

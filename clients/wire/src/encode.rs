@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::mapping::{Stamped, json_to_data};
 use crate::{Content, EventId, MAX_FRAME_BYTES, pack, stamp};
 
-/// A frame in the pieces it is written in; its payload is one after the other.
+/// A frame as pieces to be written; the pieces in order are its payload.
 #[derive(Debug)]
 pub struct Frame<'a> {
     /// Head, and the beginning of the body; or all there is.
@@ -30,7 +30,7 @@ pub enum Exact {
     No,
 }
 
-/// What a program of this project fired.
+/// An event that an evbus program fires.
 #[derive(Debug, Clone, Copy)]
 pub struct Fired<'a> {
     /// The body: one JSON value.
@@ -42,8 +42,8 @@ pub struct Fired<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// The frame of an event as Salt's programs write it. `data` is one msgpack map, which leaves as
-    /// it is.
+    /// The frame of an event as Salt's programs write it. `data` is one msgpack map, which is sent
+    /// unchanged.
     ///
     /// # Errors
     ///
@@ -54,8 +54,8 @@ impl<'a> Frame<'a> {
         Self::close(opening, tag, Cow::Borrowed(data))
     }
 
-    /// The frame of an event that came from a program of Salt's: the payload that came, where it has
-    /// the form in which frames leave.
+    /// The frame of an event that was received from a Salt program. The received payload is reused if it has
+    /// the form in which frames are sent.
     ///
     /// # Errors
     ///
@@ -72,12 +72,12 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// The frame of an event of ours, whose profile is the tag: DATA with `_stamp`, as any listener of Salt's reads it, and an
-    /// `evbus` entry in the head.
+    /// The frame of an evbus event, with its profile as the tag: DATA with `_stamp`, as every Salt listener reads
+    /// it, and an `evbus` entry in the head.
     ///
     /// # Errors
     ///
-    /// One sentence: the frame would be longer than [`MAX_FRAME_BYTES`], or the body is no JSON.
+    /// One sentence: the frame would be longer than [`MAX_FRAME_BYTES`], or the body is not JSON.
     pub fn of_evbus(tag: &'a str, event: &Fired<'_>, exact: Exact) -> Result<Self, String> {
         let (data, stamped) = json_to_data(event.json, &stamp(event.time_unix_ns))?;
         let wrap = stamped == Stamped::Around;
@@ -131,7 +131,7 @@ impl<'a> Frame<'a> {
         [&self.opening, self.tag, self.tag_end, &self.data]
     }
 
-    /// The length that stands before the payload where frames are prefixed.
+    /// The length that precedes the payload in prefixed framing.
     pub fn prefix(&self) -> [u8; 4] {
         // At most MAX_FRAME_BYTES, as checked when it was made.
         u32::try_from(self.len()).unwrap_or(u32::MAX).to_be_bytes()

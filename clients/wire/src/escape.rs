@@ -1,10 +1,10 @@
 //! Escapes in JSON strings.
 
 /// Takes what follows a backslash in a JSON string from the front of `rest`: the character that the
-/// escape stands for, or half of a surrogate pair whose other half does not follow. None where it is no
+/// escape stands for, or half of a surrogate pair without its other half. `None` if it is not an
 /// escape.
 ///
-/// What has been taken is ASCII.
+/// The part taken is ASCII.
 pub fn unescape(rest: &mut &[u8]) -> Option<Result<char, u16>> {
     let (&kind, after) = rest.split_first()?;
     *rest = after;

@@ -1,12 +1,12 @@
-//! Refuses numbers that JSON lacks.
+//! Refuses numbers that JSON cannot represent.
 
 use serde::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-/// A value that is written as itself, unless NaN or an infinity is in it: that is an error, where
-/// `serde_json` would write `null` in its place.
+/// Serializes as the value itself, unless it contains NaN or an infinity: that is an error, whereas
+/// `serde_json` would write `null` instead.
 #[derive(Debug)]
 pub struct Finite<'a, T: ?Sized>(pub &'a T);
 
@@ -22,7 +22,7 @@ struct Checked<S>(S);
 
 fn not_finite<E: serde::ser::Error>(value: f64) -> E {
     E::custom(format_args!(
-        "found the number {value} in it, expected only numbers that JSON has; leave it out, or send it as text"
+        "it contains the number {value}, which JSON cannot represent; leave it out, or send it as text"
     ))
 }
 
@@ -315,7 +315,7 @@ mod tests {
         let map = BTreeMap::from([(1, f64::INFINITY)]);
         for value in [Shape::Tuple(2, Some(f32::NAN)), Shape::Struct { map }] {
             let error = written(&[value]).expect_err("JSON has no such number");
-            assert!(error.starts_with("found the number "), "{error}");
+            assert!(error.starts_with("it contains the number "), "{error}");
         }
         assert!(written(&f64::NEG_INFINITY).is_err());
     }

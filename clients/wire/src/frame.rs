@@ -1,4 +1,4 @@
-//! Frames: where they end in a stream, and what is in them.
+//! Frames: where they end in a stream, and what they contain.
 
 use crate::encode::SALT_OPENING;
 use crate::mapping::{self, check_data, unstamped_to_json, value_to_json};
@@ -9,40 +9,40 @@ use crate::{MAX_DEPTH, pack};
 /// clients.
 pub const MAX_FRAME_BYTES: usize = 100 * 1024 * 1024;
 
-/// How frames are told apart on the socket that listeners read. It cannot be detected, since a
-/// listener says nothing: each socket directory has one.
+/// How frames are separated on the socket that listeners read. It cannot be detected, because a
+/// listener sends nothing: each socket directory has one framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Framing {
-    /// Frames follow one another: every release of Salt but 3006.26 and later 3006.
+    /// Frames follow one another directly: every release of Salt but 3006.26 and later 3006.
     #[default]
     Bare,
-    /// Each frame after its length in 4 bytes: Salt 3006.26 and later 3006.
+    /// Each frame is preceded by its length in 4 bytes: Salt 3006.26 and later 3006.
     Prefixed,
 }
 
-/// Bytes that are no frame: where the next one begins is unknown, so the connection must end.
+/// Bytes that are not a frame. Where the next frame begins is unknown, so the connection must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LostSync {
-    /// The first byte of a frame begins neither a msgpack map nor a length.
+    /// The first byte of a frame starts neither a msgpack map nor a length.
     #[error(
         "found byte {0:#04x} where a frame begins; expected a msgpack map, or a length of 4 bytes and a map"
     )]
     NoFrame(u8),
     /// The frame, or what it announces, is longer than [`MAX_FRAME_BYTES`].
-    #[error("found a frame of more than {MAX_FRAME_BYTES} bytes; expected at most that")]
+    #[error("the frame is longer than the maximum of {MAX_FRAME_BYTES} bytes")]
     TooLong,
     /// The length before the frame is zero.
     #[error("found a frame of length 0; expected a msgpack map")]
     Empty,
-    /// The frame is no msgpack.
+    /// The frame is not msgpack.
     #[error("found byte 0xc1 in a frame, which msgpack never uses")]
     Reserved,
 }
 
-/// Finds the frames in a stream, bare and with a length prefix alike, told apart frame by frame.
+/// Finds the frames in a stream. Bare and prefixed frames are told apart one by one.
 ///
-/// Keeps no bytes; remembers how much of an unfinished frame it has looked at, so that a frame
-/// that arrives in many pieces is walked once.
+/// It keeps no bytes, but remembers how much of an unfinished frame it has scanned, so that a frame
+/// that arrives in many pieces is scanned only once.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     /// How many bytes of a bare frame have been walked.
@@ -58,17 +58,17 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// A decoder at the beginning of a stream.
+    /// A decoder at the start of a stream.
     pub fn new() -> Self {
         Self { walked: 0, left: 1 }
     }
 
     /// The payload of the frame at the front of `input`, and how many bytes the frame takes; `None`
-    /// until it is whole. Until then each call must have the same bytes at its front.
+    /// until the frame is complete. Until then each call must pass the same bytes at the front.
     ///
     /// # Errors
     ///
-    /// What follows is no frame; nothing after it can be read.
+    /// The input is not a frame; nothing after it can be read.
     pub fn next<'a>(&mut self, input: &'a [u8]) -> Result<Option<(&'a [u8], usize)>, LostSync> {
         match input.first() {
             None => Ok(None),
@@ -113,47 +113,47 @@ fn prefixed(input: &[u8]) -> Result<Option<(&[u8], usize)>, LostSync> {
     }
 }
 
-/// Why one frame is of no use; those after it may be.
+/// Why one frame contains no event; later frames are not affected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// No map, or more than one.
+    /// The payload is not exactly one map.
     #[error("it is not one msgpack map")]
     NoMap,
-    /// No body, or one that is neither bin nor str.
+    /// There is no body, or it is neither bin nor str.
     #[error("it has no \"body\"; expected one of type bin")]
     NoBody,
-    /// Nothing ends the tag.
-    #[error("its \"body\" has no two newlines, which end the tag")]
+    /// The end of the tag is missing.
+    #[error("its \"body\" lacks the two newlines that end the tag")]
     NoTag,
-    /// There is nothing before the two newlines.
+    /// The tag before the two newlines is empty.
     #[error("its tag is empty")]
     EmptyTag,
-    /// The tag is no text.
+    /// The tag is not UTF-8.
     #[error("its tag is not UTF-8")]
     TagNotText,
     /// The tag is longer than [`MAX_TAG_BYTES`](crate::MAX_TAG_BYTES).
     #[error("its tag is longer than 65536 bytes")]
     LongTag,
-    /// DATA is not one map that can be JSON; why.
-    #[error("its data is no use: {0}")]
+    /// DATA is not one map with a JSON form; with the reason.
+    #[error("its data cannot be used: {0}")]
     Data(&'static str),
-    /// The head's `evbus` entry lacks something, or has something of a wrong type.
-    #[error("its head has an \"evbus\" that is no use; expected id, time, and json or wrap")]
+    /// The head's `evbus` entry lacks a value or has a value of a wrong type.
+    #[error("its head has an invalid \"evbus\"; expected id, time, and json or wrap")]
     Head,
-    /// The body cannot be an event's.
-    #[error("its body is no use")]
+    /// The body is not valid for an event.
+    #[error("its body is invalid")]
     Body,
 }
 
-/// What a frame holds.
+/// What a frame contains.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Content<'a> {
     /// The tag, which is the event's profile.
     pub tag: &'a str,
     /// One msgpack map, checked.
     pub data: &'a [u8],
-    /// What an evbus program wrote beside it; `None` if a Salt program fired the event.
+    /// What an evbus program wrote in the head; `None` if a Salt program fired the event.
     pub head: Option<EvbusHead<'a>>,
     /// The payload, where it has exactly the form in which Salt's events leave.
     pub(crate) canonical: Option<&'a [u8]>,
@@ -190,7 +190,7 @@ impl<'a> Content<'a> {
     ///
     /// # Errors
     ///
-    /// There is no event in it.
+    /// It contains no event.
     pub fn read(payload: &'a [u8]) -> Result<Self, Fault> {
         if let Some(body) = canonical_body(payload) {
             let (tag, data) = event(body, MAX_DEPTH)?;

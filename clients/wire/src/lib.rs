@@ -1,12 +1,12 @@
-//! The wire format of the event sockets: what a host and the programs that fire and listen write to
-//! each other, whichever of them is Salt's.
+//! The wire format of the event sockets, which a host and its senders and listeners speak, whether they
+//! belong to evbus or to Salt.
 //!
 //! A frame is one msgpack map with a body: a tag, two newlines, and DATA, one more map. [`Decoder`]
 //! finds frames in a stream, [`Content`] reads one, [`Frame`] writes one; [`mapping`] turns DATA into
-//! JSON text and back. `docs/EVENT_SOCKETS.md` describes the format, and what of it is Salt's.
+//! JSON text and back. `docs/EVENT_SOCKETS.md` describes the format, and which parts of it are Salt's.
 //!
-//! Nothing here reads or writes a socket, blocks (but [`SocketPath`], for a directory), or allocates more than the input asks for within
-//! the limits below.
+//! Nothing here reads or writes a socket, blocks (except [`SocketPath`], for a directory), or allocates more
+//! than the input requires within the limits below.
 
 mod answer;
 mod encode;

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::node::{Node, Value};
 use super::{AcctError, AcctKey, Cipher, Location, emit, pack};
 
-/// The data of an acct file, of every tool that shares the file.
+/// The data of an acct file, for every tool that shares the file.
 #[derive(Clone)]
 pub struct AcctDocument {
     root: Node,
@@ -30,12 +30,12 @@ impl AcctDocument {
         self.root
     }
 
-    /// The cipher the file was encrypted with; none for a plain one.
+    /// The cipher that the file was encrypted with; `None` for a plain file.
     pub fn cipher(&self) -> Option<Cipher> {
         self.cipher
     }
 
-    /// A document without data, for a file that is not there yet.
+    /// A document without data, for a file that does not exist yet.
     pub fn empty(file: &str) -> Self {
         let root = Node {
             value: Value::Map(Vec::new()),
@@ -60,7 +60,7 @@ impl AcctDocument {
         }
     }
 
-    /// The data as indented JSON, in the file's order, with a line end.
+    /// The data as indented JSON, in the file's order, with a final newline.
     ///
     /// # Errors
     ///
@@ -92,16 +92,16 @@ impl AcctDocument {
     ///
     /// # Errors
     ///
-    /// The top is no mapping, or a value has a type that msgpack does not have.
+    /// The top level is not a mapping, or a value has a type that msgpack does not have.
     pub fn check(&self) -> Result<(), AcctError> {
         self.packed().map(|_| ())
     }
 
-    /// The data, encrypted: the content of a file that acct reads.
+    /// Encrypts the data. The result is the content of a file that acct can read.
     ///
     /// # Errors
     ///
-    /// Those of [`check`](Self::check), and a key that is none.
+    /// Those of [`check`](Self::check), or the key is not a valid key.
     pub fn encrypt(&self, cipher: Cipher, key: &AcctKey) -> Result<Vec<u8>, AcctError> {
         let fault = |message: &str| AcctError::new(Location::whole(&self.file), "", message);
         let packed = self.packed()?;
@@ -114,7 +114,7 @@ impl AcctDocument {
             .is_ok_and(|read| *read == *packed && pack::unpack(&read).is_ok());
         if !readable {
             return Err(fault(
-                "found data that cannot be read back once it is encrypted, expected all of it; nothing was encrypted: use the file as it is, and report this",
+                "the encrypted data cannot be read back; nothing was encrypted: use the file as it is, and report this",
             ));
         }
         Ok(content)
@@ -132,7 +132,7 @@ impl AcctDocument {
         pack::pack(&self.root).map_err(|unfit| {
             let message = if unfit.what == pack::ONE_NAME {
                 format!(
-                    "found {}, expected names that differ; rename or remove one of the two",
+                    "found {}, expected different names; rename or remove one of the two",
                     unfit.what
                 )
             } else {

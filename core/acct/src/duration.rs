@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Reads a duration as acct files and flags have it: a number of seconds (`10`, `0.5`), or whole numbers
-/// with units (`10s`, `500ms`, `5 min`, `1h 30m`); nothing where it is neither.
+/// Reads a duration as written in acct files and flags: a number of seconds (`10`, `0.5`), or whole numbers
+/// with units (`10s`, `500ms`, `5 min`, `1h 30m`); `None` for anything else.
 pub fn duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     match text.parse::<f64>() {

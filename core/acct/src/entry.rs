@@ -13,7 +13,7 @@ use evbus_destination::Secrets;
 /// One profile of one provider: the pattern, the plugin's configuration and the host's policy.
 #[derive(Clone)]
 pub struct Entry {
-    /// The provider's name as the file writes it.
+    /// The provider's name as written in the file.
     pub provider: String,
     /// The pattern that profile names are matched against.
     pub pattern: String,
@@ -30,14 +30,14 @@ pub struct Entry {
     node: Node,
 }
 
-/// An entry with all that is wrong with it; one with a fault is not to be served.
+/// An entry and its faults. An entry with a fault must not be served.
 #[derive(Debug)]
 pub struct ReadEntry {
     /// The entry.
     pub entry: Entry,
-    /// All that is wrong with it.
+    /// Its faults.
     pub faults: Vec<AcctError>,
-    /// Whether the configuration is what the file says, so that its plugin can judge it.
+    /// Whether the configuration is complete, so that its plugin can check it.
     pub has_config: bool,
 }
 
@@ -77,7 +77,7 @@ impl Entry {
                     Location::at(file, found.position),
                     &join(&path, &place),
                     &format!(
-                        "found the host's keys in a value of `{}`, expected them in the entry itself; move `evbus` up, beside `{}`",
+                        "found host settings inside `{}`, expected them in the entry itself; move `evbus` up, next to `{}`",
                         key.name, key.name
                     ),
                 ));
@@ -132,7 +132,7 @@ impl Entry {
         }
     }
 
-    /// The secrets that the file gives by reference, and those whose key says that they are one.
+    /// The secrets that the file gives by reference, and those that are recognized by their keys.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
     }
@@ -142,16 +142,16 @@ impl Entry {
         &self.location
     }
 
-    /// Where a key of the configuration is, or else the nearest parent of it that the file has.
+    /// The location of a key of the configuration, or of its nearest parent that the file contains.
     ///
-    /// `path` is what `serde_path_to_error` or `serde_ignored` print: `connection.acks`, `topics[1]`,
-    /// `.` for the whole. Keys that hold dots themselves (`librdkafka.linger.ms`) are found too.
+    /// `path` has the form that `serde_path_to_error` and `serde_ignored` print: `connection.acks`,
+    /// `topics[1]`, `.` for the whole. Keys that contain dots themselves (`librdkafka.linger.ms`) are found too.
     pub fn locate(&self, path: &str) -> Location {
         Location::at(&self.location.file, self.node.locate(path, self.position))
     }
 
-    /// A fault a plugin found under `path` of the configuration (see [`Entry::locate`]). The message
-    /// reads "found X, expected Y; do Z"; the secrets of the entry are hidden in it.
+    /// A fault that a plugin found under `path` of the configuration (see [`Entry::locate`]). The secrets
+    /// of the entry are hidden in the message.
     pub fn fault(&self, path: &str, message: &str) -> AcctError {
         let entry = format!("{}.{}", self.provider, self.pattern);
         AcctError::new(

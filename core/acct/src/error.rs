@@ -3,10 +3,9 @@
 use evbus_jinja::{Location, Position, TemplateError};
 use evbus_report::foreign_text;
 
-/// One fault of an acct file. Prints one sentence:
-/// `FILE:LINE:COLUMN: KEY: found X, expected Y; do Z`.
+/// One fault of an acct file. Displayed as one line: `FILE:LINE:COLUMN: KEY: MESSAGE`.
 ///
-/// The message never holds a value a plugin would get, because such a value may be a secret.
+/// The message never contains a value of the file, because such a value may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{location}: {}{}{message}", key, if key.is_empty() { "" } else { ": " })]
 pub struct AcctError {
@@ -16,8 +15,8 @@ pub struct AcctError {
 }
 
 impl AcctError {
-    /// A fault at a place. `key` is the dotted path of the key from the top of the file, empty where
-    /// there is none; `message` reads "found X, expected Y; do Z".
+    /// A fault at a location. `key` is the dotted path of the key from the top of the file, or empty;
+    /// `message` says what is wrong and what to do.
     pub fn new(location: Location, key: &str, message: &str) -> Self {
         // A quoted key can hold escape sequences; a terminal must not obey them, and a log line must
         // stay one line.
@@ -40,12 +39,12 @@ impl AcctError {
         &self.location
     }
 
-    /// The dotted path of the key from the top of the file; empty where there is none.
+    /// The dotted path of the key from the top of the file; empty if the fault concerns no key.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The sentence without place and key.
+    /// The message without location and key.
     pub fn message(&self) -> &str {
         &self.message
     }

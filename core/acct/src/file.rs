@@ -22,8 +22,8 @@ const NOT_PROVIDERS: [&str; 3] = ["default", "backend_key", "acct-backends"];
 
 /// An acct file that was read: the match plugin and a section per provider.
 ///
-/// A provider no plugin serves (`aws`, `azure`) may have any shape, so a section is looked into only
-/// when its [`Section::entries`] are asked for.
+/// A provider that no plugin serves (`aws`, `azure`) may have any structure, so a section is inspected only
+/// when its [`Section::entries`] are requested.
 #[derive(Debug, Clone)]
 pub struct AcctFile {
     match_plugin: String,
@@ -101,18 +101,17 @@ impl AcctFile {
         &self.match_plugin
     }
 
-    /// Where the file names the match plugin; the file as a whole where it does not.
+    /// Where the file names the match plugin; the file as a whole if it names none.
     pub fn match_plugin_location(&self) -> &Location {
         &self.match_plugin_location
     }
 
-    /// A fault of the match plugin's name, for a caller that finds no such plugin. The message reads
-    /// "found X, expected Y; do Z".
+    /// A fault of the match plugin's name, for a caller that does not find this plugin.
     pub fn match_plugin_fault(&self, message: &str) -> AcctError {
         AcctError::new(self.match_plugin_location.clone(), MATCH_PLUGIN, message)
     }
 
-    /// Lets go of what is in the sections of these providers, and wipes it unless a clone of this has it.
+    /// Drops the content of these providers' sections, and wipes it unless a clone of this file holds it.
     pub fn let_go(&mut self, providers: &[String]) {
         for section in &mut self.sections {
             if providers.contains(&section.provider) {
@@ -121,7 +120,7 @@ impl AcctFile {
         }
     }
 
-    /// The providers in file order, served by a plugin or not. Names are distinct.
+    /// The sections in file order, whether or not a plugin serves them. Names are distinct.
     pub fn sections(&self) -> &[Section] {
         &self.sections
     }
@@ -133,11 +132,11 @@ fn misplaced(name: &str) -> Option<&'static str> {
     let plain = name.to_lowercase().replace(['-', ' '], "_");
     if strsim::damerau_levenshtein(&plain, MATCH_PLUGIN) <= 2 {
         return Some(
-            "found a key that nothing reads, expected the name of a provider; did you mean `match_plugin`?",
+            "found an unknown key, expected the name of a provider; did you mean `match_plugin`?",
         );
     }
     (strsim::damerau_levenshtein(&plain, HOST_KEYS) <= 1).then_some(
-        "found the host's keys at the top of the file, expected them in an entry, beside the keys of its plugin; write them as PROVIDER: {PATTERN: {evbus: {durable: true}}}",
+        "found host settings at the top of the file, expected them in an entry, next to the keys of its plugin; write PROVIDER: {PATTERN: {evbus: {durable: true}}}",
     )
 }
 
@@ -179,12 +178,12 @@ impl Section {
         self.doubt.as_deref()
     }
 
-    /// The provider's name as the file writes it.
+    /// The provider's name as written in the file.
     pub fn provider(&self) -> &str {
         &self.provider
     }
 
-    /// Whether what is in it was let go; it has no entries then.
+    /// Whether its content was dropped; it has no entries then.
     pub fn is_let_go(&self) -> bool {
         self.node.is_none()
     }
@@ -194,14 +193,13 @@ impl Section {
         &self.location
     }
 
-    /// A fault of the section as a whole, for a caller that cannot serve it. The message reads
-    /// "found X, expected Y; do Z".
+    /// A fault of the section as a whole, for a caller that cannot serve it.
     pub fn fault(&self, message: &str) -> AcctError {
         AcctError::new(self.location.clone(), &self.provider, message)
     }
 
-    /// Place and key of an entry that says `evbus: {required: true}`. Reads no secret, and so can be
-    /// asked of a section that no plugin serves.
+    /// Location and key of the first entry with `evbus: {required: true}`. It reads no secret, so it can be
+    /// called for a section that no plugin serves.
     pub fn required(&self) -> Option<(Location, String)> {
         let profiles: Vec<&(Key, Node)> = match &self.node.as_deref()?.value {
             Value::Map(profiles) => profiles.iter().collect(),
@@ -218,14 +216,13 @@ impl Section {
         ))
     }
 
-    /// The section's entries in file order; none where the provider's key has no value. Secrets given by
-    /// reference are read now, so this blocks for files and commands.
+    /// The section's entries in file order; none if the provider's key has no value. Secrets given by
+    /// reference are read now, so this call blocks for files and commands.
     ///
     /// # Errors
     ///
-    /// Every fault of the section: a shape other than a mapping of profiles or a list of such mappings,
-    /// a profile that is not a mapping, a value JSON cannot hold, a fault of an `evbus:` key, a secret
-    /// that cannot be read.
+    /// Every fault of the section: it is not a mapping of patterns or a list of such mappings, an entry is
+    /// not a mapping, a value has no JSON form, an `evbus:` key has a fault, or a secret cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>, Vec<AcctError>> {
         let (read, mut faults) = self.read();
         let mut entries = Vec::new();
@@ -243,8 +240,8 @@ impl Section {
         }
     }
 
-    /// As [`entries`](Self::entries), for somebody who wants to hear all that is wrong: also the entries
-    /// with faults, and the faults that belong to none.
+    /// Like [`entries`](Self::entries), but also returns the entries with faults, and the faults that
+    /// belong to no entry.
     pub fn read(&self) -> (Vec<ReadEntry>, Vec<AcctError>) {
         let mut found = Profiles::default();
         match self.node.as_ref().map_or(&Value::Null, |node| &node.value) {
@@ -266,7 +263,7 @@ impl Section {
                 }
             }
             other => found.faults.push(self.fault(&format!(
-                "found {}, expected profile patterns, as a mapping or a list of mappings; write `PATTERN:` below the provider",
+                "found {}, expected a mapping of patterns or a list of such mappings; write `PATTERN:` below the provider",
                 other.kind()
             ))),
         }
@@ -307,7 +304,7 @@ impl Profiles {
                 self.faults.push(AcctError::new(
                     Location::at(&section.location.file, key.position),
                     &format!("{}.{}", section.provider, key.name),
-                    "found the host's keys in the place of a profile pattern, expected them one level below, in an entry; write them as PATTERN: {evbus: ...}, beside the keys of the plugin",
+                    "found host settings in place of a profile pattern, expected them one level below, in an entry; write PATTERN: {evbus: ...}, next to the keys of the plugin",
                 ));
                 continue;
             }

@@ -83,7 +83,8 @@ fn node(raw: &RawValue, places: &mut Places<'_>, depth: usize) -> Result<Node, F
         (at, String::new(), message.to_owned())
     };
     if depth > MAX_DEPTH {
-        let message = "found values nested more than 100 deep, expected less; check brackets";
+        let message =
+            "found values nested more than 100 levels deep, expected fewer; check brackets";
         return Err((at, String::new(), message.to_owned()));
     }
     let value = match text.as_bytes().first() {
@@ -130,8 +131,7 @@ fn map(
     for (name, raw) in pairs {
         let value = node(raw, places, depth + 1)?;
         if !seen.insert(name.clone()) {
-            let message =
-                "found the key a second time, expected it once; rename or remove one of the two";
+            let message = "duplicate key; rename or remove one of the two";
             return Err((places.place, name, message.to_owned()));
         }
         let key = Key::text(&name, value.position);

@@ -1,21 +1,22 @@
 //! The acct file: which providers exist, the profile patterns they serve, their connections.
 //!
-//! The way through this module is the file's: [`AcctSource`] reads it. An encrypted file is decrypted
-//! (`crypto`) and unpacked (`pack`); a plain one is rendered (`render`) and read by `yaml` (`events` are
-//! libyaml's; `scalar` decides what a plain word means, `key` which keys are the same) or `json`. Either way it is a tree of nodes, with positions where
-//! there was a text. Of the tree, an [`AcctDocument`] is everything, for encrypting (`pack`) and showing
-//! (`emit`). For the host, `overrides` are put in, [`AcctFile`] splits it into provider [`Section`]s, and
-//! a section gives its [`Entry`]s when it is asked for them; that is when secrets given by reference
-//! (`secret`) are read; with those that stand in the entry (`secret_keys`) they are hidden
-//! ([`Secrets`](evbus_destination::Secrets)). [`evbus_files::trust`] reads the files that others must not have written. An entry carries the plugin's [`Config`] as JSON and the host's own [`Policy`].
+//! [`AcctSource`] reads the file. An encrypted file is decrypted (`crypto`) and unpacked (`pack`); a plain file is
+//! rendered (`render`) and parsed by `yaml` (`events` are libyaml's; `scalar` decides what a plain word means, `key`
+//! which keys are the same) or by `json`. The result is a tree of nodes, with positions if there was text. An
+//! [`AcctDocument`] is the whole tree, for encrypting (`pack`) and showing (`emit`). For the host, `overrides` are
+//! applied, [`AcctFile`] splits the tree into provider [`Section`]s, and a section returns its [`Entry`]s on request.
+//! Only then are secrets given by reference (`secret`) read; they are hidden from messages together with those that
+//! the entry contains (`secret_keys`; [`Secrets`](evbus_destination::Secrets)). [`evbus_files::trust`] reads the files
+//! that others must not be able to write. An entry carries the plugin's [`Config`] as JSON and the host's own
+//! [`Policy`].
 //!
-//! This crate only reads and writes acct files: it knows no plugin and serves no destination, and what a plugin
-//! requires of its configuration is for others to check.
+//! This crate only reads and writes acct files: it knows no plugin and serves no destination, and it does not
+//! check what a plugin requires of its configuration.
 //!
-//! API boundary: [`AcctSource`], [`AcctFile`], [`AcctDocument`], [`AcctError`] and what they are made with are
+//! API boundary: [`AcctSource`], [`AcctFile`], [`AcctDocument`], [`AcctError`] and the types that they use are
 //! re-exported by the crate `evbus`; the rest is for the crates of `core/`.
 //!
-//! Everything here blocks for reading files, and for the commands that give secrets; nothing keeps a
+//! Everything here blocks while it reads files and while commands that print secrets run; nothing keeps a
 //! thread or a lock.
 
 mod crypto;

@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 100;
 
 /// What two keys are that one name stands for once they are encrypted.
 pub(crate) const ONE_NAME: &str =
-    "two keys of one mapping that have the same name once they are encrypted";
+    "two keys of one mapping that have the same name after encryption";
 
 /// Neither a Vec nor a counter refuses what is written.
 const ACCEPTS: &str = "memory takes every byte";
@@ -73,7 +73,8 @@ fn write(node: &Node, out: &mut impl std::io::Write) -> Result<(), Unpackable> {
         Value::NotJson(Foreign::Binary(bytes)) => encode::write_bin(out, bytes).expect(ACCEPTS),
         Value::NotJson(foreign) => return Err(unpackable(foreign.kind())),
         Value::List(items) => {
-            let length = u32::try_from(items.len()).map_err(|_| unpackable("a list too long"))?;
+            let length =
+                u32::try_from(items.len()).map_err(|_| unpackable("a list that is too long"))?;
             encode::write_array_len(out, length).expect(ACCEPTS);
             for (index, item) in items.iter().enumerate() {
                 write(item, out).map_err(|error| error.under(&format!("[{index}]")))?;
@@ -81,7 +82,7 @@ fn write(node: &Node, out: &mut impl std::io::Write) -> Result<(), Unpackable> {
         }
         Value::Map(pairs) => {
             let length =
-                u32::try_from(pairs.len()).map_err(|_| unpackable("a mapping too long"))?;
+                u32::try_from(pairs.len()).map_err(|_| unpackable("a mapping that is too long"))?;
             encode::write_map_len(out, length).expect(ACCEPTS);
             let mut names = HashSet::new();
             for (key, value) in pairs {
@@ -132,14 +133,14 @@ pub(crate) fn unpack(mut content: &[u8]) -> Result<Node, &'static str> {
     if content.is_empty() {
         Ok(node)
     } else {
-        Err("data with more behind it")
+        Err("trailing data")
     }
 }
 
 fn read(rest: &mut &[u8], depth: usize) -> Result<Node, &'static str> {
-    const CUT: &str = "data that ends too early";
+    const CUT: &str = "truncated data";
     if depth > MAX_DEPTH {
-        return Err("values nested more than 100 deep");
+        return Err("values nested more than 100 levels deep");
     }
     let marker = rmp::decode::read_marker(rest).map_err(|_| CUT)?;
     macro_rules! data {
@@ -185,7 +186,7 @@ fn read(rest: &mut &[u8], depth: usize) -> Result<Node, &'static str> {
         Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => binary(take(rest, length)?),
         Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => list(rest, length, depth)?,
         Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => map(rest, length, depth)?,
-        Marker::Reserved => return Err("data of another form"),
+        Marker::Reserved => return Err("an invalid byte"),
         _ => {
             // An extension; the number of its type stands before it.
             take(rest, 1)?;
@@ -202,7 +203,7 @@ fn read(rest: &mut &[u8], depth: usize) -> Result<Node, &'static str> {
 fn take<'c>(rest: &mut &'c [u8], length: u32) -> Result<&'c [u8], &'static str> {
     let (taken, left) = rest
         .split_at_checked(length as usize)
-        .ok_or("data that ends too early")?;
+        .ok_or("truncated data")?;
     *rest = left;
     Ok(taken)
 }
@@ -210,7 +211,7 @@ fn take<'c>(rest: &mut &'c [u8], length: u32) -> Result<&'c [u8], &'static str> 
 fn text(bytes: &[u8]) -> Result<Value, &'static str> {
     std::str::from_utf8(bytes)
         .map(Value::text)
-        .map_err(|_| "a text that is not UTF-8")
+        .map_err(|_| "text that is not UTF-8")
 }
 
 /// acct makes text of it where it can.
@@ -233,7 +234,7 @@ fn map(rest: &mut &[u8], length: u32, depth: usize) -> Result<Value, &'static st
         let key = Key::of(&key.value, None).ok_or("a key that is not text")?;
         let value = read(rest, depth + 1)?;
         if !seen.insert(key.name.clone()) {
-            return Err("a mapping with two keys of one name");
+            return Err("a mapping with a duplicate key");
         }
         pairs.push((key, value));
     }

@@ -173,7 +173,7 @@ impl Reader<'_> {
             self.fault(
                 spot,
                 &format!(
-                    "found first_delay {} s above max_delay {} s, expected at most the same; raise max_delay or lower first_delay",
+                    "first_delay ({} s) is greater than max_delay ({} s); raise max_delay or lower first_delay",
                     retry.first_delay.as_secs_f64(),
                     retry.max_delay.as_secs_f64()
                 ),
@@ -343,7 +343,7 @@ fn count(value: &Value, what: &str) -> Result<Option<u32>, String> {
         .map(Some)
         .ok_or_else(|| {
             format!(
-                "found {}, expected a whole number of {what} from 1 to {max}, or none; write none to try for ever",
+                "found {}, expected a whole number of {what} from 1 to {max}, or none; write none to retry forever",
                 value.kind()
             )
         })
@@ -355,7 +355,7 @@ fn max_age(value: &Value) -> Result<Option<Duration>, String> {
     }
     seconds(value, 1.0..=3650.0 * DAY)
         .map(Some)
-        .map_err(|message| format!("{message}, or none to try for ever"))
+        .map_err(|message| format!("{message}, or none to retry forever"))
 }
 
 fn seconds(value: &Value, range: RangeInclusive<f64>) -> Result<Duration, String> {
@@ -404,8 +404,7 @@ const UNITS: [(&str, u64); 7] = [
     ("gib", GIB),
 ];
 
-/// Reads a size as acct files have it, a whole number and a unit: `64 MiB`; nothing where it is
-/// none.
+/// Reads a size as written in acct files, a whole number and a unit: `64 MiB`. `None` for anything else.
 pub fn byte_size(text: &str) -> Option<u64> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);

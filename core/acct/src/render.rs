@@ -31,7 +31,7 @@ enum Reader {
 const MAX_STEPS: usize = 8;
 
 impl RenderPipe {
-    /// YAML that is no template.
+    /// YAML that is not a template.
     pub fn yaml() -> Self {
         Self {
             jinja: 0,
@@ -39,7 +39,7 @@ impl RenderPipe {
         }
     }
 
-    /// JSON that is no template.
+    /// JSON that is not a template.
     pub fn json() -> Self {
         Self {
             jinja: 0,
@@ -111,7 +111,7 @@ pub(crate) fn read(
             Ok(pipe) => (pipe, text),
             Err(expected) => {
                 let message = format!(
-                    "found a first line that names no render pipe, {expected}; correct it or remove it"
+                    "unknown render pipe in the first line, {expected}; correct or remove the line"
                 );
                 let place = Position { line: 1, column: 1 };
                 return Err(AcctError::new(Location::at(file, place), "", &message));

@@ -1,4 +1,4 @@
-//! Commands that give secrets, while they run: none outlives the host.
+//! Running commands that print secrets: none of them outlives the host.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -19,8 +19,8 @@ struct Running {
     is_over: bool,
 }
 
-/// Ends every command that gives a secret, with what it has started; whichever is started from here on is
-/// ended at once. For a program that ends.
+/// Ends every command that prints a secret, together with everything it started; a command that is started later
+/// is ended at once. For a program that is about to end.
 pub fn end_commands() {
     // Starting one may hang, where its program is on a file system that does.
     let Some(mut running) = RUNNING.try_lock_for(Duration::from_millis(500)) else {

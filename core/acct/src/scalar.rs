@@ -62,14 +62,14 @@ pub(crate) fn plain(text: &str) -> Result<Value, String> {
     }
     if is_boolean(line) {
         return boolean(text).map(Value::Bool).ok_or_else(|| {
-            "found a boolean with a line end behind it, expected it alone; quote it if it is text"
+            "found a boolean followed by a line end, expected only the boolean; quote it if it is text"
                 .to_owned()
         });
     }
     // Cheap refusal of ordinary words, which are nearly everything.
     if line.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c)) {
         let without_digits = || {
-            "found a number without digits, expected some after the prefix; quote it if it is text"
+            "found a number without digits, expected digits after the prefix; quote it if it is text"
                 .to_owned()
         };
         if FLOAT.is_match(line) {
@@ -100,7 +100,7 @@ pub(crate) fn tagged(tag: &str, text: &str) -> Result<Value, String> {
         "float" => (float(text), "a number"),
         "seq" | "map" | "omap" | "pairs" | "set" => {
             return Err(format!(
-                "found the tag `!!{tag}` on a plain value, expected none or one of !!str, !!int, !!float, !!bool, !!null; remove the tag"
+                "found the tag `!!{tag}` on a plain value, expected no tag or one of !!str, !!int, !!float, !!bool, !!null; remove the tag"
             ));
         }
         // A password may begin with the sign of a tag.
@@ -108,7 +108,7 @@ pub(crate) fn tagged(tag: &str, text: &str) -> Result<Value, String> {
     };
     value.ok_or_else(|| {
         format!(
-            "found a value tagged `!!{tag}` that is not one, expected {expected}; correct it or remove the tag"
+            "found a value that does not fit its tag `!!{tag}`, expected {expected}; correct it or remove the tag"
         )
     })
 }

@@ -1,8 +1,8 @@
 //! Secrets by reference: `{"$env": NAME}`, `{"$file": PATH}` and `{"$exec": [PROGRAM, ...]}` stand for a
-//! text that the acct file does not hold.
+//! text that is not in the acct file.
 //!
-//! They are read when an entry is, so again at each reload. No message shows a value, nor what a command
-//! printed, nor its arguments.
+//! They are read together with their entry, and so again at each reload. No message shows a value, the output of a
+//! command or its arguments.
 
 use std::borrow::Cow;
 use std::io::{self, Read as _};
@@ -21,7 +21,7 @@ use evbus_files::named_file::{self, NotRead};
 
 /// The longest secret that is read, in bytes.
 pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
-/// How long a command may take that gives a secret.
+/// How long a command that prints a secret may take.
 pub const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long what a command started may hold its output when the command itself has ended.
 const OUTPUT_GRACE: Duration = Duration::from_secs(1);
@@ -113,7 +113,7 @@ impl<'d> Resolver<'d> {
                 (EXEC, Value::List(items)) => match self.doubt {
                     None => words(items).and_then(|words| from_command(&words, self.dir)),
                     Some(found) => Err(format!(
-                        "found `{EXEC}` in {found}, expected it only where its owner and root alone can write; run `chmod g-w` on it"
+                        "`{EXEC}` is not allowed in {found}; run `chmod g-w` on it"
                     )),
                 },
                 (ENV, other) => Err(format!(
@@ -131,7 +131,7 @@ impl<'d> Resolver<'d> {
             }
         } else {
             Err(format!(
-                "found `{kind}` beside other keys, expected it alone; move them out or remove it"
+                "found `{kind}` next to other keys, expected it as the only key; move the others out or remove it"
             ))
         };
         match text {
@@ -203,26 +203,26 @@ fn words(items: &[Node]) -> Result<Vec<&str>, String> {
     match words {
         Some(words) if !words.is_empty() && !words[0].is_empty() => Ok(words),
         _ => Err(format!(
-            "found a list under `{EXEC}` that is no command, expected a program and its arguments, all text; put numbers in quotes"
+            "found a list under `{EXEC}` that is not a command, expected a program and its arguments, all text; put numbers in quotes"
         )),
     }
 }
 
 fn from_environment(name: &str) -> Result<Zeroizing<String>, String> {
-    let refused = |found: &str| {
+    let refused = |why: &str| {
         Err(format!(
-            "found {found} {name:?}, expected one with the secret; set it where the host is started"
+            "environment variable {name:?} {why}; set it to the secret where the host is started"
         ))
     };
     // Not repeated: it may be the secret itself.
     if !is_variable(name) {
-        return Err("found no name under `$env` that a variable has, expected letters, digits and `_`; write the name of the variable, not the secret".to_owned());
+        return Err("found an invalid variable name under `$env`, expected letters, digits and `_`; write the name of the variable, not the secret".to_owned());
     }
     match std::env::var(name).map(Zeroizing::new) {
-        Ok(text) if text.is_empty() => refused("the empty environment variable"),
+        Ok(text) if text.is_empty() => refused("is empty"),
         Ok(text) => Ok(text),
-        Err(std::env::VarError::NotPresent) => refused("no environment variable"),
-        Err(std::env::VarError::NotUnicode(_)) => refused("text that is not UTF-8 in variable"),
+        Err(std::env::VarError::NotPresent) => refused("is not set"),
+        Err(std::env::VarError::NotUnicode(_)) => refused("is not UTF-8"),
     }
 }
 
@@ -234,23 +234,23 @@ fn is_variable(name: &str) -> bool {
 }
 
 fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {
-    let refused = |found: &str| {
+    let refused = |why: &str| {
         format!(
-            "found {found} {}, expected a file with the secret; check the path and the file",
+            "cannot read the secret from file {}: {why}; check the path and the file",
             path.display()
         )
     };
     let mut content = Zeroizing::new(Vec::new());
     named_file::read(path, MAX_SECRET_BYTES, &mut content).map_err(|error| match error {
-        NotRead::Absent => refused("no file"),
-        NotRead::Is(kind) => refused(&format!("{kind} at")),
-        NotRead::Forbidden => refused("a file this user may not read,"),
-        NotRead::TooLarge => refused("more than 64 KiB in file"),
-        NotRead::Endless | NotRead::Drained => refused("a pipe at"),
+        NotRead::Absent => refused("no such file"),
+        NotRead::Is(kind) => refused(&format!("it is {kind}")),
+        NotRead::Forbidden => refused("this user may not read it"),
+        NotRead::TooLarge => refused("it is larger than 64 KiB"),
+        NotRead::Endless | NotRead::Drained => refused("it is a pipe"),
         error @ NotRead::NoneLeft(_) => format!("file {}: {error}", path.display()),
-        NotRead::Failed(error) => refused(&format!("a file that cannot be read ({error}),")),
+        NotRead::Failed(error) => refused(&error.to_string()),
     })?;
-    secret(&content).map_err(|found| refused(&format!("{found} in file")))
+    secret(&content).map_err(|found| refused(&format!("it is {found}")))
 }
 
 /// Room for the longest secret, so that nothing is left where a smaller buffer was.
@@ -262,22 +262,22 @@ fn buffer() -> Zeroizing<Vec<u8>> {
 /// A secret as it was written to a file or printed: one line end behind it does not count.
 fn secret(content: &[u8]) -> Result<Zeroizing<String>, &'static str> {
     if content.len() as u64 > MAX_SECRET_BYTES {
-        return Err("more than 64 KiB");
+        return Err("larger than 64 KiB");
     }
-    let text = std::str::from_utf8(content).map_err(|_| "text that is not UTF-8")?;
+    let text = std::str::from_utf8(content).map_err(|_| "not UTF-8")?;
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {
-        return Err("nothing");
+        return Err("empty");
     }
     Ok(Zeroizing::new(text.to_owned()))
 }
 
 fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String> {
     let program = words[0];
-    let refused = |found: String| {
+    let refused = |why: String| {
         format!(
-            "found {found}, expected the secret on its standard output within {} s; run the command by hand to see what it says",
+            "cannot get the secret from {program:?}: {why}; it must print the secret within {} s: run it by hand to see its messages",
             SECRET_TIMEOUT.as_secs()
         )
     };
@@ -295,8 +295,8 @@ fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String>
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     let mut running = RunningCommand::start(&mut command).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => refused(format!("no program {program:?}")),
-        _ => refused(format!("that {program:?} cannot be started ({error})")),
+        io::ErrorKind::NotFound => refused("no such program".to_owned()),
+        _ => refused(format!("it cannot be started ({error})")),
     })?;
     let until = Instant::now() + SECRET_TIMEOUT;
     let (sender, printed) = mpsc::channel();
@@ -310,7 +310,7 @@ fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String>
         });
         if let Err(error) = reading {
             return Err(refused(format!(
-                "that no thread can be started to read what {program:?} prints ({error})"
+                "no thread can be started to read its output ({error})"
             )));
         }
     }
@@ -327,22 +327,20 @@ fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String>
             }
             Err(_) if has_ended => {
                 return Err(format!(
-                    "found that {program:?} ended, but something that it started holds its standard output open, expected the end of the output; redirect the output of what goes on in the background, as with `>/dev/null`"
+                    "cannot get the secret from {program:?}: it ended, but a process that it started keeps its standard output open; redirect the output of background processes, for example to /dev/null"
                 ));
             }
-            Err(_) => return Err(refused(format!("that {program:?} did not end"))),
+            Err(_) => return Err(refused("it did not end".to_owned())),
         }
     };
     let content =
-        content.map_err(|error| refused(format!("output of {program:?} unreadable ({error})")))?;
+        content.map_err(|error| refused(format!("its output cannot be read ({error})")))?;
     if content.len() as u64 > MAX_SECRET_BYTES {
-        return Err(refused(format!("more than 64 KiB from {program:?}")));
+        return Err(refused("its output is larger than 64 KiB".to_owned()));
     }
     match running.ended(until) {
-        None => Err(refused(format!("that {program:?} did not end"))),
-        Some(status) if !status.success() => {
-            Err(refused(format!("that {program:?} ended with {status}")))
-        }
-        Some(_) => secret(&content).map_err(|found| refused(format!("{found} from {program:?}"))),
+        None => Err(refused("it did not end".to_owned())),
+        Some(status) if !status.success() => Err(refused(format!("it ended with {status}"))),
+        Some(_) => secret(&content).map_err(|found| refused(format!("its output is {found}"))),
     }
 }

@@ -1,5 +1,5 @@
-//! Which values of an entry are secrets although they stand in the file: those whose key says so, and
-//! the logins of URLs and of addresses without a scheme.
+//! Which values that are written in the file are secrets: those with a key that names a secret, and the logins in
+//! URLs and in addresses without a scheme.
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;

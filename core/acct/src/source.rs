@@ -1,7 +1,7 @@
 //! From a file on disk to an [`AcctFile`]: read, decrypt, render, parse.
 //!
-//! Each step is a function from the step before. A file that is encrypted was rendered before that, so it
-//! is unpacked; a plain one goes through the render pipe.
+//! Each step is a function of the previous one. An encrypted file was rendered before it was encrypted, so it is
+//! only unpacked; a plain one goes through the render pipe.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,35 +50,35 @@ impl AcctSource {
         }
     }
 
-    /// The key of an encrypted file. A file that is not encrypted is refused then.
+    /// The key of an encrypted file. With a key, a file that is not encrypted is refused.
     #[must_use]
     pub fn key(mut self, key: impl Into<Option<KeySource>>) -> Self {
         self.key = key.into();
         self
     }
 
-    /// The cipher of an encrypted file; found out from its content by default.
+    /// The cipher of an encrypted file; by default it is detected from the content.
     #[must_use]
     pub fn cipher(mut self, cipher: impl Into<Option<Cipher>>) -> Self {
         self.cipher = cipher.into();
         self
     }
 
-    /// The way from a plain file's text to its data.
+    /// The render pipe of a plain file: the steps from its text to its data.
     #[must_use]
     pub fn render_pipe(mut self, pipe: RenderPipe) -> Self {
         self.render_pipe = pipe;
         self
     }
 
-    /// What entries get that do not have it: of `extras.kafka` the keys `key`, `partition` and `topics`.
+    /// Values for entries that lack them: the keys `key`, `partition` and `topics` of `extras.kafka`.
     #[must_use]
     pub fn extras(mut self, extras: JsonObject) -> Self {
         self.extras = extras;
         self
     }
 
-    /// Values that replace those of the file; mappings are merged.
+    /// Values that replace values of the file; mappings are merged.
     #[must_use]
     pub fn overrides(mut self, overrides: JsonObject) -> Self {
         self.overrides = overrides;
@@ -99,15 +99,15 @@ impl AcctSource {
     ///
     /// # Errors
     ///
-    /// Every fault found: the file cannot be read or decrypted, is not a regular one, can be written by
-    /// others than its user and root, is larger than [`MAX_FILE_BYTES`], is not UTF-8, is a template that cannot be rendered, or is not a valid acct file.
+    /// Every fault found: the file cannot be read or decrypted, is not a regular file, can be written by
+    /// users other than its owner and root, is larger than [`MAX_FILE_BYTES`], is not UTF-8, is a template
+    /// that cannot be rendered, or is not a valid acct file.
     pub fn load(&self) -> Result<AcctFile, Vec<AcctError>> {
         let (file, faults) = self.examine();
         file.filter(|_| faults.is_empty()).ok_or(faults)
     }
 
-    /// As [`load`](Self::load), for somebody who wants to hear all that is wrong: the file with what of
-    /// it can be read, and every fault beside.
+    /// Like [`load`](Self::load), but returns both the file, as far as it can be read, and every fault.
     pub fn examine(&self) -> (Option<AcctFile>, Vec<AcctError>) {
         let name = self.name();
         let trust = Trust::checked();
@@ -119,7 +119,7 @@ impl AcctSource {
         let extras = overrides::add_extras(&mut root, &self.extras);
         let doubt = trust.doubt();
         if let Some(found) = &doubt {
-            tracing::warn!("acct file {name}: found {found}; nothing is run for it");
+            tracing::warn!("acct file {name}: found {found}; `$exec` commands are not run");
         }
         let (file, mut faults) = AcctFile::examine_tree(root, &name);
         if let Err(message) = extras {
@@ -128,12 +128,12 @@ impl AcctSource {
         (file.map(|file| file.in_dir(self.dir(), doubt)), faults)
     }
 
-    /// Reads the file's data, of every tool, without extras and overrides. It may be anybody's, since
-    /// nothing in it is done. Blocks while it reads.
+    /// Reads the file's data, for every tool, without extras and overrides. The file may belong to anybody,
+    /// because nothing in it is run. Blocks while it reads.
     ///
     /// # Errors
     ///
-    /// The first fault that stands between the file and its data.
+    /// The first fault.
     pub fn document(&self) -> Result<AcctDocument, AcctError> {
         self.read_with(&Trust::unchecked())
     }
@@ -162,7 +162,7 @@ impl AcctSource {
             .map_err(|error| fault(&error.to_string()))?;
         let root = pack::unpack(&packed).map_err(|found| {
             fault(&format!(
-                "found {found} in the decrypted file, expected msgpack as acct's serial plugin msgpack writes it; encrypt the file anew"
+                "found {found} in the decrypted file, expected msgpack as written by acct's serial plugin msgpack; encrypt the file again"
             ))
         })?;
         Ok(AcctDocument::new(root, &name, Some(cipher)))
@@ -187,7 +187,7 @@ pub fn load(path: &Path) -> Result<AcctFile, Vec<AcctError>> {
     AcctSource::new(path).load()
 }
 
-/// Reads an acct file's text, already decrypted and rendered; `name` stands for the file in errors.
+/// Reads an acct file's text, already decrypted and rendered; errors name the file as `name`.
 ///
 /// # Errors
 ///
@@ -215,13 +215,13 @@ fn read(path: &Path, name: &Arc<str>, trust: &Trust) -> Result<Zeroizing<Vec<u8>
         };
         let message = match error {
             NotRead::TooLarge => return too_large(name),
-            NotRead::Absent => "found no such file, expected an acct file; check its path".to_owned(),
-            NotRead::Is(kind) => format!("found {kind}, expected an acct file, which is a regular file; check its path"),
-            NotRead::Forbidden => "found a file this user may not read, expected a readable acct file; change its owner or mode".to_owned(),
-            NotRead::Endless => format!("found a pipe that did not end within {} s, expected an acct file; check the command that writes to it", PIPE_TIMEOUT.as_secs()),
-            NotRead::Drained => "found a pipe with nothing in it, expected an acct file; a pipe can be read once, so name a file where it is to be read again".to_owned(),
+            NotRead::Absent => "acct file not found; check its path".to_owned(),
+            NotRead::Is(kind) => format!("found {kind}, expected a regular file; check the path of the acct file"),
+            NotRead::Forbidden => "this user may not read the acct file; change its owner or mode".to_owned(),
+            NotRead::Endless => format!("the pipe did not end within {} s; check the command that writes to it", PIPE_TIMEOUT.as_secs()),
+            NotRead::Drained => "found an empty pipe, expected an acct file; a pipe can be read only once: use a file if it is to be read again".to_owned(),
             error @ NotRead::NoneLeft(_) => error.to_string(),
-            NotRead::Failed(error) => format!("found a file that cannot be read ({error}), expected a readable acct file; check the path and the disk"),
+            NotRead::Failed(error) => format!("the acct file cannot be read ({error}); check the path and the disk"),
         };
         AcctError::new(Location::whole(name), "", &message)
     })
@@ -231,7 +231,7 @@ fn too_large(name: &Arc<str>) -> AcctError {
     AcctError::new(
         Location::whole(name),
         "",
-        "found a file of more than 16 MiB, expected less; check that it is an acct file",
+        "the file is larger than 16 MiB; check that it is an acct file",
     )
 }
 

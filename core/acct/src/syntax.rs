@@ -12,7 +12,7 @@ const TAB: &str =
 
 /// The sentence for a `:` without a key.
 pub(crate) const NO_KEY: &str =
-    "found no key before the `:`, expected one; write the key, or \"\" for an empty one";
+    "missing key before the `:`; write the key, or \"\" for an empty one";
 
 /// The first character that YAML forbids in a text.
 pub(crate) fn control_character(text: &str) -> Option<Fault> {
@@ -77,7 +77,7 @@ pub(crate) fn refusal(
             }
         }
         Some(sign) => format!(
-            "found `{sign}` at the beginning of a word, where it has a meaning of its own, expected a quoted pattern or value; put the word in quotes"
+            "found an unquoted `{sign}` at the start of a word, where it has a special meaning; put the pattern or value in quotes"
         ),
         None => {
             let reason = match start {
@@ -89,7 +89,7 @@ pub(crate) fn refusal(
                 ),
             };
             format!(
-                "found text that is not YAML ({reason}), expected `key: value` with even indentation; check quotes, colons and indentation here and on the line before"
+                "found text that is not YAML ({reason}), expected `key: value` with consistent indentation; check quotes, colons and indentation here and on the line before"
             )
         }
     };
@@ -98,22 +98,22 @@ pub(crate) fn refusal(
 
 /// The sentence for a `*` that begins no alias, or one of an anchor that is not there.
 pub(crate) fn unknown_alias() -> String {
-    "found `*` at the beginning of a word, which refers to an anchor that does not exist, expected a quoted pattern; write '*' and patterns that begin with it in quotes".to_owned()
+    "found an unquoted `*` at the start of a word, which refers to an anchor that does not exist; put '*' and patterns that start with it in quotes".to_owned()
 }
 
 /// The sentence for a text that the parser is not made for.
 pub(crate) fn unreadable() -> String {
-    "found text behind this place that cannot be read, expected YAML; check quotes, brackets and indentation there".to_owned()
+    "found unreadable text after this place, expected YAML; check quotes, brackets and indentation there".to_owned()
 }
 
 /// The sentence for a tag that has no meaning; it leaves the tag out, since a password may begin with `!`.
 pub(crate) fn unknown_tag() -> String {
-    "found a word that begins with `!`, which is a tag that has no meaning here, expected none; remove it, or put the word or pattern that holds the `!` in quotes".to_owned()
+    "found a word that starts with `!`, which is an unknown tag; remove it, or put the word or pattern that contains the `!` in quotes".to_owned()
 }
 
 /// The sentence for a standard tag that goes on with what no tag can have.
 fn unended_tag() -> String {
-    "found a tag without a space behind it, expected one, or the end of the line; write a space there, or put the word that begins with `!` in quotes".to_owned()
+    "missing space after a tag; add one, or put the word that starts with `!` in quotes".to_owned()
 }
 
 /// The indicator that begins the refused word or the line's key, where quotes are what is missing.

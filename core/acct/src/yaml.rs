@@ -186,7 +186,8 @@ impl Tree<'_> {
         match self.anchors.get(name) {
             Some(Some(anchored)) => Ok(anchored),
             Some(None) => {
-                let message = "found an alias inside the value it refers to, expected a value with an end; write the value out";
+                let message =
+                    "found an alias inside the value that it refers to; write the value out";
                 Err((at, message.to_owned()))
             }
             None => Err((at, syntax::unknown_alias())),
@@ -356,7 +357,7 @@ impl Tree<'_> {
             return Ok(());
         }
         let message = format!(
-            "found a text that expands to more than {} MiB, expected less; use fewer aliases or split the file",
+            "the aliases expand to more than {} MiB; use fewer aliases or split the file",
             MAX_EXPANDED / (1024 * 1024)
         );
         Err((at, message))
@@ -368,7 +369,7 @@ fn check_depth(depth: usize, at: Position) -> Result<(), Fault> {
         return Ok(());
     }
     let message = format!(
-        "found values nested more than {MAX_DEPTH} deep, expected less; check brackets and aliases"
+        "found values nested more than {MAX_DEPTH} levels deep, expected fewer; check brackets and aliases"
     );
     Err((at, message))
 }
@@ -391,7 +392,7 @@ impl Seen {
     ) -> Result<(), String> {
         if let Some(first) = self.names.insert(key.name.clone(), at) {
             return Err(format!(
-                "found the key a second time, first on line {}, expected it once; rename or remove one of the two",
+                "duplicate key, first on line {}; rename or remove one of the two",
                 moved(first).line
             ));
         }
@@ -401,7 +402,7 @@ impl Seen {
         match self.meanings.insert(identity, (key.name.clone(), at)) {
             None => Ok(()),
             Some((name, first)) => Err(format!(
-                "found the key a second time, first as `{name}` on line {}, expected it once; YAML takes both for the same value: put what is meant as text in quotes, or remove one of the two",
+                "duplicate key, first as `{name}` on line {}: YAML takes both for the same value; quote the key that is meant as text, or remove one of the two",
                 moved(first).line
             )),
         }

@@ -1,4 +1,4 @@
-//! A plugin's configuration: JSON that may hold passwords, and is wiped when it is let go.
+//! A plugin's configuration: JSON that may contain passwords, and is wiped when it is dropped.
 
 use std::fmt;
 use std::io;
@@ -7,18 +7,18 @@ use std::ops::Deref;
 use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
-/// The configuration of one entry: a JSON object, read through [`Deref`]. It does not show itself.
+/// The configuration of one entry: a JSON object, read through [`Deref`]. `Debug` does not show it.
 #[derive(Clone, PartialEq)]
 pub struct Config(Value);
 
 impl Config {
-    /// The configuration that has these pairs.
+    /// The configuration with these keys and values.
     #[must_use]
     pub fn new(pairs: serde_json::Map<String, Value>) -> Self {
         Self(Value::Object(pairs))
     }
 
-    /// The configuration as the text that a plugin gets.
+    /// The configuration as the text that is passed to the plugin.
     #[must_use]
     pub fn text(&self) -> Zeroizing<String> {
         let mut size = Counter(0);
@@ -46,7 +46,7 @@ impl io::Write for Counter {
     }
 }
 
-/// Overwrites the texts of a value.
+/// Overwrites the text in a value.
 pub fn wipe(mut value: Value) {
     wipe_in_place(&mut value);
 }

@@ -9,10 +9,10 @@ use zeroize::Zeroizing;
 /// The variable that holds the key of the acct file.
 pub const KEY_VARIABLE: &str = "ACCT_KEY";
 
-/// Gives a command this process's environment but for some variables.
+/// Passes this process's environment to a command, except for some variables.
 ///
-/// `Command::env_remove` would do the same, and leave a copy of every variable in memory, the key of the acct
-/// file among them.
+/// `Command::env_remove` would do the same, but leave a copy of every variable in memory, including the key of
+/// the acct file.
 pub fn pass_on_all_but(hidden: &[&str], command: &mut Command) {
     command.env_clear();
     for (name, value) in std::env::vars_os() {

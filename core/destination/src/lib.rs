@@ -1,11 +1,11 @@
-//! A destination as the acct file describes it: what everything that serves one has to know.
+//! A destination as the acct file describes it: what the code that serves one needs to know.
 //!
-//! A [`Destination`] names one entry, its [`Policy`] says what the host does for it, its [`Config`] is what its
-//! plugin gets, and its [`Secrets`] are kept out of every message. The module [`environment`] keeps the key of the acct
+//! A [`Destination`] names one entry, its [`Policy`] says what the host does for it, its [`Config`] is passed to
+//! its plugin, and its [`Secrets`] are kept out of every message. The module [`environment`] keeps the key of the acct
 //! file from the processes that a host starts. This crate reads no file and serves nothing: `acct` makes these values, and
 //! lanes and plugins use them.
 //!
-//! API boundary: the crate `evbus` re-exports what programs that embed a host see; the rest is for the crates
+//! API boundary: the crate `evbus` re-exports what programs that embed a host use; the rest is for the crates
 //! of `core/`. Nothing here blocks.
 
 mod config;
@@ -26,14 +26,14 @@ pub use policy::{
 };
 pub use secrets::Secrets;
 
-/// Names one entry of the acct file. Prints as `PROVIDER[INDEX] PATTERN`, in one line.
+/// Names one entry of the acct file. Displayed as `PROVIDER[INDEX] PATTERN`, on one line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Destination {
-    /// The provider, as it stands in the file.
+    /// The provider, as written in the file.
     pub provider: String,
     /// The profile pattern.
     pub pattern: String,
-    /// Counts the entries of one provider in file order, from 0.
+    /// The number of the entry among those of its provider, in file order, from 0.
     pub index: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What the host does for one destination, whatever the plugin: the entry's `evbus:` key.
+//! What the host does for a destination, whatever its plugin: the entry's `evbus:` key.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use std::time::Duration;
 pub struct Policy {
     /// How much may wait in memory for this destination.
     pub queue: QueueLimits,
-    /// How much may wait on disk for this destination; without a state directory nothing does.
+    /// How much may wait on disk for this destination; nothing does without a state directory.
     pub disk: DiskLimits,
     /// How many dead letters are kept for this destination.
     pub dead_letters: DeadLetterLimits,
-    /// What happens to an event that finds the queue full. Default none: [`WhenFull::Spill`] where
-    /// the host has a state directory, [`WhenFull::Block`] where it has none.
+    /// What happens to an event that finds the queue full. Default none: [`WhenFull::Spill`] if
+    /// the host has a state directory, otherwise [`WhenFull::Block`].
     pub when_full: Option<WhenFull>,
-    /// Every event is on disk, or acknowledged, before the program that fires it goes on. Needs a
-    /// state directory. Default false.
+    /// The host acknowledges an event to the program that fires it only when the event is on disk or
+    /// acknowledged by the far system. Needs a state directory. Default false.
     pub durable: bool,
-    /// When an event that could not be delivered is tried again.
+    /// When an event that could not be delivered is retried.
     pub retry: Retry,
-    /// Caps on a batch, below the plugin's own limits.
+    /// Limits of a batch, below the plugin's own.
     pub batch: BatchCaps,
     /// One batch in flight, and no later event is tried before an earlier one is settled. Default false:
     /// a retried event may arrive behind later ones.
     pub ordered: bool,
-    /// How long a batch may take before the plugin's instance counts as hung and is rebuilt.
+    /// How long a batch may take before the plugin's instance counts as hung and is replaced.
     /// Default 60 s, from 0.1 s to a day.
     pub deadline: Duration,
-    /// The host refuses to start where this destination cannot be served or reached. Default false: it
-    /// starts, says so, and keeps trying.
+    /// The host refuses to start if this destination cannot be served or reached. Default false: the host
+    /// starts, logs it, and keeps trying.
     pub required: bool,
     /// Where the plugin's instance runs. Default: in the host's own process.
     pub isolate: Isolation,
@@ -52,7 +52,7 @@ impl Default for Policy {
     }
 }
 
-/// The bounds of a destination's queue in memory; it is full when either is reached.
+/// The limits of a destination's queue in memory; it is full when either is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueLimits {
     /// Events; default 10000, from 1 to 100 million.
@@ -70,10 +70,10 @@ impl Default for QueueLimits {
     }
 }
 
-/// The bound of a destination's queue on disk.
+/// The limit of a destination's queue on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskLimits {
-    /// Bytes of events; default 10 GiB, from 1 MiB to 1024 GiB. Where it is reached, the program that
+    /// Bytes of events; default 10 GiB, from 1 MiB to 1024 GiB. If it is reached, the program that
     /// fires waits.
     pub bytes: u64,
 }
@@ -86,14 +86,14 @@ impl Default for DiskLimits {
     }
 }
 
-/// The bound of a destination's dead letters; it is reached when either number is.
+/// The limits of a destination's dead letters; there are too many when either is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeadLetterLimits {
     /// Dead letters; default 100000, from 1 to 100 million.
     pub events: u64,
-    /// Bytes that they take, reasons and attributes included; default 1 GiB, from 1 KiB to 1024 GiB.
+    /// Bytes of dead letters, including reasons and attributes; default 1 GiB, from 1 KiB to 1024 GiB.
     pub bytes: u64,
-    /// Which dead letter is dropped and counted where there are too many. Default the oldest.
+    /// Which dead letter is dropped and counted if there are too many. Default the oldest.
     pub when_full: DeadLettersFull,
 }
 
@@ -107,13 +107,13 @@ impl Default for DeadLetterLimits {
     }
 }
 
-/// Which dead letter is dropped where there are too many.
+/// Which dead letter is dropped if there are too many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DeadLettersFull {
-    /// The oldest of the destination.
+    /// The oldest dead letter of the destination.
     #[default]
     DropOldest,
-    /// The new one.
+    /// The new dead letter.
     DropNewest,
 }
 
@@ -132,40 +132,40 @@ impl DeadLettersFull {
 pub enum WhenFull {
     /// The event waits on disk. Needs a state directory.
     Spill,
-    /// The program that fires waits for room: nothing is lost, and a destination that is gone holds
-    /// that program up.
+    /// The program that fires waits for room: nothing is lost, but a destination that is down delays that
+    /// program.
     Block,
     /// The new event is dropped for this destination, and counted.
     DropNewest,
 }
 
-/// How far a destination's plugin is kept away from the host.
+/// How a destination's plugin is isolated from the host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Isolation {
-    /// It runs in the host's process: fastest, and what crashes there ends the host.
+    /// It runs in the host's process: fastest, but a crash ends the host.
     #[default]
     None,
-    /// It runs in a process of its own: what crashes there is started anew, and no event is lost.
+    /// It runs in a process of its own, which is restarted after a crash; no event is lost.
     Process,
 }
 
 /// Capped exponential backoff with full jitter: before attempt n+1 the host waits a random time between
-/// nothing and `first_delay * 2^(n-1)`, `max_delay` at most.
+/// zero and `first_delay * 2^(n-1)`, at most `max_delay`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
     /// The longest wait before the second attempt. Default 0.1 s, from 0.001 s to a day.
     pub first_delay: Duration,
     /// The longest wait before any attempt, at least `first_delay`. Default 30 s, at most a day.
     pub max_delay: Duration,
-    /// How many attempts an event gets, the first included, before it becomes a dead letter.
-    /// Default none: it is tried until it is delivered or rejected.
+    /// How many attempts an event gets, including the first, before it becomes a dead letter.
+    /// Default none: it is retried until it is delivered or rejected.
     pub max_attempts: Option<u32>,
-    /// How long after it was fired an event that could not be delivered becomes a dead letter.
+    /// The age, since firing, at which an event that could not be delivered becomes a dead letter.
     /// Default none, from 1 s to 10 years.
     pub max_age: Option<Duration>,
-    /// How often an event may take the plugin's instance with it (a panic; with `isolate: process` a
-    /// crash) before it becomes a dead letter. An event that was in flight then is tried again alone,
-    /// so that only the one to blame is counted. Default 3, or none.
+    /// How often an event may crash the plugin's instance (a panic; with `isolate: process` any crash)
+    /// before it becomes a dead letter. Events that were in flight are then retried one by one, so that
+    /// only the event that causes the crash is counted. Default 3, or none.
     pub max_crashes: Option<u32>,
 }
 
@@ -181,12 +181,12 @@ impl Default for Retry {
     }
 }
 
-/// Caps on one batch. A plugin declares its own limits; these can only lower them.
+/// Limits of one batch. A plugin declares its own limits; these can only lower them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatchCaps {
     /// Events in a batch, from 1 to 1 million. Default none: the plugin's limit.
     pub events: Option<usize>,
-    /// Bytes of event bodies in a batch, from 1 B to 1 GiB; a single event above it travels alone.
+    /// Bytes of event bodies in a batch, from 1 B to 1 GiB; a larger event gets a batch of its own.
     /// Default none: the plugin's limit.
     pub bytes: Option<usize>,
 }

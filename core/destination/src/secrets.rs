@@ -23,7 +23,7 @@ const MIN_HIDDEN: usize = 3;
 /// Less of the beginning of a secret, at the end of a text that was cut, says nothing.
 const MIN_BEGINNING: usize = 3;
 
-/// The secrets of one entry, kept for keeping them out of messages.
+/// The secrets of one entry, to be hidden from messages.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
     count: usize,
@@ -31,8 +31,8 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// The secrets of one entry: its own texts and those that they refer to. Ones of fewer than three bytes
-    /// are left out. Works out every form of each, so it is called once for an entry.
+    /// The secrets of one entry, written in it or referred to. Secrets of fewer than three bytes are left
+    /// out. This computes every form of each secret, so call it once per entry.
     #[must_use]
     pub fn new(secrets: &[Zeroizing<String>]) -> Self {
         let mut secrets: Vec<&str> = (secrets.iter())
@@ -56,13 +56,13 @@ impl Secrets {
         }
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.forms.is_empty()
     }
 
-    /// A text of someone else with the secrets in it hidden, in whatever form.
+    /// Hides the secrets, in whatever form, in a text of a plugin or a far system.
     #[must_use]
     pub fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut found: Vec<Range<usize>> = Vec::new();

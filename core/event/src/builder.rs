@@ -1,4 +1,4 @@
-//! How events are made.
+//! Creates events.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::{
     check_profile, json,
 };
 
-/// Collects what stands around a message, then makes the event.
+/// Collects the tags, the run name and the id of an event, then creates it.
 #[derive(Debug, Clone)]
 pub struct EventBuilder {
     profile: String,
@@ -39,22 +39,22 @@ impl EventBuilder {
         }
     }
 
-    /// Makes the event one that was fired before, with this id; a new one by default. Whoever receives
-    /// both knows by the id that they are one.
+    /// Sets the id, for an event that was fired before; by default it is new. A receiver recognizes by the
+    /// id that both are the same event.
     #[must_use]
     pub fn id(mut self, id: EventId) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// When the event was fired, in nanoseconds since the Unix epoch; now by default.
+    /// Sets the time of firing, in nanoseconds since the Unix epoch; now by default.
     #[must_use]
     pub fn time_unix_ns(mut self, time: u64) -> Self {
         self.time_unix_ns = Some(time);
         self
     }
 
-    /// Adds a tag; one of the same name is replaced. String tags also travel beside the body, as
+    /// Adds a tag, or replaces the tag with the same name. String tags also travel beside the body, as
     /// Kafka headers and AMQP properties.
     #[must_use]
     pub fn tag(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
@@ -69,20 +69,20 @@ impl EventBuilder {
         self
     }
 
-    /// Names the run the event belongs to; empty by default.
+    /// Sets the run name; empty by default.
     #[must_use]
     pub fn run_name(mut self, run_name: impl Into<String>) -> Self {
         self.run_name = run_name.into();
         self
     }
 
-    /// Makes an event with `message` in the envelope, as Idem fires it.
+    /// Creates an event with `message` in the envelope, as Idem fires it.
     ///
     /// # Errors
     ///
-    /// The profile name cannot be used, or the message cannot be written as JSON: it holds NaN or an
-    /// infinity, a map with keys that have no text (integers, booleans and finite numbers have one),
-    /// or a value nested too deeply.
+    /// The profile name cannot be used, or the message cannot be written as JSON: it contains NaN or an
+    /// infinity, a map with keys that have no text form (integers, booleans and finite numbers have one),
+    /// or a value that is nested too deeply.
     pub fn message<M: Serialize + ?Sized>(self, message: &M) -> Result<Event, EventError> {
         let body = json::to_bytes(
             &self.profile,
@@ -96,19 +96,19 @@ impl EventBuilder {
         self.event(body, attributes)
     }
 
-    /// Makes an event with `body` alone, as Idem's lower layer (`broker.put`) fires it. Tags and
-    /// run name of the builder are not used.
+    /// Creates an event with `body` and no envelope, as Idem's lower layer (`broker.put`) fires it. Tags and
+    /// run name of the builder are ignored.
     ///
     /// # Errors
     ///
-    /// As [`message`](Self::message).
+    /// Those of [`message`](Self::message).
     pub fn unwrapped<B: Serialize + ?Sized>(self, body: &B) -> Result<Event, EventError> {
         let body = json::to_bytes(&self.profile, body)?;
         let attributes = attributes_of_body(&body);
         self.event(body, attributes)
     }
 
-    /// Makes an event whose body is JSON text, delivered byte for byte.
+    /// Creates an event with JSON text as its body, which is delivered byte for byte.
     ///
     /// # Errors
     ///
@@ -123,11 +123,11 @@ impl EventBuilder {
         self.event(body, attributes)
     }
 
-    /// Makes an event with JSON text as the message in the envelope; the text stays as it is.
+    /// Creates an event with JSON text as the message in the envelope; the text stays unchanged.
     ///
     /// # Errors
     ///
-    /// As [`unwrapped_json`](Self::unwrapped_json).
+    /// Those of [`unwrapped_json`](Self::unwrapped_json).
     pub fn message_json(self, message: &str) -> Result<Event, EventError> {
         if message.len() > MAX_BODY_BYTES {
             return Err(EventError::TooLarge {

@@ -1,4 +1,4 @@
-//! The event that says that another one was not delivered.
+//! The event that reports that another event was not delivered.
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +8,7 @@ use crate::{ContentType, Event};
 const REF: &str = "idem.event.publish_error_callback_handler";
 
 /// The event that Idem fires, on the same profile, for an event that `provider` did not deliver;
-/// none for an event that is itself such an error, so that errors never feed on themselves.
+/// `None` for an event that is itself an error event, so that error events never cause more of them.
 pub fn error_event(event: &Event, provider: &str, error: &str) -> Option<Event> {
     if event
         .attributes()

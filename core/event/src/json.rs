@@ -41,11 +41,11 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Checks that `text` is one JSON value, not nested too deeply.
+/// Checks that `text` is one JSON value and not nested too deeply.
 ///
 /// # Errors
 ///
-/// It is something else, or nested too deeply.
+/// It is not one JSON value, or it is nested too deeply.
 pub fn check(text: &[u8]) -> Result<(), EventError> {
     // First, so that no parser ever meets a deeply nested value.
     let found = depth(text);
@@ -53,7 +53,7 @@ pub fn check(text: &[u8]) -> Result<(), EventError> {
         return Err(EventError::TooDeep { found });
     }
     let text = std::str::from_utf8(text).map_err(|error| EventError::NotJson {
-        reason: format!("no UTF-8 after byte {}", error.valid_up_to()),
+        reason: format!("invalid UTF-8 after byte {}", error.valid_up_to()),
     })?;
     serde_json::from_str::<IgnoredAny>(text)
         .map(|_| ())
@@ -122,7 +122,7 @@ mod tests {
         assert!(error.to_string().contains("line 1 column 7"), "{error}");
         let error = check(b"\"\xff\"").expect_err("this is no UTF-8");
         assert!(
-            error.to_string().contains("no UTF-8 after byte 1"),
+            error.to_string().contains("invalid UTF-8 after byte 1"),
             "{error}"
         );
     }

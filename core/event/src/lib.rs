@@ -1,6 +1,6 @@
 //! Events: what programs fire and destinations receive.
 //!
-//! An [`Event`] is made by its [`EventBuilder`], or of checked [`Parts`] by whatever reads one from a wire or a
+//! An [`Event`] is made by its [`EventBuilder`], or from checked [`Parts`] by code that reads it from a wire or a
 //! disk. This crate sends nothing anywhere, and knows nothing of destinations, sockets or files.
 //!
 //! API boundary: the crate `evbus` re-exports what programs that embed a host use; the rest is for the crates of
@@ -29,13 +29,13 @@ pub use python::python_float;
 pub use serial::Serial;
 pub use typed::TypedBody;
 
-/// The profile an event is fired under where none is given.
+/// The profile of an event that is fired without one.
 pub const DEFAULT_PROFILE: &str = "default";
 
 /// The longest profile name, in bytes.
 pub const MAX_PROFILE_BYTES: usize = evbus_wire::MAX_TAG_BYTES;
 
-/// What a body's bytes are.
+/// The format of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ContentType {
     /// One JSON value.
@@ -47,7 +47,7 @@ pub enum ContentType {
 }
 
 impl ContentType {
-    /// The media type, as destinations receive it.
+    /// The media type that destinations receive.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -59,20 +59,20 @@ impl ContentType {
 
 /// A fired event.
 ///
-/// The body is immutable and shared: however many destinations an event has, its bytes exist once.
+/// The body is immutable and shared: its bytes exist once, however many destinations the event has.
 /// Id, time and attributes travel beside the body, never in it.
 pub struct Event(Parts);
 
-/// How an event came in; decides how it leaves for listeners.
+/// How an event entered the host, which decides how it is sent to listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// Fired in this process.
     Fired,
-    /// Came through an event socket; the body is Salt's DATA, a msgpack map, untouched.
+    /// Received through an event socket; the body is Salt's DATA, a msgpack map, unchanged.
     Salt,
 }
 
-/// What an event is made of, for whoever reads one from a wire or a disk and has checked it.
+/// The parts of an event, for code that has read and checked an event from a wire or a disk.
 #[derive(Debug)]
 pub struct Parts {
     /// The same at every destination and every attempt.
@@ -182,7 +182,7 @@ impl fmt::Debug for Event {
     }
 }
 
-/// Why an event could not be made. Nothing of it was sent anywhere.
+/// Why an event could not be created. Nothing of it was sent anywhere.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventError {
@@ -201,9 +201,9 @@ pub enum EventError {
     Unserializable {
         /// The event's profile.
         profile: String,
-        /// The serialization asked for.
+        /// The requested serial form.
         serial: &'static str,
-        /// What stands in the way.
+        /// The reason.
         reason: String,
     },
     /// The body is not JSON.
@@ -217,18 +217,18 @@ pub enum EventError {
     /// The body is nested too deeply.
     #[error("the body is nested {found} levels deep; expected at most {MAX_DEPTH}")]
     TooDeep {
-        /// How deep it is.
+        /// How many levels it has.
         found: usize,
     },
     /// The body is too large.
     #[error("the body is {found} bytes long; expected at most {MAX_BODY_BYTES}")]
     TooLarge {
-        /// How long it is.
+        /// Its length in bytes.
         found: usize,
     },
 }
 
-/// Whether an event can be fired under a name.
+/// Checks whether an event can be fired under a name.
 ///
 /// # Errors
 ///

@@ -62,7 +62,7 @@ pub fn datetime<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok
         .ok()
         .and_then(|since| u64::try_from(since.as_nanos()).ok())
         .ok_or_else(|| {
-            S::Error::custom("found a time before 1970 or after 2553, expected one between them")
+            S::Error::custom("found a time before 1970 or after 2553, expected one in between")
         })?;
     // `2024-02-29T12:34:56.789012`, of which `repr` leaves out the last parts that are zero.
     let stamp = evbus_wire::stamp(time_unix_ns);

@@ -27,7 +27,7 @@ static NOTEWORTHY: LazyLock<Regex> = LazyLock::new(|| {
 /// One sentence about what is not JSON.
 pub(super) fn str_of_json(json: &[u8]) -> Result<String, String> {
     let json = std::str::from_utf8(json)
-        .map_err(|error| format!("it is no UTF-8 after byte {}", error.valid_up_to()))?;
+        .map_err(|error| format!("it is not UTF-8 after byte {}", error.valid_up_to()))?;
     let mut rest = json.trim_start_matches([' ', '\t', '\r', '\n']);
     let mut out = String::with_capacity(rest.len() + rest.len() / 8 + 16);
     if rest.starts_with('"') {
@@ -119,7 +119,7 @@ impl Text {
             decoded: String::new(),
             lone: Vec::new(),
         };
-        let fault = || "it is not JSON: expected a text with valid escapes and an end".to_owned();
+        let fault = || "it is not JSON: expected a closed string with valid escapes".to_owned();
         *rest = &rest[1..];
         loop {
             let end = rest.find(['"', '\\']).ok_or_else(fault)?;

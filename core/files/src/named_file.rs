@@ -17,27 +17,27 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags, Stat, fcntl_getfl, fcntl_setfl, fstat, stat};
 use rustix::io::Errno;
 
-/// How long a pipe of the command line may take to give all that is in it.
+/// How long a pipe named on the command line may take to end.
 pub const PIPE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why a file was not read. Callers word it, since they know what the file is for.
+/// Why a file was not read. Callers write the message, because they know what the file is for.
 #[derive(Debug)]
 pub enum NotRead {
-    /// There is nothing of this name.
+    /// There is no such file.
     Absent,
-    /// This user may not read it, or may not go where it is.
+    /// This user may not read it or enter its directory.
     Forbidden,
-    /// It is something else.
+    /// It is not a regular file.
     Is(NotAFile),
-    /// It has more bytes than the caller takes.
+    /// It is larger than the caller allows.
     TooLarge,
     /// A pipe that did not end within [`PIPE_TIMEOUT`].
     Endless,
-    /// A pipe without anything in it, as one is that was read before.
+    /// An empty pipe, such as one that was read before.
     Drained,
-    /// This process, or the system, has as many files open as it may.
+    /// This process or the system has reached its limit of open files.
     NoneLeft(io::Error),
-    /// The system's own reason.
+    /// Any other error of the system.
     Failed(io::Error),
 }
 
@@ -64,16 +64,14 @@ impl fmt::Display for NotRead {
         match self {
             Self::Absent => f.write_str("there is no such file"),
             Self::Forbidden => f.write_str("this user may not read it"),
-            Self::Is(kind) => write!(f, "it is {kind}, and not a regular file"),
+            Self::Is(kind) => write!(f, "it is {kind}, not a regular file"),
             Self::TooLarge => f.write_str("it is too large"),
             Self::Endless => write!(
                 f,
                 "it is a pipe that did not end within {} s",
                 PIPE_TIMEOUT.as_secs()
             ),
-            Self::Drained => {
-                f.write_str("it is a pipe with nothing in it, as one is that was read before")
-            }
+            Self::Drained => f.write_str("it is an empty pipe: a pipe can be read only once"),
             Self::NoneLeft(error) => write!(
                 f,
                 "no more files can be opened ({error}): raise the limit (`ulimit -n`, LimitNOFILE= of the unit)"
@@ -83,7 +81,7 @@ impl fmt::Display for NotRead {
     }
 }
 
-/// What stands in place of a regular file.
+/// The kind of something that is not a regular file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAFile {
     /// A directory.
@@ -92,7 +90,7 @@ pub enum NotAFile {
     Pipe,
     /// A socket.
     Socket,
-    /// A device of either kind, or what the system has no name for.
+    /// A block or character device, or something unknown.
     Device,
 }
 
@@ -121,7 +119,7 @@ impl fmt::Display for NotAFile {
     }
 }
 
-/// How a file is opened so that nothing holds the host up, whatever it is.
+/// Flags to open a file so that nothing blocks the host, whatever the file is.
 pub const READING: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
@@ -131,7 +129,7 @@ pub const READING: OFlags = OFlags::RDONLY
 ///
 /// # Errors
 ///
-/// There is no such file, it cannot be opened, or is something else.
+/// There is no such file, it cannot be opened, or it is not a regular file.
 pub fn open(path: &Path) -> Result<File, NotRead> {
     regular(&stat(path)?)?;
     let file = rustix::fs::open(path, READING, Mode::empty())?;
@@ -139,7 +137,7 @@ pub fn open(path: &Path) -> Result<File, NotRead> {
     Ok(file.into())
 }
 
-/// Appends a regular file to `content`, which grows once at most. No more than `max` bytes are taken.
+/// Appends a regular file to `content`, which grows at most once. At most `max` bytes are read.
 ///
 /// # Errors
 ///
@@ -148,7 +146,7 @@ pub fn read(path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead>
     read_open(open(path)?, max, content)
 }
 
-/// As [`read`], for what was opened and is known to be a regular file.
+/// Like [`read`], for an open file that is known to be regular.
 ///
 /// # Errors
 ///
@@ -169,13 +167,13 @@ pub fn read_open(file: File, max: u64, content: &mut Vec<u8>) -> Result<(), NotR
     Ok(())
 }
 
-/// As [`read`], for a file that the operator named: a pipe that this process was started with is read too,
-/// to its end. Blocks for [`PIPE_TIMEOUT`] at most.
+/// Like [`read`], for a file that the operator named: a pipe that this process was started with is read too,
+/// to its end. Blocks for at most [`PIPE_TIMEOUT`].
 ///
 /// # Errors
 ///
-/// Those of [`read`]; the pipe does not end in time, or has nothing in it, so that no second reading of one
-/// is taken for an empty file.
+/// Those of [`read`]; the pipe does not end in time, or is empty, so that reading a pipe a second time
+/// does not look like an empty file.
 pub fn read_given(path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead> {
     match given(path) {
         Some(pipe) if is_pipe(&pipe)? => read_pipe(&open_pipe(&pipe)?, max, content, PIPE_TIMEOUT),

@@ -22,12 +22,13 @@ pub fn is_ours(found: &Stat) -> bool {
     found.st_uid == geteuid().as_raw() || found.st_uid == 0
 }
 
-/// Says that every user or a group with other members can write to what is open as `opened`, and how to
-/// change that. `what` is it with its article, such as "the directory".
+/// Checks that neither every user nor a group with other members can write to `opened`. `what` names it
+/// with an article, such as "the directory".
 ///
 /// # Errors
 ///
-/// One sentence. Where nobody knows who is in the group, it is not refused: see [`group_that_writes`].
+/// One sentence, with the command that changes it. If the members of the group are unknown, it is accepted:
+/// see [`group_that_writes`].
 pub fn check_mode(what: &str, path: &Path, found: &Stat, opened: impl AsFd) -> Result<(), String> {
     if found.st_mode & OTHERS_MAY_WRITE != 0 {
         return Err(too_open(
@@ -47,34 +48,34 @@ pub fn check_mode(what: &str, path: &Path, found: &Stat, opened: impl AsFd) -> R
     }
 }
 
-/// One sentence: `who` it is open to, and the `change` that `chmod` is to make.
+/// One sentence: `who` has access, and the `change` for `chmod`.
 pub fn too_open(what: &str, path: &Path, found: &Stat, who: &str, change: &str) -> String {
     format!(
-        "found {what} {path} with mode {:04o}: {who} it; expected only its owner to; run `chmod {change} {path}`",
+        "{what} {path} has mode {:04o}: {who} it, but only its owner should; run `chmod {change} {path}`",
         found.st_mode & 0o7777,
         path = path.display(),
     )
 }
 
-/// Who has a right through the bits of the group.
+/// Who has a right through the group bits of a mode.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Group {
     /// Nobody.
     None,
-    /// One user, who has it anyway.
+    /// Only a user who has the right anyway.
     Private,
-    /// Others.
+    /// Other users.
     Shared(String),
-    /// The databases of users and groups do not say.
+    /// Unknown to the databases of users and groups.
     Unknown,
 }
 
-/// Who can write through the bits of the group to what is open as `opened`.
+/// Who can write to `opened` through the group bits.
 pub fn group_that_writes(found: &Stat, opened: impl AsFd) -> Group {
     group_with(GROUP_MAY_WRITE, found, opened)
 }
 
-/// Who has this right, one of the bits of the group, to what is open as `opened`.
+/// Who has this right, one of the group bits, to `opened`.
 pub fn group_with(right: u32, found: &Stat, opened: impl AsFd) -> Group {
     if found.st_mode & right == 0 {
         return Group::None;

@@ -1,13 +1,13 @@
-//! Whom the files of a configuration are taken from.
+//! Which users' files are accepted as configuration.
 //!
-//! Whoever can change an acct file, or a template that it includes, says where events go, which files are
-//! written and, with `$exec`, which programs run as the host's user. So they are checked as OpenSSH checks
-//! its own: the file, and every directory and link on the way to it, belongs to this user or to root, and
-//! nobody else can write to it. Two things are let pass. A directory above may be one like `/tmp`, in which
-//! nobody can rename what others have. And a group may write that is one user's own, as `adduser` makes one
-//! for each; where nobody can tell whether it is, the file counts, and its `$exec` does not.
+//! Whoever can change an acct file, or a template that it includes, decides where events go, which files are
+//! written and, with `$exec`, which programs run as the host's user. So these files are checked as OpenSSH checks its
+//! own: the file, and every directory and link on the way to it, must belong to this user or to root, and nobody
+//! else may be able to write to it. There are two exceptions. A directory above may be like `/tmp`, where nobody can
+//! rename the files of others. And a user's private group, as `adduser` creates it, may have write access; if its
+//! members are unknown, the file is accepted, but its `$exec` is not.
 //!
-//! A file that opens another one, the key, is only for reading; there it counts who can read it.
+//! A key file only opens another file, so what matters is who can read it.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -33,9 +33,9 @@ const OTHERS_MAY_ENTER: u32 = 0o001;
 /// Why a file was not read.
 #[derive(Debug)]
 pub enum Denied {
-    /// It cannot be read, or is not what it should be.
+    /// It cannot be read, or is not a suitable file.
     NotRead(NotRead),
-    /// Others could have written it, or can read it: what was found, what was expected and what to do.
+    /// Others could have written it, or can read it: what is wrong and what to do.
     Distrusted(String),
 }
 
@@ -56,7 +56,7 @@ impl From<Astray<String>> for Denied {
     }
 }
 
-/// Reads the files of one configuration, and remembers what cannot be said for them. Clones are one.
+/// Reads the files of one configuration, and remembers doubts about them. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
     /// None where anybody's files are read, since nothing in them is done.
@@ -76,17 +76,17 @@ impl Trust {
         Self::default()
     }
 
-    /// Why nothing in these files is to be run, if so: what was found.
+    /// Why nothing in these files may be run, if there is a doubt.
     pub fn doubt(&self) -> Option<String> {
         self.doubt.as_ref()?.lock().clone()
     }
 
     /// Appends the file that the operator named to `content`. A pipe that this process was started with is
-    /// read too; whoever started it vouches for what is redirected to it.
+    /// read too; whoever started the process is responsible for its redirections.
     ///
     /// # Errors
     ///
-    /// It cannot be read, is not a regular file or holds more than `max` bytes, or others could have
+    /// It cannot be read, is not a regular file, is larger than `max` bytes, or others could have
     /// written it.
     pub fn read_given(&self, path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), Denied> {
         if named_file::is_given(path) {
@@ -99,7 +99,7 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// It cannot be read, is not a regular file or holds more than `max` bytes, or others could have
+    /// It cannot be read, is not a regular file, is larger than `max` bytes, or others could have
     /// written it.
     pub fn read(&self, path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), Denied> {
         let Some(doubt) = &self.doubt else {
@@ -113,12 +113,12 @@ impl Trust {
     }
 }
 
-/// Appends a key file to `content`: nobody else may be able to read it, nor to write it. Its owner does not
-/// matter, as for OpenSSH's keys: nothing in it is done.
+/// Appends a key file to `content`. Nobody else may be able to read or write it. Its owner does not matter, as
+/// for OpenSSH's keys, because nothing in it is run.
 ///
 /// # Errors
 ///
-/// It cannot be read, is not a regular file or holds more than `max` bytes, or others can read or write it.
+/// It cannot be read, is not a regular file, is larger than `max` bytes, or others can read or write it.
 pub fn read_key(path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), Denied> {
     if named_file::is_given(path) {
         return Ok(named_file::read_given(path, max, content)?);
@@ -127,7 +127,7 @@ pub fn read_key(path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), Deni
     Ok(named_file::read_open(file, max, content)?)
 }
 
-/// Who else can read a key file that [`read_key`] takes; none where nobody can, or it takes none.
+/// Who else can read a key file that [`read_key`] accepts; `None` if nobody can, or if it is not accepted.
 pub fn readers_of_key(path: &Path) -> Option<String> {
     if named_file::is_given(path) {
         return None;
@@ -190,7 +190,7 @@ impl Writers {
         if group_that_writes(found, opened) == Group::Unknown {
             self.doubt.get_or_insert_with(|| {
                 format!(
-                    "{what} {} with mode {:04o}, whose group {} may have members who could change it",
+                    "{what} {} with mode {:04o}, which unknown members of group {} could change",
                     path.display(),
                     found.st_mode & 0o7777,
                     found.st_gid
@@ -264,7 +264,7 @@ impl FileJudge for Readers {
             return refused(&format!("{group} can write to"));
         }
         self.others = match group_with(GROUP_MAY_READ, found, file) {
-            _ if is_open => Some("everybody who can enter its directory".to_owned()),
+            _ if is_open => Some("every user who can enter its directory".to_owned()),
             Group::Shared(group) => Some(group),
             Group::Unknown => Some(format!("group {}", found.st_gid)),
             Group::None | Group::Private => None,
@@ -290,7 +290,7 @@ fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {
     // Of a directory only the owner knows what else is in it.
     let advice = if what == "the file" {
         format!(
-            "run `chown {us} {}`, or evbus as user {}",
+            "run `chown {us} {}`, or run evbus as user {}",
             path.display(),
             found.st_uid
         )
@@ -301,7 +301,7 @@ fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {
         )
     };
     Err(format!(
-        "found {what} {path} of user {owner}, expected one of user {us} or root, since its owner could run programs as user {us}; {advice}",
+        "{what} {path} belongs to user {owner}, not to user {us} or root: its owner could run programs as user {us}; {advice}",
         path = path.display(),
         owner = found.st_uid,
     ))

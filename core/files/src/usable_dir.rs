@@ -1,9 +1,8 @@
-//! A directory that a host keeps files in: found, made, or found out whether it could be.
+//! Finds or creates a directory for a host's files, or checks whether it could be created.
 //!
-//! Whoever can change a directory or a link on the way to it chooses where the host's files go. So every
-//! step belongs to this user or to root, and nobody else can write to a directory above, unless it is one
-//! like `/tmp`, in which nobody can rename what others have. Of the directory itself the caller knows what
-//! it needs.
+//! Whoever can change a directory or a link on the way to it decides where the host's files go. So every
+//! step must belong to this user or to root, and nobody else may be able to write to a directory above, unless it is
+//! like `/tmp`, where nobody can rename the files of others. The directory itself is checked by the caller.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -17,12 +16,12 @@ use rustix::process::geteuid;
 use crate::owners::{STICKY, check_mode, is_ours};
 use crate::walk::{Astray, End, Judge, Step, Walk};
 
-/// What is at the path of a directory that this process could use; none where it could make one. Makes and
+/// The metadata of a directory that this process could use; `None` if it could create one. It creates and
 /// changes nothing.
 ///
 /// # Errors
 ///
-/// Something else is there, another user could choose what is there, or this user may not write there.
+/// The path is not a directory, another user could replace it, or this user may not write there.
 pub fn look(path: &Path) -> io::Result<Option<Metadata>> {
     let mut walk = begin(None)?;
     match walk.to(path) {
@@ -36,12 +35,12 @@ pub fn look(path: &Path) -> io::Result<Option<Metadata>> {
     }
 }
 
-/// Makes a directory and those above it with this mode, where they are missing. What is there stays as it
-/// is. Gives what was made, the outermost first.
+/// Creates a directory and its parents with this mode if they are missing. Existing directories are not
+/// changed. Returns the created directories, the outermost first.
 ///
 /// # Errors
 ///
-/// Something else is there, another user could choose what is there, or the system refuses.
+/// The path is not a directory, another user could replace it, or the system refuses.
 pub fn make(path: &Path, mode: u32) -> io::Result<Vec<PathBuf>> {
     let mut walk = begin(Some(Mode::from_raw_mode(mode)))?;
     let end = walk.to(path)?;
@@ -94,7 +93,7 @@ impl From<Astray<Refused>> for io::Error {
             Astray::Dangling(link) => Self::new(
                 io::ErrorKind::AlreadyExists,
                 format!(
-                    "the link {} leads to nothing; make the directory that it leads to, or remove the link",
+                    "the link {} is broken: its target does not exist; create the target directory, or remove the link",
                     link.display()
                 ),
             ),
@@ -126,7 +125,7 @@ impl Judge for Ours {
         std::mem::replace(&mut self.last, Ok(()))?;
         writable(directory).map_err(|error| {
             let sentence = format!(
-                "no directory can be made in {}: {error}",
+                "cannot create a directory in {}: {error}",
                 directory.path.display()
             );
             Refused::Because(io::Error::new(error.kind(), sentence))
@@ -150,7 +149,7 @@ fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {
     }
     let us = geteuid().as_raw();
     Err(format!(
-        "found {what} {path} of user {owner}, expected one of user {us} or root, since its owner could put something else in its place; give a path through directories of user {us} or root, or run evbus as user {owner}",
+        "{what} {path} belongs to user {owner}, not to user {us} or root: its owner could put something else in its place; use a path through directories that belong to user {us} or root, or run evbus as user {owner}",
         path = path.display(),
         owner = found.st_uid,
     ))
@@ -168,9 +167,7 @@ fn writable(directory: &Step) -> io::Result<()> {
     if let Some((_, name)) = KERNELS.iter().find(|(magic, _)| *magic == kind) {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            format!(
-                "it is in the file system {name} of the kernel, which holds no files of programs"
-            ),
+            format!("it is in the kernel's file system {name}, which cannot store files"),
         ));
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Goes from the root to a place, step by step.
 //!
-//! Every step is opened from the one before it and judged on its descriptor, so that what was judged is
-//! what is used, whoever renames directories meanwhile. What is good enough, the caller decides.
+//! Every step is opened from the previous one and judged on its descriptor, so that what was judged is what is
+//! used, even if directories are renamed meanwhile. The caller decides what is acceptable.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -15,45 +15,45 @@ use rustix::io::Errno;
 /// So many links lead to a place at most, as for the kernel.
 const MAX_LINKS: usize = 40;
 
-/// Says of each step whether the walk goes on.
+/// Decides for each step whether the walk continues.
 pub trait Judge {
-    /// Why it does not.
+    /// Why it does not continue.
     type Reason;
 
-    /// A directory on the way, before anything in it is looked at.
+    /// Judges a directory on the way, before anything in it is inspected.
     ///
     /// # Errors
     ///
-    /// It is not to be entered.
+    /// The directory must not be entered.
     fn directory(&mut self, directory: &Step) -> Result<(), Self::Reason>;
 
-    /// A link on the way, before it is followed.
+    /// Judges a link on the way, before it is followed.
     ///
     /// # Errors
     ///
-    /// It is not to be followed.
+    /// The link must not be followed.
     fn link(&mut self, path: &Path, found: &Stat) -> Result<(), Self::Reason>;
 
-    /// The path goes on with a name that is not in a directory. True where that may be there now.
+    /// Called if the next name of the path is not in the directory. Returns whether it may exist now.
     ///
     /// # Errors
     ///
-    /// It is not there, and cannot be.
+    /// The name does not exist and must not be created.
     fn absent(&mut self, _directory: &Step, _name: &OsStr) -> Result<bool, Self::Reason> {
         Ok(false)
     }
 }
 
-/// Why a walk ended before its place.
+/// Why a walk ended early.
 #[derive(Debug)]
 pub enum Astray<R> {
-    /// The system's reason; "not a directory" where the way leads through something else.
+    /// The system's error; "not a directory" if the path leads through something else.
     System(Errno),
-    /// A link leads to something that is not there.
+    /// A link is broken.
     Dangling(PathBuf),
-    /// The links lead in a circle, or nearly.
+    /// There are too many links, or they form a loop.
     TooManyLinks,
-    /// The judge's.
+    /// The judge's reason.
     Judged(R),
 }
 
@@ -66,9 +66,9 @@ impl<R> From<Errno> for Astray<R> {
 /// A directory that was judged.
 pub struct Step {
     descriptor: OwnedFd,
-    /// Without links.
+    /// The path without links.
     pub path: PathBuf,
-    /// What the system says of it.
+    /// Its metadata.
     pub found: Stat,
 }
 
@@ -83,7 +83,7 @@ impl AsFd for Step {
 pub enum End {
     /// The last directory itself.
     Directory,
-    /// Something of this name in the last directory.
+    /// An entry with this name in the last directory.
     Entry(OsString, FileType),
 }
 

@@ -1,8 +1,8 @@
-//! The place of a file that is written under a name the operator gave.
+//! The place of a file to be written, with a path from the operator.
 //!
 //! A link of another user on the way would let that user choose which file is overwritten, so links are
-//! followed where they belong to this user or to root. The directory is held open, so that what was judged
-//! is what is written to.
+//! followed only if they belong to this user or to root. The directory is kept open, so that the file is written to
+//! the directory that was checked.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -17,22 +17,22 @@ use rustix::process::geteuid;
 use crate::owners::is_ours;
 use crate::walk::{Astray, End, Judge, Step, Walk};
 
-/// A name in a directory that is held open.
+/// A name in an open directory.
 #[derive(Debug)]
 pub struct Place {
     directory: OwnedFd,
     name: OsString,
-    /// What is there; none where nothing is.
+    /// What exists there, if anything.
     pub kind: Option<FileType>,
 }
 
 impl Place {
-    /// Where a path leads. Links are followed, the last one too; one that leads to nothing is itself the
+    /// Finds the place of a path. Links are followed, including the last one; a broken link is itself the
     /// place.
     ///
     /// # Errors
     ///
-    /// A link belongs to another user, the directory is not there, or the path leads to a directory.
+    /// A link belongs to another user, the directory does not exist, or the path leads to a directory.
     pub fn find(path: &Path) -> io::Result<Self> {
         let mut walk = Walk::begin(Links)?;
         let (name, kind) = match walk.to(path) {
@@ -63,21 +63,21 @@ impl Place {
         })
     }
 
-    /// The directory, whoever renames what meanwhile.
+    /// The directory, even if it has been renamed meanwhile.
     pub fn dir(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.directory.as_raw_fd()).into()
     }
 
-    /// The name in it. It is not a link that is to be followed.
+    /// The file's path. It is not a link to be followed.
     pub fn path(&self) -> PathBuf {
         self.dir().join(&self.name)
     }
 
-    /// Forces the names in the directory to the disk.
+    /// Syncs the directory's names to the disk.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// The system's error.
     pub fn sync(&self) -> io::Result<()> {
         File::open(self.dir())?.sync_all()
     }
@@ -99,7 +99,7 @@ impl Judge for Links {
         }
         let us = geteuid().as_raw();
         Err(format!(
-            "found the link {} of user {}, expected one of user {us} or root, since its owner chooses which file is written; name the file that it leads to",
+            "the link {} belongs to user {}, not to user {us} or root: its owner chooses which file is written; name the target of the link instead",
             path.display(),
             found.st_uid,
         ))

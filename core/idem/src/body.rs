@@ -16,9 +16,9 @@ use evbus_event::{Event, EventBuilder, EventError, TypedBody};
 pub struct Body<T, M> {
     /// What the event is about.
     pub tags: T,
-    /// What it says.
+    /// The message.
     pub message: M,
-    /// The run it belongs to.
+    /// The name of the run that it belongs to.
     pub run_name: String,
 }
 
@@ -29,7 +29,7 @@ pub trait Documented: Serialize + DeserializeOwned + JsonSchema {
 }
 
 impl<T, M> Body<T, M> {
-    /// Names the run.
+    /// Sets the run name.
     #[must_use]
     pub fn run_name(mut self, run_name: impl Into<String>) -> Self {
         self.run_name = run_name.into();
@@ -41,11 +41,11 @@ impl<T: Serialize, M: Serialize> Body<T, M>
 where
     Self: Documented,
 {
-    /// Makes the event, to be fired with `Bus::put_event`.
+    /// Creates the event, to be fired with `Bus::put_event`.
     ///
     /// # Errors
     ///
-    /// A value that was put in cannot be written as JSON, or is too large or nested too deeply.
+    /// A value cannot be written as JSON, or the body is too large or nested too deeply.
     pub fn event(&self) -> Result<Event, EventError> {
         self.event_with(Event::builder(<Self as Documented>::PROFILE))
     }
@@ -113,14 +113,14 @@ impl<K, M> Body<Tags<K>, M> {
         }
     }
 
-    /// Names the function that fires, instead of the documented one.
+    /// Sets the function that fires the event, instead of the documented one.
     #[must_use]
     pub fn reference(mut self, reference: impl Into<String>) -> Self {
         self.tags.reference = Some(reference.into());
         self
     }
 
-    /// Says which account the event has to do with.
+    /// Sets the account that the event concerns.
     #[must_use]
     pub fn acct_details(mut self, details: impl Into<Value>) -> Self {
         self.tags.acct_details = Some(details.into());

@@ -1,4 +1,4 @@
-//! Recorded events held against the documented formats.
+//! Validates recorded events against the documented formats.
 
 use std::collections::HashMap;
 
@@ -10,23 +10,23 @@ use serde_json::Value;
 use crate::schema::{ERROR_EVENT, schemas};
 use evbus_report::counted;
 
-/// Holds bodies against the [`schemas`] of their profiles.
+/// Validates bodies against the [`schemas`] of their profiles.
 #[derive(Debug)]
 pub struct Checker {
     profiles: HashMap<&'static str, Validator>,
     error_event: Validator,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checked {
     /// The profile is not documented; its bodies may be anything.
     Undocumented,
-    /// It is, and the body has these faults, in the order of their places.
+    /// The profile is documented, and the body has these faults, in the order of their places.
     Documented(Vec<Fault>),
 }
 
-/// Where a body is not what its profile's format asks for.
+/// A place where a body does not have the format of its profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Fault {
@@ -45,7 +45,7 @@ impl Default for Checker {
 }
 
 impl Checker {
-    /// Makes the formats ready, which takes some milliseconds.
+    /// Compiles the formats, which takes some milliseconds.
     pub fn new() -> Self {
         let validator = |schema: &Value| {
             jsonschema::validator_for(schema).expect("the schemas of this crate are valid")
@@ -63,8 +63,9 @@ impl Checker {
         }
     }
 
-    /// Holds the body of an event that was fired under `profile` against its format. The body of an
-    /// error event, which has the key `publish_event_error_message`, is held against theirs.
+    /// Validates the body of an event that was fired under `profile` against its format. The body of an
+    /// error event, which has the key `publish_event_error_message`, is validated against the format of
+    /// error events.
     pub fn check(&self, profile: &str, body: &Value) -> Checked {
         let Some(validator) = self.profiles.get(profile) else {
             return Checked::Undocumented;
@@ -98,7 +99,7 @@ fn fault(error: &ValidationError<'_>) -> Fault {
         }
         ValidationErrorKind::Required { property } => (
             describe(error.instance()),
-            format!("the key {property}, too"),
+            format!("also the key {property}"),
         ),
         ValidationErrorKind::AdditionalProperties { unexpected } => (
             keys(unexpected.iter().map(String::as_str)),
@@ -223,7 +224,7 @@ mod tests {
                 (
                     "/tags",
                     "an object with the key \"type\"",
-                    "the key \"ref\", too",
+                    "also the key \"ref\"",
                 ),
                 (
                     "/tags/type",

@@ -26,7 +26,7 @@ use crate::presence::{Nullable, nullable};
 pub struct ErrorEvent {
     /// The tags of the lost event; `ref` and `plugin` are this event's own.
     pub tags: ErrorTags,
-    /// The run that the lost event belongs to; null where it had none.
+    /// The run that the lost event belongs to; null if it had none.
     #[serde(deserialize_with = "nullable")]
     #[schemars(with = "Nullable<String>")]
     pub run_name: Option<String>,
@@ -40,7 +40,7 @@ pub struct ErrorTags {
     /// `idem.event.publish_error_callback_handler`
     #[serde(rename = "ref")]
     pub reference: String,
-    /// The provider that did not deliver.
+    /// The provider that did not deliver the event.
     #[serde(deserialize_with = "nullable")]
     #[schemars(with = "Nullable<String>")]
     pub plugin: Option<String>,

@@ -12,9 +12,9 @@ use crate::{Body, Documented, Tags};
 pub struct ExecReturn {
     /// Whether it succeeded.
     pub result: bool,
-    /// What it gives: any JSON value.
+    /// The return value: any JSON value.
     pub ret: Value,
-    /// What it says; Idem leaves it out where there is nothing to say.
+    /// The comment; Idem omits it if there is none.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -22,7 +22,7 @@ pub struct ExecReturn {
     )]
     #[schemars(with = "Comment")]
     pub comment: Option<Comment>,
-    /// What else it returned.
+    /// Any other keys.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
@@ -57,7 +57,7 @@ impl Documented for ExecEvent {
 }
 
 impl ExecEvent {
-    /// The function `reference` succeeded or failed, returned null, and says nothing.
+    /// The result of the function `reference`, with a null return value and without a comment.
     pub fn new(reference: &str, result: bool) -> Self {
         Self::tagged(
             Some(reference.to_owned()),
@@ -72,7 +72,7 @@ impl ExecEvent {
         .acct_details(Value::Null)
     }
 
-    /// Says what it returned.
+    /// Sets the return value.
     #[must_use]
     pub fn ret(mut self, ret: impl Into<Value>) -> Self {
         self.message.ret = ret.into();

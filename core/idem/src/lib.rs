@@ -1,8 +1,9 @@
 //! The events that Idem documents, as types.
 //!
 //! Each has a constructor that fills in the tags `ref` and `type`, reads both what the documentation
-//! shows and what Idem 25 really fires, and keeps the keys it does not know. This crate fires nothing: each makes its
-//! event, and `Bus::put_idem` of the crate `evbus` fires it, with the host's run name unless it has one of its own:
+//! shows and what Idem 25 actually fires, and keeps unknown keys. This crate does not fire events: each type
+//! creates its event, and `Bus::put_idem` of the crate `evbus` fires it, with the host's run name unless the event has
+//! its own:
 //!
 //! ```
 //! use evbus_idem::{ExecEvent, Status, StatusEvent};
@@ -30,12 +31,12 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 //!
-//! [`schemas`] gives each one's JSON Schema, [`Checker`] holds recorded events against them.
-//! `docs/EVENTS.md` has the formats as a page.
+//! [`schemas`] returns their JSON Schemas, [`Checker`] validates recorded events against them.
+//! `docs/EVENTS.md` describes the formats.
 //!
-//! The module [`sls`] renders SLS files that fire, and hands each event to a function.
+//! The module [`sls`] renders SLS files that fire events, and passes each event to a function.
 //!
-//! API boundary: all of it is `evbus::idem` and `evbus::sls`. Nothing here blocks but rendering.
+//! API boundary: all of it is `evbus::idem` and `evbus::sls`. Nothing here blocks except rendering.
 
 mod body;
 mod check;

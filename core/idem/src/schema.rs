@@ -21,15 +21,15 @@ pub struct Schema {
     pub name: &'static str,
     /// The values of the tag `type`.
     pub types: &'static [&'static str],
-    /// What such an event says.
+    /// A description of the event.
     pub about: &'static str,
-    /// Where the format is from.
+    /// The source of the format.
     pub source: &'static str,
     make: fn() -> Value,
 }
 
 impl Schema {
-    /// The JSON Schema, of the draft 2020-12.
+    /// The JSON Schema, draft 2020-12.
     pub fn json(&self) -> Value {
         let mut schema = (self.make)();
         plain(&mut schema);
@@ -55,7 +55,7 @@ const SCHEMAS: &[Schema] = &[
     Schema {
         name: StatusEvent::PROFILE,
         types: &["state-status"],
-        about: "How far a run has come",
+        about: "The status of a run",
         source: DOCUMENTATION,
         make: of::<StatusEvent>,
     },
@@ -125,7 +125,7 @@ const SCHEMAS: &[Schema] = &[
     Schema {
         name: ERROR_EVENT,
         types: &[],
-        about: "An event was not delivered; fired under its profile, whichever it is",
+        about: "An event was not delivered; fired under the profile of that event",
         source: IDEM,
         make: of::<ErrorEvent>,
     },
@@ -136,7 +136,7 @@ pub fn schemas() -> &'static [Schema] {
     SCHEMAS
 }
 
-/// The format of a profile, where it has one.
+/// The format of a profile, if it is documented.
 pub fn schema(name: &str) -> Option<&'static Schema> {
     SCHEMAS.iter().find(|schema| schema.name == name)
 }

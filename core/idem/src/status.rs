@@ -1,4 +1,4 @@
-//! `idem-status`: how far a run has come.
+//! `idem-status`: the status of a run.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Body, Documented, Tags};
 
-/// How far a run has come. Source: Idem's documentation, "Event Profiles", idem-status.
+/// The status of a run. Source: Idem's documentation, "Event Profiles", idem-status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
-    /// It is over.
+    /// The run has finished.
     Finished,
-    /// It has been made.
+    /// The run has been created.
     Created,
     /// Its sources are being gathered.
     Gathering,
@@ -27,12 +27,12 @@ pub enum Status {
     GatherError,
     /// It failed while it ran.
     RuntimeError,
-    /// Nobody knows.
+    /// The status is unknown.
     Undefined,
 }
 
 impl Status {
-    /// All of them, in the order of the documentation.
+    /// All statuses, in the order of the documentation.
     pub const ALL: [Self; 9] = [
         Self::Finished,
         Self::Created,
@@ -45,7 +45,7 @@ impl Status {
         Self::Undefined,
     ];
 
-    /// The name that travels.
+    /// The name in the event.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Finished => "FINISHED",
@@ -75,7 +75,7 @@ pub enum StatusType {
     StateStatus,
 }
 
-/// `idem-status`: how far a run has come.
+/// `idem-status`: the status of a run.
 ///
 /// ```json
 /// {
@@ -93,7 +93,7 @@ impl Documented for StatusEvent {
 }
 
 impl StatusEvent {
-    /// Says how far the run has come.
+    /// The event that reports this status.
     pub fn new(status: Status) -> Self {
         Self::tagged(
             Some("idem.state.update_status".to_owned()),

@@ -1,7 +1,7 @@
 //! Jinja templates, as far as they need no Python.
 //!
-//! What a template may use up is bounded: see [`FUEL`]. Its messages never show a value, since it may be
-//! a secret; so what the engine says is told only where it can be names alone.
+//! What a template may consume is limited: see [`FUEL`]. Messages never show a value, because it may be a
+//! secret; so the engine's own words are passed on only if they consist of names.
 
 use std::fmt::Display;
 use std::io;
@@ -32,13 +32,13 @@ const MAX_RENDERED: u64 = 16 * 1024 * 1024;
 /// A template that is included is not larger than this, in bytes.
 const MAX_INCLUDE: u64 = 1024 * 1024;
 
-/// Whether there is anything to render.
+/// Whether a text contains anything to render.
 #[must_use]
 pub fn is_template(text: &str) -> bool {
     ["{{", "{%", "{#"].iter().any(|sign| text.contains(sign))
 }
 
-/// A template loses the end of its last line.
+/// The text without its final line end, which a template loses.
 #[must_use]
 pub fn without_last_line_end(text: &str) -> &str {
     text.strip_suffix('\n').unwrap_or(text)
@@ -58,12 +58,12 @@ pub fn render(
     render_with(text, file, dir, trust, |_, _| {})
 }
 
-/// As [`render`], with what `set_up` puts into the environment; its functions refuse in their own
+/// Like [`render`], with an environment that `set_up` extends; its functions report errors in their own
 /// words through the [`Refusal`].
 ///
 /// # Errors
 ///
-/// As for [`render`].
+/// Those of [`render`].
 pub fn render_with(
     text: &str,
     file: &Arc<str>,
@@ -82,7 +82,8 @@ pub fn render_with(
         .and_then(|(rendered, spans)| {
             let rendered = Zeroizing::new(rendered);
             if rendered.len() as u64 > MAX_RENDERED {
-                let message = "found a template that renders to more than 16 MiB, expected less; check its loops and ranges";
+                let message =
+                    "the template renders to more than 16 MiB; check its loops and ranges";
                 return Err(TemplateError::new(Location::whole(file), message));
             }
             let map = SourceMap::new(text, rendered.clone(), spans, name);
@@ -90,12 +91,12 @@ pub fn render_with(
         })
 }
 
-/// What a function of ours refused last, in its own words.
+/// The last error of one of our own functions, in its own words.
 #[derive(Clone, Default)]
 pub struct Refusal(Arc<Mutex<Option<String>>>);
 
 impl Refusal {
-    /// An error for the engine; the template's fault gets this message.
+    /// An error for the engine; the template's fault will have this message.
     pub fn error(&self, message: String) -> Error {
         *self.0.lock() = Some(message);
         Error::from(ErrorKind::InvalidOperation)
@@ -125,7 +126,7 @@ fn environment(dir: &Path, refused: Refusal, trust: Trust) -> Environment<'stati
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .ok_or_else(|| {
                 decoding.error(
-                    "found a value that b64decode does not take, expected text in base64; correct the value".to_owned(),
+                    "found a value that b64decode cannot decode, expected base64 text; correct the value".to_owned(),
                 )
             })
     });
@@ -134,7 +135,7 @@ fn environment(dir: &Path, refused: Refusal, trust: Trust) -> Environment<'stati
     environment
 }
 
-/// Reads templates to include, which are in `dir` or below; none where there is none of a name.
+/// Loads templates to include from `dir` or below; `None` if there is no template with that name.
 pub fn loader(
     dir: &Path,
     refused: Refusal,
@@ -152,7 +153,7 @@ pub fn loader(
 /// expression may have computed of a secret: its place is shown.
 fn include(dir: &Path, name: &str, trust: &Trust) -> Result<Option<String>, String> {
     let outside = || {
-        "found a template outside the directory of the file that includes it, expected one in it or below; move it there".to_owned()
+        "found a template outside the directory of the file that includes it, expected one in that directory or below; move it there".to_owned()
     };
     let relative = Path::new(name);
     let inside = relative
@@ -161,9 +162,8 @@ fn include(dir: &Path, name: &str, trust: &Trust) -> Result<Option<String>, Stri
     if !inside {
         return Err(outside());
     }
-    let unreadable = |error: &dyn Display| {
-        format!("found an unreadable template ({error}), expected a text; check its mode")
-    };
+    let unreadable =
+        |error: &dyn Display| format!("the template cannot be read ({error}); check its mode");
     let named = dir.join(relative);
     let path = match named.canonicalize() {
         Ok(path) => path,
@@ -181,11 +181,10 @@ fn include(dir: &Path, name: &str, trust: &Trust) -> Result<Option<String>, Stri
         .map_err(|denied| match denied {
             Denied::Distrusted(sentence) => sentence,
             Denied::NotRead(NotRead::TooLarge) => {
-                "found a template with more than 1 MiB, expected less; check that it is one"
-                    .to_owned()
+                "the file to include is larger than 1 MiB; check that it is a template".to_owned()
             }
             Denied::NotRead(NotRead::Is(kind)) => format!(
-                "found {kind} in place of a template, expected a regular file; check its name"
+                "found {kind} instead of a template, expected a regular file; check its name"
             ),
             Denied::NotRead(error @ NotRead::NoneLeft(_)) => error.to_string(),
             Denied::NotRead(error) => unreadable(&error),
@@ -235,7 +234,7 @@ fn fault(
     let source = error.template_source().unwrap_or(text);
     let message = refused.unwrap_or_else(|| match error.kind() {
         ErrorKind::OutOfFuel => format!(
-            "found a template that does not end or makes too much, expected less than {FUEL} steps and 64 MiB of data; check its loops and ranges"
+            "the template does not end or produces too much: more than {FUEL} steps or 64 MiB of data; check its loops and ranges"
         ),
         ErrorKind::UndefinedError => {
             let name = range
@@ -243,20 +242,20 @@ fn fault(
                 .and_then(|range| source.get(range))
                 .filter(|name| is_name(name));
             match name {
-                Some(name) if name.split('.').next() == Some("hub") => "found the name `hub`, expected a template that does without it; it is there in Idem alone".to_owned(),
-                Some(name) => format!("found the undefined name `{name}`, expected one that the template sets, or `env`; set it, or use the filter `default`"),
-                None => "found an undefined value, expected one that the template sets; set it, or use the filter `default`".to_owned(),
+                Some(name) if name.split('.').next() == Some("hub") => "found the name `hub`, which exists only in Idem; remove it from the template".to_owned(),
+                Some(name) => format!("undefined name `{name}`; set it in the template, use the filter `default`, or read an environment variable with `env`"),
+                None => "undefined value; set it in the template, or use the filter `default`".to_owned(),
             }
         }
-        ErrorKind::TemplateNotFound => "found no template to include here, expected it beside the file; check its name".to_owned(),
+        ErrorKind::TemplateNotFound => "template to include not found, expected it next to the file; check its name".to_owned(),
         ErrorKind::UnknownFilter
         | ErrorKind::UnknownTest
         | ErrorKind::UnknownFunction
-        | ErrorKind::UnknownMethod => format!("found a name that no filter, test or function has ({}), expected one of Jinja2's; check its spelling", named(detail)),
-        ErrorKind::SyntaxError => format!("found text that is no Jinja template{}, expected one; put {{% raw %}} and {{% endraw %}} around what is not to be rendered, or name the render pipe yaml", reason(detail)),
-        ErrorKind::InvalidOperation if detail.contains("too many elements") => "found a range of more than 100000 numbers, expected fewer; check its bounds".to_owned(),
-        ErrorKind::InvalidOperation if detail.contains("recursion limit") => format!("found macros or includes that call each other more than {MAX_RECURSION} deep, expected fewer; check where they end"),
-        kind => format!("found an expression that cannot be computed ({kind}), expected one that fits its values; check types and arguments"),
+        | ErrorKind::UnknownMethod => format!("found a name that is not a filter, test or function of Jinja2 ({}); check its spelling", named(detail)),
+        ErrorKind::SyntaxError => format!("found text that is not a Jinja template{}; put {{% raw %}} and {{% endraw %}} around text that is not to be rendered, or use the render pipe yaml", reason(detail)),
+        ErrorKind::InvalidOperation if detail.contains("too many elements") => "found a range of more than 100000 numbers; check its bounds".to_owned(),
+        ErrorKind::InvalidOperation if detail.contains("recursion limit") => format!("macros or includes call each other more than {MAX_RECURSION} levels deep; check where they end"),
+        kind => format!("found an expression that cannot be evaluated ({kind}); check types and arguments"),
     });
     let place = match range {
         Some(range) if source.is_char_boundary(range.start) => {
@@ -271,7 +270,7 @@ fn fault(
     TemplateError::new(Location::at(&file, place), &message)
 }
 
-/// What an included template is called in errors.
+/// The name of an included template in errors.
 pub fn path_of(dir: &Path, name: &str) -> Arc<str> {
     Arc::from(dir.join(name).display().to_string())
 }

@@ -4,9 +4,9 @@ use evbus_report::foreign_text;
 
 use crate::{Location, Position};
 
-/// The first fault of a template. Prints one sentence: `FILE:LINE:COLUMN: found X, expected Y; do Z`.
+/// The first fault of a template. Displayed as one line: `FILE:LINE:COLUMN: MESSAGE`.
 ///
-/// The message never holds a value, because a value may be a secret.
+/// The message never contains a value, because a value may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{location}: {message}")]
 pub struct TemplateError {
@@ -35,7 +35,7 @@ impl TemplateError {
         &self.location
     }
 
-    /// The sentence without its place.
+    /// The message without its location.
     pub fn message(&self) -> &str {
         &self.message
     }

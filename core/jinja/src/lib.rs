@@ -1,11 +1,11 @@
 //! Jinja templates, as far as they need no Python: the engine of acct files and SLS files.
 //!
-//! [`render`] makes a text of a template, within limits, and a [`SourceMap`] that leads from a place in it back to the
-//! template. `filters` and `methods` are those of Jinja2 and of Python's types. Messages never hold a value, since it
-//! may be a secret. This crate fires nothing and does not know what a template is for.
+//! [`render`] renders a template, within limits, and returns a [`SourceMap`] from places in the text back to the
+//! template. `filters` and `methods` are those of Jinja2 and of Python's types. Messages never contain a value,
+//! because it may be a secret. This crate fires nothing and does not know what a template is for.
 //!
 //! API boundary: for the crates of `core/`; [`Location`], [`Position`] and [`TemplateError`] are re-exported by the
-//! crate `evbus`. Rendering blocks, for a second or two at most, and for the templates that one includes.
+//! crate `evbus`. Rendering blocks for at most a second or two, and while it reads included templates.
 
 mod engine;
 mod error;

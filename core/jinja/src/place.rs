@@ -1,4 +1,4 @@
-//! Where something stands in a file.
+//! Places in files.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ pub struct Position {
     pub column: usize,
 }
 
-/// A file and, where one is known, the place in it. Prints as `FILE:LINE:COLUMN` or `FILE`.
+/// A file and, if known, the place in it. Displayed as `FILE:LINE:COLUMN` or `FILE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
     /// The file as the operator named it.
@@ -30,7 +30,7 @@ impl Location {
         }
     }
 
-    /// A place in the file; none where what was read has no text, as in an encrypted file.
+    /// A place in the file; pass `None` if there is no text, as in an encrypted file.
     pub fn at(file: &Arc<str>, position: impl Into<Option<Position>>) -> Self {
         Self {
             file: Arc::clone(file),

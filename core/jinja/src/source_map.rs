@@ -1,4 +1,4 @@
-//! Where in a template something stands that was found in what it rendered to.
+//! Maps places in a rendered text back to its template.
 
 use minijinja::{OutputSpan, OutputSpanKind};
 use zeroize::Zeroizing;
@@ -40,7 +40,7 @@ impl Lines {
     }
 }
 
-/// From places in a rendered text to places in its template.
+/// A map from places in a rendered text to places in its template.
 pub struct SourceMap {
     source: Lines,
     rendered: Lines,
@@ -63,8 +63,8 @@ impl SourceMap {
         }
     }
 
-    /// Where in the template the thing is that stands at `place` in the rendered text: exactly, where the
-    /// template holds it; at the expression that printed it; or else behind what stands before it.
+    /// The place in the template for a `place` in the rendered text: the exact place if the template contains
+    /// the text, else the expression that printed it, else the end of what precedes it.
     pub fn place(&self, place: Position) -> Position {
         let offset = self.rendered.offset(place);
         let behind = self

@@ -1,8 +1,8 @@
-//! Numbers of things in messages.
+//! Counts of things in messages.
 
 use std::fmt::Display;
 
-/// A number with what it counts, and the rest of the clause that has to agree with it: `counted(1, "event is",
+/// A number with its noun, and with any words that must agree in number: `counted(1, "event is",
 /// "events are")`.
 pub fn counted<N: Copy + Display + PartialEq + From<u8>>(
     number: N,

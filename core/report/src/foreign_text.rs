@@ -1,15 +1,15 @@
-//! Text of plugins, far systems and the dynamic linker, before the host shows or keeps it.
+//! Cleans text of plugins, far systems and the dynamic linker before the host shows or keeps it.
 //!
-//! Such text may be as long as memory, and may hold line ends and terminal sequences, with which it
-//! could forge lines of the log. Whatever of it enters the host passes through [`line()`]; what the host writes for
-//! people, names of the acct file among it, passes through [`message`] last.
+//! Such text may be arbitrarily long, and may contain line ends and terminal sequences that could forge lines of the
+//! log. All such text passes through [`line()`] when it enters the host; everything that the host writes for people,
+//! including names from the acct file, passes through [`message`] last.
 
 use std::borrow::Cow;
 
-/// A longer text of a plugin is cut.
+/// A longer text of a plugin is truncated.
 pub const MAX_BYTES: usize = 16 * 1024;
 
-/// One line of at most `max` bytes without control characters; what is cut is said behind it.
+/// One line of at most `max` bytes without control characters; a note at the end says if it was truncated.
 pub fn line(text: &str, max: usize) -> Cow<'_, str> {
     // A text that comes out of another process has been cut there, and says so behind its beginning.
     if text.len() <= max.saturating_add(SAID) {
@@ -23,7 +23,7 @@ pub fn line(text: &str, max: usize) -> Cow<'_, str> {
     format!("{beginning} (cut: it has {} bytes)", text.len()).into()
 }
 
-/// Where a text was cut, if it was.
+/// Where a text was truncated, if it was.
 pub fn cut_at(text: &str) -> Option<usize> {
     if !text.ends_with(" bytes)") {
         return None;
@@ -34,7 +34,7 @@ pub fn cut_at(text: &str) -> Option<usize> {
 /// Room for what is said behind a text that was cut.
 const SAID: usize = 64;
 
-/// A text with its unclean characters as Rust writes them: `\n`, `\u{202e}`. For names, which are to be known again,
+/// A text with its unclean characters escaped as in Rust: `\n`, `\u{202e}`. For names, which must stay recognizable,
 /// and for whole messages.
 pub fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unclean) {
@@ -51,7 +51,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
-/// The same of at most about `max` bytes of a text; what is cut is said behind it.
+/// Like [`shown`], for at most about `max` bytes of a text; a note at the end says if it was truncated.
 pub fn message(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max.saturating_add(SAID) {
         return shown(text);
@@ -60,8 +60,7 @@ pub fn message(text: &str, max: usize) -> Cow<'_, str> {
     format!("{beginning} (cut: it has {} bytes)", text.len()).into()
 }
 
-/// Whether a character could end a line, mean something to a terminal, turn text around, or be there without being
-/// seen.
+/// Whether a character could end a line, control a terminal, reverse text, or be invisible.
 pub fn is_unclean(character: char) -> bool {
     character.is_control()
         || matches!(

@@ -1,4 +1,4 @@
-//! Bytes as text.
+//! Bytes as hexadecimal text.
 
 /// Two lower-case hexadecimal digits for each byte.
 pub fn hex(bytes: &[u8]) -> String {

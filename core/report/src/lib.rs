@@ -1,8 +1,8 @@
-//! What the host says to people, made fit to be read.
+//! Helps to write messages that people can read.
 //!
-//! Text that comes from outside is cut and cleaned ([`foreign_text`]), numbers agree with their nouns
-//! ([`counted`]), bytes have digits ([`hex()`]), and what may happen very often is logged once per burst
-//! ([`OncePerBurst`]) or so many times a second ([`LogRate`]). This crate writes nothing itself, and knows nothing of events, plugins or files.
+//! Text from outside is truncated and cleaned ([`foreign_text`]), numbers agree with their nouns ([`counted`]), bytes
+//! become digits ([`hex()`]), and frequent occurrences are logged once per burst ([`OncePerBurst`]) or at a limited
+//! rate ([`LogRate`]). This crate writes nothing itself, and knows nothing of events, plugins or files.
 //!
 //! API boundary: for the crates of `core/` only. Nothing here blocks or fails.
 

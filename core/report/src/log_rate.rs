@@ -1,10 +1,10 @@
-//! So many log lines a second and no more.
+//! Limits the rate of log lines.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Lets a number of lines a second into the log, and counts those it leaves out.
+/// Allows a number of log lines per second, and counts the lines that it suppresses.
 #[derive(Debug)]
 pub struct LogRate {
     max: u32,
@@ -19,7 +19,7 @@ struct Second {
 }
 
 impl LogRate {
-    /// Lets `max` lines through a second.
+    /// Allows `max` lines per second.
     pub fn of(max: u32) -> Self {
         Self {
             max,
@@ -27,7 +27,7 @@ impl LogRate {
         }
     }
 
-    /// If a line may be logged: how many were left out before it.
+    /// If a line may be logged, the number of lines suppressed before it.
     pub fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }

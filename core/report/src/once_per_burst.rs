@@ -1,4 +1,4 @@
-//! Log lines about what may happen very often.
+//! Log lines about frequent occurrences.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 /// How long nothing may happen until it is worth a line again.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Something that comes in bursts, of which the log is told once each.
+/// Something that occurs in bursts, to be logged once per burst.
 #[derive(Debug, Default)]
 pub struct OncePerBurst {
     last: Mutex<Option<Instant>>,
@@ -21,8 +21,8 @@ impl OncePerBurst {
         }
     }
 
-    /// Notes that it has happened. Returns whether that begins a burst: it has not happened in the
-    /// 10 seconds before.
+    /// Records an occurrence. Returns whether it begins a burst: nothing has occurred in the 10 seconds
+    /// before.
     pub fn begins(&self) -> bool {
         self.begins_at(Instant::now())
     }

@@ -88,17 +88,17 @@ fn wrong_use_is_told_in_one_sentence_and_without_the_key() {
         (
             &["decrypt", "acct.yml.fernet"][..],
             78,
-            "found a file encrypted with fernet, expected its key too",
+            "the file is encrypted with fernet, but no key was given",
         ),
         (
             &["decrypt", "acct.yml.fernet", "--acct-key", other],
             78,
-            "found a file that this key does not open with fernet",
+            "wrong key, or the file is damaged: fernet decryption failed",
         ),
         (
             &["decrypt", "acct.yml", "--acct-key", other],
             78,
-            "found plain text, expected an encrypted file, since a key was given",
+            "a key was given, but the file is not encrypted",
         ),
         (
             &["encrypt", "acct.yml.fernet"],
@@ -108,22 +108,22 @@ fn wrong_use_is_told_in_one_sentence_and_without_the_key() {
         (
             &["encrypt", "acct.yml", "--acct-key", "hunter2"],
             78,
-            "found a key that is not 32 bytes in base64",
+            "the key is not 32 bytes in base64",
         ),
         (
             &["edit", "new", "--editor", "false", "--acct-key", "hunter2"],
             78,
-            "found a key that is not 32 bytes in base64",
+            "the key is not 32 bytes in base64",
         ),
         (
             &["encrypt", "acct.yml", "--acct-key-file", "gone"],
             78,
-            "found no file as key file gone",
+            "cannot use key file gone: no such file",
         ),
         (
             &["encrypt", "acct.yml", "--acct-key-file", "/proc/self/mem"],
             78,
-            "found a file that cannot be read (Input/output error (os error 5)) as key file",
+            "cannot use key file /proc/self/mem: Input/output error (os error 5)",
         ),
         (
             &["encrypt", "acct.yml", "--output-file", "."],
@@ -289,7 +289,7 @@ fn a_link_of_another_user_does_not_choose_which_file_is_written() {
             let said = stderr(&done);
             assert_eq!(done.status.code(), Some(1), "{args:?}: {said}");
             assert!(
-                said.contains("of user 54321, expected one of user 0 or root"),
+                said.contains("belongs to user 54321, not to user 0 or root"),
                 "{said}"
             );
         }

@@ -124,7 +124,7 @@ fn a_changed_secret_makes_a_changed_destination_on_reload() {
         Signal::HUP,
     )
     .unwrap();
-    host.wait_for_log("fixture-good.*.path: found no file");
+    host.wait_for_log("fixture-good.*.path: cannot read the secret from file");
     host.put("a", "3");
     wait_for("the second event", || {
         (lines_of(&target("two")).len() == 2).then_some(())
@@ -164,7 +164,7 @@ fn a_file_that_others_can_write_is_refused_and_a_running_host_goes_on_with_what_
     fs::set_permissions(&file, fs::Permissions::from_mode(0o646)).unwrap();
     let pid = Pid::from_raw(host.pid().try_into().unwrap()).unwrap();
     kill_process(pid, Signal::HUP).unwrap();
-    host.wait_for_log("with mode 0646: every user can write to it");
+    host.wait_for_log("has mode 0646: every user can write to it");
     host.put("a", "1");
     wait_for("the event", || (lines_of(&out).len() == 1).then_some(()));
 
@@ -206,6 +206,6 @@ fn an_acct_file_from_a_command_is_read_and_a_named_pipe_is_not_waited_for() {
         let mut command = evbus(dir.path());
         let command = command.args(["check", "--acct-file", acct, "--acct-key-file", key]);
         let output = run(command.current_dir(dir.path()), b"");
-        check(&output, 78, "found a named pipe");
+        check(&output, 78, "a named pipe");
     }
 }

@@ -17,7 +17,7 @@ struct Acct(JsonServer);
 
 impl Acct {
     fn start() -> Self {
-        Self(JsonServer::start("acct_python/acct_server.py"))
+        Self(JsonServer::start("acct/python/acct_server.py"))
     }
 
     fn ask(&mut self, order: &Value) -> Value {

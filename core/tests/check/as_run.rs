@@ -156,8 +156,8 @@ fixture-good:
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(78), "{said}");
     for sentence in [
-        "acct.yml:2:1: evbuss: found the host's keys at the top",
-        "acct.yml:3:1: match_plugn: found a key that nothing reads",
+        "acct.yml:2:1: evbuss: found host settings at the top",
+        "acct.yml:3:1: match_plugn: found an unknown key",
         "acct.yml:5:1: Fixture_Good: no plugin serves it; did you mean `fixture-good`?",
         "fixture-good.first.evbus.durabel: found the unknown key `durabel`",
         "did you mean `durable`?",
@@ -191,9 +191,9 @@ fn directories_that_could_not_be_made_or_led_elsewhere_are_a_fault_of_both() {
         .status();
     assert!(mkfifo.unwrap().success());
     let mut cases = vec![
-        ("/proc/zz", "no directory can be made in /proc: "),
-        ("/sys/zz", "no directory can be made in /sys: "),
-        ("/dev/fd/99", "no directory can be made in /proc/"),
+        ("/proc/zz", "cannot create a directory in /proc: "),
+        ("/sys/zz", "cannot create a directory in /sys: "),
+        ("/dev/fd/99", "cannot create a directory in /proc/"),
         ("file", "not a directory"),
         ("fifo", "not a directory"),
         ("file/below", "not a directory"),
@@ -210,9 +210,9 @@ fn directories_that_could_not_be_made_or_led_elsewhere_are_a_fault_of_both() {
             lchown(at(name), Some(54_321), None).unwrap();
         }
         cases.extend([
-            ("swap/link", "of user 54321, expected one of user 0"),
-            ("swap/sub", "of user 54321, expected one of user 0"),
-            ("swap/new", "of user 54321, expected one of user 0"),
+            ("swap/link", "belongs to user 54321, not to user 0"),
+            ("swap/sub", "belongs to user 54321, not to user 0"),
+            ("swap/new", "belongs to user 54321, not to user 0"),
         ]);
     }
     let before = bench.names();

@@ -100,7 +100,7 @@ fn a_plugin_is_installed_into_a_directory_that_nobody_else_chooses() {
     for (place, sentence) in [
         ("file", "file: not a directory"),
         ("file/below", "file/below: not a directory"),
-        ("/proc/zz", "/proc/zz: no directory can be made in /proc: "),
+        ("/proc/zz", "/proc/zz: cannot create a directory in /proc: "),
         ("open/new", "run `chmod o-w "),
     ] {
         let mut command = evbus(dir.path());

@@ -163,7 +163,7 @@ fn every_filter_test_and_function_of_jinja2_is_there_but_those_that_are_document
             let (_, error) = ours(Path::new("name.sls"), &format!("{before}{name} }}}}"));
             // Any other error is about the value.
             let unknown = |error: &String| {
-                error.contains("no filter, test") || error.contains("undefined name")
+                error.contains("not a filter, test") || error.contains("undefined name")
             };
             if error.as_ref().is_some_and(unknown) {
                 missing.push(name.to_owned());

@@ -65,7 +65,7 @@ fn assert_not_kept(output: &Output, reason: &str) {
     assert_eq!(output.status.code(), Some(1), "{}", stderr(output));
     let said = stderr(output);
     assert!(
-        said.contains("the host has not kept every event") && said.contains(reason),
+        said.contains("the host did not keep every event") && said.contains(reason),
         "{said}"
     );
 }

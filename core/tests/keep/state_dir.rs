@@ -321,7 +321,7 @@ fn a_full_disk_loses_nothing_that_was_acknowledged_and_is_told() {
         acknowledged.extend(range);
     }
     assert!(
-        refused.contains("the host has not kept every event"),
+        refused.contains("the host did not keep every event"),
         "{refused}"
     );
     assert!(

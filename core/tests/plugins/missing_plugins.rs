@@ -189,7 +189,7 @@ fn a_key_of_the_host_at_the_top_of_the_file_is_an_error_that_says_where_it_belon
     for (key, sentence) in [
         (
             "evbus: {durable: true}",
-            "evbus: found the host's keys at the top of the file, expected them in an entry",
+            "evbus: found host settings at the top of the file, expected them in an entry",
         ),
         ("Evbus: {durable: true}", "expected them in an entry"),
         ("match_plugins: regex", "did you mean `match_plugin`?"),

@@ -268,7 +268,7 @@ fn listen_outlives_a_restart_of_the_host_and_says_what_is_missing() {
     assert!(note.contains("waiting for it to return"), "{note}");
     assert_eq!(strict.end(), Some(1));
     let note = strict.note();
-    assert!(note.contains("has closed the connection"), "{note}");
+    assert!(note.contains("the host closed the connection"), "{note}");
     let host = RunningHost::start_in(dir, ACCT, plugins.path(), &[]);
     let note = listening.note();
     assert!(

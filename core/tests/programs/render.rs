@@ -77,10 +77,7 @@ fn a_fault_names_its_place_and_says_what_was_fired_before() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
     let said = stderr(&output);
     assert!(said.contains("3 events were fired before"), "{said}");
-    let place = format!(
-        "{}:8:6: found the undefined name `nothing.here`",
-        file.display()
-    );
+    let place = format!("{}:8:6: undefined name `nothing.here`", file.display());
     assert!(said.contains(&place), "{said}");
     let lines = wait_for("the events", || {
         Some(lines_of(&host.path("out.jsonl"))).filter(|lines| lines.len() == 3)

@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// Events to publish together, oldest first; never empty.
 ///
 /// Memory is shared with the host and with other destinations: reading copies nothing. Keep the
-/// batch (it can be moved into tasks and threads) until its events need no more reading.
+/// batch (it can be moved into tasks and threads) for as long as its events are read.
 #[derive(Debug)]
 pub struct Batch(BatchV1);
 
@@ -18,12 +18,12 @@ impl Batch {
         Self(batch)
     }
 
-    /// How many events it carries.
+    /// The number of events in the batch.
     pub fn len(&self) -> usize {
         self.0.events().len()
     }
 
-    /// Whether it carries none; the host never hands over an empty batch.
+    /// Whether the batch is empty; the host never passes an empty batch.
     pub fn is_empty(&self) -> bool {
         self.0.events().is_empty()
     }
@@ -56,12 +56,12 @@ impl<'a> Event<'a> {
         self.0.profile.as_str()
     }
 
-    /// The body, to be delivered as it is.
+    /// The body, to be delivered unchanged.
     pub fn body(&self) -> &'a [u8] {
         self.0.body.as_slice()
     }
 
-    /// Media type of the body: `application/json`, `application/msgpack` or `text/plain`.
+    /// The media type of the body: `application/json`, `application/msgpack` or `text/plain`.
     pub fn content_type(&self) -> &'a str {
         self.0.content_type.as_str()
     }
@@ -76,7 +76,7 @@ impl<'a> Event<'a> {
         self.0.time_unix_ns
     }
 
-    /// Which attempt at this destination this is, from 1.
+    /// The number of this attempt at this destination, from 1.
     pub fn attempt(&self) -> u32 {
         self.0.attempt
     }
@@ -107,7 +107,7 @@ impl fmt::Debug for Event<'_> {
 pub struct EventId(pub [u8; 16]);
 
 impl EventId {
-    /// The text that it is displayed as, without an allocation and without a formatter.
+    /// The displayed text, without an allocation and without a formatter.
     pub fn text(self, buffer: &mut [u8; 36]) -> &str {
         Uuid::from_bytes(self.0).hyphenated().encode_lower(buffer)
     }

@@ -12,9 +12,9 @@ use crate::reading::{self, Reading};
 /// A fault in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFault {
-    /// Where: keys joined by `.`, list positions as `[0]`, empty for the whole.
+    /// The path: keys joined by `.`, list positions as `[0]`, empty for the whole configuration.
     pub path: String,
-    /// What was found and what was expected; never the value of a secret.
+    /// What is wrong: what was found and what was expected; never the value of a secret.
     pub message: String,
     /// No other key can be what is wrong.
     pub(crate) of_its_key: bool,
@@ -30,11 +30,11 @@ impl ConfigFault {
         }
     }
 
-    /// A fault of a key that holds whatever the other keys say: its name, or the range of its value.
+    /// A fault of a key that does not depend on other keys: its name, or the range of its value.
     ///
-    /// While another value cannot be read, [`Provider::check`](crate::Provider::check) looks at a
-    /// configuration without it. Only such faults of that check are reported then; others may come from
-    /// what is left out.
+    /// If another value cannot be read, [`Provider::check`](crate::Provider::check) gets the
+    /// configuration without it. Then only faults of this kind are reported, because others may be caused by
+    /// the missing value.
     pub fn of_key(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             of_its_key: true,
@@ -64,10 +64,10 @@ impl fmt::Display for ConfigFault {
 ///
 /// # Errors
 ///
-/// Every unknown key, every missing one and every value of a wrong type is a fault at its path, also a
-/// list in place of a mapping. No message shows a value, nor the text of a deserializer: each says what
-/// kind of value was found and what the schema of `C` expects there, in the words of its keyword
-/// `x-expected` where it has it.
+/// Every unknown key, every missing key and every value of a wrong type is a fault at its path, including a
+/// list in place of a mapping. No message shows a value or the text of a deserializer: each says what
+/// kind of value was found and what the schema of `C` expects there, in the words of the schema's keyword
+/// `x-expected` if it is present.
 pub fn parse_config<C: DeserializeOwned + JsonSchema>(json: &str) -> Result<C, Vec<ConfigFault>> {
     match reading::read(json) {
         Reading {
@@ -79,8 +79,8 @@ pub fn parse_config<C: DeserializeOwned + JsonSchema>(json: &str) -> Result<C, V
     }
 }
 
-/// For `deserialize_with`: a key without a value (`topics:`) counts as one that is not there, as for the
-/// providers of Idem. An `Option` does so by itself.
+/// For `deserialize_with`: a key without a value (`topics:`) counts as missing, as for the providers of
+/// Idem. An `Option` does not need this.
 ///
 /// # Errors
 ///
@@ -106,15 +106,15 @@ impl Secret {
         Self(secret.into())
     }
 
-    /// The secret itself, for the one place that sends it.
+    /// The secret itself, for the place that sends it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 }
 
 impl<'de> Deserialize<'de> for Secret {
-    /// Like a string, but an error does not show what stood there: a password of digits that was
-    /// written without quotes is a number to YAML.
+    /// Like a string, but an error does not show the value: a password of digits that was written
+    /// without quotes is a number in YAML.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Hidden;
 
@@ -421,7 +421,7 @@ mod tests {
         let twice = parse_config::<Odd>(r#"{"needed": true, "delay": 1, "delay_ms": 2}"#);
         assert_eq!(
             twice.expect_err("one key twice")[0].to_string(),
-            "found the key `delay` twice, once under another name; keep one of them"
+            "found the key `delay` twice, once under an alias; keep only one"
         );
         let missing = parse_config::<Odd>("{}").expect_err("a key is missing");
         assert_eq!(missing[0].to_string(), "missing field `needed`");

@@ -343,7 +343,7 @@ fn of_type(schema: &Value, place: &Value, depth: usize) -> Option<Expected> {
                     .and_then(|it| expected(schema, it, depth + 1))
                 {
                     Some(Expected { words, .. }) if words == "text" => "a list of texts".to_owned(),
-                    Some(Expected { words, .. }) => format!("a list, each item of it {words}"),
+                    Some(Expected { words, .. }) => format!("a list, each item {words}"),
                     None => "a list".to_owned(),
                 },
             ),

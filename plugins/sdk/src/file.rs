@@ -1,4 +1,4 @@
-//! Reading the files that a configuration names.
+//! Reads the files that a configuration names.
 
 use std::fmt;
 use std::fs::File;
@@ -7,23 +7,23 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, stat};
 
-/// Why [`read_file`] did not read a file. Its text is a clause with the file as its subject, such as "it is
-/// a named pipe, and not a regular file".
+/// Why [`read_file`] did not read a file. It is displayed as a clause about the file, such as "it is a
+/// named pipe, not a regular file".
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FileFault {
     /// The path leads to something else: "a directory", "a named pipe", "a socket" or "a device".
     NotAFile(&'static str),
-    /// It has more bytes than this.
+    /// It has more than this number of bytes.
     TooLarge(u64),
-    /// It cannot be opened or read: absent, forbidden, or the disk's fault.
+    /// It cannot be opened or read: it is missing, access is denied, or the disk has failed.
     Unreadable(io::Error),
 }
 
 impl fmt::Display for FileFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAFile(kind) => write!(f, "it is {kind}, and not a regular file"),
+            Self::NotAFile(kind) => write!(f, "it is {kind}, not a regular file"),
             Self::TooLarge(max) => write!(f, "it has more than {max} bytes"),
             Self::Unreadable(error) => error.fmt(f),
         }
@@ -42,18 +42,18 @@ impl std::error::Error for FileFault {
 /// Reads a file that a configuration names: certificates, keys, passwords.
 ///
 /// Only a regular file is read, and never more than `max` bytes, so that a named pipe, a device or a
-/// directory in its place is an error at once: a plugin that waited for one would hold up the start of the
-/// host and each reload. Links are followed. Blocks for as long as the disk does; call it in
+/// directory in its place is an error at once: a plugin that waited for it would delay the start of the
+/// host and each reload. Links are followed. This blocks for the disk; call it in
 /// [`Provider::check`](crate::Provider::check) or [`Provider::connect`](crate::Provider::connect).
 ///
 /// ```
 /// let fault = evbus_sdk::read_file("/dev/zero", 64 * 1024).unwrap_err();
-/// assert_eq!(fault.to_string(), "it is a device, and not a regular file");
+/// assert_eq!(fault.to_string(), "it is a device, not a regular file");
 /// ```
 ///
 /// # Errors
 ///
-/// It is something else, is larger, or cannot be read.
+/// The file is not a regular file, is larger than `max` bytes, or cannot be read.
 pub fn read_file(path: impl AsRef<Path>, max: u64) -> Result<Vec<u8>, FileFault> {
     let (file, length) = open(path.as_ref(), max)?;
     // With room to spare, so that the buffer does not grow and leave parts of a secret behind.
@@ -68,7 +68,7 @@ pub fn read_file(path: impl AsRef<Path>, max: u64) -> Result<Vec<u8>, FileFault>
     Ok(content)
 }
 
-/// Looks at a file as [`read_file`] does, for a client library that opens it by itself.
+/// Checks a file like [`read_file`], for a client library that opens the file itself.
 ///
 /// # Errors
 ///
@@ -122,14 +122,10 @@ mod tests {
         assert_eq!(read_file(at("file"), 10).expect("it fits"), b"0123456789");
         for (path, max, fault) in [
             (at("file"), 9, "it has more than 9 bytes"),
-            (at("pipe"), 9, "it is a named pipe, and not a regular file"),
-            (at("socket"), 9, "it is a socket, and not a regular file"),
-            (at("."), 9, "it is a directory, and not a regular file"),
-            (
-                "/dev/zero".into(),
-                9,
-                "it is a device, and not a regular file",
-            ),
+            (at("pipe"), 9, "it is a named pipe, not a regular file"),
+            (at("socket"), 9, "it is a socket, not a regular file"),
+            (at("."), 9, "it is a directory, not a regular file"),
+            ("/dev/zero".into(), 9, "it is a device, not a regular file"),
             ("/proc/self/status".into(), 9, "it has more than 9 bytes"),
         ] {
             let found = read_file(&path, max).expect_err("it is not to be read");

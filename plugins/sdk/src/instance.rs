@@ -42,7 +42,7 @@ pub(crate) fn start<P: Provider>(
         Ok(_) => drop(give.send((config, host, done))),
         Err(error) => {
             let error = ConnectError::retry(format!(
-                "no thread for the instance can be started: {error}; raise the limit of processes (ulimit -u, TasksMax)"
+                "cannot start a thread for the instance: {error}; raise the process limit (ulimit -u, TasksMax=)"
             ));
             done.complete(RErr(error.into_abi()));
         }
@@ -62,7 +62,8 @@ fn instance<P: Provider>(
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            let error = ConnectError::retry(format!("no runtime for the instance: {error}"));
+            let error =
+                ConnectError::retry(format!("cannot start a runtime for the instance: {error}"));
             return done.complete(RErr(error.into_abi()));
         }
     };
@@ -163,7 +164,7 @@ impl InstanceObjectV1 for Handle {
             Ok(()) => return,
             Err(mpsc::error::TrySendError::Full(command)) => (
                 command,
-                "more batches came in flight than the plugin allows",
+                "more batches are in flight than the plugin allows",
                 FateV1::WORKS,
             ),
             Err(mpsc::error::TrySendError::Closed(command)) => {

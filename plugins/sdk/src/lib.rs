@@ -1,6 +1,6 @@
 //! Write an evbus plugin without unsafe code.
 //!
-//! A plugin is a `cdylib` crate that depends on this one. Dropped into a plugin directory of a
+//! A plugin is a `cdylib` crate that depends on this one. Copied into a plugin directory of a
 //! running host, it is found, checked and used without a rebuild or a restart.
 //!
 //! # An ingress provider
@@ -12,7 +12,7 @@
 //! use evbus_sdk::schemars::{self, JsonSchema};
 //! use evbus_sdk::serde::Deserialize;
 //!
-//! /// What stands under a profile in the acct file.
+//! /// The configuration of an entry in the acct file.
 //! #[derive(Deserialize, JsonSchema)]
 //! #[serde(crate = "evbus_sdk::serde")]
 //! #[schemars(crate = "evbus_sdk::schemars")]
@@ -51,11 +51,11 @@
 //! * Each instance has a thread of its own with a tokio runtime: `connect`, `publish` and `close`
 //!   run on it, so tokio's timers, sockets and tasks work. A publish that blocks delays only the
 //!   destination it serves.
-//! * A panic in any function or task of the plugin is contained: the events of the batch are tried
-//!   again and the host builds a new instance.
-//! * `tracing` and `log` lines reach the host's log under the plugin's and the profile's name.
-//! * The configuration is strict: a key that no field takes is an error that names it, whether or
-//!   not the struct says `deny_unknown_fields`. The JSON Schema comes from the struct.
+//! * A panic in any function or task of the plugin is contained: the events of the batch are retried
+//!   and the host creates a new instance.
+//! * `tracing` and `log` lines appear in the host's log under the name of the plugin and the pattern.
+//! * The configuration is strict: a key without a field is an error that names the key, with or
+//!   without `deny_unknown_fields`. The JSON Schema is generated from the struct.
 //!
 //! # A match plugin
 //!
@@ -96,7 +96,7 @@ pub mod __private {
     pub use evbus_abi::v1::PluginV1Ref;
 }
 
-/// The contract below this SDK, for harnesses that play the host. Plugins do not need it.
+/// The ABI below this SDK, for test harnesses that act as the host. Plugins do not need it.
 pub mod abi {
     pub use evbus_abi::*;
 }
@@ -116,7 +116,7 @@ macro_rules! export_provider {
     };
 }
 
-/// As `export_provider`, under another identity than the crate's. For tests of hosts.
+/// Like `export_provider`, with an identity other than the crate's. For tests of hosts.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export_provider_as {

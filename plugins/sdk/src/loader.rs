@@ -1,6 +1,6 @@
 //! Opens a plugin's shared library, for test harnesses (feature `loader`).
 //!
-//! A harness does not use the host's loader: a plugin is then tested against the contract alone.
+//! A harness does not use the host's loader, so that a plugin is tested only against the ABI.
 #![allow(unsafe_code)]
 
 use std::path::Path;
@@ -14,7 +14,7 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 pub struct OpenFailure {
     /// One sentence.
     pub sentence: String,
-    /// All there is to say; may be long.
+    /// All details; may be long.
     pub detail: String,
 }
 
@@ -31,7 +31,7 @@ impl std::error::Error for OpenFailure {}
 ///
 /// # Errors
 ///
-/// The file is no shared library, or no plugin of this contract.
+/// The file is not a shared library, or not a plugin with this ABI.
 pub fn open(path: &Path) -> Result<PluginV1Ref, OpenFailure> {
     let failure = |what: &str, error: libloading::Error| OpenFailure {
         sentence: format!("{what} {}: {error}", path.display()),

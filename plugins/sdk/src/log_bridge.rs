@@ -76,7 +76,7 @@ fn scope(host: Arc<HostV1>) -> LogScope {
     }
 }
 
-/// While it lives, log lines of its thread belong to one instance; see
+/// While this guard lives, log lines of its thread belong to one instance; see
 /// [`Context::enter`](crate::Context::enter).
 #[derive(Debug)]
 pub struct LogScope {

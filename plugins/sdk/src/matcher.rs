@@ -1,4 +1,4 @@
-//! What the author of a match plugin writes.
+//! The interface for authors of match plugins.
 
 use evbus_abi::v1::{MatchesV1, PatternFaultV1, PatternSetObjectV1};
 
@@ -32,28 +32,28 @@ use crate::log_bridge;
 /// # fn main() {}
 /// ```
 pub trait Matcher: Sized + Send + Sync + 'static {
-    /// The names under which an acct file selects it with `match_plugin`.
+    /// The names for `match_plugin` in an acct file.
     const NAMES: &'static [&'static str];
 
-    /// Compiles a whole set of patterns; called once per set.
+    /// Compiles a set of patterns; called once per set.
     ///
     /// # Errors
     ///
     /// A fault for every pattern that cannot be used.
     fn compile(patterns: &[&str]) -> Result<Self, Vec<PatternFault>>;
 
-    /// Pushes the position of every pattern that matches the whole name, ascending.
+    /// Pushes the position of every pattern that matches the whole name, in ascending order.
     ///
-    /// Called from several threads at once; must end in bounded time: the host waits a second for a
-    /// name, and refuses its event where it has no answer then. The host caches answers, so this runs
-    /// once per distinct name, not once per event.
+    /// This is called from several threads at once and must end in bounded time: the host waits one second
+    /// for a name, and refuses its event if there is no answer by then. The host caches answers, so this
+    /// runs once per distinct name, not once per event.
     fn matches(&self, name: &str, matches: &mut Matches<'_>);
 }
 
 /// A fault of one pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatternFault {
-    /// Position of the pattern in its set, from 0.
+    /// The position of the pattern in its set, from 0.
     pub index: usize,
     /// One sentence: what was found, what was expected.
     pub message: String,
@@ -69,20 +69,20 @@ impl PatternFault {
     }
 }
 
-/// Where a matcher puts its answer.
+/// Collects a matcher's answer.
 #[derive(Debug)]
 pub struct Matches<'a>(&'a mut MatchesV1);
 
 impl Matches<'_> {
-    /// The pattern at this position matches.
+    /// Reports that the pattern at this position matches.
     pub fn push(&mut self, index: usize) {
         if let Ok(index) = u32::try_from(index) {
             self.0.indices.push(index);
         }
     }
 
-    /// The pattern at this position could not be decided; it counts as not matching and the host
-    /// tells the operator. One sentence.
+    /// Reports that the pattern at this position could not be decided. It counts as not matching, and the
+    /// host logs the message: one sentence.
     pub fn fault(&mut self, index: usize, message: impl Into<String>) {
         self.0.faults.push(
             PatternFault {

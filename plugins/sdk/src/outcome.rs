@@ -1,4 +1,4 @@
-//! What became of events and of connection attempts.
+//! Outcomes of events and of connection attempts.
 
 use std::time::Duration;
 
@@ -7,33 +7,32 @@ use evbus_abi::v1::{
     BatchOutcomeV1, ConnectFailureV1, ExceptionV1, FateV1, OutcomeCodeV1, OutcomeV1,
 };
 
-/// The longest pause that [`Outcome::Retry`] can ask for; a longer one is cut to it.
+/// The longest delay that [`Outcome::Retry`] can request; a longer one is shortened to this.
 ///
-/// Such numbers come from far systems as a rule (`Retry-After`, say), and one that is wrong must
-/// not stop a destination. The host's own bound, the `max_delay` of the destination's retry policy,
-/// may be lower.
+/// Such delays usually come from far systems (`Retry-After`, for example), and a wrong one must not
+/// stop a destination. The host's own limit, `max_delay` in the destination's retry policy, may be lower.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
-/// How the line begins that is logged when a list of outcomes does not fit its batch.
+/// The start of the log line for a list of outcomes that does not fit its batch.
 #[doc(hidden)]
-pub const WRONG_COUNT: &str = "the plugin gave outcomes for";
+pub const WRONG_COUNT: &str = "the plugin returned outcomes for";
 
-/// What became of one event. Reasons are for the operator: one sentence, no secrets.
+/// The outcome of one event. Reasons are for the operator: one sentence, no secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The far system acknowledged it. An event that is merely queued in a client library is not
+    /// The far system acknowledged the event. An event that is only queued in a client library is not
     /// accepted yet.
     Accepted,
-    /// Not delivered, may succeed later: broker down, timeout, connection lost.
+    /// The event was not delivered, but may be later: broker down, timeout, connection lost.
     Retry {
         /// Why.
         reason: String,
-        /// Not before this time has passed, at most [`MAX_RETRY_AFTER`]; without it the host's
+        /// The shortest delay before the next attempt, at most [`MAX_RETRY_AFTER`]; if `None`, the host's
         /// backoff decides.
         after: Option<Duration>,
     },
-    /// Will never succeed as it is: too large, not allowed, unroutable.
+    /// The event can never be delivered as it is: too large, not allowed, unroutable.
     Rejected {
         /// Why.
         reason: String,
@@ -41,7 +40,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// To be tried again, after the host's backoff.
+    /// Requests another attempt after the host's backoff.
     pub fn retry(reason: impl Into<String>) -> Self {
         Self::Retry {
             reason: reason.into(),
@@ -49,7 +48,7 @@ impl Outcome {
         }
     }
 
-    /// Never to be tried again.
+    /// Rejects the event: it is never retried.
     pub fn rejected(reason: impl Into<String>) -> Self {
         Self::Rejected {
             reason: reason.into(),
@@ -79,8 +78,8 @@ impl Outcome {
 
 /// The outcomes of a batch: one for all events, or a list, and exceptions by position.
 ///
-/// A list that is shorter than its batch says nothing of the rest, which is tried again; what lies
-/// beyond the end of the batch is ignored. Both are logged as errors of the plugin.
+/// If a list is shorter than its batch, the remaining events are retried; outcomes beyond the end of the
+/// batch are ignored. Both are logged as errors of the plugin.
 #[derive(Debug, Clone)]
 pub struct Outcomes {
     all: Outcome,
@@ -96,7 +95,7 @@ impl Outcomes {
         Self::all(Outcome::Accepted)
     }
 
-    /// Every event had this outcome.
+    /// Every event has this outcome.
     pub fn all(outcome: Outcome) -> Self {
         Self {
             all: outcome,
@@ -106,12 +105,12 @@ impl Outcomes {
         }
     }
 
-    /// Sets the outcome of the event at a position of the batch, from 0; the last one set holds.
+    /// Sets the outcome of the event at a position of the batch, from 0; the last call for a position counts.
     pub fn set(&mut self, index: usize, outcome: Outcome) {
         self.exceptions.push((index, outcome));
     }
 
-    /// Asks the host to replace this instance by a new one (its connection is beyond repair, say).
+    /// Asks the host to replace this instance with a new one, for example if its connection is beyond repair.
     #[must_use]
     pub fn rebuild_instance(mut self) -> Self {
         self.instance = FateV1::BROKEN;
@@ -137,19 +136,17 @@ impl Outcomes {
         if named > events {
             exceptions.retain(|(index, _)| *index < events);
             tracing::error!(
-                "{WRONG_COUNT} {named} events, of a batch of {events}; the rest is ignored"
+                "{WRONG_COUNT} {named} events, but the batch has {events}; the rest is ignored"
             );
         }
         let mut of_list = Vec::new();
         if let Some(listed) = listed.filter(|listed| *listed < events) {
-            tracing::error!(
-                "{WRONG_COUNT} {listed} of {events} events; the others are tried again"
-            );
+            tracing::error!("{WRONG_COUNT} {listed} of {events} events; the others are retried");
             // Nothing is known of the rest, so it is the listed ones that are the exceptions.
             of_list = vec![Outcome::Accepted; listed];
             all = Outcome::retry(format!(
-                "the plugin gave outcomes for {listed} of the {events} events of the batch, not \
-                 for this one; report it to the plugin's author"
+                "the plugin returned outcomes for {listed} of the {events} events of the batch, but \
+                 none for this one; report this to the plugin's author"
             ));
         }
         let exceptions = of_list.into_iter().enumerate().chain(exceptions);
@@ -184,24 +181,24 @@ impl FromIterator<Outcome> for Outcomes {
     }
 }
 
-/// Why a connection was not made. Reasons are for the operator: one sentence, no secrets.
+/// Why a connection failed. Reasons are for the operator: one sentence, no secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// May succeed later; the host tries again with backoff.
+    /// Another attempt may succeed; the host retries with backoff.
     Retry(String),
-    /// Will fail until somebody changes something: wrong credentials, a missing certificate. The
-    /// host says so loudly and tries again, slowly.
+    /// Every attempt fails until somebody changes something: wrong credentials, a missing certificate. The
+    /// host logs an error and retries slowly.
     Permanent(String),
 }
 
 impl ConnectError {
-    /// May succeed later.
+    /// Another attempt may succeed.
     pub fn retry(reason: impl Into<String>) -> Self {
         Self::Retry(reason.into())
     }
 
-    /// Will fail until somebody changes something.
+    /// Every attempt fails until somebody changes something.
     pub fn permanent(reason: impl Into<String>) -> Self {
         Self::Permanent(reason.into())
     }

@@ -1,4 +1,4 @@
-//! A provider or a matcher as the root module that crosses.
+//! A provider or a matcher as the root module of a plugin.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,7 +15,7 @@ use crate::{config, instance, log_bridge};
 
 /// The root module of a plugin that serves a [`Provider`].
 ///
-/// [`export_provider!`](crate::export_provider) calls it; a program that links a provider in can
+/// [`export_provider!`](crate::export_provider) calls it; a program that links a provider statically can
 /// call it too. The module is never freed.
 pub fn provider_plugin<P: Provider>(
     id: &'static str,
@@ -63,8 +63,8 @@ fn info(id: &'static str, version: &'static str, description: &'static str) -> I
     }
 }
 
-/// What a shared library does once, before its root module is made: panics and logs of its own
-/// copy of the standard library and of `tracing` go to the host instead of standard error.
+/// Prepares a shared library, once, before its root module is created: panics and log lines of its own
+/// copies of the standard library and of `tracing` go to the host instead of standard error.
 #[doc(hidden)]
 pub fn prepare_library() {
     log_bridge::install();

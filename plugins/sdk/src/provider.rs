@@ -1,4 +1,4 @@
-//! What the author of an ingress provider writes.
+//! The interface for authors of ingress providers.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,28 +13,28 @@ use crate::{Batch, ConfigFault, ConnectError, Outcomes};
 
 /// An ingress provider: publishes events to one kind of system.
 ///
-/// One instance serves one destination (one entry of the acct file) for as long as it works. Its
+/// One instance serves one destination (one entry of the acct file) until it is replaced. Its
 /// futures run on the instance's own thread, inside a tokio runtime with timers and sockets.
 pub trait Provider: Sized + Send + Sync + 'static {
-    /// The provider names in acct files that this plugin serves, the usual one first.
+    /// The provider names in acct files that this plugin serves, the usual name first.
     const NAMES: &'static [&'static str];
 
-    /// What stands under a profile in the acct file, without the host's own `evbus:` key.
+    /// The configuration of an entry in the acct file, without the host's own `evbus:` key.
     ///
-    /// Keys that no field takes are refused by the SDK at any depth. Use [`Secret`](crate::Secret)
-    /// for passwords. Document the fields: the text is in the schema that operators read.
+    /// The SDK refuses unknown keys at any depth. Use [`Secret`](crate::Secret) for passwords. Document
+    /// the fields: their text becomes part of the schema that operators read.
     type Config: DeserializeOwned + JsonSchema + Send + 'static;
 
-    /// Modules of client libraries (`lapin`, `lapin::channel`) and the most verbose level that is
-    /// passed on from each and from what lies inside of it; of two that apply the longer one holds.
+    /// Modules of client libraries (`lapin`, `lapin::channel`), each with the most verbose level that is
+    /// passed on from it and its submodules; if two apply, the longer one counts.
     ///
-    /// For libraries whose verbose lines show secrets or bodies, since the operator may turn on
-    /// everything; and, with `OFF`, for those that call an error what the plugin handles itself.
+    /// For libraries with verbose lines that show secrets or bodies, because the operator may enable all
+    /// levels; and, with `OFF`, for libraries that log errors which the plugin handles itself.
     const LOG_CEILINGS: &'static [(&'static str, LevelFilter)] = &[];
 
-    /// Checks what the types of the configuration cannot say, without connecting anywhere.
+    /// Checks what the types of the configuration cannot express, without connecting anywhere.
     ///
-    /// A value that cannot be read counts as one that is not there; see [`ConfigFault::of_key`].
+    /// A value that cannot be read counts as missing; see [`ConfigFault::of_key`].
     ///
     /// # Errors
     ///
@@ -44,18 +44,18 @@ pub trait Provider: Sized + Send + Sync + 'static {
         Ok(())
     }
 
-    /// How the host shall make this instance's batches. Asked once, after `connect`.
+    /// The limits of this instance's batches. Called once, after `connect`.
     fn limits(&self) -> Limits {
         Limits::default()
     }
 
     /// Connects to the far system; the configuration has been checked.
     ///
-    /// Should give up in time: the host stops waiting after the destination's deadline.
+    /// It should give up in time: the host stops waiting after the destination's deadline.
     ///
     /// # Errors
     ///
-    /// Says whether another attempt may succeed without a change.
+    /// The error says whether another attempt may succeed without a change.
     fn connect(
         config: Self::Config,
         context: Context,
@@ -64,9 +64,9 @@ pub trait Provider: Sized + Send + Sync + 'static {
     /// Publishes a batch and waits until the far system has acknowledged it.
     ///
     /// Up to [`Limits::max_in_flight`] calls run at once; they are first polled in the order of
-    /// their batches, so what happens before the first `await` is in order. Do not retry inside
-    /// beyond what the protocol needs: the host does, and counts it. The host drops batches that it
-    /// waited for too long and builds a new instance.
+    /// their batches, so everything before the first `await` happens in order. Do not retry here
+    /// beyond what the protocol requires: the host retries, and counts it. If a batch takes too long, the
+    /// host drops it and creates a new instance.
     fn publish(&self, batch: Batch) -> impl Future<Output = Outcomes> + Send;
 
     /// Flushes and disconnects. Called once, after the last publish was answered.
@@ -75,14 +75,14 @@ pub trait Provider: Sized + Send + Sync + 'static {
     }
 }
 
-/// How an instance wants its batches.
+/// The limits of an instance's batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Most events in a batch.
+    /// The most events in a batch.
     pub max_batch_events: u32,
-    /// Most bytes of bodies in a batch; a single larger event still comes, alone.
+    /// The most bytes of bodies in a batch; a single larger event still arrives, in a batch of its own.
     pub max_batch_bytes: u64,
-    /// Most calls of `publish` at once.
+    /// The most calls of `publish` at once.
     pub max_in_flight: u32,
 }
 
@@ -107,7 +107,7 @@ impl Limits {
     }
 }
 
-/// What an instance may ask of the host. Cheap to clone; use it from any thread.
+/// An instance's access to the host. Cheap to clone; it can be used from any thread.
 #[derive(Debug, Clone)]
 pub struct Context {
     host: Arc<HostV1>,
@@ -118,7 +118,7 @@ impl Context {
         Self { host }
     }
 
-    /// Log lines of the calling thread are this instance's until the guard is dropped.
+    /// Assigns log lines of the calling thread to this instance until the guard is dropped.
     ///
     /// For callbacks on threads that a client library starts; the instance's own thread needs no
     /// guard.
@@ -127,13 +127,13 @@ impl Context {
         log_bridge::enter(Arc::clone(&self.host))
     }
 
-    /// Says that the far system is reached again; shown to the operator. Does not block.
+    /// Reports that the far system is reachable again; shown to the operator. Does not block.
     pub fn link_up(&self) {
         self.host.link(LinkV1::UP, "");
     }
 
-    /// Says that the far system is not reached and the instance is trying by itself. One sentence,
-    /// without secrets. Does not block.
+    /// Reports that the far system is unreachable and that the instance is reconnecting by itself. The reason
+    /// is one sentence without secrets. Does not block.
     pub fn link_down(&self, reason: &str) {
         self.host.link(LinkV1::DOWN, reason);
     }

@@ -142,7 +142,7 @@ impl<'a> Rest<'a> {
             }
             Complaint::Twice(name) => {
                 found.push(format!(
-                    "found the key `{name}` twice, once under another name; keep one of them"
+                    "found the key `{name}` twice, once under an alias; keep only one"
                 ));
                 let one = [place.steps.as_slice(), &[Step::Key(name)]].concat();
                 if leads_to(&one, &self.value) {

@@ -88,7 +88,7 @@ async fn a_plugin_whose_outcomes_do_not_fit_its_batches_fails_by_name() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     for (miscount, expected) in [
         (-1, "outcomes for 0 of the 1 events of the batch"),
-        (1, "outcomes for 2 events, of a batch of 1"),
+        (1, "outcomes for 2 events, but the batch has 1"),
     ] {
         let config = json!({"path": dir.path().join("events"), "miscount": miscount});
         let report = Conformance::open(&built("fixture-good"))

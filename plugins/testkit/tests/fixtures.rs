@@ -149,7 +149,7 @@ async fn an_event_that_a_list_of_outcomes_leaves_out_is_not_accepted() {
     assert!(
         instance
             .seen()
-            .logged("outcomes for 5 events, of a batch of 3")
+            .logged("outcomes for 5 events, but the batch has 3")
     );
 }
 

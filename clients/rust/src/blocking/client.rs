@@ -10,9 +10,10 @@ use super::{Events, Firing, connect};
 use crate::reception::Reception;
 use crate::{ClientBuilder, Error, Event, Gap, GetEvent, Incoming, MatchType, TagFilter};
 
-/// As [`crate::Client`], blocking the thread: the methods, limits and errors are the same.
+/// Like [`crate::Client`], but blocks the thread. The methods, limits and errors are the same.
 ///
-/// A wait may be exceeded where a host has a full backlog of connections: connecting to it blocks.
+/// A call may wait longer than requested if the host's backlog of connections is full, because connecting then
+/// blocks.
 #[derive(Debug)]
 pub struct Client {
     reception: Reception,
@@ -23,11 +24,11 @@ pub struct Client {
 
 impl Client {
     /// Connects to the host of evbus, or the Salt master, that serves the socket directory `dir`
-    /// (Salt's `sock_dir`). All that it publishes from now on can be received.
+    /// (Salt's `sock_dir`). Every event that it publishes from now on can be received.
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`]: there is none, or it does not let this user in.
+    /// [`Error::Connect`]: no host is running there, or it does not let this user in.
     pub fn connect(dir: impl AsRef<Path>) -> Result<Self, Error> {
         Self::builder(dir).connect_blocking()
     }
@@ -55,22 +56,23 @@ impl Client {
         })
     }
 
-    /// The next event that is asked for; `None` when the wait is over. See
+    /// Returns the next event that matches the request; `None` when the wait is over. See
     /// [`crate::Client::get_event`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`crate::Client::get_event`].
     pub fn get_event(&mut self, request: impl Into<GetEvent>) -> Result<Option<Event>, Error> {
         let incoming = self.get(&request.into(), false)?;
         Ok(incoming.and_then(Incoming::into_event))
     }
 
-    /// As [`get_event`](Self::get_event); what happens to the connection is told where it happened.
+    /// Like [`get_event`](Self::get_event), but also reports losses of the connection and gaps, in order
+    /// with the events.
     ///
     /// # Errors
     ///
-    /// As [`get_event`](Self::get_event).
+    /// Those of [`get_event`](Self::get_event).
     pub fn get_incoming(
         &mut self,
         request: impl Into<GetEvent>,
@@ -104,7 +106,7 @@ impl Client {
         }
     }
 
-    /// All events that are asked for, one after the other, without end: an iterator. See
+    /// Returns an endless iterator over the events that match the request. See
     /// [`crate::Client::iter_events`].
     pub fn iter_events(&mut self, request: impl Into<GetEvent>) -> Events<'_> {
         let filter = request.into().compile(self.match_type);
@@ -115,7 +117,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`crate::Client::subscribe`].
     pub fn subscribe(
         &mut self,
         tag: &str,
@@ -136,16 +138,16 @@ impl Client {
         self.link.is_up()
     }
 
-    /// The time of which events may be missing; see [`crate::Client::take_gap`].
+    /// The period from which events may be missing; see [`crate::Client::take_gap`].
     pub fn take_gap(&mut self) -> Option<Gap> {
         self.reception.take_gap()
     }
 
-    /// Fires an event, as [`crate::Firing::fire_event`].
+    /// Fires an event; see [`crate::Firing::fire_event`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`crate::Firing::fire_event`].
     pub fn fire_event(&self, data: &(impl Serialize + ?Sized), tag: &str) -> Result<(), Error> {
         self.firing.fire_event(data, tag)
     }

@@ -4,9 +4,9 @@ use super::Client;
 use super::link::Deadline;
 use crate::{Error, Incoming, TagFilter};
 
-/// Events without end; see [`Client::iter_events`].
+/// An endless iterator over events; see [`Client::iter_events`].
 ///
-/// An error other than [`Error::Closed`], [`Error::TurnedAway`] and [`Error::Pattern`] does not end it.
+/// An error other than [`Error::Closed`], [`Error::TurnedAway`] and [`Error::Pattern`] does not end the iterator.
 #[derive(Debug)]
 #[must_use = "an iterator does nothing unless it is used"]
 pub struct Events<'a> {

@@ -1,4 +1,4 @@
-//! Firing as Salt's programs do, blocking.
+//! Firing as Salt's programs do, with blocking calls.
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -14,7 +14,7 @@ use crate::firing::{FAR, RETRY_DELAY};
 use crate::outgoing::salt_frame;
 use crate::{Error, PullFraming};
 
-/// As [`crate::Firing`], blocking the thread.
+/// Like [`crate::Firing`], but blocks the thread.
 #[derive(Debug, Clone)]
 pub struct Firing {
     path: PathBuf,
@@ -24,7 +24,7 @@ pub struct Firing {
 }
 
 impl Firing {
-    /// Will fire at the host that serves the socket directory `dir`.
+    /// Fires at the host that serves the socket directory `dir`.
     pub fn new(dir: &Path) -> Self {
         Self {
             path: dir.join(PULL_SOCKET),
@@ -41,7 +41,7 @@ impl Firing {
         self
     }
 
-    /// How long to try to connect; 1 second by default, as Salt.
+    /// How long to try to connect; 1 second by default, as in Salt.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -52,7 +52,7 @@ impl Firing {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`crate::Firing::fire_event`].
     pub fn fire_event(&self, data: &(impl Serialize + ?Sized), tag: &str) -> Result<(), Error> {
         let frame = salt_frame(tag, data, self.framing)?;
         let now = Instant::now();

@@ -1,4 +1,4 @@
-//! The connection of a blocking client, made again when it ends.
+//! The connection of a blocking client, reopened when it ends.
 
 use std::io;
 use std::os::unix::net::UnixStream;

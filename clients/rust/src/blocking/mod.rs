@@ -1,7 +1,7 @@
-//! The event library for programs without a runtime: the same, over sockets that block.
+//! The event library for programs without an async runtime: the same interface over blocking sockets.
 //!
-//! Nothing here needs tokio, or starts a thread; called in an asynchronous task, it blocks the task's
-//! thread, as reading a file does.
+//! Nothing here needs tokio or starts a thread. In an asynchronous task, a call blocks the task's thread, as
+//! reading a file does.
 
 mod client;
 mod events;

@@ -1,4 +1,4 @@
-//! Firing with an answer, blocking.
+//! Firing with an acknowledgement, with blocking calls.
 
 use std::io::{self, Write as _};
 use std::net::Shutdown;
@@ -14,7 +14,7 @@ use crate::Error;
 use crate::connection::read;
 use crate::sender::{Kept, Outgoing, judge};
 
-/// As [`crate::Sender`], blocking the thread.
+/// Like [`crate::Sender`], but blocks the thread.
 #[derive(Debug)]
 pub struct Sender {
     stream: UnixStream,
@@ -26,7 +26,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`]: there is none, or it does not let this user in.
+    /// [`Error::Connect`]: no host is running there, or it does not let this user in.
     pub fn connect(dir: &Path) -> Result<Self, Error> {
         Ok(Self {
             stream: connect(&dir.join(PULL_SOCKET))?,
@@ -38,7 +38,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`crate::Sender::send`].
     pub fn send(&mut self, tag: &str, event: &Fired<'_>) -> Result<(), Error> {
         if self.outgoing.add(tag, event)? {
             self.flush()?;
@@ -50,7 +50,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`crate::Sender::fire`].
     pub fn fire(&mut self, tag: &str, body: &(impl Serialize + ?Sized)) -> Result<(), Error> {
         if self.outgoing.add_new(tag, body)? {
             self.flush()?;
@@ -58,23 +58,23 @@ impl Sender {
         Ok(())
     }
 
-    /// Writes all that has been gathered; see [`crate::Sender::flush`].
+    /// Writes the events gathered so far; see [`crate::Sender::flush`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`crate::Sender::flush`].
     pub fn flush(&mut self) -> Result<(), Error> {
         self.stream.write_all(&self.outgoing.unsent)?;
         self.outgoing.unsent.clear();
         Ok(())
     }
 
-    /// Sends all that is left, and waits until the host says that it keeps every event; see
+    /// Sends the remaining events and waits until the host acknowledges all of them; see
     /// [`crate::Sender::finish`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`crate::Sender::finish`].
     pub fn finish(mut self, limit: Duration) -> Result<Kept, Error> {
         if !self.outgoing.sent {
             return Ok(Kept::default());

@@ -10,7 +10,7 @@
 //! | bin, and str that is not UTF-8 | `{"__bytes__": "<standard base64>"}`, whatever the bytes are |
 //! | ext 78, Salt's datetime | its text: `"20240229T12:34:56.789012"` |
 //! | other ext | `{"__ext__": <type>, "__bytes__": "<standard base64>"}` |
-//! | map keys that are no str | their text: `"1"`, `"1.5"`, `"true"`, `"null"`; bytes as base64 |
+//! | map keys that are not str | their text: `"1"`, `"1.5"`, `"true"`, `"null"`; bytes as base64 |
 //!
 //! Bytes have one form that does not depend on their content: a field must not change its type
 //! because a value happens not to be UTF-8.

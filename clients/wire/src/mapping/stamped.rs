@@ -1,15 +1,15 @@
-//! `_stamp` in DATA that is msgpack already.
+//! `_stamp` in DATA that is already msgpack.
 
 use super::{STAMP, check_data};
 use crate::token::{self, Token};
 use crate::{MAX_BODY_BYTES, MAX_DEPTH, pack};
 
-/// DATA with the time it is fired under `_stamp`, in place of any it has, as Salt's clients add it.
-/// Everything else stays as it is, byte for byte.
+/// Sets `_stamp` in DATA to the time of firing and replaces an existing one, as Salt's clients do.
+/// Everything else stays the same, byte for byte.
 ///
 /// # Errors
 ///
-/// A few words: `data` is not exactly one well-formed map that can be DATA, or is longer than
+/// A short reason: `data` is not exactly one well-formed map that can be DATA, or is longer than
 /// [`MAX_BODY_BYTES`].
 pub fn stamp_data(data: &[u8], stamp: &str) -> Result<Vec<u8>, &'static str> {
     const UNREADABLE: &str = "not well-formed msgpack";

@@ -55,8 +55,8 @@ fn every_msgpack_type_has_its_documented_json_form() {
 fn data_that_is_not_one_map_is_refused_with_the_reason() {
     for (data, reason) in [
         (&b""[..], "ends within a value"),
-        (b"\x91\x01", "no msgpack map"),
-        (b"\xa1a", "no msgpack map"),
+        (b"\x91\x01", "not a msgpack map"),
+        (b"\xa1a", "not a msgpack map"),
         (b"\x80\x80", "bytes follow its end"),
         (b"\x81\xa1a", "ends within a value"),
         (b"\x81\xa1a\xa5abc", "ends within a value"),

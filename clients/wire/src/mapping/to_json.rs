@@ -89,7 +89,7 @@ const CONTAINER_KEY: &str = "a map key is a map or an array; expected a scalar";
 fn opens_map(data: &[u8]) -> Result<Head, &'static str> {
     match Head::read(data) {
         Ok(head) if head.is_map() => Ok(head),
-        Ok(_) | Err(Stop::Reserved) => Err("it is no msgpack map"),
+        Ok(_) | Err(Stop::Reserved) => Err("it is not a msgpack map"),
         Err(Stop::Incomplete) => Err(malformed(Stop::Incomplete)),
     }
 }

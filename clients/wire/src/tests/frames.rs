@@ -195,7 +195,7 @@ fn a_frame_without_an_event_is_skipped_for_its_reason() {
         ),
         (
             salt_frame("t", &[0xc0]),
-            Fault::Data("it is no msgpack map"),
+            Fault::Data("it is not a msgpack map"),
         ),
         (
             salt_frame("t", &[0x80, 0x80]),

@@ -15,7 +15,7 @@ use evbus_files::trust::{Denied, read_key, readers_of_key};
 
 /// The length of a key, in bytes.
 pub(super) const KEY_BYTES: usize = 32;
-/// The most that is read of a key file, in bytes; a key has 44.
+/// The most bytes read from a key file; a key has 44.
 const MAX_KEY_FILE: u64 = 4096;
 
 const DECODER: GeneralPurpose = GeneralPurpose::new(
@@ -24,13 +24,13 @@ const DECODER: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The key of an acct file: 32 bytes in base64, of either alphabet. It is wiped from memory when it is
-/// let go, and does not show itself.
+/// dropped, and `Debug` does not show it.
 #[derive(Clone)]
 pub struct AcctKey(Zeroizing<String>);
 
 impl AcctKey {
-    /// Takes a key as it was given; blanks and line ends around it do not count. Whether it is one shows
-    /// when it is used.
+    /// Takes a key as given; surrounding whitespace is ignored. The key is validated only when it is
+    /// used or by [`check`](Self::check).
     pub fn new(text: &str) -> Self {
         Self(Zeroizing::new(text.trim().to_owned()))
     }
@@ -42,12 +42,12 @@ impl AcctKey {
         }))
     }
 
-    /// The key itself, for whoever is to keep it.
+    /// The key itself, to be stored somewhere.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether it has the form of a key.
+    /// Checks that it has the form of a key.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl AcctKey {
         self.bytes().map(|_| ()).ok_or(CryptoError::Key)
     }
 
-    /// Its bytes; none where it is no key.
+    /// Its bytes; `None` if it is not a key.
     pub(super) fn bytes(&self) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
         let text: Zeroizing<Vec<u8>> = Zeroizing::new(
             self.0
@@ -92,18 +92,18 @@ impl fmt::Debug for AcctKey {
 /// Where the key of an acct file comes from.
 #[derive(Debug, Clone)]
 pub enum KeySource {
-    /// It was given, and stays in memory as long as this does.
+    /// The key itself, kept in memory as long as this value lives.
     Given(AcctKey),
-    /// It stands in an environment variable of this name, which is read each time the acct file is, so that
-    /// no second copy of it stays in memory.
+    /// The environment variable of this name. It is read each time the acct file is read, so that no
+    /// second copy of the key stays in memory.
     Environment(String),
-    /// It stands in a file, which is read each time the acct file is.
+    /// A file, which is read each time the acct file is read.
     File(PathBuf),
 }
 
 impl KeySource {
-    /// Who besides its owner can read a key file that is taken nevertheless, such as "group ssl-cert". The
-    /// directories above count too: what nobody can reach nobody can read.
+    /// Who can read the key file besides its owner, if the file is accepted nevertheless, such as "group
+    /// ssl-cert". The directories above it count too: nobody can read a file that they cannot reach.
     pub fn readers(&self) -> Option<String> {
         match self {
             Self::Given(_) | Self::Environment(_) => None,
@@ -115,18 +115,17 @@ impl KeySource {
     ///
     /// # Errors
     ///
-    /// One sentence on a key file that cannot be read, that other users can read or write, that is empty or too
-    /// large for one, or on a variable
-    /// that is not there.
+    /// One sentence: the key file cannot be read, can be read or written by other users, is empty or is too
+    /// large, or the environment variable is not set.
     pub fn key(&self) -> Result<AcctKey, String> {
         let path = match self {
             Self::Given(key) => return Ok(key.clone()),
             Self::Environment(name) => return from_environment(name),
             Self::File(path) => path,
         };
-        let refused = |found: &str| {
+        let refused = |why: &str| {
             format!(
-                "found {found} as key file {}, expected a file with the key on its first line; check --acct-key-file",
+                "cannot use key file {}: {why}; use a file with the key on its first line (--acct-key-file)",
                 path.display()
             )
         };
@@ -134,20 +133,20 @@ impl KeySource {
         read_key(path, MAX_KEY_FILE, &mut content).map_err(|denied| match denied {
             Denied::Distrusted(sentence) => sentence,
             Denied::NotRead(error) => match error {
-                NotRead::Absent => refused("no file"),
-                NotRead::Is(kind) => refused(&kind.to_string()),
-                NotRead::Forbidden => refused("a file this user may not read"),
-                NotRead::TooLarge => refused("a file of more than 4 KiB"),
-                NotRead::Endless => refused("a pipe that does not end"),
-                NotRead::Drained => refused("a pipe with nothing in it"),
+                NotRead::Absent => refused("no such file"),
+                NotRead::Is(kind) => refused(&format!("it is {kind}")),
+                NotRead::Forbidden => refused("this user may not read it"),
+                NotRead::TooLarge => refused("it is larger than 4 KiB"),
+                NotRead::Endless => refused("it is a pipe that does not end"),
+                NotRead::Drained => refused("it is an empty pipe"),
                 error @ NotRead::NoneLeft(_) => format!("key file {}: {error}", path.display()),
-                NotRead::Failed(error) => refused(&format!("a file that cannot be read ({error})")),
+                NotRead::Failed(error) => refused(&error.to_string()),
             },
         })?;
-        let text = std::str::from_utf8(&content).map_err(|_| refused("bytes that are no text"))?;
+        let text = std::str::from_utf8(&content).map_err(|_| refused("it is not UTF-8 text"))?;
         match text.trim_start().lines().next().map(AcctKey::new) {
             Some(key) if !key.reveal().is_empty() => Ok(key),
-            _ => Err(refused("an empty file")),
+            _ => Err(refused("it is empty")),
         }
     }
 }
@@ -158,7 +157,7 @@ fn from_environment(name: &str) -> Result<AcctKey, String> {
         if let std::env::VarError::NotUnicode(text) = error {
             drop(Zeroizing::new(text.into_encoded_bytes()));
         }
-        format!("found no text in the environment variable {name}, expected the key of the acct file; set it, or give --acct-key-file")
+        format!("the environment variable {name} is not set or not UTF-8; set it to the key of the acct file, or use --acct-key-file")
     })?;
     Ok(AcctKey::new(&text))
 }

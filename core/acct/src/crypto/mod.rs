@@ -1,7 +1,7 @@
 //! The two ciphers of acct files, as acct for Python writes and reads them.
 //!
-//! A file is the data as msgpack (`pack`), encrypted and signed whole. Which cipher it was is found out
-//! from the content, since neither leaves another trace of itself.
+//! A file is the data as msgpack (`pack`), encrypted and signed whole. Which cipher it was is detected
+//! from the content, because neither leaves any other trace.
 
 mod aesgcm256;
 mod fernet;
@@ -27,43 +27,43 @@ pub enum Cipher {
     Aesgcm256,
 }
 
-/// Why a file could not be encrypted or decrypted, as one sentence without place: found, expected,
-/// what to do. It holds nothing of the key or the content.
+/// Why a file could not be encrypted or decrypted, as one sentence without a place: what happened, and
+/// what to do. It contains nothing of the key or the content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CryptoError {
-    /// The key is not what keys look like.
+    /// The key does not have the form of a key.
     #[error(
-        "found a key that is not 32 bytes in base64, expected the key that was printed when the file was encrypted; check --acct-key-file, --acct-key or ACCT_KEY"
+        "the key is not 32 bytes in base64; use the key that was printed when the file was encrypted (--acct-key-file, --acct-key or ACCT_KEY)"
     )]
     Key,
-    /// The file's key was not given.
+    /// The file is encrypted, but no key was given.
     #[error(
-        "found a file encrypted with {0}, expected its key too; give it with --acct-key-file, ACCT_KEY or --acct-key"
+        "the file is encrypted with {0}, but no key was given; use --acct-key-file, ACCT_KEY or --acct-key"
     )]
     NoKey(Cipher),
-    /// There is nothing to decrypt.
+    /// A key was given, but the file is not encrypted.
     #[error(
-        "found plain text, expected an encrypted file, since a key was given; encrypt it with `evbus acct encrypt`, or leave out --acct-key-file, --acct-key and ACCT_KEY"
+        "a key was given, but the file is not encrypted; encrypt it with `evbus acct encrypt`, or remove --acct-key-file, --acct-key and ACCT_KEY"
     )]
     NotEncrypted,
-    /// The file has not the shape its cipher gives it.
+    /// The file does not have the structure of its cipher.
     #[error(
-        "found a file that is cut or damaged, expected a whole one as {0} writes it; copy it again, or take it from a backup"
+        "the file is truncated or damaged: it is not valid {0} data; copy it again, or restore it from a backup"
     )]
     Damaged(Cipher),
-    /// The signature is not of this key and this content.
+    /// The signature does not match the key and the content.
     #[error(
-        "found a file that this key does not open with {0}, expected the key it was encrypted with and every byte of the file; check --acct-key-file, --acct-key or ACCT_KEY, and that the file was neither cut nor changed"
+        "wrong key, or the file is damaged: {0} decryption failed; check the key (--acct-key-file, --acct-key or ACCT_KEY), and that the file is complete and unchanged"
     )]
     WrongKey(Cipher),
-    /// The system gives no random numbers.
-    #[error("found no random numbers ({0}), expected the system to give some; look at its log")]
+    /// The system provides no random numbers.
+    #[error("the system provides no random numbers ({0}); see the system log")]
     Random(String),
 }
 
 impl Cipher {
-    /// Its name, as acct has it; also the ending of the files it writes.
+    /// Its name in acct, which is also the extension of encrypted files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fernet => "fernet",
@@ -71,7 +71,7 @@ impl Cipher {
         }
     }
 
-    /// The cipher a file was encrypted with; none for text.
+    /// The cipher that a file was encrypted with; `None` for text.
     pub fn of(content: &[u8]) -> Option<Self> {
         if fernet::is_token(content) {
             return Some(Self::Fernet);
@@ -87,7 +87,7 @@ impl Cipher {
     ///
     /// # Errors
     ///
-    /// When the system gives no random numbers.
+    /// The system provides no random numbers.
     pub fn generate_key(self) -> Result<AcctKey, CryptoError> {
         wiping_the_stack(|| {
             let mut bytes = Zeroizing::new([0; key::KEY_BYTES]);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{AcctDocument, AcctKey, AcctSource, Cipher, KeySource, RenderPipe};
 
-const SENTENCE_WRONG: &str = "expected the key it was encrypted with and every byte of the file; check --acct-key-file, --acct-key or ACCT_KEY, and that the file was neither cut nor changed";
+const CHECK_THE_KEY: &str = "check the key (--acct-key-file, --acct-key or ACCT_KEY), and that the file is complete and unchanged";
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/acct")
@@ -82,7 +82,7 @@ fn a_token_that_was_folded_quoted_or_marked_is_read() {
         assert!(
             error
                 .message()
-                .starts_with("found a file encrypted with fernet")
+                .starts_with("the file is encrypted with fernet")
         );
     }
 }
@@ -149,10 +149,11 @@ fn a_file_that_does_not_open_says_so_in_one_sentence() {
     for (file, key) in written_by_acct() {
         let content = fs::read(&file).unwrap();
         let cipher: Cipher = file.extension().unwrap().to_str().unwrap().parse().unwrap();
-        let wrong =
-            format!("found a file that this key does not open with {cipher}, {SENTENCE_WRONG}");
+        let wrong = format!(
+            "wrong key, or the file is damaged: {cipher} decryption failed; {CHECK_THE_KEY}"
+        );
         let damaged = format!(
-            "found a file that is cut or damaged, expected a whole one as {cipher} writes it; copy it again, or take it from a backup"
+            "the file is truncated or damaged: it is not valid {cipher} data; copy it again, or restore it from a backup"
         );
         let cut = content[..content.len() - 3].to_vec();
         let mut changed = content.clone();
@@ -164,8 +165,8 @@ fn a_file_that_does_not_open_says_so_in_one_sentence() {
             (cut, &*key, if fernet { &damaged } else { &wrong }),
             (changed, &*key, &wrong),
             (stub, &*key, &damaged),
-            (content.clone(), "c2hvcnQ=", &"found a key that is not 32 bytes in base64, expected the key that was printed when the file was encrypted; check --acct-key-file, --acct-key or ACCT_KEY".to_owned()),
-            (b"kafka: {}\n".to_vec(), &*key, &"found plain text, expected an encrypted file, since a key was given; encrypt it with `evbus acct encrypt`, or leave out --acct-key-file, --acct-key and ACCT_KEY".to_owned()),
+            (content.clone(), "c2hvcnQ=", &"the key is not 32 bytes in base64; use the key that was printed when the file was encrypted (--acct-key-file, --acct-key or ACCT_KEY)".to_owned()),
+            (b"kafka: {}\n".to_vec(), &*key, &"a key was given, but the file is not encrypted; encrypt it with `evbus acct encrypt`, or remove --acct-key-file, --acct-key and ACCT_KEY".to_owned()),
         ] {
             let path = dir.path().join("f");
             fs::write(&path, content).unwrap();
@@ -182,16 +183,13 @@ fn a_file_of_other_content_than_msgpack_says_what_was_found() {
     let dir = tempfile::tempdir().unwrap();
     let key = Cipher::Fernet.generate_key().unwrap();
     for (content, found) in [
-        (&b"{\"kafka\": {}}"[..], "data with more behind it"),
-        (b"\x82\xa1a", "data that ends too early"),
-        (b"\xc1", "data of another form"),
+        (&b"{\"kafka\": {}}"[..], "trailing data"),
+        (b"\x82\xa1a", "truncated data"),
+        (b"\xc1", "an invalid byte"),
         (b"\x81\x90\x01", "a key that is not text"),
-        (b"\xdd\xff\xff\xff\xff", "data that ends too early"),
-        (&[0x91; 200], "values nested more than 100 deep"),
-        (
-            b"\x82\xa1a\x01\xa1a\x02",
-            "a mapping with two keys of one name",
-        ),
+        (b"\xdd\xff\xff\xff\xff", "truncated data"),
+        (&[0x91; 200], "values nested more than 100 levels deep"),
+        (b"\x82\xa1a\x01\xa1a\x02", "a mapping with a duplicate key"),
     ] {
         let path = dir.path().join("f");
         fs::write(&path, Cipher::Fernet.encrypt(&key, content).unwrap()).unwrap();
@@ -199,7 +197,7 @@ fn a_file_of_other_content_than_msgpack_says_what_was_found() {
         assert_eq!(
             error.message(),
             format!(
-                "found {found} in the decrypted file, expected msgpack as acct's serial plugin msgpack writes it; encrypt the file anew"
+                "found {found} in the decrypted file, expected msgpack as written by acct's serial plugin msgpack; encrypt the file again"
             )
         );
     }
@@ -227,24 +225,27 @@ fn a_key_is_taken_from_a_file_each_time_and_never_shown() {
     let (dir, document) = plain("kafka: {a: {}}\n");
     let (path, key_file) = (dir.path().join("f"), dir.path().join("key"));
     let source = AcctSource::new(&path).key(KeySource::File(key_file.clone()));
-    let refused = |found: &str| {
+    let refused = |why: &str| {
         format!(
-            "found {found} as key file {}, expected a file with the key on its first line; check --acct-key-file",
+            "cannot use key file {}: {why}; use a file with the key on its first line (--acct-key-file)",
             key_file.display()
         )
     };
     fs::write(&path, "x").unwrap();
-    assert_eq!(source.document().unwrap_err().message(), refused("no file"));
+    assert_eq!(
+        source.document().unwrap_err().message(),
+        refused("no such file")
+    );
     fs::write(&key_file, "\n \n").unwrap();
     fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(
         source.document().unwrap_err().message(),
-        refused("an empty file")
+        refused("it is empty")
     );
     fs::write(&key_file, "k".repeat(5000)).unwrap();
     assert_eq!(
         source.document().unwrap_err().message(),
-        refused("a file of more than 4 KiB")
+        refused("it is larger than 4 KiB")
     );
     for _ in 0..2 {
         let key = Cipher::Aesgcm256.generate_key().unwrap();

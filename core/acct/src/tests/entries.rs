@@ -125,7 +125,7 @@ fn a_refused_shape_says_what_and_where() {
         ),
         (
             "kafka: hunter2\n",
-            "f:1:1: kafka: found text, expected profile patterns, as a mapping or a list of mappings; write `PATTERN:` below the provider",
+            "f:1:1: kafka: found text, expected a mapping of patterns or a list of such mappings; write `PATTERN:` below the provider",
         ),
         (
             "kafka:\n  - a:\n  - hunter2\n",

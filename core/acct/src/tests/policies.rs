@@ -168,12 +168,12 @@ fn a_refused_policy_says_what_and_where() {
         ("{dead_letters: {events: 0}}", format!("f:3:28: p.x.evbus.dead_letters.events: found a number, {EVENTS}")),
         ("{dead_letters: {bytes: 5}}", format!("f:3:28: p.x.evbus.dead_letters.bytes: found a number, {QUEUE_BYTES}")),
         ("{durable: maybe}", "f:3:13: p.x.evbus.durable: found text, expected true or false; choose".replace("choose", "write one of the two")),
-        ("{retry: {max_age: 0.5}}", "f:3:21: p.x.evbus.retry.max_age: found a number, expected a number of seconds from 1 to 315360000, or one with a unit such as `500ms` or `5 min`, or none to try for ever".into()),
-        ("{retry: {max_crashes: -1}}", "f:3:21: p.x.evbus.retry.max_crashes: found a number, expected a whole number of crashes from 1 to 4294967295, or none; write none to try for ever".into()),
+        ("{retry: {max_age: 0.5}}", "f:3:21: p.x.evbus.retry.max_age: found a number, expected a number of seconds from 1 to 315360000, or one with a unit such as `500ms` or `5 min`, or none to retry forever".into()),
+        ("{retry: {max_crashes: -1}}", "f:3:21: p.x.evbus.retry.max_crashes: found a number, expected a whole number of crashes from 1 to 4294967295, or none; write none to retry forever".into()),
         ("{retry: {first_delay: 0}}", format!("f:3:21: p.x.evbus.retry.first_delay: found a number, expected a number of seconds from 0.001 {SECONDS}")),
         ("{retry: {max_delay: 30 sacks}}", format!("f:3:21: p.x.evbus.retry.max_delay: found text, expected a number of seconds from 0.001 {SECONDS}")),
-        ("{retry: {first_delay: 60}}", "f:3:13: p.x.evbus.retry: found first_delay 60 s above max_delay 30 s, expected at most the same; raise max_delay or lower first_delay".into()),
-        ("{retry: {max_attempts: 0}}", "f:3:21: p.x.evbus.retry.max_attempts: found a number, expected a whole number of attempts from 1 to 4294967295, or none; write none to try for ever".into()),
+        ("{retry: {first_delay: 60}}", "f:3:13: p.x.evbus.retry: first_delay (60 s) is greater than max_delay (30 s); raise max_delay or lower first_delay".into()),
+        ("{retry: {max_attempts: 0}}", "f:3:21: p.x.evbus.retry.max_attempts: found a number, expected a whole number of attempts from 1 to 4294967295, or none; write none to retry forever".into()),
         ("{ordered: 1}", "f:3:13: p.x.evbus.ordered: found a number, expected true or false; write one of the two".into()),
         ("{required: 'yes'}", "f:3:13: p.x.evbus.required: found text, expected true or false; write one of the two".into()),
         ("{isolate: thread}", "f:3:13: p.x.evbus.isolate: found text, expected none or process; choose one of the two".into()),
@@ -191,19 +191,19 @@ fn the_hosts_keys_in_a_wrong_place_are_sent_to_the_right_one() {
     for (text, expected) in [
         (
             "p:\n  evbus: {durable: true}\n  x: {a: 1}\n",
-            "f:2:3: p.evbus: found the host's keys in the place of a profile pattern, expected them one level below, in an entry; write them as PATTERN: {evbus: ...}, beside the keys of the plugin",
+            "f:2:3: p.evbus: found host settings in place of a profile pattern, expected them one level below, in an entry; write PATTERN: {evbus: ...}, next to the keys of the plugin",
         ),
         (
             "p:\n- evbus: {queue: {events: 5}}\n",
-            "f:2:3: p.evbus: found the host's keys in the place of a profile pattern, expected them one level below, in an entry; write them as PATTERN: {evbus: ...}, beside the keys of the plugin",
+            "f:2:3: p.evbus: found host settings in place of a profile pattern, expected them one level below, in an entry; write PATTERN: {evbus: ...}, next to the keys of the plugin",
         ),
         (
             "p:\n  x:\n    connection:\n      evbus: {durable: true}\n",
-            "f:4:7: p.x.connection.evbus: found the host's keys in a value of `connection`, expected them in the entry itself; move `evbus` up, beside `connection`",
+            "f:4:7: p.x.connection.evbus: found host settings inside `connection`, expected them in the entry itself; move `evbus` up, next to `connection`",
         ),
         (
             "p:\n  x:\n    topics:\n    - {evbus: {durable: true}}\n",
-            "f:4:8: p.x.topics[0].evbus: found the host's keys in a value of `topics`, expected them in the entry itself; move `evbus` up, beside `topics`",
+            "f:4:8: p.x.topics[0].evbus: found host settings inside `topics`, expected them in the entry itself; move `evbus` up, next to `topics`",
         ),
     ] {
         assert_eq!(faults(text), [expected], "{text}");

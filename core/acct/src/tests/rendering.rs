@@ -88,7 +88,7 @@ fn a_template_sees_the_environment_but_not_the_key() {
     check_fault(
         "a: 1\nb: {{ env.EVBUS_NONE }}\n",
         "jinja|yaml",
-        "acct.yml:2:7: found the undefined name `env.EVBUS_NONE`, expected one that the template sets, or `env`; set it, or use the filter `default`",
+        "acct.yml:2:7: undefined name `env.EVBUS_NONE`; set it in the template, use the filter `default`, or read an environment variable with `env`",
     );
 }
 
@@ -124,7 +124,7 @@ fn the_pipe_is_the_named_one_or_that_of_the_first_line() {
     check_fault(
         "#!toml\na = 1\n",
         "yaml",
-        "acct.yml:1:1: found a first line that names no render pipe, expected jinja|yaml, yaml, jinja|json or json; correct it or remove it",
+        "acct.yml:1:1: unknown render pipe in the first line, expected jinja|yaml, yaml, jinja|json or json; correct or remove the line",
     );
     for wrong in [
         "",
@@ -147,68 +147,68 @@ fn faults_of_a_template_say_where_and_what() {
     for (text, expected) in [
         (
             "a: 1\nb: {{ b.c }}\n",
-            "acct.yml:2:7: found the undefined name `b.c`, expected one that the template sets, or `env`; set it, or use the filter `default`",
+            "acct.yml:2:7: undefined name `b.c`; set it in the template, use the filter `default`, or read an environment variable with `env`",
         ),
         (
             "b: {{ hub.OPT }}",
-            "acct.yml:1:7: found the name `hub`, expected a template that does without it; it is there in Idem alone",
+            "acct.yml:1:7: found the name `hub`, which exists only in Idem; remove it from the template",
         ),
         (
             "a: {% if %}",
-            "acct.yml:1:10: found text that is no Jinja template (unexpected end of block), expected one; put {% raw %} and {% endraw %} around what is not to be rendered, or name the render pipe yaml",
+            "acct.yml:1:10: found text that is not a Jinja template (unexpected end of block); put {% raw %} and {% endraw %} around text that is not to be rendered, or use the render pipe yaml",
         ),
         (
             "a: {{ 1 | vault }}",
-            "acct.yml:1:11: found a name that no filter, test or function has (filter vault is unknown), expected one of Jinja2's; check its spelling",
+            "acct.yml:1:11: found a name that is not a filter, test or function of Jinja2 (filter vault is unknown); check its spelling",
         ),
         (
             "a: {{ 'hunter2' + 1 }}",
-            "acct.yml:1:7: found an expression that cannot be computed (invalid operation), expected one that fits its values; check types and arguments",
+            "acct.yml:1:7: found an expression that cannot be evaluated (invalid operation); check types and arguments",
         ),
         (
             "{% for i in range(999999999) %}{% endfor %}",
-            "acct.yml:1:13: found a range of more than 100000 numbers, expected fewer; check its bounds",
+            "acct.yml:1:13: found a range of more than 100000 numbers; check its bounds",
         ),
         (
             "a: 1\n{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
-            "found a template that does not end or makes too much, expected less than 1000000 steps and 64 MiB of data; check its loops and ranges",
+            "the template does not end or produces too much: more than 1000000 steps or 64 MiB of data; check its loops and ranges",
         ),
         (
             "{% macro m() %}{{ m() }}{% endmacro %}\n{{ m() }}",
-            "found macros or includes that call each other more than 100 deep, expected fewer; check where they end",
+            "macros or includes call each other more than 100 levels deep; check where they end",
         ),
         ("a: {{ 'x' * 999999999999 }}", "check"),
         (
             "{% set ns = namespace(x='xxxxxxxx') %}{% for i in range(64) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}a: {{ ns.x }}",
-            "found a template that does not end or makes too much",
+            "the template does not end or produces too much",
         ),
         (
             "a: {% set s = 'y' * 4000 %}{% for i in range(5000) %}{{ s }}{% endfor %}",
-            "found a template that renders to more than 16 MiB, expected less; check its loops and ranges",
+            "the template renders to more than 16 MiB; check its loops and ranges",
         ),
         (
             "a: {{ '*' | b64decode }}",
-            "found a value that b64decode does not take, expected text in base64; correct the value",
+            "found a value that b64decode cannot decode, expected base64 text; correct the value",
         ),
         (
             "{% include '../outside.yml' %}",
-            "found a template outside the directory of the file that includes it, expected one in it or below; move it there",
+            "found a template outside the directory of the file that includes it, expected one in that directory or below; move it there",
         ),
         (
             "{% include '/etc/passwd' %}",
-            "found a template outside the directory of the file that includes it, expected one in it or below; move it there",
+            "found a template outside the directory of the file that includes it, expected one in that directory or below; move it there",
         ),
         (
             "{% include 'link.yml' %}",
-            "found a template outside the directory of the file that includes it, expected one in it or below; move it there",
+            "found a template outside the directory of the file that includes it, expected one in that directory or below; move it there",
         ),
         (
             "{% include 'gone.yml' %}",
-            "expected it beside the file; check its name",
+            "expected it next to the file; check its name",
         ),
         (
             "x: 1\n{% include 'broken.yml' %}",
-            "broken.yml:2:7: found the undefined name `missing.name`, expected one that the template sets, or `env`; set it, or use the filter `default`",
+            "broken.yml:2:7: undefined name `missing.name`; set it in the template, use the filter `default`, or read an environment variable with `env`",
         ),
     ] {
         let got = read(text, "jinja|yaml").expect_err(text);
@@ -226,7 +226,7 @@ fn what_is_wrong_with_a_rendered_text_is_told_where_the_template_has_it() {
     check_fault(
         text,
         "jinja|yaml",
-        "acct.yml:5:1: last: found the key a second time, first on line 4, expected it once; rename or remove one of the two",
+        "acct.yml:5:1: last: duplicate key, first on line 4; rename or remove one of the two",
     );
     let text = "{# a\ncomment #}\na: {{ '[' }}\n";
     let got = read(text, "jinja|yaml").expect_err(text);
@@ -249,7 +249,7 @@ fn json_is_read_with_places_and_strictly() {
     check_fault(
         "{\"a\": 1,\n \"a\": 2}",
         "json",
-        "acct.yml:2:7: a: found the key a second time, expected it once; rename or remove one of the two",
+        "acct.yml:2:7: a: duplicate key; rename or remove one of the two",
     );
     check_fault(
         "{\"a\": tru}",
@@ -260,7 +260,7 @@ fn json_is_read_with_places_and_strictly() {
     check_fault(
         &deep,
         "json",
-        "acct.yml:1:102: found values nested more than 100 deep, expected less; check brackets",
+        "acct.yml:1:102: found values nested more than 100 levels deep, expected fewer; check brackets",
     );
     let dir = directory("{\"kafka\": {\"i\":\n  {\"evbus\": {\"ordered\": 3}}}}");
     let acct = AcctSource::new(dir.path().join("inner/acct.yml"))
@@ -283,7 +283,7 @@ fn a_yaml_bomb_is_refused() {
     }
     let got = read(&text, "jinja|yaml").expect_err("it is a bomb");
     assert!(
-        got.contains("found a text that expands to more than 64 MiB"),
+        got.contains("the aliases expand to more than 64 MiB"),
         "{got}"
     );
 }

@@ -81,27 +81,27 @@ fn a_refused_scalar_says_why() {
     for (written, expected) in [
         (
             "0x_",
-            "found a number without digits, expected some after the prefix; quote it if it is text",
+            "found a number without digits, expected digits after the prefix; quote it if it is text",
         ),
         (
             "!!int x",
-            "found a value tagged `!!int` that is not one, expected a whole number; correct it or remove the tag",
+            "found a value that does not fit its tag `!!int`, expected a whole number; correct it or remove the tag",
         ),
         (
             "!!float x",
-            "found a value tagged `!!float` that is not one, expected a number; correct it or remove the tag",
+            "found a value that does not fit its tag `!!float`, expected a number; correct it or remove the tag",
         ),
         (
             "!!bool x",
-            "found a value tagged `!!bool` that is not one, expected true or false; correct it or remove the tag",
+            "found a value that does not fit its tag `!!bool`, expected true or false; correct it or remove the tag",
         ),
         (
             "!vault x",
-            "found a word that begins with `!`, which is a tag that has no meaning here, expected none; remove it, or put the word or pattern that holds the `!` in quotes",
+            "found a word that starts with `!`, which is an unknown tag; remove it, or put the word or pattern that contains the `!` in quotes",
         ),
         (
             "!!set x",
-            "found the tag `!!set` on a plain value, expected none or one of !!str, !!int, !!float, !!bool, !!null; remove the tag",
+            "found the tag `!!set` on a plain value, expected no tag or one of !!str, !!int, !!float, !!bool, !!null; remove the tag",
         ),
         (
             "!!binary aGk=",

@@ -88,30 +88,30 @@ fn a_missing_one_is_named_and_all_are_told_at_once() {
     );
     script(dir.path(), "quiet", "exit 0");
     for (reference, sentence) in [
-        ("{$env: EVBUS_NONE}".to_owned(), "found no environment variable \"EVBUS_NONE\", expected one with the secret; set it where the host is started".to_owned()),
+        ("{$env: EVBUS_NONE}".to_owned(), "environment variable \"EVBUS_NONE\" is not set; set it to the secret where the host is started".to_owned()),
         ("{$env: 5}".to_owned(), "found a number under `$env`, expected the name of an environment variable; write one".to_owned()),
-        ("{$file: gone}".to_owned(), format!("found no file {}, expected a file with the secret; check the path and the file", path("gone"))),
-        ("{$file: .}".to_owned(), format!("found a directory at {}, expected a file with the secret; check the path and the file", path("."))),
-        ("{$file: empty}".to_owned(), format!("found nothing in file {}, expected a file with the secret; check the path and the file", path("empty"))),
-        ("{$file: large}".to_owned(), format!("found more than 64 KiB in file {}, expected a file with the secret; check the path and the file", path("large"))),
-        ("{$file: latin1}".to_owned(), format!("found text that is not UTF-8 in file {}, expected a file with the secret; check the path and the file", path("latin1"))),
+        ("{$file: gone}".to_owned(), format!("cannot read the secret from file {}: no such file; check the path and the file", path("gone"))),
+        ("{$file: .}".to_owned(), format!("cannot read the secret from file {}: it is a directory; check the path and the file", path("."))),
+        ("{$file: empty}".to_owned(), format!("cannot read the secret from file {}: it is empty; check the path and the file", path("empty"))),
+        ("{$file: large}".to_owned(), format!("cannot read the secret from file {}: it is larger than 64 KiB; check the path and the file", path("large"))),
+        ("{$file: latin1}".to_owned(), format!("cannot read the secret from file {}: it is not UTF-8; check the path and the file", path("latin1"))),
         ("{$exec: ls}".to_owned(), "found text under `$exec`, expected a list of the program and its arguments; write [PROGRAM, ARGUMENT]".to_owned()),
-        ("{$exec: [ls, 5]}".to_owned(), "found a list under `$exec` that is no command, expected a program and its arguments, all text; put numbers in quotes".to_owned()),
-        ("{$exec: [evbus-none, hunter2]}".to_owned(), "found no program \"evbus-none\", expected the secret on its standard output within 10 s; run the command by hand to see what it says".to_owned()),
-        ("{$exec: [./fails]}".to_owned(), "found that \"./fails\" ended with exit status: 3, expected the secret on its standard output within 10 s; run the command by hand to see what it says".to_owned()),
-        ("{$exec: [./floods]}".to_owned(), "found more than 64 KiB from \"./floods\", expected the secret on its standard output within 10 s; run the command by hand to see what it says".to_owned()),
-        ("{$exec: [./quiet]}".to_owned(), "found nothing from \"./quiet\", expected the secret on its standard output within 10 s; run the command by hand to see what it says".to_owned()),
+        ("{$exec: [ls, 5]}".to_owned(), "found a list under `$exec` that is not a command, expected a program and its arguments, all text; put numbers in quotes".to_owned()),
+        ("{$exec: [evbus-none, hunter2]}".to_owned(), "cannot get the secret from \"evbus-none\": no such program; it must print the secret within 10 s: run it by hand to see its messages".to_owned()),
+        ("{$exec: [./fails]}".to_owned(), "cannot get the secret from \"./fails\": it ended with exit status: 3; it must print the secret within 10 s: run it by hand to see its messages".to_owned()),
+        ("{$exec: [./floods]}".to_owned(), "cannot get the secret from \"./floods\": its output is larger than 64 KiB; it must print the secret within 10 s: run it by hand to see its messages".to_owned()),
+        ("{$exec: [./quiet]}".to_owned(), "cannot get the secret from \"./quiet\": its output is empty; it must print the secret within 10 s: run it by hand to see its messages".to_owned()),
         ("{$exe: [ls]}".to_owned(), "found `$exe`, which is not a reference, expected `$env`, `$file` or `$exec`; did you mean `$exec`?".to_owned()),
         ("{$ENV: A}".to_owned(), "found `$ENV`, which is not a reference, expected `$env`, `$file` or `$exec`; did you mean `$env`?".to_owned()),
         ("{$flie: a}".to_owned(), "found `$flie`, which is not a reference, expected `$env`, `$file` or `$exec`; did you mean `$file`?".to_owned()),
-        ("{$env: A, b: 1}".to_owned(), "found `$env` beside other keys, expected it alone; move them out or remove it".to_owned()),
+        ("{$env: A, b: 1}".to_owned(), "found `$env` next to other keys, expected it as the only key; move the others out or remove it".to_owned()),
     ] {
         let text = format!("p:\n  idem-*:\n    a: 1\n    conn: [{reference}]\n    x: {{$env: EVBUS_NONE2}}\n");
         let faults = entries(dir.path(), &text).unwrap_err();
         let file = dir.path().join("acct.yml").display().to_string();
         assert_eq!(faults.len(), 2, "{faults:?}");
         assert_eq!(faults[0], format!("{file}:4:12: p.idem-*.conn[0]: {sentence}"));
-        assert!(faults[1].contains("p.idem-*.x: found no environment variable \"EVBUS_NONE2\""));
+        assert!(faults[1].contains("p.idem-*.x: environment variable \"EVBUS_NONE2\" is not set"));
         assert!(!faults[0].contains("hunter"), "{}", faults[0]);
     }
 }
@@ -128,7 +128,7 @@ fn a_command_that_does_not_end_is_ended_with_all_it_started() {
     let text = format!("p: {{a: {{k: {{$exec: [sh, -c, '{cd}']}}}}}}");
     let faults = entries(dir.path(), &text).unwrap_err();
     assert!(
-        faults[0].contains("found that \"sh\" did not end, expected"),
+        faults[0].contains("cannot get the secret from \"sh\": it did not end;"),
         "{faults:?}"
     );
     await_end_of_all(dir.path());
@@ -149,7 +149,7 @@ fn what_a_command_leaves_behind_with_its_output_is_named_at_once_and_ended() {
     assert_eq!(
         faults,
         [format!(
-            "{file}:1:12: p.a.k: found that \"./leaves\" ended, but something that it started holds its standard output open, expected the end of the output; redirect the output of what goes on in the background, as with `>/dev/null`"
+            "{file}:1:12: p.a.k: cannot get the secret from \"./leaves\": it ended, but a process that it started keeps its standard output open; redirect the output of background processes, for example to /dev/null"
         )]
     );
     await_end_of_all(dir.path());

@@ -24,7 +24,7 @@ fn a_file_is_read_under_its_name() {
 
 #[test]
 fn a_file_that_is_no_readable_text_says_why() {
-    const ENCRYPTED: &str = ": found a file encrypted with fernet, expected its key too; give it with --acct-key-file, ACCT_KEY or --acct-key";
+    const ENCRYPTED: &str = ": the file is encrypted with fernet, but no key was given; use --acct-key-file, ACCT_KEY or --acct-key";
     const NOT_UTF8: &str = "found bytes that are not UTF-8, expected YAML text; give the key with --acct-key-file or ACCT_KEY if the file is encrypted, or save it as UTF-8";
     let folder = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/acct");
@@ -34,13 +34,13 @@ fn a_file_that_is_no_readable_text_says_why() {
         path
     };
     for (path, expected) in [
-        (folder.path().join("missing"), ": found no such file, expected an acct file; check its path".to_owned()),
-        (folder.path().to_owned(), ": found a directory, expected an acct file, which is a regular file; check its path".into()),
+        (folder.path().join("missing"), ": acct file not found; check its path".to_owned()),
+        (folder.path().to_owned(), ": found a directory, expected a regular file; check the path of the acct file".into()),
         (fixtures.join("credentials.yml.fernet"), ENCRYPTED.into()),
         (fixtures.join("credentials.jinja.yml.fernet"), ENCRYPTED.into()),
         (fixtures.join("credentials.yml.aesgcm256"), format!(":1:1: {NOT_UTF8}")),
         (write("latin1", b"a: 1\nb: \xe9\n"), format!(":2:4: {NOT_UTF8}")),
-        (write("broken", b"a: [\n"), ":2:1: found text that is not YAML (while parsing a flow node, did not find expected node content), expected `key: value` with even indentation; check quotes, colons and indentation here and on the line before".into()),
+        (write("broken", b"a: [\n"), ":2:1: found text that is not YAML (while parsing a flow node, did not find expected node content), expected `key: value` with consistent indentation; check quotes, colons and indentation here and on the line before".into()),
     ] {
         assert_eq!(fault(&path), format!("{}{expected}", path.display()));
     }
@@ -60,7 +60,7 @@ fn a_file_this_user_may_not_read_says_so() {
     assert_eq!(
         fault(&path),
         format!(
-            "{}: found a file this user may not read, expected a readable acct file; change its owner or mode",
+            "{}: this user may not read the acct file; change its owner or mode",
             path.display()
         )
     );
@@ -72,7 +72,7 @@ fn a_file_past_the_limit_is_refused_on_disk_and_in_memory() {
     let path = folder.path().join("large");
     let text = " ".repeat(usize::try_from(MAX_FILE_BYTES).unwrap() + 1);
     fs::write(&path, &text).unwrap();
-    let sentence = "found a file of more than 16 MiB, expected less; check that it is an acct file";
+    let sentence = "the file is larger than 16 MiB; check that it is an acct file";
     assert_eq!(fault(&path), format!("{}: {sentence}", path.display()));
     assert_eq!(
         parse(&text, "f").unwrap_err()[0].to_string(),

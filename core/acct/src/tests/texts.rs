@@ -80,8 +80,9 @@ fn a_byte_order_mark_and_windows_lines_are_read() {
 fn a_refused_text_says_what_and_where() {
     const TAB: &str =
         "found a tab character in the indentation, expected spaces; indent with spaces only";
-    const TAG: &str = "found a word that begins with `!`, which is a tag that has no meaning here, expected none; remove it, or put the word or pattern that holds the `!` in quotes";
-    const UNENDED: &str = "found a tag without a space behind it, expected one, or the end of the line; write a space there, or put the word that begins with `!` in quotes";
+    const TAG: &str = "found a word that starts with `!`, which is an unknown tag; remove it, or put the word or pattern that contains the `!` in quotes";
+    const UNENDED: &str =
+        "missing space after a tag; add one, or put the word that starts with `!` in quotes";
     for (text, expected) in [
         ("p:\n\tx: 1\n", format!("f:2:1: {TAB}")),
         ("p:\n  \tx: 1\n", format!("f:2:3: {TAB}")),
@@ -89,18 +90,18 @@ fn a_refused_text_says_what_and_where() {
         ("p: |\n\tx\n", format!("f:2:1: {TAB}")),
         ("p: \u{1}\n", "f:1:4: found the control character U+0001, expected text; remove it, or write it as an escape in double quotes".into()),
         ("a: 1\n---\nb: 2\n", "f:2:1: found a second document, expected one; remove the `---` line or split the file".into()),
-        ("p:\n  x: {a: 1, b: 2,\n    a: 3}\n", "f:3:5: a: found the key a second time, first on line 2, expected it once; rename or remove one of the two".into()),
-        ("kafka:\n  x:\npika:\nkafka:\n  y:\n", "f:4:1: kafka: found the key a second time, first on line 1, expected it once; rename or remove one of the two".into()),
-        ("p:\n  5: a\n  '5': b\n", "f:3:3: 5: found the key a second time, first on line 2, expected it once; rename or remove one of the two".into()),
-        ("p:\n  *: {}\n", "f:2:3: found `*` at the beginning of a word, which refers to an anchor that does not exist, expected a quoted pattern; write '*' and patterns that begin with it in quotes".into()),
-        ("p:\n  - *-status:\n", "f:2:5: found `*` at the beginning of a word, which refers to an anchor that does not exist, expected a quoted pattern; write '*' and patterns that begin with it in quotes".into()),
-        ("p:\n  [ab]*: {}\n", "f:2:7: found `[` at the beginning of a word, where it has a meaning of its own, expected a quoted pattern or value; put the word in quotes".into()),
-        ("p:\n  x: {password: @secret}\n", "f:2:17: found `@` at the beginning of a word, where it has a meaning of its own, expected a quoted pattern or value; put the word in quotes".into()),
+        ("p:\n  x: {a: 1, b: 2,\n    a: 3}\n", "f:3:5: a: duplicate key, first on line 2; rename or remove one of the two".into()),
+        ("kafka:\n  x:\npika:\nkafka:\n  y:\n", "f:4:1: kafka: duplicate key, first on line 1; rename or remove one of the two".into()),
+        ("p:\n  5: a\n  '5': b\n", "f:3:3: 5: duplicate key, first on line 2; rename or remove one of the two".into()),
+        ("p:\n  *: {}\n", "f:2:3: found an unquoted `*` at the start of a word, which refers to an anchor that does not exist; put '*' and patterns that start with it in quotes".into()),
+        ("p:\n  - *-status:\n", "f:2:5: found an unquoted `*` at the start of a word, which refers to an anchor that does not exist; put '*' and patterns that start with it in quotes".into()),
+        ("p:\n  [ab]*: {}\n", "f:2:7: found an unquoted `[` at the start of a word, where it has a special meaning; put the pattern or value in quotes".into()),
+        ("p:\n  x: {password: @secret}\n", "f:2:17: found an unquoted `@` at the start of a word, where it has a special meaning; put the pattern or value in quotes".into()),
         ("p:\n  [a]: 1\n", "f:2:3: found a list as a key, expected text; put keys and patterns that begin with `[` or `{` in quotes".into()),
-        ("p:\n  : 1\n", "f:2:3: found no key before the `:`, expected one; write the key, or \"\" for an empty one".into()),
-        ("p: {: 1}\n", "f:1:5: found no key before the `:`, expected one; write the key, or \"\" for an empty one".into()),
-        ("p: {? : 1}\n", "f:1:7: p: found no key before the `:`, expected one; write the key, or \"\" for an empty one".into()),
-        ("p: &a [*a]\n", "f:1:8: found an alias inside the value it refers to, expected a value with an end; write the value out".into()),
+        ("p:\n  : 1\n", "f:2:3: missing key before the `:`; write the key, or \"\" for an empty one".into()),
+        ("p: {: 1}\n", "f:1:5: missing key before the `:`; write the key, or \"\" for an empty one".into()),
+        ("p: {? : 1}\n", "f:1:7: p: missing key before the `:`; write the key, or \"\" for an empty one".into()),
+        ("p: &a [*a]\n", "f:1:8: found an alias inside the value that it refers to; write the value out".into()),
         ("p: {<<: 5}\n", "f:1:9: found a number under `<<`, expected a mapping or a list of mappings; refer to one with an alias, or quote the key".into()),
         ("p: {<<: [{}, x]}\n", "f:1:14: found text under `<<`, expected a mapping or a list of mappings; refer to one with an alias, or quote the key".into()),
         ("p: [!!str, x]\n", format!("f:1:5: {UNENDED}")),
@@ -110,10 +111,10 @@ fn a_refused_text_says_what_and_where() {
         ("p: {x: {a: !!str, a: \"open}\n", format!("f:1:12: {UNENDED}")),
         ("p: !vault {}\n", format!("f:1:4: {TAG}")),
         ("p: {x: {password: !hunter2}}\n", format!("f:1:19: {TAG}")),
-        ("p:\n  on: {}\n  yes: {}\n", "f:3:3: yes: found the key a second time, first as `on` on line 2, expected it once; YAML takes both for the same value: put what is meant as text in quotes, or remove one of the two".into()),
-        ("p: {x: {1: a, 0x1: b}}\n", "f:1:15: 0x1: found the key a second time, first as `1` on line 1, expected it once; YAML takes both for the same value: put what is meant as text in quotes, or remove one of the two".into()),
-        ("p: a: b\n", "f:1:5: found text that is not YAML (mapping values are not allowed in this context), expected `key: value` with even indentation; check quotes, colons and indentation here and on the line before".into()),
-        ("p: \"open\n", "f:1:4: found text that is not YAML (while scanning a quoted scalar, found unexpected end of stream), expected `key: value` with even indentation; check quotes, colons and indentation here and on the line before".into()),
+        ("p:\n  on: {}\n  yes: {}\n", "f:3:3: yes: duplicate key, first as `on` on line 2: YAML takes both for the same value; quote the key that is meant as text, or remove one of the two".into()),
+        ("p: {x: {1: a, 0x1: b}}\n", "f:1:15: 0x1: duplicate key, first as `1` on line 1: YAML takes both for the same value; quote the key that is meant as text, or remove one of the two".into()),
+        ("p: a: b\n", "f:1:5: found text that is not YAML (mapping values are not allowed in this context), expected `key: value` with consistent indentation; check quotes, colons and indentation here and on the line before".into()),
+        ("p: \"open\n", "f:1:4: found text that is not YAML (while scanning a quoted scalar, found unexpected end of stream), expected `key: value` with consistent indentation; check quotes, colons and indentation here and on the line before".into()),
     ] {
         assert_eq!(faults(text), [expected], "{text:?}");
     }
@@ -145,7 +146,7 @@ fn nesting_has_a_limit() {
     assert_eq!(
         faults(&nested(100)),
         [
-            "f:1:103: found values nested more than 100 deep, expected less; check brackets and aliases"
+            "f:1:103: found values nested more than 100 levels deep, expected fewer; check brackets and aliases"
         ]
     );
     // Deeper than the parser itself allows.
@@ -161,7 +162,7 @@ fn aliases_count_towards_depth() {
     assert_eq!(
         faults(&text),
         [
-            "f:100:12: found values nested more than 100 deep, expected less; check brackets and aliases"
+            "f:100:12: found values nested more than 100 levels deep, expected fewer; check brackets and aliases"
         ]
     );
 }
@@ -181,7 +182,9 @@ fn a_few_aliases_cannot_expand_without_limit() {
     let found = faults(&text);
     assert_eq!(found.len(), 1);
     assert!(
-        found[0].ends_with("found a text that expands to more than 64 MiB, expected less; use fewer aliases or split the file"),
+        found[0].ends_with(
+            "the aliases expand to more than 64 MiB; use fewer aliases or split the file"
+        ),
         "{}",
         found[0]
     );

@@ -103,7 +103,10 @@ fn what_another_user_owns_is_refused_wherever_it_is_on_the_way() {
     ] {
         let place = dir.join(name);
         give(&place, STRANGER);
-        refused(&link, &["of user 54321", advice, "evbus as user 54321"]);
+        refused(
+            &link,
+            &["belongs to user 54321", advice, "evbus as user 54321"],
+        );
         give(&place, 0);
     }
     assert_eq!(read(&link).as_deref(), Ok("secret"));
@@ -122,7 +125,7 @@ fn a_link_to_an_included_template_is_checked_as_one_to_the_file() {
     symlink("part.yml", &link).expect("a link");
     assert_eq!(read(&acct).as_deref(), Ok("secret"));
     lchown(&link, Some(STRANGER), None).expect("root gives it away");
-    let place = format!("found the link {} of user 54321", link.display());
+    let place = format!("the link {} belongs to user 54321", link.display());
     refused(&acct, &[&place, "move the file to a directory of user 0"]);
 }
 
@@ -161,7 +164,10 @@ fn a_group_may_write_if_it_is_one_users_own() {
     chown(&acct, None, Some(STRANGER)).expect("root may");
     refused(
         &acct,
-        &["kafka.*.password: found `$exec` in the file", "54321"],
+        &[
+            "kafka.*.password: `$exec` is not allowed in the file",
+            "54321",
+        ],
     );
     fs::write(dir.join("part.yml"), "kafka: {'*': {password: plain}}\n").expect("a file");
     assert_eq!(read(&acct).as_deref(), Ok("plain"));
@@ -212,7 +218,7 @@ fn a_key_that_others_can_read_or_write_is_refused() {
         chmod(&path, mode);
         let reason = key().expect_err("everybody can");
         let expected = format!(
-            "found the key file {path} with mode {mode:04o}: every user can read or write it; expected only its owner to; run `chmod go= {path}`",
+            "the key file {path} has mode {mode:04o}: every user can read or write it, but only its owner should; run `chmod go= {path}`",
             path = path.display()
         );
         assert_eq!(reason, expected);
@@ -263,7 +269,7 @@ fn who_else_can_read_a_key_that_is_taken_is_told() {
     chmod(&dir, 0o750);
     assert_eq!(readers().as_deref(), Some("group 54321"));
     chmod(&path, 0o644);
-    let who = "everybody who can enter its directory";
+    let who = "every user who can enter its directory";
     assert_eq!(readers().as_deref(), Some(who));
     chmod(&dir, 0o700);
     assert_eq!(readers(), None);

@@ -21,8 +21,8 @@ fn a_directory_is_there_or_could_be_made_or_is_in_the_way_of_something() {
     for (name, reason) in [
         ("file", "not a directory"),
         ("file/below", "not a directory"),
-        ("link", "leads to nothing"),
-        ("link/below", "leads to nothing"),
+        ("link", "is broken: its target does not exist"),
+        ("link/below", "is broken: its target does not exist"),
         ("loop", "symbolic links"),
     ] {
         let (looked, made) = (look(&at(name)).unwrap_err(), make(&at(name), 0o700));
@@ -53,7 +53,7 @@ fn no_directory_can_be_made_where_the_kernel_makes_the_files() {
             make(Path::new(path), 0o700).map(|_| ()),
         ] {
             let reason = refused.unwrap_err().to_string();
-            let words = format!("no directory can be made in {place}");
+            let words = format!("cannot create a directory in {place}");
             assert!(reason.starts_with(&words), "{path}: {reason}");
         }
     }
@@ -99,7 +99,7 @@ fn directories_and_links_of_another_user_lead_nowhere() {
     lchown(at("foreign"), Some(STRANGER), None).unwrap();
     lchown(at("link"), Some(STRANGER), None).unwrap();
     for path in ["foreign/there", "foreign/new", "link", "link/new"] {
-        refused(&at(path), "of user 54321, expected one of user 0 or root");
+        refused(&at(path), "belongs to user 54321, not to user 0 or root");
     }
     assert!(!at("foreign/new").exists() && !at("ours/new").exists());
     lchown(at("link"), Some(0), None).unwrap();

@@ -106,7 +106,7 @@ impl Hub {
         let Some((name, layer, firing)) = FUNCTIONS.iter().find(|(name, ..)| *name == self.path)
         else {
             return Err(self.refuse(&format!(
-                "found a call of {}, expected one of {}; correct its name",
+                "unknown function {}, expected one of {}; correct the name",
                 self.path,
                 FUNCTIONS.map(|(name, ..)| name).join(", ")
             )));
@@ -117,14 +117,11 @@ impl Hub {
         };
         let arguments = self.arguments(name, parameters, args)?;
         let [body, profile, tags] = arguments;
-        let body = body.ok_or_else(|| {
-            self.refuse(&format!(
-                "found a call of {name} without a body, expected one; add body="
-            ))
-        })?;
+        let body = body
+            .ok_or_else(|| self.refuse(&format!("{name} is called without a body; add body=")))?;
         let body = to_raw_value(&Finite(&Body(&body, MAX_DEPTH))).map_err(|_| {
             self.refuse(&format!(
-                "found a body for {name} with something undefined, a number that JSON lacks or more than {MAX_DEPTH} levels, expected values that JSON has; correct the body"
+                "the body for {name} contains an undefined value, a number that JSON cannot represent, or more than {MAX_DEPTH} levels; correct the body"
             ))
         })?;
         let mut builder = match profile.filter(|profile| !profile.is_none()) {
@@ -133,7 +130,7 @@ impl Hub {
                 Some(profile) => Event::builder(profile),
                 None => {
                     return Err(self.refuse(&format!(
-                        "found a profile for {name} that is no text, expected a name; correct it"
+                        "the profile for {name} is not text; pass the name of a profile"
                     )));
                 }
             },
@@ -142,7 +139,7 @@ impl Hub {
             let Ok(Json::Object(tags)) = serde_json::to_value(Finite(&Body(&tags, MAX_DEPTH)))
             else {
                 return Err(self.refuse(&format!(
-                    "found tags for {name} that are no map, expected one such as {{\"ref\": \"a\"}}; correct them"
+                    "the tags for {name} are not a map; pass one such as {{\"ref\": \"a\"}}"
                 )));
             };
             builder = builder.tags(tags);
@@ -168,7 +165,7 @@ impl Hub {
         let (positional, named): (&[Value], Kwargs) = from_args(args)?;
         let wrong = || {
             self.refuse(&format!(
-                "found a call of {name} with other arguments, expected {}, each once; correct them",
+                "wrong arguments for {name}, expected {}, each at most once; correct them",
                 parameters.join(", ")
             ))
         };

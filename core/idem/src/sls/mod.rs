@@ -22,17 +22,17 @@ use evbus_event::python_float;
 use evbus_files::trust::Trust;
 use evbus_jinja::{Position, Refusal, TemplateError, loader, path_of, render_with};
 
-/// Which call of the hub fires.
+/// The hub call that fires an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Firing {
     /// `put`: waits for room.
     Put,
-    /// `put_nowait`: does not.
+    /// `put_nowait`: does not wait.
     PutNowait,
 }
 
-/// Renders the template `text` of the file `path`, and hands each event to `fire` when the template
-/// fires it. Templates that it includes are beside the file or below. `run_name` is that of the events.
+/// Renders the template `text` of the file `path`, and passes each event that it fires to `fire`.
+/// Included templates are in the directory of the file or below. `run_name` is the run name of the events.
 ///
 /// These forms fire, with positional and keyword arguments as in Idem, also in loops and conditions:
 ///
@@ -43,13 +43,13 @@ pub enum Firing {
 /// {{ hub.evbus.broker.put_nowait(body="without an envelope", profile="raw") }}
 /// ```
 ///
-/// Blocks while it renders and fires; needs no runtime unless `fire` does. What a template may use up
-/// is bounded: a million steps, 64 MiB of data, 16 MiB of output.
+/// Blocks while it renders and fires; needs no runtime unless `fire` does. What a template may consume
+/// is limited: a million steps, 64 MiB of data, 16 MiB of output.
 ///
 /// # Errors
 ///
-/// The first fault of the template, with its place: it is no template, something in it is not defined,
-/// it does not end, an event cannot be made, or `fire` refused one with a sentence. What was fired
+/// The first fault of the template, with its place: it is not a template, something in it is not defined,
+/// it does not end, an event cannot be created, or `fire` refused one with a sentence. What was fired
 /// before stays fired.
 pub fn render(
     text: &str,

@@ -83,47 +83,55 @@ fn a_fault_names_its_place_and_what_was_fired_before_stays() {
         (
             "a\n  {% hub.idem.event.putt(1) %}",
             "2:20",
-            "found a call of hub.idem.event.putt, expected one of hub.idem.event.put,",
+            "unknown function hub.idem.event.putt, expected one of hub.idem.event.put,",
         ),
-        ("{% hub.idem.event.put() %}", "1:18", "without a body"),
+        (
+            "{% hub.idem.event.put() %}",
+            "1:18",
+            "is called without a body",
+        ),
         (
             "{% hub.idem.event.put(1, bodies=2) %}",
             "1:18",
-            "with other arguments, expected body, profile, tags, each once",
+            "wrong arguments for hub.idem.event.put, expected body, profile, tags, each at most once",
         ),
-        ("{% hub.idem.event.put(1, body=2) %}", "1:18", "each once"),
+        (
+            "{% hub.idem.event.put(1, body=2) %}",
+            "1:18",
+            "each at most once",
+        ),
         (
             "{% hub.evbus.broker.put(1, 'p', {}) %}",
             "1:20",
-            "expected body, profile, each once",
+            "expected body, profile, each at most once",
         ),
         (
             "{% hub.idem.event.put(1, 2) %}",
             "1:18",
-            "a profile for hub.idem.event.put that is no text",
+            "the profile for hub.idem.event.put is not text",
         ),
         (
             "{% hub.idem.event.put(1, tags=[1]) %}",
             "1:18",
-            "that are no map",
+            "are not a map",
         ),
         (
             "{% hub.idem.event.put('nan'|float) %}",
             "1:18",
-            "a number that JSON lacks",
+            "a number that JSON cannot represent",
         ),
         (
             "{% hub.idem.event.put(1, 'full') %}",
             "1:18",
             "hub.idem.event.put: there is no room",
         ),
-        ("{{ nothing }}", "1:4", "found the undefined name `nothing`"),
+        ("{{ nothing }}", "1:4", "undefined name `nothing`"),
         (
             "{% for n in range(1000) %}{% for m in range(1000) %}{{ m * n }}{% endfor %}{% endfor %}",
             "1:",
-            "does not end or makes too much",
+            "does not end or produces too much",
         ),
-        ("{% if %}", "1:", "no Jinja template"),
+        ("{% if %}", "1:", "not a Jinja template"),
     ] {
         let (out, fired) = rendered(&format!("{{% hub.idem.event.put(0) %}}{text}"));
         let said = out.expect_err("it has a fault");

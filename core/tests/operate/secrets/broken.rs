@@ -7,16 +7,22 @@ pub(crate) const BROKEN: [(&str, &str); 40] = [
     ("fixture-good: {a: {password: cAnArY: x}}", "found"),
     ("fixture-good: {a: {password: [cAnArY}}", "found"),
     ("fixture-good:\n  a:\n    password: cAnArY: x\n", "found"),
-    ("fixture-good:\n  a:\n    password: @cAnArY\n", "found `@`"),
+    (
+        "fixture-good:\n  a:\n    password: @cAnArY\n",
+        "found an unquoted `@`",
+    ),
     (
         "fixture-good:\n  a:\n    password: !cAnArY x\n",
-        "found a word that begins with `!`",
+        "found a word that starts with `!`",
     ),
     (
         "fixture-good:\n  a:\n    password: !<cAnArY> x\n",
-        "found a word that begins with `!`",
+        "found a word that starts with `!`",
     ),
-    ("fixture-good:\n  a:\n    password: *cAnArY\n", "found `*`"),
+    (
+        "fixture-good:\n  a:\n    password: *cAnArY\n",
+        "found an unquoted `*`",
+    ),
     ("fixture-good:\n  a:\n    password: %cAnArY\n", "found"),
     ("fixture-good:\n  a:\n\tpassword: cAnArY\n", "found a tab"),
     (
@@ -44,11 +50,11 @@ pub(crate) const BROKEN: [(&str, &str); 40] = [
     ),
     (
         "fixture-good: {a: {password: {% cAnArY %}}}",
-        "found text that is no Jinja template",
+        "found text that is not a Jinja template",
     ),
     (
         "fixture-good: {a: {password: {% if cAnArY -%}}}",
-        "found text that is no Jinja template",
+        "found text that is not a Jinja template",
     ),
     (
         "fixture-good: {a: {password: {{ 'cAnArY' | b64decode }}}}",
@@ -64,13 +70,16 @@ pub(crate) const BROKEN: [(&str, &str); 40] = [
     ),
     (
         "fixture-good: {a: {password: {% include 'cAnArY' %}}}",
-        "found no template",
+        "template to include not found",
     ),
     (
         "fixture-good: {a: {password: {% include '../cAnArY' %}}}",
         "found a template outside",
     ),
-    ("#!cAnArY\nfixture-good: {}", "found a first line"),
+    (
+        "#!cAnArY\nfixture-good: {}",
+        "unknown render pipe in the first line",
+    ),
     (
         "#!json\n{\"fixture-good\": cAnArY}",
         "found text that is not JSON",
@@ -87,7 +96,7 @@ pub(crate) const BROKEN: [(&str, &str); 40] = [
     ("- cAnArY", "found a list at the top of the file"),
     (
         "fixture-good: cAnArY",
-        "found text, expected profile patterns",
+        "found text, expected a mapping of patterns",
     ),
     (
         "fixture-good: [cAnArY]",
@@ -110,7 +119,7 @@ pub(crate) const BROKEN: [(&str, &str); 40] = [
     ),
     (
         "fixture-good: {p: {key: {$env: cAnArY-x}, a: {$env: [cAnArY]}, b: {$file: [cAnArY]}}}",
-        "found no name under `$env`",
+        "found an invalid variable name under `$env`",
     ),
     (
         "fixture-good: {p: {key: {$exec: cAnArY}, a: {$exec: [./fails, cAnArY]}, b: {$exec: [{cAnArY: 1}]}}}",
@@ -118,6 +127,6 @@ pub(crate) const BROKEN: [(&str, &str); 40] = [
     ),
     (
         "fixture-good: {p: {key: {$env: HOME, password: cAnArY}}}",
-        "found `$env` beside other keys",
+        "found `$env` next to other keys",
     ),
 ];

@@ -48,7 +48,7 @@ pub enum PutError {
     Event(#[from] EventError),
     /// `put_nowait` found no room at a destination whose policy is to wait.
     #[error(
-        "there is no room for the event at destination {destination}; wait, use put, or set when_full: drop_newest"
+        "the queue of destination {destination} is full; wait, use put, or set when_full: drop_newest"
     )]
     Full {
         /// Which one.
@@ -56,7 +56,7 @@ pub enum PutError {
     },
     /// A destination ended before it had the event: while it waited for room there, say.
     #[error(
-        "destination {destination} has ended and does not have the event: {why}; fire the event again"
+        "destination {destination} stopped before it took the event: {why}; fire the event again"
     )]
     Gone {
         /// Which one.
@@ -78,7 +78,7 @@ pub enum PutError {
     },
     /// A destination whose policy is `durable` could not write the event to disk. It may still be
     /// delivered.
-    #[error("the event is not on disk for destination {destination}: {reason}")]
+    #[error("cannot store the event on disk for destination {destination}: {reason}")]
     NotStored {
         /// Which one.
         destination: Destination,
@@ -86,7 +86,7 @@ pub enum PutError {
         reason: String,
     },
     /// The bus takes no more events: the host is shutting down.
-    #[error("the bus takes no more events: the host is shutting down")]
+    #[error("the bus no longer accepts events: the host is shutting down")]
     Closed,
 }
 
@@ -147,7 +147,7 @@ impl Tally {
         let is_told = self.is_told_elsewhere.load(Ordering::Relaxed);
         if has_destinations && !is_told && self.nowhere.begins() {
             tracing::warn!(
-                "no destination's pattern matches profile {profile:?}, so its event goes to listeners only; `evbus route` shows what matches (logged once per burst, all are counted as unmatched)"
+                "no destination's pattern matches profile {profile:?}; its events are sent to listeners only; check the patterns with `evbus route` (logged once per burst; all are counted as unmatched)"
             );
         }
     }
@@ -156,7 +156,7 @@ impl Tally {
     pub(crate) fn undecided(&self, error: &PutError) {
         self.undecided.fetch_add(1, Ordering::Relaxed);
         if self.undecidable.begins() {
-            tracing::error!("{error} (logged once per burst, all are counted as undecided)");
+            tracing::error!("{error} (logged once per burst; all are counted as undecided)");
         }
     }
 

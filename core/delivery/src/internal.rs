@@ -122,7 +122,7 @@ impl InternalQueues {
     /// Faults of a configuration, as path and message.
     pub fn check(config: &Value) -> Vec<(String, String)> {
         let Some(keys) = config.as_object() else {
-            let message = "found no mapping, expected one with the key routing_key, or nothing";
+            let message = "expected a mapping with the key routing_key, or nothing";
             return vec![(String::new(), message.to_owned())];
         };
         keys.iter()
@@ -132,7 +132,7 @@ impl InternalQueues {
                         "found an unknown key, expected one of: routing_key"
                     }
                     Value::String(_) | Value::Null => return None,
-                    _ => "found a value that is not text, expected text or nothing",
+                    _ => "found a value that is not a string, expected a string or nothing",
                 };
                 Some((key.clone(), message.to_owned()))
             })
@@ -184,7 +184,7 @@ impl InstanceObjectV1 for InternalInstance {
                 waiting.discarded += 1;
                 if waiting.discarded == 1 {
                     tracing::warn!(
-                        "provider internal: nobody reads the queue; its newest events are kept, up to {INTERNAL_QUEUE_EVENTS} and {} MiB",
+                        "provider internal: nothing reads the queue; keeping only its newest events, up to {INTERNAL_QUEUE_EVENTS} and {} MiB",
                         INTERNAL_QUEUE_BYTES / (1024 * 1024)
                     );
                 }
@@ -211,7 +211,7 @@ fn full(index: usize) -> evbus_abi::v1::ExceptionV1 {
         outcome: OutcomeV1 {
             code: OutcomeCodeV1::RETRY,
             retry_after_ms: 10,
-            reason: "the internal queue is full; its reader is slow".into(),
+            reason: "the internal queue is full: its reader is too slow".into(),
         },
     }
 }

@@ -235,7 +235,7 @@ mod tests {
         let began = Instant::now();
         let route = router.route("hangs");
         let reason = route.undecided.expect("nothing is known").reason.clone();
-        assert_eq!(reason, "the match plugin odd has not answered within 1 s");
+        assert_eq!(reason, "match plugin odd did not answer within 1 s");
         assert!(began.elapsed() >= ANSWER_WITHIN);
         assert!(router.route("other").is_nowhere());
         let again = Instant::now();
@@ -261,7 +261,7 @@ mod tests {
         let until = Instant::now() + Duration::from_mins(1);
         let is_stuck = |reason: &str| {
             reason
-                == "the match plugin odd is stuck on 4 other names and is not asked again until it answers"
+                == "match plugin odd hangs on 4 other profiles and is not asked again until it answers"
         };
         while !is_stuck(&router.route("other").undecided.expect("nobody asks").reason) {
             assert!(Instant::now() < until, "it is still asked");

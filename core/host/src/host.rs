@@ -412,7 +412,7 @@ fn follow_master(master: SaltMaster, bus: Bus) -> Follower {
             match bus.put_unconfirmed(event).await {
                 Ok(_) => true,
                 Err(error) => {
-                    tracing::warn!("an event of a Salt master was not taken: {error}");
+                    tracing::warn!("an event from a Salt master was not accepted: {error}");
                     false
                 }
             }
@@ -437,7 +437,7 @@ async fn required(bus: &Bus) -> Result<(), StartError> {
                 reason: lane
                     .status()
                     .last_error
-                    .unwrap_or_else(|| "it gave no answer".to_owned()),
+                    .unwrap_or_else(|| "it did not answer".to_owned()),
             });
         }
     }

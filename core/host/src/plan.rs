@@ -185,14 +185,14 @@ impl Plan {
     pub fn refuse_queues_on_disk(&mut self) {
         self.refuse(|planned| {
             let policy = planned.policy();
-            let key = match policy.when_full {
-                Some(WhenFull::Spill) => "when_full",
-                _ if policy.durable => "durable",
+            let (key, value) = match policy.when_full {
+                Some(WhenFull::Spill) => ("when_full", "`when_full: spill`"),
+                _ if policy.durable => ("durable", "`durable`"),
                 _ => return None,
             };
             Some((
                 format!("evbus.{key}"),
-                "found a queue on disk, expected a state directory for it; give --state-dir, or change the key".to_owned(),
+                format!("{value} needs a state directory; give --state-dir, or change the key"),
             ))
         });
     }
@@ -301,7 +301,7 @@ impl Plan {
 
 fn pattern_fault(entry: &Entry, acct: &AcctFile, reason: &str) -> AcctError {
     let message = format!(
-        "found {:?}, expected a pattern of match plugin {}: {reason}",
+        "{:?} is not a valid pattern for match plugin {}: {reason}",
         entry.pattern,
         acct.match_plugin()
     );
@@ -329,15 +329,15 @@ fn can_isolate(connector: &Connector) -> bool {
 fn no_matcher(acct: &AcctFile, catalog: &Catalog) -> String {
     let known: Vec<&str> = catalog.matcher_names().collect();
     let known = if known.is_empty() {
-        "no match plugin at all: give the directory of the plugins with --plugin-dir".to_owned()
+        "no match plugins were found; give the plugin directory with --plugin-dir".to_owned()
     } else {
-        format!("one of: {}", known.join(", "))
+        format!("expected one of: {}", known.join(", "))
     };
     let why = catalog
         .vanished(acct.match_plugin())
         .map_or_else(|| catalog.refusals(), |why| format!(" ({why})"));
     format!(
-        "found {:?}, which no loaded plugin provides; expected {known}{why}",
+        "no loaded plugin provides match plugin {:?}; {known}{why}",
         acct.match_plugin()
     )
 }

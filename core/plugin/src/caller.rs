@@ -90,7 +90,7 @@ impl Caller {
                     }
                 }
             })
-            .map_err(|error| format!("no thread for plugins can be started: {error}"))?;
+            .map_err(|error| format!("cannot start a thread for plugins: {error}"))?;
         Ok(Self {
             jobs,
             thread: thread.thread().id(),

@@ -159,7 +159,7 @@ impl Catalog {
             for name in names {
                 if let Some(other) = map.get(name) {
                     self.shadowed.push(format!(
-                        "{kind} {name} is served by plugin {} ({}); {} ({}) serves it too and is not used for it",
+                        "{kind} {name} is served by plugin {} ({}); {} ({}) also serves it and is not used for it",
                         other.id(),
                         place(other.path()),
                         candidate.id(),
@@ -224,7 +224,7 @@ impl Catalog {
                     continue;
                 }
                 tracing::warn!(
-                    "{name} is served by plugin {} {} as it was loaded, though its file {} is gone or refused",
+                    "{name} is still served by the loaded plugin {} {}, although its file {} was removed or refused",
                     candidate.id(),
                     candidate.version(),
                     place(candidate.path()),
@@ -360,7 +360,7 @@ fn namesake_of(position: usize, namesakes: &[usize], found: &[Found]) -> Option<
         // It cannot be removed, so that there is no question which one is meant.
         return (first != position).then(|| PluginState::Refused {
             reason: format!(
-                "it has the id {id} of a plugin that is linked into this program, which is used instead; remove the file"
+                "a plugin with the same id {id} is linked into this program and is used instead; remove the file"
             ),
         });
     }
@@ -370,14 +370,14 @@ fn namesake_of(position: usize, namesakes: &[usize], found: &[Found]) -> Option<
     if let Some((other, _)) = other {
         return Some(PluginState::Refused {
             reason: format!(
-                "it has the id {id} of {}, which has different content, so neither is used; remove one of the two files, or give one plugin an id of its own",
+                "it has the same plugin id {id} as {} but different content, so neither is used; remove one of the two files, or give one plugin a different id",
                 place(other)
             ),
         });
     }
     (first != position).then(|| PluginState::Discovered {
         reason: Some(format!(
-            "its content is that of {}, which is used instead",
+            "it is identical to {}, which is used instead",
             place(id_and_content(first).0)
         )),
     })

@@ -71,7 +71,7 @@ pub(crate) fn plugin_files(dir: &PluginDir) -> Result<Vec<PathBuf>, String> {
         return Ok(Vec::new());
     }
     let names = place::names_in(&dir.path).map_err(|unusable| match unusable {
-        Unusable::Absent => "there is no such directory; create it or give another".to_owned(),
+        Unusable::Absent => "the directory does not exist; create it or give another".to_owned(),
         Unusable::Because(reason) => reason,
     })?;
     let mut files: Vec<PathBuf> = names

@@ -108,7 +108,7 @@ pub fn probing() {
 /// every thread needs sooner or later, so that nothing here can go on, and no signal is obeyed.
 pub(crate) fn end_hanging(plugin: &str, seconds: u64) -> ! {
     say(&format!(
-        "error: plugin {plugin}: its constructor did not return within {seconds} s, and nothing in this process can go on without it: the process ends with {EXIT_CODE}; remove that plugin, or have it mended"
+        "error: plugin {plugin}: its constructor did not return within {seconds} s and blocks the whole process: exiting with status {EXIT_CODE}; remove or fix that plugin"
     ));
     _exit(c_int::from(EXIT_CODE));
 }
@@ -157,9 +157,7 @@ fn refuse_foreign() {
         }
         None => "a plugin called exit".to_owned(),
     };
-    let line = format!(
-        "error: {who}: the process ends with {EXIT_CODE}; remove that plugin, or have it mended"
-    );
+    let line = format!("error: {who}: exiting with status {EXIT_CODE}; remove or fix that plugin");
     if let Some(last) = LAST.get() {
         last();
     }

@@ -36,7 +36,7 @@ pub fn install(
         .ok_or_else(|| format!("{}: expected the path of a file", file.display()))?;
     if file.extension().is_none_or(|extension| extension != "so") {
         return Err(format!(
-            "{}: expected a name that ends in .so, since the host looks at no other",
+            "{}: the name must end in .so, because the host ignores other files",
             file.display()
         ));
     }
@@ -60,7 +60,7 @@ pub fn install(
     let target = dir.join(name);
     if let Some(other) = namesake(&plugin, &target, searched) {
         return Err(format!(
-            "{}: {} has the same plugin id {} and other content, so a host would use neither; remove that file, or install this one under its name in its directory",
+            "{}: {} has the same plugin id {} but different content, so a host would use neither; remove that file, or replace it by this one",
             file.display(),
             other.display(),
             plugin.id(),

@@ -155,7 +155,9 @@ impl Plugin {
 
     /// Gives the library a voice.
     pub fn attach(&self, host: HostV1) {
-        exit_guard::call("it was given a voice", &self.id, || (self.attach)(host));
+        exit_guard::call("it was connected to the log", &self.id, || {
+            (self.attach)(host)
+        });
     }
 
     /// Asks it something on a thread of its own: `doing` what, as in "while it was loaded"; `late` says
@@ -176,7 +178,7 @@ impl Plugin {
             match no_answer {
                 NoAnswer::Over(over) => over.sentence(late),
                 NoAnswer::Behind(hanging) => format!(
-                    "{late}, since it has hung for {} s {}; it is asked again once it has answered",
+                    "{late}, because it has hung for {} s {}; it is asked again once it answers",
                     hanging.since.elapsed().as_secs(),
                     hanging.doing
                 ),
@@ -211,8 +213,7 @@ impl Plugin {
             if found != said {
                 let found = foreign_text::line(&found, MAX_BYTES);
                 return Err(format!(
-                    "its manifest says {what} {said}, the plugin itself says {found}; rebuild it with \
-                     this host's evbus-sdk"
+                    "its manifest has {what} {said}, but the plugin itself reports {found}; rebuild it with this host's evbus-sdk"
                 ));
             }
         }
@@ -276,7 +277,7 @@ impl Plugin {
         };
         let doing = (
             "while it was asked for its schema",
-            "it did not give its schema",
+            "it did not return its schema",
         );
         let schema = self.ask(doing, move || (provider.config_schema)())?;
         if schema.len() > MAX_SCHEMA_BYTES {
@@ -311,7 +312,7 @@ impl Plugin {
         let faults = match checked {
             Ok(faults) => faults,
             Err(reason) => {
-                let message = format!("plugin {} gives no answer: {reason}", self.id);
+                let message = format!("plugin {} does not answer: {reason}", self.id);
                 return vec![(String::new(), message)];
             }
         };
@@ -328,7 +329,7 @@ impl Plugin {
     pub fn connect(&self, config: &str, host: HostV1, done: CompletionV1<ConnectOutcomeV1>) {
         // Without a provider the completion is dropped: a failed attempt.
         if let Some(provider) = &self.provider {
-            exit_guard::call("it was told to connect", &self.id, || {
+            exit_guard::call("it was asked to connect", &self.id, || {
                 (provider.connect)(config.into(), host, done);
             });
         }
@@ -341,7 +342,7 @@ impl Plugin {
     /// As [`CompileError`] says.
     pub fn compile(&self, patterns: &[&str]) -> Result<PatternSetV1, CompileError> {
         let Some(matcher) = self.matcher else {
-            let reason = format!("plugin {} is no match plugin", self.id);
+            let reason = format!("plugin {} is not a match plugin", self.id);
             return Err(CompileError::Plugin(reason));
         };
         let count = patterns.len();

@@ -55,8 +55,8 @@ pub(crate) fn run<T: Send + 'static>(
 
 fn behind(other: &AtWork) -> String {
     format!(
-        "it cannot be loaded, since plugin {} has hung for {} s {}; remove that file and restart the \
-         host",
+        "it cannot be loaded, because plugin {} has hung for {} s {}; remove that file and restart \
+         the host",
         other.who,
         other.since.elapsed().as_secs(),
         other.doing

@@ -51,8 +51,8 @@ pub fn admits(rate: &LogRate, about: About<'_>) -> bool {
     };
     if left_out > 0 {
         let message = format!(
-            "{} left out; it logs too much",
-            counted(left_out, "line was", "lines were")
+            "{} dropped: the plugin logs too much",
+            counted(left_out, "line", "lines")
         );
         log(LevelV1::WARN, about, "evbus", &message);
     }

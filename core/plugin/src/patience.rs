@@ -103,7 +103,7 @@ impl Over {
     pub fn sentence(self, late: &str) -> String {
         match self {
             Self::Late => format!("{late} within {} s", LIMIT.as_secs()),
-            Self::Ending => "the host ends before the plugin has answered".to_owned(),
+            Self::Ending => "the host is shutting down before the plugin has answered".to_owned(),
         }
     }
 }

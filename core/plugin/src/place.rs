@@ -31,7 +31,7 @@ pub(crate) enum Unusable {
 impl From<Unusable> for String {
     fn from(unusable: Unusable) -> Self {
         match unusable {
-            Unusable::Absent => "it cannot be read: there is no such file".to_owned(),
+            Unusable::Absent => "it cannot be read: no such file".to_owned(),
             Unusable::Because(reason) => reason,
         }
     }
@@ -42,7 +42,7 @@ impl From<Astray<Self>> for Unusable {
         match astray {
             Astray::System(Errno::NOTDIR) | Astray::Dangling(_) => Self::Absent,
             Astray::System(error) => cannot_be_read(error),
-            Astray::TooManyLinks => because("too many links lead to it"),
+            Astray::TooManyLinks => because("its path has too many symbolic links"),
             Astray::Judged(unusable) => unusable,
         }
     }
@@ -136,8 +136,7 @@ fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), Unusable> {
         return Ok(());
     }
     Err(because(format!(
-        "{what} {} belongs to user {}; expected user {us} or root, since another user could put code \
-         into the host; use another place, or have root run: chown -h {us} {}",
+        "{what} {} belongs to user {}; expected user {us} or root, because another user could run code in the host; move it, or have root run: chown -h {us} {}",
         path.display(),
         found.st_uid,
         path.display(),

@@ -80,7 +80,7 @@ impl PluginWatch {
             .and_then(|_| notify::recommended_watcher(noticed))
             .inspect_err(|error| {
             tracing::warn!(
-                "changes of plugins and the acct file are noticed within {} s only, since they cannot be watched: {error}",
+                "changes to plugins and the acct file are noticed only every {} s, because they cannot be watched: {error}",
                 PERIOD.as_secs()
             );
         })

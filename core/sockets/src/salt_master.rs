@@ -46,11 +46,9 @@ impl SaltMaster {
             Ok(found) if found.is_dir() => None,
             Ok(_) => Some(format!("{dir} is not a directory")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Some(format!("there is no directory {dir}"))
+                Some(format!("the directory {dir} does not exist"))
             }
-            Err(error) => Some(format!(
-                "the directory {dir} cannot be looked into: {error}"
-            )),
+            Err(error) => Some(format!("the directory {dir} cannot be inspected: {error}")),
         }
     }
 }
@@ -199,7 +197,7 @@ impl Reader {
                     self.counters.gaps.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(
                         dir = %dir.display(),
-                        "the connection to the Salt master ended ({end}); what it fires before the next one is made is missed"
+                        "lost the connection to the Salt master ({end}); its events are missed until it is restored"
                     );
                 }
                 Err(error) if !is_told => {
@@ -207,7 +205,7 @@ impl Reader {
                     let why = self.master.why_no_sockets().unwrap_or_else(|| match error {
                         // The error's own words ask for a host.
                         evbus_client::Error::Connect { path, source } => {
-                            format!("{} cannot be connected to: {source}", path.display())
+                            format!("cannot connect to {}: {source}", path.display())
                         }
                         error => error.to_string(),
                     });
@@ -250,7 +248,7 @@ impl Reader {
             if !self.is_full {
                 tracing::warn!(
                     dir = %self.master.dir.display(),
-                    "events of the Salt master are dropped, since the destinations take them too slowly (told once until there is room again; the rest is counted)"
+                    "dropping events from the Salt master, because the destinations accept them too slowly (logged once until there is room again; all are counted)"
                 );
             }
         }

@@ -266,7 +266,7 @@ async fn pause_after(error: &io::Error) {
     static FAULTS: OncePerBurst = OncePerBurst::new();
     if FAULTS.begins() {
         tracing::warn!(
-            "cannot accept a connection to an event socket: {error}; trying again (told once per burst)"
+            "cannot accept a connection to an event socket: {error}; trying again (logged once per burst)"
         );
     }
     tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -457,7 +457,7 @@ impl Journal {
         match ended {
             Ok(None) => Ok(()),
             Ok(Some(fault)) => Err(fault.to_string()),
-            Err(()) => Err("the store's thread ended early".to_owned()),
+            Err(()) => Err("the store's thread ended unexpectedly".to_owned()),
         }
     }
 }

@@ -80,7 +80,7 @@ impl Writer {
                 _ => "the oldest",
             };
             tracing::warn!(
-                "destination {} {}: its dead letters are full ({} kept, {} bytes), {which} ones are dropped; replay or purge them, or raise `dead_letters` in its entry or --state-limit",
+                "destination {} {}: its dead letters have reached their limit ({} kept, {} bytes); dropping {which} ones; replay or purge them, or raise `dead_letters` in its entry or --state-limit",
                 self.name.provider,
                 self.name.pattern,
                 self.dead.rows,
@@ -168,7 +168,7 @@ impl Writer {
         } else {
             // They would stand on disk before events that are older and not there yet.
             Err(format!(
-                "store {}: the disk takes no events at the moment; try again when it does",
+                "store {}: the disk does not accept events at the moment; try again later",
                 self.path.display()
             ))
         };

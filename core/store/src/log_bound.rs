@@ -57,7 +57,7 @@ impl Writer {
             self.log.tried = Some((Instant::now(), len));
             if self.log.burst.begins() {
                 tracing::warn!(
-                    "store {:?}: another process reads it, so its log cannot be cut back and has {} MiB; end that process, such as an open sqlite3 (logged once per burst)",
+                    "store {:?}: another process is reading it, so its log cannot be truncated and has {} MiB; end that process, such as an open sqlite3 (logged once per burst)",
                     self.path,
                     len / MIB
                 );
@@ -69,7 +69,7 @@ impl Writer {
             return Ok(());
         }
         Err(format!(
-            "the log of store {} has more than {} MiB; another process reads the store, so the log cannot be cut back: end that process, such as an open sqlite3",
+            "the log of store {} has more than {} MiB; another process is reading the store, so the log cannot be truncated: end that process, such as an open sqlite3",
             self.path.display(),
             most / MIB
         ))

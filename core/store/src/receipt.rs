@@ -40,7 +40,7 @@ impl Receipt {
                 .as_deref()
                 .unwrap_or("the store was closed")
                 .to_owned()),
-            Err(_) => Err("the store's thread ended early".to_owned()),
+            Err(_) => Err("the store's thread ended unexpectedly".to_owned()),
         }
     }
 }

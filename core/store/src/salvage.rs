@@ -76,7 +76,7 @@ pub(super) fn open(
         wal::read(&log, &beside(path, "-shm")).map_err(at("read the log of the store", &log))?;
     if found.is_damaged && path.exists() {
         let why = match found.bad_frames() {
-            0 => "bits of its log flipped".to_owned(),
+            0 => "its log has flipped bits".to_owned(),
             bad => format!("{bad} pages in its log are damaged"),
         };
         return replace(state, path, name, &why, None, closing);
@@ -132,7 +132,7 @@ fn make(
     known: Option<Known>,
     closing: &Closing,
 ) -> Result<(), StateError> {
-    tracing::warn!("store {path:?} is damaged ({why}); copying what can be read of it");
+    tracing::warn!("store {path:?} is damaged ({why}); copying its readable records");
     let new = beside(path, ".salvage");
     remove(&new).map_err(at("remove", &new))?;
     let read = copy(path, &new, name, known, [closing, state.closing()]).map_err(|fault| {
@@ -189,7 +189,7 @@ fn finish(state: &StateDir, path: &Path) -> Result<Option<PathBuf>, StateError> 
     remove_one(&beside(path, "-shm")).map_err(at("remove the index of", path))?;
     sync(&state.quarantine())?;
     sync(queues)?;
-    fs::rename(&complete, path).map_err(at("put the copy in the place of", path))?;
+    fs::rename(&complete, path).map_err(at("put the copy in place of", path))?;
     sync(queues)?;
     prune(&state.quarantine(), &stem);
     Ok(Some(kept))
@@ -212,7 +212,7 @@ fn prune(quarantine: &Path, stem: &str) {
     for (_, path) in &files[..too_many] {
         match remove(path) {
             Ok(()) => tracing::warn!(
-                "{path:?} was removed: the {KEPT} newest damaged files of a store are kept"
+                "removed {path:?}: only the {KEPT} newest damaged files of a store are kept"
             ),
             Err(error) => tracing::warn!("cannot remove {path:?}: {error}"),
         }
@@ -243,19 +243,19 @@ pub(super) fn remove_one(path: &Path) -> io::Result<()> {
 
 fn sync(directory: &Path) -> Result<(), StateError> {
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(at("write out", directory))
+    synced.map_err(at("sync", directory))
 }
 
 /// Why a store was not copied. None of it says that the store is damaged.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    #[error("it cannot be read: {0}; it is left as it is")]
+    #[error("it cannot be read: {0}; it is left unchanged")]
     Source(#[from] io::Error),
-    #[error("the copy cannot be written: {0}; the store is left as it is, so make room")]
+    #[error("the copy cannot be written: {0}; the store is left unchanged; free some disk space")]
     Target(#[from] rusqlite::Error),
-    #[error("the copy cannot be written: {0}; the store is left as it is, so make room")]
+    #[error("the copy cannot be written: {0}; the store is left unchanged; free some disk space")]
     TargetFile(io::Error),
-    #[error("it was interrupted by the end of the host; the next start begins again")]
+    #[error("it was interrupted by the host's shutdown; the next start tries again")]
     Closing,
 }
 

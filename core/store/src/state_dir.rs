@@ -50,7 +50,7 @@ impl Default for StateLimits {
 pub enum StateError {
     /// Another process uses it.
     #[error(
-        "the state directory {path:?} is used by another process; stop that, or give another directory"
+        "the state directory {path:?} is in use by another process; stop it, or give another directory"
     )]
     InUse {
         /// The directory.
@@ -58,7 +58,7 @@ pub enum StateError {
     },
     /// Other users could read or change the events in it.
     #[error(
-        "the state directory {path:?} belongs to user {owner} and has mode {mode:04o}; expected a directory of this user that nobody else may write, so change it with chmod and chown or give another"
+        "the state directory {path:?} belongs to user {owner} and has mode {mode:04o}; expected a directory of this user that nobody else can write to; change it with chmod and chown, or give another"
     )]
     Exposed {
         /// The directory.
@@ -70,7 +70,7 @@ pub enum StateError {
     },
     /// The directory is there, and none of a host.
     #[error(
-        "{path:?} is not a state directory: it has no directory \"queues\"; give the one that the host runs with"
+        "{path:?} is not a state directory: it has no directory \"queues\"; give the state directory of the host"
     )]
     Foreign {
         /// The directory.
@@ -78,7 +78,7 @@ pub enum StateError {
     },
     /// A store was written by a newer version.
     #[error(
-        "the store {path:?} has format {found}; expected {expected} or less, so run the version of evbus that wrote it, or give another state directory"
+        "the store {path:?} has format {found}; expected {expected} or less; run the version of evbus that wrote it, or give another state directory"
     )]
     NewerFormat {
         /// The file.
@@ -90,7 +90,7 @@ pub enum StateError {
     },
     /// The disk has no room for what is needed to begin with.
     #[error(
-        "the disk of {} is full: cannot {action} {path:?}; make room there, then try again",
+        "the disk of {} is full: cannot {action} {path:?}; free some space, then try again",
         .dir.display()
     )]
     Full {
@@ -207,7 +207,7 @@ fn check(path: &Path, found: &fs::Metadata) -> Result<(), StateError> {
 pub(super) fn sync_dir_of(path: &Path) -> Result<(), StateError> {
     let dir = path.parent().unwrap_or(path);
     let opened = File::open(dir).map_err(at("open", dir))?;
-    opened.sync_all().map_err(at("write out", dir))
+    opened.sync_all().map_err(at("sync", dir))
 }
 
 impl StateDir {
@@ -441,13 +441,13 @@ impl StateDir {
     /// that is taken already.
     pub(super) fn check_free(&self, promised: u64) -> Result<(), String> {
         let found = statvfs(&self.inner.path)
-            .map_err(|error| format!("the free space cannot be read: {error}"))?;
+            .map_err(|error| format!("cannot read the free space: {error}"))?;
         let free = found.f_bavail.saturating_mul(found.f_frsize);
         let all = found.f_blocks.saturating_mul(found.f_frsize);
         let floor = (self.inner.limits.min_free).unwrap_or((256 * 1024 * 1024).min(all / 20));
         if free < floor.saturating_add(promised) {
             return Err(format!(
-                "only {free} bytes are free in {}, expected {floor} to stay free and {promised} that are about to be written; make room",
+                "only {free} bytes are free in {}, but {floor} must stay free and {promised} are about to be written; free some space",
                 self.inner.path.display()
             ));
         }

@@ -87,17 +87,13 @@ impl Bus {
         let others = others.filter(|lane| !Arc::ptr_eq(lane, failed));
         let why = match self.offer_to(others, told) {
             Ok(0) => return,
-            Ok(left_out) => counted(
-                left_out,
-                "destination has no room",
-                "destinations have no room",
-            ),
+            Ok(left_out) => counted(left_out, "destination is full", "destinations are full"),
             Err(error) => error.to_string(),
         };
         if untold.begins() {
             tracing::warn!(
                 event = %id,
-                "the error event of an undelivered event is not fired everywhere: {why} (logged once per burst)"
+                "the error event for an undelivered event did not reach every destination: {why} (logged once per burst)"
             );
         }
     }

@@ -154,7 +154,7 @@ impl Lane {
             // A plugin that blocks in a call holds the task up. What the task has out of the queue
             // cannot be had; what waits in the queue can.
             tracing::error!(
-                "destination {}: does not end, since its plugin blocks a call that may not block",
+                "destination {}: does not stop, because its plugin blocks in a call that must not block",
                 self.destination()
             );
             let waiting = self.shared.queue.close();
@@ -219,7 +219,7 @@ impl Shared {
         if self.queue.begins_dropping() {
             log_scope::within_now(self, || {
                 tracing::warn!(
-                    "destination {}: its queue is full, new events are dropped (when_full: drop_newest)",
+                    "destination {}: its queue is full; dropping new events (when_full: drop_newest)",
                     self.destination()
                 );
             });

@@ -28,7 +28,7 @@ const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 pub enum ControlError {
     /// No host can be asked there.
     #[error(
-        "no host answers on the control socket {path:?}: {source}; is one running with this directory?"
+        "no host answers on the control socket {path:?}: {source}; check that a host is running with this directory"
     )]
     Connect {
         /// The socket.
@@ -38,14 +38,14 @@ pub enum ControlError {
     },
     /// The connection ended before the answer did: the host has ended, or serves other users.
     #[error(
-        "the host at {path:?} closed the connection without an answer; it has ended, or serves another user"
+        "the host at {path:?} closed the connection without an answer; it has shut down, or serves another user"
     )]
     Gone {
         /// The socket.
         path: PathBuf,
     },
     /// The host is there and says nothing.
-    #[error("the host at {path:?} gave no answer within {} seconds", PATIENCE.as_secs())]
+    #[error("the host at {path:?} did not answer within {} seconds", PATIENCE.as_secs())]
     Silent {
         /// The socket.
         path: PathBuf,
@@ -54,7 +54,7 @@ pub enum ControlError {
     #[error("{0}")]
     Refused(String),
     /// The answer is not what was expected.
-    #[error("the answer from {path:?} cannot be read: {reason}")]
+    #[error("cannot read the answer from {path:?}: {reason}")]
     Unreadable {
         /// The socket.
         path: PathBuf,

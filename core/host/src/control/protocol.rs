@@ -47,7 +47,7 @@ impl Ask {
             })?;
         if question.evbus != VERSION {
             return Err(format!(
-                "the question is of version {}; this host speaks version {VERSION}",
+                "the request has version {}; this host speaks version {VERSION}",
                 question.evbus
             ));
         }
@@ -56,10 +56,12 @@ impl Ask {
             "reload" => Ok(Self::Reload),
             ask @ ("replay" | "purge") => {
                 let filter = question.filter.ok_or_else(|| {
-                    format!("{ask} needs a filter; the empty one, {{}}, takes every dead letter")
+                    format!(
+                        "{ask} needs a filter; the empty filter, {{}}, selects every dead letter"
+                    )
                 })?;
                 let filter = serde_json::from_value(filter)
-                    .map_err(|error| format!("the filter cannot be used: {error}"))?;
+                    .map_err(|error| format!("invalid filter: {error}"))?;
                 Ok(if ask == "replay" {
                     Self::Replay(filter)
                 } else {
@@ -67,7 +69,7 @@ impl Ask {
                 })
             }
             other => Err(format!(
-                "this host does not know the question {other:?}; expected status, replay, purge or reload"
+                "unknown request {other:?}; expected status, replay, purge or reload"
             )),
         }
     }

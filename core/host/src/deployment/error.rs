@@ -16,7 +16,7 @@ pub enum ReloadError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The host was told to end meanwhile.
-    #[error("the host ends")]
+    #[error("the host is shutting down")]
     Ending,
     /// There are more destinations than this process may have files open for.
     #[error(transparent)]

@@ -16,10 +16,10 @@ const OF_A_HOST: u64 = 32;
 /// More destinations than the process may have files open for.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{} at least {needed} open files, and this process may have {limit}; raise the limit (`ulimit -n`, LimitNOFILE= of the unit)",
+    "{} at least {needed} open files, but this process is limited to {limit}; raise the limit (`ulimit -n`, or LimitNOFILE= of the unit)",
     match destinations {
-        0 => "a host takes".to_owned(),
-        some => counted(*some, "destination takes", "destinations take"),
+        0 => "a host needs".to_owned(),
+        some => counted(*some, "destination needs", "destinations need"),
     }
 )]
 pub struct TooFewOpenFiles {

@@ -24,20 +24,20 @@ pub enum StartError {
     /// A directory to take a Salt master's events from is one of the host's own, which would take its
     /// own events for ever.
     #[error(
-        "the socket directory {dir:?} is this host's own; expected that of a Salt master to take events from"
+        "the socket directory {dir:?} is this host's own; give the socket directory of a Salt master"
     )]
     OwnDirectory {
         /// The directory.
         dir: PathBuf,
     },
     /// The host was told to end before it had started.
-    #[error("the host ends")]
+    #[error("the host is shutting down")]
     Ending,
     /// There are more destinations than this process may have files open for.
     #[error(transparent)]
     OpenFiles(#[from] TooFewOpenFiles),
     /// There is no place for the copies that plugins are loaded from.
-    #[error("the directory {dir:?} for copies of plugins cannot be used: {source}")]
+    #[error("cannot use the directory {dir:?} for copies of plugins: {source}")]
     PluginCopies {
         /// The directory.
         dir: PathBuf,
@@ -45,7 +45,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// A required destination is not there.
-    #[error("destination {destination} is required and not connected: {reason}")]
+    #[error("destination {destination} is required but not connected: {reason}")]
     Required {
         /// Which one.
         destination: String,

@@ -52,9 +52,9 @@ impl Plan {
             for (planned, trying) in some.iter().zip(trying) {
                 links.push(match timeout_at(until, trying).await {
                     Ok(Ok(link)) => link,
-                    Ok(Err(_)) => Err("connecting ended in a panic".to_owned()),
+                    Ok(Err(_)) => Err("the attempt to connect panicked".to_owned()),
                     Err(_) => Err(format!(
-                        "plugin {} was asked to connect and has not returned within {} s",
+                        "plugin {} did not return from connect within {} s",
                         planned.plugin_id(),
                         limit.as_secs_f64()
                     )),

@@ -75,7 +75,7 @@ fn take_socket() -> Result<UnixStream, String> {
         fstat(&stdin).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket);
     if !is_socket {
         return Err(
-            "the host itself starts this command, for destinations with `isolate: process`"
+            "only the host starts this command, for destinations with `isolate: process`"
                 .to_owned(),
         );
     }
@@ -131,7 +131,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String>
         .name(name.to_owned())
         .spawn(work)
         .map(drop)
-        .map_err(|error| format!("no thread can be started: {error}"))
+        .map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 /// Ends the process at once: no destructor of a plugin gets a chance to hang.
@@ -149,8 +149,7 @@ fn serve(image: OwnedFd, calls: &mpsc::Receiver<ToChild>, outbox: &Arc<Outbox>) 
         fail(
             true,
             &format!(
-                "the program for isolated plugins is evbus {}, this host is {version}; name one of \
-                 the same version",
+                "the program for isolated plugins is evbus {}, but this host is {version}; use a program of the same version",
                 wire::VERSION
             ),
         );

@@ -138,7 +138,7 @@ async fn answers(
             Ok(ToHost::Outcome { number, outcome }) => {
                 let Some(done) = pending.lock().remove(&number) else {
                     return Over::Dead(WireError::Malformed(format!(
-                        "an answer to batch {number}, which waits for none"
+                        "an answer to batch {number}, which is not waiting for one"
                     )));
                 };
                 // Without an outcome the completion is dropped, as the plugin did.

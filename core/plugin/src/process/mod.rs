@@ -79,8 +79,7 @@ impl Isolated {
         };
         let Some(program) = &self.program else {
             return Err(permanent(
-                "isolate: process needs the evbus program, and this program names none; name it \
-                 with HostBuilder::isolation_program, or remove the key",
+                "isolate: process needs the evbus program; set it with HostBuilder::isolation_program, or remove the key",
             ));
         };
         let path = self.plugin.path().unwrap_or(Path::new("")).display();
@@ -100,5 +99,5 @@ impl Isolated {
 }
 
 /// Why some plugins cannot run in another process.
-pub const LINKED: &str = "found process for a plugin that is linked into this program, expected none; remove the key, or \
-     load the plugin from a file";
+pub const LINKED: &str = "the plugin is linked into this program and cannot run in a process of \
+     its own; remove the key, or load the plugin from a file";

@@ -82,8 +82,8 @@ impl Waiting {
         let lost = std::mem::take(&mut self.lines_lost);
         (lost > 0).then(|| {
             let text = format!(
-                "{} lost: the plugin logs faster than the host takes them",
-                counted(lost, "line is", "lines are")
+                "{} lost: the plugin logs faster than the host reads",
+                counted(lost, "log line was", "log lines were")
             );
             wire::log(LevelV1::WARN, module_path!(), &text)
         })

@@ -107,7 +107,7 @@ impl SocketDir {
         };
         if paths().any(|path| path.as_os_str().len() > MAX_ADDRESS_BYTES) {
             tracing::warn!(
-                "the paths of the sockets in {} are longer than {MAX_ADDRESS_BYTES} bytes: programs of evbus reach them, those of Salt do not",
+                "the paths of the sockets in {} are longer than {MAX_ADDRESS_BYTES} bytes: evbus programs can connect to them, Salt programs cannot",
                 self.path.display()
             );
         }

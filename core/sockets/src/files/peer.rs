@@ -34,7 +34,7 @@ pub fn admitted(socket: impl AsFd, group: Option<Gid>, refused: &AtomicU64) -> O
         refused.fetch_add(1, Ordering::Relaxed);
         if REFUSED.begins() {
             tracing::warn!(
-                "refused a connection from another user; the sockets serve their owner, root, and the group that --sock-group names (logged once per burst, all are counted)"
+                "refused a connection from another user; the sockets serve only their owner, root, and the group given with --sock-group (logged once per burst; all are counted)"
             );
         }
     }

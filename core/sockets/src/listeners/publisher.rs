@@ -109,7 +109,7 @@ impl Publisher {
         if self.broadcast.unencoded.begins() {
             tracing::warn!(
                 profile,
-                "an event does not reach the listeners: {reason} (logged once per burst, all are counted)"
+                "an event was not sent to listeners: {reason} (logged once per burst; all are counted)"
             );
         }
         None

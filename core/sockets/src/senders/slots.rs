@@ -60,7 +60,7 @@ impl Slots {
         static FULL: OncePerBurst = OncePerBurst::new();
         if self.all.available_permits() == 0 && FULL.begins() {
             tracing::warn!(
-                "no more programs that fire can connect until one of them ends; those that try wait (told once per burst)"
+                "all connections for senders are in use; new senders wait until one closes (logged once per burst)"
             );
         }
         // The semaphores are never closed.
@@ -86,7 +86,7 @@ impl Slots {
         static FULL: OncePerBurst = OncePerBurst::new();
         if FULL.begins() {
             tracing::warn!(
-                "the group has as many connections of programs that fire as it may have; more of its programs wait, and some are closed (told once per burst, those that are closed are counted)"
+                "the group uses all of its connections for senders; further ones wait, and some are closed (logged once per burst; those that are closed are counted)"
             );
         }
         drop(free);

@@ -320,12 +320,12 @@ fn tell(fault: Option<&str>, progress: &mut Progress) {
     match fault {
         None => {
             if progress.fault.take().is_some() {
-                tracing::info!("the disk takes events again");
+                tracing::info!("the disk accepts events again");
             }
         }
         Some(reason) => {
             if progress.fault.as_deref() != Some(reason) {
-                tracing::error!("events cannot be written to disk: {reason}; trying again");
+                tracing::error!("cannot write events to disk: {reason}; trying again");
                 progress.fault = Some(reason.into());
             }
         }

@@ -148,27 +148,26 @@ impl Config {
         if self.path.is_empty() {
             fault(
                 "path",
-                "it is empty; expected the path of a file, or - for standard output",
+                "it is empty; expected a file path, or - for standard output",
             );
         }
         if self.path.contains('\0') {
             fault(
                 "path",
-                "it has a NUL character, which no file name can have",
+                "it contains a NUL character, which file names cannot contain",
             );
         }
         if self.mode.0 & 0o600 != 0o600 {
             // The end of the file is read when it is opened again.
             fault(
                 "mode",
-                "found permissions with which the owner may not both read and write; expected octal \
-                 digits such as \"0600\"",
+                "the owner needs permission to read and write; expected octal digits such as \"0600\"",
             );
         }
         if self.fsync == Fsync::Interval(0) {
             fault(
                 "fsync.interval",
-                "found 0; expected seconds, at least 1, or fsync: batch",
+                "found 0; expected at least 1 second, or fsync: batch",
             );
         }
         if let Some(rotate) = self.rotate {
@@ -180,7 +179,8 @@ impl Config {
                 fault("rotate.keep", &message);
             }
             if self.is_stdout() {
-                let message = "standard output cannot be rotated; remove it, or name a file";
+                let message =
+                    "standard output cannot be rotated; remove this key, or set `path` to a file";
                 faults.push(ConfigFault::new("rotate", message));
             }
         }

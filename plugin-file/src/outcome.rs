@@ -49,7 +49,7 @@ impl Failure {
     }
 
     pub(crate) fn directory(path: &Path) -> Self {
-        Self::said(path, "it is a directory; expected the path of a file", true)
+        Self::said(path, "it is a directory; expected a file path", true)
     }
 
     pub(crate) fn odd_file(path: &Path) -> Self {
@@ -64,14 +64,13 @@ impl Failure {
     pub(crate) fn locked(path: &Path) -> Self {
         Self::said(
             path,
-            "another destination or another program writes to it; give every destination a path \
-             of its own",
+            "another destination or program is writing to it; give each destination its own path",
             false,
         )
     }
 
     pub(crate) fn unsteady(path: &Path) -> Self {
-        Self::said(path, "it is moved away as fast as it is opened", false)
+        Self::said(path, "it is moved away each time it is opened", false)
     }
 
     /// Others could have chosen what is written to; `what` says how.
@@ -142,14 +141,16 @@ impl fmt::Display for Failure {
 fn advice(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::NotFound => "; create its directory, or set `create_dirs: true`",
-        ErrorKind::PermissionDenied => "; let the host's user write there, or name another path",
-        ErrorKind::NotADirectory => "; a file stands where a directory was expected",
+        ErrorKind::PermissionDenied => {
+            "; allow the host's user to write there, or choose another path"
+        }
+        ErrorKind::NotADirectory => "; part of its path is a file, not a directory",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "; events wait and are written once there is room"
         }
         ErrorKind::FileTooLarge => {
-            "; the limit of file size (`ulimit -f`, or the file system's) is reached: raise it, or \
-             set `rotate`"
+            "; the file size limit (`ulimit -f`, or that of the file system) is reached: raise it, \
+             or set `rotate`"
         }
         _ => "",
     }

@@ -105,7 +105,7 @@ pub struct Ssl {
 #[serde(
     crate = "evbus_sdk::serde",
     untagged,
-    expecting = "expected a text or a list of texts"
+    expecting = "expected a string or a list of strings"
 )]
 #[schemars(crate = "evbus_sdk::schemars")]
 pub enum OneOrMany {

@@ -158,7 +158,7 @@ impl Link {
         let causes: Vec<&Cause> = state.causes.iter().map(|(cause, _)| cause).collect();
         match causes[..] {
             [] => format!(
-                "no broker of the cluster at {} answers; check that they run and can be reached from here",
+                "no broker of the cluster at {} answers; check that the brokers are running and reachable from here",
                 self.servers
             ),
             _ => listed(&causes),

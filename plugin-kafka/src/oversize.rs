@@ -91,15 +91,14 @@ pub(crate) async fn send_singly(
     let (refused, mut remaining): (Vec<_>, Vec<_>) = failures.into_iter().partition(is_oversize);
     warn!(
         messages = refused.len(),
-        "a broker refused message sets as too large; sending their messages one by one. \
-         `max_batch_size` should not be above the limit of the broker or the topic"
+        "a broker refused batches as too large; sending their messages one by one; set `max_batch_size` no higher than the limit of the broker and the topic"
     );
     let mut positions: Vec<usize> = refused.iter().map(|(position, _)| *position).collect();
     positions.sort_unstable();
     let producer = match kafka.singles.make(&kafka.reports, &kafka.link).await {
         Ok(producer) => producer,
         Err(error) => {
-            warn!("no second producer: {error:?}");
+            warn!("cannot create the second producer: {error:?}");
             let again = |position| (position, RDKafkaErrorCode::Fail);
             return positions.into_iter().map(again).chain(remaining).collect();
         }

@@ -238,7 +238,7 @@ impl ConnectionConfig {
             if name.len() > MAX_SHORT_STRING {
                 faults.push(ConfigFault::of_key(
                     "connection.client_properties",
-                    format!("a name has {}", too_long(name.len())),
+                    format!("a name is {}", too_long(name.len())),
                 ));
             }
         }
@@ -271,9 +271,9 @@ fn in_range(seconds: f64) -> bool {
 }
 
 fn wrong_seconds() -> String {
-    format!("found a number out of range; expected seconds, more than 0 and at most {MAX_SECONDS}")
+    format!("found a number out of range; expected more than 0 and at most {MAX_SECONDS} seconds")
 }
 
 fn too_long(length: usize) -> String {
-    format!("{length} bytes; AMQP allows {MAX_SHORT_STRING}")
+    format!("{length} bytes long; AMQP allows at most {MAX_SHORT_STRING}")
 }

@@ -223,7 +223,7 @@ impl Current {
                 }
                 _ => {
                     tracing::warn!(
-                        "the broker closed the channel: {failure}; looking for the event"
+                        "the broker closed the channel: {failure}; looking for the event that caused it"
                     );
                     let length = left.len().div_ceil(SPLIT_INTO).max(1);
                     for part in left.chunks(length).rev() {
@@ -282,7 +282,7 @@ impl Current {
                     self.proven = true;
                     outcome = Some(match &confirmation {
                         Confirmation::Ack(_) => Outcome::Accepted,
-                        _ => Outcome::retry("the broker could not take it (nack)"),
+                        _ => Outcome::retry("the broker did not accept it (nack)"),
                     });
                     returned.extend(confirmation.take_message());
                     None

@@ -107,7 +107,7 @@ async fn a_user_who_may_not_declare_has_the_events_of_missing_queues_rejected() 
     for outcome in instance.publish(numbered(&queue, 3)).await {
         assert_rejected(
             &outcome,
-            &format!("no queue `{queue}` and the broker refused"),
+            &format!("queue `{queue}` does not exist, and the broker did not allow"),
         );
     }
 }

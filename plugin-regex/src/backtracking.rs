@@ -76,8 +76,7 @@ impl Backtracking {
 
 fn given_up(name: &str) -> String {
     format!(
-        "the match with a name of {} bytes was given up because it takes too many steps; rewrite \
-         repetitions inside repetitions such as `(a+)+`, or use shorter names",
+        "matching a name of {} bytes was given up because it takes too many steps; rewrite nested repetitions such as `(a+)+`, or use shorter names",
         name.len()
     )
 }

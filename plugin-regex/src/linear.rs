@@ -215,5 +215,5 @@ impl Rests {
 /// An engine's message, which may span lines and draw arrows, as one line.
 pub(crate) fn one_line(text: &str) -> String {
     let cause = text.lines().last().unwrap_or(text).trim();
-    format!("the engine does not take this pattern: {cause}")
+    format!("the engine does not accept this pattern: {cause}")
 }

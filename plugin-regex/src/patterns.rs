@@ -160,8 +160,7 @@ impl Builder {
             return Err((
                 None,
                 format!(
-                    "the pattern's repetition counts multiply to some {weight} states, at most \
-                     {MAX_WEIGHT} are allowed; use lower counts"
+                    "the pattern's repetition counts multiply to about {weight} states; at most {MAX_WEIGHT} are allowed, so use lower counts"
                 ),
             ));
         }

@@ -54,8 +54,9 @@ impl Source {
         if trailing % 2 == 1 {
             return Err(SyntaxError {
                 offset: chars.len() - 1,
-                message: "the pattern ends in a lone backslash; write \\\\ for a backslash itself"
-                    .to_owned(),
+                message:
+                    "the pattern ends in a single backslash; write \\\\ for a literal backslash"
+                        .to_owned(),
             });
         }
         Ok(Self { chars, next: 0 })
@@ -126,7 +127,7 @@ impl Source {
                 None => {
                     return Err(SyntaxError::new(
                         start,
-                        format!("a {what} begins here and is not ended by `{terminator}`"),
+                        format!("the {what} that begins here is not closed by `{terminator}`"),
                     ));
                 }
                 Some(Token::Char(c)) if c == terminator => break,
@@ -136,7 +137,7 @@ impl Source {
         if name.is_empty() {
             return Err(SyntaxError::new(
                 start,
-                format!("a {what} is expected here, found none"),
+                format!("expected a {what} here, found none"),
             ));
         }
         Ok(name)

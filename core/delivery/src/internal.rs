@@ -18,11 +18,11 @@ use evbus_plugin::ConnectFailure;
 /// The provider's name in acct files.
 pub const INTERNAL: &str = "internal";
 
-/// How many events wait in one queue. Where nobody reads it, the oldest make room; where somebody
-/// does, the destination waits and its own policy decides.
+/// How many events one queue holds. If nothing reads it, the oldest events make room; otherwise the
+/// destination waits and its own policy decides.
 pub const INTERNAL_QUEUE_EVENTS: usize = 65_536;
 
-/// How many bytes of bodies and profile names wait in one queue; a single larger event waits alone.
+/// How many bytes of bodies and profile names one queue holds; a single larger event is held alone.
 pub const INTERNAL_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// What stands under a profile of `internal`.
@@ -38,7 +38,7 @@ struct Config {
 pub struct InternalEvent {
     /// The name it was fired under.
     pub profile: String,
-    /// The body, in the form of the host's serial plugin.
+    /// The body, in the host's serial form.
     pub body: Bytes,
 }
 
@@ -90,7 +90,7 @@ impl Waiting {
 }
 
 impl InternalQueues {
-    /// Of a program that never reads them.
+    /// The queues of a program that never reads them.
     pub fn unread() -> Self {
         Self {
             unread: true,
@@ -139,11 +139,11 @@ impl InternalQueues {
             .collect()
     }
 
-    /// Makes the instance of an entry with this configuration.
+    /// Creates the instance of an entry with this configuration.
     ///
     /// # Errors
     ///
-    /// The configuration is not one of `internal`.
+    /// The configuration is not valid for `internal`.
     pub fn connect(&self, config: &str) -> Result<InstanceV1, ConnectFailure> {
         let config: Config = serde_json::from_str(config).map_err(|error| ConnectFailure {
             permanent: true,
@@ -233,7 +233,7 @@ impl InternalReader {
         }
     }
 
-    /// The next event, where one waits.
+    /// The next event, if one is waiting.
     pub fn try_recv(&mut self) -> Option<InternalEvent> {
         let mut waiting = self.queue.inner.lock();
         let event = waiting.pop();
@@ -244,7 +244,7 @@ impl InternalReader {
         event
     }
 
-    /// How many events made room for younger ones while nobody read the queue.
+    /// How many events were discarded for newer ones while nothing read the queue.
     pub fn discarded(&self) -> u64 {
         self.queue.inner.lock().discarded
     }

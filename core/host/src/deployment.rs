@@ -1,5 +1,4 @@
-//! Which destinations are at work: brought in line with the acct file and the plugins at the start, and
-//! whenever one of them changes.
+//! The destinations at work, kept in line with the acct file and the plugins.
 
 mod acct;
 mod change;

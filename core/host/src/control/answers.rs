@@ -1,4 +1,4 @@
-//! What the control sockets see of the host.
+//! The host's answers to control requests.
 
 use std::sync::Arc;
 use std::time::Instant;

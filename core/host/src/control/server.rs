@@ -90,7 +90,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 impl Server {
-    /// Ends all connections, and lets go of the host before it returns.
+    /// Closes all connections, and releases the host before it returns.
     pub async fn close(mut self) {
         self.stop.send_replace(true);
         // An error means that it panicked, and has ended too.

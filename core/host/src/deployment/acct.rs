@@ -1,4 +1,4 @@
-//! The acct file of a deployment: read, read again, watched.
+//! The acct file of a deployment: loaded, reloaded, watched.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,5 +1,5 @@
-//! A change of the destinations, in two phases: whatever can fail is done first and changes nothing,
-//! then all is changed at once, and nothing of that can fail.
+//! A change of the destinations in two phases: everything that can fail is done first and changes
+//! nothing; then everything is changed at once, which cannot fail.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

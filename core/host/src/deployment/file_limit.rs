@@ -23,11 +23,11 @@ const OF_A_HOST: u64 = 32;
     }
 )]
 pub struct TooFewOpenFiles {
-    /// How many destinations there are; 0 where a host without any takes more.
+    /// How many destinations there are; 0 if the limit is too low even without any.
     pub destinations: usize,
-    /// Open files that they take at least.
+    /// The least number of open files that they need.
     pub needed: u64,
-    /// Open files that the process may have.
+    /// The limit of open files of this process.
     pub limit: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The plugins of a deployment: looked for, and used where nothing is lost by it.
+//! The plugins of a deployment: scanned for, and used if no destination is lost by it.
 
 use std::collections::HashSet;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The firing end: a task of its own, since whoever logs may hold any lock.
+//! The firing end: a task of its own, because the code that logs may hold any lock.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

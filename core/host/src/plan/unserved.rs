@@ -1,5 +1,5 @@
-//! Providers of an acct file that no plugin serves: other tools' sections, or destinations that
-//! would silently get nothing.
+//! Providers of an acct file that no plugin serves: sections of other tools, or destinations that would
+//! silently receive nothing.
 
 use std::collections::BTreeSet;
 

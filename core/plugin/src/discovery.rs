@@ -1,4 +1,4 @@
-//! Which directories are searched, and which files are looked at.
+//! Which directories are searched for plugins, and which files in them are considered.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ pub enum PluginDirSource {
 
 /// The directories to search, in order: those given, those of `EVBUS_PLUGIN_PATH` (joined by
 /// colons), the user's (`$XDG_DATA_HOME/evbus/plugins`, `~/.local/share/evbus/plugins`) and the
-/// system's. A directory that comes twice is searched once.
+/// system's. A directory that is listed twice is searched once.
 pub fn plugin_dirs(given: &[PathBuf]) -> Vec<PluginDir> {
     let environment = std::env::var_os("EVBUS_PLUGIN_PATH").unwrap_or_default();
     let user = std::env::var_os("XDG_DATA_HOME")

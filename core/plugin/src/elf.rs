@@ -1,7 +1,7 @@
 //! Reads a plugin's ELF headers before anything of it runs.
 //!
 //! `dlopen` runs a library's constructors before any check can be made, and maps what the headers
-//! promise, so a file that is cut short kills the process with SIGBUS. Both are found out here.
+//! describe, so a truncated file kills the process with SIGBUS. This module detects such files first.
 
 use evbus_abi::{MANIFEST_MAX_BYTES, MANIFEST_SECTION, SYMBOL_PREFIX, SYMBOL_V1};
 use object::elf::FileHeader64;

@@ -1,4 +1,4 @@
-//! A loaded plugin, and what can be asked of it.
+//! A loaded plugin and its calls.
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -55,7 +55,7 @@ pub struct Plugin {
 pub enum CompileError {
     /// The position and the fault of every pattern that cannot be used.
     Patterns(Vec<(usize, String)>),
-    /// The plugin gave no answer, or is no match plugin: one sentence.
+    /// The plugin did not answer, or is not a match plugin: one sentence.
     Plugin(String),
 }
 
@@ -115,7 +115,7 @@ impl Plugin {
         Ok(plugin)
     }
 
-    /// Takes a plugin that is linked into this program, as `evbus_sdk::provider_plugin` makes it.
+    /// Uses a plugin that is linked into this program, as created by `evbus_sdk::provider_plugin`.
     pub fn linked(module: PluginV1Ref) -> Self {
         Self::of_module(module)
     }
@@ -153,7 +153,7 @@ impl Plugin {
         self.attach(HostV1::new(voice, max_level()));
     }
 
-    /// Gives the library a voice.
+    /// Connects the library to the log.
     pub fn attach(&self, host: HostV1) {
         exit_guard::call("it was connected to the log", &self.id, || {
             (self.attach)(host)
@@ -230,22 +230,22 @@ impl Plugin {
         &self.version
     }
 
-    /// One line on what it does.
+    /// A one-line description.
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// The file it came from; none for one that is linked in.
+    /// The file it was loaded from; `None` for a linked plugin.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// SHA-256 of its file, in hexadecimal digits; none for one that is linked in.
+    /// SHA-256 of its file, in hexadecimal digits; `None` for a linked plugin.
     pub fn hash(&self) -> Option<&str> {
         self.hash.as_deref()
     }
 
-    /// A descriptor of exactly what was loaded; none for a plugin that is linked in.
+    /// A descriptor of exactly the file that was loaded; `None` for a linked plugin.
     pub fn image(&self) -> Option<BorrowedFd<'_>> {
         self.image.as_ref().map(File::as_fd)
     }
@@ -265,12 +265,12 @@ impl Plugin {
         self.matcher.is_some()
     }
 
-    /// JSON Schema of a destination's configuration; none for a match plugin. Blocks, for ten seconds at
-    /// most.
+    /// JSON Schema of a destination's configuration; `None` for a match plugin. Blocks for at most ten
+    /// seconds.
     ///
     /// # Errors
     ///
-    /// One sentence: the plugin gives none in time, or one of more than 1 MiB.
+    /// One sentence: the plugin does not return a schema in time, or one of more than 1 MiB.
     pub fn config_schema(&self) -> Result<Option<Value>, String> {
         let Some(provider) = self.provider else {
             return Ok(None);
@@ -291,8 +291,8 @@ impl Plugin {
         ))
     }
 
-    /// Faults of a configuration (JSON text), as path and message. Blocks, for ten seconds at most: that
-    /// there is no answer is a fault, too.
+    /// Faults of a configuration (JSON text), as path and message. Blocks for at most ten seconds; a
+    /// missing answer is a fault, too.
     pub fn check_config(
         &self,
         config: Zeroizing<String>,
@@ -335,11 +335,11 @@ impl Plugin {
         }
     }
 
-    /// Compiles a pattern set. Blocks, for ten seconds at most.
+    /// Compiles a pattern set. Blocks for at most ten seconds.
     ///
     /// # Errors
     ///
-    /// As [`CompileError`] says.
+    /// See [`CompileError`].
     pub fn compile(&self, patterns: &[&str]) -> Result<PatternSetV1, CompileError> {
         let Some(matcher) = self.matcher else {
             let reason = format!("plugin {} is not a match plugin", self.id);

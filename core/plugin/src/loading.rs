@@ -1,4 +1,4 @@
-//! A plugin file on its way into the process: read, copied, tried elsewhere, loaded.
+//! Loading a plugin file into the process: read, copied, probed, loaded.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write};

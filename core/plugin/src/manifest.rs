@@ -1,4 +1,4 @@
-//! Who a plugin says it is, before any of its code runs.
+//! The identity of a plugin, read before any of its code runs.
 
 use evbus_abi::{MANIFEST_ABI, MANIFEST_FORMAT};
 use serde::Deserialize;

@@ -1,9 +1,9 @@
-//! Opens what another user cannot have written: the files and directories of plugins.
+//! Opens the files and directories of plugins, if no other user can have written them.
 //!
-//! A plugin runs with all rights of the host. A file is used only where it, and every directory from
-//! the root down to it, belongs to the host's user or to root, and where nobody else may write to them;
-//! a directory above may be one like `/tmp`, in which everybody has files and nobody can rename those of
-//! others. The way there is a [`Walk`], which checks what it opens.
+//! A plugin runs with all rights of the host. A file is used only if it and every directory from the
+//! root down to it belong to the host's user or to root, and nobody else can write to them; a directory
+//! above may be like `/tmp`, where everybody has files but cannot rename those of others. A [`Walk`]
+//! follows the path and checks everything it opens.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -29,12 +29,12 @@ use crate::Plugin;
 /// usually has 0, the most is 1000).
 const OOM_SCORE: i32 = 500;
 
-/// Runs the process of one plugin until the host lets go of it.
+/// Runs the process of one plugin until the host releases it.
 ///
-/// The evbus program calls it for its hidden command `plugin-child`, as may a program that embeds a
-/// host and names itself with `HostBuilder::isolation_program`: it is to
-/// do so before anything else, when its first argument is `plugin-child`. Standard input is the
-/// host's socket. Returns where it is not; else it blocks and ends the process itself.
+/// The evbus program calls it for its hidden command `plugin-child`. A program that embeds a host and
+/// names itself with `HostBuilder::isolation_program` must call it before anything else if its first
+/// argument is `plugin-child`. Standard input is the host's socket. Returns if it is not; otherwise it
+/// blocks and ends the process itself.
 pub fn child_main() -> ExitCode {
     let Err(reason) = run();
     // There is no host to tell.

@@ -1,9 +1,9 @@
-//! What a plugin's process has to say to the host.
+//! Messages from a plugin's process to the host.
 //!
-//! The plugin's threads must never wait for the host, and its last words before a crash should
-//! still arrive: so a frame goes out at once where the socket takes it, and a thread sends the
-//! rest. Answers are few (the host bounds what is in flight) and always kept; of the link only the
-//! newest state counts; log lines beyond a bound are dropped and counted.
+//! The plugin's threads must never wait for the host, and its last messages before a crash should still
+//! arrive: so a frame is sent at once if the socket accepts it, and a thread sends the rest. Answers are
+//! few (the host bounds the batches in flight) and always kept; only the newest state of the link is
+//! kept; log lines beyond a bound are dropped and counted.
 
 use std::collections::VecDeque;
 use std::io::Write as _;

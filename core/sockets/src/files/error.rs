@@ -33,7 +33,7 @@ pub enum SocketError {
         /// The group that is to enter.
         group: String,
     },
-    /// There is no group of a name.
+    /// The named group does not exist.
     #[error("group {name:?} does not exist; expected the name or number of a group")]
     NoGroup {
         /// The name.
@@ -44,9 +44,9 @@ pub enum SocketError {
         "this user cannot give {path:?} to the group {group}; run the host as a member of the group or as root"
     )]
     NotInGroup {
-        /// What was to be given.
+        /// The path that was to get the group.
         path: PathBuf,
-        /// To whom.
+        /// The group.
         group: String,
     },
     /// Another process serves the directory.
@@ -57,13 +57,13 @@ pub enum SocketError {
         /// The directory.
         path: PathBuf,
     },
-    /// Each directory can have its sockets once.
+    /// The same directory is given twice.
     #[error("the socket directory {path:?} is given twice; give each directory once")]
     Twice {
         /// The directory.
         path: PathBuf,
     },
-    /// Something that is no socket stands where a socket belongs.
+    /// Something other than a socket is in the place of a socket.
     #[error("{path:?} is not a socket; move it away, because evbus creates a socket there")]
     NotASocket {
         /// The path.
@@ -72,11 +72,11 @@ pub enum SocketError {
     /// The system refused an operation.
     #[error("cannot {action} {path:?}: {source}")]
     System {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
 }

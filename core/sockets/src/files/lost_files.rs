@@ -1,5 +1,5 @@
-//! Notices socket files that are removed or replaced under a running host: programs that are connected stay
-//! so, and no other one can connect any more.
+//! Notices socket files that are removed or replaced while the host runs: connected programs stay
+//! connected, but no others can connect.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What all clones of a publisher and all its listeners share.
+//! The state shared by all clones of a publisher and all its listeners.
 
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;

@@ -1,4 +1,4 @@
-//! What programs fire: reads frames from a connection and hands the events in, in order.
+//! Reads frames from a sender's connection and passes the events on, in order.
 
 use std::io;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use evbus_report::OncePerBurst;
 /// How much is read at a time.
 const READ_BYTES: usize = 64 * 1024;
 
-/// What has come in through the sockets.
+/// The counters of incoming events.
 #[derive(Debug, Default)]
 pub struct PullCounters {
     pub(crate) connections: AtomicU64,

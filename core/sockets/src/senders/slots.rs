@@ -1,7 +1,7 @@
-//! How many programs that fire may be connected, and what of it members of the group may have.
+//! How many senders may be connected, and how many of them may be members of the group.
 //!
-//! A part is reserved for the host's user and root, so that no member, who needs to do no more than connect
-//! and say nothing, keeps the host's own programs out.
+//! A part is reserved for the host's user and root, so that members who connect and send nothing cannot
+//! keep the host's own programs out.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What to do with a store that is damaged: read what can be read, keep the file aside, go on.
+//! Salvages a damaged store: reads what can be read, keeps the file aside, and continues.
 //!
 //! What can be read is copied to a file beside the store (`.salvage`). When the copy is complete and on
 //! disk it gets its second name (`.salvaged`), and only then the damaged files are moved to the

@@ -1,4 +1,4 @@
-//! Gives freed pages back to the file system.
+//! Returns freed pages to the file system.
 //!
 //! A store that was drained or purged is a file full of free pages. They are given back a slice at a
 //! time, between commits and reads, so that neither is held up for longer than a slice takes: all of

@@ -1,4 +1,4 @@
-//! Why a broker is not reached, from what librdkafka says about it.
+//! Why a broker is unreachable, derived from librdkafka's errors.
 //!
 //! | librdkafka's code and words | cause |
 //! |---|---|

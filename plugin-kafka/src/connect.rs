@@ -1,4 +1,4 @@
-//! Makes a producer and finds out whether a broker answers it.
+//! Creates a producer and checks whether a broker answers it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

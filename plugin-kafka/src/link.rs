@@ -1,4 +1,5 @@
-//! Watches the connection to the cluster and tells the host when it goes and when it is back, and why.
+//! Watches the connection to the cluster and tells the host when and why it is lost, and when it is
+//! restored.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};

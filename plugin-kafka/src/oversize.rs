@@ -1,4 +1,4 @@
-//! Sends messages of sets that a broker finds too large again, each in a set of its own.
+//! Resends messages of sets that a broker finds too large, each in a set of its own.
 //!
 //! librdkafka sends many messages as one set, and a broker whose limit (or whose topic's limit) is
 //! lower than the client's refuses the set as a whole, also for the sake of one message; nothing of

@@ -1,4 +1,4 @@
-//! Whether the brokers that a cluster names can be reached, and the topics written to.
+//! Checks that the brokers advertised by a cluster can be reached, and the topics written to.
 //!
 //! A broker that answers at a bootstrap address names the addresses at which the cluster's brokers are
 //! to be reached (`advertised.listeners`); only these take messages. So before a connection counts as

@@ -1,8 +1,8 @@
 //! Names of aiokafka's producer and of librdkafka that an acct file cannot use, each with the reason.
 //!
-//! Refused is what would make an acknowledgement untrue (a broker that is none, a message that nobody
-//! reports), what runs code or signals that the file names, and what means nothing here and would be
-//! ignored in silence.
+//! Refused are settings that would make an acknowledgement untrue (a simulated broker, an unreported
+//! message), that run code or send signals named by the file, or that mean nothing here and would be
+//! silently ignored.
 
 const CALLBACK: &str =
     "it is a function or an object of a program, which cannot be written as text";

@@ -1,4 +1,4 @@
-//! TLS and authentication: which protocol a configuration asks for, and whether it is complete.
+//! TLS and authentication: which protocol a configuration selects, and whether it is complete.
 
 use evbus_sdk::ConfigFault;
 

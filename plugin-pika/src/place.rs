@@ -1,7 +1,7 @@
-//! Whether the place that a destination publishes to exists, before it counts as connected.
+//! Checks that the exchange or queue of a destination exists before it counts as connected.
 //!
-//! Asked for is what nothing here would make: an exchange, and on the default exchange a queue that shall
-//! not be declared. Permissions show only when something is published.
+//! Checked is what this plugin would not declare: an exchange, or on the default exchange a queue
+//! without `declare`. Permissions show only when something is published.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The queues of the default exchange: looked for once per connection, declared where missing.
+//! The queues of the default exchange: checked once per connection, declared if missing.
 
 use std::collections::HashSet;
 

@@ -229,7 +229,7 @@ mod tests {
         };
         let count = LINES - flooded;
         assert!(
-            lost.starts_with(&format!("{count} lines are lost")),
+            lost.starts_with(&format!("{count} log lines were lost")),
             "{lost}"
         );
         assert!(count > 0 && before_answer.is_some_and(|before| before < flooded));

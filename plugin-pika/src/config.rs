@@ -84,8 +84,8 @@ pub struct ConnectionConfig {
     /// 60.
     #[serde(default)]
     pub heartbeat: Option<u16>,
-    /// Maximum time to connect and log in, in seconds. Default: 8, less than the limit of `evbus check
-    /// --connect`.
+    /// Maximum time to connect and log in, in seconds. Default: 8, less than the limit of
+    /// `evbus check --connect`.
     #[serde(default)]
     pub connection_timeout: Option<f64>,
 }

@@ -1,4 +1,4 @@
-//! What the plugin instance of a lane may ask of the host.
+//! The host, as seen by the plugin instance of a lane.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! What becomes of events that a plugin has answered for, or has lost.
+//! Settles or retries events that a plugin has answered for or lost.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A lane's task: instance, batches, and what is read back from disk. `outcome` has the answers.
+//! A lane's task: its instance, its batches, and reading back from disk. `outcome` handles the answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

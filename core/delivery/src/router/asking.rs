@@ -1,9 +1,9 @@
-//! Asks a match plugin, on threads of its own: it is foreign code that may hang for one name, and must
-//! stop neither the runtime nor the names that come behind.
+//! Asks a match plugin, on threads of its own: it is foreign code that may hang on one name, and must
+//! block neither the runtime nor later names.
 //!
-//! One thread does it all as long as the plugin answers at once. Another one comes where a name keeps
-//! that busy, up to [`MAX_THREADS`]; when all of them hang, every new name is undecided without being
-//! asked about. What is answered late is kept, so that whoever tries again has it.
+//! One thread is enough as long as the plugin answers at once. Another is started when a name keeps it
+//! busy, up to [`MAX_THREADS`]; when all of them hang, every new name is undecided without asking the
+//! plugin. Late answers are kept for the next attempt.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
-//! A bound for a store's log, which does not get smaller while somebody reads the store.
+//! Limits the size of a store's log, which cannot shrink while another process reads the store.
 //!
-//! `SQLite` cuts a log back when all of it is in the file and nobody reads. One reader that does not end,
-//! such as `sqlite3` with an open transaction, makes every commit add to the log. What it takes beyond
-//! the usual counts as disk use of all stores, the operator is told, and at the bound the disk counts as
-//! full: nothing is added, while what is settled can still be deleted, until the reader ends.
+//! `SQLite` truncates a log when all of it is in the file and nobody reads. A reader that does not end,
+//! such as `sqlite3` with an open transaction, makes every commit add to the log. Its size beyond the
+//! usual counts as disk use of all stores, a warning is logged, and at the limit the disk counts as
+//! full: nothing is added until the reader ends, but settled events can still be deleted.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What waits for a store's writer, and how far it is.
+//! The pending work of a store's writer, and its progress.
 
 use std::sync::Arc;
 

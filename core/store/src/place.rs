@@ -1,8 +1,8 @@
-//! Keeps the file that is written the one that the next start finds.
+//! Ensures that the file being written is the one that the next start finds.
 //!
-//! Somebody may remove or replace the files of a running host. What is written then goes to files
-//! without a name, and ends with the process. So the names are compared with what was opened before each
-//! commit and before it is told, and where they differ the whole store, which can still be read, is
+//! Somebody may remove or replace the files of a running host. Further writes then go to files without a
+//! name, and are lost when the process ends. So the names are compared with the open files before each
+//! commit and before it is reported; if they differ, the whole store, which can still be read, is
 //! written again under its name.
 
 use std::fs::{self, File, Metadata};

@@ -1,4 +1,4 @@
-//! Reading back what is in a store's queue, damaged records and all.
+//! Reads back a store's queue, including damaged records.
 
 use std::sync::Arc;
 

@@ -1,14 +1,14 @@
 //! Salvages a damaged store: reads what can be read, keeps the file aside, and continues.
 //!
-//! What can be read is copied to a file beside the store (`.salvage`). When the copy is complete and on
-//! disk it gets its second name (`.salvaged`), and only then the damaged files are moved to the
-//! quarantine and the copy takes their place. Every step is one that is there or is not, so wherever the
-//! process ends, the next start finds out where it was: a copy without its second name is begun again,
-//! one with it is put in place. Until then the damaged store is left as it is, whatever else fails.
+//! Readable data is copied to a file beside the store (`.salvage`). When the copy is complete and on
+//! disk, it is renamed (`.salvaged`), and only then are the damaged files moved to the quarantine and
+//! replaced by the copy. Every step is atomic, so wherever the process ends, the next start knows how to
+//! continue: a copy that was not renamed is started again, a renamed one is put in place. Until then,
+//! the damaged store is left unchanged, whatever else fails.
 //!
-//! The copy is made from pages (`image`, `carve`), not through `SQLite`, so that a page that leads to
-//! others takes nothing with it. A row whose record is damaged is copied as it is; whoever reads it
-//! finds that out, and puts it among the dead letters.
+//! The copy is made from pages (`image`, `carve`), not through `SQLite`, so that a damaged page that
+//! leads to others does not lose them. A row with a damaged record is copied unchanged; the reader of
+//! the copy detects it and moves it to the dead letters.
 
 mod conclude;
 mod copying;

@@ -1,4 +1,4 @@
-//! How a store's file is laid out, and opening one.
+//! The layout of a store's file, and opening one.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};

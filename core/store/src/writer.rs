@@ -1,8 +1,8 @@
 //! The one thread that writes a store.
 //!
-//! It takes all that has gathered, writes it in one transaction, commits, and tells. Where the disk
-//! refuses, everything stays where it is and is tried again; reads are answered all the same, from
-//! the disk and from what is not on it yet.
+//! It takes all pending work, writes it in one transaction, commits, and reports the result. If the disk
+//! refuses, everything stays pending and is tried again; reads are still answered, from the disk and
+//! from pending work.
 
 mod commit;
 mod counts;

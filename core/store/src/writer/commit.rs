@@ -1,4 +1,4 @@
-//! Writing what is held: all of it, or what a full disk takes.
+//! Writes pending work: all of it, or as much as a full disk accepts.
 #![allow(clippy::wildcard_imports)] // It is a part of its parent.
 
 use super::*;

@@ -1,4 +1,4 @@
-//! What is in a store, and what it says should be.
+//! The contents of a store compared with its own counts.
 
 use rusqlite::Connection;
 

@@ -7,11 +7,11 @@
 //! | disk or quota full, a limit of file size, an I/O error, anything else | retry | retry |
 //! | a body with a line break under `format: body` | | rejected |
 //!
-//! What is said of publishing holds for the events whose lines were not written: those that were
-//! written whole before it failed, and synced where that is wanted, are accepted.
+//! The outcomes of publishing apply to events whose lines were not written: events that were completely
+//! written before the failure, and synced if configured, are accepted.
 //!
-//! Nothing that befalls the file makes an event undeliverable: once the operator has mended it, the
-//! same event can be written.
+//! No fault of the file makes an event undeliverable: once the operator has fixed it, the same event can
+//! be written.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! Why a broker is not reached, from lapin's errors and, where these say too little, from what the peer
-//! says to a greeting.
+//! Why a broker is unreachable, derived from lapin's errors and, if these are not specific, from the
+//! peer's answer to a greeting.
 //!
 //! | found | cause |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! One connection to the broker: made within a time, and certain to end.
+//! One connection to the broker, made within a time limit and reliably closed.
 
 use std::future::poll_fn;
 use std::io;

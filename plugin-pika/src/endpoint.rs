@@ -1,4 +1,4 @@
-//! Where to connect to, from the configuration.
+//! The broker's address and login, from the configuration.
 
 use std::fmt;
 use std::num::NonZeroU16;

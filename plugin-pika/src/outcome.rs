@@ -1,4 +1,4 @@
-//! What the broker or the client library said, as outcomes and connection errors.
+//! Turns errors of the broker and the client library into outcomes and connection errors.
 //!
 //! | found | outcome |
 //! |---|---|
@@ -13,7 +13,7 @@
 //! | blocked by the broker | retry, on the same connection: it is waited for, and not sent again |
 //! | name longer than 255 bytes, tags larger than a frame | rejected before it is sent |
 //!
-//! Why there is no connection is told in [`cause`](crate::cause).
+//! [`cause`](crate::cause) explains failed connections.
 
 use std::fmt;
 

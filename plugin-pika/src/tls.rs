@@ -1,4 +1,4 @@
-//! TLS: whom to trust and who to be.
+//! TLS: trusted authorities and the client certificate.
 
 use std::fmt::Display;
 use std::path::Path;

@@ -1,8 +1,8 @@
-//! The patterns with look-around, back-references, conditions or atomic groups.
+//! Patterns with look-around, back-references, conditions or atomic groups.
 //!
-//! Matching them may take exponential time, so every match has a budget of steps. The engine's own
-//! limit counts only backtracking; what it does between two backtracking steps may also grow with a
-//! power of the name's length, as in `(?:(?=(?:(?=a*)a)*)a)*`.
+//! Matching them may take exponential time, so every match has a budget of steps. The engine's own limit
+//! counts only backtracking steps; the work between two of them may also grow with a power of the name's
+//! length, as in `(?:(?=(?:(?=a*)a)*)a)*`.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -1,4 +1,4 @@
-//! The patterns that the linear engine matches: any number of them against a name at once.
+//! Patterns for the linear engine, which matches any number of them against a name at once.
 //!
 //! A pattern is a literal prefix and a rest. The prefixes are looked up in a map, once per
 //! distinct prefix length, so that a set of 100,000 patterns `idem-12345-.*` costs a few look-ups

@@ -1,4 +1,4 @@
-//! `[...]`.
+//! Character classes: `[...]`.
 
 use super::escape::parse_class_escape;
 use super::parser::Parser;

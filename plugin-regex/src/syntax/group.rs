@@ -1,4 +1,4 @@
-//! What begins with `(`.
+//! Groups: everything that begins with `(`.
 
 use super::flags::{FlagGroup, Flags, is_flag, parse_flags};
 use super::parser::Parser;

@@ -1,6 +1,6 @@
-//! The pattern as tokens, and where an error in it stands.
+//! The pattern as tokens, and the position of an error in it.
 
-/// A pattern that Python would refuse, or that is beyond this plugin's limits.
+/// A pattern that Python would refuse, or that exceeds this plugin's limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SyntaxError {
     /// Position in the pattern, in characters from 0.
@@ -47,7 +47,7 @@ pub(super) struct Source {
 impl Source {
     /// # Errors
     ///
-    /// A pattern that ends in a lone backslash.
+    /// The pattern ends in a single backslash.
     pub(super) fn new(pattern: &str) -> Result<Self, SyntaxError> {
         let chars: Vec<char> = pattern.chars().collect();
         let trailing = chars.iter().rev().take_while(|&&c| c == '\\').count();

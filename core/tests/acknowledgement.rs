@@ -244,7 +244,7 @@ fn a_program_that_waits_when_its_destination_is_renamed_is_refused() {
     let (host, child) = one_that_waits(&plugins, policy);
     write_acct(&host, &away("p*", policy));
     let output = child.wait_with_output().unwrap();
-    assert_not_kept(&output, "destination fixture-good[0] * has ended");
+    assert_not_kept(&output, "destination fixture-good[0] * stopped before");
 }
 
 #[test]

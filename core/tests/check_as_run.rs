@@ -76,12 +76,17 @@ impl Bench {
 fn what_run_is_refused_for_is_what_check_says() {
     let bench = Bench::good();
     let cases: &[(&str, &[&str], i32, &str)] = &[
-        (DURABLE, &["--no-state-dir"], 78, "p.evbus.durable: found"),
+        (
+            DURABLE,
+            &["--no-state-dir"],
+            78,
+            "p.evbus.durable: `durable` needs",
+        ),
         (
             "fixture-good: {p: {path: out, evbus: {when_full: spill}}}\n",
             &["--no-state-dir"],
             78,
-            "p.evbus.when_full: found",
+            "p.evbus.when_full: `when_full: spill` needs",
         ),
         (GOOD, &["--state-dir", "file"], 78, "file"),
         (GOOD, &["--state-dir", "file/below"], 78, "file/below"),

@@ -181,7 +181,7 @@ fn a_plugin_dir_that_cannot_be_searched_is_a_fault_of_the_command_line() {
     let at = |name: &str| home.path().join(name).display().to_string();
     fs::write(at("acct.yml"), "{}\n").unwrap();
     for (dir, sentence) in [
-        (at("absent"), "the directory does not exist; create it"),
+        (at("absent"), "there is no such directory; create it"),
         (at("acct.yml"), "it is not a directory"),
         (
             String::new(),

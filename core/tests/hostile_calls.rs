@@ -133,7 +133,7 @@ fn names_that_a_match_plugin_hangs_for_stop_nobody_else() {
         let expected = if number < 4 {
             "match plugin fixture-hostile did not answer within 1 s"
         } else {
-            "the match plugin fixture-hostile is stuck on 4 other names"
+            "match plugin fixture-hostile hangs on 4 other profiles"
         };
         assert!(said.contains(expected), "{number}: {said}");
         if number == 2 {

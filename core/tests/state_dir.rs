@@ -459,8 +459,7 @@ fn a_state_directory_that_cannot_be_used_stops_the_start_with_a_sentence() {
     );
     assert_eq!(without.status.code(), Some(78));
     assert!(
-        stderr(&without)
-            .contains("evbus.durable: found a queue on disk, expected a state directory"),
+        stderr(&without).contains("evbus.durable: `durable` needs a state directory"),
         "{}",
         stderr(&without)
     );

@@ -250,7 +250,7 @@ fn faults_of_a_configuration_are_named_with_their_keys() {
     for mode in ["0000", "0044", "0400", "0200", "044"] {
         let found = faults(json!({"path": "x", "mode": mode}));
         assert!(
-            found.len() == 1 && found[0].starts_with("mode: found permissions"),
+            found.len() == 1 && found[0].starts_with("mode: the owner needs permission"),
             "{found:?}"
         );
     }

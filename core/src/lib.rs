@@ -1,11 +1,11 @@
 //! The evbus event bus host.
 //!
 //! Programs fire events under a profile name; the host gives each event to every destination whose
-//! pattern matches; destinations are served by plugins found at run time.
+//! pattern matches; destinations are served by plugins that it finds at run time.
 //!
-//! The `evbus` binary is a thin front of this library. A program that wants a bus of its own embeds
-//! a [`Host`]; this one reads its events itself, through the built-in provider `internal`, and has
-//! its match plugin linked in:
+//! The `evbus` binary is a thin wrapper around this library. A program that wants a bus of its own
+//! embeds a [`Host`]. This example reads its events itself, through the built-in provider `internal`,
+//! and links its match plugin:
 //!
 //! ```
 //! use std::time::Duration;
@@ -66,10 +66,10 @@
 //! # }
 //! ```
 //!
-//! An event's way: [`event`] makes it, [`bus`](Bus) gives it to the listeners ([`sockets`]) and asks
-//! the router which lanes it belongs to, a `lane` queues it and hands it to its plugin's instance
-//! ([`plugin`]). [`acct`] reads the file that says which destinations there are. `docs/ARCHITECTURE.md`
-//! has the whole picture.
+//! The path of an event: [`event`] creates it, the [`Bus`] passes it to the listeners ([`sockets`]) and
+//! asks the router which lanes it belongs to, and a `lane` queues it and passes it to its plugin's
+//! instance ([`plugin`]). [`acct`] reads the file that defines the destinations. `docs/ARCHITECTURE.md`
+//! describes the whole.
 
 pub use evbus_acct as acct;
 pub use evbus_delivery::{

@@ -1,4 +1,4 @@
-//! What stands under a profile in the acct file.
+//! The configuration of a destination in the acct file.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use evbus_sdk::schemars::JsonSchema;
 use evbus_sdk::serde::de::{Error, Unexpected, Visitor};
 use evbus_sdk::serde::{Deserialize, Deserializer};
 
-/// Most rotated files that may be kept.
+/// The maximum number of rotated files.
 const MAX_KEEP: u32 = 1000;
 
 /// A destination of the provider `file`.
@@ -16,25 +16,24 @@ const MAX_KEEP: u32 = 1000;
 #[serde(crate = "evbus_sdk::serde")]
 #[schemars(crate = "evbus_sdk::schemars")]
 pub struct Config {
-    /// The file that events are appended to, or `-` for standard output. A relative path starts at
-    /// the directory the host runs in. A missing file is created, a missing directory only with
+    /// The file that events are appended to, or `-` for standard output. A relative path is relative to
+    /// the host's working directory. A missing file is created, a missing directory only with
     /// `create_dirs`.
     pub path: String,
-    /// What a line holds. Default `json_lines`.
+    /// Content of a line. Default `json_lines`.
     #[serde(default)]
     pub format: Format,
-    /// Starts a new file when this one is full. Default: the file grows without limit.
+    /// Start a new file when this one is full. Default: the file grows without limit.
     pub rotate: Option<Rotate>,
-    /// When lines are forced to the disk: `batch`, `never` or `interval: SECONDS`. Default `batch`,
-    /// so that an accepted event survives a power failure. Means nothing for standard output and
-    /// devices.
+    /// When lines are synced to disk: `batch`, `never` or `interval: SECONDS`. Default `batch`, so that
+    /// an accepted event survives a power failure. No effect on standard output and devices.
     #[serde(default)]
     pub fsync: Fsync,
-    /// Permissions of a file that is created: octal digits in quotes; the owner must be able to read
-    /// and write. Default `"0600"`: events may hold secrets.
+    /// Permissions of a new file: octal digits in quotes; the owner must be able to read and write.
+    /// Default `"0600"`, because events may contain secrets.
     #[serde(default)]
     pub mode: Mode,
-    /// Whether missing directories above the file are created, with permissions 0755. Default
+    /// Create missing directories above the file, with permissions 0755. Default
     /// false.
     #[serde(default)]
     pub create_dirs: bool,
@@ -48,18 +47,18 @@ pub enum Format {
     /// A JSON object with `id`, `time`, `profile`, `tags` where there are any, and `body`.
     #[default]
     JsonLines,
-    /// The body alone.
+    /// Only the body.
     Body,
 }
 
-/// When a new file is started, and how many old ones are kept.
+/// When to start a new file, and how many old ones to keep.
 #[derive(Deserialize, JsonSchema, Debug, Clone, Copy)]
 #[serde(crate = "evbus_sdk::serde")]
 #[schemars(crate = "evbus_sdk::schemars")]
 pub struct Rotate {
-    /// Bytes after which a new file is started. A file is larger only when a single batch is.
+    /// Size in bytes after which a new file is started. A file is larger only if a single batch is.
     pub max_bytes: u64,
-    /// How many old files are kept, from 1 to 1000: PATH.1 is the newest. Default 5.
+    /// How many old files to keep, from 1 to 1000: PATH.1 is the newest. Default 5.
     #[serde(default = "default_keep")]
     pub keep: u32,
 }
@@ -68,7 +67,7 @@ fn default_keep() -> u32 {
     5
 }
 
-/// When lines are forced to the disk.
+/// When lines are synced to disk.
 #[derive(Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[serde(crate = "evbus_sdk::serde", rename_all = "lowercase")]
 #[schemars(crate = "evbus_sdk::schemars")]
@@ -76,10 +75,10 @@ pub enum Fsync {
     /// Before a batch is accepted.
     #[default]
     Batch,
-    /// When the operating system finds time. Accepted events survive the end of the host, not that
-    /// of the machine.
+    /// When the operating system writes them. Accepted events survive a crash of the host, but not of
+    /// the machine.
     Never,
-    /// Every so many seconds, from 1. A power failure loses the accepted events of that time.
+    /// Every so many seconds, at least 1. A power failure loses the events accepted in that time.
     Interval(u32),
 }
 
@@ -103,7 +102,7 @@ impl Fsync {
 pub struct Mode(#[schemars(with = "String", regex(pattern = "^[0-7]{3,4}$"))] pub u32);
 
 impl Default for Mode {
-    /// For the host's user alone.
+    /// Only for the host's user.
     fn default() -> Self {
         Self(0o600)
     }
@@ -141,34 +140,33 @@ impl Config {
         self.path == "-"
     }
 
-    /// Every fault that the types do not show.
+    /// Every fault that the types do not exclude.
     pub(crate) fn faults(&self) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
         let mut fault = |path: &str, message: &str| faults.push(ConfigFault::of_key(path, message));
         if self.path.is_empty() {
             fault(
                 "path",
-                "it is empty; expected the path of a file, or - for standard output",
+                "it is empty; expected a file path, or - for standard output",
             );
         }
         if self.path.contains('\0') {
             fault(
                 "path",
-                "it has a NUL character, which no file name can have",
+                "it contains a NUL character, which file names cannot contain",
             );
         }
         if self.mode.0 & 0o600 != 0o600 {
             // The end of the file is read when it is opened again.
             fault(
                 "mode",
-                "found permissions with which the owner may not both read and write; expected octal \
-                 digits such as \"0600\"",
+                "the owner needs permission to read and write; expected octal digits such as \"0600\"",
             );
         }
         if self.fsync == Fsync::Interval(0) {
             fault(
                 "fsync.interval",
-                "found 0; expected seconds, at least 1, or fsync: batch",
+                "found 0; expected at least 1 second, or fsync: batch",
             );
         }
         if let Some(rotate) = self.rotate {
@@ -180,7 +178,8 @@ impl Config {
                 fault("rotate.keep", &message);
             }
             if self.is_stdout() {
-                let message = "standard output cannot be rotated; remove it, or name a file";
+                let message =
+                    "standard output cannot be rotated; remove this key, or set `path` to a file";
                 faults.push(ConfigFault::new("rotate", message));
             }
         }

@@ -1,18 +1,17 @@
 //! Appends events to a file, one line each: the provider `file`.
 //!
-//! `README.md` is the operator's reference. An event's way through this crate:
+//! `README.md` is the operator's reference. The path of an event through this crate:
 //!
-//! * [`Config`] is what stands under a profile in the acct file,
+//! * [`Config`] is the configuration of a destination in the acct file,
 //! * `provider` takes batches and answers for them,
-//! * `message` makes an event a line, `lines` has those of a batch,
+//! * `message` turns an event into a line, `lines` holds those of a batch,
 //! * `target` is where lines go: a `regular` file that follows moves, rotates and gets whole lines as
 //!   far as there is `room`, or a `stream` such as standard output; `place` finds it, past what others put in
 //!   the way,
-//! * `outcome` says what failed, and whether another attempt may succeed.
+//! * `outcome` reports what failed, and whether another attempt may succeed.
 //!
-//! A batch is one `write`, where room is not scarce, and, unless configured otherwise, one
-//! `fdatasync`. File calls block, on the instance's own thread, where they delay no other
-//! destination.
+//! A batch is one `write`, unless space is scarce, and, unless configured otherwise, one `fdatasync`.
+//! File calls block the instance's own thread, so they delay no other destination.
 
 mod config;
 mod lines;

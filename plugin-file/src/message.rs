@@ -12,8 +12,7 @@ use evbus_sdk::serde_json;
 use crate::Format;
 
 /// Why an event has no line in the format.
-pub(crate) const LINE_BREAK: &str = "the body has a line break, which `format: body` cannot keep on \
-                                     one line; `format: json_lines` can";
+pub(crate) const LINE_BREAK: &str = "the body contains a line break, which `format: body` cannot keep on one line; use `format: json_lines`";
 
 /// How every line of [`Format::JsonLines`] begins.
 pub(crate) const LINE_START: &str = "{\"id\":\"";

@@ -7,11 +7,11 @@
 //! | disk or quota full, a limit of file size, an I/O error, anything else | retry | retry |
 //! | a body with a line break under `format: body` | | rejected |
 //!
-//! What is said of publishing holds for the events whose lines were not written: those that were
-//! written whole before it failed, and synced where that is wanted, are accepted.
+//! The outcomes of publishing apply to events whose lines were not written: events that were completely
+//! written before the failure, and synced if configured, are accepted.
 //!
-//! Nothing that befalls the file makes an event undeliverable: once the operator has mended it, the
-//! same event can be written.
+//! No fault of the file makes an event undeliverable: once the operator has fixed it, the same event can
+//! be written.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -49,7 +49,7 @@ impl Failure {
     }
 
     pub(crate) fn directory(path: &Path) -> Self {
-        Self::said(path, "it is a directory; expected the path of a file", true)
+        Self::said(path, "it is a directory; expected a file path", true)
     }
 
     pub(crate) fn odd_file(path: &Path) -> Self {
@@ -64,14 +64,13 @@ impl Failure {
     pub(crate) fn locked(path: &Path) -> Self {
         Self::said(
             path,
-            "another destination or another program writes to it; give every destination a path \
-             of its own",
+            "another destination or program is writing to it; give each destination its own path",
             false,
         )
     }
 
     pub(crate) fn unsteady(path: &Path) -> Self {
-        Self::said(path, "it is moved away as fast as it is opened", false)
+        Self::said(path, "it is moved away each time it is opened", false)
     }
 
     /// Others could have chosen what is written to; `what` says how.
@@ -142,12 +141,14 @@ impl fmt::Display for Failure {
 fn advice(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::NotFound => "; create its directory, or set `create_dirs: true`",
-        ErrorKind::PermissionDenied => "; let the host's user write there, or name another path",
-        ErrorKind::NotADirectory => "; a file stands where a directory was expected",
+        ErrorKind::PermissionDenied => {
+            "; allow the host's user to write there, or choose another path"
+        }
+        ErrorKind::NotADirectory => "; part of its path is a file, not a directory",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space on its disk",
         ErrorKind::FileTooLarge => {
-            "; the limit of file size (`ulimit -f`, or the file system's) is reached: raise it, or \
-             set `rotate`"
+            "; the file size limit (`ulimit -f`, or that of the file system) is reached: raise it, \
+             or set `rotate`"
         }
         _ => "",
     }

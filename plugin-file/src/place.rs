@@ -173,15 +173,14 @@ fn check(path: &Path, at: &Path, found: &Stat) -> Result<(), Failure> {
     let what = if owner != us && owner != 0 {
         format!("{at} belongs to user {owner}")
     } else if is_file && found.st_nlink > 1 {
-        format!("{at} has a second name somewhere else")
+        format!("{at} has another hard link")
     } else {
         return Ok(());
     };
     Err(Failure::foreign(
         path,
         format!(
-            "{what}, in a directory that every user can write to; name a path in a directory of \
-             your own"
+            "{what}, in a directory that every user can write to; use a path in a directory of your own"
         ),
     ))
 }

@@ -108,8 +108,9 @@ impl RegularFile {
     /// Sees that the right file is open and that its last line is a whole one.
     fn prepare(&mut self, bytes: u64) -> Result<(), Failure> {
         if let Some(torn) = self.torn {
-            self.cut(torn)
-                .map_err(|error| Failure::new("cut a half line off", &self.path, error))?;
+            self.cut(torn).map_err(|error| {
+                Failure::new("remove an incomplete line from", &self.path, error)
+            })?;
         }
         self.follow()?;
         if let Some(rotate) = self.options.rotate
@@ -207,7 +208,7 @@ impl RegularFile {
                 Ok(())
             }
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(Failure::new("look at", &self.path, error))
+                Err(Failure::new("inspect", &self.path, error))
             }
             _ => {
                 tracing::info!(path = %self.path.display(), "the file was moved; starting a new one");
@@ -254,7 +255,7 @@ fn open_locked(path: &Path, mode: Mode) -> Result<(File, Option<Place>, Identity
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Failure::locked(path)),
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
-                tracing::warn!(path = %path.display(), "the file system has no locks; take care that nothing else writes to the file");
+                tracing::warn!(path = %path.display(), "the file system does not support locks; make sure that nothing else writes to the file");
             }
             Err(TryLockError::Error(error)) => return Err(Failure::new("lock", path, error)),
         }
@@ -281,7 +282,7 @@ fn drop_half_line(file: &mut File, path: &Path) -> io::Result<u64> {
     tracing::warn!(
         path = %path.display(),
         bytes = len - whole,
-        "removed an unfinished last line"
+        "removed an incomplete last line"
     );
     Ok(whole)
 }

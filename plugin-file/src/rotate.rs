@@ -1,4 +1,4 @@
-//! Old files: PATH.1 is the newest.
+//! Rotates old files: PATH.1 is the newest.
 
 use std::ffi::OsString;
 use std::fs;

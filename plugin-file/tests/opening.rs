@@ -68,7 +68,7 @@ async fn what_is_no_regular_file_is_refused_in_one_sentence() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let reason = permanent(json!({"path": dir.path()})).await;
     assert!(
-        reason.ends_with(": it is a directory; expected the path of a file"),
+        reason.ends_with(": it is a directory; expected a file path"),
         "{reason}"
     );
 
@@ -85,7 +85,7 @@ async fn what_is_no_regular_file_is_refused_in_one_sentence() {
     fs::write(&file, "").expect("the directory is the test's");
     let reason = permanent(json!({"path": file.join("below")})).await;
     assert!(
-        reason.contains("a file stands where a directory was expected"),
+        reason.contains("part of its path is a file, not a directory"),
         "{reason}"
     );
 
@@ -97,8 +97,7 @@ async fn what_is_no_regular_file_is_refused_in_one_sentence() {
 async fn a_file_that_may_not_be_written_is_named_with_what_to_do() {
     // Not even root may write it.
     let reason = permanent(json!({"path": "/proc/sys/kernel/ostype"})).await;
-    let expected = "cannot open /proc/sys/kernel/ostype: Permission denied (os error 13); let the \
-                    host's user write there, or name another path";
+    let expected = "cannot open /proc/sys/kernel/ostype: Permission denied (os error 13); allow the host's user to write there, or choose another path";
     assert_eq!(reason, expected);
 }
 
@@ -127,8 +126,8 @@ async fn a_file_has_one_writer_at_a_time() {
         .await
         .expect_err("it is locked");
     assert!(matches!(failure, ConnectFailure::Retry(_)), "{failure}");
-    let expected = "another destination or another program writes to it; give every destination \
-                    a path of its own";
+    let expected =
+        "another destination or program is writing to it; give each destination its own path";
     assert!(failure.reason().ends_with(expected), "{failure}");
 
     assert!(first.close().await);
@@ -218,7 +217,7 @@ fn faults_of_a_configuration_are_named_with_their_keys() {
     };
     assert_eq!(
         faults(json!({"path": ""})),
-        ["path: it is empty; expected the path of a file, or - for standard output"]
+        ["path: it is empty; expected a file path, or - for standard output"]
     );
     assert_eq!(faults(json!({})), ["missing field `path`"]);
     let octal = "expected three or four octal digits in quotes, such as \"0640\"";
@@ -240,18 +239,18 @@ fn faults_of_a_configuration_are_named_with_their_keys() {
             "rotate": {"max_bytes": 0, "keep": 0},
         })),
         [
-            "mode: found permissions with which the owner may not both read and write; expected octal \
+            "mode: the owner needs permission to read and write; expected octal \
              digits such as \"0600\"",
-            "fsync.interval: found 0; expected seconds, at least 1, or fsync: batch",
+            "fsync.interval: found 0; expected at least 1 second, or fsync: batch",
             "rotate.max_bytes: found 0; expected at least 1",
             "rotate.keep: found a number out of range; expected 1 to 1000",
-            "rotate: standard output cannot be rotated; remove it, or name a file",
+            "rotate: standard output cannot be rotated; remove this key, or set `path` to a file",
         ]
     );
     for mode in ["0000", "0044", "0400", "0200", "044"] {
         let found = faults(json!({"path": "x", "mode": mode}));
         assert!(
-            found.len() == 1 && found[0].starts_with("mode: found permissions"),
+            found.len() == 1 && found[0].starts_with("mode: the owner needs permission"),
             "{found:?}"
         );
     }

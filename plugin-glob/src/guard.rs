@@ -1,7 +1,7 @@
 //! Guards: for each pattern one literal that every matching name must contain.
 //!
-//! A set looks for the literals of all patterns at once and tries a pattern itself only where its guard
-//! was found. Where the guard says the same as the pattern, nothing is left to try.
+//! A set searches for the literals of all patterns at once and tries a pattern only if its guard was
+//! found. If the guard is equivalent to the pattern, the pattern need not be tried.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

@@ -1,16 +1,16 @@
-//! The match plugin `glob`: which patterns of a set match a profile name.
+//! The match plugin `glob`: finds the patterns of a set that match a profile name.
 //!
 //! A pattern means exactly what `CPython`'s `fnmatch.fnmatchcase` makes of it:
 //!
 //! | pattern | matches |
 //! |---|---|
-//! | `*` | any run of characters, `/` and line ends too, the empty run too |
+//! | `*` | any run of characters, including `/`, line ends and the empty run |
 //! | `?` | any one character (a Unicode scalar value) |
-//! | `[seq]` | one character of the list; `a-z` in it is a range; a `]` that comes first is in the list |
+//! | `[seq]` | one character of the list; `a-z` in it is a range; a leading `]` belongs to the list |
 //! | `[!seq]` | one character not in the list |
-//! | anything else | itself, `{`, `}`, `\`, `^` and an unclosed `[` included |
+//! | anything else | itself, including `{`, `}`, `\`, `^` and an unclosed `[` |
 //!
-//! The whole name must match, and case counts. No text is an invalid pattern.
+//! The whole name must match, and case is significant. Every string is a valid pattern.
 //!
 //! ```
 //! use plugin_glob::GlobSet;
@@ -24,11 +24,11 @@
 //!
 //! # How a set is matched
 //!
-//! Each pattern is guarded by a literal that every name it matches contains. All guards are looked for
-//! at once: those at the start or end of a name by globset, the others by Aho-Corasick automata.
-//! For `literal`, `literal*`, `*literal` and `*literal*` the guard says it all. Any other pattern is
-//! tried by itself, on characters, and only on the names its guard let through; of its possible guards
-//! it has the one that fewest others could have.
+//! Each pattern is guarded by a literal that every name it matches contains. All guards are searched for
+//! at once: those at the start or end of a name by globset, the others by Aho-Corasick automata. For
+//! `literal`, `literal*`, `*literal` and `*literal*` the guard decides. Any other pattern is matched
+//! separately, by characters, and only against names that contain its guard; of its possible guards, it
+//! uses the one that the fewest other patterns could use.
 
 mod guard;
 mod plugin;

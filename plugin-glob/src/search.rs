@@ -1,4 +1,4 @@
-//! Finds all guards that hold for a name, at once.
+//! Finds all guards that apply to a name, at once.
 
 use aho_corasick::AhoCorasick;
 use globset::{Candidate, GlobBuilder, GlobSetBuilder};

@@ -1,4 +1,4 @@
-//! A set of patterns that is matched as a whole.
+//! A set of patterns, matched together.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -8,12 +8,12 @@ use crate::guard::{Chooser, Guard};
 use crate::search::Search;
 use evbus_fnmatch::Pattern;
 
-/// The longest pattern accepted, in bytes. It bounds the time of one match: a pattern that must be
-/// tried costs at most its length times the name's.
+/// The longest pattern accepted, in bytes. It limits the time of one match: matching a pattern costs at
+/// most its length times the length of the name.
 pub const MAX_PATTERN_BYTES: usize = 64 * 1024;
 
-/// The most that the patterns of one set may hold together, in bytes, each counted with one byte more
-/// than it has. It bounds the memory of a set, and is 100,000 patterns of 160 bytes.
+/// The maximum total size of the patterns of one set, in bytes, counting one extra byte per pattern. It
+/// limits the memory of a set, and allows 100,000 patterns of 160 bytes.
 pub const MAX_SET_BYTES: usize = 16 * 1024 * 1024;
 
 /// A scratch list longer than this is given back after the match that needed it.
@@ -24,10 +24,10 @@ thread_local! {
     static SCRATCH: Cell<Vec<usize>> = const { Cell::new(Vec::new()) };
 }
 
-/// Why a pattern cannot be part of a set.
+/// An error that keeps a pattern out of a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatternError {
-    /// The pattern's place in the list given to [`GlobSet::compile`], from 0.
+    /// The pattern's index in the list given to [`GlobSet::compile`], from 0.
     pub index: usize,
     /// One sentence for the operator.
     pub message: String,
@@ -41,9 +41,9 @@ impl fmt::Display for PatternError {
 
 impl std::error::Error for PatternError {}
 
-/// Compiled patterns, matched against one name at a time, all in one pass.
+/// Compiled patterns, all matched against a name in one pass.
 ///
-/// Any number of threads may match at once; they share no lock, and nothing blocks.
+/// Any number of threads may match at the same time; they share no lock and never block.
 pub struct GlobSet {
     /// Finds the guards that hold for a name.
     search: Search,
@@ -56,13 +56,13 @@ pub struct GlobSet {
 }
 
 impl GlobSet {
-    /// Compiles `patterns`; the index of each is its place in the list. Blocks while it works, about a
-    /// second for a hundred thousand patterns.
+    /// Compiles `patterns`; the index of each is its position in the list. Takes about a second for a
+    /// hundred thousand patterns.
     ///
     /// # Errors
     ///
-    /// Every text is a pattern, so only size is refused: each pattern longer than
-    /// [`MAX_PATTERN_BYTES`], and the first that takes the set past [`MAX_SET_BYTES`].
+    /// Every string is a valid pattern, so only sizes can be refused: each pattern longer than
+    /// [`MAX_PATTERN_BYTES`], and the first pattern with which the set exceeds [`MAX_SET_BYTES`].
     pub fn compile(patterns: &[&str]) -> Result<Self, Vec<PatternError>> {
         check_sizes(patterns)?;
         let patterns: Vec<Pattern> = patterns.iter().map(|text| Pattern::parse(text)).collect();
@@ -97,13 +97,13 @@ impl GlobSet {
         self.remaining.len()
     }
 
-    /// Whether the set has no pattern, so that nothing matches.
+    /// Whether the set has no patterns, so that nothing matches.
     pub fn is_empty(&self) -> bool {
         self.remaining.is_empty()
     }
 
-    /// Replaces `out` by the indices of the patterns that match the whole of `name`: ascending, each
-    /// once. Allocates nothing once `out` and this thread have met names like it.
+    /// Replaces `out` with the indices of the patterns that match the whole of `name`, ascending, each
+    /// once. Does not allocate once `out` and this thread have processed similar names.
     pub fn matches(&self, name: &str, out: &mut Vec<u32>) {
         out.clear();
         let mut add_matching = |index: &u32| {

@@ -1,4 +1,4 @@
-//! Why a broker is not reached, from what librdkafka says about it.
+//! Why a broker is unreachable, derived from librdkafka's errors.
 //!
 //! | librdkafka's code and words | cause |
 //! |---|---|
@@ -168,7 +168,7 @@ fn protocol(said: &str) -> Option<&'static str> {
     let size: i32 = size[..end.unwrap_or(size.len())].parse().ok()?;
     match &size.to_be_bytes() {
         b"HTTP" => Some("HTTP"),
-        b"AMQP" => Some("AMQP (RabbitMQ, say)"),
+        b"AMQP" => Some("AMQP (such as RabbitMQ)"),
         b"SSH-" => Some("SSH"),
         // An alert, of any version.
         [0x15, 0x03, ..] => Some("TLS"),
@@ -213,22 +213,22 @@ impl fmt::Display for Cause {
             Kind::NoRoute => write!(f, "cannot be reached: there is no route to it; {place}"),
             Kind::NoAnswer => write!(
                 f,
-                "cannot be reached: it does not answer, or a firewall is in between; {place}"
+                "cannot be reached: it does not answer, or a firewall blocks it; {place}"
             ),
             Kind::Mute => f.write_str(
-                "takes the connection but does not answer as a Kafka broker; check that the port is \
-                 Kafka's, and that the broker is not overloaded",
+                "accepts the connection but does not answer like a Kafka broker; check that the port is Kafka's, and that the broker is not overloaded",
             ),
             Kind::WantsTls => f.write_str(
-                "hangs up on an unencrypted request: the port expects TLS, or is not Kafka's; set \
-                 `security_protocol` to SSL or SASL_SSL, or correct the port",
+                "closes the connection on an unencrypted request: the port expects TLS, or is not \
+                 Kafka's; set `security_protocol` to SSL or SASL_SSL, or correct the port",
             ),
             Kind::WantsLogin => f.write_str(
-                "hangs up after the greeting: the port expects a login; set `security_protocol` to \
-                 SASL_SSL or SASL_PLAINTEXT with `sasl_plain_username` and `sasl_plain_password`",
+                "closes the connection after the first request: the port expects a login; set \
+                 `security_protocol` to SASL_SSL or SASL_PLAINTEXT with `sasl_plain_username` and \
+                 `sasl_plain_password`",
             ),
             Kind::HungUp => f.write_str(
-                "ended the connection; if it does so again, its log says why",
+                "closed the connection; if this happens again, see its log",
             ),
             Kind::Speaks(what) => write!(
                 f,
@@ -236,27 +236,25 @@ impl fmt::Display for Cause {
                 what.unwrap_or("another protocol")
             ),
             Kind::Certificate => f.write_str(
-                "has a certificate that is not trusted, or that is for another host name; name its \
-                 authority in `ca_file` of `ssl`, and use a host name that the certificate holds",
+                "has a certificate that is not trusted, or is for another host name; set `ca_file` of `ssl` to its certificate authority, and use a host name that the certificate contains",
             ),
             Kind::ClientCertificate => f.write_str(
-                "refuses the TLS handshake: it wants a client certificate, or does not accept the one \
-                 given; give `cert_file` and `key_file` of `ssl` from an authority that it trusts",
+                "refuses the TLS handshake: it requires a client certificate, or rejects the one given; set `cert_file` and `key_file` of `ssl` to one from an authority that it trusts",
             ),
             Kind::NoTls => f.write_str(
                 "does not speak TLS; use the port of its TLS listener, or set `security_protocol` to \
                  PLAINTEXT or SASL_PLAINTEXT and remove `ssl`",
             ),
             Kind::NoLogin => f.write_str(
-                "takes no login at this port; use the port of its SASL listener, or set \
+                "does not accept logins on this port; use the port of its SASL listener, or set \
                  `security_protocol` to PLAINTEXT or SSL and remove user and password",
             ),
             Kind::Mechanism(offered) if offered.is_empty() => {
-                f.write_str("does not take this `sasl_mechanism`; choose another one")
+                f.write_str("does not support this `sasl_mechanism`; choose another one")
             }
             Kind::Mechanism(offered) => write!(
                 f,
-                "does not take this `sasl_mechanism`; choose one of {}",
+                "does not support this `sasl_mechanism`; choose one of {}",
                 offered.replace(',', ", ")
             ),
             Kind::Login => f.write_str(
@@ -275,12 +273,11 @@ pub(crate) fn fatal(code: Code, said: &str) -> String {
              producer; grant it IdempotentWrite on the cluster or Write on the topic, or set \
              `enable_idempotence: false`"
             .to_owned(),
-        Code::UnsupportedFeature => "the brokers have no idempotent producers; set \
+        Code::UnsupportedFeature => "the brokers do not support idempotent producers; set \
              `enable_idempotence: false`"
             .to_owned(),
         code => format!(
-            "the idempotent producer cannot go on ({}: {}) and is made anew; if it happens again, \
-             the brokers' log says why",
+            "the idempotent producer failed ({}: {}) and is created again; if this happens again, see the brokers' logs",
             code,
             short(said)
         ),
@@ -377,7 +374,7 @@ mod tests {
             (
                 Code::BadMessage,
                 "Receive failed: Invalid response size 1095586128 (0..100000000): x",
-                Kind::Speaks(Some("AMQP (RabbitMQ, say)")),
+                Kind::Speaks(Some("AMQP (such as RabbitMQ)")),
             ),
             (
                 Code::BadMessage,

@@ -1,4 +1,4 @@
-//! What librdkafka calls back: delivery reports, errors and log lines, on the producer's thread.
+//! librdkafka's callbacks: delivery reports, errors and log lines, on the producer's thread.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! What stands under a profile in the acct file.
+//! The configuration of a destination in the acct file.
 //!
-//! The names under `connection` are those of aiokafka's producer, which users' files are written
-//! for; librdkafka's own property names stand beside them in the same mapping.
+//! The names under `connection` are those of aiokafka's producer, which existing files use; librdkafka's
+//! own property names may be used beside them in the same mapping.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,46 +16,46 @@ use evbus_sdk::serde::de::IgnoredAny;
 #[serde(crate = "evbus_sdk::serde", default)]
 #[schemars(crate = "evbus_sdk::schemars")]
 pub struct Config {
-    /// How the brokers are reached and how messages are produced.
+    /// How to reach the brokers and how to produce messages.
     #[serde(deserialize_with = "evbus_sdk::null_is_default")]
     pub connection: Connection,
     /// Topics that every event goes to, a list or one name. An event is accepted when all of them
     /// have acknowledged it. Default: the topic is the event's profile name.
     #[serde(deserialize_with = "evbus_sdk::null_is_default")]
     pub topics: OneOrMany,
-    /// Key of every message, as text. Messages with the same key go to the same partition.
+    /// Key of every message, as a string. Messages with the same key go to the same partition.
     /// Default: no key.
     pub key: Option<String>,
     /// Partition of every message, from 0. Default: chosen by the key, or evenly without one.
     #[schemars(range(min = 0))]
     pub partition: Option<i32>,
-    /// Files for TLS. Its presence alone, even empty, turns TLS on; there is no falling back to
+    /// Files for TLS. The presence of this key, even if empty, turns TLS on; there is no fallback to
     /// plaintext, and host names are verified.
     pub ssl: Option<Ssl>,
 }
 
-/// `connection`: aiokafka's names, and beside them any property of librdkafka by its own name
-/// (`linger.ms: 50`); one setting must not be given under both.
+/// `connection`: aiokafka's names, and any librdkafka property by its own name (`linger.ms: 50`); a
+/// setting must not be given under both names.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(crate = "evbus_sdk::serde", default)]
 #[schemars(crate = "evbus_sdk::schemars")]
 pub struct Connection {
-    /// `host:port` of some brokers of the cluster, a list or one text separated by commas; a port
-    /// left out is 9092. Default: `localhost:9092`.
+    /// `host:port` of some brokers of the cluster: a list, or one string separated by commas; the
+    /// default port is 9092. Default: `localhost:9092`.
     pub bootstrap_servers: Option<OneOrMany>,
     /// Name of this client in the brokers' logs and quotas. Default: `evbus`.
     pub client_id: Option<String>,
-    /// Who must have stored a message before it counts as acknowledged: `all` (or -1) in-sync
-    /// replicas, 1 for the leader alone, 0 for nobody: then "accepted" means only that it was
-    /// written to the connection. Default: `all`. 0 and 1 turn idempotence off.
+    /// Who must have stored a message before it counts as acknowledged: `all` (or -1) in-sync replicas,
+    /// 1 for only the leader, 0 for none: then "accepted" means only that it was written to the
+    /// connection. Default: `all`. 0 and 1 turn idempotence off.
     pub acks: Option<Acks>,
     /// Compression of message sets. Default: `none`.
     pub compression_type: Option<Compression>,
-    /// Most bytes in a message set. Default: 1000000.
+    /// Maximum size of a message set, in bytes. Default: 1000000.
     pub max_batch_size: Option<u32>,
     /// How long a message set waits for more messages, in milliseconds. Default: 5.
     pub linger_ms: Option<f64>,
-    /// Idle connections are closed after this many milliseconds; 0: never. Default: 0.
+    /// Close idle connections after this many milliseconds; 0: never. Default: 0.
     pub connections_max_idle_ms: Option<u32>,
     /// Largest message in bytes; a larger one is rejected. Default: 1000000.
     pub max_request_size: Option<u32>,
@@ -66,7 +66,7 @@ pub struct Connection {
     pub request_timeout_ms: Option<u32>,
     /// Metadata is refreshed at least this often, in milliseconds. Default: 300000.
     pub metadata_max_age_ms: Option<u32>,
-    /// What the connection speaks. Default: `PLAINTEXT`; with `ssl` its encrypted form.
+    /// Protocol of the connection. Default: `PLAINTEXT`; with `ssl`, its encrypted form.
     pub security_protocol: Option<SecurityProtocol>,
     /// How the client authenticates, with a `security_protocol` of `SASL_...`. Default: `PLAIN`.
     pub sasl_mechanism: Option<SaslMechanism>,
@@ -74,25 +74,24 @@ pub struct Connection {
     pub sasl_plain_username: Option<String>,
     /// Password for SASL.
     pub sasl_plain_password: Option<Secret>,
-    /// Whether the brokers recognise a message that was sent twice over one connection's retries
-    /// and keep the order. Default: true, unless `acks` is 0 or 1.
+    /// Whether the brokers discard duplicates caused by retries on one connection, and keep the order.
+    /// Default: true, unless `acks` is 0 or 1.
     pub enable_idempotence: Option<bool>,
-    /// Accepted for old files, without effect: the protocol version is always negotiated.
+    /// Accepted for compatibility, without effect: the protocol version is always negotiated.
     pub api_version: Option<Property>,
     /// Properties of librdkafka by their own names, such as `message.timeout.ms`.
     #[serde(flatten)]
     pub properties: BTreeMap<String, Property>,
 }
 
-/// Files for TLS; paths are the host's.
+/// Files for TLS; paths are those of the host.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(crate = "evbus_sdk::serde", default)]
 #[schemars(crate = "evbus_sdk::schemars")]
 pub struct Ssl {
-    /// Certificates (PEM) of the authorities that the brokers' certificates must come from.
-    /// Default: the system's.
+    /// Certificates (PEM) of the authorities to trust. Default: the system's.
     pub ca_file: Option<String>,
-    /// This client's certificate (PEM), where the brokers ask for one.
+    /// This client's certificate (PEM), if the brokers require one.
     pub cert_file: Option<String>,
     /// The private key (PEM) of `cert_file`.
     pub key_file: Option<String>,
@@ -100,12 +99,12 @@ pub struct Ssl {
     pub password: Option<Secret>,
 }
 
-/// A text, or a list of texts.
+/// A string, or a list of strings.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(
     crate = "evbus_sdk::serde",
     untagged,
-    expecting = "expected a text or a list of texts"
+    expecting = "expected a string or a list of strings"
 )]
 #[schemars(crate = "evbus_sdk::schemars")]
 pub enum OneOrMany {
@@ -165,7 +164,7 @@ pub enum Compression {
     Zstd,
 }
 
-/// What a connection speaks.
+/// The protocol of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(crate = "evbus_sdk::serde")]
 #[schemars(crate = "evbus_sdk::schemars")]
@@ -210,7 +209,7 @@ pub enum Property {
     Int(i64),
     Float(f64),
     Text(String),
-    /// A key without a value counts as one that is not there.
+    /// A key without a value counts as missing.
     #[schemars(skip)]
     NotGiven(()),
     /// Anything else: taken here so that the check can name the key, and refused there.

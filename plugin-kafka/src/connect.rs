@@ -1,4 +1,4 @@
-//! Makes a producer and finds out whether a broker answers it.
+//! Creates a producer and checks whether a broker answers it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -113,9 +113,9 @@ fn unusable(error: KafkaError) -> ConnectError {
     ConnectError::permanent(match error {
         // Its Display prints the property's value, which may be a secret, and so may its reason.
         KafkaError::ClientConfig(_, _, property, _) => {
-            format!("librdkafka refuses the value of the property {property}")
+            format!("librdkafka rejects the value of the property {property}")
         }
-        KafkaError::ClientCreation(why) => format!("librdkafka refuses the configuration: {why}"),
-        error => format!("librdkafka cannot make a producer: {error}"),
+        KafkaError::ClientCreation(why) => format!("librdkafka rejects the configuration: {why}"),
+        error => format!("librdkafka cannot create a producer: {error}"),
     })
 }

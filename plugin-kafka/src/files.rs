@@ -1,5 +1,5 @@
-//! The files that librdkafka opens by itself. It would wait for a named pipe and never end with a device, so
-//! they are looked at first.
+//! The files that librdkafka opens by itself. It would wait for a named pipe and never finish reading a
+//! device, so they are checked first.
 
 use std::path::Path;
 

@@ -4,14 +4,14 @@
 //! byte for byte; id, time, content type and string tags travel as headers. An event is accepted
 //! when the brokers have acknowledged it in every topic. README.md is the operator's reference.
 //!
-//! An event's way through the crate: `provider` hands a batch to librdkafka, whole and in order,
-//! with `message` making the headers; librdkafka's delivery reports arrive on a thread of their
-//! own in `client` and are counted in `reports`; `outcome` says what a failure means. A
-//! message set that a broker finds too large is sent again in `oversize`, message by message; a
-//! topic or partition that does not exist is looked for in `missing`. `config` is what stands in the
-//! acct file, `properties` turns it into librdkafka's properties, `files` looks at the files they name. `connect`
-//! makes a connection, `reach` sees that the cluster's own addresses lead to it, `link` watches it, `cause` says
-//! why it fails.
+//! The path of an event through the crate: `provider` passes a batch to librdkafka, complete and in
+//! order, with the headers that `message` creates; librdkafka's delivery reports arrive on a thread of
+//! their own in `client` and are counted in `reports`; `outcome` turns failures into outcomes.
+//! `oversize` resends a message set that a broker finds too large, message by message; `missing` looks
+//! for a topic or partition that does not exist. `config` is the configuration in the acct file,
+//! `properties` turns it into librdkafka's properties, `files` checks the files they name. `connect`
+//! makes a connection, `reach` checks that the addresses advertised by the cluster are reachable, `link`
+//! watches the connection, `cause` explains why it fails.
 
 mod cause;
 mod client;

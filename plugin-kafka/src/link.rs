@@ -1,4 +1,5 @@
-//! Watches the connection to the cluster and tells the host when it goes and when it is back, and why.
+//! Watches the connection to the cluster and tells the host when and why it is lost, and when it is
+//! restored.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -158,7 +159,7 @@ impl Link {
         let causes: Vec<&Cause> = state.causes.iter().map(|(cause, _)| cause).collect();
         match causes[..] {
             [] => format!(
-                "no broker of the cluster at {} answers; check that they run and can be reached from here",
+                "no broker of the cluster at {} answers; check that the brokers are running and reachable from here",
                 self.servers
             ),
             _ => listed(&causes),

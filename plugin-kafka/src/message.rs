@@ -55,19 +55,18 @@ pub(crate) fn topic_fault(name: &str) -> Option<String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if name.is_empty() || name.len() > 249 {
         Some(format!(
-            "is {} characters long; Kafka takes topic names of 1 to 249",
+            "is {} characters long; Kafka accepts topic names of 1 to 249",
             name.len()
         ))
     } else if name == "." || name == ".." {
-        Some(format!("`{name}` is no topic name for Kafka"))
+        Some(format!("`{name}` is not a valid topic name for Kafka"))
     } else {
         let bad = name
             .char_indices()
             .find(|(at, _)| !allowed(name.as_bytes()[*at]));
         bad.map(|(_, bad)| {
             format!(
-                "`{name}` has the character {bad:?}; Kafka takes ASCII letters, digits, `.`, `_` \
-                 and `-` in topic names"
+                "`{name}` contains the character {bad:?}; Kafka accepts ASCII letters, digits, `.`, `_` and `-` in topic names"
             )
         })
     }

@@ -1,6 +1,6 @@
 //! Looks for a topic or a partition that does not exist yet.
 //!
-//! librdkafka itself asks the brokers again after minutes, and refuses the messages meanwhile.
+//! librdkafka itself asks the brokers again only after minutes, and refuses messages meanwhile.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};

@@ -50,7 +50,7 @@ impl Undelivered<'_> {
             }),
             Code::InvalidTopic => Outcome::rejected(match topic_fault(topic) {
                 Some(fault) => format!("the topic {fault}"),
-                None => format!("the brokers find the topic name `{topic}` invalid"),
+                None => format!("the brokers reject the topic name `{topic}` as invalid"),
             }),
             Code::TopicAuthorizationFailed => Outcome::rejected(format!(
                 "the brokers do not allow this user to write to topic `{topic}`"
@@ -66,7 +66,7 @@ impl Undelivered<'_> {
             | Code::InvalidRecord
             | Code::PolicyViolation
             | Code::UnsupportedForMessageFormat => {
-                Outcome::rejected(format!("topic `{topic}` does not take it: {}", self.code))
+                Outcome::rejected(format!("topic `{topic}` does not accept it: {}", self.code))
             }
             Code::MessageTimedOut => Outcome::retry(match cause {
                 Some(cause) => format!("topic `{topic}` did not acknowledge in time: {cause}"),

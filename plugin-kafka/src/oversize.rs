@@ -1,4 +1,4 @@
-//! Sends messages of sets that a broker finds too large again, each in a set of its own.
+//! Resends messages of sets that a broker finds too large, each in a set of its own.
 //!
 //! librdkafka sends many messages as one set, and a broker whose limit (or whose topic's limit) is
 //! lower than the client's refuses the set as a whole, also for the sake of one message; nothing of
@@ -91,15 +91,14 @@ pub(crate) async fn send_singly(
     let (refused, mut remaining): (Vec<_>, Vec<_>) = failures.into_iter().partition(is_oversize);
     warn!(
         messages = refused.len(),
-        "a broker refused message sets as too large; sending their messages one by one. \
-         `max_batch_size` should not be above the limit of the broker or the topic"
+        "a broker refused batches as too large; sending their messages one by one; set `max_batch_size` no higher than the limit of the broker and the topic"
     );
     let mut positions: Vec<usize> = refused.iter().map(|(position, _)| *position).collect();
     positions.sort_unstable();
     let producer = match kafka.singles.make(&kafka.reports, &kafka.link).await {
         Ok(producer) => producer,
         Err(error) => {
-            warn!("no second producer: {error:?}");
+            warn!("cannot create the second producer: {error:?}");
             let again = |position| (position, RDKafkaErrorCode::Fail);
             return positions.into_iter().map(again).chain(remaining).collect();
         }

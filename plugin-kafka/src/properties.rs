@@ -69,11 +69,11 @@ impl Setting {
             // Nothing else may be said of the value: what stands at a key by mistake may be a secret, and
             // librdkafka's words repeat it.
             Err(_) if self.property == "request.required.acks" => {
-                "found a value that librdkafka refuses, expected 0, 1, -1 or `all`".to_owned()
+                "found a value that librdkafka rejects, expected 0, 1, -1 or `all`".to_owned()
             }
             Err(KafkaError::ClientConfig(_, why, ..)) => match allowed_range(&why) {
                 Some((least, most)) => format!(
-                    "found a value that librdkafka refuses, expected a number from {least} to {most}"
+                    "found a value that librdkafka rejects, expected a number from {least} to {most}"
                 ),
                 None => REFUSED.to_owned(),
             },
@@ -83,8 +83,7 @@ impl Setting {
     }
 }
 
-const REFUSED: &str = "found a value that librdkafka refuses, expected one that its \
-                       CONFIGURATION.md has for this property";
+const REFUSED: &str = "found a value that librdkafka rejects, expected one that its CONFIGURATION.md lists for this property";
 
 /// librdkafka takes any number for a port and uses what is left of it in 16 bits.
 fn port_fault((path, property, value): (&str, &str, &str)) -> Option<ConfigFault> {
@@ -94,7 +93,7 @@ fn port_fault((path, property, value): (&str, &str, &str)) -> Option<ConfigFault
     }
     let position = value.split(',').position(is_wrong)? + 1;
     let message = format!(
-        "found address {position} with a wrong port, expected a number from 1 to 65535 after the host"
+        "found an invalid port in address {position}, expected a number from 1 to 65535 after the host"
     );
     Some(ConfigFault::of_key(path, message))
 }
@@ -133,7 +132,7 @@ fn is_unknown(error: &KafkaError) -> bool {
 fn unknown(path: String, property: &str) -> ConfigFault {
     let message = match nearest(property) {
         Some(known) => format!("found an unknown key; did you mean `{known}`?"),
-        None => "found an unknown key, expected a name of aiokafka's producer or a property of librdkafka"
+        None => "found an unknown key, expected an option of aiokafka's producer or a property of librdkafka"
             .to_owned(),
     };
     ConfigFault::of_key(path, message)
@@ -178,7 +177,7 @@ impl Settings {
                 .iter()
                 .find(|earlier| earlier.property == setting.property);
             if let Some(earlier) = before {
-                let message = format!("is the same setting as `{}`; keep one", earlier.path);
+                let message = format!("is the same setting as `{}`; keep only one", earlier.path);
                 faults.push(ConfigFault::new(setting.path.as_str(), message));
             }
         }
@@ -192,7 +191,7 @@ impl Settings {
         (2..=1000).contains(&number).then(|| {
             ConfigFault::of_key(
                 acks.path.as_str(),
-                "found another number of replicas, expected 0, 1, -1 or `all`",
+                "found an unsupported number of replicas, expected 0, 1, -1 or `all`",
             )
         })
     }
@@ -225,8 +224,7 @@ fn collect(config: &Config) -> (Settings, Vec<ConfigFault>) {
         } else if let Some(value) = value.text() {
             settings.push(path, name, value);
         } else {
-            let message = "found a list or a mapping, expected a text, a number, true \
-                           or false";
+            let message = "found a list or a mapping, expected a string, a number, true or false";
             faults.push(ConfigFault::of_key(path, message));
         }
     }

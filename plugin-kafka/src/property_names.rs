@@ -1,4 +1,4 @@
-//! The names that a faulty one is compared with.
+//! The known names that an unknown one is compared with.
 
 /// aiokafka's names of the producer's settings, as `connection` takes them.
 pub(crate) const AIOKAFKA: &[&str] = &[

@@ -64,7 +64,7 @@ impl Provider for Kafka {
             }
         }
         if config.partition.is_some_and(|partition| partition < 0) {
-            let message = "found a number below 0, expected a partition number from 0";
+            let message = "found a negative number, expected a partition number from 0";
             faults.push(ConfigFault::of_key("partition", message));
         }
         if faults.is_empty() {
@@ -82,7 +82,7 @@ impl Provider for Kafka {
         let singles = Singles::new(client_config.clone());
         if client_config.get("request.required.acks") == Some("0") {
             tracing::warn!(
-                "`acks: 0`: no broker acknowledges an event; accepted means written to the connection"
+                "`acks: 0`: no broker acknowledges events; an event counts as accepted once it is written to the connection"
             );
         }
         let topics = config.topics.as_slice().to_vec();
@@ -90,9 +90,9 @@ impl Provider for Kafka {
             let topics = topics.clone();
             move || connect::connect(client_config, &topics, &context)
         });
-        let (producer, reports, link) = connecting
-            .await
-            .map_err(|error| ConnectError::retry(format!("the attempt broke off: {error}")))??;
+        let (producer, reports, link) = connecting.await.map_err(|error| {
+            ConnectError::retry(format!("the attempt was interrupted: {error}"))
+        })??;
         let producer = Arc::new(producer);
         let watch = Arc::clone(&link).watch(Arc::downgrade(&producer));
         Ok(Self {

@@ -1,4 +1,4 @@
-//! Whether the brokers that a cluster names can be reached, and the topics written to.
+//! Checks that the brokers advertised by a cluster can be reached, and the topics written to.
 //!
 //! A broker that answers at a bootstrap address names the addresses at which the cluster's brokers are
 //! to be reached (`advertised.listeners`); only these take messages. So before a connection counts as
@@ -111,7 +111,7 @@ fn describe(
         let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
         ConnectError::retry(link.recent().unwrap_or_else(|| {
             format!(
-                "the cluster at {} did not describe topic `{topic}`: {code}; the brokers' log says why",
+                "the cluster at {} did not describe topic `{topic}`: {code}; see the brokers' logs",
                 link.servers()
             )
         }))
@@ -162,8 +162,7 @@ fn add_leaders(
                      create it, or correct `topics`"
                 ),
                 Some(Code::LeaderNotAvailable) => format!(
-                    "topic `{topic}` at {servers} has no leader at the moment; check the brokers that \
-                     hold it"
+                    "topic `{topic}` at {servers} has no leader at the moment; check the brokers that host it"
                 ),
                 Some(code) => format!("topic `{topic}` at {servers} cannot be used: {code}"),
             }));

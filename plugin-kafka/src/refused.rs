@@ -1,15 +1,14 @@
 //! Names of aiokafka's producer and of librdkafka that an acct file cannot use, each with the reason.
 //!
-//! Refused is what would make an acknowledgement untrue (a broker that is none, a message that nobody
-//! reports), what runs code or signals that the file names, and what means nothing here and would be
-//! ignored in silence.
+//! Refused are settings that would make an acknowledgement untrue (a simulated broker, an unreported
+//! message), that run code or send signals named by the file, or that mean nothing here and would be
+//! silently ignored.
 
-const CALLBACK: &str = "it is a function or an object of a program and has no text";
+const CALLBACK: &str =
+    "it is a function or an object of a program, which cannot be written as text";
 const KERBEROS: &str = "Kerberos is not built in; use PLAIN or SCRAM";
-const LOADS_CODE: &str = "libraries are loaded by the host alone";
-const NO_TRANSACTIONS: &str = "events are acknowledged one by one, transactions would acknowledge \
-                               them together; remove it (a message is not stored twice by one \
-                               connection's retries as it is, see `enable_idempotence`)";
+const LOADS_CODE: &str = "only the host loads libraries";
+const NO_TRANSACTIONS: &str = "events are acknowledged one by one, but transactions would acknowledge them together; remove it (`enable_idempotence` already keeps one connection's retries from storing a message twice)";
 const OAUTH: &str = "OAuth is not built in; use PLAIN or SCRAM";
 const PYTHON: &str = "it is a Python object; use PLAIN or SCRAM";
 const REPORTS: &str = "every message must be reported, or none would be acknowledged";
@@ -25,7 +24,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("interceptors", CALLBACK),
     (
         "internal.termination.signal",
-        "it would have signals sent inside the host",
+        "it would cause signals inside the host",
     ),
     (
         "key_serializer",
@@ -57,8 +56,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("ssl_key", CALLBACK),
     (
         "test.*",
-        "messages would go to a broker that librdkafka only plays, and be lost; name real brokers in \
-         `bootstrap_servers`",
+        "messages would be sent to a broker that librdkafka only simulates, and be lost; name real \
+         brokers in `bootstrap_servers`",
     ),
     ("transaction.timeout.ms", NO_TRANSACTIONS),
     ("transaction_timeout_ms", NO_TRANSACTIONS),

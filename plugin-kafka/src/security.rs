@@ -1,4 +1,4 @@
-//! TLS and authentication: which protocol a configuration asks for, and whether it is complete.
+//! TLS and authentication: which protocol a configuration selects, and whether it is complete.
 
 use evbus_sdk::ConfigFault;
 
@@ -31,7 +31,7 @@ pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFa
         faults.push(ConfigFault::new(
             at,
             format!(
-                "found {} beside the key `ssl`, which asks for TLS; write SSL or SASL_SSL, or \
+                "found {} beside the key `ssl`, which requires TLS; write SSL or SASL_SSL, or \
                  remove `ssl`",
                 named(protocol)
             ),
@@ -97,7 +97,7 @@ fn unused(config: &Config, settings: &Settings, speaks: Speaks) -> Vec<ConfigFau
     let mut faults = Vec::new();
     for (path, property, _) in settings.given() {
         let (wants, secure, open) = if property == "sasl.mechanisms" && !speaks.sasl {
-            ("asks for a login", "SASL_SSL", "SASL_PLAINTEXT")
+            ("requires a login", "SASL_SSL", "SASL_PLAINTEXT")
         } else if is_about_tls(property) && !speaks.tls && config.ssl.is_none() {
             ("is about TLS", "SSL", "SASL_SSL")
         } else {

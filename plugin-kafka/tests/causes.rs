@@ -129,7 +129,7 @@ async fn a_port_that_speaks_something_else_is_said_to() {
     let mute = speaks(None);
     assert_says(
         &failure(at(&mute)).await,
-        &[&mute, "does not answer as a Kafka broker"],
+        &[&mute, "does not answer like a Kafka broker"],
     );
     for answer in [
         &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
@@ -164,7 +164,10 @@ async fn tls_and_login_that_do_not_fit_the_listener_are_told_apart() {
         &[&login, "the port expects a login", "`sasl_plain_username`"],
     );
     let found = failure(with_login(&plain, "PLAIN", PASSWORD)).await;
-    assert_says(&found, &[&plain, "takes no login", "`security_protocol`"]);
+    assert_says(
+        &found,
+        &[&plain, "does not accept logins", "`security_protocol`"],
+    );
     let found = failure(with_login(&login, "SCRAM-SHA-256", "hunter2")).await;
     assert_says(
         &found,

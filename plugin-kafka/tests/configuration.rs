@@ -190,7 +190,7 @@ fn a_port_that_librdkafka_would_cut_is_a_fault_of_its_key() {
             ("metadata.broker.list", json!(wrong), 1),
         ] {
             let text = format!(
-                "found address {position} with a wrong port, expected a number from 1 to 65535"
+                "found an invalid port in address {position}, expected a number from 1 to 65535"
             );
             let config = json!({"connection": {key: value}});
             assert_fault(config, &format!("connection.{key}"), &text);
@@ -221,7 +221,7 @@ fn a_value_that_librdkafka_does_not_take_is_a_fault_of_its_key() {
     assert_fault(
         connection("linger.ms", json!("soon")),
         "connection.linger.ms",
-        "found a value that librdkafka refuses",
+        "found a value that librdkafka rejects",
     );
     assert_fault(
         connection("acks", json!(2000)),
@@ -246,7 +246,7 @@ fn a_value_that_librdkafka_does_not_take_is_a_fault_of_its_key() {
     assert_fault(
         connection("linger.ms", json!([1])),
         "connection.linger.ms",
-        "expected a text",
+        "expected a string",
     );
     assert_fault(
         connection("compression_type", json!("lzma")),

@@ -108,7 +108,10 @@ async fn without_topics_the_profile_names_the_topic_which_appears_with_its_first
     let bad = TestEvent::text("no/topic", "bad");
     let outcomes = publish(json!({}), vec![first, bad]).await;
     assert_eq!(outcomes[0], Outcome::Accepted);
-    assert_rejected(&outcomes[1], "the topic `no/topic` has the character '/'");
+    assert_rejected(
+        &outcomes[1],
+        "the topic `no/topic` contains the character '/'",
+    );
 
     let arrived = topic("by-profile");
     assert_eq!(arrived.len(), 1);

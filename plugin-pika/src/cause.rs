@@ -1,5 +1,5 @@
-//! Why a broker is not reached, from lapin's errors and, where these say too little, from what the peer
-//! says to a greeting.
+//! Why a broker is unreachable, derived from lapin's errors and, if these are not specific, from the
+//! peer's answer to a greeting.
 //!
 //! | found | cause |
 //! |---|---|
@@ -87,8 +87,7 @@ pub(crate) async fn connect_error(
         Cause::Permanent(why) => (why, true),
         Cause::Retry(why) => (why, false),
         Cause::Unclear if endpoint.is_tls() && stage == Stage::Greeting => (
-            "it speaks TLS, but does not answer as an AMQP 0-9-1 broker; check that `port` is the \
-             broker's"
+            "it speaks TLS, but does not answer like an AMQP 0-9-1 broker; check that `port` is the broker's"
                 .to_owned(),
             false,
         ),
@@ -110,7 +109,7 @@ fn of(endpoint: &Endpoint, stage: Stage, error: &lapin::Error) -> Cause {
                 // Its words are not shown: they may repeat the login.
                 AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
                     let local = if user == "guest" {
-                        " (`guest` may log in from the broker's own machine only, as a rule)"
+                        " (by default, `guest` may log in only from the broker's own machine)"
                     } else {
                         ""
                     };
@@ -120,13 +119,13 @@ fn of(endpoint: &Endpoint, stage: Stage, error: &lapin::Error) -> Cause {
                     ))
                 }
                 AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => Cause::Permanent(format!(
-                    "the broker refused the virtual host `{}` to `{user}`{}; correct \
+                    "the broker refused access to the virtual host `{}` to `{user}`{}; correct \
                      `virtualhost`, or create it and give the user permissions there",
                     endpoint.vhost(),
                     words(endpoint, error)
                 )),
                 _ => Cause::Retry(format!(
-                    "the broker closed the connection{}; its log says more",
+                    "the broker closed the connection{}; see its log",
                     words(endpoint, error)
                 )),
             }
@@ -157,7 +156,7 @@ fn io(stage: Stage, error: &io::Error) -> Cause {
     }
     if stage == Stage::Resolving {
         return Cause::Retry(
-            "its host name is not known; correct `host`, or the name service of this machine"
+            "its host name is not known; correct `host`, or the name resolution (DNS) of this machine"
                 .to_owned(),
         );
     }
@@ -178,10 +177,11 @@ fn io(stage: Stage, error: &io::Error) -> Cause {
 fn late(stage: Stage) -> Cause {
     match stage {
         Stage::Resolving => Cause::Retry(
-            "the name service does not answer; use an address as `host`, or mend it".to_owned(),
+            "the name resolution (DNS) does not answer; fix it, or use an IP address as `host`"
+                .to_owned(),
         ),
         Stage::Dialling => Cause::Retry(
-            "it does not answer, or a firewall is in between; correct `host` and `port`".to_owned(),
+            "it does not answer, or a firewall blocks it; correct `host` and `port`".to_owned(),
         ),
         Stage::Handshake | Stage::Greeting => Cause::Unclear,
     }
@@ -191,26 +191,23 @@ fn tls(error: &rustls::Error) -> Cause {
     match error {
         rustls::Error::InvalidCertificate(error) => Cause::Permanent(match error {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "the broker's certificate is not accepted: it is for another host name; use one \
-                 that it holds as `host`"
+                "the broker's certificate is not accepted: it is for another host name; set `host` to a name that it contains"
                     .to_owned()
             }
             // The latter: signed by another authority of the same name.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "the broker's certificate is not accepted: its authority is not trusted; name that \
-                 in `ca_file` of `ssl_options`"
+                "the broker's certificate is not accepted: its certificate authority is not trusted; set `ca_file` of `ssl_options` to that authority"
                     .to_owned()
             }
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => {
-                "the broker's certificate is not accepted: it is out of date; renew it, or correct \
-                 the clock of this machine"
+                "the broker's certificate is not accepted: it has expired or is not valid yet; renew it, or correct the clock of this machine"
                     .to_owned()
             }
             error => format!(
-                "the broker's certificate is not accepted: {}; the broker needs another one",
+                "the broker's certificate is not accepted: {}; give the broker another one",
                 clean(&error.to_string())
             ),
         }),
@@ -220,8 +217,7 @@ fn tls(error: &rustls::Error) -> Cause {
             | AlertDescription::UnknownCA
             | AlertDescription::CertificateUnknown
             | AlertDescription::AccessDenied => {
-                "the broker refused TLS: it wants a client certificate, or does not accept the one \
-                 given; give `cert_file` of `ssl_options` from an authority that it trusts"
+                "the broker refused TLS: it requires a client certificate, or rejects the one given; set `cert_file` of `ssl_options` to one from an authority that it trusts"
                     .to_owned()
             }
             alert => format!(
@@ -232,7 +228,7 @@ fn tls(error: &rustls::Error) -> Cause {
         rustls::Error::InvalidMessage(_)
         | rustls::Error::InappropriateMessage { .. }
         | rustls::Error::PeerMisbehaved(_) => Cause::Unclear,
-        error => Cause::Retry(format!("TLS fails: {}", clean(&error.to_string()))),
+        error => Cause::Retry(format!("TLS failed: {}", clean(&error.to_string()))),
     }
 }
 
@@ -271,32 +267,30 @@ fn speaks(endpoint: &Endpoint, peer: &Peer) -> String {
     let port = "correct `port`";
     match peer {
         Peer::Amqp if tls => {
-            "it speaks AMQP without TLS; use the broker's TLS port (5671 as a rule), \
-             or remove `ssl` (with a `url`: write amqp:)"
+            "it speaks AMQP without TLS; use the broker's TLS port (usually 5671), or remove `ssl` \
+             (with a `url`: write amqp:)"
                 .to_owned()
         }
-        Peer::Amqp => "the broker hung up while it was logged in to; its log says why (a wrong \
-             `login` or `password`, say)"
+        Peer::Amqp => "the broker closed the connection during login; see its log (a wrong `login` or `password`, for example)"
             .to_owned(),
         Peer::OtherAmqp => {
             "it speaks AMQP, but not version 0-9-1; use a broker or a port that does".to_owned()
         }
         Peer::Http => format!("it is not an AMQP broker: it speaks HTTP; {port}"),
-        Peer::Tls if tls => format!("TLS with it fails, and its log says why; or {port}"),
+        Peer::Tls if tls => format!("the TLS handshake with it failed; see its log, or {port}"),
         Peer::Tls => "it speaks TLS; add `ssl: true` (with a `url`: write amqps:), or use the \
-             broker's port without TLS (5672 as a rule)"
+             broker's port without TLS (usually 5672)"
             .to_owned(),
         Peer::Other => format!("it is not an AMQP broker: it speaks another protocol; {port}"),
         Peer::HangsUp if tls => {
-            format!("it hangs up without a word: it speaks neither TLS nor AMQP 0-9-1; {port}")
+            format!("it closes the connection without an answer: it speaks neither TLS nor AMQP 0-9-1; {port}")
         }
         Peer::HangsUp => format!(
-            "it hangs up without a word, so it does not speak AMQP 0-9-1 there, or only with TLS; \
-             {port}, or add `ssl: true`"
+            "it closes the connection without an answer, so it does not speak AMQP 0-9-1 there, or \
+             only with TLS; {port}, or add `ssl: true`"
         ),
         Peer::Silent => format!(
-            "it takes the connection but does not answer as an AMQP 0-9-1 broker; {port}, or see \
-             whether the broker is overloaded"
+            "it accepts the connection but does not answer like an AMQP 0-9-1 broker; {port}, or check whether the broker is overloaded"
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! What stands under a profile of the acct file.
+//! The configuration of a destination in the acct file.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
@@ -13,12 +13,12 @@ use crate::endpoint::Endpoint;
 use crate::message::MAX_SHORT_STRING;
 use crate::tls;
 
-/// What stands under a profile of the acct file.
+/// The configuration of a destination in the acct file.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(crate = "evbus_sdk::serde")]
 #[schemars(crate = "evbus_sdk::schemars")]
 pub struct Config {
-    /// Where the broker is and who logs in. Default: `guest` at localhost.
+    /// The broker's address and the login. Default: `guest` at localhost.
     #[serde(default)]
     pub connection: Option<ConnectionConfig>,
     /// The routing key of every event. None or empty: the event's profile name.
@@ -28,30 +28,31 @@ pub struct Config {
     /// exchange, where the routing key names a queue.
     #[serde(default)]
     pub exchange: Option<String>,
-    /// Longest wait for the broker's next confirm, for an unblocked broker and for a connection,
-    /// in seconds; then the events not yet confirmed are tried again. It should be below the
-    /// destination's `deadline`, after which the host makes a new connection. Default: 30.
+    /// Maximum wait for the broker's next confirm, for a blocked broker and for a connection, in
+    /// seconds; then unconfirmed events are retried. It should be below the destination's `deadline`,
+    /// after which the host makes a new connection. Default: 30.
     #[serde(default = "default_timeout", deserialize_with = "timeout_or_default")]
     pub timeout: f64,
-    /// On the default exchange: declare a queue that does not exist, durable. Default: true.
+    /// On the default exchange: declare a queue that does not exist as durable. Default: true.
     #[serde(default = "yes", deserialize_with = "flag_or_yes")]
     pub declare: bool,
-    /// An event that no queue takes is an error; false: the broker drops it. Default: true.
+    /// Treat an event that reaches no queue as an error; false: the broker drops it. Default: true.
     #[serde(default = "yes", deserialize_with = "flag_or_yes")]
     pub mandatory: bool,
-    /// Durable queues keep the events over a restart of the broker. Default: true.
+    /// Mark events as persistent, so that durable queues keep them when the broker restarts. Default:
+    /// true.
     #[serde(default = "yes", deserialize_with = "flag_or_yes")]
     pub persistent: bool,
 }
 
-/// Where the broker is and who logs in: `url`, or `host` and the keys beside it.
+/// The broker's address and the login: `url`, or `host` and related keys.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(crate = "evbus_sdk::serde")]
 #[schemars(crate = "evbus_sdk::schemars")]
 pub struct ConnectionConfig {
-    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or `amqps:` for TLS; what is special is
-    /// percent-encoded. Without a virtual host it is `/`. Takes the parameters `heartbeat`
-    /// (seconds), `frame_max` (bytes), `channel_max` and `auth_mechanism`.
+    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, or `amqps:` for TLS; special characters are
+    /// percent-encoded. Without a virtual host it is `/`. Takes the parameters `heartbeat` (seconds),
+    /// `frame_max` (bytes), `channel_max` and `auth_mechanism`.
     #[serde(default)]
     pub url: Option<Secret>,
     /// Name or address of the broker. Default: localhost.
@@ -72,24 +73,25 @@ pub struct ConnectionConfig {
     /// Encrypt the connection with TLS. Default: false; with an `amqps:` URL it always is.
     #[serde(default)]
     pub ssl: Option<bool>,
-    /// How the TLS connection is made; needs `ssl: true` or an `amqps:` URL.
+    /// Options of the TLS connection; needs `ssl: true` or an `amqps:` URL.
     #[serde(default)]
     pub ssl_options: Option<SslOptions>,
     /// Shown by the broker beside the connection. Default: `connection_name: evbus`.
     #[serde(default)]
     pub client_properties: Option<BTreeMap<String, Property>>,
-    /// Seconds without a sign of life after which both sides ask for one; a connection that stays
-    /// silent for twice as long is lost. The lower of this and the broker's holds. Default: the
-    /// broker's, 60 as a rule.
+    /// Seconds of silence after which both sides send a heartbeat; a connection that is silent for twice
+    /// as long is lost. The lower of this value and the broker's applies. Default: the broker's, usually
+    /// 60.
     #[serde(default)]
     pub heartbeat: Option<u16>,
-    /// Longest time to connect and log in, in seconds. Default: 8, less than `evbus check --connect`
-    /// waits.
+    /// Maximum time to connect and log in, in seconds. Default: 8, less than the limit of
+    /// `evbus check --connect`.
     #[serde(default)]
     pub connection_timeout: Option<f64>,
 }
 
-/// TLS: whom to trust and who to be. Without `ca_file` the system's authorities are trusted.
+/// TLS: the authorities to trust and the client certificate. Without `ca_file` the system's authorities
+/// are trusted.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(crate = "evbus_sdk::serde")]
 #[schemars(crate = "evbus_sdk::schemars")]
@@ -97,17 +99,17 @@ pub struct SslOptions {
     /// PEM file of the certificate authorities to trust instead of the system's. Also `cafile`.
     #[serde(default, alias = "cafile", alias = "ca_certs")]
     pub ca_file: Option<PathBuf>,
-    /// PEM file of the client's certificate and what it is signed with. Also `certfile`.
+    /// PEM file of the client's certificate and its chain. Also `certfile`.
     #[serde(default, alias = "certfile")]
     pub cert_file: Option<PathBuf>,
     /// PEM file of the client's key. Also `keyfile`. Default: `cert_file`.
     #[serde(default, alias = "keyfile")]
     pub key_file: Option<PathBuf>,
-    /// What the key is encrypted with (an `ENCRYPTED PRIVATE KEY`).
+    /// Password of the key (an `ENCRYPTED PRIVATE KEY`).
     #[serde(default)]
     pub password: Option<Secret>,
-    /// Check the broker's certificate and that it is for the host connected to. False makes the
-    /// connection readable to anybody in between. Default: true.
+    /// Check the broker's certificate and its host name. False lets anybody in between read the
+    /// connection. Default: true.
     #[serde(default = "yes", deserialize_with = "flag_or_yes")]
     pub verify: bool,
 }
@@ -151,7 +153,7 @@ fn yes() -> bool {
     true
 }
 
-/// A key without a value (`timeout:`) counts as one that is not there.
+/// A key without a value (`timeout:`) counts as missing.
 fn timeout_or_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_else(default_timeout))
 }
@@ -238,7 +240,7 @@ impl ConnectionConfig {
             if name.len() > MAX_SHORT_STRING {
                 faults.push(ConfigFault::of_key(
                     "connection.client_properties",
-                    format!("a name has {}", too_long(name.len())),
+                    format!("a name is {}", too_long(name.len())),
                 ));
             }
         }
@@ -271,9 +273,9 @@ fn in_range(seconds: f64) -> bool {
 }
 
 fn wrong_seconds() -> String {
-    format!("found a number out of range; expected seconds, more than 0 and at most {MAX_SECONDS}")
+    format!("found a number out of range; expected more than 0 and at most {MAX_SECONDS} seconds")
 }
 
 fn too_long(length: usize) -> String {
-    format!("{length} bytes; AMQP allows {MAX_SHORT_STRING}")
+    format!("{length} bytes long; AMQP allows at most {MAX_SHORT_STRING}")
 }

@@ -1,4 +1,4 @@
-//! One connection to the broker: made within a time, and certain to end.
+//! One connection to the broker, made within a time limit and reliably closed.
 
 use std::future::poll_fn;
 use std::io;
@@ -91,8 +91,9 @@ impl Connector {
     pub(crate) async fn connect(&self) -> Result<Session, ConnectError> {
         let socket = Socket::default();
         let stage = Arc::new(Mutex::new(Stage::Resolving));
-        let runtime = lapin::runtime::default_runtime()
-            .map_err(|error| ConnectError::retry(format!("no runtime for lapin: {error}")))?;
+        let runtime = lapin::runtime::default_runtime().map_err(|error| {
+            ConnectError::retry(format!("cannot start a runtime for lapin: {error}"))
+        })?;
         let opening = {
             let (tls, socket, within) = (self.tls.clone(), socket.clone(), self.within);
             let stage = Arc::clone(&stage);
@@ -150,8 +151,7 @@ impl Connector {
         match session.connection.configuration().channel_max() {
             // 0 is no limit.
             most if most != 0 && most < self.channels => Err(ConnectError::permanent(format!(
-                "cannot use {}: a connection may have {most} channel (`channel_max` of the broker or \
-                 the `url`) and this destination needs {}; raise it, or set `declare: false`",
+                "cannot use {}: a connection may have only {most} channel (`channel_max` of the broker or the `url`), but this destination needs {}; raise it, or set `declare: false`",
                 self.endpoint, self.channels
             ))),
             _ => Ok(session),
@@ -229,7 +229,7 @@ impl Session {
     pub(crate) fn blocked(&self) -> Option<String> {
         let told = self.blocked.borrow().clone();
         let known = || self.connection.status().blocked();
-        told.or_else(|| known().then(|| "short of a resource".to_owned()))
+        told.or_else(|| known().then(|| "low on resources".to_owned()))
     }
 
     /// Waits until the broker takes publishes, or the connection is lost.

@@ -1,4 +1,4 @@
-//! Where to connect to, from the configuration.
+//! The broker's address and login, from the configuration.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -38,14 +38,14 @@ impl Endpoint {
         if config.ssl.is_some_and(|ssl| ssl != is_tls(&uri)) {
             return Err(vec![ConfigFault::new(
                 "connection.ssl",
-                "contradicts the scheme of `url`, which alone decides; remove it",
+                "contradicts the scheme of `url`, which takes precedence; remove it",
             )]);
         }
         if uri.vhost.len() > MAX_SHORT_STRING {
             return Err(vec![ConfigFault::new(
                 "connection",
                 format!(
-                    "the virtual host has {} bytes; AMQP allows {MAX_SHORT_STRING}",
+                    "the virtual host is {} bytes long; AMQP allows at most {MAX_SHORT_STRING}",
                     uri.vhost.len()
                 ),
             )]);
@@ -58,8 +58,7 @@ impl Endpoint {
             };
             return Err(vec![ConfigFault::new(
                 key,
-                "the host is not one that a certificate can be for; with TLS, expected a host name \
-                 or an address",
+                "a certificate cannot be for this host; with TLS, expected a host name or an IP address",
             )]);
         }
         uri.query.heartbeat = config.heartbeat.or(uri.query.heartbeat);
@@ -160,7 +159,7 @@ fn beside_url(config: &ConnectionConfig) -> Vec<ConfigFault> {
     .map(|(key, _)| {
         ConfigFault::new(
             format!("connection.{key}"),
-            "stands beside `url`, which holds it; remove one of the two",
+            "is given beside `url`, which contains it; remove one of the two",
         )
     })
     .collect()
@@ -174,7 +173,7 @@ fn parse(url: &str) -> Result<AMQPUri, String> {
             .to_owned()
     })?;
     if uri.authority.port == 0 {
-        return Err("has the port 0; expected a port from 1 to 65535".to_owned());
+        return Err("has port 0; expected a port from 1 to 65535".to_owned());
     }
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let unknown = query
@@ -183,8 +182,7 @@ fn parse(url: &str) -> Result<AMQPUri, String> {
         .any(|key| !key.is_empty() && !PARAMETERS.contains(&key));
     if unknown {
         return Err(format!(
-            "has a parameter that is not known; known are {}, all else has keys of its own beside \
-             `url`",
+            "has an unknown parameter; expected {}; other settings have keys of their own beside `url`",
             PARAMETERS.join(", ")
         ));
     }

@@ -1,6 +1,6 @@
 //! Publishes events to `RabbitMQ` and other AMQP 0-9-1 brokers, with publisher confirms.
 //!
-//! The operator's reference is this crate's README. An event's way through it:
+//! The operator's reference is this crate's README. The path of an event through it:
 //!
 //! ```text
 //! Batch -> provider   one batch at a time, one outcome per event
@@ -14,9 +14,9 @@
 //!       -> outcome    what the broker said -> accepted | retry | rejected
 //! ```
 //!
-//! Deliberately absent: lapin's own recovery. It gives up after a number of attempts, and it
-//! reopens a channel in place, so that a publish cannot tell which confirms it may still wait for.
-//! Here a lost connection fails what is unconfirmed, and a new one starts with nothing pending.
+//! lapin's own recovery is deliberately not used. It gives up after a number of attempts, and it reopens
+//! a channel in place, so that a publish cannot tell which confirms are still pending. Here, a lost
+//! connection fails everything unconfirmed, and a new one starts with nothing pending.
 
 mod cause;
 mod config;

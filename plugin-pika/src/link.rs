@@ -1,4 +1,4 @@
-//! The connection of a destination, held up by itself.
+//! The connection of a destination, which reconnects by itself.
 
 use std::sync::Arc;
 use std::time::Duration;

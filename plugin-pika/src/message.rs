@@ -98,7 +98,7 @@ fn headers(event: Event<'_>) -> Result<(FieldTable, usize), Outcome> {
 pub(crate) fn short(what: &str, text: &str) -> Result<ShortString, Outcome> {
     ShortString::try_new(text).map_err(|_| {
         Outcome::rejected(format!(
-            "{what} has {} bytes; AMQP allows {MAX_SHORT_STRING}",
+            "{what} is {} bytes long; AMQP allows at most {MAX_SHORT_STRING}",
             text.len()
         ))
     })

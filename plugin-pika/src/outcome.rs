@@ -1,4 +1,4 @@
-//! What the broker or the client library said, as outcomes and connection errors.
+//! Turns errors of the broker and the client library into outcomes and connection errors.
 //!
 //! | found | outcome |
 //! |---|---|
@@ -13,7 +13,7 @@
 //! | blocked by the broker | retry, on the same connection: it is waited for, and not sent again |
 //! | name longer than 255 bytes, tags larger than a frame | rejected before it is sent |
 //!
-//! Why there is no connection is told in [`cause`](crate::cause).
+//! [`cause`](crate::cause) explains failed connections.
 
 use std::fmt;
 
@@ -57,18 +57,20 @@ impl Failure {
                 Self::Channel(Cause::Unknown, "the channel is closed".to_owned())
             }
             ErrorKind::MissingHeartbeatError => {
-                Self::Connection("no sign of life from the broker in time".to_owned())
+                Self::Connection("no heartbeat from the broker in time".to_owned())
             }
             ErrorKind::IOError(error) => Self::Connection(match error.kind() {
                 // lapin's word for the peer's end of the connection.
-                std::io::ErrorKind::ConnectionAborted => "the broker hung up".to_owned(),
+                std::io::ErrorKind::ConnectionAborted => {
+                    "the broker closed the connection".to_owned()
+                }
                 _ => format!("the connection broke: {}", clean(&error.to_string())),
             }),
             ErrorKind::ParsingError(_) => {
-                Self::Connection("the broker sent what is not AMQP 0-9-1".to_owned())
+                Self::Connection("the broker sent data that is not AMQP 0-9-1".to_owned())
             }
             ErrorKind::ChannelsLimitReached => Self::Connection(
-                "the broker allows no further channel on a connection; raise its `channel_max`"
+                "the broker allows no more channels on a connection; raise its `channel_max`"
                     .to_owned(),
             ),
             _ => Self::Connection(clean(&error.to_string())),
@@ -151,7 +153,7 @@ pub(crate) const UNROUTABLE: &str = "unroutable: ";
 pub(crate) fn unroutable(returned: &BasicReturnMessage) -> Outcome {
     let (exchange, key) = (&returned.delivery.exchange, &returned.delivery.routing_key);
     let place = if exchange.as_str().is_empty() {
-        format!("there is no queue `{key}`")
+        format!("queue `{key}` does not exist")
     } else {
         format!("no queue is bound to the exchange `{exchange}` for the routing key `{key}`")
     };

@@ -1,7 +1,7 @@
-//! Whether the place that a destination publishes to exists, before it counts as connected.
+//! Checks that the exchange or queue of a destination exists before it counts as connected.
 //!
-//! Asked for is what nothing here would make: an exchange, and on the default exchange a queue that shall
-//! not be declared. Permissions show only when something is published.
+//! Checked is what this plugin would not declare: an exchange, or on the default exchange a queue
+//! without `declare`. Permissions show only when something is published.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(crate) async fn check(
     let why = match tokio::time::timeout(ANSWER_WITHIN, asking).await {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => missing(&error, what, name, endpoint),
-        Err(_) => format!("the broker does not say whether the {what} `{name}` exists"),
+        Err(_) => format!("the broker does not report whether the {what} `{name}` exists"),
     };
     Err(ConnectError::retry(format!("{endpoint}: {why}")))
 }
@@ -85,13 +85,11 @@ fn missing(error: &lapin::Error, what: &str, name: &str, endpoint: &Endpoint) ->
                 ", set `declare: true`,"
             };
             format!(
-                "the {what} `{name}` does not exist in the {place}; declare it at the \
-                 broker{declare} or correct `{key}`"
+                "the {what} `{name}` does not exist in the {place}; declare it on the broker{declare} or correct `{key}`"
             )
         }
         ErrorKind::ProtocolError(error) => format!(
-            "the broker does not let `{}` use the {what} `{name}` in the {place}: {}; give the user \
-             permissions there",
+            "the broker does not allow `{}` to use the {what} `{name}` in the {place}: {}; give the user permissions there",
             endpoint.user(),
             said(error)
         ),

@@ -1,15 +1,15 @@
 //! Publishes a batch: all of it into the channel, then all confirms.
 //!
-//! The broker answers an event that it refuses by closing the channel, without saying which event
-//! it meant, and everything unconfirmed fails with it. Then the unconfirmed events go out again in
-//! smaller runs, each on a fresh channel, until the refused one stands alone; the others arrive,
-//! some of them twice, with the same id.
+//! If the broker refuses an event, it closes the channel without naming the event, and everything
+//! unconfirmed fails with it. Then the unconfirmed events are sent again in smaller runs, each on a
+//! fresh channel, until the refused one is isolated; the others arrive, some of them twice, with the
+//! same id.
 //!
-//! A broker that is short of memory or disk blocks the connection: it reads nothing more, loses
-//! nothing, and confirms what it was sent once it has room. So nothing is sent again and the
-//! connection is kept. The host is answered in time all the same; what it tries again is found
-//! among the [`unconfirmed`](crate::unconfirmed) and merely waited for. A broker tells of an
-//! alarm only after it was sent something, so the first event on a connection goes alone.
+//! A broker that is low on memory or disk blocks the connection: it stops reading, loses nothing, and
+//! confirms the events it has once it has room. So nothing is sent again and the connection is kept. The
+//! host still gets its answer in time; events that it retries are found among the
+//! [`unconfirmed`](crate::unconfirmed) ones and only waited for. A broker reports an alarm only after it
+//! was sent something, so the first event on a connection is sent alone.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -223,7 +223,7 @@ impl Current {
                 }
                 _ => {
                     tracing::warn!(
-                        "the broker closed the channel: {failure}; looking for the event"
+                        "the broker closed the channel: {failure}; looking for the event that caused it"
                     );
                     let length = left.len().div_ceil(SPLIT_INTO).max(1);
                     for part in left.chunks(length).rev() {
@@ -282,7 +282,7 @@ impl Current {
                     self.proven = true;
                     outcome = Some(match &confirmation {
                         Confirmation::Ack(_) => Outcome::Accepted,
-                        _ => Outcome::retry("the broker could not take it (nack)"),
+                        _ => Outcome::retry("the broker did not accept it (nack)"),
                     });
                     returned.extend(confirmation.take_message());
                     None

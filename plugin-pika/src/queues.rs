@@ -1,4 +1,4 @@
-//! The queues of the default exchange: looked for once per connection, declared where missing.
+//! The queues of the default exchange: checked once per connection, declared if missing.
 
 use std::collections::HashSet;
 
@@ -67,7 +67,7 @@ impl Queues {
 }
 
 async fn create(session: &Session, name: &ShortString) -> Result<(), Missing> {
-    tracing::info!("declaring the missing queue `{name}`, durable");
+    tracing::info!("declaring the missing queue `{name}` as durable");
     declare(session, name, QueueDeclareOptions::durable())
         .await
         .map_err(|error| missing(name, &error))
@@ -99,8 +99,7 @@ fn soft(error: &lapin::Error) -> Option<&AMQPSoftError> {
 fn missing(name: &ShortString, error: &lapin::Error) -> Missing {
     match (soft(error), error.kind()) {
         (Some(_), ErrorKind::ProtocolError(error)) => Missing::Refused(Outcome::rejected(format!(
-            "there is no queue `{name}` and the broker refused this user to declare it ({}); give the \
-             user `configure` on it, or declare it at the broker",
+            "queue `{name}` does not exist, and the broker did not allow this user to declare it ({}); give the user `configure` on it, or declare it on the broker",
             said(error)
         ))),
         _ => Missing::Connection(Failure::of(error)),

@@ -1,4 +1,4 @@
-//! TLS: whom to trust and who to be.
+//! TLS: trusted authorities and the client certificate.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -35,7 +35,10 @@ pub(crate) fn connector(options: &SslOptions) -> Result<RustlsConnector, ConfigF
             .with_parsable_certificates(certificates("ca_file", file)?),
         None => RustlsConnectorConfig::new_with_native_certs().map_err(|error| {
             let why = format!("the system's certificate authorities cannot be read: {error}");
-            fault("ca_file", format!("{why}; name a file of authorities"))
+            fault(
+                "ca_file",
+                format!("{why}; name a file of certificate authorities"),
+            )
         })?,
     };
     let made = match identity {
@@ -55,7 +58,7 @@ fn unverified(identity: Option<Identity>) -> Result<RustlsConnector, ConfigFault
     let config = match identity {
         Some((chain, key)) => builder
             .with_client_auth_cert(chain, key)
-            .map_err(|error| fault("cert_file", format!("not usable with its key: {error}")))?,
+            .map_err(|error| fault("cert_file", format!("cannot be used with its key: {error}")))?,
         None => builder.with_no_client_auth(),
     };
     Ok(config.into())
@@ -96,9 +99,9 @@ fn decrypt(pem: &str, password: &str) -> Result<PrivateKeyDer<'static>, String> 
     // The file may hold certificates too.
     let start = pem
         .find(&format!("-----BEGIN {LABEL}-----"))
-        .ok_or("it holds no encrypted key")?;
+        .ok_or("it contains no encrypted key")?;
     let end = format!("-----END {LABEL}-----");
-    let length = pem[start..].find(&end).ok_or("its key has no end")? + end.len();
+    let length = pem[start..].find(&end).ok_or("its key is truncated")? + end.len();
     let (_, document) =
         SecretDocument::from_pem(&pem[start..start + length]).map_err(|error| error.to_string())?;
     let decrypted = EncryptedPrivateKeyInfo::try_from(document.as_bytes())
@@ -113,7 +116,7 @@ fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(not_a_certificate(key, file, "it holds none")),
+        Ok(_) => Err(not_a_certificate(key, file, "it contains none")),
         Err(error) => Err(not_a_certificate(key, file, error)),
     }
 }
@@ -144,7 +147,7 @@ fn unusable(options: &SslOptions, error: impl Display) -> ConfigFault {
         (Some(_), _) => "cert_file",
         (None, _) => "ca_file",
     };
-    fault(key, format!("not usable: {error}"))
+    fault(key, format!("cannot be used: {error}"))
 }
 
 fn fault(key: &str, message: impl Into<String>) -> ConfigFault {

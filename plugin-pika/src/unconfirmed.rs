@@ -1,5 +1,5 @@
-//! Events that the broker was sent on the present connection and has not confirmed in time, because
-//! it blocks the connection: it still has them, so they must not be sent again.
+//! Events that were sent on the current connection and not confirmed in time because the broker blocks
+//! the connection: it still has them, so they must not be sent again.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;

@@ -99,7 +99,7 @@ async fn a_port_that_speaks_something_else_is_said_to() {
         let found = failure(at("127.0.0.1", speaks(None), ssl)).await;
         assert_says(
             &found,
-            &["127.0.0.1:", "does not answer as an AMQP 0-9-1 broker"],
+            &["127.0.0.1:", "does not answer like an AMQP 0-9-1 broker"],
         );
     }
     let found = failure(at(
@@ -135,7 +135,11 @@ async fn a_certificate_that_is_not_accepted_is_said_to_be() {
     let address = format!("localhost:{}", tls_port());
     assert_says(
         &found,
-        &[&address, "its authority is not trusted", "`ca_file`"],
+        &[
+            &address,
+            "its certificate authority is not trusted",
+            "`ca_file`",
+        ],
     );
     assert!(matches!(found, ConnectFailure::Permanent(_)), "{found}");
 }

@@ -97,15 +97,15 @@ fn each_impossible_value_is_one_sentence_at_its_key() {
     let cases = [
         (
             json!({"timeout": 0}),
-            "timeout: found a number out of range; expected seconds",
+            "timeout: found a number out of range; expected more than 0",
         ),
         (
             json!({"timeout": -1}),
-            "timeout: found a number out of range; expected seconds",
+            "timeout: found a number out of range; expected more than 0",
         ),
         (
             json!({"exchange": "e".repeat(256)}),
-            "exchange: 256 bytes; AMQP allows 255",
+            "exchange: 256 bytes long; AMQP allows at most 255",
         ),
         (
             json!({"connection": {"port": 70000}}),
@@ -117,7 +117,7 @@ fn each_impossible_value_is_one_sentence_at_its_key() {
         ),
         (
             json!({"connection": {"url": "amqp://mq:0/"}}),
-            "connection.url: has the port 0; expected a port from 1 to 65535",
+            "connection.url: has port 0; expected a port from 1 to 65535",
         ),
         (
             json!({"connection": {"url": "amqp://mq:70000/"}}),
@@ -125,11 +125,11 @@ fn each_impossible_value_is_one_sentence_at_its_key() {
         ),
         (
             json!({"connection": {"connection_timeout": 100_000}}),
-            "connection.connection_timeout: found a number out of range; expected seconds",
+            "connection.connection_timeout: found a number out of range; expected more than 0",
         ),
         (
             json!({"connection": {"virtualhost": "v".repeat(256)}}),
-            "connection: the virtual host has 256 bytes",
+            "connection: the virtual host is 256 bytes long",
         ),
         (
             json!({"connection": {"url": "localhost:5672"}}),

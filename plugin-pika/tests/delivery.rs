@@ -166,7 +166,7 @@ async fn without_declare_a_missing_queue_makes_the_event_unroutable() {
     let queue = unique("absent");
     let strict = connected(json!({"declare": false})).await;
     let outcomes = strict.publish(numbered(&queue, 1)).await;
-    assert_rejected(&outcomes[0], &format!("there is no queue `{queue}`"));
+    assert_rejected(&outcomes[0], &format!("queue `{queue}` does not exist"));
     let lax = json!({"routing_key": queue, "declare": false, "mandatory": false});
     assert_accepted(&connected(lax).await.publish(numbered("p", 1)).await);
 }

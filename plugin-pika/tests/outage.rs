@@ -40,7 +40,7 @@ async fn a_server_that_never_answers_is_given_up_in_time() {
         .expect_err("it does not answer");
     assert!(matches!(failure, ConnectFailure::Retry(_)), "{failure}");
     assert!(
-        failure.reason().contains("does not answer as an AMQP"),
+        failure.reason().contains("does not answer like an AMQP"),
         "{failure}"
     );
     assert!(started.elapsed() < Duration::from_secs(10));

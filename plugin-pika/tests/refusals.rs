@@ -69,7 +69,7 @@ async fn what_amqp_cannot_carry_is_rejected_and_the_rest_goes_out() {
     assert_eq!(outcomes[0], Outcome::Accepted);
     assert_rejected(
         &outcomes[1],
-        "the name of a tag has 256 bytes; AMQP allows 255",
+        "the name of a tag is 256 bytes long; AMQP allows at most 255",
     );
     assert_rejected(&outcomes[2], "AMQP headers");
     assert_eq!(outcomes[3], Outcome::Accepted);
@@ -107,7 +107,7 @@ async fn a_user_who_may_not_declare_has_the_events_of_missing_queues_rejected() 
     for outcome in instance.publish(numbered(&queue, 3)).await {
         assert_rejected(
             &outcome,
-            &format!("no queue `{queue}` and the broker refused"),
+            &format!("queue `{queue}` does not exist, and the broker did not allow"),
         );
     }
 }

@@ -80,7 +80,7 @@ async fn tls_trusts_the_given_authority_and_checks_the_host_name() {
     let other = tempfile::tempdir().expect("a temporary directory");
     let other = Certificates::generate(other.path()).expect("other certificates");
     let wrong_ca = connect(&broker, "localhost", json!({"cafile": other.ca})).await;
-    assert_refused(wrong_ca, "its authority is not trusted");
+    assert_refused(wrong_ca, "its certificate authority is not trusted");
     let system = connect(&broker, "localhost", json!({})).await;
     let failure = system.expect_err("the system does not know the authority");
     assert!(matches!(failure, ConnectFailure::Permanent(_)), "{failure}");

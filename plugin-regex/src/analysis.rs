@@ -1,4 +1,4 @@
-//! What a parsed pattern asks of an engine.
+//! What a parsed pattern requires of an engine.
 
 use crate::syntax::{Assertion, Node, RepeatKind, SetItem};
 

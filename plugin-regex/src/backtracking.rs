@@ -1,8 +1,8 @@
-//! The patterns with look-around, back-references, conditions or atomic groups.
+//! Patterns with look-around, back-references, conditions or atomic groups.
 //!
-//! Matching them may take exponential time, so every match has a budget of steps. The engine's own
-//! limit counts only backtracking; what it does between two backtracking steps may also grow with a
-//! power of the name's length, as in `(?:(?=(?:(?=a*)a)*)a)*`.
+//! Matching them may take exponential time, so every match has a budget of steps. The engine's own limit
+//! counts only backtracking steps; the work between two of them may also grow with a power of the name's
+//! length, as in `(?:(?=(?:(?=a*)a)*)a)*`.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -76,8 +76,7 @@ impl Backtracking {
 
 fn given_up(name: &str) -> String {
     format!(
-        "the match with a name of {} bytes was given up because it takes too many steps; rewrite \
-         repetitions inside repetitions such as `(a+)+`, or use shorter names",
+        "matching a name of {} bytes was given up because it takes too many steps; rewrite nested repetitions such as `(a+)+`, or use shorter names",
         name.len()
     )
 }

@@ -4,9 +4,9 @@
 //! back-references included; see [`RegexPatterns`]. The README lists the limits and the few
 //! differences.
 //!
-//! A pattern goes through the modules in this order: `syntax` reads it as Python does, `simplify`
+//! A pattern passes through the modules in this order: `syntax` reads it as Python does, `simplify`
 //! and `analysis` choose an engine, `translate` and `unicode` write it for that engine, and
-//! `linear` or `backtracking` match it. `patterns` holds them together.
+//! `linear` or `backtracking` match it. `patterns` combines them.
 
 mod analysis;
 mod backtracking;

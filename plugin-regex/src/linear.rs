@@ -1,4 +1,4 @@
-//! The patterns that the linear engine matches: any number of them against a name at once.
+//! Patterns for the linear engine, which matches any number of them against a name at once.
 //!
 //! A pattern is a literal prefix and a rest. The prefixes are looked up in a map, once per
 //! distinct prefix length, so that a set of 100,000 patterns `idem-12345-.*` costs a few look-ups
@@ -215,5 +215,5 @@ impl Rests {
 /// An engine's message, which may span lines and draw arrows, as one line.
 pub(crate) fn one_line(text: &str) -> String {
     let cause = text.lines().last().unwrap_or(text).trim();
-    format!("the engine does not take this pattern: {cause}")
+    format!("the engine does not accept this pattern: {cause}")
 }

@@ -18,7 +18,7 @@ const MAX_WEIGHT: u64 = 200_000;
 pub struct PatternError {
     /// Position of the pattern in its set, from 0.
     pub index: usize,
-    /// Where in the pattern, in characters from 0; `None` if it concerns the whole.
+    /// The position in the pattern, in characters from 0; `None` if it concerns the whole pattern.
     pub offset: Option<usize>,
     /// One sentence: what was found, what was expected.
     pub message: String,
@@ -79,9 +79,9 @@ impl RegexPatterns {
     ///
     /// # Errors
     ///
-    /// An error for every pattern that Python refuses, that is beyond a limit (64 KiB of text,
-    /// 100 nested groups, repetition counts that multiply to some 100,000), or that the engine
-    /// cannot express; in ascending order.
+    /// An error for every pattern that Python refuses, that exceeds a limit (64 KiB, 100 nested groups,
+    /// repetition counts that multiply to about 100,000), or that the engine cannot express; in
+    /// ascending order.
     pub fn compile(patterns: &[&str]) -> Result<Self, Vec<PatternError>> {
         let mut build = Builder::default();
         for (index, pattern) in patterns.iter().enumerate() {
@@ -91,10 +91,10 @@ impl RegexPatterns {
     }
 
     /// Replaces `matches` with the indices of all patterns that match the whole name, ascending,
-    /// and `faults` with those that could not be decided.
+    /// and `faults` with the patterns that could not be decided.
     ///
-    /// May be called from any number of threads. Takes no longer than some milliseconds, except
-    /// that every backtracking pattern may take up to its limit of steps.
+    /// May be called from any number of threads. Takes at most some milliseconds, except that every
+    /// backtracking pattern may take up to its limit of steps.
     pub fn matches(&self, name: &str, matches: &mut Vec<u32>, faults: &mut Vec<MatchFault>) {
         matches.clear();
         faults.clear();
@@ -160,8 +160,7 @@ impl Builder {
             return Err((
                 None,
                 format!(
-                    "the pattern's repetition counts multiply to some {weight} states, at most \
-                     {MAX_WEIGHT} are allowed; use lower counts"
+                    "the pattern's repetition counts multiply to about {weight} states; at most {MAX_WEIGHT} are allowed, so use lower counts"
                 ),
             ));
         }

@@ -1,4 +1,4 @@
-//! The bus: takes events and hands each to the listeners and to every lane that it belongs to.
+//! The bus: takes events and passes each one to the listeners and to every matching lane.
 
 mod own_events;
 
@@ -22,7 +22,7 @@ use evbus_event::{Event, EventBuilder, TypedBody};
 /// Fires events. Cheap to clone; use it from any number of tasks and threads.
 ///
 /// Events that one task or thread fires reach each destination in the order in which they were
-/// fired, as long as none has to be tried again there.
+/// fired, as long as none has to be retried there.
 #[derive(Debug, Clone)]
 pub struct Bus {
     inner: Arc<Inner>,
@@ -60,7 +60,7 @@ impl Routes {
 }
 
 impl Bus {
-    /// A bus without destinations, whose events get this run name where they bring none.
+    /// A bus without destinations, whose events get this run name if they have none of their own.
     pub fn new(listeners: Arc<dyn Listeners>, serial: Serial, run_name: String) -> Self {
         let routes = Routes {
             router: Router::empty(),
@@ -83,18 +83,17 @@ impl Bus {
         Event::builder(profile).run_name(&*self.inner.run_name)
     }
 
-    /// Fires a message, in the envelope, under a profile. Waits for room where a destination's
-    /// queue is full and its policy is to wait.
+    /// Fires a message, in the envelope, under a profile. Waits for room if a destination's queue is
+    /// full and its policy is to wait.
     ///
-    /// Returns when every matching destination has the event in its queue, not when it is
-    /// delivered; for destinations whose policy is `durable`, when it is on disk or acknowledged. Full
-    /// destinations are waited for at the same time. A cancelled call may have reached some
-    /// destinations and not others.
+    /// Returns when every matching destination has the event in its queue, not when it is delivered; for
+    /// `durable` destinations, when it is on disk or acknowledged. Full destinations are waited for at
+    /// the same time. A cancelled call may have reached only some of the destinations.
     ///
     /// # Errors
     ///
-    /// The message cannot be written as JSON, or the bus is closed; nothing was sent. Or the event is
-    /// not kept at one of its destinations, as [`PutError`] says; the others have it.
+    /// If the message cannot be written as JSON, or the bus is closed, nothing was sent. If the event is
+    /// not kept at one of its destinations (see [`PutError`]), the others have it.
     pub async fn put<M>(&self, profile: &str, message: &M) -> Result<Fired, PutError>
     where
         M: Serialize + ?Sized,
@@ -120,14 +119,14 @@ impl Bus {
             .await
     }
 
-    /// Fires a message, in the envelope, under a profile. Never waits, not for the disk either: it
-    /// says when there is no room. Only a match plugin that is asked about a new name is waited for, for a
-    /// second at most. Callable from any thread, inside or outside of a runtime.
+    /// Fires a message, in the envelope, under a profile. Never waits, not even for the disk: it fails
+    /// if there is no room. It waits only for the match plugin when the profile is new, for at most one
+    /// second. May be called from any thread, inside or outside of a runtime.
     ///
     /// # Errors
     ///
-    /// As [`put`](Self::put); and where a destination that waits for room has none, in which case
-    /// no destination got the event.
+    /// As [`put`](Self::put); also if a destination whose policy is to wait has no room. Then no
+    /// destination gets the event.
     pub fn put_nowait<M>(&self, profile: &str, message: &M) -> Result<Fired, PutError>
     where
         M: Serialize + ?Sized,
@@ -174,9 +173,8 @@ impl Bus {
         self.put_published(event).await
     }
 
-    /// As [`put_event`](Self::put_event), of an event that listeners have been sent, and without
-    /// waiting for the disk: for programs that fire many events and wait for the receipts of all
-    /// together.
+    /// As [`put_event`](Self::put_event), for an event that was already sent to listeners, and without
+    /// waiting for the disk: for programs that fire many events and wait for all receipts together.
     ///
     /// # Errors
     ///
@@ -293,7 +291,7 @@ impl Bus {
         (Guard::from_inner(routes), route)
     }
 
-    /// Has the match plugin asked about the new ones of these names, so that firing them does not wait.
+    /// Asks the match plugin about those of these names that are new, so that firing them does not wait.
     pub async fn prepare<'n>(&self, profiles: impl Iterator<Item = &'n str>) {
         self.routes().router.prepare(profiles).await;
     }
@@ -316,18 +314,18 @@ impl Bus {
         Some(error)
     }
 
-    /// The program that fires says itself which of its events match no destination.
+    /// The firing program itself reports which of its events match no destination.
     pub fn leave_unmatched_to_program(&self) {
         self.inner.tally.leave_unmatched_to_others();
     }
 
-    /// Counts an event that came through a socket and goes to no destination; listeners have it.
+    /// Counts an event from a socket that matches no destination; listeners have it.
     pub fn count_unmatched(&self, profile: &str) {
         let has_destinations = !self.inner.routes.load().lanes.is_empty();
         self.inner.tally.unmatched(profile, has_destinations);
     }
 
-    /// How many events programs have fired, and what is known of their destinations.
+    /// How many events programs have fired, and how many of them had a destination.
     pub fn fired(&self) -> FiredCounts {
         self.inner.tally.counts()
     }
@@ -359,8 +357,8 @@ impl Bus {
         }
     }
 
-    /// Whether an event fired under `profile` would reach a destination, or might; none where the match
-    /// plugin is to be asked.
+    /// Whether an event fired under `profile` would or might reach a destination; `None` if the match
+    /// plugin has to be asked.
     pub fn has_destination(&self, profile: &str) -> Option<bool> {
         let routes = self.inner.routes.load();
         if routes.lanes.is_empty() {
@@ -369,7 +367,7 @@ impl Bus {
         Some(!routes.router.known(profile)?.is_nowhere())
     }
 
-    /// Which destinations an event fired under `profile` would reach. Blocks where the match plugin is to
+    /// Which destinations an event fired under `profile` would reach. Blocks if the match plugin has to
     /// be asked, as [`put_nowait`](Self::put_nowait) does.
     pub fn route(&self, profile: &str) -> Vec<Destination> {
         let routes = self.inner.routes.load();
@@ -386,8 +384,8 @@ impl Bus {
         routes.lanes.iter().map(|lane| lane.status()).collect()
     }
 
-    /// Waits until no destination has an unsettled event, or the time is over. Returns whether all
-    /// are settled: accepted, dead-lettered or dropped.
+    /// Waits until no destination has an unsettled event, or until the time limit. Returns whether all
+    /// events are settled: accepted, dead-lettered or dropped.
     pub async fn drain(&self, limit: Duration) -> bool {
         let routes = self.inner.routes.load_full();
         let all = async {
@@ -398,7 +396,7 @@ impl Bus {
         tokio::time::timeout(limit, all).await.is_ok()
     }
 
-    /// The same bus, for what must not keep it alive.
+    /// The same bus, for holders that must not keep it alive.
     pub fn downgrade(&self) -> WeakBus {
         WeakBus(Arc::downgrade(&self.inner))
     }
@@ -424,12 +422,12 @@ impl Bus {
         self.put_event_nowait(body.event_with(self.event(B::PROFILE))?)
     }
 
-    /// Takes no more events.
+    /// Stops accepting events.
     pub fn close(&self) {
         self.inner.closed.store(true, Ordering::Release);
     }
 
-    /// The routing table of this moment.
+    /// The current routing table.
     pub fn routes(&self) -> Arc<Routes> {
         self.inner.routes.load_full()
     }
@@ -440,12 +438,12 @@ impl Bus {
     }
 }
 
-/// A bus that lives as long as others want it to.
+/// A handle that does not keep the bus alive.
 #[derive(Debug)]
 pub struct WeakBus(Weak<Inner>);
 
 impl WeakBus {
-    /// The bus, if anybody still wants it.
+    /// The bus, if it is still in use.
     pub fn upgrade(&self) -> Option<Bus> {
         self.0.upgrade().map(|inner| Bus { inner })
     }

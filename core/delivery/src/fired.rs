@@ -1,4 +1,4 @@
-//! What becomes of an event that a program fires: how it is told, and how it is counted.
+//! The result of firing an event: how it is reported, and how it is counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,13 +13,13 @@ use evbus_event::EventId;
 use evbus_report::OncePerBurst;
 use evbus_store::Receipt;
 
-/// An event that was taken.
+/// An event that the bus accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fired {
     /// Its id.
     pub id: EventId,
-    /// How many destinations it goes to; 0 where no pattern matches its profile, so that listeners
-    /// alone get it.
+    /// How many destinations it goes to; 0 if no pattern matches its profile, so that only listeners get
+    /// it.
     pub destinations: usize,
 }
 
@@ -27,19 +27,19 @@ pub struct Fired {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Departure {
-    /// The host ends.
+    /// The host is shutting down.
     #[error("the host is shutting down")]
     Shutdown,
-    /// The acct file was read again, and has no such entry any more.
+    /// The acct file was reloaded and no longer contains the entry.
     #[error("a reload of the acct file removed it")]
     Removed,
 }
 
-/// Why an event was not taken.
+/// Why an event was not accepted.
 ///
-/// After [`Event`](Self::Event), [`Full`](Self::Full) and [`Closed`](Self::Closed) nothing of it was
-/// sent anywhere. After the others it is not kept at the destination that is named, while listeners and
-/// other destinations may have it: fired again, it may be delivered twice there.
+/// After [`Event`](Self::Event), [`Full`](Self::Full) and [`Closed`](Self::Closed), nothing was sent
+/// anywhere. After the others, the named destination does not keep the event, but listeners and other
+/// destinations may have it: if it is fired again, it may be delivered to them twice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PutError {
@@ -48,15 +48,15 @@ pub enum PutError {
     Event(#[from] EventError),
     /// `put_nowait` found no room at a destination whose policy is to wait.
     #[error(
-        "there is no room for the event at destination {destination}; wait, use put, or set when_full: drop_newest"
+        "the queue of destination {destination} is full; wait, use put, or set when_full: drop_newest"
     )]
     Full {
         /// Which one.
         destination: Destination,
     },
-    /// A destination ended before it had the event: while it waited for room there, say.
+    /// A destination ended before it had the event, for example while the event waited for room.
     #[error(
-        "destination {destination} has ended and does not have the event: {why}; fire the event again"
+        "destination {destination} stopped before it took the event: {why}; fire the event again"
     )]
     Gone {
         /// Which one.
@@ -64,34 +64,34 @@ pub enum PutError {
         /// Why it ended.
         why: Departure,
     },
-    /// The match plugin did not say whether the event belongs to a destination.
+    /// The match plugin did not decide whether the event matches a destination.
     #[error(
         "the match plugin cannot decide whether profile {profile:?} matches destination {destination}, so the event is not kept there: {reason}"
     )]
     Undecided {
         /// The first of them.
         destination: Destination,
-        /// What the event was fired under.
+        /// The profile that the event was fired under.
         profile: String,
-        /// The match plugin's words.
+        /// The reason given by the match plugin.
         reason: String,
     },
     /// A destination whose policy is `durable` could not write the event to disk. It may still be
     /// delivered.
-    #[error("the event is not on disk for destination {destination}: {reason}")]
+    #[error("cannot store the event on disk for destination {destination}: {reason}")]
     NotStored {
         /// Which one.
         destination: Destination,
         /// Why not.
         reason: String,
     },
-    /// The bus takes no more events: the host is shutting down.
-    #[error("the bus takes no more events: the host is shutting down")]
+    /// The bus no longer accepts events: the host is shutting down.
+    #[error("the bus no longer accepts events: the host is shutting down")]
     Closed,
 }
 
 impl PutError {
-    /// Of the first destination that is undecided.
+    /// The error for the first undecided destination.
     pub fn undecided(destination: Destination, profile: &str, why: &Undecided) -> Self {
         Self::Undecided {
             destination,
@@ -101,20 +101,19 @@ impl PutError {
     }
 }
 
-/// How many events programs have fired, and whether they had a destination. Always: matched +
-/// unmatched + undecided = fired. Error events and log events, which the host fires itself, are not
-/// among them.
+/// How many events programs have fired, and whether they had a destination. Always: matched + unmatched
+/// + undecided = fired. Error events and log events, which the host fires itself, are not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct FiredCounts {
-    /// Events that were given to the destinations and listeners there are.
+    /// Events that were passed to destinations and listeners.
     pub fired: u64,
-    /// Those that matched at least one destination, and of which all is decided.
+    /// Events that matched at least one destination, with every pattern decided.
     pub matched: u64,
-    /// Those that no destination's pattern matches.
+    /// Events that no destination's pattern matches.
     pub unmatched: u64,
-    /// Those of which the match plugin did not say whether they match. Destinations that are known to
+    /// Events for which the match plugin did not decide every pattern. Destinations that are known to
     /// match have them.
     pub undecided: u64,
 }
@@ -147,7 +146,7 @@ impl Tally {
         let is_told = self.is_told_elsewhere.load(Ordering::Relaxed);
         if has_destinations && !is_told && self.nowhere.begins() {
             tracing::warn!(
-                "no destination's pattern matches profile {profile:?}, so its event goes to listeners only; `evbus route` shows what matches (logged once per burst, all are counted as unmatched)"
+                "no destination's pattern matches profile {profile:?}; its events are sent to listeners only; check the patterns with `evbus route` (logged once per burst; all are counted as unmatched)"
             );
         }
     }
@@ -156,7 +155,7 @@ impl Tally {
     pub(crate) fn undecided(&self, error: &PutError) {
         self.undecided.fetch_add(1, Ordering::Relaxed);
         if self.undecidable.begins() {
-            tracing::error!("{error} (logged once per burst, all are counted as undecided)");
+            tracing::error!("{error} (logged once per burst; all are counted as undecided)");
         }
     }
 
@@ -173,13 +172,13 @@ impl Tally {
     }
 }
 
-/// What a program has to wait for until its events are on disk: the last receipt of each
-/// destination, since a destination writes its events in order.
+/// The receipts a program waits for until its events are on disk: the last one of each destination is
+/// enough, because a destination writes its events in order.
 #[derive(Debug, Default)]
 pub struct Receipts(Vec<(Arc<Shared>, Receipt)>);
 
 impl Receipts {
-    /// Adds what a lane gave for an event.
+    /// Adds the receipt of a lane for an event.
     pub fn add(&mut self, lane: &Arc<Shared>, receipt: Receipt) {
         match self
             .0
@@ -199,11 +198,11 @@ impl Receipts {
         }
     }
 
-    /// Resolves when all are on disk, or settled.
+    /// Resolves when all events are on disk or settled.
     ///
     /// # Errors
     ///
-    /// [`PutError::NotStored`], of the first that is not.
+    /// [`PutError::NotStored`] for the first event that cannot be stored.
     pub async fn written(self) -> Result<(), PutError> {
         for (lane, receipt) in self.0 {
             if let Err(reason) = receipt.written().await {

@@ -18,11 +18,11 @@ use evbus_plugin::ConnectFailure;
 /// The provider's name in acct files.
 pub const INTERNAL: &str = "internal";
 
-/// How many events wait in one queue. Where nobody reads it, the oldest make room; where somebody
-/// does, the destination waits and its own policy decides.
+/// How many events one queue holds. If nothing reads it, the oldest events make room; otherwise the
+/// destination waits and its own policy decides.
 pub const INTERNAL_QUEUE_EVENTS: usize = 65_536;
 
-/// How many bytes of bodies and profile names wait in one queue; a single larger event waits alone.
+/// How many bytes of bodies and profile names one queue holds; a single larger event is held alone.
 pub const INTERNAL_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// What stands under a profile of `internal`.
@@ -38,7 +38,7 @@ struct Config {
 pub struct InternalEvent {
     /// The name it was fired under.
     pub profile: String,
-    /// The body, in the form of the host's serial plugin.
+    /// The body, in the host's serial form.
     pub body: Bytes,
 }
 
@@ -90,7 +90,7 @@ impl Waiting {
 }
 
 impl InternalQueues {
-    /// Of a program that never reads them.
+    /// The queues of a program that never reads them.
     pub fn unread() -> Self {
         Self {
             unread: true,
@@ -122,7 +122,7 @@ impl InternalQueues {
     /// Faults of a configuration, as path and message.
     pub fn check(config: &Value) -> Vec<(String, String)> {
         let Some(keys) = config.as_object() else {
-            let message = "found no mapping, expected one with the key routing_key, or nothing";
+            let message = "expected a mapping with the key routing_key, or nothing";
             return vec![(String::new(), message.to_owned())];
         };
         keys.iter()
@@ -132,18 +132,18 @@ impl InternalQueues {
                         "found an unknown key, expected one of: routing_key"
                     }
                     Value::String(_) | Value::Null => return None,
-                    _ => "found a value that is not text, expected text or nothing",
+                    _ => "found a value that is not a string, expected a string or nothing",
                 };
                 Some((key.clone(), message.to_owned()))
             })
             .collect()
     }
 
-    /// Makes the instance of an entry with this configuration.
+    /// Creates the instance of an entry with this configuration.
     ///
     /// # Errors
     ///
-    /// The configuration is not one of `internal`.
+    /// The configuration is not valid for `internal`.
     pub fn connect(&self, config: &str) -> Result<InstanceV1, ConnectFailure> {
         let config: Config = serde_json::from_str(config).map_err(|error| ConnectFailure {
             permanent: true,
@@ -184,7 +184,7 @@ impl InstanceObjectV1 for InternalInstance {
                 waiting.discarded += 1;
                 if waiting.discarded == 1 {
                     tracing::warn!(
-                        "provider internal: nobody reads the queue; its newest events are kept, up to {INTERNAL_QUEUE_EVENTS} and {} MiB",
+                        "provider internal: nothing reads the queue; keeping only its newest events, up to {INTERNAL_QUEUE_EVENTS} and {} MiB",
                         INTERNAL_QUEUE_BYTES / (1024 * 1024)
                     );
                 }
@@ -211,7 +211,7 @@ fn full(index: usize) -> evbus_abi::v1::ExceptionV1 {
         outcome: OutcomeV1 {
             code: OutcomeCodeV1::RETRY,
             retry_after_ms: 10,
-            reason: "the internal queue is full; its reader is slow".into(),
+            reason: "the internal queue is full: its reader is too slow".into(),
         },
     }
 }
@@ -233,7 +233,7 @@ impl InternalReader {
         }
     }
 
-    /// The next event, where one waits.
+    /// The next event, if one is waiting.
     pub fn try_recv(&mut self) -> Option<InternalEvent> {
         let mut waiting = self.queue.inner.lock();
         let event = waiting.pop();
@@ -244,7 +244,7 @@ impl InternalReader {
         event
     }
 
-    /// How many events made room for younger ones while nobody read the queue.
+    /// How many events were discarded for newer ones while nothing read the queue.
     pub fn discarded(&self) -> u64 {
         self.queue.inner.lock().discarded
     }

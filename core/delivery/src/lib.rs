@@ -1,9 +1,10 @@
 //! Delivery: from an event that is fired to the answers of its destinations.
 //!
-//! The [`Bus`] takes an event and gives it to the listeners and, as the [`Router`] says, to every [`Lane`] that it
-//! belongs to; a lane keeps it in its queue until its plugin has answered for it. `fired` says what became of an
-//! event, `internal` is the provider that the embedding program reads itself. This crate reads no acct file, opens
-//! no socket, and finds no plugin: the host says which lanes there are, and is told what they did.
+//! The [`Bus`] takes an event and passes it to the listeners and to every [`Lane`] that the [`Router`]
+//! finds for it; a lane keeps it in its queue until its plugin has answered for it. `fired` reports the
+//! result, `internal` is the provider that the embedding program reads itself. This crate reads no acct
+//! file, opens no socket and finds no plugins: the host decides which lanes exist, and receives their
+//! results.
 //!
 //! API boundary: [`Bus`], [`LaneStatus`], [`Router`], [`InternalReader`], [`PutError`] and what they show are
 //! re-exported by the crate `evbus`; the rest is for the host. Needs a tokio runtime; nothing here blocks one.

@@ -1,10 +1,10 @@
-//! Those who hear of every event, whether a destination has it or not.
+//! Receivers of every event, whether or not it has a destination.
 
 use std::fmt;
 
 use evbus_event::Event;
 
-/// Hears of every event.
+/// Receives every event.
 pub trait Listeners: fmt::Debug + Send + Sync {
     /// Sends an event to every listener there is. Never waits. Events of one thread keep their order.
     fn publish(&self, event: &Event);

@@ -21,8 +21,9 @@ const UNDECIDED_FOR: Duration = Duration::from_secs(1);
 
 /// Answers which of a set of patterns match a name.
 ///
-/// The match plugin is asked once per distinct name, on threads that it may hang; then a bounded cache
-/// answers. What it could not decide is asked again a second later. Use it from any number of threads.
+/// The match plugin is asked once per distinct name, on threads of its own that may hang; after that, a
+/// bounded cache answers. Undecided names are asked again a second later. May be used from any number of
+/// threads.
 pub struct Router {
     /// None where there is nothing to match.
     asking: Option<Asking>,
@@ -34,17 +35,17 @@ pub struct Router {
 pub struct Route {
     /// The positions of all patterns that match, ascending, each once.
     pub matches: Arc<[u32]>,
-    /// Patterns of which the match plugin did not say whether they match.
+    /// Patterns for which the match plugin did not decide whether they match.
     pub undecided: Option<Arc<Undecided>>,
 }
 
-/// Patterns that could not be decided for a name. They are neither matches nor none: an event of that
-/// name must not count as delivered everywhere.
+/// Patterns that could not be decided for a name. An event of that name must not count as delivered
+/// everywhere.
 #[derive(Debug, Clone)]
 pub struct Undecided {
     /// The positions of the patterns.
     pub positions: Vec<u32>,
-    /// Why, in the match plugin's words, cut and on one line.
+    /// The match plugin's reason, shortened and on one line.
     pub reason: String,
     asked: Instant,
 }
@@ -57,7 +58,7 @@ impl Route {
         }
     }
 
-    /// Whether no pattern matches, and that is certain.
+    /// Whether it is certain that no pattern matches.
     pub fn is_nowhere(&self) -> bool {
         self.matches.is_empty() && self.undecided.is_none()
     }
@@ -76,7 +77,7 @@ impl fmt::Debug for Router {
 }
 
 impl Router {
-    /// Compiles the patterns, all at once. Blocks, for ten seconds at most.
+    /// Compiles the patterns, all at once. Blocks for at most ten seconds.
     ///
     /// # Errors
     ///
@@ -97,7 +98,7 @@ impl Router {
         }
     }
 
-    /// Where events fired under `profile` go. Blocks where the name is new, for a second at most.
+    /// Where events fired under `profile` go. Blocks for at most a second if the name is new.
     pub fn route(&self, profile: &str) -> Route {
         match &self.asking {
             None => Route::nowhere(),
@@ -235,7 +236,7 @@ mod tests {
         let began = Instant::now();
         let route = router.route("hangs");
         let reason = route.undecided.expect("nothing is known").reason.clone();
-        assert_eq!(reason, "the match plugin odd has not answered within 1 s");
+        assert_eq!(reason, "match plugin odd did not answer within 1 s");
         assert!(began.elapsed() >= ANSWER_WITHIN);
         assert!(router.route("other").is_nowhere());
         let again = Instant::now();
@@ -261,7 +262,7 @@ mod tests {
         let until = Instant::now() + Duration::from_mins(1);
         let is_stuck = |reason: &str| {
             reason
-                == "the match plugin odd is stuck on 4 other names and is not asked again until it answers"
+                == "match plugin odd hangs on 4 other profiles and is not asked again until it answers"
         };
         while !is_stuck(&router.route("other").undecided.expect("nobody asks").reason) {
             assert!(Instant::now() < until, "it is still asked");

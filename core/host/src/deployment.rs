@@ -1,5 +1,4 @@
-//! Which destinations are at work: brought in line with the acct file and the plugins at the start, and
-//! whenever one of them changes.
+//! The destinations at work, kept in line with the acct file and the plugins.
 
 mod acct;
 mod change;
@@ -154,7 +153,7 @@ impl Deployment {
         self.rescan(true).await?;
         let acct = self.read_acct().await?;
         let reloaded = self.apply(acct).await?;
-        tracing::info!("the acct file was read again: {reloaded}");
+        tracing::info!("acct file reloaded: {reloaded}");
         Ok(reloaded)
     }
 
@@ -314,7 +313,7 @@ impl Deployment {
 
 fn is_ending(lane: &Lane) -> String {
     format!(
-        "destination {} is ending; try again in a moment",
+        "destination {} is shutting down; try again in a moment",
         lane.destination()
     )
 }
@@ -325,7 +324,7 @@ fn after(error: &str, done: u64, what: &str) -> String {
         return error.to_owned();
     }
     format!(
-        "{error}; {} of other destinations {what} before",
-        counted(done, "dead letter was", "dead letters were")
+        "{error}; {} of other destinations had already been {what}",
+        counted(done, "dead letter", "dead letters")
     )
 }

@@ -1,4 +1,4 @@
-//! The host: plugins, acct file, bus and event sockets, put together and kept up.
+//! The host: plugins, acct file, bus and event sockets, put together and kept running.
 
 mod errors;
 mod examine;
@@ -33,7 +33,7 @@ use listeners::AtSockets;
 pub use errors::StartError;
 pub use examine::Examination;
 
-/// What a host is started with.
+/// The options that a host is started with.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), evbus_host::StartError> {
@@ -71,8 +71,8 @@ pub struct HostBuilder {
 }
 
 impl HostBuilder {
-    /// Reads destinations from this file: a path, or an [`AcctSource`] with a key. Without one there are
-    /// none.
+    /// Reads destinations from this file: a path, or an [`AcctSource`] with a key. Without a file there
+    /// are no destinations.
     pub fn acct_file(mut self, file: impl Into<AcctSource>) -> Self {
         self.acct_file = Some(file.into());
         self
@@ -97,23 +97,22 @@ impl HostBuilder {
         self
     }
 
-    /// Lets a group fire and listen in every socket directory. Without one, only this user and root
-    /// may. The control sockets stay theirs alone.
+    /// Lets a group fire and listen in every socket directory. By default only this user and root may.
+    /// The control sockets always belong only to them.
     pub fn socket_group(mut self, group: SocketGroup) -> Self {
         self.socket_options.group = Some(group);
         self
     }
 
-    /// Opens two more sockets in every socket directory, under the names of the Salt minion with
-    /// this id: programs that fire and listen at a minion's sockets find the host there. May be
-    /// called for several.
+    /// Opens two more sockets in every socket directory, under the names of the Salt minion with this
+    /// id: programs that use a minion's sockets find the host there. May be called repeatedly.
     pub fn minion_id(mut self, id: impl Into<String>) -> Self {
         self.socket_options.minion_ids.push(id.into());
         self
     }
 
-    /// Takes the events of a running Salt master, and nothing is ever written to it. It may come later
-    /// than this host, go, and come back.
+    /// Takes events from a running Salt master; nothing is ever written to it. The master may start
+    /// later than this host, stop and restart.
     pub fn from_salt(mut self, master: SaltMaster) -> Self {
         self.salt_masters.push(master);
         self
@@ -125,38 +124,38 @@ impl HostBuilder {
         self
     }
 
-    /// The run name of events that bring none; empty by default.
+    /// The run name of events that have none of their own; empty by default.
     pub fn run_name(mut self, run_name: impl Into<String>) -> Self {
         self.run_name = run_name.into();
         self
     }
 
-    /// Runs the plugins of destinations with `isolate: process` in processes of this program: evbus
-    /// of this very version, or one that calls [`child_main`](evbus_plugin::child_main) as evbus
-    /// does. `/proc/self/exe` is the running program itself. Without it such destinations are not
-    /// connected. A plugin file that was never loaded is tried in such a process first; without one it
-    /// is loaded untried.
+    /// Runs the plugins of destinations with `isolate: process` in processes of this program: evbus of
+    /// exactly this version, or a program that calls [`child_main`](evbus_plugin::child_main) as evbus
+    /// does. `/proc/self/exe` is the running program itself. Without it, such destinations are not
+    /// connected. A plugin file that was never loaded is first probed in such a process; without a
+    /// program it is loaded without a probe.
     pub fn isolation_program(mut self, path: impl Into<PathBuf>) -> Self {
         self.isolation_program = Some(path.into().into());
         self
     }
 
-    /// Keeps what waits for destinations, and dead letters, in this directory. Without one, both are
-    /// in memory alone. No other process may use it meanwhile.
+    /// Keeps queued events and dead letters in this directory. Without one, events are queued only in
+    /// memory, and dead letters are not kept. No other process may use it at the same time.
     pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(path.into());
         self
     }
 
-    /// Loads plugins from copies that are kept in this directory, of mode 0700, and not in memory: for
+    /// Loads plugins from copies in this directory, with mode 0700, instead of copies in memory: for
     /// debuggers.
     pub fn plugin_copies(mut self, dir: impl Into<PathBuf>) -> Self {
         self.plugin_copies = Some(dir.into());
         self
     }
 
-    /// Serves destinations that ask for a queue on disk without one: for a program that itself waits
-    /// until the far systems have acknowledged its events. No error events are fired, and
+    /// Serves destinations that need a queue on disk without a state directory: for a program that
+    /// itself waits until the far systems have acknowledged its events. No error events are fired, and
     /// events that match no destination are not logged.
     pub fn without_state(mut self) -> Self {
         self.state_dir = None;
@@ -165,40 +164,39 @@ impl HostBuilder {
     }
 
     /// Leaves entries of the built-in provider `internal` unserved, with a warning: for a program that
-    /// never calls [`Host::internal`], where what goes there would fill memory and reach nobody.
+    /// never calls [`Host::internal`], where their events would fill memory and never be read.
     pub fn without_internal(mut self) -> Self {
         self.without_internal = true;
         self
     }
 
-    /// How much the state directory may take.
+    /// The size limits of the state directory.
     pub fn state_limits(mut self, limits: StateLimits) -> Self {
         self.state_limits = limits;
         self
     }
 
-    /// How long a destination that a reload takes away may go on delivering what it has; 10 s by
+    /// How long a destination that a reload removes may continue to deliver its queued events; 10 s by
     /// default.
     pub fn retire_within(mut self, limit: Duration) -> Self {
         self.retire_within = Some(limit);
         self
     }
 
-    /// Starts on the current tokio runtime. Returns when the sockets accept and every served
-    /// destination has its lane; connections are made in the background, except those of
-    /// destinations that are `required`.
+    /// Starts on the current tokio runtime. Returns when the sockets accept connections and every served
+    /// destination has its lane; destinations connect in the background, except those that are
+    /// `required`.
     ///
     /// # Errors
     ///
-    /// The acct file cannot be used (every fault is given), a socket cannot be bound, or a required
-    /// destination is not reached within its deadline.
+    /// The acct file is invalid (every fault is listed), a socket cannot be bound, or a required
+    /// destination does not connect within its deadline.
     pub async fn start(self) -> Result<Host, StartError> {
         Host::start(self).await
     }
 }
 
-/// A running host. Dropping it ends everything at once; [`shutdown`](Self::shutdown) ends it in
-/// order.
+/// A running host. Dropping it ends everything at once; [`shutdown`](Self::shutdown) ends it gracefully.
 #[derive(Debug)]
 pub struct Host {
     bus: Bus,
@@ -214,7 +212,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts to describe a host.
+    /// A builder with default options.
     pub fn builder() -> HostBuilder {
         HostBuilder::default()
     }
@@ -302,7 +300,7 @@ impl Host {
         })
     }
 
-    /// The bus, to fire events with.
+    /// The bus, for firing events.
     pub fn bus(&self) -> &Bus {
         &self.bus
     }
@@ -312,18 +310,18 @@ impl Host {
         self.internal.reader(routing_key)
     }
 
-    /// What became of every plugin file.
+    /// The state of every plugin file.
     pub async fn plugins(&self) -> Vec<PluginReport> {
         self.deployment.lock().await.catalog().reports()
     }
 
-    /// Looks at the plugins, reads the acct file again and makes the destinations what it says, even
-    /// where it says that there are none. Whatever can fail is done before anything is changed.
-    /// Destinations that stay as they are keep their queues and connections; a removed one delivers
-    /// what it has for a while, and what remains waits on disk for its return.
+    /// Scans the plugins, reloads the acct file and applies its changes, even if it no longer contains
+    /// any destination. Everything that can fail is done before anything is changed. Unchanged
+    /// destinations keep their queues and connections; a removed one delivers its queued events for a
+    /// while, and the rest stays on disk until it is added again.
     ///
-    /// Returns when the new destinations have their queues; connections are made in the background.
-    /// It goes on where the future is dropped.
+    /// Returns when the new destinations have their queues; they connect in the background. The reload
+    /// continues if the future is dropped.
     ///
     /// # Errors
     ///
@@ -332,7 +330,7 @@ impl Host {
         reload(&self.deployment).await
     }
 
-    /// Puts dead letters back into the queues of their destinations. Returns how many.
+    /// Puts dead letters back into the queues of their destinations. Returns their number.
     ///
     /// # Errors
     ///
@@ -341,7 +339,7 @@ impl Host {
         self.deployment.lock().await.replay(filter).await
     }
 
-    /// Deletes dead letters. Returns how many.
+    /// Deletes dead letters. Returns their number.
     ///
     /// # Errors
     ///
@@ -350,11 +348,11 @@ impl Host {
         self.deployment.lock().await.purge(filter).await
     }
 
-    /// Ends in order: takes no more events, waits until all destinations have settled theirs, but
-    /// at most `drain`, lets every instance disconnect, and writes what is left to the state
-    /// directory. Returns each destination's last numbers, in the order of the acct file, then those of
-    /// removed ones that had not ended or have lost events. What they say is queued was not delivered;
-    /// [`LaneStatus::gone`] says how many events are lost.
+    /// Shuts down gracefully: stops accepting events, waits for at most `drain` until all destinations
+    /// have settled theirs, lets every instance disconnect, and writes the remaining events to the state
+    /// directory. Returns the final status of each destination, in the order of the acct file, followed
+    /// by removed ones that had not ended or have lost events. Events that are still queued were not
+    /// delivered; [`LaneStatus::gone`] is the number of lost events.
     pub async fn shutdown(mut self, drain: Duration) -> Vec<LaneStatus> {
         let until = tokio::time::Instant::now() + drain;
         self.watching.abort();
@@ -412,7 +410,7 @@ fn follow_master(master: SaltMaster, bus: Bus) -> Follower {
             match bus.put_unconfirmed(event).await {
                 Ok(_) => true,
                 Err(error) => {
-                    tracing::warn!("an event of a Salt master was not taken: {error}");
+                    tracing::warn!("an event from a Salt master was not accepted: {error}");
                     false
                 }
             }
@@ -437,7 +435,7 @@ async fn required(bus: &Bus) -> Result<(), StartError> {
                 reason: lane
                     .status()
                     .last_error
-                    .unwrap_or_else(|| "it gave no answer".to_owned()),
+                    .unwrap_or_else(|| "it did not answer".to_owned()),
             });
         }
     }

@@ -1,12 +1,12 @@
-//! The host: acct file, plugins, bus and sockets put together and kept up.
+//! The host: acct file, plugins, bus and sockets put together and kept running.
 //!
-//! [`Host`] starts everything, follows the acct file and the plugin directories, and shuts down. A [`Plan`] is an acct
-//! file and the plugins brought together, `deployment` the destinations at work, `control` how operators ask a running
-//! host, and [`LogEvents`] the log as events. This crate delivers nothing itself and reads no format itself: it
-//! wires the crates below it.
+//! [`Host`] starts everything, follows the acct file and the plugin directories, and shuts down. A
+//! [`Plan`] combines an acct file with the plugins, `deployment` is the destinations at work, `control`
+//! answers operators, and [`LogEvents`] fires the log as events. This crate itself delivers nothing and
+//! parses no format: it connects the crates below it.
 //!
-//! API boundary: everything public here is re-exported by the crate `evbus`. Needs a tokio runtime; what blocks is
-//! given to threads for that.
+//! API boundary: everything public here is re-exported by the crate `evbus`. Needs a tokio runtime;
+//! blocking work runs on threads of its own.
 
 pub mod control;
 mod deployment;

@@ -1,5 +1,4 @@
-//! An acct file and the plugins, brought together: which entry is served by whom, and what is
-//! wrong.
+//! An acct file combined with the plugins: which plugin serves each entry, and what is wrong.
 
 mod trial;
 mod unserved;
@@ -25,7 +24,7 @@ pub(crate) fn load_used(acct: &AcctFile, catalog: &Catalog) {
     catalog.load_used(providers, acct.match_plugin());
 }
 
-/// An entry that is served.
+/// An entry that a plugin serves.
 #[derive(Debug)]
 pub struct Planned {
     pub(crate) entry: Entry,
@@ -42,7 +41,7 @@ impl Planned {
         }
     }
 
-    /// What the host does for it.
+    /// Its policy: how the host queues, batches and retries for it.
     pub fn policy(&self) -> &Policy {
         &self.entry.policy
     }
@@ -58,8 +57,8 @@ impl Planned {
     }
 }
 
-/// What an acct file means with the plugins that there are: which entries are served by whom, and
-/// what is wrong. Making one connects to nothing.
+/// An acct file combined with the available plugins: which plugin serves each entry, and what is wrong.
+/// Making a plan connects to nothing.
 #[derive(Debug)]
 pub struct Plan {
     pub(crate) served: Vec<Planned>,
@@ -74,8 +73,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Brings an acct file and plugins together, for looking at. All faults are found, not only the
-    /// first. Loads the plugins that the file uses ([`Catalog::load_used`]), and blocks for that.
+    /// Combines an acct file with plugins, for inspection. Finds all faults, not only the first. Loads
+    /// the plugins that the file uses ([`Catalog::load_used`]), and blocks meanwhile.
     pub fn of(acct: &AcctFile, catalog: &Catalog) -> Self {
         Self::new(acct, catalog, &InternalQueues::default(), None)
     }
@@ -91,22 +90,22 @@ impl Plan {
         )
     }
 
-    /// The entries that are served and without a fault, in file order.
+    /// The entries that are served and have no fault, in file order.
     pub fn served(&self) -> &[Planned] {
         &self.served
     }
 
-    /// Gives the served entries away.
+    /// Converts the plan into its served entries.
     pub fn into_served(self) -> Vec<Planned> {
         self.served
     }
 
-    /// Providers that no plugin serves: other tools', or ones whose plugin is missing.
+    /// Providers that no plugin serves: they belong to other tools, or their plugin is missing.
     pub fn unserved(&self) -> &[String] {
         &self.unserved
     }
 
-    /// Whether an unserved provider is one of the errors: it is hardly another tool's.
+    /// Whether an unserved provider is an error, because it hardly belongs to another tool.
     #[must_use]
     pub fn is_faulty(&self, provider: &str) -> bool {
         self.faulty.contains(provider)
@@ -128,8 +127,8 @@ impl Plan {
             .collect()
     }
 
-    /// Brings them together. All faults are found, not only the first; what has a fault is left
-    /// out of `served`.
+    /// Combines them. Finds all faults, not only the first; entries with a fault are left out of
+    /// `served`.
     pub fn new(
         acct: &AcctFile,
         catalog: &Catalog,
@@ -181,18 +180,18 @@ impl Plan {
         }
     }
 
-    /// Refuses every destination that asks for a queue on disk, where there is no state directory.
+    /// Refuses every destination that needs a queue on disk, for a host without a state directory.
     pub fn refuse_queues_on_disk(&mut self) {
         self.refuse(|planned| {
             let policy = planned.policy();
-            let key = match policy.when_full {
-                Some(WhenFull::Spill) => "when_full",
-                _ if policy.durable => "durable",
+            let (key, value) = match policy.when_full {
+                Some(WhenFull::Spill) => ("when_full", "`when_full: spill`"),
+                _ if policy.durable => ("durable", "`durable`"),
                 _ => return None,
             };
             Some((
                 format!("evbus.{key}"),
-                "found a queue on disk, expected a state directory for it; give --state-dir, or change the key".to_owned(),
+                format!("{value} needs a state directory; give --state-dir, or change the key"),
             ))
         });
     }
@@ -301,7 +300,7 @@ impl Plan {
 
 fn pattern_fault(entry: &Entry, acct: &AcctFile, reason: &str) -> AcctError {
     let message = format!(
-        "found {:?}, expected a pattern of match plugin {}: {reason}",
+        "{:?} is not a valid pattern for match plugin {}: {reason}",
         entry.pattern,
         acct.match_plugin()
     );
@@ -329,15 +328,15 @@ fn can_isolate(connector: &Connector) -> bool {
 fn no_matcher(acct: &AcctFile, catalog: &Catalog) -> String {
     let known: Vec<&str> = catalog.matcher_names().collect();
     let known = if known.is_empty() {
-        "no match plugin at all: give the directory of the plugins with --plugin-dir".to_owned()
+        "no match plugins were found; give the plugin directory with --plugin-dir".to_owned()
     } else {
-        format!("one of: {}", known.join(", "))
+        format!("expected one of: {}", known.join(", "))
     };
     let why = catalog
         .vanished(acct.match_plugin())
         .map_or_else(|| catalog.refusals(), |why| format!(" ({why})"));
     format!(
-        "found {:?}, which no loaded plugin provides; expected {known}{why}",
+        "no loaded plugin provides match plugin {:?}; {known}{why}",
         acct.match_plugin()
     )
 }

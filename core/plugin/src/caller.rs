@@ -1,5 +1,5 @@
-//! A thread that calls into plugins, so that a call that hangs is left behind: whoever waits is told at its
-//! deadline, and whoever comes later is told at once what hangs.
+//! A thread that calls into plugins, so that a hanging call is left behind: its caller gets an error at
+//! the deadline, and later callers learn at once what hangs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,27 +34,27 @@ struct Job {
     work: Box<dyn FnOnce() + Send>,
 }
 
-/// How an answer is waited for.
+/// How to wait for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// Asleep, until it comes.
+    /// Sleeping until it arrives.
     Sleeping,
     /// Without a thread-local of its own: see [`linker::is_opening`](super::linker::is_opening).
     Polling,
 }
 
-/// Why there is no answer.
+/// Why a call got no answer.
 #[derive(Debug)]
 pub enum NoAnswer {
     /// The wait is over.
     Over(Over),
-    /// Something else hangs on that thread.
+    /// Another call hangs on that thread.
     Behind(AtWork),
-    /// The work panicked, or the thread is not there.
+    /// The work panicked, or the thread has ended.
     Failed(String),
 }
 
-/// A thread for calls into plugins, one at a time. It ends when this is dropped, but for a call that hangs.
+/// A thread for calls into plugins, one at a time. It ends when this is dropped, unless a call hangs.
 #[derive(Debug)]
 pub struct Caller {
     jobs: mpsc::Sender<Job>,
@@ -67,7 +67,7 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// One sentence: the system gives no thread.
+    /// One sentence: the system cannot start a thread.
     pub fn start(name: &str) -> Result<Self, String> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let at_work = Arc::new(Mutex::new(None));
@@ -90,7 +90,7 @@ impl Caller {
                     }
                 }
             })
-            .map_err(|error| format!("no thread for plugins can be started: {error}"))?;
+            .map_err(|error| format!("cannot start a thread for plugins: {error}"))?;
         Ok(Self {
             jobs,
             thread: thread.thread().id(),
@@ -103,7 +103,7 @@ impl Caller {
         self.thread == std::thread::current().id()
     }
 
-    /// What runs there longer than anybody waits.
+    /// The call that has run longer than the limit.
     pub fn hanging(&self) -> Option<AtWork> {
         (self.at_work.lock().clone()).filter(|at_work| at_work.since.elapsed() >= LIMIT)
     }
@@ -119,7 +119,7 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// Nobody waits any longer, something else hangs there, or the work panicked.
+    /// The wait is over, another call hangs there, or the work panicked.
     pub fn run<T: Send + 'static>(
         &self,
         who: &str,

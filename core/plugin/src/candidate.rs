@@ -1,4 +1,4 @@
-//! A plugin file that could be used: known by its manifest, loaded when something needs it.
+//! A plugin file that could be used: known from its manifest, and loaded when something needs it.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,11 +16,11 @@ pub(crate) enum Fate {
     /// Nothing has needed it.
     Discovered,
     Loaded(Arc<Plugin>),
-    /// One sentence on why it cannot be loaded.
+    /// Why it cannot be loaded, in one sentence.
     Refused(String),
 }
 
-/// A plugin: what it says of itself, and itself once it is loaded.
+/// A plugin: its manifest, and the plugin itself once it is loaded.
 #[derive(Debug)]
 pub struct Candidate {
     /// None for a plugin that is linked in.

@@ -1,4 +1,4 @@
-//! Which plugins there are and which of them serves which name.
+//! The available plugins, and which of them serves which name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,19 +11,19 @@ use super::Plugin;
 use super::candidate::{Candidate, Fate};
 use super::loading::{Loading, PluginFile};
 
-/// What became of one plugin file.
+/// The state of one plugin file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PluginReport {
-    /// The file; a directory where that could not be used; none for a plugin that is linked in.
+    /// The file; a directory that could not be used; or `None` for a linked plugin.
     pub file: Option<PathBuf>,
-    /// What became of it.
+    /// Its state.
     #[serde(flatten)]
     pub state: PluginState,
-    /// Its id, where it got far enough to say.
+    /// Its id, if that could be read.
     pub id: Option<String>,
     /// Its version.
     pub version: Option<String>,
-    /// SHA-256 of the file, where it was read; see [`with_hash`](Self::with_hash).
+    /// SHA-256 of the file, if it was read; see [`with_hash`](Self::with_hash).
     pub hash: Option<String>,
     /// The provider names it serves.
     pub providers: Vec<String>,
@@ -35,7 +35,7 @@ pub struct PluginReport {
 }
 
 impl PluginReport {
-    /// With the hash of the file, which is read for that where nobody has needed it yet.
+    /// Adds the hash of the file, reading the file if necessary.
     #[must_use]
     pub fn with_hash(mut self) -> Self {
         if let (None, Some(file), Some(_)) = (&self.hash, &self.file, self.candidate) {
@@ -51,7 +51,7 @@ impl PluginReport {
 pub enum PluginState {
     /// Found and usable, but not loaded: nothing uses it.
     Discovered {
-        /// One sentence, where another file is used instead.
+        /// If another file is used instead: why, in one sentence.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
@@ -82,8 +82,8 @@ struct Entry {
     decided: Option<PluginState>,
 }
 
-/// A snapshot of the plugins: reports of all files, and who serves what. A plugin is loaded when an acct
-/// file uses it.
+/// A snapshot of the plugins: reports on all files, and which plugin serves which name. A plugin is
+/// loaded when an acct file uses it.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     entries: Vec<Entry>,
@@ -97,10 +97,10 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Sorts out what a scan found, in order of precedence.
+    /// Builds a catalog from the results of a scan, which are in order of precedence.
     ///
-    /// Two files with one id and different content are a fault, and neither is used: nobody knows
-    /// which of them is meant. A name that two ids serve goes to the earlier one.
+    /// Two files with the same id and different content are a fault, and neither is used, because it is
+    /// unclear which is meant. A name that two ids serve goes to the earlier one.
     pub fn new(found: &[Found], loading: Arc<Loading>) -> Self {
         let mut catalog = Self {
             loading,
@@ -159,7 +159,7 @@ impl Catalog {
             for name in names {
                 if let Some(other) = map.get(name) {
                     self.shadowed.push(format!(
-                        "{kind} {name} is served by plugin {} ({}); {} ({}) serves it too and is not used for it",
+                        "{kind} {name} is served by plugin {} ({}); {} ({}) also serves it and is not used for it",
                         other.id(),
                         place(other.path()),
                         candidate.id(),
@@ -172,8 +172,8 @@ impl Catalog {
         }
     }
 
-    /// Loads the plugins that serve these providers and this match plugin, each once; the others are left alone. Blocks for that, and
-    /// for not much more than ten seconds with each of them that hangs.
+    /// Loads the plugins that serve these providers and this match plugin, each once; the others are
+    /// left alone. Blocks meanwhile, for little more than ten seconds per plugin that hangs.
     pub fn load_used<'a>(&self, providers: impl IntoIterator<Item = &'a str>, matcher: &str) {
         let providers = providers.into_iter();
         let providers = providers.filter_map(|name| self.providers.get(name));
@@ -211,8 +211,8 @@ impl Catalog {
         });
     }
 
-    /// Keeps what `before` served and nobody serves any more: a file that was removed, or replaced by
-    /// one that cannot be used, must not take a working destination away.
+    /// Keeps plugins of `before` for names that no other plugin serves now: a file that was removed, or
+    /// replaced by an unusable one, must not end a working destination.
     pub fn keep(&mut self, before: &Self) {
         for (old, new) in [
             (&before.providers, &mut self.providers),
@@ -224,7 +224,7 @@ impl Catalog {
                     continue;
                 }
                 tracing::warn!(
-                    "{name} is served by plugin {} {} as it was loaded, though its file {} is gone or refused",
+                    "{name} is still served by the loaded plugin {} {}, although its file {} was removed or refused",
                     candidate.id(),
                     candidate.version(),
                     place(candidate.path()),
@@ -234,7 +234,7 @@ impl Catalog {
         }
     }
 
-    /// How many loaded plugins serve a name, those included whose file is gone.
+    /// How many loaded plugins serve a name, including those whose files were removed.
     pub fn in_use(&self) -> usize {
         let serving = self.providers.values().chain(self.matchers.values());
         let mut serving: Vec<_> = serving
@@ -246,28 +246,28 @@ impl Catalog {
         serving.len()
     }
 
-    /// What has become of every file by now, in the order of the search.
+    /// The current state of every file, in search order.
     pub fn reports(&self) -> Vec<PluginReport> {
         self.entries.iter().map(Entry::report).collect()
     }
 
-    /// The plugin that serves a provider name, where it was loaded.
+    /// The plugin that serves a provider name, if it is loaded.
     pub fn provider(&self, name: &str) -> Option<Arc<Plugin>> {
         self.providers.get(name)?.plugin()
     }
 
-    /// The match plugin of a name, where it was loaded.
+    /// The match plugin with this name, if it is loaded.
     pub fn matcher(&self, name: &str) -> Option<Arc<Plugin>> {
         self.matchers.get(name)?.plugin()
     }
 
-    /// Whether there is no plugin at all.
+    /// Whether there are no plugins.
     pub fn is_empty(&self) -> bool {
         self.providers.is_empty() && self.matchers.is_empty() && self.vanished.is_empty()
     }
 
-    /// Why nobody serves a name that a plugin file serves: it cannot be loaded, or another file has its
-    /// id.
+    /// Why a name is not served although a plugin file provides it: the file cannot be loaded, or
+    /// another file has its id.
     pub fn vanished(&self, name: &str) -> Option<String> {
         let candidates = [self.providers.get(name), self.matchers.get(name)];
         candidates
@@ -280,12 +280,12 @@ impl Catalog {
             .or_else(|| self.vanished.get(name).cloned())
     }
 
-    /// A sentence for each name that more than one plugin serves.
+    /// One sentence for each name that more than one plugin serves.
     pub fn shadowed(&self) -> &[String] {
         &self.shadowed
     }
 
-    /// Why files were refused: a sentence for each of the first three, and how many there are more.
+    /// Why files were refused: one sentence for each of the first three, and the number of further ones.
     pub fn refusals(&self) -> String {
         let refused: Vec<String> = (self.reports().iter())
             .filter_map(|report| match &report.state {
@@ -360,7 +360,7 @@ fn namesake_of(position: usize, namesakes: &[usize], found: &[Found]) -> Option<
         // It cannot be removed, so that there is no question which one is meant.
         return (first != position).then(|| PluginState::Refused {
             reason: format!(
-                "it has the id {id} of a plugin that is linked into this program, which is used instead; remove the file"
+                "a plugin with the same id {id} is linked into this program and is used instead; remove the file"
             ),
         });
     }
@@ -370,14 +370,14 @@ fn namesake_of(position: usize, namesakes: &[usize], found: &[Found]) -> Option<
     if let Some((other, _)) = other {
         return Some(PluginState::Refused {
             reason: format!(
-                "it has the id {id} of {}, which has different content, so neither is used; remove one of the two files, or give one plugin an id of its own",
+                "it has the same plugin id {id} as {} but different content, so neither is used; remove one of the two files, or give one plugin a different id",
                 place(other)
             ),
         });
     }
     (first != position).then(|| PluginState::Discovered {
         reason: Some(format!(
-            "its content is that of {}, which is used instead",
+            "it is identical to {}, which is used instead",
             place(id_and_content(first).0)
         )),
     })

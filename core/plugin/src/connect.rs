@@ -1,10 +1,10 @@
-//! Why an instance was not made.
+//! Why an instance was not created.
 
 /// Why there is no instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectFailure {
-    /// Nothing but a change by somebody will help.
+    /// Whether only a change by the operator can help.
     pub permanent: bool,
-    /// One sentence, of the plugin or of the host.
+    /// One sentence, from the plugin or the host.
     pub reason: String,
 }

@@ -1,4 +1,4 @@
-//! Which directories are searched, and which files are looked at.
+//! Which directories are searched for plugins, and which files in them are considered.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ pub enum PluginDirSource {
 
 /// The directories to search, in order: those given, those of `EVBUS_PLUGIN_PATH` (joined by
 /// colons), the user's (`$XDG_DATA_HOME/evbus/plugins`, `~/.local/share/evbus/plugins`) and the
-/// system's. A directory that comes twice is searched once.
+/// system's. A directory that is listed twice is searched once.
 pub fn plugin_dirs(given: &[PathBuf]) -> Vec<PluginDir> {
     let environment = std::env::var_os("EVBUS_PLUGIN_PATH").unwrap_or_default();
     let user = std::env::var_os("XDG_DATA_HOME")
@@ -71,7 +71,7 @@ pub(crate) fn plugin_files(dir: &PluginDir) -> Result<Vec<PathBuf>, String> {
         return Ok(Vec::new());
     }
     let names = place::names_in(&dir.path).map_err(|unusable| match unusable {
-        Unusable::Absent => "there is no such directory; create it or give another".to_owned(),
+        Unusable::Absent => "the directory does not exist; create it or give another".to_owned(),
         Unusable::Because(reason) => reason,
     })?;
     let mut files: Vec<PathBuf> = names

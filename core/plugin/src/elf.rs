@@ -1,7 +1,7 @@
 //! Reads a plugin's ELF headers before anything of it runs.
 //!
 //! `dlopen` runs a library's constructors before any check can be made, and maps what the headers
-//! promise, so a file that is cut short kills the process with SIGBUS. Both are found out here.
+//! describe, so a truncated file kills the process with SIGBUS. This module detects such files first.
 
 use evbus_abi::{MANIFEST_MAX_BYTES, MANIFEST_SECTION, SYMBOL_PREFIX, SYMBOL_V1};
 use object::elf::FileHeader64;
@@ -25,13 +25,10 @@ const MAX_SYMBOL_BYTES: usize = 64;
 pub(crate) fn read<'d>(data: impl ReadRef<'d>) -> Result<Manifest, String> {
     let Headers { endian, sections } = check(data)?;
     let Some((_, section)) = sections.section_by_name(endian, MANIFEST_SECTION.as_bytes()) else {
-        return Err(
-            "it has no manifest, which says who it is without running it; rebuild it with this \
-             host's evbus-sdk"
-                .to_owned(),
-        );
+        return Err("it has no manifest; rebuild it with this host's evbus-sdk".to_owned());
     };
-    let unreadable = || format!("its section {MANIFEST_SECTION} cannot be read; copy it again");
+    let unreadable =
+        || format!("its section {MANIFEST_SECTION} cannot be read; copy the file again");
     let json = section.data(endian, data).map_err(|_| unreadable())?;
     if json.len() > MANIFEST_MAX_BYTES {
         return Err(format!(
@@ -79,10 +76,10 @@ fn check<'d, R: ReadRef<'d>>(data: R) -> Result<Headers<'d, R>, String> {
         return Err(if len == 0 {
             "it is empty; expected a shared library (ELF)".to_owned()
         } else {
-            "it is no shared library: it does not begin as an ELF file".to_owned()
+            "it is not a shared library: it has no ELF header".to_owned()
         });
     }
-    let cut = |why: &str| format!("it is damaged or cut short ({why}, {len} bytes); copy it again");
+    let cut = |why: &str| format!("it is damaged or truncated ({why}, {len} bytes); copy it again");
     let damaged = |error: object::Error| cut(&error.to_string());
     let header = FileHeader64::<Endianness>::parse(data).map_err(damaged)?;
     let found = headers(data).map_err(damaged)?;
@@ -96,13 +93,13 @@ fn check<'d, R: ReadRef<'d>>(data: R) -> Result<Headers<'d, R>, String> {
         ));
     }
     if header.e_type(endian) != elf::ET_DYN {
-        return Err("it is an ELF file but no shared library; build it as a cdylib".to_owned());
+        return Err("it is an ELF file but not a shared library; build it as a cdylib".to_owned());
     }
     for segment in header.program_headers(endian, data).map_err(damaged)? {
         let (offset, size) = segment.file_range(endian);
         let end = offset.checked_add(size);
         if end.is_none_or(|end| end > len) {
-            return Err(cut("its headers promise more"));
+            return Err(cut("its headers describe more"));
         }
     }
     let symbols = (found.sections)
@@ -123,11 +120,11 @@ fn check<'d, R: ReadRef<'d>>(data: R) -> Result<Headers<'d, R>, String> {
         .and_then(|name| name.strip_prefix(SYMBOL_PREFIX))
     {
         Some(version) => Err(format!(
-            "it speaks plugin ABI {version}, this host speaks 1; rebuild it with this host's \
+            "it uses plugin ABI {version}, but this host supports 1; rebuild it with this host's \
              evbus-sdk or use a newer host"
         )),
         None => Err(format!(
-            "it is a shared library but no evbus plugin: it does not export {SYMBOL_V1}"
+            "it is a shared library but not an evbus plugin: it does not export {SYMBOL_V1}"
         )),
     }
 }

@@ -1,9 +1,9 @@
 //! A plugin that calls `exit` does not decide how the process ends.
 //!
-//! Foreign code can end the process with any exit code, 0 among them, which would say that events
-//! were delivered. The C library runs the function that is registered here when somebody calls
-//! `exit` or `quick_exit`: where that was foreign code, it says so and ends the process with
-//! [`EXIT_CODE`]. Out of its reach is `_exit`, which runs nothing.
+//! Foreign code can end the process with any exit code, even 0, which would mean that events were
+//! delivered. The C library runs the function registered here when `exit` or `quick_exit` is called: if
+//! foreign code called it, the function reports that and ends the process with [`EXIT_CODE`]. It cannot
+//! catch `_exit`, which runs no functions.
 //!
 //! A process in which the constructor of a plugin hangs ends here, too: it holds a lock of the dynamic
 //! linker that threads need as they go on, and that the C library takes when a process ends.
@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::loader;
 
-/// How a process ends that a plugin ends: an internal fault, as sysexits.h has it.
+/// The exit code of a process that a plugin ends: an internal error in the terms of sysexits.h.
 pub const EXIT_CODE: u8 = 70;
 
 /// The whole process is guarded, not only calls into plugins.
@@ -42,8 +42,8 @@ unsafe extern "C" {
     safe fn _exit(code: c_int) -> !;
 }
 
-/// Guards the whole process as long as it lives: nobody may call `exit` meanwhile, in no thread. For
-/// a program that ends by returning from `main`, after dropping this.
+/// Guards the whole process while it exists: no thread may call `exit`. For a program that drops it and
+/// then ends by returning from `main`.
 #[derive(Debug)]
 #[must_use = "the process is guarded as long as this is there"]
 pub struct ExitGuard(());
@@ -56,14 +56,14 @@ impl ExitGuard {
         Self(())
     }
 
-    /// Has `last` called before a process ends that a plugin ends, once; it must not take long.
+    /// Calls `last` once before a process that a plugin ends; `last` must return quickly.
     pub fn before_end(last: fn()) {
         // Whoever comes second has nothing of its own to write.
         let _ = LAST.set(last);
     }
 
-    /// Ends the process at once, whatever its threads are at, and without running anything that the
-    /// process has registered for its end.
+    /// Ends the process at once, whatever its threads are doing, without running functions registered
+    /// for its end.
     pub fn end_at_once(code: u8) -> ! {
         _exit(c_int::from(code));
     }
@@ -108,7 +108,7 @@ pub fn probing() {
 /// every thread needs sooner or later, so that nothing here can go on, and no signal is obeyed.
 pub(crate) fn end_hanging(plugin: &str, seconds: u64) -> ! {
     say(&format!(
-        "error: plugin {plugin}: its constructor did not return within {seconds} s, and nothing in this process can go on without it: the process ends with {EXIT_CODE}; remove that plugin, or have it mended"
+        "error: plugin {plugin}: its constructor did not return within {seconds} s and blocks the whole process: exiting with status {EXIT_CODE}; remove or fix that plugin"
     ));
     _exit(c_int::from(EXIT_CODE));
 }
@@ -157,9 +157,7 @@ fn refuse_foreign() {
         }
         None => "a plugin called exit".to_owned(),
     };
-    let line = format!(
-        "error: {who}: the process ends with {EXIT_CODE}; remove that plugin, or have it mended"
-    );
+    let line = format!("error: {who}: exiting with status {EXIT_CODE}; remove or fix that plugin");
     if let Some(last) = LAST.get() {
         last();
     }

@@ -13,8 +13,8 @@ unsafe extern "C" {
     safe fn mallopt(parameter: std::ffi::c_int, value: std::ffi::c_int) -> std::ffi::c_int;
 }
 
-/// Makes the process give memory back that was freed, whoever had it. For a program to call at its
-/// start, before there are threads; a program that has the host as a library decides for itself.
+/// Makes the process return freed memory to the system. To be called at the start of a program, before
+/// it has threads; a program that embeds the host decides for itself.
 pub fn return_freed_memory() {
     #[cfg(target_env = "gnu")]
     {

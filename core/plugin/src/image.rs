@@ -55,7 +55,7 @@ impl Image {
     fn in_memory(plugin: &PluginFile, id: &str) -> Result<(Self, String), String> {
         let failed = |error: &dyn std::fmt::Display| {
             format!(
-                "no copy of it can be made in memory ({error}); use --plugin-copies DIR to load plugins from copies in a directory"
+                "it cannot be copied to memory ({error}); use --plugin-copies DIR to load plugins from copies in a directory"
             )
         };
         let name = format!("evbus:{}", shown(id));
@@ -76,7 +76,7 @@ impl Image {
         seal(&memory).map_err(|error| failed(&error))?;
         let file = File::open(descriptor_path(&memory)).map_err(|error| {
             failed(&format_args!(
-                "/proc, through which it is opened, cannot be used: {error}"
+                "/proc, which is needed to open the copy, cannot be used: {error}"
             ))
         })?;
         let path = descriptor_path(&file);
@@ -85,7 +85,7 @@ impl Image {
 
     fn in_directory(plugin: &PluginFile, dir: &Path, id: &str) -> Result<(Self, String), String> {
         let failed = |error: &dyn std::fmt::Display| {
-            format!("no copy of it can be made in {}: {error}", dir.display())
+            format!("it cannot be copied to {}: {error}", dir.display())
         };
         private(dir).map_err(|error| failed(&error))?;
         let mut copy = tempfile::Builder::new()

@@ -12,15 +12,15 @@ use evbus_files::{named_file, usable_dir};
 /// A larger file is not a plugin, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 
-/// Copies a plugin file into a directory, whole or not at all, with modes that the host accepts;
-/// a running host uses it at once. The directory is created where it is absent. `searched` are the
-/// directories that the host searches. `program` tries the file first, see
+/// Copies a plugin file into a directory, completely or not at all, with modes that the host accepts; a
+/// running host uses it at once. The directory is created if it is missing. `searched` are the
+/// directories that the host searches. `program` probes the file first, see
 /// [`Registry::trying`](super::Registry::trying).
 ///
 /// # Errors
 ///
-/// One sentence: the file is no plugin for this host, the directory cannot be used, or another file
-/// that the host finds has the plugin's id, so that it would use neither.
+/// One sentence: the file is not a plugin for this host, the directory cannot be used, or another file
+/// that the host finds has the same plugin id, so that it would use neither.
 pub fn install(
     file: &Path,
     dir: &Path,
@@ -36,7 +36,7 @@ pub fn install(
         .ok_or_else(|| format!("{}: expected the path of a file", file.display()))?;
     if file.extension().is_none_or(|extension| extension != "so") {
         return Err(format!(
-            "{}: expected a name that ends in .so, since the host looks at no other",
+            "{}: the name must end in .so, because the host ignores other files",
             file.display()
         ));
     }
@@ -60,7 +60,7 @@ pub fn install(
     let target = dir.join(name);
     if let Some(other) = namesake(&plugin, &target, searched) {
         return Err(format!(
-            "{}: {} has the same plugin id {} and other content, so a host would use neither; remove that file, or install this one under its name in its directory",
+            "{}: {} has the same plugin id {} but different content, so a host would use neither; remove that file, or replace it by this one",
             file.display(),
             other.display(),
             plugin.id(),

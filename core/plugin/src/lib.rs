@@ -1,20 +1,20 @@
 //! Plugins: found in directories at run time, checked, loaded, described, and run in processes of their own.
 //!
-//! A file's way: `discovery` lists the directories, `place` opens what another user cannot have written,
-//! `elf` and `manifest` read who it is without running anything, `catalog` decides which plugin serves
-//! which name. What is used is loaded: `loading` has it tried in a process of its own, unless `tried`
-//! remembers it, `image` makes a copy that nobody can change, and `linker` opens that on the thread of
-//! `loader`, and checks its types. `watch` notices changes.
+//! The path of a file: `discovery` lists the directories, `place` opens files that no other user can
+//! have written, `elf` and `manifest` identify the plugin without running it, and `catalog` decides
+//! which plugin serves which name. A plugin that is used is loaded: `loading` probes it in a process of
+//! its own, unless `tried` remembers it, `image` makes an immutable copy, and `linker` opens the copy on
+//! the thread of `loader` and checks its types. `watch` notices changes.
 //!
-//! Nothing of a plugin is waited for without a limit: `caller` is a thread that may be left behind,
-//! `patience` how long anybody waits. `log` takes what plugins say.
+//! Every wait for a plugin is limited: `caller` is a thread that may be left behind, `patience` sets the
+//! limits. `log` receives the log lines of plugins.
 //!
-//! `exit_guard` sees to it that a plugin does not decide how the process ends, `code` that what only the start needed is let go, `heap` that what plugins and host
-//! free goes back to the system.
+//! `exit_guard` keeps plugins from deciding how the process ends, `code` releases code that only the
+//! start needed, and `heap` returns memory freed by plugins and host to the system.
 //!
-//! This crate makes instances of plugins and keeps the process safe from them. It does not know what an event
-//! is delivered to, reads no acct file, and keeps no event. It is the host's one crate with unsafe code, and all of
-//! that is in `linker`, `exit_guard`, `code` and `heap`.
+//! This crate creates instances of plugins and protects the process from them. It knows no destinations,
+//! reads no acct file and keeps no events. It is the only crate of the host with unsafe code, all of it
+//! in `linker`, `exit_guard`, `code` and `heap`.
 //!
 //! API boundary: [`Plugin`], [`Registry`], [`Catalog`] and what they give are re-exported by the crate `evbus`, and
 //! so are [`child_main`] and [`ExitGuard`] for programs that run plugins in processes of their own; the rest is for

@@ -1,4 +1,4 @@
-//! A loaded plugin, and what can be asked of it.
+//! A loaded plugin and its calls.
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -55,7 +55,7 @@ pub struct Plugin {
 pub enum CompileError {
     /// The position and the fault of every pattern that cannot be used.
     Patterns(Vec<(usize, String)>),
-    /// The plugin gave no answer, or is no match plugin: one sentence.
+    /// The plugin did not answer, or is not a match plugin: one sentence.
     Plugin(String),
 }
 
@@ -115,7 +115,7 @@ impl Plugin {
         Ok(plugin)
     }
 
-    /// Takes a plugin that is linked into this program, as `evbus_sdk::provider_plugin` makes it.
+    /// Uses a plugin that is linked into this program, as created by `evbus_sdk::provider_plugin`.
     pub fn linked(module: PluginV1Ref) -> Self {
         Self::of_module(module)
     }
@@ -153,9 +153,11 @@ impl Plugin {
         self.attach(HostV1::new(voice, max_level()));
     }
 
-    /// Gives the library a voice.
+    /// Connects the library to the log.
     pub fn attach(&self, host: HostV1) {
-        exit_guard::call("it was given a voice", &self.id, || (self.attach)(host));
+        exit_guard::call("it was connected to the log", &self.id, || {
+            (self.attach)(host);
+        });
     }
 
     /// Asks it something on a thread of its own: `doing` what, as in "while it was loaded"; `late` says
@@ -176,7 +178,7 @@ impl Plugin {
             match no_answer {
                 NoAnswer::Over(over) => over.sentence(late),
                 NoAnswer::Behind(hanging) => format!(
-                    "{late}, since it has hung for {} s {}; it is asked again once it has answered",
+                    "{late}, because it has hung for {} s {}; it is asked again once it answers",
                     hanging.since.elapsed().as_secs(),
                     hanging.doing
                 ),
@@ -211,8 +213,7 @@ impl Plugin {
             if found != said {
                 let found = foreign_text::line(&found, MAX_BYTES);
                 return Err(format!(
-                    "its manifest says {what} {said}, the plugin itself says {found}; rebuild it with \
-                     this host's evbus-sdk"
+                    "its manifest has {what} {said}, but the plugin itself reports {found}; rebuild it with this host's evbus-sdk"
                 ));
             }
         }
@@ -229,22 +230,22 @@ impl Plugin {
         &self.version
     }
 
-    /// One line on what it does.
+    /// A one-line description.
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// The file it came from; none for one that is linked in.
+    /// The file it was loaded from; `None` for a linked plugin.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// SHA-256 of its file, in hexadecimal digits; none for one that is linked in.
+    /// SHA-256 of its file, in hexadecimal digits; `None` for a linked plugin.
     pub fn hash(&self) -> Option<&str> {
         self.hash.as_deref()
     }
 
-    /// A descriptor of exactly what was loaded; none for a plugin that is linked in.
+    /// A descriptor of exactly the file that was loaded; `None` for a linked plugin.
     pub fn image(&self) -> Option<BorrowedFd<'_>> {
         self.image.as_ref().map(File::as_fd)
     }
@@ -264,19 +265,19 @@ impl Plugin {
         self.matcher.is_some()
     }
 
-    /// JSON Schema of a destination's configuration; none for a match plugin. Blocks, for ten seconds at
-    /// most.
+    /// JSON Schema of a destination's configuration; `None` for a match plugin. Blocks for at most ten
+    /// seconds.
     ///
     /// # Errors
     ///
-    /// One sentence: the plugin gives none in time, or one of more than 1 MiB.
+    /// One sentence: the plugin does not return a schema in time, or one of more than 1 MiB.
     pub fn config_schema(&self) -> Result<Option<Value>, String> {
         let Some(provider) = self.provider else {
             return Ok(None);
         };
         let doing = (
             "while it was asked for its schema",
-            "it did not give its schema",
+            "it did not return its schema",
         );
         let schema = self.ask(doing, move || (provider.config_schema)())?;
         if schema.len() > MAX_SCHEMA_BYTES {
@@ -290,8 +291,8 @@ impl Plugin {
         ))
     }
 
-    /// Faults of a configuration (JSON text), as path and message. Blocks, for ten seconds at most: that
-    /// there is no answer is a fault, too.
+    /// Faults of a configuration (JSON text), as path and message. Blocks for at most ten seconds; a
+    /// missing answer is a fault, too.
     pub fn check_config(
         &self,
         config: Zeroizing<String>,
@@ -311,7 +312,7 @@ impl Plugin {
         let faults = match checked {
             Ok(faults) => faults,
             Err(reason) => {
-                let message = format!("plugin {} gives no answer: {reason}", self.id);
+                let message = format!("plugin {} does not answer: {reason}", self.id);
                 return vec![(String::new(), message)];
             }
         };
@@ -328,20 +329,20 @@ impl Plugin {
     pub fn connect(&self, config: &str, host: HostV1, done: CompletionV1<ConnectOutcomeV1>) {
         // Without a provider the completion is dropped: a failed attempt.
         if let Some(provider) = &self.provider {
-            exit_guard::call("it was told to connect", &self.id, || {
+            exit_guard::call("it was asked to connect", &self.id, || {
                 (provider.connect)(config.into(), host, done);
             });
         }
     }
 
-    /// Compiles a pattern set. Blocks, for ten seconds at most.
+    /// Compiles a pattern set. Blocks for at most ten seconds.
     ///
     /// # Errors
     ///
-    /// As [`CompileError`] says.
+    /// See [`CompileError`].
     pub fn compile(&self, patterns: &[&str]) -> Result<PatternSetV1, CompileError> {
         let Some(matcher) = self.matcher else {
-            let reason = format!("plugin {} is no match plugin", self.id);
+            let reason = format!("plugin {} is not a match plugin", self.id);
             return Err(CompileError::Plugin(reason));
         };
         let count = patterns.len();

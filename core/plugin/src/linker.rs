@@ -50,7 +50,7 @@ pub(crate) fn open(image: Image) -> Result<(PluginV1Ref, File), String> {
     // first field is what `AbiHeaderRef` points to; it checks a magic string before anything else.
     let header = unsafe { library.get::<AbiHeaderRef>(symbol.as_bytes_with_nul()) }
         .map(|symbol| *symbol)
-        .map_err(|_| format!("the dynamic linker does not find {SYMBOL_V1} in it"));
+        .map_err(|_| format!("the dynamic linker did not find {SYMBOL_V1} in it"));
     // Never unloaded: threads and function pointers of the plugin live on.
     std::mem::forget(library);
     let module = open_v1(header?).map_err(|error| {
@@ -68,12 +68,11 @@ fn refused(error: &libloading::Error, path: &Path) -> String {
     let words = foreign_text::line(&words, MAX_WORDS_BYTES);
     let beside = fs::read(path).is_ok_and(|bytes| elf::looks_beside_itself(&bytes));
     let advice = if beside {
-        "it looks for libraries beside itself ($ORIGIN), where none can be, since a copy of it is \
-         loaded; link them statically, or name their directory in LD_LIBRARY_PATH"
+        "it searches for libraries beside itself ($ORIGIN), but a copy of it is loaded from another place; link them statically, or add their directory to LD_LIBRARY_PATH"
     } else if words.contains("static TLS block") {
-        "build what it links, such as its allocator, without initial-exec thread-locals"
+        "build the libraries it links, such as its allocator, without initial-exec thread-local variables"
     } else {
         "link its libraries statically, or install them"
     };
-    format!("the dynamic linker refuses it ({words}); {advice}")
+    format!("the dynamic linker cannot load it ({words}); {advice}")
 }

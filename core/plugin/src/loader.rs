@@ -1,9 +1,9 @@
 //! The thread that loads plugins.
 //!
-//! It lives as long as the process: some allocators take the thread that loads them for the main thread
-//! of the process, and their plugin crashes once that has ended. There is one, so that any number of
-//! files takes one thread. A constructor that hangs, though it did not when the file was tried, ends the
-//! process: it holds a lock that every thread needs sooner or later.
+//! It lives as long as the process: some allocators assume that the thread that loads them is the main
+//! thread, and their plugin crashes once that thread has ended. A single thread loads all files. A
+//! constructor that hangs, although it did not during the probe, ends the process, because it holds a
+//! lock that every thread needs sooner or later.
 
 use std::sync::OnceLock;
 
@@ -55,8 +55,8 @@ pub(crate) fn run<T: Send + 'static>(
 
 fn behind(other: &AtWork) -> String {
     format!(
-        "it cannot be loaded, since plugin {} has hung for {} s {}; remove that file and restart the \
-         host",
+        "it cannot be loaded, because plugin {} has hung for {} s {}; remove that file and restart \
+         the host",
         other.who,
         other.since.elapsed().as_secs(),
         other.doing

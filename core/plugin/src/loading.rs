@@ -1,4 +1,4 @@
-//! A plugin file on its way into the process: read, copied, tried elsewhere, loaded.
+//! Loading a plugin file into the process: read, copied, probed, loaded.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write};
@@ -70,7 +70,7 @@ impl Loading {
                 image.file.as_fd(),
                 &self.patience,
             )?;
-            tracing::debug!("plugin {}: tried in a process of its own", path.display());
+            tracing::debug!("plugin {}: probed in a process of its own", path.display());
             if let Some(tried) = &self.tried {
                 tried.add(&hash);
             }
@@ -94,7 +94,7 @@ impl Loading {
 }
 
 /// What became of a file while it was on its way.
-pub(crate) const CHANGED: &str = "it was changed while it was loaded";
+pub(crate) const CHANGED: &str = "it changed while it was being loaded";
 
 /// A plugin that nothing stands in the way of, as far as can be seen from outside.
 #[derive(Debug)]
@@ -168,5 +168,5 @@ impl PluginFile {
 const PIECE_BYTES: usize = 128 * 1024;
 
 fn too_large() -> String {
-    format!("it is more than {MAX_FILE_BYTES} bytes long, which no plugin is")
+    format!("it is larger than {MAX_FILE_BYTES} bytes, the limit for plugin files")
 }

@@ -1,4 +1,4 @@
-//! What plugins have to say, on its way into the host's log.
+//! Passes log lines of plugins on to the host's log.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use evbus_destination::Secrets;
 use evbus_report::foreign_text::{self, MAX_BYTES};
 use evbus_report::{LogRate, counted};
 
-/// The most verbose level that anybody in this process listens to.
+/// The most verbose level that this process logs.
 pub fn max_level() -> LevelV1 {
     match LevelFilter::current().into_level() {
         None => LevelV1(0),
@@ -26,19 +26,19 @@ pub fn max_level() -> LevelV1 {
     }
 }
 
-/// Whose line it is.
+/// The source of a line.
 #[derive(Debug, Clone, Copy)]
 pub struct About<'a> {
     /// The plugin's id.
     pub plugin: &'a str,
-    /// The pattern of the destination, where it belongs to one.
+    /// The pattern of the destination, if it belongs to one.
     pub profile: Option<&'a str>,
 }
 
 /// Lines that one speaker may log in a second.
 const MAX_LINES_A_SECOND: u32 = 500;
 
-/// How many lines an instance may log: a flood would drown all others.
+/// The limit of lines that an instance may log, so that a flood does not drown the others.
 #[must_use]
 pub fn instance_rate() -> LogRate {
     LogRate::of(MAX_LINES_A_SECOND)
@@ -51,8 +51,8 @@ pub fn admits(rate: &LogRate, about: About<'_>) -> bool {
     };
     if left_out > 0 {
         let message = format!(
-            "{} left out; it logs too much",
-            counted(left_out, "line was", "lines were")
+            "{} dropped: the plugin logs too much",
+            counted(left_out, "line", "lines")
         );
         log(LevelV1::WARN, about, "evbus", &message);
     }
@@ -62,7 +62,7 @@ pub fn admits(rate: &LogRate, about: About<'_>) -> bool {
 /// A longer name of a module is cut.
 const MAX_MODULE_BYTES: usize = 256;
 
-/// Writes a plugin's line into the host's log. The level has to be a constant of the call site.
+/// Writes a plugin's line into the host's log. The level must be a constant at the call site.
 pub fn log(level: LevelV1, about: About<'_>, module: &str, message: &str) {
     let About { plugin, profile } = about;
     let message = foreign_text::line(message, MAX_BYTES);

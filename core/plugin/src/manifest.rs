@@ -1,4 +1,4 @@
-//! Who a plugin says it is, before any of its code runs.
+//! The identity of a plugin, read before any of its code runs.
 
 use evbus_abi::{MANIFEST_ABI, MANIFEST_FORMAT};
 use serde::Deserialize;
@@ -44,8 +44,8 @@ impl Manifest {
         let Format { manifest } = serde_json::from_slice(json).map_err(|error| unusable(&error))?;
         if manifest != MANIFEST_FORMAT {
             return Err(format!(
-                "its manifest has format {manifest}, this host reads {MANIFEST_FORMAT}; rebuild it \
-                 with this host's evbus-sdk or use a newer host"
+                "its manifest has format {manifest}, but this host supports {MANIFEST_FORMAT}; \
+                 rebuild it with this host's evbus-sdk or use a newer host"
             ));
         }
         let found: Self = serde_json::from_slice(json).map_err(|error| unusable(&error))?;
@@ -61,8 +61,8 @@ impl Manifest {
         let major = |version: &str| version.split('.').next().map(str::to_owned);
         if major(&self.abi) != major(MANIFEST_ABI) {
             return Err(format!(
-                "it was built for plugin ABI {}, this host speaks {MANIFEST_ABI}; rebuild it with \
-                 this host's evbus-sdk or use a newer host",
+                "it was built for plugin ABI {}, but this host supports {MANIFEST_ABI}; rebuild it \
+                 with this host's evbus-sdk or use a newer host",
                 foreign_text::line(&self.abi, MAX_VERSION_BYTES)
             ));
         }
@@ -71,7 +71,7 @@ impl Manifest {
         for (what, names) in [("providers", &self.providers), ("matchers", &self.matchers)] {
             if names.len() > MAX_NAMES {
                 return Err(format!(
-                    "its manifest has {} {what}; expected at most {MAX_NAMES}",
+                    "its manifest lists {} {what}; expected at most {MAX_NAMES}",
                     names.len()
                 ));
             }
@@ -91,7 +91,7 @@ struct Format {
 
 fn check_name(what: &str, name: &str, max: usize) -> Result<(), String> {
     let fault = if name.is_empty() {
-        "an empty text".to_owned()
+        "an empty string".to_owned()
     } else if name.len() > max {
         format!("{} bytes", name.len())
     } else if name.contains(foreign_text::is_unclean) {
@@ -149,7 +149,7 @@ mod tests {
             (with("\"x\":1").replace("1.0", &long), "(cut: it has"),
             (
                 with("\"x\":1").replace("\"k\"", "\"\""),
-                "an empty text under id",
+                "an empty string under id",
             ),
             (
                 with("\"x\":1").replace("\"k\"", "\"a\\u001b[31m\""),
@@ -161,7 +161,7 @@ mod tests {
             ),
             (
                 with("\"providers\":[\"\"]"),
-                "an empty text under providers",
+                "an empty string under providers",
             ),
             (
                 with("\"matchers\":[\"a\\n\"]"),

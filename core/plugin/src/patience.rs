@@ -16,8 +16,8 @@ const SAID_AFTER: Duration = Duration::from_secs(5);
 /// How often whoever waits looks up.
 pub(crate) const GLANCE: Duration = Duration::from_millis(50);
 
-/// How long plugins are waited for: [`LIMIT`] each, and no longer at all once the host ends. A clone is
-/// the same patience.
+/// How long plugins are waited for: [`LIMIT`] each, and no longer once the host ends. Clones share one
+/// state.
 #[derive(Debug, Clone)]
 pub struct Patience(Arc<watch::Sender<bool>>);
 
@@ -28,12 +28,12 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// Waits for nobody any more.
+    /// Ends all waits for plugins.
     pub fn end(&self) {
         self.0.send_replace(true);
     }
 
-    /// Resolves when nobody is waited for any more.
+    /// Resolves when all waits have been ended.
     pub async fn ended(&self) {
         // The sender is in `self`.
         let _ = self.0.subscribe().wait_for(|ended| *ended).await;
@@ -61,12 +61,11 @@ pub struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// To be called every now and then.
+    /// To be called repeatedly while waiting.
     ///
     /// # Errors
     ///
-    /// The wait is over, in words that go behind "it ": there was no answer within the limit, or the
-    /// host ends.
+    /// The wait is over: there was no answer within the limit, or the host is shutting down.
     pub fn glance(&mut self) -> Result<Duration, Over> {
         if *self.patience.0.borrow() {
             return Err(Over::Ending);
@@ -89,10 +88,10 @@ impl Waiting<'_> {
     }
 }
 
-/// Why nobody waits any more.
+/// Why a wait is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {
-    /// It takes longer than it may.
+    /// It took longer than the limit.
     Late,
     /// The host ends.
     Ending,
@@ -103,7 +102,7 @@ impl Over {
     pub fn sentence(self, late: &str) -> String {
         match self {
             Self::Late => format!("{late} within {} s", LIMIT.as_secs()),
-            Self::Ending => "the host ends before the plugin has answered".to_owned(),
+            Self::Ending => "the host is shutting down before the plugin has answered".to_owned(),
         }
     }
 }

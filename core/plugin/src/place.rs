@@ -1,9 +1,9 @@
-//! Opens what another user cannot have written: the files and directories of plugins.
+//! Opens the files and directories of plugins, if no other user can have written them.
 //!
-//! A plugin runs with all rights of the host. A file is used only where it, and every directory from
-//! the root down to it, belongs to the host's user or to root, and where nobody else may write to them;
-//! a directory above may be one like `/tmp`, in which everybody has files and nobody can rename those of
-//! others. The way there is a [`Walk`], which checks what it opens.
+//! A plugin runs with all rights of the host. A file is used only if it and every directory from the
+//! root down to it belong to the host's user or to root, and nobody else can write to them; a directory
+//! above may be like `/tmp`, where everybody has files but cannot rename those of others. A [`Walk`]
+//! follows the path and checks everything it opens.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -31,7 +31,7 @@ pub(crate) enum Unusable {
 impl From<Unusable> for String {
     fn from(unusable: Unusable) -> Self {
         match unusable {
-            Unusable::Absent => "it cannot be read: there is no such file".to_owned(),
+            Unusable::Absent => "it cannot be read: no such file".to_owned(),
             Unusable::Because(reason) => reason,
         }
     }
@@ -42,7 +42,7 @@ impl From<Astray<Self>> for Unusable {
         match astray {
             Astray::System(Errno::NOTDIR) | Astray::Dangling(_) => Self::Absent,
             Astray::System(error) => cannot_be_read(error),
-            Astray::TooManyLinks => because("too many links lead to it"),
+            Astray::TooManyLinks => because("its path has too many symbolic links"),
             Astray::Judged(unusable) => unusable,
         }
     }
@@ -136,8 +136,7 @@ fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), Unusable> {
         return Ok(());
     }
     Err(because(format!(
-        "{what} {} belongs to user {}; expected user {us} or root, since another user could put code \
-         into the host; use another place, or have root run: chown -h {us} {}",
+        "{what} {} belongs to user {}; expected user {us} or root, because another user could run code in the host; move it, or have root run: chown -h {us} {}",
         path.display(),
         found.st_uid,
         path.display(),

@@ -1,4 +1,4 @@
-//! The plugin files of this process: what is loaded stays, what changes is looked at anew.
+//! The plugin files of this process: loaded ones stay, changed ones are examined again.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -16,10 +16,10 @@ use super::loading::{Loading, PluginFile};
 use super::patience::Patience;
 use super::{Catalog, Plugin};
 
-/// Plugin files, looked at once as long as they stay as they are.
+/// Plugin files, each examined once until it changes.
 ///
-/// A file with the content of one that is loaded, under whatever name, is not loaded again. One whose
-/// content changed is loaded beside the old one, which goes on serving whoever still uses it.
+/// A file with the same content as a loaded one is not loaded again, whatever its name. A file with
+/// changed content is loaded beside the old version, which continues to serve those who still use it.
 #[derive(Debug, Default)]
 pub struct Registry {
     dirs: Vec<PluginDir>,
@@ -45,17 +45,17 @@ impl Registry {
         }
     }
 
-    /// Tries each file that was never loaded in a process of `program` first (see
-    /// `HostBuilder::isolation_program`), and remembers in `state_dir`,
-    /// where there is one, which have passed. Without a program a file is loaded untried.
+    /// First probes each file that was never loaded in a process of `program` (see
+    /// `HostBuilder::isolation_program`), and remembers in `state_dir`, if there is one, which files
+    /// passed. Without a program, files are loaded without a probe.
     #[must_use]
     pub fn trying(mut self, program: Option<Arc<Path>>, state_dir: Option<&Path>) -> Self {
         self.change(|loading| loading.trying(program, state_dir));
         self
     }
 
-    /// Loads copies that it keeps in a directory of mode 0700, which a debugger can read, and not copies
-    /// in memory.
+    /// Loads copies that it keeps in a directory of mode 0700, which a debugger can read, instead of
+    /// copies in memory.
     #[must_use]
     pub fn keeping_copies(mut self, dir: Option<PathBuf>) -> Self {
         self.change(|loading| loading.keeping_copies(dir));
@@ -79,7 +79,7 @@ impl Registry {
         self.loading.patience().clone()
     }
 
-    /// Has what could not be loaded tried again by the next scan.
+    /// Makes the next scan try files again that could not be loaded.
     pub fn forget_refusals(&mut self) {
         (self.known).retain(|candidate| !candidate.is_refused());
         (self.seen).retain(|_, (_, found)| {
@@ -89,11 +89,11 @@ impl Registry {
         });
     }
 
-    /// Looks at every file of every directory, without running anything of it: the catalog loads what is
-    /// used.
+    /// Examines every file of every directory without running any of its code: the catalog loads the
+    /// plugins that are used.
     ///
-    /// Blocks for reading; files that did not change cost a `stat`. A file that cannot be used is in
-    /// the catalog's reports with its reason and stops nothing.
+    /// Blocks for reading; unchanged files cost only a `stat`. An unusable file is listed in the
+    /// catalog's reports with its reason and stops nothing.
     pub fn scan(&mut self) -> Catalog {
         let mut found: Vec<Found> = (self.linked.iter())
             .map(|candidate| (None, Ok(Arc::clone(candidate))))
@@ -195,7 +195,7 @@ fn stamp_of(found: &Stat) -> Stamp {
     ))
 }
 
-/// Opens one file, as a host would. `program` is the one that tries it first, see
+/// Opens one file, as a host would. `program` probes it first, see
 /// [`Registry::trying`].
 ///
 /// # Errors

@@ -1,7 +1,7 @@
-//! Which plugin files were loaded once without harm: a small file in the state directory.
+//! The record of plugin files that passed a probe: a small file in the state directory.
 //!
-//! A file is tried in a process of its own before it is loaded into the host. What passed is written
-//! down by its content, so that a start in normal operation tries nothing.
+//! A file is probed in a process of its own before it is loaded into the host. Files that passed are
+//! recorded by their content, so that a normal start probes nothing.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

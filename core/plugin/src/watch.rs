@@ -22,7 +22,7 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 /// directory that did not exist cannot be watched.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Tells when plugins or the acct file may have changed.
+/// Reports when plugins or the acct file may have changed.
 pub struct PluginWatch {
     dirs: Vec<PathBuf>,
     watched: HashSet<PathBuf>,
@@ -33,7 +33,7 @@ pub struct PluginWatch {
 }
 
 impl PluginWatch {
-    /// Starts to watch plugin directories, and one file in a directory that may have others.
+    /// Starts watching plugin directories, and one file in a directory that may contain others.
     pub fn new(dirs: &[PluginDir], file: Option<&Path>) -> Self {
         // One waiting message is enough: it says "look", not "what".
         let (sender, changes) = mpsc::channel(1);
@@ -80,7 +80,7 @@ impl PluginWatch {
             .and_then(|_| notify::recommended_watcher(noticed))
             .inspect_err(|error| {
             tracing::warn!(
-                "changes of plugins and the acct file are noticed within {} s only, since they cannot be watched: {error}",
+                "changes to plugins and the acct file are noticed only every {} s, because they cannot be watched: {error}",
                 PERIOD.as_secs()
             );
         })
@@ -106,7 +106,7 @@ impl PluginWatch {
         self.being_written.load(Ordering::Relaxed)
     }
 
-    /// Waits until a scan is worth its while. Cancel safe.
+    /// Waits until something may have changed. Cancel safe.
     pub async fn changed(&mut self) {
         tokio::select! {
             change = self.changes.recv() => {

@@ -1,14 +1,14 @@
 //! The event sockets: Salt's event bus, served on Unix sockets.
 //!
-//! A program that fires writes frames to the pull socket of a directory ([`Server`], `senders`); a
-//! listener reads frames from its pub socket ([`Publisher`], `listeners`). `files` is about the sockets as
-//! files, and `salt_master` takes the events of a running Salt master. `docs/EVENT_SOCKETS.md` describes the
-//! sockets, and what of them is Salt's. This crate decides nothing about an event and keeps none: what comes in goes
-//! to the [`Intake`] of the host.
+//! A sender writes frames to the pull socket of a directory ([`Server`], `senders`); a listener reads
+//! frames from its pub socket ([`Publisher`], `listeners`). `files` handles the sockets as files, and
+//! `salt_master` takes the events of a running Salt master. `docs/EVENT_SOCKETS.md` describes the
+//! sockets, and which parts are Salt's. This crate decides nothing about an event and keeps none:
+//! incoming events go to the [`Intake`] of the host.
 //!
-//! API boundary: [`SocketDir`], [`SocketGroup`], [`SaltMaster`], [`Publisher`] and the counts are re-exported by the
-//! crate `evbus`; the rest is for the host. Needs a tokio runtime; nothing blocks but binding and looking at
-//! directories.
+//! API boundary: [`SocketDir`], [`SocketGroup`], [`SaltMaster`], [`Publisher`] and the counts are
+//! re-exported by the crate `evbus`; the rest is for the host. Needs a tokio runtime; only binding and
+//! examining directories block.
 
 mod files;
 mod limits;

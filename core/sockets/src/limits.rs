@@ -1,4 +1,4 @@
-//! How much of the process the programs at the event sockets may take.
+//! Limits on the resources that programs at the event sockets may use.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Events of a running Salt master: the host listens at the master's own sockets, and never writes
 //! to them.
 //!
-//! A master's publisher may suffer from a listener that does not read: Salt 3007.13 and earlier 3007
-//! let every other listener wait for it. So what arrives is read whatever the destinations do, into
-//! a queue of bounded size; what finds no room there is dropped and counted.
+//! A master's publisher may suffer from a listener that does not read: Salt 3007.13 and earlier 3007 let
+//! every other listener wait for it. So arriving events are read whatever the destinations do, into a
+//! bounded queue; events that find no room in it are dropped and counted.
 
 use std::fs;
 use std::io;
@@ -39,23 +39,21 @@ pub struct SaltMaster {
 }
 
 impl SaltMaster {
-    /// Why no master could ever have sockets in the directory as it is now: one sentence.
+    /// Why no master could have sockets in the directory as it is now, in one sentence.
     pub fn why_no_sockets(&self) -> Option<String> {
         let dir = self.dir.display();
         match fs::metadata(&self.dir) {
             Ok(found) if found.is_dir() => None,
             Ok(_) => Some(format!("{dir} is not a directory")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Some(format!("there is no directory {dir}"))
+                Some(format!("the directory {dir} does not exist"))
             }
-            Err(error) => Some(format!(
-                "the directory {dir} cannot be looked into: {error}"
-            )),
+            Err(error) => Some(format!("the directory {dir} cannot be inspected: {error}")),
         }
     }
 }
 
-/// What has come from a Salt master.
+/// The state and counts of a connection to a Salt master.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -64,13 +62,13 @@ pub struct SaltMasterStatus {
     pub dir: PathBuf,
     /// Whether it is connected now.
     pub connected: bool,
-    /// Events handed in.
+    /// Events passed on.
     pub events: u64,
     /// Events whose tag is not wanted.
     pub filtered: u64,
-    /// Events dropped, since the destinations left no room for them, or the host refused them.
+    /// Events dropped because the destinations left no room for them, or the host refused them.
     pub dropped: u64,
-    /// How often the connection was lost. What the master fired meanwhile is not known.
+    /// How often the connection was lost. Events that the master fired meanwhile are missed.
     pub gaps: u64,
 }
 
@@ -86,7 +84,7 @@ pub struct FollowCounters {
 }
 
 impl FollowCounters {
-    /// What has come so far.
+    /// The counts so far.
     pub fn status(&self) -> SaltMasterStatus {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SaltMasterStatus {
@@ -109,8 +107,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Starts on the current tokio runtime. `intake` gets the events in order, each when the one
-    /// before has been taken, and tells whether it was. The master may come later, go, and come back.
+    /// Starts on the current tokio runtime. `intake` gets the events in order, each after the one before
+    /// has been accepted, and returns whether it was. The master may start later, stop and restart.
     pub fn start<I, F>(master: SaltMaster, intake: I) -> Self
     where
         I: Fn(Event) -> F + Send + 'static,
@@ -147,13 +145,13 @@ impl Follower {
         }
     }
 
-    /// What it counts, for whoever reads it beside the follower.
+    /// Its counters, to be read beside the follower.
     pub fn counters(&self) -> Arc<FollowCounters> {
         Arc::clone(&self.counters)
     }
 
-    /// Listens no more, and waits until all that was read has been handed in. Takes as long as the
-    /// intake does; may be dropped and called again.
+    /// Stops listening, and waits until all events that were read have been passed on. Takes as long as
+    /// the intake needs; may be dropped and called again.
     pub async fn stop(&mut self) {
         self.reader.abort();
         // It has ended, or panicked: either way it feeds nothing more.
@@ -199,7 +197,7 @@ impl Reader {
                     self.counters.gaps.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(
                         dir = %dir.display(),
-                        "the connection to the Salt master ended ({end}); what it fires before the next one is made is missed"
+                        "lost the connection to the Salt master ({end}); its events are missed until it is restored"
                     );
                 }
                 Err(error) if !is_told => {
@@ -207,7 +205,7 @@ impl Reader {
                     let why = self.master.why_no_sockets().unwrap_or_else(|| match error {
                         // The error's own words ask for a host.
                         evbus_client::Error::Connect { path, source } => {
-                            format!("{} cannot be connected to: {source}", path.display())
+                            format!("cannot connect to {}: {source}", path.display())
                         }
                         error => error.to_string(),
                     });
@@ -250,7 +248,7 @@ impl Reader {
             if !self.is_full {
                 tracing::warn!(
                     dir = %self.master.dir.display(),
-                    "events of the Salt master are dropped, since the destinations take them too slowly (told once until there is room again; the rest is counted)"
+                    "dropping events from the Salt master, because the destinations accept them too slowly (logged once until there is room again; all are counted)"
                 );
             }
         }

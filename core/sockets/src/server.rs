@@ -32,16 +32,16 @@ use evbus_report::OncePerBurst;
 /// How long to wait after the system could not give a connection, as when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves the event sockets of `dirs`, which are all one bus: what comes in through any of them
-/// goes to `intake`, and what `publisher` publishes goes to the listeners of all.
+/// Serves the event sockets of `dirs`, which form one bus: events from any of them go to `intake`, and
+/// events that `publisher` publishes go to the listeners of all.
 ///
-/// Listeners are sent what has been read from a connection, all of it at once; then `intake` gets the
-/// events in order, each when the one before has been taken. Must be called within a tokio runtime;
-/// blocks for the moment that file operations take.
+/// Events read from a connection are first sent to the listeners, all at once; then `intake` gets them
+/// in order, each after the one before has been accepted. Must be called within a tokio runtime; blocks
+/// for the moment that file operations take.
 ///
 /// # Errors
 ///
-/// A directory cannot be served; then none is.
+/// A directory cannot be served; then none of them is.
 pub fn serve(
     dirs: Vec<SocketDir>,
     options: &SocketOptions,
@@ -112,8 +112,8 @@ pub fn serve(
     Ok(server)
 }
 
-/// The event sockets of some directories. Dropping it ends all connections at once and removes
-/// the sockets.
+/// The event sockets of some directories. Dropping it closes all connections at once and removes the
+/// sockets.
 #[derive(Debug)]
 pub struct Server {
     publisher: Publisher,
@@ -134,35 +134,34 @@ struct Door {
     watch: JoinHandle<()>,
 }
 
-/// What has come in through the sockets since they were bound.
+/// The counts of incoming events since the sockets were bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct PullCounts {
-    /// Connections of programs that fire, now.
+    /// Current connections of senders.
     pub connections: u64,
-    /// Events handed in.
+    /// Events passed on.
     pub events: u64,
-    /// Frames skipped, since no event was in them.
+    /// Frames skipped because they contained no event.
     pub faults: u64,
-    /// Connections closed, since what they sent was no frame.
+    /// Connections closed because they sent bytes that are not a frame.
     pub lost_sync: u64,
-    /// Connections refused, since they came from another user.
+    /// Connections refused because they came from another user.
     pub refused: u64,
-    /// Connections closed, since a frame that they had begun came to no end: it stood still, or there
-    /// was no memory for it.
+    /// Connections closed because of an unfinished frame: it stalled, or there was no memory for it.
     pub unfinished: u64,
-    /// Connections closed, since the group had as many as it may have.
+    /// Connections closed because the group had reached its limit.
     pub turned_away: u64,
-    /// Sockets whose files were removed or replaced, now: no more programs can connect there.
+    /// Sockets whose files are currently removed or replaced: programs can no longer connect to them.
     pub lost_sockets: u64,
-    /// Events that were not kept at every destination that they belong to; their programs were told so,
-    /// where they are not Salt's.
+    /// Events that were not kept at every matching destination; their programs were told, unless they
+    /// are Salt's.
     pub not_kept: u64,
 }
 
 impl PullCounters {
-    /// What has come in so far.
+    /// The counts so far.
     pub fn counts(&self) -> PullCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         PullCounts {
@@ -180,10 +179,10 @@ impl PullCounters {
 }
 
 impl Server {
-    /// Takes no more from programs, and waits until all they had written before has been handed
-    /// in: until then their writes succeeded, from then on they fail. Listeners stay.
+    /// Stops reading from senders, and waits until everything they had written has been passed on: their
+    /// writes succeed until then, and fail afterwards. Listeners stay connected.
     ///
-    /// Takes as long as the intake does; may be dropped and called again.
+    /// Takes as long as the intake needs; may be dropped and called again.
     pub async fn stop_intake(&mut self) {
         self.stop.send_replace(true);
         while let Some(pull) = self.pulls.last_mut() {
@@ -193,26 +192,26 @@ impl Server {
         }
     }
 
-    /// Waits until every listener has been sent all that was published, at most for `limit`, then
-    /// ends their connections and removes the sockets.
+    /// Waits for at most `limit` until every listener has been sent all published events, then closes
+    /// their connections and removes the sockets.
     pub async fn close(mut self, limit: Duration) {
         self.stop_doors();
         // Past the limit, what is left waits for listeners that do not read.
         let _ = tokio::time::timeout(limit, self.publisher.flush()).await;
     }
 
-    /// What has come in so far.
+    /// The counts so far.
     pub fn counts(&self) -> PullCounts {
         self.counters.counts()
     }
 
-    /// The counters themselves, for whoever reads them beside the server.
+    /// The counters, to be read beside the server.
     pub fn counters(&self) -> Arc<PullCounters> {
         Arc::clone(&self.counters)
     }
 
-    /// Binds a further socket in every directory, each to be removed with the others. It is for
-    /// this user and root alone.
+    /// Binds another socket in every directory, to be removed with the others. It is open only to this
+    /// user and root.
     ///
     /// # Errors
     ///
@@ -266,7 +265,7 @@ async fn pause_after(error: &io::Error) {
     static FAULTS: OncePerBurst = OncePerBurst::new();
     if FAULTS.begins() {
         tracing::warn!(
-            "cannot accept a connection to an event socket: {error}; trying again (told once per burst)"
+            "cannot accept a connection to an event socket: {error}; trying again (logged once per burst)"
         );
     }
     tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -1,9 +1,9 @@
-//! Dead letters within their bound.
+//! Keeps dead letters within their limit.
 //!
-//! What is buried is counted against the bound of the policy, and against the room that the dead letters
-//! of all stores share, within the transaction that buries it: so the table never has more than the bound,
-//! and no crash makes the numbers wrong. What finds no room drops other dead letters or is dropped itself, as
-//! the policy says; either is counted for ever.
+//! A new dead letter is counted against the limit of the policy, and against the space that the dead
+//! letters of all stores share, within the transaction that stores it: so the table never exceeds the
+//! limit, and no crash makes the counts wrong. Without space, other dead letters or the new one are
+//! dropped, as the policy says; both are counted permanently.
 
 use rusqlite::{Connection, OptionalExtension as _, Statement};
 

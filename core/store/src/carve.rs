@@ -1,8 +1,8 @@
-//! Rows out of the pages of a store, without its trees: a page that leads to others may be what is
-//! destroyed.
+//! Extracts rows from the pages of a store without using its trees, because a page that leads to others
+//! may be destroyed.
 //!
-//! Everything in a page may be damaged, so nothing in it is believed: what makes no sense gives no row,
-//! and a record's own checksum decides about the others. The format is that of
+//! Everything in a page may be damaged, so nothing in it is trusted: data that makes no sense yields no
+//! row, and the checksum of each record decides about the others. The format is that of
 //! <https://www.sqlite.org/fileformat2.html#b_tree_pages>.
 
 use std::io;

@@ -348,7 +348,7 @@ async fn a_salvage_ends_soon_when_the_store_is_closed_and_goes_on_later() {
     let stopped = salvage::replace(&state_dir, &file, &named, "a test", None, &closing);
     let reason = stopped.unwrap_err().to_string();
     assert!(
-        reason.contains("interrupted by the end of the host"),
+        reason.contains("interrupted by the host's shutdown"),
         "{reason}"
     );
     assert!(fs::read(&file).unwrap() == before, "it is as it was");

@@ -1,8 +1,8 @@
-//! Dead letters: looked at, purged, and put back into their queues.
+//! Dead letters: listed, purged and replayed.
 //!
-//! Looking works beside a running host and changes nothing. Whatever writes is done by one process: a
-//! running host has to be asked, and without one the state directory is held meanwhile; see [`replay`]
-//! and [`purge`].
+//! Listing works beside a running host and changes nothing. Only one process may write: a running host
+//! has to be asked, and without one the state directory is locked meanwhile; see [`replay`] and
+//! [`purge`].
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -22,7 +22,7 @@ use evbus_event::EventId;
 const PAGE_LETTERS: usize = 500;
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// One event that a destination did not take.
+/// One event that was not delivered to a destination.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadLetter {
     /// The provider of the destination.
@@ -33,15 +33,15 @@ pub struct DeadLetter {
     pub nth: usize,
     /// Its number in the destination's store, ascending with time.
     pub number: i64,
-    /// The event's id; none where its record is damaged.
+    /// The event's id; `None` if its record is damaged.
     pub id: Option<String>,
     /// The event's profile.
     pub profile: String,
     /// When the event was fired, in nanoseconds since the Unix epoch; as RFC 3339 text when serialized,
-    /// like the other times, since JSON readers keep 53 bits of a number.
+    /// like the other times, because many JSON readers keep only 53 bits of a number.
     #[serde(rename = "time", serialize_with = "rfc3339")]
     pub time_unix_ns: u64,
-    /// Why it was given up, in one sentence.
+    /// Why it was not delivered, in one sentence.
     pub error: String,
     /// How many attempts it had.
     pub attempts: u32,
@@ -55,7 +55,7 @@ pub struct DeadLetter {
     pub body_bytes: u64,
     /// The media type of its body.
     pub content_type: String,
-    /// Its body, where it was asked for.
+    /// Its body, if it was requested.
     #[serde(skip)]
     pub body: Vec<u8>,
 }
@@ -76,13 +76,13 @@ fn rfc3339<S: serde::Serializer>(unix_ns: &u64, serializer: S) -> Result<S::Ok, 
 pub struct Filter {
     /// The destination's provider.
     pub provider: Option<String>,
-    /// The destination's pattern, as it stands in the acct file.
+    /// The destination's pattern, as written in the acct file.
     pub pattern: Option<String>,
     /// The event's profile.
     pub profile: Option<String>,
     /// The event's id.
     pub id: Option<String>,
-    /// Given up at this time or before, in nanoseconds since the Unix epoch.
+    /// It became a dead letter at this time or before, in nanoseconds since the Unix epoch.
     pub until_unix_ns: Option<u64>,
 }
 
@@ -108,12 +108,12 @@ impl Filter {
     }
 }
 
-/// Gives every dead letter that the filter takes to `see`, store by store, oldest first, until it
-/// says `false`. Bodies are read where `bodies` is true.
+/// Passes every dead letter that the filter selects to `see`, store by store, oldest first, until it
+/// returns `false`. Bodies are read if `bodies` is true.
 ///
 /// # Errors
 ///
-/// There is no such state directory, or a store cannot be read.
+/// The state directory does not exist, or a store cannot be read.
 pub fn each(
     state_dir: &Path,
     filter: &Filter,
@@ -219,12 +219,12 @@ fn numbers(store: &Connection, filter: &Filter) -> rusqlite::Result<Vec<i64>> {
     Ok(numbers)
 }
 
-/// Deletes the dead letters that the filter takes, where no host runs; says how many there were.
+/// Deletes the dead letters that the filter selects, if no host is running; returns their number.
 ///
 /// # Errors
 ///
-/// [`StateError::InUse`] where a host runs, which then has to be asked; there is no such state directory,
-/// or a store cannot be written.
+/// [`StateError::InUse`] if a host is running, which then has to be asked; or the state directory does
+/// not exist, or a store cannot be written.
 pub fn purge(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
     let Some(_held) = hold(state_dir)? else {
         return Ok(0);
@@ -236,7 +236,7 @@ pub fn purge(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
     Ok(purged)
 }
 
-/// Deletes dead letters of one store that nobody else writes. Says how many there were.
+/// Deletes dead letters of one store that nobody else writes. Returns their number.
 ///
 /// # Errors
 ///
@@ -258,12 +258,12 @@ fn hold(state_dir: &Path) -> Result<Option<StateDir>, StateError> {
     StateDir::open(state_dir, StateLimits::default()).map(Some)
 }
 
-/// Puts the dead letters that the filter takes back into their queues, where no host runs: the next
-/// one delivers them. Says how many there were.
+/// Puts the dead letters that the filter selects back into their queues, if no host is running: the next
+/// host delivers them. Returns their number.
 ///
 /// # Errors
 ///
-/// [`StateError::InUse`] where a host runs, which then has to be asked; or a store cannot be written.
+/// [`StateError::InUse`] if a host is running, which then has to be asked; or a store cannot be written.
 pub fn replay(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
     let Some(_held) = hold(state_dir)? else {
         return Ok(0);
@@ -294,11 +294,11 @@ pub fn replay_file(file: &Path, filter: &Filter) -> Result<u64, StateError> {
     Ok(requeued.moved as u64)
 }
 
-/// The stores below a state directory with the dead letters in each that the filter takes.
+/// The stores below a state directory, with the dead letters in each that the filter selects.
 ///
 /// # Errors
 ///
-/// There is no such state directory, or a store cannot be read.
+/// The state directory does not exist, or a store cannot be read.
 pub fn selected(
     state_dir: &Path,
     filter: &Filter,

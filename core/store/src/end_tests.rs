@@ -124,7 +124,7 @@ async fn a_salvage_ends_soon_when_the_host_ends_and_the_next_start_goes_on() {
     let refused = Journal::open(&state_dir, &name("idem-*", 0)).unwrap_err();
     let refused = refused.to_string();
     assert!(
-        refused.contains("interrupted by the end of the host"),
+        refused.contains("interrupted by the host's shutdown"),
         "{refused}"
     );
     assert!(fs::read(&file).unwrap() == content, "it is as it was");

@@ -1,4 +1,4 @@
-//! Telling a disk that is full from other trouble with it.
+//! Distinguishes a full disk from other disk errors.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! One destination's store, as its lane uses it.
 //!
-//! Nothing here waits for the disk: what is to be written is handed to the store's own thread
-//! (`writer`), which commits all that has gathered at once. [`Receipt`] waits for such a commit.
+//! Nothing here waits for the disk: everything to be written is passed to the store's own thread
+//! (`writer`), which commits all gathered changes at once. [`Receipt`] waits for such a commit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +36,7 @@ pub(super) const MAX_STAGED_EVENTS: usize = 65_536;
 /// What an event takes on disk beside its body and profile, about.
 pub(crate) const RECORD_BYTES: u64 = 100;
 
-/// What an event takes on disk.
+/// The size of an event on disk.
 pub fn record_bytes(event: &Event) -> u64 {
     event.size() as u64 + RECORD_BYTES
 }
@@ -135,28 +135,28 @@ impl Shared {
     }
 }
 
-/// What is found in a store when it is opened.
+/// The contents of a store when it is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Found {
     /// Events in the queue.
     pub events: u64,
-    /// What they take.
+    /// Their size in bytes.
     pub bytes: u64,
-    /// The first of them.
+    /// The number of the first of them.
     pub first_seq: u64,
-    /// The last place that was ever used.
+    /// The last number that was ever used.
     pub last_seq: u64,
     /// Dead letters.
     pub dead_letters: u64,
-    /// What they take.
+    /// Their size in bytes.
     pub dead_letter_bytes: u64,
-    /// Events whose records were damaged and are among the dead letters, since the store was made.
+    /// Events with damaged records, now among the dead letters, since the store was created.
     pub damaged: u64,
-    /// Events that damage took wholly, since the store was made.
+    /// Events that damage destroyed, since the store was created.
     pub lost: u64,
 }
 
-/// A destination's store. Dropping it commits what has been handed in, in the background.
+/// A destination's store. Dropping it commits the pending changes in the background.
 pub struct Journal {
     shared: Arc<Shared>,
     found: Found,
@@ -172,12 +172,12 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// Opens the store of a destination and starts its thread. Blocks while it reads how much
-    /// there is. A damaged store is replaced, and what can be read of it kept.
+    /// Opens the store of a destination and starts its thread. Blocks while it reads the store's
+    /// contents. A damaged store is replaced, and its readable records are kept.
     ///
     /// # Errors
     ///
-    /// The directory cannot be written to, or the store is of a newer format.
+    /// The directory cannot be written to, or the store has a newer format.
     pub fn open(state: &StateDir, name: &StoreName) -> Result<Self, StateError> {
         let (writer, found) = writer::Writer::open(state, name)?;
         let shared = Arc::new(Shared {
@@ -212,7 +212,7 @@ impl Journal {
         })
     }
 
-    /// What was in it when it was opened.
+    /// Its contents when it was opened.
     pub fn found(&self) -> Found {
         self.found
     }
@@ -222,7 +222,7 @@ impl Journal {
         &self.shared.state
     }
 
-    /// What the events of this store take.
+    /// The size of this store's events.
     pub fn bytes(&self) -> u64 {
         self.shared.taken.lock().bytes
     }
@@ -278,7 +278,7 @@ impl Journal {
         });
     }
 
-    /// Forgets events that are settled: their places, and what they took.
+    /// Deletes settled events, given by their numbers and total size.
     pub fn settle(&self, seqs: Vec<u64>, bytes: u64) {
         self.shared.subtract(seqs.len() as u64, bytes);
         self.shared.state.add_returning(bytes, 0);
@@ -288,7 +288,7 @@ impl Journal {
         });
     }
 
-    /// Takes note of events that should be on disk and are not.
+    /// Counts events that should be on disk but are missing.
     pub fn lose(&self, events: u64) {
         // How large they were is lost as well.
         let taken = *self.shared.taken.lock();
@@ -384,17 +384,17 @@ impl Journal {
         done
     }
 
-    /// Why the disk takes nothing at the moment.
+    /// Why the disk does not accept events at the moment.
     pub fn fault(&self) -> Option<Arc<str>> {
         self.shared.progress.borrow().fault.clone()
     }
 
-    /// Dead letters in numbers.
+    /// The counts of dead letters.
     pub fn letters(&self) -> &LetterCounts {
         &self.shared.letters
     }
 
-    /// Bounds the dead letters, those that are there included.
+    /// Limits the dead letters, including existing ones.
     pub fn bound_letters(&self, limits: DeadLetterLimits) {
         self.change(|pending| pending.letter_limits = Some(limits));
     }
@@ -423,22 +423,22 @@ impl Journal {
         })
     }
 
-    /// How many of the events that were handed in the disk did not take, once it is closed.
+    /// Once it is closed: how many pending events the disk did not accept.
     pub fn unwritten(&self) -> u64 {
         self.shared.progress.borrow().unwritten
     }
 
-    /// How many dead letters that were handed in the disk did not take, once it is closed. Those whose
-    /// events are still in the queue on disk are not among them.
+    /// Once it is closed: how many pending dead letters the disk did not accept. Those whose events are
+    /// still in the queue on disk are not counted.
     pub fn unwritten_letters(&self) -> u64 {
         self.shared.progress.borrow().unwritten_letters
     }
 
-    /// Commits what has been handed in and ends the thread. Resolves when the file is closed.
+    /// Commits pending changes and ends the thread. Resolves when the file is closed.
     ///
     /// # Errors
     ///
-    /// The reason why the disk does not take the rest.
+    /// The reason why the disk does not accept the rest.
     pub async fn close(&self) -> Result<(), String> {
         self.shared.closing.get_or_init(Instant::now);
         self.change(|pending| pending.close = true);
@@ -457,7 +457,7 @@ impl Journal {
         match ended {
             Ok(None) => Ok(()),
             Ok(Some(fault)) => Err(fault.to_string()),
-            Err(()) => Err("the store's thread ended early".to_owned()),
+            Err(()) => Err("the store's thread ended unexpectedly".to_owned()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the writer does with dead letters that are already in its store.
+//! The writer's operations on dead letters that are already in its store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ const SLICE: usize = 1000;
 /// How long to wait before that is tried again where it failed.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// A store's dead letters in numbers, for others to see.
+/// The counts of a store's dead letters.
 #[derive(Debug, Default)]
 pub struct LetterCounts {
     kept: AtomicU64,
@@ -28,22 +28,22 @@ pub struct LetterCounts {
 }
 
 impl LetterCounts {
-    /// Those that are kept.
+    /// The number of kept dead letters.
     pub fn kept(&self) -> u64 {
         self.kept.load(Ordering::Relaxed)
     }
 
-    /// What they take.
+    /// Their size in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Those that were dropped for want of room, since the store was made.
+    /// The number dropped because of the limit, since the store was created.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Those that damage took, since the store was made.
+    /// The number destroyed by damage, since the store was created.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -80,7 +80,7 @@ impl Writer {
                 _ => "the oldest",
             };
             tracing::warn!(
-                "destination {} {}: its dead letters are full ({} kept, {} bytes), {which} ones are dropped; replay or purge them, or raise `dead_letters` in its entry or --state-limit",
+                "destination {} {}: its dead letters have reached their limit ({} kept, {} bytes); dropping {which} ones; replay or purge them, or raise `dead_letters` in its entry or --state-limit",
                 self.name.provider,
                 self.name.pattern,
                 self.dead.rows,
@@ -168,7 +168,7 @@ impl Writer {
         } else {
             // They would stand on disk before events that are older and not there yet.
             Err(format!(
-                "store {}: the disk takes no events at the moment; try again when it does",
+                "store {}: the disk does not accept events at the moment; try again later",
                 self.path.display()
             ))
         };

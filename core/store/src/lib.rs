@@ -1,20 +1,19 @@
 //! The state directory: events that wait on disk, and dead letters.
 //!
-//! It keeps what lanes hand in, and gives it back after whatever happens to the process or the disk. It
-//! delivers nothing, decides nothing about an event, and knows nothing of plugins.
+//! It keeps the events of lanes, and returns them whatever happens to the process or the disk. It
+//! delivers nothing, decides nothing about an event, and does not use plugins.
 //!
-//! API boundary: [`StateDir`] and [`deadletters`] are re-exported by the crate `evbus`; [`Journal`] and what
-//! goes in and out of it is for lanes. Opening and `deadletters` block for the disk; a journal's other
-//! functions hand over to its thread and do not.
+//! API boundary: [`StateDir`] and [`deadletters`] are re-exported by the crate `evbus`; [`Journal`] and
+//! its types are for lanes. Opening and `deadletters` block for the disk; a journal's other functions
+//! pass work to its thread and do not block.
 //!
-//! Every destination has a store of its own, one `SQLite` file in `queues/`, so that a store that is
-//! slow, full or damaged is one destination's trouble. A store is written by one thread (`journal`
-//! talks to it), which gathers what has come in and commits it at once. Whatever is read carries a
-//! checksum. A file that cannot be used is moved to `quarantine/`, and what can be read of it goes
-//! into a new one (`salvage`).
+//! Every destination has a store of its own, one `SQLite` file in `queues/`, so that a slow, full or
+//! damaged store affects only one destination. A store is written by one thread (`journal` talks to it),
+//! which gathers changes and commits them together. Every record has a checksum. A damaged file is moved
+//! to `quarantine/`, and its readable records are copied into a new one (`salvage`).
 //!
-//! [`StateDir`] holds the lock of the directory and its limits. `deadletters` is what the command
-//! `evbus deadletters` uses, beside a running host and without one.
+//! [`StateDir`] holds the lock of the directory and its limits. `deadletters` serves the command `evbus
+//! deadletters`, with and without a running host.
 
 mod burying;
 mod carve;
@@ -47,14 +46,14 @@ use evbus_report::hex;
 use salvage::beside;
 use sha2::{Digest as _, Sha256};
 
-/// Which entry of an acct file a store belongs to, however often the file is read or rearranged.
+/// The entry of an acct file that a store belongs to, stable when the file is reloaded or rearranged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoreName {
-    /// The provider, as it stands in the file.
+    /// The provider, as written in the file.
     pub provider: String,
     /// The profile pattern.
     pub pattern: String,
-    /// Counts the provider's entries with this very pattern, from 0.
+    /// Counts the provider's entries with exactly this pattern, from 0.
     pub nth: usize,
 }
 

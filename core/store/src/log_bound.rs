@@ -1,9 +1,9 @@
-//! A bound for a store's log, which does not get smaller while somebody reads the store.
+//! Limits the size of a store's log, which cannot shrink while another process reads the store.
 //!
-//! `SQLite` cuts a log back when all of it is in the file and nobody reads. One reader that does not end,
-//! such as `sqlite3` with an open transaction, makes every commit add to the log. What it takes beyond
-//! the usual counts as disk use of all stores, the operator is told, and at the bound the disk counts as
-//! full: nothing is added, while what is settled can still be deleted, until the reader ends.
+//! `SQLite` truncates a log when all of it is in the file and nobody reads. A reader that does not end,
+//! such as `sqlite3` with an open transaction, makes every commit add to the log. Its size beyond the
+//! usual counts as disk use of all stores, a warning is logged, and at the limit the disk counts as
+//! full: nothing is added until the reader ends, but settled events can still be deleted.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ impl Writer {
             self.log.tried = Some((Instant::now(), len));
             if self.log.burst.begins() {
                 tracing::warn!(
-                    "store {:?}: another process reads it, so its log cannot be cut back and has {} MiB; end that process, such as an open sqlite3 (logged once per burst)",
+                    "store {:?}: another process is reading it, so its log cannot be truncated and has {} MiB; end that process, such as an open sqlite3 (logged once per burst)",
                     self.path,
                     len / MIB
                 );
@@ -69,7 +69,7 @@ impl Writer {
             return Ok(());
         }
         Err(format!(
-            "the log of store {} has more than {} MiB; another process reads the store, so the log cannot be cut back: end that process, such as an open sqlite3",
+            "the log of store {} has more than {} MiB; another process is reading the store, so the log cannot be truncated: end that process, such as an open sqlite3",
             self.path.display(),
             most / MIB
         ))

@@ -1,4 +1,4 @@
-//! What waits for a store's writer, and how far it is.
+//! The pending work of a store's writer, and its progress.
 
 use std::sync::Arc;
 
@@ -133,7 +133,7 @@ impl Replay {
 impl Drop for Replay {
     /// Whatever became of the writer: the lane waits for the places.
     fn drop(&mut self) {
-        self.tell(Err("the store's thread ended early".to_owned()));
+        self.tell(Err("the store's thread ended unexpectedly".to_owned()));
     }
 }
 

@@ -1,8 +1,8 @@
-//! Keeps the file that is written the one that the next start finds.
+//! Ensures that the file being written is the one that the next start finds.
 //!
-//! Somebody may remove or replace the files of a running host. What is written then goes to files
-//! without a name, and ends with the process. So the names are compared with what was opened before each
-//! commit and before it is told, and where they differ the whole store, which can still be read, is
+//! Somebody may remove or replace the files of a running host. Further writes then go to files without a
+//! name, and are lost when the process ends. So the names are compared with the open files before each
+//! commit and before it is reported; if they differ, the whole store, which can still be read, is
 //! written again under its name.
 
 use std::fs::{self, File, Metadata};
@@ -63,13 +63,13 @@ impl Writer {
         self.astray = true;
         self.write_again().map_err(|error| {
             format!(
-                "the files of store {} were removed or replaced while the host runs, and cannot be written again: {error}",
+                "the files of store {} were removed or replaced while the host was running, and cannot be written again: {error}",
                 self.path.display()
             )
         })?;
         self.astray = false;
         tracing::error!(
-            "store {:?}: its files were removed or replaced while the host runs; it was written again with everything in it. Stop the host before you touch its state directory",
+            "store {:?}: its files were removed or replaced while the host was running; it was written again with all its records; stop the host before you touch its state directory",
             self.path
         );
         Ok(())
@@ -92,11 +92,11 @@ impl Writer {
                 .create_new(true)
                 .mode(0o600)
                 .open(&part)
-                .map_err(at("make", &part))?;
+                .map_err(at("create", &part))?;
             (self.store)
                 .execute("VACUUM INTO ?", [part.to_string_lossy()])
                 .map_err(in_store("copy", &self.path))?;
-            file.sync_all().map_err(at("write out", &part))?;
+            file.sync_all().map_err(at("sync", &part))?;
             fs::rename(&part, &whole).map_err(at("rename", &part))?;
             sync_dir_of(&whole)?;
             for ending in ["", "-wal"] {

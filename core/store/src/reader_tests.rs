@@ -62,7 +62,7 @@ async fn a_reader_that_does_not_end_fills_the_disk_no_further_than_the_bound() {
         }
     };
     assert!(
-        reason.contains("another process reads the store"),
+        reason.contains("another process is reading the store"),
         "{reason}"
     );
     assert!(log_len(&path) < 40 * MIB, "{}", log_len(&path));

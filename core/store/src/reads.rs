@@ -1,4 +1,4 @@
-//! Reading back what is in a store's queue, damaged records and all.
+//! Reads back a store's queue, including damaged records.
 
 use std::sync::Arc;
 
@@ -123,7 +123,7 @@ impl Writer {
     /// at. Gives what it took in the queue.
     fn bury_damaged(&mut self, seq: i64) -> rusqlite::Result<u64> {
         tracing::error!(
-            "store {:?}: the record at place {seq} is damaged; it is among the dead letters now",
+            "store {:?}: record {seq} is damaged; moved to the dead letters",
             self.path
         );
         let now = now_unix_ns().cast_signed();

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 use super::pending::Progress;
 
-/// Waits until an event is on disk for good.
+/// Waits until an event is safely on disk.
 #[derive(Debug, Clone)]
 pub struct Receipt {
     pub(super) seq: u64,
@@ -14,7 +14,7 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// The place that it is for.
+    /// The number of the event.
     pub fn seq(&self) -> u64 {
         self.seq
     }
@@ -23,7 +23,7 @@ impl Receipt {
     ///
     /// # Errors
     ///
-    /// The reason why the disk takes nothing.
+    /// The reason why the disk does not accept the event.
     pub async fn written(mut self) -> Result<(), String> {
         let seq = self.seq;
         let reached = self
@@ -40,7 +40,7 @@ impl Receipt {
                 .as_deref()
                 .unwrap_or("the store was closed")
                 .to_owned()),
-            Err(_) => Err("the store's thread ended early".to_owned()),
+            Err(_) => Err("the store's thread ended unexpectedly".to_owned()),
         }
     }
 }

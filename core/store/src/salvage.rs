@@ -1,14 +1,14 @@
-//! What to do with a store that is damaged: read what can be read, keep the file aside, go on.
+//! Salvages a damaged store: reads what can be read, keeps the file aside, and continues.
 //!
-//! What can be read is copied to a file beside the store (`.salvage`). When the copy is complete and on
-//! disk it gets its second name (`.salvaged`), and only then the damaged files are moved to the
-//! quarantine and the copy takes their place. Every step is one that is there or is not, so wherever the
-//! process ends, the next start finds out where it was: a copy without its second name is begun again,
-//! one with it is put in place. Until then the damaged store is left as it is, whatever else fails.
+//! Readable data is copied to a file beside the store (`.salvage`). When the copy is complete and on
+//! disk, it is renamed (`.salvaged`), and only then are the damaged files moved to the quarantine and
+//! replaced by the copy. Every step is atomic, so wherever the process ends, the next start knows how to
+//! continue: a copy that was not renamed is started again, a renamed one is put in place. Until then,
+//! the damaged store is left unchanged, whatever else fails.
 //!
-//! The copy is made from pages (`image`, `carve`), not through `SQLite`, so that a page that leads to
-//! others takes nothing with it. A row whose record is damaged is copied as it is; whoever reads it
-//! finds that out, and puts it among the dead letters.
+//! The copy is made from pages (`image`, `carve`), not through `SQLite`, so that a damaged page that
+//! leads to others does not lose them. A row with a damaged record is copied unchanged; the reader of
+//! the copy detects it and moves it to the dead letters.
 
 mod conclude;
 mod copying;
@@ -76,7 +76,7 @@ pub(super) fn open(
         wal::read(&log, &beside(path, "-shm")).map_err(at("read the log of the store", &log))?;
     if found.is_damaged && path.exists() {
         let why = match found.bad_frames() {
-            0 => "bits of its log flipped".to_owned(),
+            0 => "its log has flipped bits".to_owned(),
             bad => format!("{bad} pages in its log are damaged"),
         };
         return replace(state, path, name, &why, None, closing);
@@ -132,7 +132,7 @@ fn make(
     known: Option<Known>,
     closing: &Closing,
 ) -> Result<(), StateError> {
-    tracing::warn!("store {path:?} is damaged ({why}); copying what can be read of it");
+    tracing::warn!("store {path:?} is damaged ({why}); copying its readable records");
     let new = beside(path, ".salvage");
     remove(&new).map_err(at("remove", &new))?;
     let read = copy(path, &new, name, known, [closing, state.closing()]).map_err(|fault| {
@@ -189,7 +189,7 @@ fn finish(state: &StateDir, path: &Path) -> Result<Option<PathBuf>, StateError> 
     remove_one(&beside(path, "-shm")).map_err(at("remove the index of", path))?;
     sync(&state.quarantine())?;
     sync(queues)?;
-    fs::rename(&complete, path).map_err(at("put the copy in the place of", path))?;
+    fs::rename(&complete, path).map_err(at("put the copy in place of", path))?;
     sync(queues)?;
     prune(&state.quarantine(), &stem);
     Ok(Some(kept))
@@ -212,7 +212,7 @@ fn prune(quarantine: &Path, stem: &str) {
     for (_, path) in &files[..too_many] {
         match remove(path) {
             Ok(()) => tracing::warn!(
-                "{path:?} was removed: the {KEPT} newest damaged files of a store are kept"
+                "removed {path:?}: only the {KEPT} newest damaged files of a store are kept"
             ),
             Err(error) => tracing::warn!("cannot remove {path:?}: {error}"),
         }
@@ -243,19 +243,19 @@ pub(super) fn remove_one(path: &Path) -> io::Result<()> {
 
 fn sync(directory: &Path) -> Result<(), StateError> {
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(at("write out", directory))
+    synced.map_err(at("sync", directory))
 }
 
 /// Why a store was not copied. None of it says that the store is damaged.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    #[error("it cannot be read: {0}; it is left as it is")]
+    #[error("it cannot be read: {0}; it is left unchanged")]
     Source(#[from] io::Error),
-    #[error("the copy cannot be written: {0}; the store is left as it is, so make room")]
+    #[error("the copy cannot be written: {0}; the store is left unchanged; free some disk space")]
     Target(#[from] rusqlite::Error),
-    #[error("the copy cannot be written: {0}; the store is left as it is, so make room")]
+    #[error("the copy cannot be written: {0}; the store is left unchanged; free some disk space")]
     TargetFile(io::Error),
-    #[error("it was interrupted by the end of the host; the next start begins again")]
+    #[error("it was interrupted by the host's shutdown; the next start tries again")]
     Closing,
 }
 

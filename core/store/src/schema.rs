@@ -1,4 +1,4 @@
-//! How a store's file is laid out, and opening one.
+//! The layout of a store's file, and opening one.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -146,9 +146,7 @@ pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFaul
         }
         Format::Newer(found) => return Err(newer(path, found).into()),
         Format::Empty | Format::Foreign => {
-            return Err(OpenFault::Damage(
-                "it is no store of this program".to_owned(),
-            ));
+            return Err(OpenFault::Damage("it is not an evbus store".to_owned()));
         }
     }
     configure(&store).map_err(fault)?;
@@ -186,7 +184,7 @@ pub(super) fn open_beside(path: &Path, write: bool) -> Result<Connection, StateE
         Format::Empty | Format::Foreign => Err(StateError::Store {
             action: "use",
             path: path.to_owned(),
-            reason: "it is no store of this program".to_owned(),
+            reason: "it is not an evbus store".to_owned(),
         }),
     }
 }
@@ -200,11 +198,11 @@ fn make(path: &Path, name: &StoreName) -> Result<(), StateError> {
         // Nobody else may read events; `SQLite` gives its other files the mode of this one.
         let file = (File::options().create_new(true).write(true).mode(0o600))
             .open(&new)
-            .map_err(at("make the store", &new))?;
-        fill(&new, name).map_err(in_store("make", &new))?;
+            .map_err(at("create the store", &new))?;
+        fill(&new, name).map_err(in_store("create", &new))?;
         file.write_all_at(&LOGGED, LOGGED_AT)
             .and_then(|()| file.sync_all())
-            .map_err(at("write out the store", &new))?;
+            .map_err(at("sync the store", &new))?;
         // What is left of a file that is gone does not belong to this one.
         for ending in ["-journal", "-wal", "-shm"] {
             let left = beside(path, ending);

@@ -1,9 +1,9 @@
-//! Gives freed pages back to the file system.
+//! Returns freed pages to the file system.
 //!
-//! A store that was drained or purged is a file full of free pages. They are given back a slice at a
-//! time, between commits and reads, so that neither is held up for longer than a slice takes: all of
-//! them when the store has been left alone for a moment or the disk is full, and while it is busy as
-//! many as leave it half of its file, since a queue that fills again needs them.
+//! A store that was drained or purged is a file full of free pages. They are returned in slices, between
+//! commits and reads, so that neither is delayed for longer than a slice takes: all of them when the
+//! store has been idle for a moment or the disk is full; while it is busy, it keeps half of its file,
+//! because a queue that fills again needs the pages.
 
 use std::time::{Duration, Instant};
 

@@ -24,14 +24,14 @@ pub(super) const QUEUES: &str = "queues";
 const QUARANTINE: &str = "quarantine";
 const LOCK: &str = "lock";
 
-/// How much the state directory may take.
+/// The size limits of the state directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateLimits {
-    /// Bytes of events that may be in all stores together: three quarters of it for queued events, a
-    /// quarter for dead letters. Default 64 GiB.
+    /// The most bytes of events in all stores together: three quarters for queued events, a quarter for
+    /// dead letters. Default 64 GiB.
     pub max_bytes: u64,
-    /// Bytes of the file system that are left free; below that nothing more is written. Default
-    /// none: 256 MiB, or a twentieth of the file system where that is less.
+    /// Bytes of the file system to keep free; below that, nothing more is written. Default `None`: 256
+    /// MiB, or a twentieth of the file system if that is less.
     pub min_free: Option<u64>,
 }
 
@@ -50,7 +50,7 @@ impl Default for StateLimits {
 pub enum StateError {
     /// Another process uses it.
     #[error(
-        "the state directory {path:?} is used by another process; stop that, or give another directory"
+        "the state directory {path:?} is in use by another process; stop it, or give another directory"
     )]
     InUse {
         /// The directory.
@@ -58,7 +58,7 @@ pub enum StateError {
     },
     /// Other users could read or change the events in it.
     #[error(
-        "the state directory {path:?} belongs to user {owner} and has mode {mode:04o}; expected a directory of this user that nobody else may write, so change it with chmod and chown or give another"
+        "the state directory {path:?} belongs to user {owner} and has mode {mode:04o}; expected a directory of this user that nobody else can write to; change it with chmod and chown, or give another"
     )]
     Exposed {
         /// The directory.
@@ -68,9 +68,9 @@ pub enum StateError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The directory is there, and none of a host.
+    /// The directory exists, but is not a state directory.
     #[error(
-        "{path:?} is not a state directory: it has no directory \"queues\"; give the one that the host runs with"
+        "{path:?} is not a state directory: it has no directory \"queues\"; give the state directory of the host"
     )]
     Foreign {
         /// The directory.
@@ -78,23 +78,23 @@ pub enum StateError {
     },
     /// A store was written by a newer version.
     #[error(
-        "the store {path:?} has format {found}; expected {expected} or less, so run the version of evbus that wrote it, or give another state directory"
+        "the store {path:?} has format {found}; expected {expected} or less; run the version of evbus that wrote it, or give another state directory"
     )]
     NewerFormat {
         /// The file.
         path: PathBuf,
         /// Its format.
         found: i64,
-        /// The newest format that this version knows.
+        /// The newest format that this version supports.
         expected: i64,
     },
-    /// The disk has no room for what is needed to begin with.
+    /// The disk is too full to start.
     #[error(
-        "the disk of {} is full: cannot {action} {path:?}; make room there, then try again",
+        "the disk of {} is full: cannot {action} {path:?}; free some space, then try again",
         .dir.display()
     )]
     Full {
-        /// A directory on it: the state directory, as a rule.
+        /// A directory on the disk, usually the state directory.
         dir: PathBuf,
         /// What was tried.
         action: &'static str,
@@ -123,7 +123,8 @@ pub enum StateError {
     },
 }
 
-/// A state directory that this process holds. Cheap to clone; the last clone lets go of the lock.
+/// A state directory that this process has locked. Cheap to clone; dropping the last clone releases the
+/// lock.
 #[derive(Debug, Clone)]
 pub struct StateDir {
     inner: Arc<Inner>,
@@ -207,16 +208,17 @@ fn check(path: &Path, found: &fs::Metadata) -> Result<(), StateError> {
 pub(super) fn sync_dir_of(path: &Path) -> Result<(), StateError> {
     let dir = path.parent().unwrap_or(path);
     let opened = File::open(dir).map_err(at("open", dir))?;
-    opened.sync_all().map_err(at("write out", dir))
+    opened.sync_all().map_err(at("sync", dir))
 }
 
 impl StateDir {
-    /// Opens a state directory; makes it, with mode 0700, where it is missing. Blocks for the
-    /// moment that file operations take.
+    /// Opens a state directory, creating it with mode 0700 if it is missing. Blocks briefly for file
+    /// operations.
     ///
     /// # Errors
     ///
-    /// Another process holds it, other users may write to it or to a directory above, or the system refuses.
+    /// Another process uses it, other users can write to it or to a directory above it, or the system
+    /// refuses.
     pub fn open(path: &Path, limits: StateLimits) -> Result<Self, StateError> {
         make(path)?;
         let found = fs::metadata(path).map_err(at("read the mode of the state directory", path))?;
@@ -241,8 +243,8 @@ impl StateDir {
         })
     }
 
-    /// Whether a host could be started on a state directory; makes and changes nothing, and takes no
-    /// lock. Whoever uses the directory now is not looked for.
+    /// Whether a host could be started with a state directory. Creates and changes nothing, and takes no
+    /// lock; does not check whether another process uses the directory now.
     ///
     /// # Errors
     ///
@@ -329,7 +331,7 @@ impl StateDir {
         }
     }
 
-    /// The host ends: whatever takes long in here comes to its end, to be gone on with at the next start.
+    /// Tells long operations to stop because the host is shutting down; the next start continues them.
     pub fn begin_closing(&self) {
         self.inner.closing.get_or_init(Instant::now);
     }
@@ -338,7 +340,7 @@ impl StateDir {
         &self.inner.closing
     }
 
-    /// Whoever found no room in the limit of all stores together waits here.
+    /// Notifies waiters when there is room again in the limit of all stores together.
     pub fn room(&self) -> &Notify {
         &self.inner.room
     }
@@ -450,13 +452,13 @@ impl StateDir {
     /// that is taken already.
     pub(super) fn check_free(&self, promised: u64) -> Result<(), String> {
         let found = statvfs(&self.inner.path)
-            .map_err(|error| format!("the free space cannot be read: {error}"))?;
+            .map_err(|error| format!("cannot read the free space: {error}"))?;
         let free = found.f_bavail.saturating_mul(found.f_frsize);
         let all = found.f_blocks.saturating_mul(found.f_frsize);
         let floor = (self.inner.limits.min_free).unwrap_or((256 * 1024 * 1024).min(all / 20));
         if free < floor.saturating_add(promised) {
             return Err(format!(
-                "only {free} bytes are free in {}, expected {floor} to stay free and {promised} that are about to be written; make room",
+                "only {free} bytes are free in {}, but {floor} must stay free and {promised} are about to be written; free some space",
                 self.inner.path.display()
             ));
         }

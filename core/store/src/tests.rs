@@ -196,7 +196,7 @@ async fn a_dead_letter_leaves_the_queue_and_can_be_seen_replayed_and_purged() {
     assert_eq!(seen(&all), ["refused 1", "refused 2", "refused 3"]);
     let error = deadletters::replay(dir.path(), &all).unwrap_err();
     assert!(
-        error.to_string().contains("used by another process"),
+        error.to_string().contains("in use by another process"),
         "{error}"
     );
     drop((journal, state_dir));
@@ -285,7 +285,7 @@ fn a_state_directory_is_held_by_one_and_closed_to_others() {
     let held = state(&dir.path().join("state"));
     let again = StateDir::open(held.path(), StateLimits::default()).unwrap_err();
     assert!(
-        again.to_string().contains("used by another process"),
+        again.to_string().contains("in use by another process"),
         "{again}"
     );
     let open = dir.path().join("open");
@@ -429,7 +429,7 @@ async fn nothing_is_told_where_a_removed_store_cannot_be_written_again() {
     journal.append(2, 0, &event(2), true);
     let reason = journal.receipt(2).written().await.unwrap_err();
     assert!(reason.contains("removed or replaced"), "{reason}");
-    assert!(reason.contains("used by another process"), "{reason}");
+    assert!(reason.contains("in use by another process"), "{reason}");
     drop(other);
     fs::remove_dir_all(&dir).unwrap();
     written_at_last(&journal, 2).await;

@@ -1,8 +1,8 @@
 //! Reads a store's log as far as damage allows.
 //!
-//! `SQLite` replays its write-ahead log up to the first frame that is not as it was written, and says
-//! nothing: that is how the log of a crash ends. Damage looks the same, and everything from there on
-//! would silently be gone. So the log is walked before `SQLite` opens it, to the end of the file:
+//! `SQLite` replays its write-ahead log up to the first frame that is not as it was written, and reports
+//! nothing, because the log of a crash ends like that. Damage looks the same, and everything from there
+//! on would be lost silently. So the log is read to the end of the file before `SQLite` opens it:
 //!
 //! - A frame is whole where its checksum goes on from the frame before.
 //! - One bit of a frame that flipped is found by the checksum, which is linear, and flipped back. For

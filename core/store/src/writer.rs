@@ -1,8 +1,8 @@
 //! The one thread that writes a store.
 //!
-//! It takes all that has gathered, writes it in one transaction, commits, and tells. Where the disk
-//! refuses, everything stays where it is and is tried again; reads are answered all the same, from
-//! the disk and from what is not on it yet.
+//! It takes all pending work, writes it in one transaction, commits, and reports the result. If the disk
+//! refuses, everything stays pending and is tried again; reads are still answered, from the disk and
+//! from pending work.
 
 mod commit;
 mod counts;
@@ -170,7 +170,7 @@ struct Taken {
 
 /// What those who wait for a writer are told when it panicked.
 const PANICKED: &str =
-    "the store's thread panicked, and the store is closed until the host starts again";
+    "the store's thread panicked, and the store is closed until the host restarts";
 
 /// Tells those who wait for a writer that it has ended, should even its end panic.
 struct Told<'a>(&'a Shared);
@@ -256,7 +256,7 @@ impl Writer {
         let panicked = worked.is_err();
         if panicked {
             tracing::error!(
-                "store {:?}: its thread panicked; the store is closed, and nothing more is written to it until the host starts again",
+                "store {:?}: its thread panicked; the store is closed, and nothing more is written to it until the host restarts",
                 self.path
             );
         }
@@ -268,9 +268,9 @@ impl Writer {
         let letters = burials.filter(|burial| burial.seq.is_none()).count();
         if letters > 0 {
             tracing::error!(
-                "store {:?}: {} lost, which the disk did not take until the end",
+                "store {:?}: {} lost, because the disk did not accept them before the end",
                 self.path,
-                counted(letters as u64, "dead letter is", "dead letters are")
+                counted(letters as u64, "dead letter was", "dead letters were")
             );
         }
         let unwritten = if panicked {

@@ -180,7 +180,7 @@ fn keys_and_foreign_values_are_wiped(cipher: &str, by_file: bool) {
     for round in 1..=2 {
         hang_up(&host);
         wait_for("the reload", || {
-            let count = host.log().matches("the acct file was read again").count();
+            let count = host.log().matches("acct file reloaded").count();
             (count == round).then_some(())
         });
         check(&host, &key);

@@ -157,7 +157,7 @@ fn wait_for_retry(host: &RunningHost, destination: &str) {
     wait_for(&format!("a retry at {destination}"), || {
         host.log()
             .lines()
-            .any(|line| line.contains(destination) && line.contains("will be tried again"))
+            .any(|line| line.contains(destination) && line.contains("will be retried"))
             .then_some(())
     });
 }

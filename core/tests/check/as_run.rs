@@ -73,12 +73,17 @@ impl Bench {
 fn what_run_is_refused_for_is_what_check_says() {
     let bench = Bench::good();
     let cases: &[(&str, &[&str], i32, &str)] = &[
-        (DURABLE, &["--no-state-dir"], 78, "p.evbus.durable: found"),
+        (
+            DURABLE,
+            &["--no-state-dir"],
+            78,
+            "p.evbus.durable: `durable` needs",
+        ),
         (
             "fixture-good: {p: {path: out, evbus: {when_full: spill}}}\n",
             &["--no-state-dir"],
             78,
-            "p.evbus.when_full: found",
+            "p.evbus.when_full: `when_full: spill` needs",
         ),
         (GOOD, &["--state-dir", "file"], 78, "file"),
         (GOOD, &["--state-dir", "file/below"], 78, "file/below"),
@@ -97,7 +102,7 @@ fn what_run_is_refused_for_is_what_check_says() {
             GOOD,
             &["--sock-dir", "s", "--sock-group", "no-such-group"],
             78,
-            "--sock-group: there is no group \"no-such-group\"",
+            "--sock-group: group \"no-such-group\" does not exist",
         ),
         (GOOD, &["--acct-key-file", "missing"], 78, "missing"),
         (GOOD, &["--drain-timeout", "soon"], 2, "--drain-timeout"),
@@ -164,13 +169,13 @@ fixture-good:
         "fixture-good.first: ",
         "fixture-good.[.evbus.deadline: ",
         "fixture-good.[.path: ",
-        "fixture-good.[: found \"[\", expected a pattern of match plugin regex",
-        "fixture-good.third.evbus.durable: found a queue on disk",
+        "fixture-good.[: \"[\" is not a valid pattern for match plugin regex",
+        "fixture-good.third.evbus.durable: `durable` needs a state directory",
         "fixture-good.fourth: found ",
         "refused.so: ",
         "\"open\" belongs to user",
         "\"file\"",
-        "there is no group \"no-such-group\"",
+        "group \"no-such-group\" does not exist",
     ] {
         assert!(said.contains(sentence), "expected {sentence:?} in:\n{said}");
     }
@@ -261,8 +266,8 @@ fn a_salt_master_that_could_not_be_there_is_noted() {
     let bench = Bench::good();
     for (path, sentence) in [
         ("file", "file is not a directory"),
-        ("file/below", "file/below cannot be looked into"),
-        ("missing", "there is no directory missing"),
+        ("file/below", "file/below cannot be inspected"),
+        ("missing", "the directory missing does not exist"),
     ] {
         let output = bench.evbus("check", GOOD, &["--from-salt", path]);
         let said = stderr(&output);
@@ -332,7 +337,7 @@ fn sockets_of_another_program_are_a_fault() {
         let output = bench.evbus(command, GOOD, &["--sock-dir", "s"]);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(78), "{said}");
-        assert!(said.contains("is served by another process"), "{said}");
+        assert!(said.contains("is in use by another process"), "{said}");
     }
 }
 
@@ -366,7 +371,7 @@ fn a_plugin_that_does_not_come_back_is_named_and_holds_nothing_up() {
         (
             "connect-hang",
             1,
-            "error: destination fixture-hostile[4] e: plugin fixture-hostile was asked to connect and has not returned within 1 s",
+            "error: destination fixture-hostile[4] e: plugin fixture-hostile did not return from connect within 1 s",
         ),
         (
             "close-hang",
@@ -434,7 +439,7 @@ internal:
         "acct.yml:7:5: fixture-good.first.reject_containing: found a number, expected text".to_owned(),
         "acct.yml:2:3: fixture-good.first: missing field `path`".to_owned(),
         "acct.yml:10:5: internal.second.routing_kye: found an unknown key, expected one of: routing_key".to_owned(),
-        "acct.yml:11:5: internal.second.routing_key: found a value that is not text, expected text".to_owned(),
+        "acct.yml:11:5: internal.second.routing_key: found a value that is not a string, expected a string".to_owned(),
     ] {
         assert!(said.contains(&sentence), "expected {sentence:?} in:\n{said}");
     }

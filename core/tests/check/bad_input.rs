@@ -108,12 +108,15 @@ fn every_kind_of_file_that_is_no_plugin_is_refused_with_its_reason_and_the_rest_
     fs::set_permissions(dir.join("writable.so"), fs::Permissions::from_mode(0o666)).unwrap();
 
     for (file, reason) in [
-        ("truncated.so", "it is damaged or cut short"),
-        ("text.so", "it is no shared library"),
+        ("truncated.so", "it is damaged or truncated"),
+        ("text.so", "it is not a shared library"),
         ("empty.so", "it is empty"),
         ("foreign.so", "it was built for another processor"),
-        ("other-abi.so", "it speaks plugin ABI 2, this host speaks 1"),
-        ("libz.so", "it is a shared library but no evbus plugin"),
+        (
+            "other-abi.so",
+            "it uses plugin ABI 2, but this host supports 1",
+        ),
+        ("libz.so", "it is a shared library but not an evbus plugin"),
         (
             "writable.so",
             "has mode 0666, so other users can write to it; run: chmod go-w",
@@ -136,12 +139,12 @@ fn every_kind_of_file_that_is_no_plugin_is_refused_with_its_reason_and_the_rest_
             .arg(dir.join("text.so")),
         b"",
     );
-    check_exit(&output, 1, "text.so: it is no shared library");
+    check_exit(&output, 1, "text.so: it is not a shared library");
     let output = bench.evbus(&["check", "--acct-file", "acct.yml"], b"");
     check_exit(
         &output,
         1,
-        "libz.so: it is a shared library but no evbus plugin",
+        "libz.so: it is a shared library but not an evbus plugin",
     );
 }
 
@@ -180,7 +183,7 @@ fn every_fault_of_an_acct_file_is_named_with_line_and_key() {
         ("fixture-good:\n  a: 7\n", "acct.yml:2:3: fixture-good.a"),
         (
             "match_plugin: globb\nfixture-good:\n  a:\n    path: x\n",
-            "acct.yml:1:1: match_plugin: found \"globb\", which no loaded plugin provides; expected one of: glob, regex",
+            "acct.yml:1:1: match_plugin: no loaded plugin provides match plugin \"globb\"; expected one of: glob, regex",
         ),
         (
             "match_plugin: regex\nfixture-good:\n  idem-(:\n    path: x\n",

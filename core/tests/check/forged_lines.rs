@@ -111,7 +111,7 @@ fn whatever_an_acct_file_holds_each_line_of_a_hosts_log_is_its_own() {
         plugins.path(),
         &["--log-level", "debug"],
     );
-    host.wait_for_log("somebody of the acct file is served by no plugin");
+    host.wait_for_log("somebody of the acct file");
     for destination in [
         &format!("file[0] {SHOWN}"),
         "file[1] path",

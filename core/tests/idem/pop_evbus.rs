@@ -44,7 +44,7 @@ fn compare(match_plugin: impl Fn(u64) -> Option<&'static str>) {
     let files = from_environment("EVBUS_ROUTING_FILES").unwrap_or(FILES);
     let runtime = Runtime::new().unwrap();
     let ours = runtime.block_on(Ours::start());
-    let mut pop_evbus = JsonServer::start("pop_evbus/reference.py");
+    let mut pop_evbus = JsonServer::start("idem/pop_evbus/reference.py");
     let mut matches = 0;
     for seed in (first..).take(usize::try_from(files).unwrap()) {
         let plugin = match_plugin(seed);

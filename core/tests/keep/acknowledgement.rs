@@ -209,7 +209,7 @@ fn a_program_that_waits_when_the_host_ends_is_refused() {
         );
         let said = stderr(&output);
         assert!(
-            said.contains("has ended and does not have the event: the host is shutting down;"),
+            said.contains("stopped before it took the event: the host is shutting down;"),
             "{said}"
         );
         // What was kept before is still there, or the host says that it is not.
@@ -229,7 +229,7 @@ fn a_program_that_waits_when_its_destination_is_removed_is_refused() {
     let output = child.wait_with_output().unwrap();
     assert_not_kept(
         &output,
-        "destination fixture-good[0] * has ended and does not have the event: a reload of the acct file removed it;",
+        "destination fixture-good[0] * stopped before it took the event: a reload of the acct file removed it;",
     );
 }
 
@@ -240,7 +240,7 @@ fn a_program_that_waits_when_its_destination_is_renamed_is_refused() {
     let (host, child) = one_that_waits(&plugins, policy);
     write_acct(&host, &away("p*", policy));
     let output = child.wait_with_output().unwrap();
-    assert_not_kept(&output, "destination fixture-good[0] * has ended");
+    assert_not_kept(&output, "destination fixture-good[0] * stopped before");
 }
 
 #[test]
@@ -317,7 +317,10 @@ fn a_frame_without_an_event_is_refused_with_its_reason() {
     let evbus_wire::Answer::NotKept(reason) = answer else {
         panic!("{answer:?}");
     };
-    assert!(reason.starts_with("a frame holds no event: "), "{reason}");
+    assert!(
+        reason.starts_with("a frame contains no event: "),
+        "{reason}"
+    );
 }
 
 #[test]

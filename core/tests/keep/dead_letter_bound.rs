@@ -108,7 +108,9 @@ fn the_newest_dead_letters_are_kept_the_others_counted_and_other_destinations_go
         (numbers(&first) == (10, 30, 40)).then_some(())
     });
     assert_eq!(letters(&first), (31..=40).collect::<Vec<u64>>());
-    first.wait_for_log("destination fixture-good bad-*: its dead letters are full (10 kept,");
+    first.wait_for_log(
+        "destination fixture-good bad-*: its dead letters have reached their limit (10 kept,",
+    );
     let table = run(
         evbus(first.dir.path())
             .args(["status", "--sock-dir"])
@@ -119,7 +121,12 @@ fn the_newest_dead_letters_are_kept_the_others_counted_and_other_destinations_go
     assert!(table.contains("DEAD DROPPED"), "{table}");
 
     let (_, log, dir) = first.stop_and_keep();
-    assert_eq!(log.matches("its dead letters are full").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("its dead letters have reached their limit")
+            .count(),
+        1,
+        "{log}"
+    );
     let second = host(dir, ACCT, plugins.path());
     assert_eq!(numbers(&second), (10, 30, 0));
     assert_eq!(letters(&second), (31..=40).collect::<Vec<u64>>());

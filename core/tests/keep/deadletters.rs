@@ -261,7 +261,7 @@ fn replay_asks_nobody_who_does_not_answer() {
     check(
         &bench.run(&["replay", "--all"]),
         1,
-        "is used by another process",
+        "is in use by another process",
     );
     assert_eq!(bench.rows("dead_letters"), 3);
 }
@@ -282,7 +282,7 @@ fn purge_deletes_what_it_was_told_to() {
     check(
         &bench.run(&["purge", "--all"]),
         1,
-        "is used by another process",
+        "is in use by another process",
     );
     assert_eq!(bench.rows("dead_letters"), 3);
     drop(held);

@@ -270,7 +270,7 @@ fixture-panicking:
         (status(&host)["destinations"][0]["dead_lettered"] == 20).then_some(())
     });
     assert!(
-        host.log().contains("went down over it 2 times"),
+        host.log().contains("brought the plugin down 2 times"),
         "{}",
         host.log()
     );
@@ -329,7 +329,7 @@ fn a_full_disk_loses_nothing_that_was_acknowledged_and_is_told() {
         "{} were acknowledged",
         acknowledged.len()
     );
-    first.wait_for_log("events cannot be written to disk");
+    first.wait_for_log("cannot write events to disk");
     let log = first.log();
     assert!(
         log.contains("bytes are free") || log.contains("disk is full"),
@@ -393,7 +393,7 @@ fn a_disk_that_is_full_at_the_start_is_named_with_what_to_do() {
             said.contains("error: the disk of ") && said.contains(" is full: cannot "),
             "{left}: {said}"
         );
-        assert!(said.contains("make room there, then try again"), "{said}");
+        assert!(said.contains("free some space, then try again"), "{said}");
         assert!(!said.contains("disk I/O error"), "{said}");
         fs::remove_file(&filler).unwrap();
         let _ = fs::remove_dir_all(&state);
@@ -456,8 +456,7 @@ fn a_state_directory_that_cannot_be_used_stops_the_start_with_a_sentence() {
     );
     assert_eq!(without.status.code(), Some(78));
     assert!(
-        stderr(&without)
-            .contains("evbus.durable: found a queue on disk, expected a state directory"),
+        stderr(&without).contains("evbus.durable: `durable` needs a state directory"),
         "{}",
         stderr(&without)
     );

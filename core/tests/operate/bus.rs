@@ -327,7 +327,7 @@ async fn a_required_destination_that_is_not_there_stops_the_start() {
     assert!(
         error
             .to_string()
-            .contains("destination fixture-good[0] * is required and not connected"),
+            .contains("destination fixture-good[0] * is required but not connected"),
         "{error}"
     );
 }

@@ -118,7 +118,7 @@ fn a_plugin_whose_file_is_gone_is_counted_as_long_as_it_serves() {
     for file in fs::read_dir(plugins.path()).unwrap() {
         fs::remove_file(file.unwrap().path()).unwrap();
     }
-    host.wait_for_log("is gone or refused");
+    host.wait_for_log("was removed or refused");
     host.put("idem-run", "1");
     let status = wait_for("the new set of plugins", || {
         let status = status_json(&host);
@@ -145,7 +145,7 @@ fixture-good: {'*': {path: '{dir}/out.jsonl'}}
     assert_eq!(destinations[0]["provider"], "fixture-good");
     let warned = host
         .log()
-        .matches("provider internal is for programs")
+        .matches("provider internal is only for programs")
         .count();
     assert_eq!(warned, 1, "{}", host.log());
 }

@@ -194,7 +194,7 @@ fixture-good:
     };
     wait_for("room", room);
     let lost = |event: &LoggerEvent| {
-        let text = "lines of the log did not become events everywhere";
+        let text = "log lines were not sent as events to every destination";
         event.message.contains(text)
     };
     host.put("other", "\"bad\"");

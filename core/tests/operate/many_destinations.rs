@@ -64,7 +64,7 @@ fn a_limit_that_no_host_can_do_with_is_named_and_no_file_is_blamed() {
             let output = limited(files, command, dir.path(), plugins.path());
             assert_eq!(output.status.code(), Some(78), "{command}");
             let expected = format!(
-                "error: a host takes at least 32 open files, and this process may have {files}; raise the limit (`ulimit -n`, LimitNOFILE= of the unit)\n"
+                "error: a host needs at least 32 open files, but this process is limited to {files}; raise the limit (`ulimit -n`, or LimitNOFILE= of the unit)\n"
             );
             assert_eq!(stderr(&output), expected, "{command}");
         }
@@ -82,7 +82,7 @@ fn more_destinations_than_open_files_are_refused_with_the_limit_to_raise() {
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(
         said.contains(
-            "100 destinations take at least 532 open files, and this process may have 256; raise the limit"
+            "100 destinations need at least 532 open files, but this process is limited to 256; raise the limit"
         ),
         "{said}"
     );

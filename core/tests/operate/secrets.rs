@@ -342,7 +342,7 @@ fn a_running_host_tells_nobody() {
     assert!(!reloaded.status.success(), "{}", stderr(&reloaded));
     call(&["reload", "--json", "--sock-dir", &sockets]);
     // A message is cut after 64 KiB, and there are more faults than that.
-    host.wait_for_log("the acct file is not used, and nothing is changed");
+    host.wait_for_log("the acct file is invalid; keeping the previous configuration");
     processes(host.pid(), &mut written);
     let (_, log, dir) = host.stop_and_keep();
     written.add("the host's log", log);

@@ -94,7 +94,7 @@ fn a_plugin_that_hangs_over_a_configuration_or_patterns_is_named_and_refused() {
             .join()
             .unwrap();
         let said = stderr(&again);
-        assert!(said.contains("since it has hung for"), "{said}");
+        assert!(said.contains("because it has hung for"), "{said}");
         // And what does not need it works.
         let output = reload_with(&host, &acct("glob", "")).join().unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
@@ -128,9 +128,9 @@ fn names_that_a_match_plugin_hangs_for_stop_nobody_else() {
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{said}");
         let expected = if number < 4 {
-            "the match plugin fixture-hostile has not answered within 1 s"
+            "match plugin fixture-hostile did not answer within 1 s"
         } else {
-            "the match plugin fixture-hostile is stuck on 4 other names"
+            "match plugin fixture-hostile hangs on 4 other profiles"
         };
         assert!(said.contains(expected), "{number}: {said}");
         if number == 2 {
@@ -141,7 +141,7 @@ fn names_that_a_match_plugin_hangs_for_stop_nobody_else() {
     // What was asked about before is still known.
     delivers(&host, "afterwards");
     host.wait_for_log(
-        "match plugin fixture-hostile has not answered within 1 s for the name \"match-hang 0\"",
+        "match plugin fixture-hostile did not answer within 1 s for profile \"match-hang 0\"",
     );
     ends_at_once(host);
 }

@@ -60,28 +60,28 @@ fn whatever_a_plugin_does_while_it_is_asked_who_it_is_it_is_refused_in_one_sente
             "load-abort",
             "it ended the process with signal 6 (SIGABRT) while it was loaded",
         ),
-        ("names-hang", "it did not give its names within 10 s"),
+        ("names-hang", "it did not return its names within 10 s"),
         (
             "names-panic",
             "it ended the process with signal 6 (SIGABRT) while it was asked for its names",
         ),
         (
             "attach-hang",
-            "it did not return when it was given a voice in the log within 10 s",
+            "it did not return when it was connected to the log within 10 s",
         ),
         (
             "attach-exit",
-            "it called exit(3) while it was given a voice in the log",
+            "it called exit(3) while it was connected to the log",
         ),
         (
             "attach-abort",
-            "it ended the process with signal 6 (SIGABRT) while it was given a voice in the log",
+            "it ended the process with signal 6 (SIGABRT) while it was connected to the log",
         ),
         (
             "attach-panic",
-            "it ended the process with signal 6 (SIGABRT) while it was given a voice in the log",
+            "it ended the process with signal 6 (SIGABRT) while it was connected to the log",
         ),
-        ("schema-hang", "it did not give its schema within 10 s"),
+        ("schema-hang", "it did not return its schema within 10 s"),
         (
             "schema-exit",
             "it called exit(3) while it was asked for its schema",
@@ -165,7 +165,7 @@ fn a_running_host_goes_on_and_ends_at_once_whatever_is_dropped_in() {
     for deed in hanging.into_iter().chain(ending) {
         let plugins = plugin_dir(&["plugin-glob", "fixture-good", "fixture-null"]);
         let host = host_with(deed, plugins.path());
-        host.wait_for_log("provider fixture-hostile of the acct file is served by no plugin");
+        host.wait_for_log("no plugin serves provider fixture-hostile of the acct file");
         put_in(plugins.path(), "hostile.so", &library);
         if ending.contains(&deed) {
             host.wait_for_log("hostile.so: not used: it ");
@@ -344,12 +344,9 @@ fn what_a_plugin_says_of_itself_has_to_be_what_its_file_says() {
     for (file, sentence) in [
         (
             "other.so",
-            r#"its manifest says providers ["fixture-nill"], the plugin itself says ["fixture-null"]"#,
+            r#"its manifest has providers ["fixture-nill"], but the plugin itself reports ["fixture-null"]"#,
         ),
-        (
-            "none.so",
-            "it has no manifest, which says who it is without running it; rebuild it",
-        ),
+        ("none.so", "it has no manifest; rebuild it"),
     ] {
         let said = refused(&dir.path().join(file));
         assert!(said.contains(sentence), "{said}");

@@ -70,7 +70,7 @@ fn where_there_is_no_plugin_at_all_a_file_with_providers_is_an_error() {
     let bench = Bench::new(&[], "aws:\n  x: {id: 1}\n");
     bench.all(
         78,
-        "acct.yml:1:1: aws: found a provider, but no plugin at all",
+        "acct.yml:1:1: aws: no plugin serves it, because no plugins were found",
     );
     let said = stderr(&bench.evbus(&["check"], &[]));
     assert_eq!(said.matches("aws").count(), 1, "one line says it: {said}");
@@ -90,10 +90,7 @@ fn a_misspelt_provider_is_an_error_and_another_tools_is_not() {
     let bench = Bench::new(&["plugin-glob", "fixture-good"], "fixture-god:\n  p: {}\n");
     bench.all(78, "did you mean `fixture-good`?");
     let bench = Bench::new(&["plugin-glob", "fixture-good"], "kafka:\n  p: {}\n");
-    bench.all(
-        78,
-        "kafka: no plugin serves it, expected plugin-kafka; install it",
-    );
+    bench.all(78, "kafka: no plugin serves it; install plugin-kafka");
 
     let acct = "aws:\n  x: {id: 1}\nfixture-good:\n  p: {path: out}\n";
     let bench = Bench::new(&["plugin-glob", "fixture-good"], acct);
@@ -134,7 +131,7 @@ fn a_strict_check_finds_what_is_used_twice_or_not_at_all() {
     check(
         &bench.evbus(&["check"], &[]),
         0,
-        "zcopy.so: its content is that of",
+        "zcopy.so: it is identical to",
     );
     check(
         &bench.evbus(&["check", "--strict"], &[]),
@@ -151,7 +148,10 @@ fn two_plugins_with_one_id_are_an_error_that_names_both_files() {
     bench.all(78, sentence);
     let said = stderr(&bench.evbus(&["check"], &[]));
     assert!(said.contains("libfixture_good.so"), "{said}");
-    assert!(said.contains("it has the id fixture-good of"), "{said}");
+    assert!(
+        said.contains("it has the same plugin id fixture-good as"),
+        "{said}"
+    );
     assert!(said.contains("libfixture_namesake.so"), "{said}");
     assert!(said.contains("so neither is used; remove one"), "{said}");
     // Also where the file does not name it.
@@ -163,7 +163,7 @@ fn two_plugins_with_one_id_are_an_error_that_names_both_files() {
     check(
         &bench.evbus(&["check"], &[]),
         78,
-        "it has the id fixture-good of",
+        "it has the same plugin id fixture-good as",
     );
     // Once one of them is removed the other is used, whichever version it has.
     fs::remove_file(bench.plugins.path().join("libfixture_good.so")).unwrap();
@@ -176,7 +176,7 @@ fn a_required_destination_whose_plugin_is_refused_stops_the_start_with_the_reaso
     let bench = Bench::new(&["plugin-glob", "fixture-good"], required);
     let library = bench.plugins.path().join("libfixture_good.so");
     fs::set_permissions(&library, fs::Permissions::from_mode(0o666)).unwrap();
-    let sentence = "acct.yml:2:3: aprovider.p.evbus.required: found a destination that is required, expected a plugin that serves aprovider";
+    let sentence = "acct.yml:2:3: aprovider.p.evbus.required: the destination is required, but no plugin serves aprovider";
     bench.all(78, sentence);
     let said = stderr(&bench.evbus(&["put", "p", "1"], &[]));
     assert!(said.contains("libfixture_good.so: "), "{said}");
@@ -245,5 +245,5 @@ fn a_running_host_whose_plugin_calls_exit_does_not_end_well() {
         )
     };
     put(host.dir.path());
-    host.wait_for_log("error: a plugin called exit: the process ends with 70");
+    host.wait_for_log("error: a plugin called exit: exiting with status 70");
 }

@@ -28,7 +28,7 @@ fn a_plugin_made_by_the_book_serves_a_running_host_and_one_that_was_rebuilt() {
     let acct = format!("tcp-lines:\n  idem-*:\n    address: {address}\n    token: correct horse\n");
     let plugins = plugin_dir(&["plugin-glob"]);
     let host = RunningHost::start(&acct, plugins.path(), &[]);
-    host.wait_for_log("provider tcp-lines of the acct file is served by no plugin");
+    host.wait_for_log("no plugin serves provider tcp-lines of the acct file");
     host.put("idem-run", "\"before\"");
 
     install(&library, plugins.path());

@@ -192,7 +192,7 @@ fixture-crashing:
         plugins.path(),
         &[],
     );
-    host.wait_for_log("ended with exit code 70, before it had connected; trying again");
+    host.wait_for_log("ended with exit code 70 before it connected; trying again");
     let log = host.log();
     assert!(log.contains("last words xxx"), "{log}");
     assert!(log.contains("(cut: it has 100011 bytes"), "{log}");
@@ -265,7 +265,7 @@ fixture-hanging:
         seen.extend(children(&host));
         (seen.len() >= 20).then_some(())
     });
-    host.wait_for_log("the plugin gave no answer within 0.3 s");
+    host.wait_for_log("the plugin did not answer within 0.3 s");
     // One thread may be reaping.
     assert!(
         threads(&host) <= before + 2,
@@ -289,7 +289,7 @@ fn the_process_that_replaces_a_dead_one_runs_the_same_file_whatever_lies_there_n
     fs::write(plugins.path().join("libfixture_good.so"), "no plugin").unwrap();
     signal(first, Signal::KILL);
     host.wait_for_log(
-        "connection lost: the plugin's process was killed by signal 9 (SIGKILL), by somebody or for want of memory",
+        "connection lost: the plugin's process was killed by signal 9 (SIGKILL), by a user or because memory ran out",
     );
     host.put("idem-run", "2");
     wait_for_bodies(&host.path("out.jsonl"), 2);
@@ -312,7 +312,7 @@ fn a_process_that_dies_idle_is_replaced_at_no_events_cost() {
         (connected.elapsed() > Duration::from_millis(1100)).then_some(())
     });
     signal(first, Signal::KILL);
-    host.wait_for_log(": connected again");
+    host.wait_for_log(": reconnected");
     assert_ne!(child(&host), first);
     host.put("idem-run", "2");
     wait_for_bodies(&host.path("out.jsonl"), 2);
@@ -343,7 +343,7 @@ fn the_configuration_is_in_neither_arguments_nor_environment() {
     let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
     let host = RunningHost::start(GOOD, plugins.path(), &[]);
     host.put("idem-run", "\"a hunter2 b\"");
-    host.wait_for_log("an event is not delivered: rejected");
+    host.wait_for_log("an event was not delivered: rejected");
     let pid = child(&host);
     for file in ["cmdline", "environ"] {
         let text = fs::read(format!("/proc/{pid}/{file}")).unwrap();
@@ -393,7 +393,7 @@ fn what_has_no_file_cannot_be_isolated() {
         plugins.path(),
     );
     assert!(
-        said.contains("internal.idem-*.evbus.isolate: found process for a plugin that is linked"),
+        said.contains("internal.idem-*.evbus.isolate: the plugin is linked"),
         "{said}"
     );
 }
@@ -403,7 +403,7 @@ fn the_command_of_a_plugins_process_is_not_for_people() {
     let dir = tempfile::tempdir().unwrap();
     let output = run(evbus(dir.path()).args(["plugin-child", "x"]), b"");
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("the host itself starts this command"));
+    assert!(stderr(&output).contains("only the host starts this command"));
     let help = run(evbus(dir.path()).arg("--help"), b"");
     assert!(!String::from_utf8_lossy(&help.stdout).contains("plugin-child"));
 }
@@ -465,12 +465,12 @@ async fn a_process_that_sends_nonsense_or_closes_its_socket_is_killed() {
         (
             "nonsense",
             "printf 'GET / HTTP/1.1' >&0",
-            "was killed, since it sent a frame of 542393671 bytes, where 1 to 268435456 are possible, before it",
+            "was killed because it sent a frame of 542393671 bytes (expected 1 to 268435456) before it",
         ),
         (
             "closing",
             "exec 0</dev/null",
-            "was killed, since it closed its socket, before it",
+            "was killed because it closed its socket before it",
         ),
     ] {
         let program = dir.path().join(name);

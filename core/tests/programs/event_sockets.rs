@@ -71,7 +71,7 @@ fn the_sockets_of_a_killed_host_are_replaced_and_those_of_a_living_one_are_not()
     );
     assert_eq!(second.status.code(), Some(78));
     assert!(
-        stderr(&second).contains("is served by another process"),
+        stderr(&second).contains("is in use by another process"),
         "{}",
         stderr(&second)
     );
@@ -151,7 +151,7 @@ fn a_group_that_does_not_exist_is_one_clear_sentence() {
     assert_eq!(output.status.code(), Some(78));
     assert_eq!(
         stderr(&output),
-        "error: --sock-group: there is no group \"no-such-group\"; expected the name or the number of a group\n"
+        "error: --sock-group: group \"no-such-group\" does not exist; expected the name or number of a group\n"
     );
     assert!(!home.path().join("s").exists());
 }
@@ -240,7 +240,7 @@ fn a_socket_that_is_removed_under_a_running_host_is_named() {
         });
     };
     fs::rename(&socket, &moved).unwrap();
-    host.wait_for_log("was removed or replaced while the host runs");
+    host.wait_for_log("was removed or replaced while the host was running");
     assert!(host.log().contains(&format!("{socket:?}")));
     lost(1);
     fs::rename(&moved, &socket).unwrap();

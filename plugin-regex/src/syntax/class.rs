@@ -1,4 +1,4 @@
-//! `[...]`.
+//! Character classes: `[...]`.
 
 use super::escape::parse_class_escape;
 use super::parser::Parser;
@@ -38,7 +38,7 @@ pub(super) fn parse_class(parser: &mut Parser) -> Result<Node, SyntaxError> {
                 return Err(SyntaxError::new(
                     item_start,
                     "a range in `[...]` must run from one character to the same or a later one; \
-                     write `\\-` for a hyphen itself",
+                     write `\\-` for a literal hyphen",
                 ));
             }
         }
@@ -54,8 +54,7 @@ fn next(parser: &mut Parser, start: usize) -> Result<Token, SyntaxError> {
     parser.source.next().ok_or_else(|| {
         SyntaxError::new(
             start,
-            "the character class that begins here is not ended by `]`; write `\\[` for a bracket \
-             itself",
+            "the character class that begins here is not closed by `]`; write `\\[` for a literal bracket",
         )
     })
 }

@@ -112,7 +112,7 @@ fn code_point(source: &mut Source, c: char, start: usize) -> Result<u32, SyntaxE
                 start,
                 format!(
                     "`\\{c}` has no meaning here; write `\\\\{c}` for a backslash and `{c}`, or \
-                     `{c}` alone"
+                     only `{c}`"
                 ),
             ));
         }

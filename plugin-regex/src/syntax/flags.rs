@@ -69,17 +69,17 @@ pub(super) fn parse_flags(parser: &mut Parser, first: char) -> Result<FlagGroup,
     if first != '-' {
         end = read_letters(parser, first, "-:)", &mut added)?;
         if added.contains('L') {
-            return fail("the flag `L` is for byte patterns only and a name is text; leave it out");
+            return fail("the flag `L` is only for byte patterns, but a name is text; remove it");
         }
         if added.contains('a') && added.contains('u') {
-            return fail("the flags `a` and `u` exclude each other; keep one");
+            return fail("the flags `a` and `u` are mutually exclusive; keep one");
         }
     }
     if end == ')' {
         let flags = &mut parser.flags;
         added.chars().for_each(|flag| flags.set(flag, true));
         if parser.flags.ascii && parser.flags.unicode {
-            return fail("the flags `a` and `u` exclude each other; keep one");
+            return fail("the flags `a` and `u` are mutually exclusive; keep one");
         }
         return Ok(FlagGroup::Global);
     }
@@ -128,8 +128,7 @@ fn read_letters(
                 return Err(SyntaxError::new(
                     parser.source.offset(),
                     format!(
-                        "one of the flags `{KNOWN}`, or one of `{terminators}` after them, is \
-                         expected before here"
+                        "expected one of the flags `{KNOWN}`, or one of `{terminators}` after them, before here"
                     ),
                 ));
             }

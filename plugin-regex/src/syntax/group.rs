@@ -1,4 +1,4 @@
-//! What begins with `(`.
+//! Groups: everything that begins with `(`.
 
 use super::flags::{FlagGroup, Flags, is_flag, parse_flags};
 use super::parser::Parser;
@@ -50,7 +50,7 @@ pub(super) fn parse_group(
 fn unknown(start: usize) -> SyntaxError {
     SyntaxError::new(
         start,
-        "no kind of group begins like this; known are `(?:`, `(?P<name>`, `(?P=name)`, `(?=`, \
+        "this is not a known kind of group; known are `(?:`, `(?P<name>`, `(?P=name)`, `(?=`, \
          `(?!`, `(?<=`, `(?<!`, `(?>`, `(?(1)`, `(?#` and flags",
     )
 }
@@ -68,7 +68,7 @@ fn close(parser: &mut Parser, start: usize) -> Result<(), SyntaxError> {
     }
     Err(SyntaxError::new(
         start,
-        "the group that begins here is not ended by `)`; write `\\(` for a parenthesis itself",
+        "the group that begins here is not closed by `)`; write `\\(` for a literal parenthesis",
     ))
 }
 
@@ -78,7 +78,7 @@ fn capture(parser: &mut Parser, start: usize, name: Option<String>) -> Result<No
         if let Some(other) = parser.names.get(&name) {
             return Err(SyntaxError::new(
                 start,
-                format!("the group name `{name}` is already that of group {other}"),
+                format!("the group name `{name}` is already used by group {other}"),
             ));
         }
         parser.names.insert(name, number);
@@ -122,7 +122,7 @@ fn named_group(parser: &Parser, name: &str, offset: usize) -> Result<usize, Synt
         .names
         .get(name)
         .copied()
-        .ok_or_else(|| SyntaxError::new(offset, format!("no group before here is named `{name}`")))
+        .ok_or_else(|| SyntaxError::new(offset, format!("no earlier group is named `{name}`")))
 }
 
 fn is_identifier(name: &str) -> bool {
@@ -140,8 +140,7 @@ fn check_name(name: &str, offset: usize) -> Result<(), SyntaxError> {
     Err(SyntaxError::new(
         offset,
         format!(
-            "the group name `{name}` must consist of letters, digits and `_`, and not begin with \
-             a digit"
+            "the group name `{name}` must consist of letters, digits and `_`, and must not begin with a digit"
         ),
     ))
 }
@@ -154,7 +153,7 @@ fn comment(parser: &mut Parser, start: usize) -> Result<(), SyntaxError> {
             None => {
                 return Err(SyntaxError::new(
                     start,
-                    "the comment that begins here is not ended by `)`",
+                    "the comment that begins here is not closed by `)`",
                 ));
             }
         }
@@ -178,8 +177,7 @@ fn look_behind(parser: &mut Parser, start: usize, negated: bool) -> Result<Node,
     if width.min != width.max {
         return Err(SyntaxError::new(
             start,
-            "a look-behind must have one width, and the alternatives or repetitions in this one \
-             have several",
+            "a look-behind must have a fixed width, but the alternatives or repetitions in this one differ in width",
         ));
     }
     Ok(Node::Look {
@@ -199,7 +197,7 @@ fn conditional(parser: &mut Parser, start: usize) -> Result<Node, SyntaxError> {
         let group = group_number(&name).filter(|&n| n > 0).ok_or_else(|| {
             SyntaxError::new(
                 offset,
-                format!("a group's name or number is expected here, found `{name}`"),
+                format!("expected a group name or number here, found `{name}`"),
             )
         })?;
         parser.forward_references.push((group, offset));

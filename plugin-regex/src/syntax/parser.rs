@@ -47,7 +47,7 @@ pub(crate) fn parse(pattern: &str) -> Result<Node, SyntaxError> {
     if parser.source.peek().is_some() {
         return Err(SyntaxError::new(
             parser.source.offset(),
-            "this `)` closes no group; write `\\)` for a parenthesis itself",
+            "this `)` does not close a group; write `\\)` for a literal parenthesis",
         ));
     }
     match parser
@@ -58,7 +58,7 @@ pub(crate) fn parse(pattern: &str) -> Result<Node, SyntaxError> {
         Some((group, offset)) => Err(SyntaxError::new(
             *offset,
             format!(
-                "group {group} does not exist, the pattern has {}",
+                "group {group} does not exist; the pattern has {}",
                 parser.groups.len() - 1
             ),
         )),
@@ -209,7 +209,7 @@ impl Parser {
         if max.is_some_and(|max| max < min) {
             return Err(SyntaxError::new(
                 start,
-                format!("the least count {min} is above the greatest, {high}"),
+                format!("the minimum count {min} is greater than the maximum, {high}"),
             ));
         }
         Ok(Some((min, max)))
@@ -227,7 +227,7 @@ impl Parser {
             .ok_or_else(|| {
                 SyntaxError::new(
                     start,
-                    format!("the repetition count is {MAX_REPEAT} or more; it must be below"),
+                    format!("the repetition count is {MAX_REPEAT} or more; it must be lower"),
                 )
             })
     }
@@ -244,8 +244,7 @@ impl Parser {
             None | Some(Node::Assertion(_)) => {
                 return Err(SyntaxError::new(
                     start,
-                    "there is nothing to repeat before this quantifier; write a backslash before \
-                     it for the character itself",
+                    "there is nothing to repeat before this quantifier; write a backslash before it for the literal character",
                 ));
             }
             Some(Node::Repeat { .. }) => {
@@ -260,7 +259,7 @@ impl Parser {
         if self.flags.template {
             return Err(SyntaxError::new(
                 start,
-                "repetitions are not allowed under the flag `t`; leave the flag out",
+                "repetitions are not allowed with the flag `t`; remove the flag",
             ));
         }
         let kind = if self.source.take('?') {
@@ -308,8 +307,7 @@ impl Parser {
             return Err(SyntaxError::new(
                 offset,
                 format!(
-                    "a look-behind may refer only to groups closed before it, and group {group} \
-                     is not"
+                    "a look-behind may refer only to groups closed before it, but group {group} is not"
                 ),
             ));
         }

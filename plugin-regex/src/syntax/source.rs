@@ -1,6 +1,6 @@
-//! The pattern as tokens, and where an error in it stands.
+//! The pattern as tokens, and the position of an error in it.
 
-/// A pattern that Python would refuse, or that is beyond this plugin's limits.
+/// A pattern that Python would refuse, or that exceeds this plugin's limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SyntaxError {
     /// Position in the pattern, in characters from 0.
@@ -47,15 +47,16 @@ pub(super) struct Source {
 impl Source {
     /// # Errors
     ///
-    /// A pattern that ends in a lone backslash.
+    /// The pattern ends in a single backslash.
     pub(super) fn new(pattern: &str) -> Result<Self, SyntaxError> {
         let chars: Vec<char> = pattern.chars().collect();
         let trailing = chars.iter().rev().take_while(|&&c| c == '\\').count();
         if trailing % 2 == 1 {
             return Err(SyntaxError {
                 offset: chars.len() - 1,
-                message: "the pattern ends in a lone backslash; write \\\\ for a backslash itself"
-                    .to_owned(),
+                message:
+                    "the pattern ends in a single backslash; write \\\\ for a literal backslash"
+                        .to_owned(),
             });
         }
         Ok(Self { chars, next: 0 })
@@ -126,7 +127,7 @@ impl Source {
                 None => {
                     return Err(SyntaxError::new(
                         start,
-                        format!("a {what} begins here and is not ended by `{terminator}`"),
+                        format!("the {what} that begins here is not closed by `{terminator}`"),
                     ));
                 }
                 Some(Token::Char(c)) if c == terminator => break,
@@ -136,7 +137,7 @@ impl Source {
         if name.is_empty() {
             return Err(SyntaxError::new(
                 start,
-                format!("a {what} is expected here, found none"),
+                format!("expected a {what} here, found none"),
             ));
         }
         Ok(name)

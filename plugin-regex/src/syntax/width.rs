@@ -1,4 +1,4 @@
-//! How many characters a piece of a pattern takes: Python allows look-behind of one width only.
+//! How many characters a part of a pattern matches: Python allows only look-behind of a fixed width.
 
 use super::Node;
 

@@ -1,4 +1,4 @@
-//! What the host itself fires: log events and error events. They wait for nobody.
+//! Events that the host itself fires: log events and error events. They never wait.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use evbus_report::OncePerBurst;
 use evbus_report::counted;
 
 impl Bus {
-    /// Fires a log event without waiting, to the listeners and to every destination that has room for
-    /// it now; to the listeners alone where `about` is one of its destinations, or a destination that
-    /// fails would feed itself. Returns whether all had room.
+    /// Fires a log event without waiting, to the listeners and to every destination that has room for it
+    /// now; only to the listeners if `about` is one of its destinations, because a failing destination
+    /// would otherwise feed itself. Returns whether all had room.
     ///
     /// # Errors
     ///
@@ -49,8 +49,8 @@ impl Bus {
     }
 
     /// Fires the error event of every event that becomes a dead letter: to the listeners, and to the
-    /// other destinations of its profile that have room for it. The destination that failed is told
-    /// by its dead letters; what it refuses or cannot be reached for is no way to say so.
+    /// other destinations of its profile that have room for it. The destination that failed does not get
+    /// it: its dead letters show the failure, and it may be unreachable.
     pub fn error_events(&self) -> OnDead {
         // The lanes belong to the bus, so they must not keep it alive.
         let bus = self.downgrade();
@@ -87,17 +87,13 @@ impl Bus {
         let others = others.filter(|lane| !Arc::ptr_eq(lane, failed));
         let why = match self.offer_to(others, told) {
             Ok(0) => return,
-            Ok(left_out) => counted(
-                left_out,
-                "destination has no room",
-                "destinations have no room",
-            ),
+            Ok(left_out) => counted(left_out, "destination is full", "destinations are full"),
             Err(error) => error.to_string(),
         };
         if untold.begins() {
             tracing::warn!(
                 event = %id,
-                "the error event of an undelivered event is not fired everywhere: {why} (logged once per burst)"
+                "the error event for an undelivered event did not reach every destination: {why} (logged once per burst)"
             );
         }
     }

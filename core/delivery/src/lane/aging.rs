@@ -1,10 +1,10 @@
-//! What the policy's `max_age` is about: events that could not be delivered in time.
+//! The policy's `max_age`: gives up events that could not be delivered in time.
 //!
-//! An event that has failed is given up at its age wherever it waits. One that never had an attempt
-//! is given up only while the destination takes none: once it has failed to connect, says that its
-//! far system is gone, or pauses. Otherwise events are tried, however old they are; so a host that
-//! was down for longer than `max_age` delivers what it has on disk. What is there alone is judged as
-//! it is read back, which goes on meanwhile.
+//! An event that has failed before is given up at this age wherever it waits. An event without an
+//! attempt is given up only while the destination accepts none: after it has failed to connect, while it
+//! reports that its far system is unreachable, or while it pauses. Otherwise events are tried, however
+//! old they are, so a host that was down for longer than `max_age` delivers the events on disk. Events
+//! that are only on disk are checked as they are read back, which continues meanwhile.
 
 use std::convert::Infallible;
 use std::time::Duration;

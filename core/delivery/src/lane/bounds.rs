@@ -1,4 +1,4 @@
-//! Numbers and texts of plugins and far systems, brought within bounds of the host's own.
+//! Limits for numbers and texts that come from plugins and far systems.
 
 use std::borrow::Cow;
 use std::time::Duration;

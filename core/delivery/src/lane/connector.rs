@@ -1,4 +1,4 @@
-//! Making a plugin instance for a lane, and ending it.
+//! Creates and ends plugin instances for a lane.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::internal::InternalQueues;
 use evbus_destination::Secrets;
 use evbus_plugin::{ConnectFailure, Isolated, Plugin, max_level};
 
-/// Who makes the instances of a lane.
+/// Creates the instances of a lane.
 #[derive(Debug, Clone)]
 pub enum Connector {
     /// A plugin.
@@ -40,12 +40,12 @@ impl PartialEq for Connector {
 }
 
 impl Connector {
-    /// Makes an instance. No message shows one of `secrets`. Takes at most `deadline`; an instance that comes later is
-    /// let go.
+    /// Creates an instance. No message shows any of `secrets`. Takes at most `deadline`; an instance
+    /// that arrives later is dropped.
     ///
     /// # Errors
     ///
-    /// Why there is none, in the plugin's words or the host's.
+    /// The reason, from the plugin or from the host.
     pub async fn connect(
         &self,
         config: &str,
@@ -115,7 +115,7 @@ impl Connector {
     }
 }
 
-/// Asks an instance to end, and waits until it has.
+/// Asks an instance to end, and waits until it has ended.
 pub async fn closed(instance: &InstanceV1) {
     let (sender, closed) = oneshot::channel();
     instance.close(CompletionV1::new(move |_| {

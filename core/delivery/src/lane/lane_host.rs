@@ -1,4 +1,4 @@
-//! What the plugin instance of a lane may ask of the host.
+//! The host, as seen by the plugin instance of a lane.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -74,7 +74,7 @@ impl HostObjectV1 for LaneHost {
                 && let Some(left_out) = self.link_rate.admit()
             {
                 let before = told_too_often(left_out);
-                tracing::info!("destination {destination}: connected again{before}");
+                tracing::info!("destination {destination}: reconnected{before}");
             }
         } else {
             let reason = self.secrets.hide(reason);
@@ -94,7 +94,7 @@ fn told_too_often(left_out: u64) -> String {
         return String::new();
     }
     format!(
-        " ({} before this one not shown; the link changes too often)",
+        " ({} before this one not logged: the link changes too often)",
         counted(left_out, "change", "changes")
     )
 }

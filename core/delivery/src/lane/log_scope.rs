@@ -1,7 +1,7 @@
-//! Which lane the work under way belongs to, so that a line of the log is known to be about it.
+//! Tracks which lane the current work belongs to, so that log lines can be assigned to it.
 //!
-//! Log events are why: a line about a destination that itself receives log events must not become
-//! one, or a destination that fails would feed itself, or another one that fails, for ever.
+//! This is for log events: a line about a destination that itself receives log events must not become
+//! one, or a failing destination would feed itself or another failing one forever.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(super) fn within_now<R>(lane: &Arc<Shared>, work: impl FnOnce() -> R) -> R {
     LANE.sync_scope(Arc::clone(lane), work)
 }
 
-/// The lane whose work this is; none where it is nobody's.
+/// The lane that the current work belongs to, if any.
 pub fn lane() -> Option<Arc<Shared>> {
     LANE.try_with(Arc::clone).ok()
 }

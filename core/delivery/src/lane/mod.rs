@@ -1,9 +1,10 @@
 //! Lanes: destinations at work.
 //!
-//! A lane has a queue of its own (`queue`, continued on `disk`), a task of its own (`worker`) that hands batches over,
-//! tracks what is in flight (`in_flight`), retries (`backoff`), gives up what is too old (`aging`) and
-//! says what becomes of answered events (`outcome`), and a plugin instance of its own
-//! (`connector` makes it, `lane_host` is the host as it sees it), whose numbers and texts have `bounds`. Lanes share nothing that one of them could hold.
+//! A lane has a queue of its own (`queue`, continued on `disk`), a task of its own (`worker`) that
+//! passes batches to the plugin, tracks events in flight (`in_flight`), retries (`backoff`), gives up
+//! events that are too old (`aging`) and settles answered events (`outcome`), and a plugin instance of
+//! its own (`connector` creates it, `lane_host` is its view of the host), whose numbers and texts are
+//! kept within `bounds`. Lanes share nothing that one of them could block.
 
 mod aging;
 mod backoff;
@@ -39,16 +40,16 @@ use evbus_event::Event;
 use evbus_store::{Journal, Receipt};
 use status::Observed;
 
-/// What a lane is to do; replaced as a whole when the acct file or a plugin changes.
+/// What a lane does; replaced as a whole when the acct file or a plugin changes.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// Who makes its instances.
+    /// Creates its instances.
     pub connector: Connector,
-    /// JSON text that the plugin has checked.
+    /// The configuration as JSON text that the plugin has checked.
     pub config: Arc<Zeroizing<String>>,
-    /// What of it no message may show.
+    /// The parts of it that no message may show.
     pub secrets: Secrets,
-    /// What the host does for it.
+    /// How the host queues, batches and retries for it.
     pub policy: Arc<Policy>,
 }
 
@@ -60,7 +61,8 @@ impl PartialEq for Setup {
     }
 }
 
-/// Told of every event that becomes a dead letter: the lane that did not deliver it, the event, why.
+/// Called for every event that becomes a dead letter, with the lane that did not deliver it, the event
+/// and the reason.
 pub type OnDead = Arc<dyn Fn(&Arc<Shared>, &Event, &str) + Send + Sync>;
 
 /// What the lane's task and the rest of the host share.
@@ -72,8 +74,8 @@ pub struct Shared {
     observed: Observed,
 }
 
-/// A destination at work. Dropping it ends its task; what is queued in memory goes to disk, and is lost
-/// only where there is none.
+/// A destination at work. Dropping it ends its task; events queued in memory go to disk, and are lost
+/// only without a state directory.
 #[derive(Debug)]
 pub struct Lane {
     shared: Arc<Shared>,
@@ -83,7 +85,7 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Starts a lane on the current tokio runtime, with what its journal has kept.
+    /// Starts a lane on the current tokio runtime, with the events in its journal.
     pub fn start(
         destination: Destination,
         setup: Setup,
@@ -112,14 +114,14 @@ impl Lane {
         self.shared.destination()
     }
 
-    /// What others may hold on to while the lane ends.
+    /// The part that others may hold while the lane ends.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    /// Makes it serve an entry, perhaps another one of the same pattern, with this setup. Where the
-    /// setup is new, what is in flight ends on the old instance and everything later goes to a new
-    /// one. Returns whether it is.
+    /// Makes it serve an entry, perhaps another one of the same pattern, with this setup. If the setup
+    /// is new, events in flight finish on the old instance and all later ones go to a new one. Returns
+    /// whether it is new.
     pub fn switch(&self, destination: Destination, setup: Setup) -> bool {
         self.shared.destination.store(Arc::new(destination));
         if *self.setup.borrow() == setup {
@@ -130,22 +132,22 @@ impl Lane {
         true
     }
 
-    /// What the host does for it.
+    /// How the host queues, batches and retries for it.
     pub fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.setup.borrow().policy)
     }
 
-    /// A consistent picture of its numbers and its state.
+    /// A consistent snapshot of its counts and state.
     pub fn status(&self) -> LaneStatus {
         self.shared.status()
     }
 
-    /// Ends the lane's work: the instance gets `grace` to flush and disconnect; then what is left is
-    /// written to disk, where there is a journal.
+    /// Ends the lane's work: the instance gets `grace` to flush and disconnect; then the remaining
+    /// events are written to disk, if there is a journal.
     ///
     /// # Errors
     ///
-    /// Why that did not work.
+    /// Why the events could not be written.
     pub async fn stop(&self, grace: Duration) -> Result<(), String> {
         self.stop.send_replace(Some(grace));
         let closed = self.shared.wait_for(InstanceState::Closed);
@@ -154,7 +156,7 @@ impl Lane {
             // A plugin that blocks in a call holds the task up. What the task has out of the queue
             // cannot be had; what waits in the queue can.
             tracing::error!(
-                "destination {}: does not end, since its plugin blocks a call that may not block",
+                "destination {}: does not stop, because its plugin blocks in a call that must not block",
                 self.destination()
             );
             let waiting = self.shared.queue.close();
@@ -176,7 +178,7 @@ impl Shared {
         self.destination.load_full()
     }
 
-    /// Its store; none where the host has no state directory.
+    /// Its store; `None` if the host has no state directory.
     pub fn journal(&self) -> Option<&Journal> {
         self.queue.journal()
     }
@@ -214,12 +216,12 @@ impl Shared {
         }
     }
 
-    /// The log gets one line per burst of dropped events.
+    /// Logs one line per burst of dropped events.
     pub fn tell_dropped(self: &Arc<Self>) {
         if self.queue.begins_dropping() {
             log_scope::within_now(self, || {
                 tracing::warn!(
-                    "destination {}: its queue is full, new events are dropped (when_full: drop_newest)",
+                    "destination {}: its queue is full; dropping new events (when_full: drop_newest)",
                     self.destination()
                 );
             });

@@ -1,4 +1,4 @@
-//! What becomes of events that a plugin has answered for, or has lost.
+//! Settles or retries events that a plugin has answered for or lost.
 
 use std::sync::Arc;
 
@@ -113,12 +113,12 @@ impl Worker {
             return;
         };
         let why = (self.shared.observed.trouble())
-            .unwrap_or_else(|| "the destination did not take it in time".to_owned());
+            .unwrap_or_else(|| "the destination did not accept it in time".to_owned());
         let age = Duration::from_nanos(now_unix_ns().saturating_sub(oldest));
         tracing::error!(
-            "destination {}: {} given up{} (retry.max_age; the oldest fired {} s ago): {why}",
+            "destination {}: gave up on {}{} (retry.max_age; the oldest was fired {} s ago): {why}",
             self.shared.destination(),
-            counted(events.len() as u64, "event is", "events are"),
+            counted(events.len() as u64, "event", "events"),
             self.kept(),
             age.as_secs(),
         );
@@ -189,7 +189,7 @@ impl Worker {
             (self.shared.observed).error(ErrorKind::Attempt, &outcome.reason);
             if !whole || self.failures.is_power_of_two() {
                 tracing::warn!(
-                    "destination {}: {} of {} will be tried again (attempt {} failed): {}",
+                    "destination {}: {} of {} will be retried (attempt {} failed): {}",
                     self.shared.destination(),
                     again.len(),
                     counted(total as u64, "event", "events"),
@@ -223,7 +223,7 @@ impl Worker {
             OutcomeCodeV1::REJECTED => Verdict::Dead(format!("rejected: {reason}")),
             _ if limits.max_crashes.is_some_and(|max| queued.crashes >= max) => {
                 Verdict::Dead(format!(
-                    "given up after the plugin went down over it {}: {reason}",
+                    "given up after it brought the plugin down {}: {reason}",
                     counted(queued.crashes, "time", "times")
                 ))
             }
@@ -295,7 +295,7 @@ impl Worker {
             event = %queued.event.id(),
             profile = queued.event.profile(),
             attempts = queued.attempts,
-            "destination {}: an event is not delivered{}: {error}",
+            "destination {}: an event was not delivered{}: {error}",
             self.shared.destination(),
             self.kept(),
         );
@@ -304,7 +304,7 @@ impl Worker {
     /// Where a dead letter is from now on, as the end of a clause.
     fn kept(&self) -> &'static str {
         if self.shared.queue.journal().is_some() {
-            ", kept among the dead letters"
+            ", moved to the dead letters"
         } else {
             ""
         }

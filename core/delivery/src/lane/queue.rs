@@ -1,9 +1,8 @@
-//! A lane's queue: bounded in events and bytes, continued on disk, and the place where its numbers
-//! are kept.
+//! A lane's queue: bounded in events and bytes and continued on disk. It also keeps the lane's counts.
 //!
-//! Events in memory are always older than those that are on disk alone: once one had to go to disk,
-//! all later ones follow it until the disk has been read back. Everything that is counted is counted
-//! under the queue's own lock, so that at any moment
+//! Events in memory are always older than those that are only on disk: once an event had to go to disk,
+//! all later ones follow it until the disk has been read back. Everything is counted under the queue's
+//! own lock, so that at any moment
 //! `accepted + dead_lettered + dropped + damaged + lost + queued = received`.
 
 mod place;

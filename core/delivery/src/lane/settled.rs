@@ -1,11 +1,11 @@
-//! What becomes of events, in numbers.
+//! Counts of what happened to events.
 
 use serde::Serialize;
 
 use super::queue::Queued;
 use evbus_store::{Burial, record_bytes};
 
-/// What became of the events of a destination so far.
+/// What has happened to the events of a destination so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Events that were fired and matched, and those that were found on disk at the start.
@@ -14,19 +14,19 @@ pub struct Counts {
     pub accepted: u64,
     /// Events that were rejected, or whose attempts were used up.
     pub dead_lettered: u64,
-    /// Events that found no room and were dropped, as the policy says.
+    /// Events that were dropped because the queue was full, as the policy requires.
     pub dropped: u64,
     /// Events whose record on disk was damaged; what is left of each is among the dead letters.
-    /// Counts from the day the destination's store was made.
+    /// Counted since the destination's store was created.
     pub damaged: u64,
-    /// Events that a damaged disk took wholly: they were on disk and cannot be read any more. Counts
-    /// from the day the destination's store was made.
+    /// Events that disk damage destroyed: they were on disk and can no longer be read. Counted
+    /// since the destination's store was created.
     pub lost: u64,
     /// Events that wait, are in flight, or wait for another attempt.
     pub queued: u64,
-    /// Those of them that are on disk alone.
+    /// Queued events that are only on disk.
     pub queued_on_disk: u64,
-    /// Attempts that ended with "try again".
+    /// Attempts that ended with the outcome retry.
     pub retries: u64,
 }
 

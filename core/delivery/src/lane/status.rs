@@ -1,4 +1,4 @@
-//! What can be seen of a lane from outside.
+//! The state of a lane as seen from outside.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,20 +18,20 @@ use evbus_store::{Journal, LetterCounts};
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum InstanceState {
-    /// A connection is being made for the first time, or after an end.
+    /// Connecting for the first time, or after an instance ended.
     #[default]
     Connecting,
-    /// It works.
+    /// Connected and working.
     Connected,
-    /// It reports that the far system is not reached, and tries by itself.
+    /// It reports that the far system is unreachable, and is reconnecting by itself.
     Disconnected,
-    /// It could not be made, or broke; the lane tries again after a wait.
+    /// It could not be created, or broke; the lane tries again after a wait.
     Failed,
     /// The lane has ended.
     Closed,
 }
 
-/// A destination's numbers and state at one moment.
+/// A destination's counts and state at one moment.
 #[derive(Debug, Clone, Serialize)]
 pub struct LaneStatus {
     /// Which entry.
@@ -40,7 +40,7 @@ pub struct LaneStatus {
     /// Always: accepted + `dead_lettered` + dropped + damaged + lost + queued = received.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Events in the hands of the plugin.
+    /// Events that the plugin has not answered yet.
     pub in_flight: u64,
     /// Events that wait for another attempt.
     pub retrying: u64,
@@ -48,69 +48,70 @@ pub struct LaneStatus {
     pub oldest_age_s: Option<f64>,
     /// The state of its plugin instance.
     pub state: InstanceState,
-    /// How many instances there have been.
+    /// How many instances have been created.
     pub instances: u64,
-    /// Counts the setups it has had, from 1: another plugin, configuration or policy is another.
+    /// The number of its current setup, counted from 1: a change of plugin, configuration or policy
+    /// starts a new one.
     pub generation: u64,
     /// Commits that were flushed to disk for `durable` events; each may have many of them.
     pub flushed_commits: u64,
     /// Dead letters that are kept; none without a state directory.
     pub dead_letters: u64,
-    /// What they take on disk.
+    /// Their size on disk in bytes.
     pub dead_letter_bytes: u64,
     /// Dead letters that were dropped because of `dead_letters` in the policy or the limit of the state
-    /// directory, since the destination's store was made. Each still counts as `dead_lettered`, or `damaged`.
+    /// directory, since the destination's store was created. Each still counts as `dead_lettered`, or
+    /// `damaged`.
     pub dead_letters_dropped: u64,
-    /// Dead letters that damage to the disk took, since the destination's store was made. They are in
-    /// none of the other numbers.
+    /// Dead letters that disk damage destroyed, since the destination's store was created. No other
+    /// count includes them.
     pub dead_letters_lost: u64,
-    /// Dead letters of this lane that are kept nowhere: there is no state directory, or the disk did not
-    /// take them until the end. They count as `dead_lettered`.
+    /// Dead letters of this lane that were not kept: there is no state directory, or the disk did not
+    /// accept them before the end. They count as `dead_lettered`.
     #[serde(skip)]
     pub dead_letters_unkept: u64,
-    /// Those of `lost` that were found missing since the lane began.
+    /// The part of `lost` that was found missing since the lane started.
     #[serde(skip)]
     pub lost_since_start: u64,
-    /// Where these are the summed numbers of removed destinations that are not told apart: how many of them.
-    /// 0 for every destination that is.
+    /// How many removed destinations these counts sum up; 0 for a single destination.
     #[serde(skip)]
     pub others: usize,
-    /// Why the disk takes no events at the moment.
+    /// Why the disk does not accept events at the moment.
     pub disk_fault: Option<String>,
-    /// While the destination pauses, or waits to connect again: seconds until its next attempt.
+    /// Seconds until the next attempt, while the destination pauses or waits to reconnect.
     pub next_attempt_s: Option<f64>,
-    /// Whose wish that wait is.
+    /// Who asked for that wait.
     pub paused_by: Option<PausedBy>,
-    /// What went wrong last, without secrets: what stands in the way, until the destination is
-    /// connected or delivers again; and why the last dead letter is one, until something else goes wrong.
+    /// The last error, without secrets: why the destination cannot connect or deliver, until it does
+    /// again; or why the last dead letter was not delivered, until another error.
     pub last_error: Option<String>,
-    /// How long ago that was, in seconds.
+    /// The age of that error, in seconds.
     pub last_error_age_s: Option<f64>,
 }
 
 impl LaneStatus {
-    /// Once the destination has ended: its events that were neither delivered nor kept. What was dropped
-    /// because its policy says so (`drop_newest`, the bound of dead letters) is not among them.
+    /// Once the destination has ended: its events that were neither delivered nor kept. Events dropped
+    /// by its policy (`drop_newest`, the bound of dead letters) are not counted.
     #[must_use]
     pub fn gone(&self) -> u64 {
         self.left_in_memory() + self.dead_letters_unkept + self.lost_since_start
     }
 
-    /// Once the destination has ended: events that were still to be delivered and are not on disk.
+    /// Once the destination has ended: undelivered events that are not on disk.
     #[must_use]
     pub fn left_in_memory(&self) -> u64 {
         (self.counts.queued).saturating_sub(self.counts.queued_on_disk)
     }
 }
 
-/// Whose wish it is that a destination waits.
+/// Who asked a destination to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum PausedBy {
-    /// The host's: its backoff.
+    /// The host, by its backoff.
     Host,
-    /// The plugin's, or its far system's, for which the plugin speaks. Never above `retry.max_delay`.
+    /// The plugin, or its far system through the plugin. Never longer than `retry.max_delay`.
     Plugin,
 }
 

@@ -1,4 +1,4 @@
-//! A lane's task: instance, batches, and what is read back from disk. `outcome` has the answers.
+//! A lane's task: its instance, its batches, and reading back from disk. `outcome` handles the answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -202,8 +202,7 @@ impl Worker {
             return Err(Some(ConnectFailure {
                 permanent: true,
                 reason: format!(
-                    "{MAX_LIVING} instances of plugin {} hang and none is made until one ends; \
-                     restart the host if none does",
+                    "{MAX_LIVING} instances of plugin {} hang; no new one is created until one ends; restart the host if none does",
                     connector.id()
                 ),
             }));
@@ -247,7 +246,7 @@ impl Worker {
             tokio::select! {
                 (events, outcome) = self.in_flight.answer(), if !self.in_flight.is_empty() => {
                     if self.settle(&events, outcome).await {
-                        self.give_up("it ended with its plugin's instance").await;
+                        self.give_up("the plugin instance ended before it answered").await;
                         return Over::Broken;
                     }
                 }
@@ -258,7 +257,7 @@ impl Worker {
                 () = sleep_until(timer.unwrap_or(now)), if timer.is_some() => {
                     if self.in_flight.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
                         let deadline = self.setup.policy.deadline.as_secs_f32();
-                        self.give_up(&format!("the plugin gave no answer within {deadline} s")).await;
+                        self.give_up(&format!("the plugin did not answer within {deadline} s")).await;
                         return Over::Broken;
                     }
                 }

@@ -1,4 +1,4 @@
-//! What a match plugin said of the names seen before.
+//! The cached answers of a match plugin.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,9 +1,9 @@
-//! Asks a match plugin, on threads of its own: it is foreign code that may hang for one name, and must
-//! stop neither the runtime nor the names that come behind.
+//! Asks a match plugin, on threads of its own: it is foreign code that may hang on one name, and must
+//! block neither the runtime nor later names.
 //!
-//! One thread does it all as long as the plugin answers at once. Another one comes where a name keeps
-//! that busy, up to [`MAX_THREADS`]; when all of them hang, every new name is undecided without being
-//! asked about. What is answered late is kept, so that whoever tries again has it.
+//! One thread is enough as long as the plugin answers at once. Another is started when a name keeps it
+//! busy, up to [`MAX_THREADS`]; when all of them hang, every new name is undecided without asking the
+//! plugin. Late answers are kept for the next attempt.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -242,7 +242,7 @@ impl Asking {
         let seconds = ANSWER_WITHIN.as_secs();
         if self.inner().late.begins() {
             tracing::warn!(
-                "match plugin {} has not answered within {seconds} s for the name {:?}: its events are refused (logged once per burst)",
+                "match plugin {} did not answer within {seconds} s for profile {:?}: its events are refused (logged once per burst)",
                 self.inner().plugin,
                 evbus_report::foreign_text::line(name, 256)
             );
@@ -252,7 +252,7 @@ impl Asking {
 
     fn no_answer(&self) -> String {
         format!(
-            "the match plugin {} has not answered within {} s",
+            "match plugin {} did not answer within {} s",
             self.inner().plugin,
             ANSWER_WITHIN.as_secs()
         )
@@ -283,7 +283,7 @@ impl Asking {
             .count();
         if hanging >= MAX_THREADS {
             return Err(format!(
-                "the match plugin {} is stuck on {hanging} other names and is not asked again until it answers",
+                "match plugin {} hangs on {hanging} other profiles and is not asked again until it answers",
                 inner.plugin
             ));
         }
@@ -323,7 +323,7 @@ impl Asking {
         }
         if LEFT_BEHIND.load(Ordering::Relaxed) >= MAX_LEFT_BEHIND {
             return Err(format!(
-                "{MAX_LEFT_BEHIND} threads hang in match plugins; remove the plugin that hangs, and restart the host"
+                "{MAX_LEFT_BEHIND} threads hang in match plugins; remove the hanging plugin and restart the host"
             ));
         }
         let inner = Arc::clone(self.inner());
@@ -333,9 +333,7 @@ impl Asking {
                 inner.work();
                 inner.leave();
             })
-            .map_err(|error| {
-                format!("no thread to ask the match plugin can be started: {error}")
-            })?;
+            .map_err(|error| format!("cannot start a thread for the match plugin: {error}"))?;
         desk.threads += 1;
         Ok(())
     }
@@ -388,7 +386,7 @@ impl Inner {
                 groups: vec![group],
             });
             drop(desk);
-            let route = evbus_plugin::guarded("it matched a name", &self.plugin, || {
+            let route = evbus_plugin::guarded("it matched a profile", &self.plugin, || {
                 let decided = self.set.matches(&name, &mut found);
                 answers::read(&found, decided, self.patterns)
             });

@@ -1,4 +1,4 @@
-//! What the control sockets see of the host.
+//! The host's answers to control requests.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -61,7 +61,7 @@ impl Controlled for Handle {
     async fn reload(&self) -> Result<Reloaded, String> {
         let reloaded = crate::host::reload(&self.deployment).await;
         reloaded.map_err(|error| {
-            error.log("the acct file is not used, and nothing is changed");
+            error.log("the acct file is invalid; keeping the previous configuration");
             error.to_string()
         })
     }

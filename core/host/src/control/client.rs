@@ -1,4 +1,4 @@
-//! Asking a running host.
+//! The client of a running host's control socket.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,13 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The longest answer, in bytes; that of a host with a hundred thousand destinations.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Why a question has no answer.
+/// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
     /// No host can be asked there.
     #[error(
-        "no host answers on the control socket {path:?}: {source}; is one running with this directory?"
+        "no host answers on the control socket {path:?}: {source}; check that a host is running with this directory"
     )]
     Connect {
         /// The socket.
@@ -38,41 +38,42 @@ pub enum ControlError {
     },
     /// The connection ended before the answer did: the host has ended, or serves other users.
     #[error(
-        "the host at {path:?} closed the connection without an answer; it has ended, or serves another user"
+        "the host at {path:?} closed the connection without an answer; it has shut down, or serves another user"
     )]
     Gone {
         /// The socket.
         path: PathBuf,
     },
-    /// The host is there and says nothing.
-    #[error("the host at {path:?} gave no answer within {} seconds", PATIENCE.as_secs())]
+    /// The host accepted the connection but did not answer.
+    #[error("the host at {path:?} did not answer within {} seconds", PATIENCE.as_secs())]
     Silent {
         /// The socket.
         path: PathBuf,
     },
-    /// The host did not do what it was asked; its own sentence.
+    /// The host refused the request; its reason.
     #[error("{0}")]
     Refused(String),
     /// The answer is not what was expected.
-    #[error("the answer from {path:?} cannot be read: {reason}")]
+    #[error("cannot read the answer from {path:?}: {reason}")]
     Unreadable {
         /// The socket.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why it cannot be read.
         reason: String,
     },
 }
 
-/// An answer to the question for the status.
+/// An answer to a status request.
 #[derive(Debug, Clone)]
 pub struct StatusAnswer {
-    /// What of it is known to this version.
+    /// The part that this version understands.
     pub status: Status,
-    /// All of it, on one line.
+    /// The whole answer, on one line.
     pub json: Box<RawValue>,
 }
 
-/// A connection to a host's control socket. A host ends one that asks nothing for some seconds.
+/// A connection to a host's control socket. A host closes a connection that sends no request for some
+/// seconds.
 #[derive(Debug)]
 pub struct Client {
     path: PathBuf,
@@ -84,7 +85,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// There is none, or it does not let this user in.
+    /// No host answers, or it does not admit this user.
     pub async fn connect(dir: &Path) -> Result<Self, ControlError> {
         let path = dir.join(CONTROL_SOCKET);
         let connecting = async { UnixStream::connect(SocketPath::new(&path)?.as_path()).await };
@@ -97,11 +98,11 @@ impl Client {
         }
     }
 
-    /// Asks how the host and its destinations are.
+    /// Requests the status of the host and its destinations.
     ///
     /// # Errors
     ///
-    /// The host has gone, gives no answer within 20 seconds, or one that cannot be read.
+    /// The host has shut down, does not answer within 20 seconds, or its answer cannot be read.
     pub async fn status(&mut self) -> Result<StatusAnswer, ControlError> {
         let asked = timeout(PATIENCE, self.ask::<Box<RawValue>>(Ask::Status)).await;
         let json = asked.map_err(|_| ControlError::Silent {
@@ -111,34 +112,34 @@ impl Client {
         Ok(StatusAnswer { status, json })
     }
 
-    /// Puts the dead letters that the filter takes back into their queues; gives how many there
-    /// were. Takes as long as the host does.
+    /// Puts the dead letters that the filter selects back into their queues, and returns their number.
+    /// Waits as long as the host needs.
     ///
     /// # Errors
     ///
-    /// The host has gone, or says why it does not.
+    /// The host has shut down, or reports why it cannot.
     pub async fn replay(&mut self, filter: Filter) -> Result<u64, ControlError> {
         let answer: Replayed = self.ask(Ask::Replay(filter)).await?;
         Ok(answer.replayed)
     }
 
-    /// Deletes the dead letters that the filter takes; gives how many there were. Takes as long as the
-    /// host does.
+    /// Deletes the dead letters that the filter selects, and returns their number. Waits as long as the
+    /// host needs.
     ///
     /// # Errors
     ///
-    /// The host has gone, or says why it does not.
+    /// The host has shut down, or reports why it cannot.
     pub async fn purge(&mut self, filter: Filter) -> Result<u64, ControlError> {
         let answer: Purged = self.ask(Ask::Purge(filter)).await?;
         Ok(answer.purged)
     }
 
-    /// Makes the host read its acct file again; gives what that changed. Takes as long as the host
-    /// does.
+    /// Makes the host reload its acct file, and returns what that changed. Waits as long as the host
+    /// needs.
     ///
     /// # Errors
     ///
-    /// The host has gone, or says why it does not; then it goes on as before.
+    /// The host has shut down, or reports why it cannot; then it continues as before.
     pub async fn reload(&mut self) -> Result<Reloaded, ControlError> {
         let Done { reloaded, .. } = self.ask(Ask::Reload).await?;
         Ok(reloaded)

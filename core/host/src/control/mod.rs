@@ -1,8 +1,8 @@
-//! The control socket: how an operator asks a running host.
+//! The control socket: how an operator controls a running host.
 //!
-//! Every socket directory of a host and its state directory have a socket [`CONTROL_SOCKET`]. A
-//! program writes one JSON object per line (`{"evbus": 1, "ask": "status"}`) and reads one per
-//! line. `protocol` has the questions and answers, `server` the host's side, [`Client`] the other.
+//! Every socket directory of a host and its state directory have a socket [`CONTROL_SOCKET`]. A program
+//! writes one JSON object per line (`{"evbus": 1, "ask": "status"}`) and reads one per line. `protocol`
+//! defines the requests and answers, `server` is the host's side, [`Client`] the operator's.
 
 mod answers;
 mod client;
@@ -22,7 +22,7 @@ pub use server::{Server, serve};
 use evbus_delivery::LaneStatus;
 use evbus_store::deadletters::Filter;
 
-/// What can be asked of a host.
+/// The requests that a host answers.
 pub trait Controlled: Send + Sync + 'static {
     /// The host and its destinations at this moment. Never waits.
     fn status(&self) -> (HostStatus, Vec<LaneStatus>);

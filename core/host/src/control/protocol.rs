@@ -1,4 +1,4 @@
-//! Questions and answers.
+//! Requests and answers.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ impl Ask {
             })?;
         if question.evbus != VERSION {
             return Err(format!(
-                "the question is of version {}; this host speaks version {VERSION}",
+                "the request has version {}; this host speaks version {VERSION}",
                 question.evbus
             ));
         }
@@ -56,10 +56,12 @@ impl Ask {
             "reload" => Ok(Self::Reload),
             ask @ ("replay" | "purge") => {
                 let filter = question.filter.ok_or_else(|| {
-                    format!("{ask} needs a filter; the empty one, {{}}, takes every dead letter")
+                    format!(
+                        "{ask} needs a filter; the empty filter, {{}}, selects every dead letter"
+                    )
                 })?;
                 let filter = serde_json::from_value(filter)
-                    .map_err(|error| format!("the filter cannot be used: {error}"))?;
+                    .map_err(|error| format!("invalid filter: {error}"))?;
                 Ok(if ask == "replay" {
                     Self::Replay(filter)
                 } else {
@@ -67,7 +69,7 @@ impl Ask {
                 })
             }
             other => Err(format!(
-                "this host does not know the question {other:?}; expected status, replay, purge or reload"
+                "unknown request {other:?}; expected status, replay, purge or reload"
             )),
         }
     }
@@ -116,18 +118,18 @@ pub(super) struct Done {
     pub(super) reloaded: Reloaded,
 }
 
-/// What a reload changed: destinations, as messages name them.
+/// What a reload changed: destinations, named as in messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Reloaded {
-    /// New ones, and removed ones that are back.
+    /// New destinations, and removed ones that were added again.
     pub added: Vec<String>,
-    /// Those that are not in the acct file any more.
+    /// Destinations that are no longer in the acct file.
     pub removed: Vec<String>,
-    /// Those whose configuration is another one.
+    /// Destinations with a changed configuration.
     pub changed: Vec<String>,
-    /// How many are as they were.
+    /// How many destinations are unchanged.
     pub unchanged: u64,
 }
 
@@ -145,8 +147,8 @@ impl fmt::Display for Reloaded {
     }
 }
 
-/// What a host says of itself and its destinations. A host of another version may say less, which
-/// reads as the default, or more, which is left out.
+/// What a host reports about itself and its destinations. A host of another version may report less,
+/// which reads as the default, or more, which is ignored.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -157,7 +159,7 @@ pub struct Status {
     pub destinations: Vec<DestinationStatus>,
 }
 
-/// What a host says of itself.
+/// What a host reports about itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -168,12 +170,12 @@ pub struct HostStatus {
     pub version: String,
     /// Seconds since it was started.
     pub uptime_s: f64,
-    /// The run name of events that bring none.
+    /// The run name of events that have none of their own.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub run_name: String,
     /// Its plugin files.
     pub plugins: PluginsStatus,
-    /// Its state directory, where it has one.
+    /// Its state directory, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_dir: Option<StateDirStatus>,
     /// The events that programs have fired, and whether they had a destination.
@@ -188,7 +190,7 @@ pub struct HostStatus {
 }
 
 impl HostStatus {
-    /// Connections closed, since there were as many as there may be, of listeners and of programs that fire.
+    /// Connections of listeners and senders that were closed because the limit was reached.
     #[must_use]
     pub fn turned_away(&self) -> u64 {
         self.listeners.turned_away + self.intake.turned_away
@@ -200,7 +202,7 @@ impl HostStatus {
 #[serde(default)]
 #[non_exhaustive]
 pub struct PluginsStatus {
-    /// How many sets of plugins there have been: 1 at the start, one more with every change.
+    /// The number of the current set of plugins: 1 at the start, one more with every change.
     pub generation: u64,
     /// Plugins in use.
     pub loaded: usize,
@@ -215,16 +217,16 @@ pub struct PluginsStatus {
 pub struct StateDirStatus {
     /// Where it is.
     pub path: PathBuf,
-    /// Bytes of events that wait in it.
+    /// Bytes of the events in it.
     pub bytes: u64,
 }
 
-/// What a host says of a destination. What is `None` was not said.
+/// What a host reports about a destination. `None` means not reported.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct DestinationStatus {
-    /// The provider, as it stands in the acct file.
+    /// The provider, as written in the acct file.
     pub provider: String,
     /// Counts the entries of one provider in file order, from 0.
     pub index: usize,
@@ -238,34 +240,35 @@ pub struct DestinationStatus {
     pub accepted: u64,
     /// Events that were rejected, or whose attempts were used up.
     pub dead_lettered: u64,
-    /// Events that found no room and were dropped.
+    /// Events that were dropped because the queue was full.
     pub dropped: u64,
-    /// Events that are not settled: all that wait or are in flight.
+    /// Events that are not settled: waiting or in flight.
     pub queued: u64,
-    /// Of those queued, the ones on disk alone.
+    /// Queued events that are only on disk.
     pub queued_on_disk: Option<u64>,
-    /// Of those queued, the ones that wait for another attempt.
+    /// Queued events that wait for another attempt.
     pub retrying: Option<u64>,
-    /// Of those queued, the ones that the plugin has.
+    /// Queued events that the plugin has not answered yet.
     pub in_flight: Option<u64>,
-    /// Seconds since the oldest one queued was fired; none where nothing is queued.
+    /// Seconds since the oldest queued event was fired; `None` if nothing is queued.
     pub oldest_age_s: Option<f64>,
-    /// Events whose record in the store turned out to be damaged, ever.
+    /// Events with a damaged record in the store, since it was created.
     pub damaged: u64,
-    /// Events that a damaged disk took wholly, ever.
+    /// Events that disk damage destroyed, since the store was created.
     pub lost: u64,
     /// Dead letters that are kept; none without a state directory.
     pub dead_letters: u64,
-    /// What they take on disk.
+    /// Their size on disk in bytes.
     pub dead_letter_bytes: u64,
-    /// Dead letters that were dropped for want of room, ever.
+    /// Dead letters that were dropped because their limit was reached, since the store was created.
     pub dead_letters_dropped: u64,
-    /// While it pauses or waits to connect again: seconds until its next attempt.
+    /// Seconds until the next attempt, while it pauses or waits to reconnect.
     pub next_attempt_s: Option<f64>,
-    /// Whose wish that is: `host`, whose backoff it is, or `plugin`, which speaks for its far system.
+    /// Who asked for that wait: `host` (its backoff) or `plugin` (for its far system).
     pub paused_by: Option<String>,
-    /// What went wrong last, without secrets: what stands in the way, or why the last dead letter is one.
+    /// The last error, without secrets: why it cannot connect or deliver, or why the last dead letter
+    /// was not delivered.
     pub last_error: Option<String>,
-    /// How long ago that was, in seconds.
+    /// The age of that error, in seconds.
     pub last_error_age_s: Option<f64>,
 }

@@ -90,7 +90,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 impl Server {
-    /// Ends all connections, and lets go of the host before it returns.
+    /// Closes all connections, and releases the host before it returns.
     pub async fn close(mut self) {
         self.stop.send_replace(true);
         // An error means that it panicked, and has ended too.
@@ -134,7 +134,7 @@ async fn run(
                     let task = tasks.spawn(attended);
                     guests.push(Guest { is_asking, task });
                 }
-                Ok(_) => tracing::debug!("a control connection was closed: too many are being answered"),
+                Ok(_) => tracing::debug!("closed a control connection: too many are open"),
                 Err(error) => {
                     tracing::warn!("cannot accept a connection to a control socket: {error}; trying again");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -193,7 +193,7 @@ pub(super) async fn attend(
         let mut text = match end {
             LineEnd::Here => answer(&*controlled, &line).await,
             LineEnd::TooFar => json(&Refusal {
-                error: format!("the question is longer than {MAX_QUESTION_BYTES} bytes"),
+                error: format!("the request is longer than {MAX_QUESTION_BYTES} bytes"),
             }),
             LineEnd::Never => return,
         };
@@ -268,5 +268,5 @@ async fn answer(controlled: &impl Controlled, line: &[u8]) -> Vec<u8> {
 
 fn json(answer: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(answer)
-        .unwrap_or_else(|_| br#"{"error":"the answer cannot be written as JSON"}"#.to_vec())
+        .unwrap_or_else(|_| br#"{"error":"cannot write the answer as JSON"}"#.to_vec())
 }

@@ -1,4 +1,4 @@
-//! The acct file of a deployment: read, read again, watched.
+//! The acct file of a deployment: loaded, reloaded, watched.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -99,14 +99,14 @@ impl Deployment {
         self.settling = None;
         if plan.served.is_empty() && plan.errors().is_empty() && !self.lanes.is_empty() {
             tracing::error!(
-                "the changed acct file {} has no destination; keeping the previous configuration with {} of them; run `evbus reload` or send SIGHUP to remove them all",
+                "the changed acct file {} contains no destinations; keeping the previous configuration with {} of them; run `evbus reload` or send SIGHUP to remove them all",
                 file.display(),
                 self.lanes.len()
             );
             return Ok(None);
         }
         let reloaded = self.apply_plan(plan, acct).await?;
-        tracing::info!("the acct file was changed and read again: {reloaded}");
+        tracing::info!("acct file changed and reloaded: {reloaded}");
         Ok(None)
     }
 
@@ -136,16 +136,14 @@ impl Deployment {
         }
         if file.and_then(stamp) != self.acct_in_use {
             tracing::info!(
-                "new plugins get their destinations when the acct file is read again, since it was changed"
+                "the acct file has changed; new plugins will serve their destinations after it is reloaded"
             );
             return Some(acct);
         }
         match self.read_acct().await {
             Ok(read) => read,
             Err(error) => {
-                error.log(
-                    "new plugins get no destinations, because the acct file cannot be read again",
-                );
+                error.log("new plugins are not used, because the acct file cannot be reloaded");
                 Some(acct)
             }
         }

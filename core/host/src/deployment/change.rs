@@ -1,5 +1,5 @@
-//! A change of the destinations, in two phases: whatever can fail is done first and changes nothing,
-//! then all is changed at once, and nothing of that can fail.
+//! A change of the destinations in two phases: everything that can fail is done first and changes
+//! nothing; then everything is changed at once, which cannot fail.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl Deployment {
             if let Origin::New(Some(journal)) = origin
                 && let Err(reason) = journal.close().await
             {
-                tracing::warn!("the store of {name:?} was not closed in order: {reason}");
+                tracing::warn!("the store of {name:?} was not closed properly: {reason}");
             }
         }
         Err(error.into())
@@ -113,7 +113,9 @@ impl Deployment {
                     self.retiring.remove(&name);
                     let lane = held.revive();
                     lane.switch(destination.clone(), setup);
-                    tracing::info!("destination {destination}: back, with the events it had left");
+                    tracing::info!(
+                        "destination {destination}: added again, with its undelivered events"
+                    );
                     reloaded.added.push(destination.to_string());
                     lane
                 }
@@ -130,11 +132,10 @@ impl Deployment {
             }
             if provider == INTERNAL {
                 tracing::warn!(
-                    "provider internal is for programs that run the host as a library and read its queues; \
-                     nobody can read them here, so its destinations get no events; remove its entries"
+                    "provider internal is only for programs that embed the host and read its queues; nothing can read them here, so its destinations get no events; remove its entries"
                 );
             } else {
-                tracing::info!("provider {provider} of the acct file is served by no plugin");
+                tracing::info!("no plugin serves provider {provider} of the acct file");
             }
         }
         self.unserved = plan.unserved().to_vec();
@@ -162,17 +163,13 @@ impl Deployment {
     fn retire(&mut self, name: StoreName, lane: Arc<Lane>) {
         let limit = self.sources.retire_within;
         let rest = match &self.sources.state_dir {
-            Some(state) => format!("the rest is kept in {}", state.path().display()),
-            None => "the rest is lost, since there is no state directory".to_owned(),
+            Some(state) => format!("then keeping the rest in {}", state.path().display()),
+            None => "then discarding the rest, because there is no state directory".to_owned(),
         };
         tracing::warn!(
-            "destination {}: removed; its {} delivered within {} s, {rest}",
+            "destination {}: removed; delivering its {} for up to {} s, {rest}",
             lane.destination(),
-            counted(
-                lane.status().counts.queued,
-                "queued event is",
-                "queued events are"
-            ),
+            counted(lane.status().counts.queued, "queued event", "queued events"),
             limit.as_secs_f64(),
         );
         self.retiring.retain(|_, retiring| !retiring.is_over());
@@ -217,7 +214,7 @@ async fn open(state: StateDir, name: StoreName) -> Result<Journal, StateError> {
 pub(super) async fn end(lane: &Lane, grace: Duration) {
     if let Err(reason) = lane.stop(grace).await {
         tracing::error!(
-            "destination {}: what is left could not be written to disk: {reason}",
+            "destination {}: cannot write the remaining events to disk: {reason}",
             lane.destination()
         );
     }
@@ -228,7 +225,7 @@ fn tell_left(left: &LaneStatus) {
     let (lost, on_disk) = (left.left_in_memory(), left.counts.queued_on_disk);
     if lost > 0 {
         tracing::error!(
-            "destination {}: removed, and {} lost: not delivered in time, and in memory only ({})",
+            "destination {}: removed, and {} lost: not delivered in time and held only in memory ({})",
             left.destination,
             counted(lost, "event is", "events are"),
             left.last_error.as_deref().unwrap_or("no answer in time"),
@@ -236,7 +233,7 @@ fn tell_left(left: &LaneStatus) {
     }
     if on_disk > 0 {
         tracing::warn!(
-            "destination {}: removed; {} not delivered in time; what is on disk stays there and is delivered when it comes back",
+            "destination {}: removed; {} not delivered in time and will be delivered from disk if the destination is added again",
             left.destination,
             counted(on_disk, "event was", "events were"),
         );

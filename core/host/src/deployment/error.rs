@@ -1,4 +1,4 @@
-//! Why a deployment stays as it was.
+//! Why a deployment stays unchanged.
 
 use evbus_acct::AcctError;
 use evbus_store::StateError;
@@ -9,22 +9,22 @@ use super::TooFewOpenFiles;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReloadError {
-    /// The acct file cannot be used as it is.
+    /// The acct file is invalid.
     #[error("{}", lines(.0))]
     Acct(Vec<AcctError>),
     /// The store of a new destination cannot be opened.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The host was told to end meanwhile.
-    #[error("the host ends")]
+    /// The host began to shut down meanwhile.
+    #[error("the host is shutting down")]
     Ending,
-    /// There are more destinations than this process may have files open for.
+    /// This process may not open enough files for its destinations.
     #[error(transparent)]
     OpenFiles(#[from] TooFewOpenFiles),
 }
 
 impl ReloadError {
-    /// Logs it, each fault in a line of its own behind `what` came of it.
+    /// Logs each fault on a line of its own, after `what` came of it.
     pub fn log(&self, what: &str) {
         // Each fault of an acct file is one line.
         for sentence in self.to_string().lines() {

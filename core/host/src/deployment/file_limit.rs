@@ -16,18 +16,18 @@ const OF_A_HOST: u64 = 32;
 /// More destinations than the process may have files open for.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{} at least {needed} open files, and this process may have {limit}; raise the limit (`ulimit -n`, LimitNOFILE= of the unit)",
+    "{} at least {needed} open files, but this process is limited to {limit}; raise the limit (`ulimit -n`, or LimitNOFILE= of the unit)",
     match destinations {
-        0 => "a host takes".to_owned(),
-        some => counted(*some, "destination takes", "destinations take"),
+        0 => "a host needs".to_owned(),
+        some => counted(*some, "destination needs", "destinations need"),
     }
 )]
 pub struct TooFewOpenFiles {
-    /// How many destinations there are; 0 where a host without any takes more.
+    /// How many destinations there are; 0 if the limit is too low even without any.
     pub destinations: usize,
-    /// Open files that they take at least.
+    /// The least number of open files that they need.
     pub needed: u64,
-    /// Open files that the process may have.
+    /// The limit of open files of this process.
     pub limit: u64,
 }
 

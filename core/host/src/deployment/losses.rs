@@ -1,4 +1,4 @@
-//! What removed destinations lost, until the end of the host says so.
+//! The events that removed destinations lost, kept until the host reports them at its end.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

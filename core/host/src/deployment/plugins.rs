@@ -1,4 +1,4 @@
-//! The plugins of a deployment: looked for, and used where nothing is lost by it.
+//! The plugins of a deployment: scanned for, and used if no destination is lost by it.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ impl Deployment {
         if let Some((_, lost)) = self.lanes.iter().find(|(name, _)| !names.contains(name)) {
             // A plugin that came while the host runs must not take a working destination away.
             tracing::error!(
-                "the changed plugins are not used: destination {} would end with them",
+                "the changed plugins are not used: they would end destination {}",
                 lost.destination()
             );
             return Ok(());
@@ -56,7 +56,7 @@ impl Deployment {
                 self.use_catalog(catalog);
             }
             Err(error) => tracing::error!(
-                "the changed plugins are not used, nothing was changed: {error}; run `evbus reload` to try again"
+                "the changed plugins are not used; keeping the previous ones: {error}; run `evbus reload` to try again"
             ),
         }
         Ok(())

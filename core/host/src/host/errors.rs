@@ -1,4 +1,4 @@
-//! Why a host does not start.
+//! Why a host cannot start.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use evbus_store::StateError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The acct file cannot be used as it is.
+    /// The acct file is invalid.
     #[error("{}", lines(.0))]
     Acct(Vec<AcctError>),
     /// The state directory cannot be used.
@@ -21,35 +21,35 @@ pub enum StartError {
     /// An event socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// A directory to take a Salt master's events from is one of the host's own, which would take its
-    /// own events for ever.
+    /// The given directory of a Salt master is one of the host's own, so the host would receive its own
+    /// events in a loop.
     #[error(
-        "the socket directory {dir:?} is this host's own; expected that of a Salt master to take events from"
+        "the socket directory {dir:?} is this host's own; give the socket directory of a Salt master"
     )]
     OwnDirectory {
         /// The directory.
         dir: PathBuf,
     },
-    /// The host was told to end before it had started.
-    #[error("the host ends")]
+    /// The host was told to shut down before it had started.
+    #[error("the host is shutting down")]
     Ending,
-    /// There are more destinations than this process may have files open for.
+    /// This process may not open enough files for its destinations.
     #[error(transparent)]
     OpenFiles(#[from] TooFewOpenFiles),
-    /// There is no place for the copies that plugins are loaded from.
-    #[error("the directory {dir:?} for copies of plugins cannot be used: {source}")]
+    /// The directory for copies of plugins cannot be used.
+    #[error("cannot use the directory {dir:?} for copies of plugins: {source}")]
     PluginCopies {
         /// The directory.
         dir: PathBuf,
         /// The system's answer.
         source: io::Error,
     },
-    /// A required destination is not there.
-    #[error("destination {destination} is required and not connected: {reason}")]
+    /// A required destination is not connected.
+    #[error("destination {destination} is required but not connected: {reason}")]
     Required {
         /// Which one.
         destination: String,
-        /// What stands in the way.
+        /// Why it is not connected.
         reason: String,
     },
 }

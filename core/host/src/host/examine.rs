@@ -1,4 +1,4 @@
-//! What would stop a host from starting, found out without starting it.
+//! Finds what would stop a host from starting, without starting it.
 
 use std::path::PathBuf;
 
@@ -13,26 +13,26 @@ use evbus_plugin::{Catalog, Registry, plugin_dirs};
 use evbus_sockets::{SaltMaster, SocketError};
 use evbus_store::StateDir;
 
-/// What [`HostBuilder::examine`] has found.
+/// The findings of [`HostBuilder::examine`].
 #[derive(Debug)]
 pub struct Examination {
     /// The plugins.
     pub catalog: Catalog,
-    /// What the acct file means with them; none where there is no file, or one that cannot be read. Its
-    /// faults are among the others.
+    /// The acct file combined with the plugins; `None` without a file, or if it cannot be read. Its
+    /// faults are among `faults`.
     pub plan: Option<Plan>,
-    /// Everything that a start would be refused for, as far as that shows without connections.
+    /// Every reason for which a start would fail, as far as that can be seen without connecting.
     pub faults: Vec<StartError>,
-    /// Directories in which a host answers now: one that is started with them has to wait for its end.
+    /// Directories that a running host uses now; another host can use them only after it ends.
     pub in_use: Vec<PathBuf>,
-    /// What a start would not be refused for, and would wait for: a sentence each.
+    /// What a host would start without, but wait for: one sentence each.
     pub waits: Vec<String>,
 }
 
 impl HostBuilder {
-    /// Finds out everything that [`start`](Self::start) would be refused for, apart from connections.
-    /// Makes and changes no file, connects to no far system, and does not disturb a host that runs with
-    /// the same directories. Loads the plugins that the acct file uses.
+    /// Finds every reason for which [`start`](Self::start) would fail, apart from connections. Creates
+    /// and changes no files, connects to no far system, and does not disturb a host that uses the same
+    /// directories. Loads the plugins that the acct file uses.
     pub async fn examine(self) -> Examination {
         let examining = tokio::task::spawn_blocking(move || self.examine_blocking());
         // The task is never cancelled, and what plugins can do to it is contained.

@@ -1,4 +1,4 @@
-//! The bus, as the event sockets see it.
+//! The bus, as used by the event sockets.
 
 use evbus_delivery::Bus;
 use evbus_event::Event;

@@ -1,4 +1,4 @@
-//! The listeners at the event sockets, as the bus sees them.
+//! The listeners on the event sockets, as used by the bus.
 
 use evbus_delivery::Listeners;
 use evbus_event::Event;

@@ -1,4 +1,4 @@
-//! The firing end: a task of its own, since whoever logs may hold any lock.
+//! The firing end: a task of its own, because the code that logs may hold any lock.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -59,8 +59,8 @@ fn tell_lost(bus: &Bus, way: (&Routes, &Route), inner: &Inner) {
         return;
     }
     let text = format!(
-        "{} of the log did not become events everywhere: there was no room",
-        counted(lost, "line", "lines")
+        "{} not sent as events to every destination: a queue was full",
+        counted(lost, "log line was", "log lines were")
     );
     if let Ok(true) = fire(bus, way, &Line::own(Level::WARN, text.clone()), None) {
         tracing::warn!("{text}");

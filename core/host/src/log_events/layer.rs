@@ -1,4 +1,4 @@
-//! The taking end: on the thread that logs.
+//! The receiving end: on the thread that logs.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;

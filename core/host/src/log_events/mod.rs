@@ -1,10 +1,10 @@
 //! Log events: a program's own log, fired as `idem-logger` events.
 //!
 //! `layer` takes the lines of the program's log, on whatever thread they are written, and never waits;
-//! `forward` fires them, in a task. Three rules keep log events from causing log events for ever:
-//! lines written while one is fired are not taken, lines about a destination that itself receives
-//! log events go to the listeners alone ([`lane_at_work`](evbus_delivery::lane_at_work) knows), and what finds no room is counted
-//! and told once.
+//! `forward` fires them, in a task. Three rules keep log events from causing log events for ever: lines
+//! written while one is fired are not taken, lines about a destination that itself receives log events
+//! go only to listeners (see [`lane_at_work`](evbus_delivery::lane_at_work)), and lines that find no
+//! room are counted and reported once.
 
 mod forward;
 mod layer;
@@ -21,20 +21,20 @@ use evbus_delivery::Bus;
 use evbus_delivery::Shared;
 use line::Line;
 
-/// How many lines wait to be fired; before there is a bus, and while a burst goes on.
+/// How many lines may wait to be fired, before there is a bus and during a burst.
 pub const LOG_EVENTS_QUEUE: usize = 4096;
 
 /// Fires the lines of a program's log as events: a [`Layer`](tracing_subscriber::Layer) for a
-/// [`tracing_subscriber::registry()`]. A clone is the same one.
+/// [`tracing_subscriber::registry()`]. Clones share one queue.
 ///
-/// Each line is a [`LoggerEvent`](evbus_idem::LoggerEvent) under the profile `idem-logger`: the
-/// message, with the line's fields behind it, and the tags `module`, `level` (Python's names, such
-/// as `WARNING`), `timestamp` (as Python's `asctime`, in UTC) and `ref`.
+/// Each line is a [`LoggerEvent`](evbus_idem::LoggerEvent) under the profile `idem-logger`: the message
+/// followed by the line's fields, and the tags `module`, `level` (Python's names, such as `WARNING`),
+/// `timestamp` (as Python's `asctime`, in UTC) and `ref`.
 ///
 /// The program that logs never waits: at most [`LOG_EVENTS_QUEUE`] lines wait to be fired, and a
-/// destination without room does not get them. How many were lost is told once, as an event and in the
-/// log, when there is room again. What a line says about a destination that receives log events itself
-/// reaches the listeners and no destination: one that fails would feed itself otherwise.
+/// destination without room does not get them. The number of lost lines is reported once, as an event
+/// and in the log, when there is room again. A line about a destination that itself receives log events
+/// goes only to listeners: otherwise a failing destination would feed itself.
 ///
 /// ```no_run
 /// use evbus_host::{Host, LogEvents};
@@ -83,7 +83,7 @@ enum Entry {
 }
 
 impl LogEvents {
-    /// Takes lines of this level and those more severe. They wait until there is a bus.
+    /// Takes lines of this level and above. They wait until there is a bus.
     pub fn new(level: LevelFilter) -> Self {
         let (entries, waiting) = mpsc::channel(LOG_EVENTS_QUEUE);
         Self {
@@ -96,8 +96,8 @@ impl LogEvents {
         }
     }
 
-    /// Fires what waits, and all that comes, on this bus, until its host has ended; in a task of the
-    /// current tokio runtime. The first bus gets the log: later calls do nothing.
+    /// Fires the waiting lines and all later ones on this bus until its host ends, in a task of the
+    /// current tokio runtime. Only the first call has an effect.
     pub fn attach(&self, bus: &Bus) {
         if let Some(entries) = self.inner.waiting.lock().take() {
             tokio::spawn(forward::run(
@@ -108,8 +108,7 @@ impl LogEvents {
         }
     }
 
-    /// Resolves when every line that was written before has been fired; at once where there is no
-    /// bus.
+    /// Resolves when every line written before has been fired; at once if there is no bus.
     pub async fn flush(&self) {
         if self.inner.waiting.lock().is_some() {
             return;

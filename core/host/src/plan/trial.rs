@@ -1,4 +1,4 @@
-//! Connecting to the destinations of a plan to see whether it works, and to nothing else.
+//! Connects to the destinations of a plan to see whether that works, and does nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,21 +22,21 @@ const SLACK: Duration = Duration::from_millis(500);
 /// How long an instance may take to say goodbye.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// What became of a destination that was connected to.
+/// The result of connecting to a destination.
 #[derive(Debug)]
 pub struct Trial {
     /// Which one.
     pub planned: Arc<Planned>,
-    /// One sentence, without secrets, where it cannot be reached.
+    /// If it cannot be reached, the reason in one sentence, without secrets.
     pub link: Result<(), String>,
-    /// Whether its instance ended within a second when it was asked to, where there was one.
+    /// Whether its instance, if there was one, ended within a second when asked to.
     pub closed: bool,
 }
 
 impl Plan {
-    /// Connects to every served destination and, once all have answered, disconnects again: all
-    /// instances are open at one time, as in a host, so that what two of them cannot share shows. Takes
-    /// `limit` and a little more, also where a plugin does not return. In the order of the plan.
+    /// Connects to every served destination and disconnects once all have answered: all instances are
+    /// open at the same time, as in a host, so that conflicts between them show. Takes `limit` and a
+    /// little more, even if a plugin does not return. Results are in the order of the plan.
     pub async fn try_all(self, limit: Duration) -> Vec<Trial> {
         let served: Vec<Arc<Planned>> = self.served.into_iter().map(Arc::new).collect();
         let mut links = Vec::with_capacity(served.len());
@@ -52,9 +52,9 @@ impl Plan {
             for (planned, trying) in some.iter().zip(trying) {
                 links.push(match timeout_at(until, trying).await {
                     Ok(Ok(link)) => link,
-                    Ok(Err(_)) => Err("connecting ended in a panic".to_owned()),
+                    Ok(Err(_)) => Err("the attempt to connect panicked".to_owned()),
                     Err(_) => Err(format!(
-                        "plugin {} was asked to connect and has not returned within {} s",
+                        "plugin {} did not return from connect within {} s",
                         planned.plugin_id(),
                         limit.as_secs_f64()
                     )),

@@ -1,5 +1,5 @@
-//! Providers of an acct file that no plugin serves: other tools' sections, or destinations that
-//! would silently get nothing.
+//! Providers of an acct file that no plugin serves: sections of other tools, or destinations that would
+//! silently receive nothing.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ pub(super) fn faults(
         if catalog.is_empty() {
             // One line says it for all of them.
             let fault = section.fault(&format!(
-                "found a provider, but no plugin at all that could serve it; give the directory of the plugins with --plugin-dir or EVBUS_PLUGIN_PATH{}",
+                "no plugin serves it, because no plugins were found; give the plugin directory with --plugin-dir or EVBUS_PLUGIN_PATH{}",
                 catalog.refusals()
             ));
             let all = sections.map(|section| section.provider().to_owned());
@@ -50,13 +50,13 @@ pub(super) fn faults(
                 location,
                 &key,
                 &format!(
-                    "found a destination that is required, expected a plugin that serves {name}; install it, or give its directory with --plugin-dir{}",
+                    "the destination is required, but no plugin serves {name}; install one, or give its directory with --plugin-dir{}",
                     catalog.refusals()
                 ),
             ));
         } else if let Some((_, plugin)) = PUBLISHED.iter().find(|(known, _)| *known == name) {
             faults.push(section.fault(&format!(
-                "no plugin serves it, expected {plugin}; install it, or give its directory with --plugin-dir{}",
+                "no plugin serves it; install {plugin}, or give its directory with --plugin-dir{}",
                 catalog.refusals()
             )));
         } else if let Some(known) = near(name, catalog) {

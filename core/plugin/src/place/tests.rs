@@ -66,8 +66,8 @@ fn links_are_followed_and_judged_by_where_they_lead() {
             "{name}"
         );
     }
-    refused(&at("plugins/loop.so"), &["too many links"]);
-    refused(&at("plugins/absent.so"), &["there is no such file"]);
+    refused(&at("plugins/loop.so"), &["too many symbolic links"]);
+    refused(&at("plugins/absent.so"), &["no such file"]);
     refused(&at("plugins"), &["it is a directory"]);
     assert_eq!(names_in(&at("absent")), Err(Unusable::Absent));
     assert_eq!(names_in(&at("real/deep/a.so/b")), Err(Unusable::Absent));
@@ -135,7 +135,7 @@ fn what_belongs_to_another_user_is_refused_wherever_it_is_on_the_way() {
             &at("above/plugins/link.so"),
             &[
                 "belongs to user 54321",
-                "use another place, or have root run: chown -h ",
+                "move it, or have root run: chown -h ",
             ],
         );
         give(name, 0);

@@ -29,12 +29,12 @@ use crate::Plugin;
 /// usually has 0, the most is 1000).
 const OOM_SCORE: i32 = 500;
 
-/// Runs the process of one plugin until the host lets go of it.
+/// Runs the process of one plugin until the host releases it.
 ///
-/// The evbus program calls it for its hidden command `plugin-child`, as may a program that embeds a
-/// host and names itself with `HostBuilder::isolation_program`: it is to
-/// do so before anything else, when its first argument is `plugin-child`. Standard input is the
-/// host's socket. Returns where it is not; else it blocks and ends the process itself.
+/// The evbus program calls it for its hidden command `plugin-child`. A program that embeds a host and
+/// names itself with `HostBuilder::isolation_program` must call it before anything else if its first
+/// argument is `plugin-child`. Standard input is the host's socket. Returns if it is not; otherwise it
+/// blocks and ends the process itself.
 pub fn child_main() -> ExitCode {
     let Err(reason) = run();
     // There is no host to tell.
@@ -75,7 +75,7 @@ fn take_socket() -> Result<UnixStream, String> {
         fstat(&stdin).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket);
     if !is_socket {
         return Err(
-            "the host itself starts this command, for destinations with `isolate: process`"
+            "only the host starts this command, for destinations with `isolate: process`"
                 .to_owned(),
         );
     }
@@ -131,7 +131,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String>
         .name(name.to_owned())
         .spawn(work)
         .map(drop)
-        .map_err(|error| format!("no thread can be started: {error}"))
+        .map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 /// Ends the process at once: no destructor of a plugin gets a chance to hang.
@@ -149,8 +149,7 @@ fn serve(image: OwnedFd, calls: &mpsc::Receiver<ToChild>, outbox: &Arc<Outbox>) 
         fail(
             true,
             &format!(
-                "the program for isolated plugins is evbus {}, this host is {version}; name one of \
-                 the same version",
+                "the program for isolated plugins is evbus {}, but this host is {version}; use a program of the same version",
                 wire::VERSION
             ),
         );

@@ -1,7 +1,8 @@
 //! Carries messages between the lane's instance and the process behind it.
 //!
-//! A process that dies with batches unanswered is the lane's to replace, as any broken instance is.
-//! One that dies idle is replaced here: nothing was lost, and no event shall pay an attempt for it.
+//! A process that dies with unanswered batches is replaced by the lane, like any broken instance. A
+//! process that dies idle is replaced here: nothing was lost, and no event should lose an attempt
+//! because of it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -138,7 +139,7 @@ async fn answers(
             Ok(ToHost::Outcome { number, outcome }) => {
                 let Some(done) = pending.lock().remove(&number) else {
                     return Over::Dead(WireError::Malformed(format!(
-                        "an answer to batch {number}, which waits for none"
+                        "an answer to batch {number}, which is not waiting for one"
                     )));
                 };
                 // Without an outcome the completion is dropped, as the plugin did.

@@ -1,17 +1,17 @@
 //! Plugins in processes of their own: `isolate: process`.
 //!
-//! The host starts its own program again as `evbus plugin-child` (`spawn`, `start`), hands it the plugin's
-//! file and its configuration over a socket (`wire`), and shows the lane an instance like any other
-//! (`proxy`, `driver`, `talk`). The process loads the very same file and drives it through the very same contract
-//! (`child`); neither the plugin nor the lane can tell the difference. When the process dies, what
-//! was in flight is answered with "try again", and the lane makes a new instance, as it does after
-//! a panic.
+//! The host starts its own program again as `evbus plugin-child` (`spawn`, `start`), hands it the
+//! plugin's file and its configuration over a socket (`wire`), and shows the lane an instance like any
+//! other (`proxy`, `driver`, `talk`). The process loads the very same file and drives it through the
+//! very same contract (`child`); neither the plugin nor the lane can tell the difference. When the
+//! process dies, the events in flight are answered with retry, and the lane creates a new instance, as
+//! it does after a panic.
 //!
-//! The same kind of process tries a plugin file that the host has never loaded (`probe`).
+//! The same kind of process probes a plugin file that the host has never loaded (`probe`).
 //!
-//! The socket is the process's whole life: it ends when its end of file comes, so none outlives a
-//! host that was killed. (A death signal of the kernel's would follow the thread that started the
-//! process, and threads of a runtime come and go.)
+//! The process lives as long as its socket: it ends at end of file, so it does not outlive a host that
+//! was killed. (A death signal of the kernel's would follow the thread that started the process, and
+//! threads of a runtime come and go.)
 
 mod child;
 mod driver;
@@ -35,7 +35,7 @@ use crate::Plugin;
 pub use child::child_main;
 pub(crate) use probe::probe;
 
-/// Makes instances of a plugin in processes of their own.
+/// Creates instances of a plugin in processes of their own.
 #[derive(Debug, Clone)]
 pub struct Isolated {
     plugin: Arc<Plugin>,
@@ -60,12 +60,12 @@ impl Isolated {
         &self.plugin
     }
 
-    /// Starts a process and makes an instance in it, within `deadline`. Cancel safe: a process
-    /// whose instance nobody waits for is ended.
+    /// Starts a process and creates an instance in it, within `deadline`. Cancel safe: if the future is
+    /// dropped, the process is ended.
     ///
     /// # Errors
     ///
-    /// The process does not start, or the plugin in it makes no instance in time.
+    /// The process does not start, or the plugin in it does not create an instance in time.
     pub async fn connect(
         &self,
         config: &str,
@@ -79,8 +79,7 @@ impl Isolated {
         };
         let Some(program) = &self.program else {
             return Err(permanent(
-                "isolate: process needs the evbus program, and this program names none; name it \
-                 with HostBuilder::isolation_program, or remove the key",
+                "isolate: process needs the evbus program; set it with HostBuilder::isolation_program, or remove the key",
             ));
         };
         let path = self.plugin.path().unwrap_or(Path::new("")).display();
@@ -100,5 +99,5 @@ impl Isolated {
 }
 
 /// Why some plugins cannot run in another process.
-pub const LINKED: &str = "found process for a plugin that is linked into this program, expected none; remove the key, or \
-     load the plugin from a file";
+pub const LINKED: &str = "the plugin is linked into this program and cannot run in a process of \
+     its own; remove the key, or load the plugin from a file";

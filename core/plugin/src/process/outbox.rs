@@ -1,9 +1,9 @@
-//! What a plugin's process has to say to the host.
+//! Messages from a plugin's process to the host.
 //!
-//! The plugin's threads must never wait for the host, and its last words before a crash should
-//! still arrive: so a frame goes out at once where the socket takes it, and a thread sends the
-//! rest. Answers are few (the host bounds what is in flight) and always kept; of the link only the
-//! newest state counts; log lines beyond a bound are dropped and counted.
+//! The plugin's threads must never wait for the host, and its last messages before a crash should still
+//! arrive: so a frame is sent at once if the socket accepts it, and a thread sends the rest. Answers are
+//! few (the host bounds the batches in flight) and always kept; only the newest state of the link is
+//! kept; log lines beyond a bound are dropped and counted.
 
 use std::collections::VecDeque;
 use std::io::Write as _;
@@ -82,8 +82,8 @@ impl Waiting {
         let lost = std::mem::take(&mut self.lines_lost);
         (lost > 0).then(|| {
             let text = format!(
-                "{} lost: the plugin logs faster than the host takes them",
-                counted(lost, "line is", "lines are")
+                "{} lost: the plugin logs faster than the host reads",
+                counted(lost, "log line was", "log lines were")
             );
             wire::log(LevelV1::WARN, module_path!(), &text)
         })
@@ -229,7 +229,7 @@ mod tests {
         };
         let count = LINES - flooded;
         assert!(
-            lost.starts_with(&format!("{count} lines are lost")),
+            lost.starts_with(&format!("{count} log lines were lost")),
             "{lost}"
         );
         assert!(count > 0 && before_answer.is_some_and(|before| before < flooded));

@@ -63,7 +63,7 @@ impl Stage {
             Self::Starting => "before it was loaded",
             Self::Loading => "while it was loaded",
             Self::Names => "while it was asked for its names",
-            Self::Attaching => "while it was given a voice in the log",
+            Self::Attaching => "while it was connected to the log",
             Self::Schema => "while it was asked for its schema",
             Self::Checking => "while it checked an empty configuration",
             Self::Compiling => "while it compiled an empty set of patterns",
@@ -73,11 +73,11 @@ impl Stage {
     /// What goes before "within 10 s".
     fn late(self) -> &'static str {
         match self {
-            Self::Starting => "the process to try it in did not begin",
+            Self::Starting => "the process to probe it in did not start",
             Self::Loading => "its constructor did not return",
-            Self::Names => "it did not give its names",
-            Self::Attaching => "it did not return when it was given a voice in the log",
-            Self::Schema => "it did not give its schema",
+            Self::Names => "it did not return its names",
+            Self::Attaching => "it did not return when it was connected to the log",
+            Self::Schema => "it did not return its schema",
             Self::Checking => "it did not check an empty configuration",
             Self::Compiling => "it did not compile an empty set of patterns",
         }
@@ -99,7 +99,7 @@ pub(crate) fn probe(
 ) -> Result<(), String> {
     let failed = |error: std::io::Error| {
         format!(
-            "it cannot be tried in a process of {}: {error}",
+            "it cannot be probed in a process of {}: {error}",
             program.display()
         )
     };
@@ -130,7 +130,7 @@ impl Probing {
         path: &str,
         patience: &Patience,
     ) -> Result<(), String> {
-        let mut waiting = patience.wait(path, "while it was tried in a process of its own");
+        let mut waiting = patience.wait(path, "while it was probed in a process of its own");
         loop {
             let glance = match waiting.glance() {
                 Ok(glance) => glance,
@@ -205,7 +205,7 @@ impl Probing {
             ),
             // Its code has not run yet.
             (None, code) if self.stage == Stage::Starting => format!(
-                "the process to try it in ended with {}, for the reason on its standard error",
+                "the process to probe it in exited with status {}; its standard error shows why",
                 code.unwrap_or_default()
             ),
             (None, code) => format!("it called exit({}) {doing}", code.unwrap_or_default()),
@@ -224,7 +224,7 @@ impl Drop for Probing {
 }
 
 fn nonsense() -> String {
-    "the process that it was tried in did not say what became of it".to_owned()
+    "the process that probed it did not report a valid result".to_owned()
 }
 
 /// A voice that goes nowhere: what a plugin has to say is for the host that loads it.

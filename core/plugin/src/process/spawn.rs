@@ -151,7 +151,7 @@ fn on_lasting_thread<T: Send + 'static>(
     let patience = Patience::default();
     starter
         .run("of a process", doing, (&patience, Wait::Sleeping), work)
-        .map_err(|_| std::io::Error::other("the system does not start it within 10 s"))?
+        .map_err(|_| std::io::Error::other("the system did not start it within 10 s"))?
 }
 
 /// Waits for the end of a process, on a thread of its own that ends with it.
@@ -179,7 +179,7 @@ pub(super) fn describe(status: Option<ExitStatus>) -> String {
     match (status.signal(), status.code()) {
         (Some(signal), _) => {
             let hint = if signal == Signal::KILL.as_raw() {
-                ", by somebody or for want of memory"
+                ", by a user or because memory ran out"
             } else {
                 ""
             };

@@ -93,7 +93,7 @@ impl Start {
         let (mut process, socket) = PluginProcess::start(&self.program, self.plugin.id(), image)
             .map_err(|error| {
                 retry(format!(
-                    "no process for the plugin can be started from {}: {error}",
+                    "cannot start a process for the plugin from {}: {error}",
                     self.program.display()
                 ))
             })?;
@@ -117,6 +117,6 @@ impl Start {
             Err(error) => error,
         };
         let end = ended(&mut process, &error).await;
-        Err(retry(format!("{end}, before it had connected")))
+        Err(retry(format!("{end} before it connected")))
     }
 }

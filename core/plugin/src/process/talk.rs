@@ -40,7 +40,7 @@ pub(super) async fn next_message(
 
 /// A frame that is none of the host's business now.
 pub(super) fn misplaced_frame() -> WireError {
-    WireError::Malformed("a frame out of its turn".to_owned())
+    WireError::Malformed("an unexpected frame".to_owned())
 }
 
 /// Sees to it that the process has ended, and says in one sentence how.
@@ -48,10 +48,10 @@ pub(super) async fn ended(process: &mut PluginProcess, error: &WireError) -> Str
     match error {
         WireError::Malformed(what) => {
             process.end(Duration::ZERO).await;
-            format!("the plugin's process was killed, since it sent {what}")
+            format!("the plugin's process was killed because it sent {what}")
         }
         WireError::End(_) => match process.end(DYING).await {
-            (_, true) => "the plugin's process was killed, since it closed its socket".to_owned(),
+            (_, true) => "the plugin's process was killed because it closed its socket".to_owned(),
             (status, false) => describe(status),
         },
     }

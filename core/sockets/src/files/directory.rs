@@ -1,4 +1,4 @@
-//! Socket directories: made safe, locked, bound, and left clean.
+//! Socket directories: created safely, locked, bound and cleaned up.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,18 +20,18 @@ use crate::limits::Limits;
 /// A directory with the two event sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketDir {
-    /// The directory; made, with mode 0700, if it is missing, or with 0750 for a group.
+    /// The directory; created if it is missing, with mode 0700, or 0750 for a group.
     pub path: PathBuf,
-    /// What its listeners expect.
+    /// The framing that its listeners expect.
     pub framing: Framing,
 }
 
-/// What holds for all socket directories of a host.
+/// Options of all socket directories of a host.
 #[derive(Debug, Clone, Default)]
 pub struct SocketOptions {
     /// Who may fire and listen beside the host's user and root.
     pub group: Option<SocketGroup>,
-    /// The ids of Salt minions under whose names every directory has two sockets more.
+    /// The ids of Salt minions; every directory has two more sockets for each.
     pub minion_ids: Vec<String>,
     pub(crate) limits: Limits,
 }
@@ -107,7 +107,7 @@ impl SocketDir {
         };
         if paths().any(|path| path.as_os_str().len() > MAX_ADDRESS_BYTES) {
             tracing::warn!(
-                "the paths of the sockets in {} are longer than {MAX_ADDRESS_BYTES} bytes: programs of evbus reach them, those of Salt do not",
+                "the paths of the sockets in {} are longer than {MAX_ADDRESS_BYTES} bytes: evbus programs can connect to them, Salt programs cannot",
                 self.path.display()
             );
         }

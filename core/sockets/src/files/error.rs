@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub enum SocketError {
     /// Other users could replace the sockets.
     #[error(
-        "the socket directory {path:?} belongs to user {owner} and has mode {mode:04o}; expected a directory of this user or root that nobody else may write, so change it with chmod and chown or choose another"
+        "the socket directory {path:?} belongs to user {owner} and has mode {mode:04o}; expected a directory of this user or root that nobody else can write to; change it with chmod and chown, or choose another"
     )]
     Exposed {
         /// The directory.
@@ -21,7 +21,7 @@ pub enum SocketError {
     },
     /// The group could not reach the sockets.
     #[error(
-        "the socket directory {path:?} belongs to group {found} and has mode {mode:04o}, so the group {group} cannot enter it; a directory that exists is never opened, so change it with chgrp and chmod 0750, or remove it"
+        "the socket directory {path:?} belongs to group {found} and has mode {mode:04o}, so the group {group} cannot enter it; the mode of an existing directory is left unchanged: use chgrp and chmod 0750, or remove it"
     )]
     ClosedToGroup {
         /// The directory.
@@ -33,38 +33,38 @@ pub enum SocketError {
         /// The group that is to enter.
         group: String,
     },
-    /// There is no group of a name.
-    #[error("there is no group {name:?}; expected the name or the number of a group")]
+    /// The named group does not exist.
+    #[error("group {name:?} does not exist; expected the name or number of a group")]
     NoGroup {
         /// The name.
         name: String,
     },
     /// Only root may give files to any group.
     #[error(
-        "this user may not give {path:?} to the group {group}; run the host as a member of the group or as root"
+        "this user cannot give {path:?} to the group {group}; run the host as a member of the group or as root"
     )]
     NotInGroup {
-        /// What was to be given.
+        /// The path that was to get the group.
         path: PathBuf,
-        /// To whom.
+        /// The group.
         group: String,
     },
     /// Another process serves the directory.
     #[error(
-        "the socket directory {path:?} is served by another process; stop that, or choose another directory"
+        "the socket directory {path:?} is in use by another process; stop it, or choose another directory"
     )]
     InUse {
         /// The directory.
         path: PathBuf,
     },
-    /// Each directory can have its sockets once.
+    /// The same directory is given twice.
     #[error("the socket directory {path:?} is given twice; give each directory once")]
     Twice {
         /// The directory.
         path: PathBuf,
     },
-    /// Something that is no socket stands where a socket belongs.
-    #[error("{path:?} is no socket; a socket of evbus belongs there, so move it away")]
+    /// Something other than a socket is in the place of a socket.
+    #[error("{path:?} is not a socket; move it away, because evbus creates a socket there")]
     NotASocket {
         /// The path.
         path: PathBuf,
@@ -72,11 +72,11 @@ pub enum SocketError {
     /// The system refused an operation.
     #[error("cannot {action} {path:?}: {source}")]
     System {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! What would stop the event sockets of a directory, found out without opening any.
+//! Finds what would stop the event sockets of a directory, without opening any.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use crate::files::socket_file::is_abandoned;
 use evbus_files::usable_dir;
 
 impl SocketDir {
-    /// Whether a host of evbus serves the directory now; if not, one could be started on it. Makes and
-    /// changes nothing.
+    /// Whether an evbus host serves the directory now; if not, a host could be started on it. Creates
+    /// and changes nothing.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ fn is_member(group: &SocketGroup) -> bool {
         || getgroups().is_ok_and(|groups| groups.contains(&group.gid()))
 }
 
-/// Whether a host answers in this directory: one of its socket directories, or its state directory. Connects
+/// Whether a host answers in this directory, which is a socket directory or a state directory. Connects
 /// to its control socket.
 pub fn is_served(dir: &Path) -> bool {
     // What is no socket, or one that cannot be asked, is nobody's here.

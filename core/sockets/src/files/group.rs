@@ -19,13 +19,13 @@ pub struct SocketGroup {
 }
 
 impl SocketGroup {
-    /// The group of this name; where there is none, the one with this number, which needs no name.
+    /// The group with this name, or else with this number, which needs no name.
     ///
-    /// Asks the system's name service, so it may block.
+    /// Asks the system's user database, so it may block.
     ///
     /// # Errors
     ///
-    /// There is no such group, or the name service does not say so.
+    /// There is no such group, or the user database cannot be read.
     pub fn find(name: &str) -> Result<Self, SocketError> {
         let raw = match uzers::get_group_by_name(name) {
             Some(group) => Some(group.gid()),

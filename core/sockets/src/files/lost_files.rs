@@ -1,5 +1,5 @@
-//! Notices socket files that are removed or replaced under a running host: programs that are connected stay
-//! so, and no other one can connect any more.
+//! Notices socket files that are removed or replaced while the host runs: connected programs stay
+//! connected, but no others can connect.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ pub(crate) async fn watch(files: Files, counters: Arc<PullCounters>) {
         let now = looked.await.unwrap_or_default();
         for path in now.difference(&lost) {
             tracing::error!(
-                "the socket {path:?} was removed or replaced while the host runs, so no more programs can connect to it; restart the host, or move the socket back"
+                "the socket {path:?} was removed or replaced while the host was running, so programs can no longer connect to it; restart the host, or move the socket back"
             );
         }
         for path in lost.difference(&now) {

@@ -1,4 +1,4 @@
-//! The sockets as files: directories, their locks, names, owners and groups.
+//! The sockets as files: directories, locks, names, owners and groups.
 
 pub(crate) mod directory;
 pub(crate) mod error;

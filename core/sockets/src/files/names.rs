@@ -1,4 +1,4 @@
-//! What the event sockets are called.
+//! The names of the event sockets.
 
 use std::borrow::Cow;
 
@@ -6,8 +6,7 @@ use evbus_report::hex;
 use evbus_wire::{PUB_SOCKET, PULL_SOCKET};
 use sha2::{Digest as _, Sha256};
 
-/// The socket through which a host is asked about itself, in each of its socket directories and in its state
-/// directory.
+/// The name of the control socket, in each socket directory and in the state directory.
 pub const CONTROL_SOCKET: &str = "evbus_control.ipc";
 
 /// The names of two sockets that belong together.

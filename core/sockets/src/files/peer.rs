@@ -12,15 +12,15 @@ use evbus_report::OncePerBurst;
 /// A program that may connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// Of the host's user, or root's.
+    /// A program of the host's user or of root.
     Own,
-    /// Of a member of the group.
+    /// A program of a member of the group.
     Member,
 }
 
-/// Whose program is at the other end: that of this process's user, of root, or of the group that the
-/// socket was opened to. The sockets' modes say the same; this holds too where somebody loosened them.
-/// Others are counted, and get none.
+/// The program at the other end: of this process's user, of root, or of the group that the socket is
+/// open to. The modes of the sockets enforce the same; this check also holds if somebody loosens them.
+/// Others are counted and refused.
 pub fn admitted(socket: impl AsFd, group: Option<Gid>, refused: &AtomicU64) -> Option<Peer> {
     let admitted = socket_peercred(&socket).ok().and_then(|peer| {
         if may_connect(peer.uid, geteuid()) {
@@ -34,7 +34,7 @@ pub fn admitted(socket: impl AsFd, group: Option<Gid>, refused: &AtomicU64) -> O
         refused.fetch_add(1, Ordering::Relaxed);
         if REFUSED.begins() {
             tracing::warn!(
-                "refused a connection from another user; the sockets serve their owner, root, and the group that --sock-group names (logged once per burst, all are counted)"
+                "refused a connection from another user; the sockets serve only their owner, root, and the group given with --sock-group (logged once per burst; all are counted)"
             );
         }
     }

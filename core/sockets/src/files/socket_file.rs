@@ -1,4 +1,4 @@
-//! A socket in the file system: bound so that nobody else ever gets in, and removed at the end.
+//! A socket in the file system: bound so that nobody else can ever connect, and removed at the end.
 
 use std::fs;
 use std::io;
@@ -21,7 +21,7 @@ const BACKLOG: i32 = 4096;
 
 const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// A socket this process bound, to be found again when it is removed. Dropping it removes it.
+/// A socket file that this process bound. Dropping it removes the file.
 #[derive(Debug)]
 pub struct SocketFile(Identity);
 
@@ -44,9 +44,9 @@ impl Identity {
 }
 
 impl SocketFile {
-    /// Binds a socket with mode 0600, or with 0660 for a group, in place of one whose process is
-    /// gone. Neither the socket nor this call blocks. Who binds in a directory holds its lock, so
-    /// that no two ever take a socket for abandoned at once.
+    /// Binds a socket with mode 0600, or 0660 for a group, replacing one whose process has ended.
+    /// Neither the socket nor this call blocks. The caller holds the lock of the directory, so that no
+    /// two processes replace an abandoned socket at once.
     ///
     /// # Errors
     ///

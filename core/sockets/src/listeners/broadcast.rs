@@ -1,4 +1,4 @@
-//! What all clones of a publisher and all its listeners share.
+//! The state shared by all clones of a publisher and all its listeners.
 
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
@@ -213,7 +213,7 @@ impl Broadcast {
             self.progress.notify_waiters();
             if self.slow.begins() {
                 tracing::warn!(
-                    "cut off {}, for each of which more than {} bytes waited unread (told once per burst; all are counted)",
+                    "cut off {} with more than {} unread bytes each (logged once per burst; all are counted)",
                     counted(cut_off as u64, "listener", "listeners"),
                     self.queue_bytes
                 );
@@ -305,7 +305,7 @@ impl State {
                     Peer::Member => "the group has",
                 };
                 tracing::warn!(
-                    "closed the connection of one more listener: {whose} {max} already, which the limit of open files allows (told once per burst; all are counted)"
+                    "refused the connection of a listener: {whose} {max} already, the maximum under the limit of open files (logged once per burst; all are counted)"
                 );
             }
             return;

@@ -1,4 +1,4 @@
-//! Programs that listen: what they are sent, and how each reads it at its own pace.
+//! Listeners: the events they are sent, which each reads at its own pace.
 
 pub(crate) mod broadcast;
 pub(crate) mod connection;

@@ -1,4 +1,4 @@
-//! What listeners are sent.
+//! Sends events to listeners.
 
 use std::fmt;
 use std::pin::pin;
@@ -15,38 +15,38 @@ use crate::listeners::encode;
 use crate::senders::decode::Arrival;
 use evbus_event::Event;
 
-/// How many bytes may wait for one listener before it is cut off, unless told otherwise.
+/// The default of how many bytes may wait for one listener before it is cut off.
 pub const LISTENER_QUEUE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The longest time [`Publisher::pace`] waits.
 const PACE_LIMIT: Duration = Duration::from_millis(100);
 
-/// Sends events to every listener of every socket directory, all in one order. A clone is the
-/// same publisher.
+/// Sends events to every listener of every socket directory, to all in the same order. Clones share one
+/// publisher.
 ///
-/// A listener never delays anything: what it has not read waits for it, up to a limit, and past
-/// the limit its connection ends. Its program may connect again.
+/// A listener never delays anything: unread data waits for it up to a limit, and beyond the limit its
+/// connection is closed. The program may reconnect.
 #[derive(Clone)]
 pub struct Publisher {
     pub(crate) broadcast: Arc<Broadcast>,
 }
 
-/// What a publisher has done, and whom it serves.
+/// The counts of a publisher and its listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct PublisherCounts {
     /// Listeners connected now.
     pub listeners: usize,
-    /// Events sent on to at least one listener.
+    /// Events sent to at least one listener.
     pub published: u64,
-    /// Listeners cut off, since they read too slowly.
+    /// Listeners cut off because they read too slowly.
     pub cut_off: u64,
-    /// Connections refused, since they came from another user.
+    /// Connections refused because they came from another user.
     pub refused: u64,
-    /// Events that no listener got, since they make no frame.
+    /// Events that no listener got because they cannot be encoded as a frame.
     pub unencodable: u64,
-    /// Connections closed, since there were as many listeners as there may be.
+    /// Connections closed because the limit of listeners was reached.
     pub turned_away: u64,
 }
 
@@ -60,17 +60,17 @@ impl Default for Publisher {
 impl Publisher {
     /// A publisher that cuts a listener off when more than `queue_bytes` wait for it.
     ///
-    /// The longest frame that waits is not counted: one long event cuts nobody off.
+    /// The longest waiting frame is not counted, so a single long event cuts off no listener.
     pub fn new(queue_bytes: u64) -> Self {
         Self {
             broadcast: Arc::new(Broadcast::new(queue_bytes)),
         }
     }
 
-    /// Sends an event to every listener that had connected when this is called.
+    /// Sends an event to every listener that is connected when this is called.
     ///
-    /// Never waits for a listener, and encodes nothing if there are none. May be called from any
-    /// thread. Events of one thread keep their order; all listeners see the same order of all.
+    /// Never waits for a listener, and encodes nothing if there are none. May be called from any thread.
+    /// Events of one thread keep their order; all listeners see all events in the same order.
     pub fn publish(&self, event: &Event) {
         self.accept_waiting();
         if !self.has_listeners() {
@@ -109,7 +109,7 @@ impl Publisher {
         if self.broadcast.unencoded.begins() {
             tracing::warn!(
                 profile,
-                "an event does not reach the listeners: {reason} (logged once per burst, all are counted)"
+                "an event was not sent to listeners: {reason} (logged once per burst; all are counted)"
             );
         }
         None
@@ -121,12 +121,12 @@ impl Publisher {
         Broadcast::accept_all(&self.broadcast);
     }
 
-    /// Waits a moment if even the fastest listener is far behind, which delays none of them: each
-    /// has enough to read. Without it, a program that fires faster than anyone can read would get
-    /// fast listeners cut off.
+    /// Waits a moment if even the fastest listener is far behind. This delays none of them, because each
+    /// has enough to read. Without it, fast listeners would be cut off by a program that fires faster
+    /// than anyone can read.
     ///
-    /// Waits at most 100 ms, and not again until listeners have caught up: a listener that does
-    /// not read at all slows nobody down.
+    /// Waits for at most 100 ms, and not again until listeners have caught up: a listener that does not
+    /// read at all slows nobody down.
     pub async fn pace(&self) {
         let broadcast = &*self.broadcast;
         let far = broadcast.queue_bytes / 4;
@@ -164,7 +164,7 @@ impl Publisher {
         }
     }
 
-    /// What has been done so far.
+    /// The counts so far.
     pub fn counts(&self) -> PublisherCounts {
         let broadcast = &*self.broadcast;
         PublisherCounts {

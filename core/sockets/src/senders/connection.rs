@@ -1,4 +1,4 @@
-//! What programs fire: reads frames from a connection and hands the events in, in order.
+//! Reads frames from a sender's connection and passes the events on, in order.
 
 use std::io;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use evbus_report::OncePerBurst;
 /// How much is read at a time.
 const READ_BYTES: usize = 64 * 1024;
 
-/// What has come in through the sockets.
+/// The counters of incoming events.
 #[derive(Debug, Default)]
 pub struct PullCounters {
     pub(crate) connections: AtomicU64,
@@ -47,7 +47,7 @@ impl PullCounters {
         self.not_kept.fetch_add(1, Ordering::Relaxed);
         if self.not_kept_burst.begins() {
             tracing::warn!(
-                "an event from a socket is not kept: {reason} (logged once per burst, all are counted)"
+                "an event from a socket was not kept: {reason} (logged once per burst; all are counted)"
             );
         }
     }
@@ -57,7 +57,7 @@ impl PullCounters {
         self.faults.fetch_add(1, Ordering::Relaxed);
         if self.skipped.begins() {
             tracing::warn!(
-                "skipped a frame on a pull socket: {reason} (logged once per burst, all are counted)"
+                "skipped a frame on a pull socket: {reason} (logged once per burst; all are counted)"
             );
         }
     }
@@ -168,7 +168,7 @@ impl<I: Intake> Connection<I> {
             refusal.get_or_insert(reason);
         }
         if !self.buffer.is_empty() {
-            refusal.get_or_insert_with(|| "the last frame is not complete".to_owned());
+            refusal.get_or_insert_with(|| "the last frame is incomplete".to_owned());
         }
         let answer = match refusal {
             Some(reason) => Answer::NotKept(reason),
@@ -209,12 +209,12 @@ impl<I: Intake> Connection<I> {
         tokio::select! {
             biased;
             () = self.share.evicted(), if self.share.is_held() => Err(self.close_unfinished(
-                format_args!("nothing of it came for a while, and other frames need its memory"),
+                format_args!("no more of it arrived for a while, and other frames need its memory"),
             )),
             readable = goes_on => match readable {
                 Ok(readable) => readable,
                 Err(_) => Err(self.close_unfinished(format_args!(
-                    "nothing of it came for {} s", stall.as_secs()
+                    "no more of it arrived for {} s", stall.as_secs()
                 ))),
             },
         }
@@ -230,7 +230,7 @@ impl<I: Intake> Connection<I> {
         match self.share.grow((2 * capacity).max(len + READ_BYTES)).await {
             Ok(()) => Ok(()),
             Err(NoRoom) => Err(self.close_unfinished(format_args!(
-                "there is no memory for more of it, since many other frames are unfinished too"
+                "no memory is left for it, because many other frames are unfinished too"
             ))),
         }
     }
@@ -240,7 +240,7 @@ impl<I: Intake> Connection<I> {
         counters.unfinished.fetch_add(1, Ordering::Relaxed);
         if counters.closed.begins() {
             tracing::warn!(
-                "closed a connection to a pull socket with {} bytes of an unfinished frame: {reason} (told once per burst; all are counted)",
+                "closed a connection to a pull socket with {} bytes of an unfinished frame: {reason} (logged once per burst; all are counted)",
                 self.buffer.len()
             );
         }
@@ -309,7 +309,7 @@ impl<I: Intake> Connection<I> {
                         .fetch_add(1, Ordering::Relaxed);
                     if self.common.counters.closed.begins() {
                         tracing::warn!(
-                            "closed a connection to a pull socket: {reason} (told once per burst; all are counted)"
+                            "closed a connection to a pull socket: {reason} (logged once per burst; all are counted)"
                         );
                     }
                     break false;
@@ -339,7 +339,7 @@ impl<I: Intake> Connection<I> {
                 Err(reason) => {
                     self.common.counters.skipped(&reason);
                     (self.refusal)
-                        .get_or_insert_with(|| format!("a frame holds no event: {reason}"));
+                        .get_or_insert_with(|| format!("a frame contains no event: {reason}"));
                 }
             }
         };

@@ -1,8 +1,8 @@
-//! Where the events of programs go.
+//! The receiver of incoming events.
 
 use evbus_event::Event;
 
-/// Takes the events that come in through sockets. A clone is the same intake.
+/// Takes incoming events from the sockets. Clones share one intake.
 pub trait Intake: Clone + Send + Sync + 'static {
     /// What it gives for events that are kept.
     type Receipts: Receipts;
@@ -26,7 +26,7 @@ pub trait Intake: Clone + Send + Sync + 'static {
     fn take(&self, event: Event) -> impl Future<Output = Taken<Self::Receipts>> + Send;
 }
 
-/// What a program that waits for an answer has to wait for.
+/// The receipts that a program waits for before it gets its answer.
 pub trait Receipts: Default + Send + Sync + 'static {
     /// Adds those of another event.
     fn extend(&mut self, others: Self);
@@ -51,21 +51,21 @@ impl Receipts for () {
 /// Whether events of a profile go to a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
-    /// They go to none.
+    /// They match no destination.
     No,
-    /// They go to at least one.
+    /// They match at least one destination.
     Yes,
-    /// The name is new; taking an event finds out.
+    /// The name is new; it is decided when an event is taken.
     NotKnown,
 }
 
-/// What the host made of an event.
+/// What the host did with an event.
 #[derive(Debug)]
 pub enum Taken<R> {
-    /// It is in the queues of all its destinations; wait for these to know it on disk.
+    /// It is in the queues of all its destinations; when these receipts resolve, it is on disk.
     Kept(R),
-    /// It has no destination.
+    /// It matches no destination.
     Unmatched,
-    /// It is not kept at every destination that it belongs to: why.
+    /// It is not kept at every matching destination; the reason.
     Refused(String),
 }

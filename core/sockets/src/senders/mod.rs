@@ -1,4 +1,4 @@
-//! Programs that fire: their connections, what stands in their frames, and the memory they may take.
+//! Senders: their connections, their frames, and the memory they may use.
 
 pub(crate) mod connection;
 pub(crate) mod decode;

@@ -1,7 +1,7 @@
-//! How many programs that fire may be connected, and what of it members of the group may have.
+//! How many senders may be connected, and how many of them may be members of the group.
 //!
-//! A part is reserved for the host's user and root, so that no member, who needs to do no more than connect
-//! and say nothing, keeps the host's own programs out.
+//! A part is reserved for the host's user and root, so that members who connect and send nothing cannot
+//! keep the host's own programs out.
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ impl Slots {
         static FULL: OncePerBurst = OncePerBurst::new();
         if self.all.available_permits() == 0 && FULL.begins() {
             tracing::warn!(
-                "no more programs that fire can connect until one of them ends; those that try wait (told once per burst)"
+                "all connections for senders are in use; new senders wait until one closes (logged once per burst)"
             );
         }
         // The semaphores are never closed.
@@ -86,7 +86,7 @@ impl Slots {
         static FULL: OncePerBurst = OncePerBurst::new();
         if FULL.begins() {
             tracing::warn!(
-                "the group has as many connections of programs that fire as it may have; more of its programs wait, and some are closed (told once per burst, those that are closed are counted)"
+                "the group uses all of its connections for senders; further ones wait, and some are closed (logged once per burst; those that are closed are counted)"
             );
         }
         drop(free);

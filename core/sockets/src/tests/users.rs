@@ -261,7 +261,7 @@ fn a_group_is_a_name_or_a_number() {
         let refused = SocketGroup::find(unknown).expect_err("there is none");
         assert_eq!(
             refused.to_string(),
-            format!("there is no group {unknown:?}; expected the name or the number of a group")
+            format!("group {unknown:?} does not exist; expected the name or number of a group")
         );
     }
 }

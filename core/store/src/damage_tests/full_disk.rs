@@ -18,7 +18,7 @@ async fn a_disk_that_is_full_at_the_start_moves_nothing_and_the_next_start_recov
         let refused = refused.to_string();
         let expected = format!("the disk of {} is full: cannot salvage", dir.display());
         assert!(refused.contains(&expected), "{refused}");
-        assert!(refused.contains("make room"), "{refused}");
+        assert!(refused.contains("free some"), "{refused}");
         assert_eq!(files(dir), before);
         assert!(fs::read(&file).unwrap() == damaged, "it is as it was");
     }
@@ -65,7 +65,7 @@ async fn a_disk_that_is_full_while_the_store_is_used_is_waited_for() {
             assert_eq!(kept(dir), 0, "nothing is moved while there is no room");
             journal.append(20_001, 0, &event(20_001), true);
             let reason = journal.receipt(20_001).written().await.unwrap_err();
-            assert!(reason.contains("make room"), "{reason}");
+            assert!(reason.contains("free some"), "{reason}");
             fs::remove_file(&filler).unwrap();
             drop(hog);
         }

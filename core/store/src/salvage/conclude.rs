@@ -1,4 +1,4 @@
-//! The end of a copy: rows that are damaged, and what is lost.
+//! The end of a copy: damaged rows, and the count of lost ones.
 #![allow(clippy::wildcard_imports)] // It is a part of its parent.
 
 use std::collections::HashSet;

@@ -1,5 +1,5 @@
-//! The numbers that a damaged store has of itself. They have no checksum of their own, so they are
-//! believed as far as they can be true.
+//! The counts that a damaged store keeps about itself. They have no checksum of their own, so they are
+//! trusted only as far as they are plausible.
 
 use super::super::schema::Harm;
 use super::{PAGE, Row};

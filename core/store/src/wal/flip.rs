@@ -1,4 +1,4 @@
-//! The checksum of a log, and which bit of a frame flipped, as far as it tells.
+//! The checksum of a log, and finding the flipped bit of a frame from it.
 
 use super::FRAME_HEADER;
 

@@ -1,4 +1,4 @@
-//! Writing what is held: all of it, or what a full disk takes.
+//! Writes pending work: all of it, or as much as a full disk accepts.
 #![allow(clippy::wildcard_imports)] // It is a part of its parent.
 
 use super::*;
@@ -320,12 +320,12 @@ fn tell(fault: Option<&str>, progress: &mut Progress) {
     match fault {
         None => {
             if progress.fault.take().is_some() {
-                tracing::info!("the disk takes events again");
+                tracing::info!("the disk accepts events again");
             }
         }
         Some(reason) => {
             if progress.fault.as_deref() != Some(reason) {
-                tracing::error!("events cannot be written to disk: {reason}; trying again");
+                tracing::error!("cannot write events to disk: {reason}; trying again");
                 progress.fault = Some(reason.into());
             }
         }

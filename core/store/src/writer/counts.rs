@@ -1,4 +1,4 @@
-//! What is in a store, and what it says should be.
+//! The contents of a store compared with its own counts.
 
 use rusqlite::Connection;
 
@@ -28,9 +28,9 @@ impl Counts {
         let dead = self.dead - found.dead_letters.cast_signed();
         let missing = queued.max(0) + dead.max(0);
         if !self.in_order {
-            Some("its records are not in order".to_owned())
+            Some("its records are out of order".to_owned())
         } else if found.last_seq > self.last_seq {
-            Some("a record has a place that was never used".to_owned())
+            Some("a record has a number that was never used".to_owned())
         } else if missing > 0 {
             // A page that leads to others may be wrong, so that they are there and not found.
             Some(counted(missing, "record is missing", "records are missing"))

@@ -157,8 +157,7 @@ fn match_plugin_is_one_of_both_and_the_error_for_the_line_as_it_stands_says_so()
     let said = stderr(&checked);
     assert!(
         said.contains(
-            "acct.yml:1:1: match_plugin: found \"glob|regex\", which no loaded plugin provides; \
-             expected one of: glob, regex"
+            "acct.yml:1:1: match_plugin: no loaded plugin provides match plugin \"glob|regex\"; expected one of: glob, regex"
         ),
         "{said}"
     );
@@ -235,7 +234,7 @@ fn where_no_plugin_serves_the_provider_the_file_is_well_and_check_says_that_it_w
 
     // A host runs with it, and events have no destination.
     let host = RunningHost::start(ALL, plugins.path(), &[]);
-    host.wait_for_log("provider my_provider of the acct file is served by no plugin");
+    host.wait_for_log("no plugin serves provider my_provider of the acct file");
     host.put("idem-status", "\"FINISHED\"");
     let (code, log) = host.stop();
     assert_eq!(code.code(), Some(0), "{log}");

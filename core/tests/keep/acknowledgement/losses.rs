@@ -86,10 +86,10 @@ fn what_is_kept_on_disk_is_not_lost() {
         (lane(&host, 0)["dead_lettered"] == 1).then_some(())
     });
     write_acct(&host, &away("q", "queue: {events: 10}"));
-    host.wait_for_log("read again");
+    host.wait_for_log("reloaded");
     assert_kept(&put(&host, "q", "1"));
     write_acct(&host, "fixture-good: {}\n");
-    host.wait_for_log("what is on disk stays there");
+    host.wait_for_log("will be delivered from disk");
     let (status, log, _dir) = host.end(Signal::TERM);
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(!log.contains("lost"), "{log}");

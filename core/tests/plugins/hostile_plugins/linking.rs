@@ -43,7 +43,7 @@ fn a_plugin_that_looks_for_libraries_beside_itself_is_refused_with_the_reason() 
     let said = refused(&dir.path().join("needs.so"));
     for sentence in [
         "libbeside.so: cannot open shared object file",
-        "it looks for libraries beside itself ($ORIGIN), where none can be",
+        "it searches for libraries beside itself ($ORIGIN), but a copy of it is loaded",
     ] {
         assert!(said.contains(sentence), "{sentence}: {said}");
     }
@@ -58,6 +58,6 @@ fn a_plugin_that_needs_room_in_the_static_block_for_thread_locals_is_refused_in_
         char *of_this_thread(void) { return heap; }";
     c_library(dir.path(), "static.so", locals, &[]);
     let said = refused(&dir.path().join("static.so"));
-    let sentence = "cannot allocate memory in static TLS block); build what it links, such as its allocator, without initial-exec thread-locals";
+    let sentence = "cannot allocate memory in static TLS block); build the libraries it links, such as its allocator, without initial-exec thread-local variables";
     assert!(said.contains(sentence), "{said}");
 }

@@ -1,4 +1,4 @@
-//! Where an event goes, or why nowhere.
+//! Where an event is queued, or why it is not.
 
 /// Why an event is not in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

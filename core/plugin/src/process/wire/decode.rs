@@ -19,7 +19,7 @@ fn length(bytes: [u8; 4]) -> Result<usize, WireError> {
     match usize::try_from(u32::from_le_bytes(bytes)) {
         Ok(length) if (1..=MAX_FRAME).contains(&length) => Ok(length),
         _ => malformed(format!(
-            "a frame of {} bytes, where 1 to {MAX_FRAME} are possible",
+            "a frame of {} bytes (expected 1 to {MAX_FRAME})",
             u32::from_le_bytes(bytes)
         )),
     }
@@ -55,7 +55,7 @@ pub(in crate::process) fn read(socket: &mut impl Read) -> Result<ToChild, WireEr
             version: fields.string()?,
             path: fields.string()?,
         },
-        kind => return malformed(format!("a frame of the unknown kind {kind}")),
+        kind => return malformed(format!("a frame of unknown kind {kind}")),
     };
     fields.end()?;
     Ok(message)
@@ -125,7 +125,7 @@ fn to_host(frame: Vec<u8>) -> Result<ToHost, WireError> {
         CLOSED => ToHost::Closed,
         STAGE => ToHost::Stage(fields.u8()?),
         PROBED => ToHost::Probed,
-        kind => return malformed(format!("a frame of the unknown kind {kind}")),
+        kind => return malformed(format!("a frame of unknown kind {kind}")),
     };
     fields.end()?;
     Ok(message)
@@ -218,7 +218,7 @@ impl Fields {
         if self.0.is_empty() {
             Ok(())
         } else {
-            malformed(format!("{} bytes behind the end of a frame", self.0.len()))
+            malformed(format!("{} bytes after the end of a frame", self.0.len()))
         }
     }
 }

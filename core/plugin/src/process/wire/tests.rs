@@ -113,9 +113,9 @@ async fn what_is_no_frame_is_refused_with_what_it_was() {
     for (bytes, expected) in [
         (&[0, 0, 0, 0][..], "a frame of 0 bytes"),
         (&long, "a frame of 4294967295 bytes"),
-        (&[1, 0, 0, 0, 200], "a frame of the unknown kind 200"),
+        (&[1, 0, 0, 0, 200], "a frame of unknown kind 200"),
         (&[2, 0, 0, 0, 69, 1], "a frame that ends too early"),
-        (&[2, 0, 0, 0, 71, 1], "1 bytes behind the end of a frame"),
+        (&[2, 0, 0, 0, 71, 1], "1 bytes after the end of a frame"),
         (
             &[7, 0, 0, 0, 70, 1, 1, 0, 0, 0, 0xff],
             "text that is not UTF-8",

@@ -122,7 +122,7 @@ fn a_file_that_cannot_be_used_changes_nothing_and_is_explained() {
         ("fixture-good: [", "acct.yml:"),
         (
             "match_plugin: nothing\nfixture-good: {'*': {path: x}}",
-            "found \"nothing\"",
+            "match plugin \"nothing\"",
         ),
     ]
     .into_iter()

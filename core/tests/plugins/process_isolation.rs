@@ -448,14 +448,10 @@ async fn a_program_that_embeds_a_host_names_the_program_for_isolated_plugins() {
     said_with(Some(env!("CARGO_BIN_EXE_evbus").as_ref()), "").await;
     said_with(
         Some("/bin/true".as_ref()),
-        "ended with exit code 0, before it",
+        "ended with exit code 0 before it",
     )
     .await;
-    said_with(
-        Some("/nowhere".as_ref()),
-        "started from /nowhere: No such file",
-    )
-    .await;
+    said_with(Some("/nowhere".as_ref()), "from /nowhere: No such file").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -284,7 +284,7 @@ impl Bus {
         Some((routes, route))
     }
 
-    /// As [`known_route`](Self::known_route), of any name.
+    /// As `known_route`, of any name.
     pub async fn find_route(&self, profile: &str) -> (Guard<Arc<Routes>>, Route) {
         let routes = self.inner.routes.load_full();
         let route = routes.router.find(profile).await;

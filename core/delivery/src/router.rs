@@ -133,7 +133,7 @@ impl Router {
     }
 
     /// Asks about those of these names that are new, all at once: a thread that has one name handed over
-    /// after the other does little else. Waits for [`ANSWER_WITHIN`] at most.
+    /// after the other does little else. Waits for `ANSWER_WITHIN` at most.
     pub async fn prepare<'n>(&self, profiles: impl Iterator<Item = &'n str>) {
         if let Some(asking) = &self.asking {
             asking.prepare(profiles).await;

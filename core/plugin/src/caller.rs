@@ -39,7 +39,7 @@ struct Job {
 pub enum Wait {
     /// Sleeping until it arrives.
     Sleeping,
-    /// Without a thread-local of its own: see [`linker::is_opening`](super::linker::is_opening).
+    /// Without a thread-local of its own: see `linker::is_opening`.
     Polling,
 }
 

@@ -16,7 +16,7 @@ const SAID_AFTER: Duration = Duration::from_secs(5);
 /// How often whoever waits looks up.
 pub(crate) const GLANCE: Duration = Duration::from_millis(50);
 
-/// How long plugins are waited for: [`LIMIT`] each, and no longer once the host ends. Clones share one
+/// How long plugins are waited for: `LIMIT` each, and no longer once the host ends. Clones share one
 /// state.
 #[derive(Debug, Clone)]
 pub struct Patience(Arc<watch::Sender<bool>>);

@@ -78,7 +78,7 @@ fn push_body(event: Event<'_>, line: &mut Vec<u8>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether the body is what its media type says. Bodies are not trusted: one that is no JSON must
+/// Whether the body is what its media type says. Bodies are not trusted: one that is not JSON must
 /// not spoil the line for those who read the file.
 fn is_json(event: Event<'_>) -> bool {
     event.content_type() == "application/json"

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Renames PATH to PATH.1, what was PATH.1 to PATH.2 and so on; the oldest of `keep` is replaced.
 ///
-/// May be called again after a failure: a gap in the numbers is no fault.
+/// May be called again after a failure: a gap in the numbers is not a fault.
 pub(crate) fn shift(path: &Path, keep: u32) -> io::Result<()> {
     for number in (1..keep).rev() {
         match fs::rename(numbered(path, number), numbered(path, number + 1)) {

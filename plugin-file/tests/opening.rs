@@ -175,7 +175,7 @@ async fn a_last_line_of_others_is_kept_and_ended() {
         "half a line",
         // A whole line of ours whose line break an editor has taken away.
         "{\"id\":\"x\",\"body\":{\"n\":1}}",
-        // Zeros before something else are no hole.
+        // Zeros before something else are not a hole.
         "\0\0\0\0x\0\0\0\0",
     ] {
         assert_eq!(with_tail(tail).await, format!("{FIRST}\n{tail}\n"));

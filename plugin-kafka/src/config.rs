@@ -218,7 +218,7 @@ pub enum Property {
 }
 
 impl Property {
-    /// As librdkafka reads it; `None` where it is no single value.
+    /// As librdkafka reads it; `None` where it is not a single value.
     pub(crate) fn text(&self) -> Option<String> {
         match self {
             Self::Bool(value) => Some(value.to_string()),

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(6);
 const PATIENCE_IN_ALL: Duration = Duration::from_secs(9);
 /// How long it is tried at least when no broker is there: one may be starting.
 const AT_LEAST: Duration = Duration::from_secs(1);
-/// Longest wait for the id of an idempotent producer. Without one it cannot send yet, which is no fault.
+/// Longest wait for the id of an idempotent producer. Without one it cannot send yet, which is not a fault.
 const ID_PATIENCE: Duration = Duration::from_secs(2);
 /// How often an error that ends the attempt is looked for meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -45,7 +45,7 @@ fn unusable(property: &str, file: &Path) -> Option<String> {
     check_file(file, MAX_BYTES).err().map(|why| why.to_string())
 }
 
-/// OpenSSL opens the files of a directory one by one, when it needs them; a link to nothing is no harm.
+/// OpenSSL opens the files of a directory one by one, when it needs them; a link to nothing does no harm.
 fn unusable_in(dir: &Path) -> Option<String> {
     let entries = match dir.read_dir() {
         Ok(entries) => entries,

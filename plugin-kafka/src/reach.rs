@@ -52,7 +52,7 @@ pub(crate) fn reach(
         ) {
             (Ok(metadata), _) => metadata,
             (Err(_), Some(cause)) => return Err(ConnectError::retry(cause)),
-            // Large clusters may take longer to describe themselves, which is no fault.
+            // Large clusters may take longer to describe themselves, which is not a fault.
             (Err(_), None) => return Ok(()),
         };
         for broker in metadata.brokers().iter().take(TRIED) {

@@ -149,7 +149,7 @@ impl Connector {
     /// A connection on which all channels can be opened that the destination uses at once.
     fn has_channels(&self, session: Session) -> Result<Session, ConnectError> {
         match session.connection.configuration().channel_max() {
-            // 0 is no limit.
+            // 0 is not a limit.
             most if most != 0 && most < self.channels => Err(ConnectError::permanent(format!(
                 "cannot use {}: a connection may have only {most} channel (`channel_max` of the broker or the `url`), but this destination needs {}; raise it, or set `declare: false`",
                 self.endpoint, self.channels

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(odd) => {
             let odd = odd.display();
-            let why = format!("the argument {odd} is no UTF-8; expected text");
+            let why = format!("the argument {odd} is not UTF-8; expected text");
             return Failure::Usage(why).report();
         }
     };

@@ -36,7 +36,7 @@ pub(crate) struct Properties {
     pub(crate) tag: Option<String>,
 }
 
-/// A value that is no collection.
+/// A value that is not a collection.
 pub(crate) struct Scalar {
     pub(crate) text: Zeroizing<String>,
     /// Its text decides what it is: it has neither quotes nor a tag, or has the tag `!`.

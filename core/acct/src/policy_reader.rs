@@ -191,7 +191,7 @@ impl Reader<'_> {
         batch
     }
 
-    /// Hands each known key of a mapping to `take`; an unknown one is a fault. Nothing is no keys.
+    /// Hands each known key of a mapping to `take`; an unknown one is a fault. Nothing counts as no keys.
     fn fields(
         &mut self,
         spot: &Spot<'_>,

@@ -23,7 +23,7 @@ impl Config {
     pub fn text(&self) -> Zeroizing<String> {
         let mut size = Counter(0);
         // A buffer that grows would leave copies behind. Neither writer fails, nor has JSON a value that
-        // is no JSON.
+        // is not JSON.
         let written = serde_json::to_writer(&mut size, &self.0);
         let mut text = Zeroizing::new(Vec::with_capacity(size.0));
         let written = written.and_then(|()| serde_json::to_writer(&mut *text, &self.0));

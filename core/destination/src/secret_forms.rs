@@ -16,7 +16,7 @@ const MIN_PART: usize = 8;
 /// A longer secret is a key, a certificate or a file: all of its forms would take a hundred times its room.
 const LONG: usize = 1024;
 
-/// What has more steps is no path but text in base64.
+/// What has more steps is not a path but text in base64.
 const MAX_STEPS: usize = 16;
 
 /// Forms in any order, some of them more than once.

@@ -118,9 +118,9 @@ mod tests {
 
     #[test]
     fn text_that_is_no_json_is_refused_with_its_place() {
-        let error = check(b"{\"a\": }").expect_err("this is no JSON");
+        let error = check(b"{\"a\": }").expect_err("this is not JSON");
         assert!(error.to_string().contains("line 1 column 7"), "{error}");
-        let error = check(b"\"\xff\"").expect_err("this is no UTF-8");
+        let error = check(b"\"\xff\"").expect_err("this is not UTF-8");
         assert!(
             error.to_string().contains("invalid UTF-8 after byte 1"),
             "{error}"

@@ -82,7 +82,7 @@ pub struct Frames {
     pub payloads: Vec<Range<usize>>,
     /// Whether the host gives the stream up.
     pub lost_sync: bool,
-    /// Where what is no whole frame begins.
+    /// Where what is not a whole frame begins.
     pub end: usize,
 }
 
@@ -243,7 +243,7 @@ fn is_sound(value: &Value, levels: usize) -> bool {
     }
 }
 
-/// Reads the `evbus` entry: `Some(None)` if there is none, `None` if it is no use.
+/// Reads the `evbus` entry: `Some(None)` if there is none, `None` if it is of no use.
 #[allow(clippy::option_option, reason = "absent and useless are two things")]
 fn head(head: Option<&Value>) -> Option<Option<Head>> {
     let Some(Value::Map(head)) = head else {

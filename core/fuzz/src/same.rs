@@ -53,7 +53,7 @@ fn is_same(packed: &Value, json: &Json) -> bool {
         (Value::Nil, Json::Null) => true,
         (Value::Boolean(packed), Json::Bool(json)) => packed == json,
         (Value::Integer(packed), Json::Number(json)) => match packed.as_u64() {
-            // For `serde_json`, -0 is no integer.
+            // For `serde_json`, -0 is not an integer.
             Some(0) => json.as_f64() == Some(0.0),
             Some(packed) => json.as_u64() == Some(packed),
             None => json.as_i64().is_some() && json.as_i64() == packed.as_i64(),

@@ -284,7 +284,7 @@ fn innermost(error: &Error) -> &Error {
     error
 }
 
-/// What the engine says of a name that a template's expression uses; `unknown` where it is no name.
+/// What the engine says of a name that a template's expression uses; `unknown` where it is not a name.
 fn named(detail: &str) -> &str {
     if is_name(&detail.replace(' ', "_")) {
         detail

@@ -54,7 +54,7 @@ impl Loading {
     ///
     /// # Errors
     ///
-    /// One sentence on why the host does without it.
+    /// One sentence on why the host does not use it.
     pub(crate) fn copy(&self, path: &Path, manifest: &Manifest) -> Result<Copied, String> {
         let file = PluginFile::open(path)?;
         let (image, hash) = Image::new(&file, manifest, self.copies.as_deref())?;

@@ -349,7 +349,7 @@ async fn accept_pulls(entrance: Entrance, common: Common, intake: impl Intake) {
 /// Lets nobody queue any more, and yields those who wait: they have been told that they are
 /// connected, and may have written already.
 fn last_in_line(socket: UnixListener) -> impl Iterator<Item = UnixStream> {
-    // Fails only for what is no socket.
+    // Fails only for what is not a socket.
     let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Read);
     let socket = socket.into_std().ok();
     std::iter::from_fn(move || {

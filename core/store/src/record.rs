@@ -26,7 +26,7 @@ pub struct Stored {
     pub event: Arc<Event>,
 }
 
-/// Why a row is no event.
+/// Why a row is not an event.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RowFault {
     /// The row was read and is not what was written.
@@ -174,7 +174,7 @@ pub(super) fn bytes(value: ValueRef<'_>) -> Vec<u8> {
     }
 }
 
-/// A value of any type as text; what is no UTF-8 in it is replaced.
+/// A value of any type as text; what is not UTF-8 in it is replaced.
 pub(super) fn text(value: ValueRef<'_>) -> String {
     String::from_utf8_lossy(&bytes(value)).into_owned()
 }

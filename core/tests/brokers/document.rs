@@ -1,5 +1,5 @@
 //! The examples of Idem's documentation of events (its page "Events"), taken literally: what stands
-//! there works here as it stands there. The examples of message formats are tested in `idem/events.rs`,
+//! there works here unchanged. The examples of message formats are tested in `idem/events.rs`,
 //! the one of a template in `render.rs` too.
 //!
 //! The page shows its files without indentation; that alone was put back.

@@ -441,7 +441,7 @@ fn route_prints_one_line_per_name_from_arguments_and_standard_input() {
         ]
     );
 
-    // What is no name is said, and stops nothing.
+    // What is not a name is reported, and stops nothing.
     let long = "x".repeat(1024 * 1024);
     let input = [long.as_bytes(), b"\n\xff\nother\n"].concat();
     let output = bench.evbus(&["route", "--acct-file", "acct.yml"], &input);

@@ -127,7 +127,7 @@ async fn what_both_languages_have_is_the_same_in_every_form() {
     }
 }
 
-/// A value, a result in each form that is no other than pop-serial's where it is `None`, and what
+/// A value, a result in each form that does not differ from pop-serial's where it is `None`, and what
 /// pop-serial's is where it is not.
 type Difference = (Value, [Option<(&'static str, &'static str)>; 3]);
 

@@ -298,7 +298,7 @@ fn a_frame_without_an_event_is_refused_with_its_reason() {
     let mut stream =
         std::os::unix::net::UnixStream::connect(host.path("s").join(evbus::sockets::PULL_SOCKET))
             .unwrap();
-    // An event, so that there is an answer, and a frame whose body is no event.
+    // An event, so that there is an answer, and a frame whose body is not an event.
     let body = evbus::Event::builder("p").message(&1).unwrap();
     let fired = evbus_wire::Fired {
         json: body.body(),

@@ -251,7 +251,7 @@ fn a_plugin_that_passed_and_hangs_later_ends_the_process_and_is_named() {
             assert!(said.contains(sentence), "{said}");
         }
     }
-    // What is no constructor holds nobody up.
+    // What is not a constructor holds nobody up.
     let output = run(evbus(&["check"]).env(DEED, "names-hang"), b"");
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(78), "{said}");

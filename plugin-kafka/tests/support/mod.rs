@@ -120,6 +120,6 @@ pub fn assert_accepted(outcomes: &[Outcome]) {
 pub fn assert_rejected(outcome: &Outcome, text: &str) {
     assert!(
         matches!(outcome, Outcome::Rejected { reason } if reason.contains(text)),
-        "{outcome:?} is no rejection for `{text}`"
+        "{outcome:?} is not a rejection for `{text}`"
     );
 }

@@ -81,7 +81,7 @@ impl Harness {
     ///
     /// # Errors
     ///
-    /// The file cannot be opened, is no plugin, or speaks another contract.
+    /// The file cannot be opened, is not a plugin, or speaks another contract.
     pub fn open(path: &Path) -> Result<Self, OpenFailure> {
         evbus_sdk::loader::open(path).map(Self::new)
     }
@@ -109,7 +109,7 @@ impl Harness {
         names.into_iter().map(String::from).collect()
     }
 
-    /// The JSON Schema of the configuration; panics when it is no JSON.
+    /// The JSON Schema of the configuration; panics when it is not JSON.
     pub fn schema(&self) -> Value {
         let schema = (self.provider_functions().config_schema)();
         serde_json::from_str(&schema).expect("the schema is JSON")
@@ -195,7 +195,7 @@ impl Harness {
     fn matcher_functions(&self) -> MatcherFnsV1 {
         match self.module.matcher() {
             ROption::RSome(matcher) => matcher,
-            ROption::RNone => panic!("{} is no match plugin", self.id()),
+            ROption::RNone => panic!("{} is not a match plugin", self.id()),
         }
     }
 }

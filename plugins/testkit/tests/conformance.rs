@@ -43,7 +43,7 @@ async fn a_plugin_that_drops_and_checks_nothing_fails_by_name() {
     for name in [
         "names unknown keys at every depth",
         "names the key of a wrong type",
-        "refuses a configuration that is no object",
+        "refuses a configuration that is not an object",
         "has a JSON Schema of its configuration",
         "connects and closes",
         "accepts a batch",

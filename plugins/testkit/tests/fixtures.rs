@@ -319,7 +319,7 @@ fn files_that_are_no_plugin_of_this_contract_are_refused_in_one_sentence() {
             "have another layout than this host's",
         ),
     ] {
-        let failure = Harness::open(&library(package)).expect_err("it is no plugin");
+        let failure = Harness::open(&library(package)).expect_err("it is not a plugin");
         assert!(failure.sentence.contains(expected), "{failure}");
         assert!(failure.sentence.len() < 400, "{failure}");
     }

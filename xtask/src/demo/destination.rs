@@ -139,7 +139,7 @@ impl Destination {
         &self.missing
     }
 
-    /// Lines that are no event it should have received, or one it has already.
+    /// Lines that are not an event it should have received, or one it has already.
     pub(super) fn unexpected(&self) -> &[String] {
         &self.unexpected
     }

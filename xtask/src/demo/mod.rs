@@ -56,7 +56,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     let text = read(&root.join(ACCT_FILE))?;
     let place = dir
         .to_str()
-        .ok_or_else(|| Failure::Failed(format!("{} is no UTF-8", dir.display())))?;
+        .ok_or_else(|| Failure::Failed(format!("{} is not UTF-8", dir.display())))?;
     let text = text.replace(PLACEHOLDER, place);
     let mut destinations = Destination::read_all(&text, &events)
         .map_err(|why| Failure::Failed(format!("{ACCT_FILE}: {why}")))?;
@@ -156,7 +156,7 @@ fn put(mut evbus: Command, sock_dir: &Path, root: &Path) -> Result<std::process:
 }
 
 /// Shows what arrives until `put` has ended and everything is there, or time is up. That something
-/// is missing is no failure here: the comparison says what.
+/// is missing is not a failure here: the comparison says what.
 fn arrive(
     interrupt: &Interrupt,
     host: &mut Host,

@@ -5,6 +5,7 @@
 
 mod abi;
 mod dependencies;
+mod english;
 mod imports;
 mod introductions;
 mod layout;
@@ -36,6 +37,7 @@ const RULES: &[Rule] = &[
     manifests::lints_are_inherited,
     links::lead_somewhere,
     introductions::are_complete,
+    english::is_plain,
     once::is_written,
 ];
 

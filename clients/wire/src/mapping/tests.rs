@@ -171,7 +171,7 @@ fn text_that_is_no_json_is_refused_with_its_place() {
         (r#""\u12"#, "closing quote at byte 0"),
         ("[", "a closing bracket at byte 1"),
     ] {
-        let error = json_to_msgpack(json.as_bytes()).expect_err("this is no JSON");
+        let error = json_to_msgpack(json.as_bytes()).expect_err("this is not JSON");
         assert!(error.ends_with(expected), "{json}: {error}");
     }
 }

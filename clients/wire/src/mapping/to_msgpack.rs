@@ -23,7 +23,7 @@ pub fn json_to_msgpack(json: &[u8]) -> Result<Vec<u8>, String> {
 pub enum Stamped {
     /// DATA is the body's map and `_stamp`.
     Beside,
-    /// DATA is `{"body": <the body>, "_stamp": ...}`, since the body is no map, or a map with a
+    /// DATA is `{"body": <the body>, "_stamp": ...}`, since the body is not a map, or a map with a
     /// `_stamp` of its own.
     Around,
 }
@@ -114,7 +114,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The next byte that is no white space; not taken.
+    /// The next byte that is not white space; not taken.
     fn token(&mut self) -> Option<u8> {
         while let Some(&byte) = self.text.get(self.at) {
             match byte {

@@ -48,7 +48,7 @@ fn bare(content: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn encrypt(key: &[u8; KEY_BYTES], plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
-    // A clock before 1970 is no reason not to encrypt; nobody reads the time.
+    // A clock before 1970 is not a reason not to encrypt; nobody reads the time.
     let time = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());

@@ -9,7 +9,7 @@ use crate::{AcctSource, JsonObject};
 fn object(value: Value) -> JsonObject {
     match value {
         Value::Object(pairs) => pairs,
-        other => panic!("{other} is no object"),
+        other => panic!("{other} is not an object"),
     }
 }
 

@@ -209,7 +209,7 @@ impl Worker {
         }
         if let Some(journal) = self.shared.queue.journal().filter(|_| buried) {
             // Dead letters must not fill the memory where the disk takes none. Events that wait to be
-            // written are no reason to wait: only deliveries make room for them on a full disk.
+            // written are not a reason to wait: only deliveries make room for them on a full disk.
             journal.room_for_letters().await;
         }
     }

@@ -1,4 +1,4 @@
-//! What is no file, and pipes that this process has.
+//! What is not a file, and pipes that this process has.
 
 use std::fs;
 use std::io::Write as _;

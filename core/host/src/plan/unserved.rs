@@ -24,7 +24,7 @@ pub(super) fn faults(
     catalog: &Catalog,
     unserved: &[String],
 ) -> (Vec<AcctError>, BTreeSet<String>) {
-    // That nobody can read `internal` here is no fault of the file, which programs may share.
+    // That nobody can read `internal` here is not a fault of the file, which programs may share.
     let sections = acct.sections().iter().filter(|section| {
         !section.is_let_go()
             && section.provider() != INTERNAL

@@ -178,7 +178,7 @@ async fn write(
                         }
                         Ok(false) => break Ok(()),
                         Err(_) => {
-                            // Dropped: the lane makes a new instance, for a half batch is no batch.
+                            // Dropped: the lane makes a new instance, for a half batch is not a batch.
                             pending.lock().remove(&number);
                             break Err(std::io::ErrorKind::InvalidInput.into());
                         }

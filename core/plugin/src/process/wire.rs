@@ -44,7 +44,7 @@ pub(super) enum WireError {
     /// The other end is gone.
     #[error("nothing more")]
     End(#[source] Option<std::io::Error>),
-    /// It is no frame of this protocol.
+    /// It is not a frame of this protocol.
     #[error("{0}")]
     Malformed(String),
 }

@@ -56,7 +56,7 @@ fn is_member(group: &SocketGroup) -> bool {
 /// Whether a host answers in this directory, which is a socket directory or a state directory. Connects
 /// to its control socket.
 pub fn is_served(dir: &Path) -> bool {
-    // What is no socket, or one that cannot be asked, is nobody's here.
+    // What is not a socket, or one that cannot be asked, is nobody's here.
     let control = dir.join(CONTROL_SOCKET);
     matches!(is_abandoned(&control), Err(SocketError::InUse { .. }))
 }

@@ -109,7 +109,7 @@ fn open_socket(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Whether the socket of a process that is gone is there. One whose process lives is an error, as is
-/// anything that is no socket.
+/// anything that is not a socket.
 pub(crate) fn is_abandoned(path: &Path) -> Result<bool, SocketError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -68,7 +68,7 @@ struct Branch {
     /// No listener can have too much waiting before the log is this long.
     check_at: u64,
     /// The longest frame since everything was last sent. It may wait beside the limit: one long
-    /// frame is no sign of a slow listener.
+    /// frame is not a sign of a slow listener.
     longest: u64,
 }
 

@@ -13,7 +13,7 @@ use evbus_event::{ContentType, Event, Origin};
 ///
 /// # Errors
 ///
-/// One sentence: the frame would be too long, or the body is no JSON.
+/// One sentence: the frame would be too long, or the body is not JSON.
 pub(crate) fn frame(event: &Event) -> Result<Frame<'_>, String> {
     if came_from_salt(event) {
         return Frame::of_salt(event.profile(), event.body());

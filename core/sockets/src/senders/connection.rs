@@ -73,7 +73,7 @@ pub(crate) struct Common {
     pub(crate) stall: Duration,
 }
 
-/// Serves one connection until the program at the other end closes it, or sends what is no frame.
+/// Serves one connection until the program at the other end closes it, or sends what is not a frame.
 ///
 /// Never answers a program of Salt's. A program of this project, which is known by the heads of its
 /// frames, gets an [`Answer`] at the end of its stream.
@@ -112,7 +112,7 @@ pub(crate) async fn serve<I: Intake>(
             more = connection.read(&stream) => match more {
                 Ok(true) => {}
                 Ok(false) => return connection.answer(&stream).await,
-                // A frame that is not whole is no event, and there is nobody to tell.
+                // A frame that is not whole is not an event, and there is nobody to tell.
                 Err(_) => return,
             },
         }
@@ -152,7 +152,7 @@ struct Batch {
     events: Vec<Event>,
     /// Of some it is not known whether they do.
     has_new: bool,
-    /// False if what follows is no frame.
+    /// False if what follows is not a frame.
     in_sync: bool,
 }
 

@@ -142,7 +142,7 @@ impl Share {
                     if !shared.places.values().any(is_moving) {
                         return Err(NoRoom);
                     }
-                    // The host is full, which is no fault of this program.
+                    // The host is full, which is not a fault of this program.
                     until = now + patience;
                 }
                 if !(shared.places.values()).any(|place| place.doing == Doing::Leaving) {

@@ -38,7 +38,7 @@ fn temp() -> tempfile::TempDir {
 
 fn error(dir: &SocketDir) -> SocketError {
     dir.bind(&SocketOptions::default())
-        .expect_err("the directory is no use")
+        .expect_err("the directory is of no use")
 }
 
 #[test]

@@ -129,7 +129,7 @@ mod tests {
         let text = "a\u{20ac}b".as_bytes();
         assert_eq!(kept(3, &[text]), ("b".to_owned(), 4));
         assert_eq!(kept(4, &[text]), ("\u{20ac}b".to_owned(), 1));
-        // Bytes that are no text are shown as such, however they begin.
+        // Bytes that are not text are shown as such, however they begin.
         assert_eq!(kept(9, &[b"\x80x"]), ("\u{fffd}x".to_owned(), 0));
     }
 }

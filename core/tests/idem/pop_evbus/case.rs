@@ -126,7 +126,7 @@ fn internal(patterns: &[Vec<Piece>], random: &mut Random, profiles: &mut Vec<Pro
     }
 }
 
-/// What else stands in an acct file and is no destination, whatever it holds.
+/// What else stands in an acct file and is not a destination, whatever it holds.
 fn other(section: u64, random: &mut Random, file: &mut String) {
     // Kafka's and RabbitMQ's providers are left out: pop-evbus would try to reach them.
     let _ = match random.below(8) {

@@ -94,7 +94,7 @@ fn what_evbus_put_fires_arrives_at_salt_as_python_reads_its_json() {
             r#"{"largest": 18446744073709551615, "larger": 18446744073709551616}"#,
             json!({"largest": u64::MAX, "larger": "18446744073709551616"}),
         ),
-        // A body that is no map, or that has a time of its own, stands under `body`.
+        // A body that is not a map, or that has a time of its own, stands under `body`.
         ("null", json!({"body": null})),
         ("[1, 2]", json!({"body": [1, 2]})),
         (r#""text""#, json!({"body": "text"})),

@@ -17,7 +17,7 @@ impl Conformance {
         );
         report.add("names the key of a wrong type", self.names_wrong_types());
         report.add(
-            "refuses a configuration that is no object",
+            "refuses a configuration that is not an object",
             self.refuses_no_object(),
         );
         report.add(

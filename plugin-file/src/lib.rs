@@ -1,3 +1,8 @@
+#![allow(clippy::doc_markdown, reason = "the README is a page of its own, too")]
+#![doc = include_str!("../README.md")]
+//!
+//! # Inside the crate
+//!
 //! Appends events to a file, one line each: the provider `file`.
 //!
 //! `README.md` is the operator's reference. The path of an event through this crate:

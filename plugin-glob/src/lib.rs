@@ -1,3 +1,8 @@
+#![allow(clippy::doc_markdown, reason = "the README is a page of its own, too")]
+#![doc = include_str!("../README.md")]
+//!
+//! # Inside the crate
+//!
 //! The match plugin `glob`: finds the patterns of a set that match a profile name.
 //!
 //! A pattern means exactly what `CPython`'s `fnmatch.fnmatchcase` makes of it:

@@ -1,3 +1,8 @@
+#![allow(clippy::doc_markdown, reason = "the README is a page of its own, too")]
+#![doc = include_str!("../README.md")]
+//!
+//! # Inside the crate
+//!
 //! Publishes events to Apache Kafka.
 //!
 //! One event becomes one message in every configured topic: the payload is the event's body,

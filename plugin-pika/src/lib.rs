@@ -1,3 +1,8 @@
+#![allow(clippy::doc_markdown, reason = "the README is a page of its own, too")]
+#![doc = include_str!("../README.md")]
+//!
+//! # Inside the crate
+//!
 //! Publishes events to `RabbitMQ` and other AMQP 0-9-1 brokers, with publisher confirms.
 //!
 //! The operator's reference is this crate's README. The path of an event through it:
@@ -20,7 +25,7 @@
 
 mod cause;
 mod config;
-mod connection;
+mod connect;
 mod endpoint;
 mod link;
 mod message;

@@ -8,7 +8,7 @@ use evbus_sdk::tokio::task::JoinHandle;
 use evbus_sdk::tokio::{self, time};
 use evbus_sdk::{ConnectError, Context};
 
-use crate::connection::{Connector, Session};
+use crate::connect::{Connector, Session};
 use crate::outcome::Failure;
 use crate::place;
 use crate::publisher::Rules;

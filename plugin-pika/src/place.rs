@@ -11,7 +11,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ErrorKind, ExchangeKind};
 
-use crate::connection::Session;
+use crate::connect::Session;
 use crate::endpoint::Endpoint;
 use crate::outcome::{Failure, said};
 use crate::publisher::Rules;

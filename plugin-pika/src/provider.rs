@@ -6,7 +6,7 @@ use evbus_sdk::{Batch, ConfigFault, ConnectError, Context, Limits, Outcomes, Pro
 use lapin::types::ShortString;
 
 use crate::config::Config;
-use crate::connection::Connector;
+use crate::connect::Connector;
 use crate::link::Link;
 use crate::message::Template;
 use crate::publisher::{Publisher, Rules};

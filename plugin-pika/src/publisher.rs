@@ -22,7 +22,7 @@ use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
 use lapin::{Channel, Confirmation};
 
-use crate::connection::Session;
+use crate::connect::Session;
 use crate::link::Link;
 use crate::message::Template;
 use crate::outcome::{Cause, Failure, unroutable};

@@ -8,7 +8,7 @@ use lapin::options::QueueDeclareOptions;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{FieldTable, ShortString};
 
-use crate::connection::Session;
+use crate::connect::Session;
 use crate::message::short;
 use crate::outcome::{Failure, said};
 

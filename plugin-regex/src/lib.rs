@@ -1,3 +1,8 @@
+#![allow(clippy::doc_markdown, reason = "the README is a page of its own, too")]
+#![doc = include_str!("../README.md")]
+//!
+//! # Inside the crate
+//!
 //! The match plugin `regex`: profile patterns are Python regular expressions.
 //!
 //! A pattern matches a name if `CPython` 3.11's `re.fullmatch(pattern, name)` does, look-around and

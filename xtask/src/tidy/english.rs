@@ -25,9 +25,11 @@ const GOOD_AFTER: &[&str] = &[
 /// The pages, the comments and the texts of programs are free of them.
 pub(super) fn is_plain(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
-    let pages = tree.with_extension("md");
-    for (path, text) in tree.rust().chain(pages).filter(|(path, _)| is_read(path)) {
-        let is_page = path.ends_with(".md");
+    let code = tree.rust().map(|(path, text)| (path, text, false));
+    let pages = tree
+        .with_extension("md")
+        .map(|(path, text)| (path, text, true));
+    for (path, text, is_page) in code.chain(pages).filter(|(path, ..)| is_read(path)) {
         for (index, line) in text.lines().enumerate() {
             let trimmed = line.trim_start();
             let is_said = is_page || trimmed.starts_with("//") || line.contains('"');

@@ -297,4 +297,4 @@ async def _finish(connection: socket.socket, frames: Iterable[bytes], is_asked: 
         except ConnectionError as error:
             if isinstance(error, EvbusError):
                 raise
-            raise NotConfirmed(error.errno, f"the connection to the host broke: {error}") from None
+            raise NotConfirmed(error.errno, f"the connection to the host was lost: {error}") from None

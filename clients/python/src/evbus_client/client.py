@@ -404,4 +404,4 @@ def _finish(
         except ConnectionError as error:
             if isinstance(error, EvbusError):
                 raise
-            raise NotConfirmed(error.errno, f"the connection to the host broke: {error}") from None
+            raise NotConfirmed(error.errno, f"the connection to the host was lost: {error}") from None

@@ -217,7 +217,7 @@ class Decoder:
         except msgpack.OutOfData:
             return None
         except (ValueError, TypeError, msgpack.UnpackException) as error:
-            raise LostSync(f"the host sent what is no msgpack: {error}") from None
+            raise LostSync(f"the host sent data that is not msgpack: {error}") from None
         if not isinstance(value, dict):
             raise LostSync(f"the host sent {type(value).__name__}, expected a frame, which is a map")
         return value

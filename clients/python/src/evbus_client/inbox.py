@@ -136,5 +136,5 @@ def check(match_type: Optional[str], tag: str) -> str:
         try:
             re.compile(tag)
         except re.error as error:
-            raise ValueError(f"the tag {tag!r} is no regular expression: {error}") from None
+            raise ValueError(f"the tag {tag!r} is not a valid regular expression: {error}") from None
     return match_type

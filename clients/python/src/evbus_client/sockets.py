@@ -19,7 +19,7 @@ from .inbox import Inbox
 from .verdict import is_kept
 
 log = logging.getLogger("evbus_client")
-UNCONFIRMED = "of %d events fired without waiting some may not have arrived: %s"
+UNCONFIRMED = "some of %d events fired without waiting may not have arrived: %s"
 
 READ_BYTES = 64 * 1024
 RETRY_SECONDS = 0.1
@@ -156,8 +156,8 @@ class Inlet:
             self._drop("the host closed the connection")
         else:
             self._drop(
-                "the host closed the connection and sent nothing before: it does not let this user listen (see "
-                "its --sock-group), has as many listeners as it may have, or has ended; its log says which"
+                "the host closed the connection before it sent anything: it does not let this user listen (see "
+                "its --sock-group), has reached its limit of listeners, or has ended; see its log"
             )
         return True
 

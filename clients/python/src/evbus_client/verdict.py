@@ -21,15 +21,15 @@ def judge(answer: bytes) -> None:
         return
     if answer.startswith(NOT_KEPT):
         reason = answer[1:].decode("utf-8", "replace")
-        raise Refused(f"the host has not kept every event: {reason}")
+        raise Refused(f"the host did not keep every event: {reason}")
     raise NotConfirmed(
         errno.ECONNRESET,
-        "the host closed the connection without saying that it has everything; some events may not have "
-        "arrived (a Salt master never says it: use fire_event there)",
+        "the host closed the connection before it acknowledged all events; some may not have "
+        "arrived (a Salt master never acknowledges: use fire_event there)",
     )
 
 
 def not_in_time(timeout: Optional[float]) -> TimedOut:
     return TimedOut(
-        errno.ETIMEDOUT, f"the host did not take everything within {timeout} seconds; it may have no room"
+        errno.ETIMEDOUT, f"the host did not take all events within {timeout} seconds; it may be waiting for room"
     )

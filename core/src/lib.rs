@@ -3,7 +3,7 @@
 //! Programs fire events under a profile name; the host gives each event to every destination whose
 //! pattern matches; destinations are served by plugins that it finds at run time.
 //!
-//! The `evbus` binary is a thin wrapper around this library. A program that wants a bus of its own
+//! The program `evbus` (`src/cli`) is built on this library. A program that wants a bus of its own
 //! embeds a [`Host`]. This example reads its events itself, through the built-in provider `internal`,
 //! and links its match plugin:
 //!
@@ -71,9 +71,45 @@
 //! instance ([`plugin`]). [`acct`] reads the file that defines the destinations. `docs/ARCHITECTURE.md`
 //! describes the whole.
 
-pub use evbus_acct as acct;
+/// The acct file: read, decrypted, written, and what it says.
+pub mod acct {
+    pub use evbus_acct::{
+        AcctDocument, AcctError, AcctFile, AcctKey, AcctSource, Cipher, CryptoError,
+        DEFAULT_MATCH_PLUGIN, Entry, JsonObject, KeySource, Location, MAX_FILE_BYTES,
+        MAX_SECRET_BYTES, Position, RenderPipe, SECRET_TIMEOUT, Section, byte_size, duration,
+        end_commands, load, parse,
+    };
+    pub use evbus_destination::{
+        BatchCaps, Config, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy,
+        QueueLimits, Retry, WhenFull,
+    };
+}
+
+/// Plugins: found, described, installed, and run in processes of their own.
+pub mod plugin {
+    pub use evbus_plugin::{
+        ABI_VERSION, Catalog, CompileError, EXIT_CODE, ExitGuard, Plugin, PluginDir,
+        PluginDirSource, PluginReport, PluginState, Registry, child_main, inspect, install,
+        plugin_dirs, release_startup_code, return_freed_memory,
+    };
+}
+
+/// The event sockets of a host, and Salt masters as sources of events.
+pub mod sockets {
+    pub use evbus_sockets::{
+        Framing, LISTENER_QUEUE_BYTES, LostSync, MAX_FRAME_BYTES, PUB_SOCKET, PULL_SOCKET,
+        PublisherCounts, PullCounts, SaltMaster, SaltMasterStatus, SocketDir, SocketError,
+        SocketGroup,
+    };
+}
+
+/// The state directory of a host, and the dead letters in it.
+pub mod store {
+    pub use evbus_store::{StateDir, StateError, StateLimits, deadletters};
+}
+
 pub use evbus_delivery::{
-    Bus, Counts, Departure, Fired, FiredCounts, INTERNAL, INTERNAL_QUEUE_BYTES,
+    Bus, Counts, EndReason, Fired, FiredCounts, INTERNAL, INTERNAL_QUEUE_BYTES,
     INTERNAL_QUEUE_EVENTS, InstanceState, InternalEvent, InternalReader, LaneStatus, PausedBy,
     PutError, Route, Router, Undecided,
 };
@@ -86,6 +122,3 @@ pub use evbus_host::{
 };
 pub use evbus_idem as idem;
 pub use evbus_idem::sls;
-pub use evbus_plugin as plugin;
-pub use evbus_sockets as sockets;
-pub use evbus_store as store;

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::fired::{Departure, Fired, FiredCounts, PutError, Receipts, Tally};
+use crate::fired::{EndReason, Fired, FiredCounts, PutError, Receipts, Tally};
 use crate::lane::{Lane, LaneStatus, NotQueued, Place, Shared};
 use crate::listeners::Listeners;
 use crate::router::{Route, Router};
@@ -342,9 +342,9 @@ impl Bus {
         PutError::Gone {
             destination: Destination::clone(&lane.destination()),
             why: if is_removed {
-                Departure::Removed
+                EndReason::Removed
             } else {
-                Departure::Shutdown
+                EndReason::Shutdown
             },
         }
     }

@@ -26,7 +26,7 @@ pub struct Fired {
 /// Why a destination ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Departure {
+pub enum EndReason {
     /// The host is shutting down.
     #[error("the host is shutting down")]
     Shutdown,
@@ -62,7 +62,7 @@ pub enum PutError {
         /// Which one.
         destination: Destination,
         /// Why it ended.
-        why: Departure,
+        why: EndReason,
     },
     /// The match plugin did not decide whether the event matches a destination.
     #[error(

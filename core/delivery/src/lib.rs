@@ -17,7 +17,7 @@ mod listeners;
 mod router;
 
 pub use bus::{Bus, Routes, WeakBus};
-pub use fired::{Departure, Fired, FiredCounts, PutError, Receipts};
+pub use fired::{EndReason, Fired, FiredCounts, PutError, Receipts};
 pub use internal::{
     INTERNAL, INTERNAL_QUEUE_BYTES, INTERNAL_QUEUE_EVENTS, InternalEvent, InternalQueues,
     InternalReader,

@@ -313,7 +313,7 @@ impl Deployment {
 
 fn is_ending(lane: &Lane) -> String {
     format!(
-        "destination {} is shutting down; try again in a moment",
+        "destination {} is being removed; try again in a moment",
         lane.destination()
     )
 }

@@ -2,8 +2,8 @@
 //!
 //! [`Host`] starts everything, follows the acct file and the plugin directories, and shuts down. A
 //! [`Plan`] combines an acct file with the plugins, `deployment` is the destinations at work, `control`
-//! answers operators, and [`LogEvents`] fires the log as events. This crate itself delivers nothing and
-//! parses no format: it connects the crates below it.
+//! answers operators, and [`LogEvents`] fires the log as events. It connects the crates below
+//! it: this crate does not deliver events itself, and the only format it parses is that of the control socket.
 //!
 //! API boundary: everything public here is re-exported by the crate `evbus`. Needs a tokio runtime;
 //! blocking work runs on threads of its own.

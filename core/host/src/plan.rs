@@ -79,17 +79,6 @@ impl Plan {
         Self::new(acct, catalog, &InternalQueues::default(), None)
     }
 
-    /// As [`of`](Self::of), for connecting: isolated plugins run in processes of `program` (see
-    /// [`isolation_program`](crate::host::HostBuilder::isolation_program)).
-    pub fn with_program(acct: &AcctFile, catalog: &Catalog, program: &Path) -> Self {
-        Self::new(
-            acct,
-            catalog,
-            &InternalQueues::default(),
-            Some(&program.into()),
-        )
-    }
-
     /// The entries that are served and have no fault, in file order.
     pub fn served(&self) -> &[Planned] {
         &self.served

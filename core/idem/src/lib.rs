@@ -39,6 +39,7 @@
 //! API boundary: all of it is `evbus::idem` and `evbus::sls`. Nothing here blocks except rendering.
 
 mod body;
+#[cfg(feature = "check")]
 mod check;
 mod chunk;
 mod error;
@@ -55,6 +56,7 @@ mod state;
 mod status;
 
 pub use body::{Body, Documented, Tags};
+#[cfg(feature = "check")]
 pub use check::{Checked, Checker, Fault};
 pub use chunk::{Chunk, ChunkEvent, ChunkType};
 pub use error::{ErrorEvent, ErrorTags};

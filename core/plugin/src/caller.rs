@@ -21,7 +21,7 @@ const SOON: u32 = 50;
 
 /// What a thread is doing.
 #[derive(Debug, Clone)]
-pub struct AtWork {
+pub(crate) struct AtWork {
     pub who: String,
     pub doing: &'static str,
     pub since: Instant,
@@ -36,7 +36,7 @@ struct Job {
 
 /// How to wait for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
+pub(crate) enum Wait {
     /// Sleeping until it arrives.
     Sleeping,
     /// Without a thread-local of its own: see `linker::is_opening`.
@@ -45,7 +45,7 @@ pub enum Wait {
 
 /// Why a call got no answer.
 #[derive(Debug)]
-pub enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// The wait is over.
     Over(Over),
     /// Another call hangs on that thread.
@@ -56,7 +56,7 @@ pub enum NoAnswer {
 
 /// A thread for calls into plugins, one at a time. It ends when this is dropped, unless a call hangs.
 #[derive(Debug)]
-pub struct Caller {
+pub(crate) struct Caller {
     jobs: mpsc::Sender<Job>,
     thread: ThreadId,
     at_work: Arc<Mutex<Option<AtWork>>>,
@@ -68,7 +68,7 @@ impl Caller {
     /// # Errors
     ///
     /// One sentence: the system cannot start a thread.
-    pub fn start(name: &str) -> Result<Self, String> {
+    pub(crate) fn start(name: &str) -> Result<Self, String> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let at_work = Arc::new(Mutex::new(None));
         let thread = std::thread::Builder::new()
@@ -99,17 +99,17 @@ impl Caller {
     }
 
     /// Whether this is its thread.
-    pub fn is_here(&self) -> bool {
+    pub(crate) fn is_here(&self) -> bool {
         self.thread == std::thread::current().id()
     }
 
     /// The call that has run longer than the limit.
-    pub fn hanging(&self) -> Option<AtWork> {
+    pub(crate) fn hanging(&self) -> Option<AtWork> {
         (self.at_work.lock().clone()).filter(|at_work| at_work.since.elapsed() >= LIMIT)
     }
 
     /// Whether it is inside of a plugin now.
-    pub fn is_at_work(&self) -> bool {
+    pub(crate) fn is_at_work(&self) -> bool {
         // Called while the process ends, by whichever thread.
         (self.at_work.try_lock()).is_none_or(|at_work| at_work.is_some())
     }
@@ -120,7 +120,7 @@ impl Caller {
     /// # Errors
     ///
     /// The wait is over, another call hangs there, or the work panicked.
-    pub fn run<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static>(
         &self,
         who: &str,
         doing: &'static str,

@@ -99,7 +99,7 @@ fn register() {
 }
 
 /// Ends the process with a plugin's own exit code where it calls `exit`, as long as the process lives.
-pub fn probing() {
+pub(crate) fn probing() {
     register();
     PROBING.store(true, Ordering::SeqCst);
 }

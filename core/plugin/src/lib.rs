@@ -12,7 +12,7 @@
 //! `exit_guard` keeps plugins from deciding how the process ends, `code` releases code that only the
 //! start needed, and `heap` returns memory freed by plugins and host to the system.
 //!
-//! This crate creates instances of plugins and protects the process from them. It knows no destinations,
+//! This crate creates instances of plugins and protects the process from them. It serves no destination,
 //! reads no acct file and keeps no events. It is the only crate of the host with unsafe code, all of it
 //! in `linker`, `exit_guard`, `code` and `heap`.
 //!
@@ -50,13 +50,14 @@ mod watch;
 
 pub use evbus_abi::ABI_VERSION;
 
-pub use caller::{Caller, Wait};
+pub(crate) use caller::{Caller, Wait};
 pub use catalog::{Catalog, PluginReport, PluginState};
 pub use code::release_startup_code;
 pub use connect::ConnectFailure;
 pub use discovery::{PluginDir, PluginDirSource, plugin_dirs};
+pub use exit_guard::call as guarded;
+pub(crate) use exit_guard::probing;
 pub use exit_guard::{EXIT_CODE, ExitGuard};
-pub use exit_guard::{call as guarded, probing};
 pub use heap::return_freed_memory;
 pub use install::install;
 pub use library::{CompileError, Plugin};

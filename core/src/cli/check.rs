@@ -17,7 +17,7 @@ use super::exit::{Exit, error, note};
 use super::host_options::{DescribedHost, HostOptions, all_not_started, raise_file_limit, seconds};
 use super::output::{json_line, table};
 
-/// Check a host's acct file, plugins and flags, with --connect also the far systems; or check recorded
+/// Check a host's acct file, plugins and flags (and, with --connect, its far systems), or recorded
 /// events
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -44,14 +44,14 @@ pub(super) struct CheckArgs {
     /// formats that `evbus schema` shows, and check nothing else; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["connect", "plugin_dirs"])]
     events: Option<PathBuf>,
-    /// Print one JSON line per destination with its whole policy, defaults included; with --events
+    /// Print one JSON line per destination with its full policy, defaults included; with --events
     /// one line per fault, then one with the totals
     #[arg(long)]
     json: bool,
     /// Also connect to every destination
     #[arg(long)]
     connect: bool,
-    /// Also exit with 1 for what may be intended: a provider that no plugin serves, a plugin file or
+    /// Also exit with 1 for warnings: a provider that no plugin serves, a plugin file or
     /// name that another one replaces, two entries of a provider with the same pattern, a file
     /// without destinations
     #[arg(long)]
@@ -185,7 +185,7 @@ fn show(rows: Vec<Vec<String>>) -> Result<(), Exit> {
     )
 }
 
-/// A destination with its whole policy; durations in seconds, sizes in bytes. `unsaid` is the policy of a
+/// A destination with its full policy; durations in seconds, sizes in bytes. `unsaid` is the policy of a
 /// full queue if the acct file does not set one.
 fn policy_json(planned: &Planned, unsaid: WhenFull, link: &str) -> Value {
     let destination = planned.destination();

@@ -69,7 +69,7 @@ enum DeadlettersCommand {
         #[arg(long, conflicts_with = "json")]
         body: bool,
     },
-    /// Put dead letters back into the queues of their destinations, with all attempts again
+    /// Put dead letters back into the queues of their destinations and reset their attempt counts
     ///
     /// A running host delivers them at once; otherwise the next host that uses the state directory
     /// does.
@@ -303,7 +303,9 @@ fn replay(dir: &Path, filter: &Filter, json: bool) -> Result<(), Exit> {
         replayed
     } else {
         let replayed = deadletters::replay(dir, filter).map_err(|error| fault(&error))?;
-        note("no host is running with this state directory; the next one will deliver them");
+        note(
+            "no host is using this state directory; the dead letters will be delivered when one starts",
+        );
         replayed
     };
     if replayed == 0 {

@@ -21,7 +21,7 @@ use super::output::{self, Reader};
   evbus listen --sock-dir /run/evbus --tag idem- --tag salt/ --full
   evbus listen --sock-dir /run/evbus --tag 'salt/job/*' --match-type fnmatch --count 1 --wait 10
 
-If the host goes away, the command waits for it to return and reports the time that it missed.
+If the connection is lost, the command reconnects and reports the gap.
 
 Exit codes: 0 after --count events, on Ctrl-C, or when nobody reads the output; 1 if --wait has passed \
 without any event, or the host cannot be reached; 2 wrong usage.")]
@@ -44,7 +44,7 @@ pub(super) struct ListenArgs {
     /// Print each event indented, on several lines
     #[arg(long)]
     pretty: bool,
-    /// Exit with 1 when the host goes away
+    /// Exit with 1 if the connection to the host is lost
     #[arg(long)]
     no_reconnect: bool,
     /// Socket directory of the host, or of a Salt master

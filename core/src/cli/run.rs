@@ -104,10 +104,7 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
         tracing::info!("SIGHUP: reloading the acct file");
         tokio::select! {
             reloaded = host.reload() => if let Err(error) = reloaded {
-                // Each fault of an acct file is one line.
-                for sentence in error.to_string().lines() {
-                    tracing::error!("reload failed, nothing was changed: {sentence}");
-                }
+                error.log();
             },
             // The reload may wait for something that hangs; ending the host ends the wait.
             () = signals.end() => break,

@@ -32,7 +32,7 @@ again, with `(asked)` if its plugin asked for the wait. LAST ERROR is cleared wh
 the reason of a dead letter stays. DEAD DROPPED counts dead letters that were dropped because there were too \
 many. A narrow terminal shows the last error below its row and leaves out less important columns.
 
-Exit codes: 0 success; 1 no host answers; 2 wrong usage.")]
+Exit codes: 0 success; 1 if no host answers; 2 wrong usage.")]
 pub(super) struct StatusArgs {
     /// Socket directory of the host [env: `EVBUS_SOCK_DIR`]
     #[arg(long, value_name = "D", conflicts_with = "state_dir")]

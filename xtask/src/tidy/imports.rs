@@ -166,11 +166,15 @@ pub(super) fn are_drawn(tree: &Tree, metadata: &Value) -> Vec<String> {
 /// The crates below `core/` with the crates of this project that each uses.
 fn core_crates(metadata: &Value) -> Graph {
     let packages = || metadata["packages"].as_array().into_iter().flatten();
+    let core = format!(
+        "{}/core/",
+        metadata["workspace_root"].as_str().unwrap_or_default()
+    );
     let ours: BTreeSet<&str> = packages().filter_map(|it| it["name"].as_str()).collect();
     packages()
         .filter(|package| {
             let manifest = package["manifest_path"].as_str().unwrap_or_default();
-            manifest.contains("/core/")
+            manifest.starts_with(&core)
         })
         .filter_map(|package| {
             let dependencies = package["dependencies"].as_array().into_iter().flatten();
@@ -244,7 +248,7 @@ mod tests {
                 json!({"name": name, "manifest_path": format!("/x/{dir}/Cargo.toml"), "dependencies": used})
             })
             .collect();
-        json!({ "packages": packages })
+        json!({ "workspace_root": "/x", "packages": packages })
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Controlled for Handle {
     async fn reload(&self) -> Result<Reloaded, String> {
         let reloaded = crate::host::reload(&self.deployment).await;
         reloaded.map_err(|error| {
-            error.log("the acct file is invalid; keeping the previous configuration");
+            error.log();
             error.to_string()
         })
     }

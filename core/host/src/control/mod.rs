@@ -17,13 +17,13 @@ pub use evbus_sockets::CONTROL_SOCKET;
 pub use protocol::{
     DestinationStatus, HostStatus, PluginsStatus, Reloaded, StateDirStatus, Status,
 };
-pub use server::{Server, serve};
+pub(crate) use server::{Server, serve};
 
 use evbus_delivery::LaneStatus;
 use evbus_store::deadletters::Filter;
 
 /// The requests that a host answers.
-pub trait Controlled: Send + Sync + 'static {
+pub(crate) trait Controlled: Send + Sync + 'static {
     /// The host and its destinations at this moment. Never waits.
     fn status(&self) -> (HostStatus, Vec<LaneStatus>);
 

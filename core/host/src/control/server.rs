@@ -35,7 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The control sockets at work. Dropping it ends all connections; [`close`](Self::close) waits
 /// until they have ended.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
     /// Removed before the state directory's lock goes.
@@ -49,7 +49,7 @@ pub struct Server {
 /// # Errors
 ///
 /// A socket cannot be bound.
-pub fn serve(
+pub(crate) fn serve(
     event_sockets: &mut evbus_sockets::Server,
     state_dir: Option<&StateDir>,
     controlled: impl Controlled,
@@ -91,7 +91,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 
 impl Server {
     /// Closes all connections, and releases the host before it returns.
-    pub async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         self.stop.send_replace(true);
         // An error means that it panicked, and has ended too.
         let _ = (&mut self.serving).await;

@@ -65,7 +65,7 @@ impl Deployment {
         match self.use_settled(settling, &file).await {
             Ok(again) => again,
             Err(error) => {
-                error.log("the new acct file is invalid; keeping the previous configuration");
+                error.log();
                 None
             }
         }
@@ -143,7 +143,9 @@ impl Deployment {
         match self.read_acct().await {
             Ok(read) => read,
             Err(error) => {
-                error.log("new plugins are not used, because the acct file cannot be reloaded");
+                error.log_after(
+                    "new plugins are not used, because the acct file cannot be reloaded",
+                );
                 Some(acct)
             }
         }

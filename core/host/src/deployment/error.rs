@@ -24,8 +24,18 @@ pub enum ReloadError {
 }
 
 impl ReloadError {
+    /// Logs each fault of a refused reload on a line of its own.
+    pub fn log(&self) {
+        self.log_after(match self {
+            Self::Acct(_) => "the acct file is invalid; keeping the previous configuration",
+            Self::State(_) | Self::Ending | Self::OpenFiles(_) => {
+                "cannot apply the acct file; keeping the previous configuration"
+            }
+        });
+    }
+
     /// Logs each fault on a line of its own, after `what` came of it.
-    pub fn log(&self, what: &str) {
+    pub(crate) fn log_after(&self, what: &str) {
         // Each fault of an acct file is one line.
         for sentence in self.to_string().lines() {
             tracing::error!("{what}: {sentence}");

@@ -42,12 +42,12 @@ enum Layer {
 type Fire = dyn Fn(Event, Firing) -> Result<(), String> + Send + Sync;
 
 /// Where a template's events go.
-pub(super) struct Bus {
+pub(super) struct Firer {
     run_name: String,
     fire: Box<Fire>,
 }
 
-impl Bus {
+impl Firer {
     pub(super) fn new(
         run_name: &str,
         fire: impl Fn(Event, Firing) -> Result<(), String> + Send + Sync + 'static,
@@ -63,7 +63,7 @@ impl Bus {
 pub(super) struct Hub {
     /// As a template names it.
     path: String,
-    bus: Arc<Bus>,
+    bus: Arc<Firer>,
     refused: Refusal,
 }
 
@@ -74,7 +74,7 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    pub(super) fn root(bus: Arc<Bus>, refused: Refusal) -> Value {
+    pub(super) fn root(bus: Arc<Firer>, refused: Refusal) -> Value {
         Value::from_object(Self {
             path: "hub".to_owned(),
             bus,

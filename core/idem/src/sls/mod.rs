@@ -66,7 +66,7 @@ pub fn render(
     let (text, insertions) = statement::with_do(text);
     let dir = path.parent().unwrap_or(Path::new("."));
     let name: Arc<str> = path.display().to_string().into();
-    let bus = hub::Bus::new(run_name, fire);
+    let bus = hub::Firer::new(run_name, fire);
     let included = Included::default();
     let rendered = render_with(
         &text,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use evbus_wire::mapping::value_to_json;
 use evbus_wire::{Exact, Fired, Frame};
 
-use crate::senders::decode::Arrival;
+use crate::senders::decode::Decoded;
 use evbus_event::{ContentType, Event, Origin};
 
 /// Encodes an event for listeners: one that came from a Salt program as it came, any other with an
@@ -26,10 +26,10 @@ pub(crate) fn frame(event: &Event) -> Result<Frame<'_>, String> {
 /// # Errors
 ///
 /// As [`frame`].
-pub(crate) fn frame_of_arrival<'a>(arrival: &Arrival<'a>) -> Result<Frame<'a>, String> {
-    match arrival {
-        Arrival::Salt(content) => Frame::of_content(content),
-        Arrival::Evbus(content, event) => of_evbus(content.tag, event),
+pub(crate) fn frame_of_decoded<'a>(decoded: &Decoded<'a>) -> Result<Frame<'a>, String> {
+    match decoded {
+        Decoded::Salt(content) => Frame::of_content(content),
+        Decoded::Evbus(content, event) => of_evbus(content.tag, event),
     }
 }
 

@@ -12,7 +12,7 @@ use evbus_wire::Frame;
 
 use crate::listeners::broadcast::Broadcast;
 use crate::listeners::encode;
-use crate::senders::decode::Arrival;
+use crate::senders::decode::Decoded;
 use evbus_event::Event;
 
 /// The default of how many bytes may wait for one listener before it is cut off.
@@ -88,8 +88,8 @@ impl Publisher {
 
     /// The frame of an event that came through a socket, for [`publish_frames`](Self::publish_frames);
     /// none, told and counted, if it makes no frame.
-    pub(crate) fn frame<'a>(&self, arrival: &Arrival<'a>) -> Option<Frame<'a>> {
-        self.encoded(arrival.profile(), encode::frame_of_arrival(arrival))
+    pub(crate) fn frame<'a>(&self, decoded: &Decoded<'a>) -> Option<Frame<'a>> {
+        self.encoded(decoded.profile(), encode::frame_of_decoded(decoded))
     }
 
     /// As [`publish`](Self::publish), of many events at once, and for the listeners that have been let

@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use crate::listeners::publisher::Publisher;
-use crate::senders::decode::Arrival;
+use crate::senders::decode::Decoded;
 use crate::senders::intake::{Intake, Receipts as _, Taken, Wanted};
 use crate::senders::memory_budget::{MemoryBudget, NoRoom, Share};
 use evbus_event::{Event, now_unix_ns};
@@ -316,24 +316,24 @@ impl<I: Intake> Connection<I> {
                 }
             };
             taken += len;
-            match Arrival::read(payload) {
-                Ok(arrival) => {
-                    self.wants_answer |= arrival.is_ours();
+            match Decoded::read(payload) {
+                Ok(decoded) => {
+                    self.wants_answer |= decoded.is_ours();
                     if is_heard {
-                        frames.extend(self.common.publisher.frame(&arrival));
+                        frames.extend(self.common.publisher.frame(&decoded));
                     }
                     let wanted = if is_open {
-                        self.intake.wants(arrival.profile())
+                        self.intake.wants(decoded.profile())
                     } else {
                         Wanted::Yes
                     };
                     if wanted == Wanted::No {
                         unwanted += 1;
                         self.has_unmatched = true;
-                        self.intake.unmatched(arrival.profile());
+                        self.intake.unmatched(decoded.profile());
                     } else {
                         has_new |= wanted == Wanted::NotKnown;
-                        events.push(arrival.into_event(now));
+                        events.push(decoded.into_event(now));
                     }
                 }
                 Err(reason) => {

@@ -8,14 +8,14 @@ use evbus_event::{
 };
 
 /// What came in a frame.
-pub(crate) enum Arrival<'a> {
+pub(crate) enum Decoded<'a> {
     /// An event of a program of Salt's, which is made where it goes to a destination.
     Salt(Content<'a>),
     /// An event of a program of ours; making it is part of checking it.
     Evbus(Content<'a>, Event),
 }
 
-impl<'a> Arrival<'a> {
+impl<'a> Decoded<'a> {
     /// Reads and checks a payload.
     ///
     /// # Errors

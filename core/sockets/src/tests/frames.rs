@@ -3,7 +3,7 @@ use evbus_wire::{Content, Exact, Fired, Frame};
 
 use super::salt_frame;
 use crate::listeners::encode;
-use crate::senders::decode::Arrival;
+use crate::senders::decode::Decoded;
 use evbus_event::{ContentType, Event, now_unix_ns};
 
 /// The frame that a program writes to a host.
@@ -24,8 +24,8 @@ fn towards_listeners(event: &Event) -> Vec<u8> {
 }
 
 fn event_of(payload: &[u8]) -> Event {
-    let arrival = Arrival::read(payload).expect("an event is in the frame");
-    arrival.into_event(now_unix_ns())
+    let decoded = Decoded::read(payload).expect("an event is in the frame");
+    decoded.into_event(now_unix_ns())
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl FileKey {
             Place::StandardOutput => match output::write(line.as_bytes())? {
                 Reader::There => Ok(()),
                 Reader::Gone => Err(Exit::failed(format!(
-                    "{} was not written: nobody reads the new key from standard output",
+                    "{} was not written: standard output was closed before the new key was written",
                     encrypted.display()
                 ))),
             },

@@ -32,7 +32,7 @@ const PROFILES: [&str; 10] = [
 fn beside_the_test(name: &str) -> PathBuf {
     PathBuf::from(concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/tests/idem/real_idem/real_idem"
+        "/tests/idem/real_idem"
     ))
     .join(name)
 }

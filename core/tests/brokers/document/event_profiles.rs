@@ -47,7 +47,7 @@ kafka:
 #[test]
 fn a_profile_at_two_providers_is_one_event_at_kafka_and_one_at_rabbitmq() {
     in_own_network(
-        "event_profiles::a_profile_at_two_providers_is_one_event_at_kafka_and_one_at_rabbitmq",
+        "document::event_profiles::a_profile_at_two_providers_is_one_event_at_kafka_and_one_at_rabbitmq",
         |network| {
             let kafka = kafka(network, "localhost");
             let rabbit = rabbit(network);
@@ -77,7 +77,7 @@ fn a_profile_at_two_providers_is_one_event_at_kafka_and_one_at_rabbitmq() {
 #[test]
 fn a_profile_that_stands_twice_at_one_provider_is_one_event_at_each_server() {
     in_own_network(
-        "event_profiles::a_profile_that_stands_twice_at_one_provider_is_one_event_at_each_server",
+        "document::event_profiles::a_profile_that_stands_twice_at_one_provider_is_one_event_at_each_server",
         |network| {
             let one = kafka(network, "localhost");
             let other = kafka(network, "my_server");

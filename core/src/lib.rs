@@ -77,7 +77,7 @@ pub mod acct {
         AcctDocument, AcctError, AcctFile, AcctKey, AcctSource, Cipher, CryptoError,
         DEFAULT_MATCH_PLUGIN, Entry, JsonObject, KeySource, Location, MAX_FILE_BYTES,
         MAX_SECRET_BYTES, Position, RenderPipe, SECRET_TIMEOUT, Section, byte_size, duration,
-        end_commands, load, parse,
+        end_commands, is_parsing, load, parse,
     };
     pub use evbus_destination::{
         BatchCaps, Config, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy,

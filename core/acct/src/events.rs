@@ -1,5 +1,6 @@
 //! libyaml's events, without those that mean nothing here, and with places as editors count them.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -14,6 +15,23 @@ const CHUNK: usize = 1024;
 const BUFFER: usize = 18 * 1024;
 /// Of so many places at most it is asked whether a tag ends there; each question reads the text up to it.
 const MAX_QUESTIONS: usize = 64;
+
+thread_local! {
+    static IS_PARSING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread is one of the YAML parser, which becomes an error about the text: a program's panic
+/// hook need not print it.
+pub fn is_parsing() -> bool {
+    IS_PARSING.get()
+}
+
+fn quiet<T>(parse: impl FnOnce() -> T) -> T {
+    let outer = IS_PARSING.replace(true);
+    let parsed = parse();
+    IS_PARSING.set(outer);
+    parsed
+}
 
 /// What the text says next.
 pub(crate) enum Event {
@@ -103,7 +121,7 @@ impl<'t> Events<'t> {
         loop {
             let Self { parser, places, .. } = self;
             // Nothing of the parser is used after a panic but to overwrite its buffer.
-            let event = catch_unwind(AssertUnwindSafe(|| parser.parse()))
+            let event = quiet(|| catch_unwind(AssertUnwindSafe(|| parser.parse())))
                 .map_err(|_| Refusal::Panic(places.place))?
                 .map_err(Refusal::Syntax)?;
             let properties = |anchor, tag: Option<String>| Properties {

@@ -57,6 +57,7 @@ pub use evbus_destination::{
     QueueLimits, Retry, WhenFull,
 };
 pub use evbus_jinja::{Location, Position, TemplateError};
+pub use events::is_parsing;
 pub use file::{AcctFile, DEFAULT_MATCH_PLUGIN, Section};
 pub use overrides::JsonObject;
 pub use policy_reader::byte_size;

@@ -104,7 +104,8 @@ fn group_of(gid: u32, users: &[u32]) -> Group {
             continue;
         };
         let is_first = user.primary_group_id() == gid && user.name() == group.name();
-        if is_first && group.members().iter().all(|member| member == user.name()) {
+        let is_alone = group.members().iter().all(|member| member == user.name());
+        if is_first && is_alone && !is_first_of_another(gid, user.uid()) {
             return Group::Private;
         }
     }
@@ -113,6 +114,21 @@ fn group_of(gid: u32, users: &[u32]) -> Group {
     } else {
         Group::Unknown
     }
+}
+
+/// Whether a group is the first one of another user of this machine, too: those are not among its members.
+/// Users whom only a name service on the network knows cannot be listed.
+fn is_first_of_another(gid: u32, user: u32) -> bool {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    is_first_of_another_in(&users, gid, user)
+}
+
+fn is_first_of_another_in(users: &str, gid: u32, user: u32) -> bool {
+    users.lines().any(|line| {
+        let mut numbers = line.split(':').skip(2).map(str::parse);
+        let (uid, first) = (numbers.next(), numbers.next());
+        first == Some(Ok(gid)) && uid != Some(Ok(user))
+    })
 }
 
 #[cfg(test)]
@@ -126,5 +142,16 @@ mod tests {
         assert!(matches!(group_of(other, &[0]), Group::Shared(_)));
         assert_eq!(group_of(54_321, &[0]), Group::Unknown);
         assert_eq!(group_of(0, &[0]), Group::Private);
+    }
+
+    #[test]
+    fn a_group_that_is_the_first_of_another_user_is_nobodys_own() {
+        let users =
+            "root:x:0:0:root:/root:/bin/sh\nbob:x:7777:1000:Bob:/home/bob:/bin/sh\n+::::::\n";
+        assert!(!is_first_of_another_in(users, 0, 0));
+        assert!(is_first_of_another_in(users, 1000, 1000));
+        assert!(!is_first_of_another_in(users, 1000, 7777));
+        let with_mallory = format!("{users}mallory:x:7778:0::/:/bin/sh\n");
+        assert!(is_first_of_another_in(&with_mallory, 0, 0));
     }
 }

@@ -10,6 +10,10 @@ use rustix::mm::{Advice, madvise};
 /// needed again come back from the page cache, sixteen at a time and in a few microseconds. Call it once, when the
 /// program has started.
 pub fn release_startup_code() {
+    if is_traced() {
+        // A debugger has put breakpoints into the code.
+        return;
+    }
     let (Ok(maps), Ok(program)) = (
         fs::read_to_string("/proc/self/maps"),
         fs::read_link("/proc/self/exe"),
@@ -23,11 +27,21 @@ pub fn release_startup_code() {
     for code in maps.lines().filter_map(|line| code_of(line, program)) {
         let start = std::ptr::with_exposed_provenance_mut::<c_void>(code.start);
         // SAFETY: the range is a private, executable and unwritable mapping of the program's file. Nothing
-        // was ever written to it: the program has no relocations in its code, which the linker refuses by default. So
+        // was ever written to it: the program has no relocations in its code, which the linker refuses by default, and no
+        // debugger is there to change it. So
         // every page has the content of the file, from which it is read again; the kernel keeps anybody from
         // writing to the file of a running program. An error means that it stays mapped.
         let _ = unsafe { madvise(start, code.len(), Advice::LinuxDontNeed) };
     }
+}
+
+/// Whether a debugger is attached. What cannot be found out counts as yes.
+fn is_traced() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let tracer = status
+        .lines()
+        .find_map(|line| line.strip_prefix("TracerPid:"));
+    tracer.is_none_or(|pid| pid.trim() != "0")
 }
 
 /// The addresses of a line of `/proc/self/maps`, where it is code of this program.

@@ -163,6 +163,7 @@ fn named_dir(name: OsString) -> Result<PathBuf, &'static str> {
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
     evbus::plugin::return_freed_memory();
+    print_no_panic_of_the_yaml_parser();
     let matches = without_empty_variables(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // For the life of the process, which ends without `exit`.
@@ -199,6 +200,16 @@ pub(crate) fn main() -> ExitCode {
     // Every writer to standard output flushes it. Exit handlers that plugins registered may crash or hang, and
     // this program has nothing left to do.
     ExitGuard::end_at_once(code)
+}
+
+/// Such a panic is caught and becomes an error about the file.
+fn print_no_panic_of_the_yaml_parser() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !evbus::acct::is_parsing() {
+            print(panic);
+        }
+    }));
 }
 
 /// How long to wait for standard error to take the last lines of a service.

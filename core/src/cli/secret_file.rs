@@ -43,6 +43,13 @@ pub(super) fn write(
         .tempfile_in(&dir)
         .map_err(failed)?;
     if let Some(replaced) = replaced {
+        if is_planted(&replaced, &dir) {
+            return Err(Exit::usage(format!(
+                "cannot write {}: the file belongs to user {} in a directory where everybody may create files, so that user could read the new one; remove it, or give another name",
+                path.display(),
+                replaced.uid()
+            )));
+        }
         let made = file.as_file().metadata().map_err(failed)?;
         if (made.uid(), made.gid()) != (replaced.uid(), replaced.gid()) {
             let (uid, gid) = (Uid::from_raw(replaced.uid()), Gid::from_raw(replaced.gid()));
@@ -61,4 +68,10 @@ pub(super) fn write(
     file.persist(&target).map_err(|error| failed(error.error))?;
     // Without this the old file could return after a crash of the machine.
     place.sync().map_err(failed)
+}
+
+/// Whether another user may have put a file where this one was to be written, to own what is written there.
+fn is_planted(file: &fs::Metadata, dir: &Path) -> bool {
+    let everybody_creates = fs::metadata(dir).is_ok_and(|dir| dir.mode() & 0o1002 != 0);
+    file.uid() != rustix::process::geteuid().as_raw() && everybody_creates
 }

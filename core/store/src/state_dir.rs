@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::fs::{FlockOperation, Mode, fchmod, flock, statvfs};
 use rustix::process::geteuid;
 use tokio::sync::Notify;
 
@@ -161,12 +161,17 @@ struct Lock {
 impl Lock {
     fn take(dir: &Path) -> Result<Self, StateError> {
         let path = dir.join(LOCK);
+        // Whoever can open it, for reading even, can hold the lock.
         let file = File::options()
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(0o600)
             .open(&path)
             .map_err(at("open the lock of the state directory", &path))?;
+        fchmod(&file, Mode::RUSR | Mode::WUSR).map_err(|error| {
+            at("keep others from the lock of the state directory", &path)(error.into())
+        })?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {

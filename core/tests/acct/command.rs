@@ -331,3 +331,66 @@ fn a_new_key_goes_into_a_file_of_its_own_and_never_over_one_that_is_there() {
     let output = bench.acct(&[&encrypt[..], &both].concat());
     assert_eq!(output.status.code(), Some(2), "a key or a new one");
 }
+
+#[test]
+fn the_file_of_the_key_is_never_the_one_that_is_written() {
+    let bench = Bench::new();
+    fs::write(bench.path("acct.yml"), "kafka: {a: {x: 1}}\n").unwrap();
+    let refusal = "it is the file of the key";
+    for new in ["new", "./new", "link"] {
+        let _ = std::os::unix::fs::symlink("new", bench.path("link"));
+        let args = [
+            "encrypt",
+            "acct.yml",
+            "--new-key-file",
+            "new",
+            "--output-file",
+            new,
+        ];
+        check(&bench.acct(&args), 2, refusal);
+    }
+    fs::remove_file(bench.path("link")).unwrap();
+    let made = bench.acct(&["encrypt", "acct.yml", "--new-key-file", "key"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let key = bench.read("key");
+    std::os::unix::fs::symlink("key", bench.path("link")).unwrap();
+    for output in ["key", "./key", "link"] {
+        let args = [
+            "encrypt",
+            "acct.yml",
+            "--acct-key-file",
+            "key",
+            "--output-file",
+            output,
+        ];
+        check(&bench.acct(&args), 2, refusal);
+        assert_eq!(bench.read("key"), key);
+    }
+}
+
+/// Only root can play the other user.
+#[test]
+fn nobody_gets_a_file_by_having_put_one_in_its_place() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    fs::write(bench.path("acct.yml"), "kafka: {a: {x: 1}}\n").unwrap();
+    let made = bench.acct(&["encrypt", "acct.yml", "--new-key-file", "key"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    fs::create_dir(bench.path("everybodys")).unwrap();
+    fs::set_permissions(bench.path("everybodys"), fs::Permissions::from_mode(0o1777)).unwrap();
+    let planted = bench.path("everybodys/plain.yml");
+    fs::write(&planted, "").unwrap();
+    std::os::unix::fs::chown(&planted, Some(54_321), Some(54_321)).unwrap();
+    let args = [
+        "decrypt",
+        "acct.yml.fernet",
+        "--acct-key-file",
+        "key",
+        "--output-file",
+        "everybodys/plain.yml",
+    ];
+    check(&bench.acct(&args), 2, "that user could read the new one");
+    assert_eq!(bench.read("everybodys/plain.yml"), "");
+}

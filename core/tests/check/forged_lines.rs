@@ -123,3 +123,23 @@ fn whatever_an_acct_file_holds_each_line_of_a_hosts_log_is_its_own() {
     let (_, log) = host.stop();
     assert_one_line_each("run", &log);
 }
+
+/// The YAML parser panics at such a tag. Places that only look like it do not hide one.
+#[test]
+fn what_the_yaml_parser_panics_at_is_one_line_about_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let decoys = "!a,".repeat(70);
+    let text = format!("# {decoys}\nfile:\n  '*': {{path: /dev/null, x: [!!str, x]}}\n");
+    fs::write(dir.path().join("acct.yml"), text).unwrap();
+    let output = run(
+        evbus(dir.path())
+            .env("RUST_BACKTRACE", "1")
+            .args(["check", "--acct-file", "acct.yml"])
+            .current_dir(dir.path()),
+        b"",
+    );
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.starts_with("error: acct.yml:3:"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}

@@ -30,11 +30,7 @@ const PROFILES: [&str; 10] = [
 ];
 
 fn beside_the_test(name: &str) -> PathBuf {
-    PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/idem/real_idem"
-    ))
-    .join(name)
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/idem/real_idem")).join(name)
 }
 
 /// `idem`, in a directory of its own.

@@ -180,6 +180,19 @@ mod tests {
     }
 
     #[test]
+    fn unknown_keys_without_end_are_counted_and_cost_no_time() {
+        let keys: Vec<String> = (0..50_000).map(|key| format!("\"k{key}\": 1")).collect();
+        let begun = std::time::Instant::now();
+        let found = faults(&format!("{{{}}}", keys.join(", ")));
+        assert_eq!(found.len(), 101);
+        assert_eq!(
+            found[100],
+            "found 49900 more unknown keys, expected none of them"
+        );
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+    }
+
+    #[test]
     fn every_unknown_key_is_named_at_its_depth() {
         assert_eq!(
             faults(r#"{"connection": {"acks": 1, "ackz": 2}, "topic": []}"#),

@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::expectation::{self, Complaint, Place};
 use crate::{ConfigFault, known_keys};
 
+/// So many unknown keys are reported one by one: each costs a search for the known ones beside it.
+const MAX_UNKNOWN: usize = 100;
+
 /// How often a configuration is read at most; it may be a list of any length that is wrong throughout.
 const MAX_READINGS: usize = 100;
 
@@ -61,8 +64,14 @@ pub(crate) fn read<C: DeserializeOwned + JsonSchema>(json: &str) -> Reading<C> {
         let read = serde_ignored::deserialize(tracked, |path| {
             unknown.push(steps(&rest.value, &path).0);
         });
-        for steps in unknown {
+        let more = unknown.len().saturating_sub(MAX_UNKNOWN);
+        for steps in unknown.into_iter().take(MAX_UNKNOWN) {
             rest.drop_unknown(&steps);
+        }
+        if more > 0 {
+            let message = format!("found {more} more unknown keys, expected none of them");
+            rest.faults.push(ConfigFault::new("", message));
+            break;
         }
         match read {
             Ok(read) => {

@@ -160,7 +160,7 @@ fn encryption(file: &Path) -> Option<Cipher> {
 
 fn decrypt(args: &DecryptArgs) -> Result<(), Exit> {
     let key = args.key.source();
-    if key.is_none() {
+    if key.is_none() && encryption(&args.file).is_none() {
         note(&format!(
             "no key given: reading {} as a plain file",
             args.file.display()

@@ -38,6 +38,28 @@ enum Place {
     File(PathBuf),
 }
 
+/// Whether two paths lead to one file, which need not be there yet.
+fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((place(one), place(other)), (Some(one), Some(other)) if one == other)
+}
+
+/// Where a file is or would be made, behind all links.
+fn place(path: &Path) -> Option<PathBuf> {
+    /// As many as the kernel follows.
+    const MAX_LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let dir = dir.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        path = dir.join(path.file_name()?);
+        match fs::read_link(&path) {
+            Ok(target) => path = dir.join(target),
+            Err(_) => return Some(path),
+        }
+    }
+    None
+}
+
 impl FileKey {
     /// The given key or a new one, for the file `written`. An existing file is replaced only if this key opens
     /// it, because the owners of another key rely on it.
@@ -47,12 +69,22 @@ impl FileKey {
         cipher: Cipher,
         written: &Path,
     ) -> Result<Self, Exit> {
+        let key_file = match (&new.new_key_file, &given) {
+            (Some(path), _) | (None, Some(KeySource::File(path))) => Some(path.clone()),
+            (None, _) => None,
+        };
+        if key_file.is_some_and(|key| is_same(&key, written)) {
+            return Err(Exit::usage(format!(
+                "cannot write {}: it is the file of the key; give another name with --output-file",
+                written.display()
+            )));
+        }
         let key = Self::given_or_made(given, new, cipher)?;
         let well_formed = key.key.check();
         well_formed.map_err(|error| Exit::config(error.to_string()))?;
         if !new.force && is_of_another_key(written, &key.key) {
             return Err(Exit::usage(format!(
-                "cannot replace {}: it is encrypted with another key, or damaged; give its key with --acct-key-file, or use --force to replace it",
+                "cannot replace {}: it is encrypted with another key, or damaged; give its key with --acct-key-file instead of a new one, or use --force to replace it",
                 written.display()
             )));
         }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use evbus_files::usable_dir;
 use rustix::fs::{FlockOperation, flock, statfs};
 use tempfile::TempDir;
 
@@ -26,13 +27,17 @@ pub(super) struct PrivateDir {
 
 impl PrivateDir {
     /// Creates one with mode 0700 in the first of these that is in memory: `XDG_RUNTIME_DIR`, /dev/shm, `TMPDIR`;
-    /// if none is, in the last. Removes what killed processes left in all of them.
+    /// if none is, in the last. A place of another user is not used. Removes what killed processes left in all of them.
     pub(super) fn new() -> io::Result<Self> {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let temporary = std::env::temp_dir();
         let shared = PathBuf::from("/dev/shm");
         let places = runtime.into_iter().chain([shared, temporary.clone()]);
-        let places: Vec<PathBuf> = places.collect();
+        // Whoever could rename what is in a place could put another file before the editor.
+        let usable = |place: &PathBuf| {
+            usable_dir::look(place).is_ok_and(|found| found.as_ref().is_some_and(is_safe))
+        };
+        let places: Vec<PathBuf> = places.filter(usable).collect();
         for place in &places {
             sweep(place);
         }
@@ -45,6 +50,12 @@ impl PrivateDir {
             "no file system in memory can hold the text to edit: it is in {} until the editor ends, and the disk may keep traces of it",
             temporary.display()
         ));
+        if !places.contains(&temporary) {
+            return Err(io::Error::other(format!(
+                "another user could change what is in {}; set TMPDIR to a directory of this user",
+                temporary.display()
+            )));
+        }
         Self::make(&temporary)
     }
 
@@ -61,6 +72,14 @@ impl PrivateDir {
     pub(super) fn path(&self) -> &Path {
         self.dir.path()
     }
+}
+
+/// Whether nobody else can rename what this user has in a directory: it is this user's or root's, and others who
+/// may create files in it may not rename those of others.
+fn is_safe(place: &fs::Metadata) -> bool {
+    let me = rustix::process::geteuid().as_raw();
+    let is_ours = [0, me].contains(&place.uid());
+    is_ours && (place.mode() & 0o022 == 0 || place.mode() & 0o1000 != 0)
 }
 
 #[expect(

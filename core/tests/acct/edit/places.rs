@@ -128,3 +128,22 @@ fn a_tmpdir_in_memory_will_do() {
     assert_eq!(bench.read("kind"), "tmpfs\n");
     assert!(Path::new(bench.read("where").trim()).starts_with(disk.path()));
 }
+
+/// Only root can play the other user.
+#[test]
+fn a_place_of_another_user_is_not_used() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let bench = Bench::encrypted();
+    let theirs = tempfile::tempdir_in("/dev/shm").unwrap();
+    std::os::unix::fs::chown(theirs.path(), Some(54_321), Some(54_321)).unwrap();
+    bench.editor(LOOK);
+    let output = run(bench.edit().env("XDG_RUNTIME_DIR", theirs.path()), b"");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let place = bench.read("where");
+    assert!(
+        !Path::new(place.trim()).starts_with(theirs.path()),
+        "{place}"
+    );
+}

@@ -76,7 +76,7 @@ async fn what_amqp_cannot_carry_is_rejected_and_the_rest_goes_out() {
 
     let by_profile = connected(json!({})).await;
     let outcomes = by_profile.publish(numbered(&"p".repeat(256), 1)).await;
-    assert_rejected(&outcomes[0], "the routing key has 256 bytes");
+    assert_rejected(&outcomes[0], "the routing key is 256 bytes long");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_group_that_is_the_first_of_another_user_is_nobodys_own() {
         let users =
-            "root:x:0:0:root:/root:/bin/sh\nbob:x:7777:1000:Bob:/home/bob:/bin/sh\n+::::::\n";
+            "root:x:0:0:root:/root:/bin/sh\nbob:x:7777:1000:Bob:/users/bob:/bin/sh\n+::::::\n";
         assert!(!is_first_of_another_in(users, 0, 0));
         assert!(is_first_of_another_in(users, 1000, 1000));
         assert!(!is_first_of_another_in(users, 1000, 7777));

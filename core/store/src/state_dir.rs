@@ -169,9 +169,8 @@ impl Lock {
             .mode(0o600)
             .open(&path)
             .map_err(at("open the lock of the state directory", &path))?;
-        fchmod(&file, Mode::RUSR | Mode::WUSR).map_err(|error| {
-            at("keep others from the lock of the state directory", &path)(error.into())
-        })?;
+        let kept = fchmod(&file, Mode::RUSR | Mode::WUSR);
+        kept.map_err(|error| at("chmod", &path)(error.into()))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {

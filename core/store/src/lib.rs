@@ -22,6 +22,7 @@ mod full_disk;
 mod image;
 mod journal;
 mod letters;
+mod lock;
 mod log_bound;
 mod pending;
 mod place;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,19 +10,19 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use rustix::fs::{FlockOperation, Mode, fchmod, flock, statvfs};
+use rustix::fs::statvfs;
 use rustix::process::geteuid;
 use tokio::sync::Notify;
 
 use super::full_disk::at;
+use super::lock::Lock;
 use super::salvage::Closing;
-use super::{StoreName, place, schema};
+use super::{StoreName, schema};
 use evbus_event::MAX_BODY_BYTES;
 use evbus_files::usable_dir;
 
 pub(super) const QUEUES: &str = "queues";
 const QUARANTINE: &str = "quarantine";
-const LOCK: &str = "lock";
 
 /// The size limits of the state directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,45 +151,6 @@ struct Inner {
     taking: Mutex<()>,
 }
 
-/// Locked for as long as it is open, so the lock goes with the process, however that ends.
-#[derive(Debug)]
-struct Lock {
-    _file: File,
-    id: (u64, u64),
-}
-
-impl Lock {
-    fn take(dir: &Path) -> Result<Self, StateError> {
-        let path = dir.join(LOCK);
-        // Whoever can open it, for reading even, can hold the lock.
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(at("open the lock of the state directory", &path))?;
-        let kept = fchmod(&file, Mode::RUSR | Mode::WUSR);
-        kept.map_err(|error| at("chmod", &path)(error.into()))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(StateError::InUse {
-                    path: dir.to_owned(),
-                });
-            }
-            Err(error) => return Err(at("lock the state directory", &path)(error.into())),
-        }
-        let found = file
-            .metadata()
-            .map_err(at("read the lock of the state directory", &path))?;
-        Ok(Self {
-            _file: file,
-            id: place::id(&found),
-        })
-    }
-}
-
 fn make(path: &Path) -> Result<(), StateError> {
     usable_dir::make(path, 0o700)
         .map(|_| ())
@@ -285,8 +246,7 @@ impl StateDir {
 
     /// Whether the directory is still the one that was opened, and its lock this process's.
     pub(super) fn is_held(&self) -> bool {
-        let found = fs::metadata(self.inner.path.join(LOCK));
-        found.is_ok_and(|found| place::id(&found) == self.inner.lock.load().id)
+        self.inner.lock.load().is_in(&self.inner.path)
     }
 
     /// Makes a directory that was removed again, and takes its lock.

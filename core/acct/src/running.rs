@@ -19,7 +19,7 @@ struct Running {
     is_over: bool,
 }
 
-/// Ends every command that prints a secret, together with everything it started; a command that is started later
+/// Ends every command that prints a secret, together with its process group; a command that is started later
 /// is ended at once. For a program that is about to end.
 pub fn end_commands() {
     // Starting one may hang, where its program is on a file system that does.

@@ -7,10 +7,11 @@
 use std::borrow::Cow;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::process::{ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::Position;
@@ -299,42 +300,13 @@ fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String>
         _ => refused(format!("it cannot be started ({error})")),
     })?;
     let until = Instant::now() + SECRET_TIMEOUT;
-    let (sender, printed) = mpsc::channel();
-    if let Some(stdout) = running.stdout() {
-        // Ends with the command, whose whole group is ended in time.
-        let reading = std::thread::Builder::new().spawn(move || {
-            let mut content = buffer();
-            let read = stdout.take(MAX_SECRET_BYTES + 1).read_to_end(&mut content);
-            // Whoever asked may have lost patience.
-            let _ = sender.send(read.map(|_| content));
-        });
-        if let Err(error) = reading {
-            return Err(refused(format!(
-                "no thread can be started to read its output ({error})"
-            )));
-        }
-    }
-    let mut output_until = until;
-    let mut has_ended = false;
-    let content = loop {
-        match printed.recv_timeout(LOOK) {
-            Ok(content) => break content,
-            Err(_) if Instant::now() < output_until => {
-                if !has_ended && running.has_ended() {
-                    has_ended = true;
-                    output_until = until.min(Instant::now() + OUTPUT_GRACE);
-                }
-            }
-            Err(_) if has_ended => {
-                return Err(format!(
-                    "cannot get the secret from {program:?}: it ended, but a process that it started keeps its standard output open; redirect the output of background processes, for example to /dev/null"
-                ));
-            }
-            Err(_) => return Err(refused("it did not end".to_owned())),
-        }
-    };
-    let content =
-        content.map_err(|error| refused(format!("its output cannot be read ({error})")))?;
+    let content = output(&mut running, until).map_err(|error| match error {
+        Unread::Open => format!(
+            "cannot get the secret from {program:?}: it ended, but a process that it started keeps its standard output open; redirect the output of background processes, for example to /dev/null"
+        ),
+        Unread::Late => refused("it did not end".to_owned()),
+        Unread::System(error) => refused(format!("its output cannot be read ({error})")),
+    })?;
     if content.len() as u64 > MAX_SECRET_BYTES {
         return Err(refused("its output is larger than 64 KiB".to_owned()));
     }
@@ -342,5 +314,68 @@ fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String>
         None => Err(refused("it did not end".to_owned())),
         Some(status) if !status.success() => Err(refused(format!("it ended with {status}"))),
         Some(_) => secret(&content).map_err(|found| refused(format!("its output is {found}"))),
+    }
+}
+
+/// Why there is no output.
+enum Unread {
+    /// The command has ended, and something that it started may still write.
+    Open,
+    Late,
+    System(io::Error),
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// What a command prints, up to one byte more than a secret may have. Nothing waits on the pipe when this returns,
+/// whoever holds its other end.
+fn output(command: &mut RunningCommand, until: Instant) -> Result<Zeroizing<Vec<u8>>, Unread> {
+    let mut content = buffer();
+    let Some(mut stdout) = command.stdout() else {
+        return Ok(content);
+    };
+    let most = usize::try_from(MAX_SECRET_BYTES).unwrap_or(usize::MAX - 1) + 1;
+    let mut piece = Zeroizing::new([0; 4096]);
+    let (mut output_until, mut has_ended) = (until, false);
+    while content.len() < most {
+        if Instant::now() >= output_until {
+            return Err(if has_ended {
+                Unread::Open
+            } else {
+                Unread::Late
+            });
+        }
+        if !readable(&stdout)? {
+            if !has_ended && command.has_ended() {
+                has_ended = true;
+                output_until = until.min(Instant::now() + OUTPUT_GRACE);
+            }
+            continue;
+        }
+        let room = piece.len().min(most - content.len());
+        match stdout.read(&mut piece[..room]) {
+            Ok(0) => break,
+            Ok(read) => content.extend_from_slice(&piece[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(content)
+}
+
+/// Whether a read would not wait: there is something, or the end. Waits for it for a moment.
+fn readable(stdout: &ChildStdout) -> io::Result<bool> {
+    let moment = Timespec {
+        tv_sec: 0,
+        tv_nsec: i64::from(LOOK.subsec_nanos()),
+    };
+    match poll(&mut [PollFd::new(stdout, PollFlags::IN)], Some(&moment)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }

@@ -209,3 +209,33 @@ fn an_acct_file_from_a_command_is_read_and_a_named_pipe_is_not_waited_for() {
         check(&output, 78, "a named pipe");
     }
 }
+
+/// A daemon in a session of its own keeps the output of the command that started it open, whatever is killed.
+#[test]
+fn a_secret_command_that_leaves_a_daemon_behind_costs_a_host_nothing() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let good = "fixture-good: {p: {path: '{dir}/out'}}\n";
+    let host = RunningHost::start(good, plugins.path(), &[]);
+    let path = host.path("path");
+    let command = format!("setsid sleep 4 & echo {}", path.display());
+    let text = format!("fixture-good: {{p: {{path: {{$exec: [sh, -c, '{command}']}}}}}}\n");
+    fs::write(host.path("acct.yml"), text).unwrap();
+    let open_files = || {
+        fs::read_dir(format!("/proc/{}/fd", host.pid()))
+            .unwrap()
+            .count()
+    };
+    let reload = || {
+        let output = run(
+            evbus(host.dir.path()).args(["reload", "--sock-dir", &host.sock_dir()]),
+            b"",
+        );
+        check(&output, 1, "keeps its standard output open");
+    };
+    reload();
+    let before = open_files();
+    reload();
+    reload();
+    let after = open_files();
+    assert!(after <= before, "{before} open files before, {after} after");
+}

@@ -54,7 +54,7 @@ pub enum Error {
         reason: String,
     },
     /// The host did not take all events in time.
-    #[error("the host did not take all events within {} s; it may be waiting for room", .0.as_secs_f64())]
+    #[error("the host did not acknowledge all events within {} s; they may still be delivered, and the host may be waiting for room", .0.as_secs_f64())]
     Slow(Duration),
     /// The host sent something other than a frame.
     #[error("the host sent unreadable data: {0}")]

@@ -427,7 +427,7 @@ fn a_put_of_many_events_gives_up_when_nothing_is_taken_for_its_timeout() {
         (
             "--sock-dir",
             host.path("s"),
-            "the host did not take all events within 1 s",
+            "the host did not acknowledge all events within 1 s",
         ),
         (
             "--acct-file",

@@ -415,7 +415,7 @@ fn an_event_that_is_not_delivered_is_an_error_and_leaves_the_exit_code_alone() {
             said.contains("cannot connect to the event socket"),
             "{said}"
         );
-        assert!(said.contains("the idem-exec event of the command was not delivered; the command itself ended with exit code"), "{said}");
+        assert!(said.contains("the delivery of the command's idem-exec event is not confirmed; the command itself ended with exit code"), "{said}");
     }
 }
 

@@ -31,5 +31,5 @@ def judge(answer: bytes) -> None:
 
 def not_in_time(timeout: Optional[float]) -> TimedOut:
     return TimedOut(
-        errno.ETIMEDOUT, f"the host did not take all events within {timeout} seconds; it may be waiting for room"
+        errno.ETIMEDOUT, f"the host did not acknowledge all events within {timeout} seconds; they may still be delivered"
     )

@@ -90,7 +90,7 @@ pub(super) async fn run(args: ExecArgs) -> Result<(), Exit> {
         // Its message gives the reason; its code does not matter.
         let _ = fault.report();
         error(&format!(
-            "the idem-exec event of the command was not delivered; the command itself {}",
+            "the delivery of the command's idem-exec event is not confirmed; the command itself {}",
             ended.end
         ));
         if code == 0 && args.require_event {

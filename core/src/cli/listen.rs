@@ -9,6 +9,7 @@ use evbus_client::blocking::Client;
 use evbus_client::{Error, Event, GetEvent, Incoming, MatchType, TagFilter};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::exit::{Exit, note};
 use super::host_options::seconds;
@@ -64,19 +65,40 @@ pub(super) async fn run(args: ListenArgs) -> Result<(), Exit> {
     let mut interrupt = signal(SignalKind::interrupt())
         .map_err(|error| Exit::failed(format!("cannot receive signals: {error}")))?;
     // On a separate thread: writing blocks while a reader stalls, and Ctrl-C must still work.
-    let listening = tokio::task::spawn_blocking(move || listen(&args, &filter));
+    let wait = args.wait;
+    let (connected, is_connected) = oneshot::channel();
+    let listening = tokio::task::spawn_blocking(move || listen(&args, &filter, connected));
     tokio::select! {
         ended = listening => {
             ended.map_err(|error| Exit::failed(format!("listening failed: {error}")))?
         }
         _ = interrupt.recv() => Ok(()),
+        wait = waited_in_vain(wait, is_connected) => Err(Exit::failed(format!(
+            "the host did not accept the connection within {} s",
+            wait.as_secs_f64()
+        ))),
     }
 }
 
-fn listen(args: &ListenArgs, filter: &TagFilter) -> Result<(), Exit> {
+/// Resolves when nothing has been connected for as long as the command may wait. A host that is stopped accepts
+/// nobody, and then a connect waits.
+async fn waited_in_vain(wait: Option<Duration>, connected: oneshot::Receiver<()>) -> Duration {
+    match wait {
+        Some(wait) if tokio::time::timeout(wait, connected).await.is_err() => wait,
+        _ => std::future::pending().await,
+    }
+}
+
+fn listen(
+    args: &ListenArgs,
+    filter: &TagFilter,
+    connected: oneshot::Sender<()>,
+) -> Result<(), Exit> {
     let failed = |error: Error| Exit::failed(error.to_string());
     let builder = Client::builder(&args.sock_dir).reconnect(!args.no_reconnect);
     let mut client = builder.connect_blocking().map_err(failed)?;
+    // Nobody waits for it where the wait has no end.
+    let _ = connected.send(());
     let (mut shown, mut was_turned_away) = (0, false);
     // The wait counts from one matching event to the next. A wait too long for the clock never ends.
     let deadline = || args.wait.and_then(|wait| Instant::now().checked_add(wait));

@@ -247,3 +247,41 @@ fn a_socket_that_is_removed_under_a_running_host_is_named() {
     host.wait_for_log("is back");
     lost(0);
 }
+
+#[test]
+fn a_listener_waits_no_longer_for_a_connection_than_for_an_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(evbus::sockets::PUB_SOCKET);
+    // A host that is stopped, and others before us.
+    let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    rustix::net::listen(&socket, 0).unwrap();
+    let mut before = Vec::new();
+    loop {
+        let flags = rustix::net::SocketFlags::NONBLOCK;
+        let (family, kind) = (
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::STREAM,
+        );
+        let client = rustix::net::socket_with(family, kind, flags, None).unwrap();
+        let address = rustix::net::SocketAddrUnix::new(&path).unwrap();
+        match rustix::net::connect(&client, &address) {
+            Ok(()) => before.push(client),
+            Err(error) => {
+                assert_eq!(error, rustix::io::Errno::AGAIN);
+                break;
+            }
+        }
+    }
+    let output = run(
+        evbus(dir.path())
+            .args(["listen", "--wait", "1", "--sock-dir"])
+            .arg(dir.path()),
+        b"",
+    );
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("did not accept the connection within 1 s"),
+        "{said}"
+    );
+}

@@ -165,6 +165,10 @@ fn sentence(schema: &Value, found: &Value, place: Option<&Value>) -> String {
         {
             format!("found {kind}, expected {words}")
         }
+        // What is in it is wrong, and its kind may be all that is known of what is expected.
+        Some(Expected { words, .. }) if words != kind => {
+            format!("found {kind} that cannot be used here, expected {words}")
+        }
         _ => format!("found {kind} that cannot be used here"),
     }
 }

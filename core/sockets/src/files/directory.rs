@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use evbus_files::usable_dir;
 use evbus_wire::{Framing, MAX_ADDRESS_BYTES};
-use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
 
 use crate::files::error::{SocketError, at};
 use crate::files::group::SocketGroup;
+use crate::files::lock::Lock;
 use crate::files::names::Names;
 use crate::files::socket_file::{Identity, SocketFile, is_abandoned};
 use crate::limits::Limits;
@@ -69,8 +69,7 @@ pub(crate) struct Pair {
 pub(crate) struct DirGuard {
     path: PathBuf,
     files: Vec<SocketFile>,
-    /// The directory, locked for as long as it is open.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl DirGuard {
@@ -136,9 +135,9 @@ impl SocketDir {
         })
     }
 
-    /// Opens and locks the directory, so that no two hosts ever take it for abandoned at once.
-    /// The lock goes with the process, however that ends.
-    fn lock(&self, group: Option<&SocketGroup>) -> Result<File, SocketError> {
+    /// Locks the directory, so that no two hosts ever take it for abandoned at once. The lock goes with the
+    /// process, however that ends.
+    fn lock(&self, group: Option<&SocketGroup>) -> Result<Lock, SocketError> {
         let path = &self.path;
         make(path, group)?;
         let directory = File::open(path).map_err(at("open the socket directory", path))?;
@@ -146,11 +145,7 @@ impl SocketDir {
             .metadata()
             .map_err(at("read the mode of the socket directory", path))?;
         self.check(&found, group)?;
-        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(directory),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(SocketError::InUse { path: path.clone() }),
-            Err(error) => Err(at("lock the socket directory", path)(error.into())),
-        }
+        Lock::take(path)
     }
 
     /// Whether the directory is one in which nobody else can touch the sockets, and all who should can

@@ -4,6 +4,7 @@ pub(crate) mod directory;
 pub(crate) mod error;
 pub(crate) mod examine;
 pub(crate) mod group;
+pub(crate) mod lock;
 pub(crate) mod lost_files;
 pub(crate) mod names;
 pub mod peer;

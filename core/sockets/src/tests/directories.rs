@@ -55,7 +55,7 @@ fn a_missing_directory_is_made_for_its_owner_alone_and_left_without_sockets() {
             assert_eq!(mode(&path.join(name)), 0o600);
         }
         let found = fs::read_dir(&path).expect("it exists").count();
-        assert_eq!(found, names.len());
+        assert_eq!(found, names.len() + 1, "and the lock");
         drop(bound);
         assert_eq!(fs::read_dir(&path).expect("it exists").count(), 0);
     }

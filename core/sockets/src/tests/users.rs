@@ -73,6 +73,7 @@ fn sockets(bus: &Bus) -> Vec<PathBuf> {
     let mut names: Vec<PathBuf> = fs::read_dir(bus.dir())
         .expect("it exists")
         .map(|entry| entry.expect("it can be read").path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "ipc"))
         .collect();
     names.sort();
     assert_eq!(names.len(), 4, "a master's and a minion's: {names:?}");

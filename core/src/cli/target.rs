@@ -90,10 +90,21 @@ impl Way<'_> {
                     .map_err(|error| Exit::failed(error.to_string()))?;
                 Connection::Socket(sender)
             }
-            Place::Acct(source) => Connection::Destinations {
-                host: Box::new(self.start_host(source.clone()).await?),
-                unmatched: Unmatched::default(),
-            },
+            Place::Acct(source) => {
+                let limit = self.options.timeout;
+                let starting = self.start_host(source.clone());
+                // It waits for destinations that are required.
+                let host = tokio::time::timeout(limit, starting).await.map_err(|_| {
+                    Exit::failed(format!(
+                        "a required destination is not connected within {} s (see --timeout); no event was fired",
+                        limit.as_secs_f64()
+                    ))
+                })?;
+                Connection::Destinations {
+                    host: Box::new(host?),
+                    unmatched: Unmatched::default(),
+                }
+            }
         };
         Ok(Target {
             connection,

@@ -446,3 +446,25 @@ fn a_put_of_many_events_gives_up_when_nothing_is_taken_for_its_timeout() {
         assert!(text.contains(said), "{target}: {text}");
     }
 }
+
+#[test]
+fn a_put_waits_no_longer_than_its_timeout_for_a_required_destination() {
+    let plugins = plugins();
+    let home = tempfile::tempdir().unwrap();
+    let acct = home.path().join("put.yml");
+    let dir = home.path().display().to_string();
+    let away = away("other", "required: true").replace("{dir}", &dir);
+    fs::write(&acct, away).unwrap();
+    let mut put = evbus(home.path());
+    put.args(["put", "idem-run", "1", "--timeout", "1", "--acct-file"])
+        .arg(acct)
+        .arg("--plugin-dir")
+        .arg(plugins.path());
+    let output = run(&mut put, b"");
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("a required destination is not connected within 1 s"),
+        "{text}"
+    );
+}

@@ -10,6 +10,7 @@
 //! API boundary: for the crates of `core/` only. Everything here blocks for the file system; pipes have a
 //! deadline.
 
+pub mod lock;
 pub mod named_file;
 pub mod owners;
 pub mod trust;

@@ -27,9 +27,8 @@ pub fn release_startup_code() {
     for code in maps.lines().filter_map(|line| code_of(line, program)) {
         let start = std::ptr::with_exposed_provenance_mut::<c_void>(code.start);
         // SAFETY: the range is a private, executable and unwritable mapping of the program's file. Nothing
-        // was ever written to it: the program has no relocations in its code, which the linker refuses by default, and no
-        // debugger is there to change it. So
-        // every page has the content of the file, from which it is read again; the kernel keeps anybody from
+        // was ever written to it: the program has no relocations in its code, which the linker refuses by
+        // default, and no debugger is there to change it. So every page has the content of the file, from which it is read again; the kernel keeps anybody from
         // writing to the file of a running program. An error means that it stays mapped.
         let _ = unsafe { madvise(start, code.len(), Advice::LinuxDontNeed) };
     }

@@ -21,7 +21,7 @@ mod server;
 mod tests;
 
 pub use evbus_wire::{Framing, LostSync, MAX_FRAME_BYTES, PUB_SOCKET, PULL_SOCKET};
-pub use files::directory::{SocketDir, SocketOptions};
+pub use files::directory::{SocketDir, SocketOptions, is_among};
 pub use files::error::SocketError;
 pub use files::examine::is_served;
 pub use files::group::SocketGroup;
@@ -29,7 +29,7 @@ pub use files::names::CONTROL_SOCKET;
 pub use files::peer;
 pub use files::socket_file::SocketFile;
 pub use listeners::publisher::{LISTENER_QUEUE_BYTES, Publisher, PublisherCounts};
-pub use salt_master::{FollowCounters, Follower, SaltMaster, SaltMasterStatus, is_among};
+pub use salt_master::{FollowCounters, Follower, SaltMaster, SaltMasterStatus};
 pub use senders::connection::PullCounters;
 pub use senders::intake::{Intake, Receipts, Taken, Wanted};
 pub use server::{PullCounts, Server, serve};

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -253,50 +253,5 @@ impl Reader {
             }
         }
         self.is_full = !queued;
-    }
-}
-
-/// Whether `dir` is one of these directories, whatever the paths look like.
-pub fn is_among<'a>(dir: &Path, mut dirs: impl Iterator<Item = &'a Path>) -> bool {
-    let real = |path: &Path| {
-        // One that is still to be made has no other names yet.
-        let real = (path.canonicalize())
-            .or_else(|_| std::path::absolute(path).map(|path| without_dots(&path)));
-        real.unwrap_or_else(|_| path.to_owned())
-    };
-    dirs.any(|other| real(other) == real(dir))
-}
-
-/// A path that leads to nothing yet, without `..`.
-fn without_dots(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                clean.pop();
-            }
-            part => clean.push(part),
-        }
-    }
-    clean
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_is_known_under_all_its_spellings_before_it_is_made() {
-        let root = tempfile::tempdir().expect("a temporary directory");
-        let path = |name: &str| root.path().join(name);
-        let same = |one: &str, other: &str| {
-            let others = [path(other)];
-            is_among(&path(one), others.iter().map(PathBuf::as_path))
-        };
-        assert!(same("s", "s/../s"));
-        assert!(same("./s", "a/../s/."));
-        assert!(!same("s", "a/s"));
-        fs::create_dir(path("s")).expect("it is new");
-        assert!(same("s", "s/../s"));
     }
 }

@@ -15,10 +15,11 @@ use rustix::process::geteuid;
 use tokio::sync::Notify;
 
 use super::full_disk::at;
-use super::lock::Lock;
+use super::lock;
 use super::salvage::Closing;
 use super::{StoreName, schema};
 use evbus_event::MAX_BODY_BYTES;
+use evbus_files::lock::FileLock;
 use evbus_files::usable_dir;
 
 pub(super) const QUEUES: &str = "queues";
@@ -146,7 +147,7 @@ struct Inner {
     returning: AtomicU64,
     room: Notify,
     closing: Closing,
-    lock: ArcSwap<Lock>,
+    lock: ArcSwap<FileLock>,
     /// Whoever takes the lock again.
     taking: Mutex<()>,
 }
@@ -188,7 +189,7 @@ impl StateDir {
         make(path)?;
         let found = fs::metadata(path).map_err(at("read the mode of the state directory", path))?;
         check(path, &found)?;
-        let lock = Lock::take(path)?;
+        let lock = lock::take(path)?;
         make(&path.join(QUEUES))?;
         make(&path.join(QUARANTINE))?;
         Ok(Self {
@@ -246,7 +247,7 @@ impl StateDir {
 
     /// Whether the directory is still the one that was opened, and its lock this process's.
     pub(super) fn is_held(&self) -> bool {
-        self.inner.lock.load().is_in(&self.inner.path)
+        self.inner.lock.load().is_there()
     }
 
     /// Makes a directory that was removed again, and takes its lock.
@@ -262,7 +263,7 @@ impl StateDir {
         if !self.is_held() {
             self.inner
                 .lock
-                .store(Arc::new(Lock::take(&self.inner.path)?));
+                .store(Arc::new(lock::take(&self.inner.path)?));
         }
         Ok(())
     }

@@ -25,36 +25,25 @@ const ONCE: &[(&str, &str, &str)] = &[
     ("struct Signals", "core/src/cli/signals.rs", "cli::signals"),
 ];
 
-/// A second copy is found, in code that is not a test's. A plugin is built without the crates of `core/` and
-/// may have its own.
+/// A second copy is found, in code that is not a test's. A plugin is built without the crates of `core/`, so it may
+/// have its own of what is there.
 pub(super) fn is_written(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
-    let ours = tree.rust().filter(|(path, _)| {
-        !path.starts_with("plugin-") && !path.starts_with("plugins/") && !path.contains("/tests/")
-    });
-    for (path, text) in ours {
-        let text = RustText::of(text);
-        for (code, place, instead) in ONCE {
-            if path.starts_with(place) {
-                continue;
-            }
-            for (index, line) in text.code.lines().enumerate() {
-                if line.contains(code) {
+    for (path, text) in tree.rust().filter(|(path, _)| !path.contains("/tests/")) {
+        let code = RustText::of(text).code;
+        let is_plugin = path.starts_with("plugin-") || path.starts_with("plugins/");
+        let others = ONCE.iter().filter(|(_, place, _)| {
+            !(path.starts_with(place) || is_plugin && place.starts_with("core/"))
+        });
+        for (pattern, place, instead) in others {
+            for (index, line) in code.lines().enumerate() {
+                if line.contains(pattern) {
                     findings.push(format!(
-                        "{path}:{}: found a second `{code}`, expected it only in {place}; use {instead}",
+                        "{path}:{}: found a second `{pattern}`, expected it only in {place}; use {instead}",
                         index + 1
                     ));
                 }
             }
-        }
-    }
-    let matchers = tree.rust().filter(|(path, _)| path.starts_with("plugin-"));
-    for (path, text) in matchers.filter(|(_, text)| text.contains("fn fnmatch")) {
-        if RustText::of(text).code.contains("fn fnmatch") {
-            findings.push(format!(
-                "{path}: found a second fnmatch, expected it only in clients/fnmatch; use the crate \
-                 evbus-fnmatch"
-            ));
         }
     }
     findings

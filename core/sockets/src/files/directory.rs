@@ -4,15 +4,15 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
+use evbus_files::lock::FileLock;
 use evbus_files::usable_dir;
 use evbus_wire::{Framing, MAX_ADDRESS_BYTES};
 use rustix::process::geteuid;
 
 use crate::files::error::{SocketError, at};
 use crate::files::group::SocketGroup;
-use crate::files::lock::Lock;
 use crate::files::names::Names;
 use crate::files::socket_file::{Identity, SocketFile, is_abandoned};
 use crate::limits::Limits;
@@ -69,7 +69,7 @@ pub(crate) struct Pair {
 pub(crate) struct DirGuard {
     path: PathBuf,
     files: Vec<SocketFile>,
-    _lock: Lock,
+    _lock: FileLock,
 }
 
 impl DirGuard {
@@ -137,7 +137,7 @@ impl SocketDir {
 
     /// Locks the directory, so that no two hosts ever take it for abandoned at once. The lock goes with the
     /// process, however that ends.
-    fn lock(&self, group: Option<&SocketGroup>) -> Result<Lock, SocketError> {
+    fn lock(&self, group: Option<&SocketGroup>) -> Result<FileLock, SocketError> {
         let path = &self.path;
         make(path, group)?;
         let directory = File::open(path).map_err(at("open the socket directory", path))?;
@@ -145,7 +145,11 @@ impl SocketDir {
             .metadata()
             .map_err(at("read the mode of the socket directory", path))?;
         self.check(&found, group)?;
-        Lock::take(path)
+        // A group may enter the directory itself, and could hold a lock on that.
+        let file = path.join(".evbus.lock");
+        let taken = FileLock::take(&file).map_err(at("lock the socket directory with", &file))?;
+        let taken = taken.ok_or_else(|| SocketError::InUse { path: path.clone() })?;
+        Ok(taken.removed_at_the_end())
     }
 
     /// Whether the directory is one in which nobody else can touch the sockets, and all who should can
@@ -209,4 +213,49 @@ fn may_enter(directory: &fs::Metadata, group: &SocketGroup) -> bool {
         0o001
     };
     directory.mode() & enter != 0
+}
+
+/// Whether `dir` is one of these directories, whatever the paths look like.
+pub fn is_among<'a>(dir: &Path, mut dirs: impl Iterator<Item = &'a Path>) -> bool {
+    let real = |path: &Path| {
+        // One that is still to be made has no other names yet.
+        let real = (path.canonicalize())
+            .or_else(|_| std::path::absolute(path).map(|path| without_dots(&path)));
+        real.unwrap_or_else(|_| path.to_owned())
+    };
+    dirs.any(|other| real(other) == real(dir))
+}
+
+/// A path that leads to nothing yet, without `..`.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            part => clean.push(part),
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_known_under_all_its_spellings_before_it_is_made() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let path = |name: &str| root.path().join(name);
+        let same = |one: &str, other: &str| {
+            let others = [path(other)];
+            is_among(&path(one), others.iter().map(PathBuf::as_path))
+        };
+        assert!(same("s", "s/../s"));
+        assert!(same("./s", "a/../s/."));
+        assert!(!same("s", "a/s"));
+        fs::create_dir(path("s")).expect("it is new");
+        assert!(same("s", "s/../s"));
+    }
 }

@@ -4,7 +4,6 @@ pub(crate) mod directory;
 pub(crate) mod error;
 pub(crate) mod examine;
 pub(crate) mod group;
-pub(crate) mod lock;
 pub(crate) mod lost_files;
 pub(crate) mod names;
 pub mod peer;

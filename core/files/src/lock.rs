@@ -1,0 +1,122 @@
+//! A lock that only one process holds, and only processes of this user can take.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::io::Errno;
+
+/// How often a file that its last holder has just removed is made anew.
+const TRIES: u32 = 10;
+
+/// A locked file of mode 0600: whoever may open what is locked, for reading even, can hold the lock. It is held
+/// until this is dropped or the process ends, however that ends.
+#[derive(Debug)]
+pub struct FileLock {
+    path: PathBuf,
+    /// Locked for as long as it is open.
+    file: File,
+    is_removed: bool,
+}
+
+impl FileLock {
+    /// Takes the lock of this path, and makes its file. `None` if another process holds it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be made, opened or locked.
+    pub fn take(path: &Path) -> io::Result<Option<Self>> {
+        for _ in 0..TRIES {
+            let file = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .open(path)?;
+            // One that is there may be of another mode.
+            fchmod(&file, Mode::RUSR | Mode::WUSR)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+            let lock = Self {
+                path: path.to_owned(),
+                file,
+                is_removed: false,
+            };
+            // Its last holder may have removed it before it was locked here.
+            if lock.is_there() {
+                return Ok(Some(lock));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Its file goes with the lock.
+    #[must_use]
+    pub fn removed_at_the_end(mut self) -> Self {
+        self.is_removed = true;
+        self
+    }
+
+    /// Whether its file is still there. Where somebody removed it, another process may take the lock anew.
+    pub fn is_there(&self) -> bool {
+        let (Ok(ours), Ok(found)) = (self.file.metadata(), fs::symlink_metadata(&self.path)) else {
+            return false;
+        };
+        (found.dev(), found.ino()) == (ours.dev(), ours.ino())
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        if self.is_removed && self.is_there() {
+            // Still locked: nobody else can have taken it. What remains is taken by the next process.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_holds_it_and_who_can_only_enter_the_directory_cannot() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let entered = File::open(dir.path()).expect("it can be entered");
+        flock(&entered, FlockOperation::NonBlockingLockExclusive).expect("others may lock that");
+        let path = dir.path().join("lock");
+        fs::write(&path, "").expect("it can be made");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("it is ours");
+        let take = || FileLock::take(&path).expect("it can be locked");
+        let lock = take().expect("nobody holds it");
+        let mode = fs::metadata(&path).expect("it is there").mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(take().is_none(), "it is held");
+        drop(lock);
+        let lock = take().expect("it is free again").removed_at_the_end();
+        assert!(lock.is_there());
+        drop(lock);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_lock_whose_file_is_replaced_is_not_there() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("lock");
+        let lock = FileLock::take(&path).expect("it can be locked");
+        let lock = lock.expect("nobody holds it").removed_at_the_end();
+        fs::remove_file(&path).expect("it is ours");
+        assert!(!lock.is_there());
+        fs::write(&path, "of another").expect("it can be made");
+        assert!(!lock.is_there());
+        drop(lock);
+        assert!(path.exists(), "what is not its own stays");
+    }
+}

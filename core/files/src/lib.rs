@@ -4,7 +4,7 @@
 //! ([`named_file`]); a place is reached step by step, each checked on its descriptor ([`walk`]); a directory is found
 //! or created where no other user controls what is there ([`usable_dir`]), or inspected without changing it; a file is
 //! written where no link of another user leads ([`written_file`]); and the files of a configuration are read only if
-//! nobody else could have written them ([`trust`]). [`owners`] reports who could change something. This crate does
+//! nobody else could have written them ([`trust`]); one process at a time holds a [`lock`]. [`owners`] reports who could change something. This crate does
 //! not interpret what is in a file.
 //!
 //! API boundary: for the crates of `core/` only. Everything here blocks for the file system; pipes have a

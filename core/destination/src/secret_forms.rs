@@ -199,7 +199,8 @@ fn of_text(text: &str, forms: &mut Forms) {
     }
 }
 
-/// The bytes of a text: in base64 wherever it begins in what is encoded, in hexadecimal, as numbers.
+/// The bytes of a text: in base64 wherever it begins in what is encoded, in hexadecimal, as escapes, as
+/// numbers.
 fn of_bytes(text: &str, forms: &mut Forms) {
     for before in 0..3 {
         let mut bytes = Zeroizing::new(vec![0; before]);
@@ -222,20 +223,29 @@ fn of_bytes(text: &str, forms: &mut Forms) {
     if text.len() < MIN_PART / 2 {
         return;
     }
-    let mut lower = Zeroizing::new(String::with_capacity(2 * text.len()));
-    let mut upper = Zeroizing::new(String::with_capacity(2 * text.len()));
-    for byte in text.bytes() {
-        // Writing to a String cannot fail.
-        let _ = write!(lower, "{byte:02x}");
-        let _ = write!(upper, "{byte:02X}");
+    for before in ["", "%", "\\x", "\\u00"] {
+        forms.push(every_byte(text, before, false));
+        forms.push(every_byte(text, before, true));
     }
-    forms.push(lower);
-    forms.push(upper);
     let numbers = Zeroizing::new(format!("{:?}", text.as_bytes()));
     forms.push(Zeroizing::new(numbers.trim_matches(['[', ']']).to_owned()));
     forms.push(Zeroizing::new(
         numbers.trim_matches(['[', ']']).replace(' ', ""),
     ));
+}
+
+/// In hexadecimal, with the same before every byte.
+fn every_byte(text: &str, before: &str, upper: bool) -> Zeroizing<String> {
+    let mut written = Zeroizing::new(String::with_capacity((before.len() + 2) * text.len()));
+    for byte in text.bytes() {
+        // Writing to a String cannot fail.
+        let _ = if upper {
+            write!(written, "{before}{byte:02X}")
+        } else {
+            write!(written, "{before}{byte:02x}")
+        };
+    }
+    written
 }
 
 /// Without the quotes around it.

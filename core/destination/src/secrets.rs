@@ -153,6 +153,10 @@ mod tests {
         for byte in secret.bytes() {
             write!(hex, "{byte:02x}").expect("a text takes everything");
         }
+        let every_byte = |before: &str| -> String {
+            let bytes = secret.bytes();
+            bytes.map(|byte| format!("{before}{byte:02x}")).collect()
+        };
         for said in [
             secret.to_owned(),
             format!("{secret:?}"),
@@ -181,6 +185,10 @@ mod tests {
             STANDARD.encode(format!("\0user\0{secret}")),
             STANDARD.encode(format!("\0user1\0{secret}")),
             URL_SAFE_NO_PAD.encode(format!("ab:{secret}!")),
+            every_byte("%"),
+            every_byte("%").to_uppercase(),
+            every_byte("\\x"),
+            every_byte("\\u00"),
             hex.to_uppercase(),
             hex,
             "second-line $(z) é".to_owned(),

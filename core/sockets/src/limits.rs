@@ -18,6 +18,8 @@ pub(crate) struct Limits {
     /// Bytes in the buffers of frames that are not whole or not handed in. What every connection has
     /// anyway is not counted: twice what is read at a time.
     pub(crate) held_bytes: usize,
+    /// Bytes that programs wrote which left while the host was full.
+    pub(crate) left_bytes: usize,
     /// How long a frame may stand still until it loses its memory to one that needs it.
     pub(crate) still: Duration,
     /// How long a frame waits for memory while none is being handed in.
@@ -44,6 +46,7 @@ impl Default for Limits {
             senders: (files / 4).clamp(1, MAX_SENDERS),
             listeners: (files / 2).max(1),
             held_bytes: 512 * 1024 * 1024,
+            left_bytes: 64 * 1024 * 1024,
             still: Duration::from_secs(1),
             patience: Duration::from_secs(10),
             stall: Duration::from_mins(5),

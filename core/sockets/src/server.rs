@@ -24,6 +24,7 @@ use crate::files::peer;
 use crate::listeners::broadcast::Broadcast;
 use crate::listeners::publisher::Publisher;
 use crate::senders::connection::{self, Common, PullCounters};
+use crate::senders::departures::Departures;
 use crate::senders::intake::Intake;
 use crate::senders::memory_budget::MemoryBudget;
 use crate::senders::slots::{Entry, Slots};
@@ -59,10 +60,12 @@ pub fn serve(
         publisher: publisher.clone(),
         counters: Arc::default(),
         room: MemoryBudget::new(limits.held_bytes, limits.still, limits.patience),
+        departures: Departures::new(limits.left_bytes),
         stall: limits.stall,
     };
     let entrances = bound.iter().map(|bound| bound.pairs.len()).sum();
     let senders = Slots::new(&limits, entrances);
+    (common.counters.most_connections).store(limits.senders as u64, Ordering::Relaxed);
     let mut server = Server {
         publisher,
         stop: watch::Sender::new(false),
@@ -141,6 +144,8 @@ struct Door {
 pub struct PullCounts {
     /// Current connections of senders.
     pub connections: u64,
+    /// How many there may be; further programs wait until one closes. 0 if the host does not say.
+    pub most_connections: u64,
     /// Events passed on.
     pub events: u64,
     /// Frames skipped because they contained no event.
@@ -166,6 +171,7 @@ impl PullCounters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         PullCounts {
             connections: read(&self.connections),
+            most_connections: read(&self.most_connections),
             events: read(&self.events),
             faults: read(&self.faults),
             lost_sync: read(&self.lost_sync),
@@ -306,11 +312,11 @@ async fn accept_pulls(entrance: Entrance, common: Common, intake: impl Intake) {
                 }
                 None => None,
             };
-            counters.connections.fetch_add(1, Ordering::Relaxed);
-            let served = connection::serve(stream, common.clone(), intake.clone(), stop.clone());
+            let counted = Counted::new(Arc::clone(counters));
+            let (common, intake) = (common.clone(), intake.clone());
             let mut stopped = stop.clone();
             connections.spawn(async move {
-                let _slot = match entry {
+                let slot = match entry {
                     Some(Entry::Now(slot)) => Some(slot),
                     Some(Entry::Later(waiting)) => tokio::select! {
                         slot = waiting.slot() => slot,
@@ -318,7 +324,7 @@ async fn accept_pulls(entrance: Entrance, common: Common, intake: impl Intake) {
                     },
                     None => None,
                 };
-                served.await;
+                connection::serve(stream, (slot, counted), common, intake, stopped).await;
             });
         };
     let mut stopped = stop.clone();
@@ -327,9 +333,7 @@ async fn accept_pulls(entrance: Entrance, common: Common, intake: impl Intake) {
         tokio::select! {
             biased;
             () = connection::told(&mut stopped) => break,
-            Some(_) = connections.join_next() => {
-                counters.connections.fetch_sub(1, Ordering::Relaxed);
-            }
+            Some(_) = connections.join_next() => {}
             // Who comes while there is none waits, and nothing it has written is lost.
             free = slots.next(), if slot.is_none() => slot = free,
             accepted = socket.accept(), if slot.is_some() => match accepted {
@@ -341,8 +345,22 @@ async fn accept_pulls(entrance: Entrance, common: Common, intake: impl Intake) {
     for stream in last_in_line(socket) {
         let_in(&mut connections, stream, None);
     }
-    while connections.join_next().await.is_some() {
-        counters.connections.fetch_sub(1, Ordering::Relaxed);
+    while connections.join_next().await.is_some() {}
+}
+
+/// A connection, as long as it counts.
+struct Counted(Arc<PullCounters>);
+
+impl Counted {
+    fn new(counters: Arc<PullCounters>) -> Self {
+        counters.connections.fetch_add(1, Ordering::Relaxed);
+        Self(counters)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

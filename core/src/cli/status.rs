@@ -220,6 +220,10 @@ fn host_line(host: &HostStatus, destinations: usize) -> String {
         let mib = dir.bytes.div_ceil(1024 * 1024);
         let _ = write!(line, ", {mib} MiB in {}", dir.path.display());
     }
+    let most = host.intake.most_connections;
+    if most > 0 && host.intake.connections >= most {
+        let _ = write!(line, ", all {most} connections for senders in use");
+    }
     let apart = [
         (host.listeners.cut_off, "slow listener", "cut off"),
         (

@@ -16,6 +16,7 @@ mod lane_host;
 pub(crate) mod log_scope;
 mod outcome;
 mod queue;
+mod room;
 mod settled;
 mod status;
 mod worker;
@@ -38,6 +39,7 @@ pub use status::{InstanceState, LaneStatus, PausedBy};
 use evbus_destination::{Destination, Policy, Secrets};
 use evbus_event::Event;
 use evbus_store::{Journal, Receipt};
+use room::Waiters;
 use status::Observed;
 
 /// What a lane does; replaced as a whole when the acct file or a plugin changes.
@@ -72,6 +74,7 @@ pub struct Shared {
     destination: ArcSwap<Destination>,
     pub(crate) queue: Queue,
     observed: Observed,
+    waiters: Waiters,
 }
 
 /// A destination at work. Dropping it ends its task; events queued in memory go to disk, and are lost
@@ -96,6 +99,7 @@ impl Lane {
             destination: ArcSwap::from_pointee(destination),
             queue: Queue::new(&setup.policy, journal),
             observed: Observed::default(),
+            waiters: Waiters::default(),
         });
         let (setup, setups) = watch::channel(setup);
         let (stop, stopping) = watch::channel(None);
@@ -201,21 +205,6 @@ impl Shared {
         Ok(receipt)
     }
 
-    /// Puts an event into the queue, waiting for room; fails only where the destination ends. Cancel
-    /// safe: either it is in or it is not.
-    pub(crate) async fn push_waiting(
-        self: &Arc<Self>,
-        event: &Arc<Event>,
-    ) -> Result<Option<Receipt>, NotQueued> {
-        loop {
-            let room = self.queue.room();
-            match self.push(event) {
-                Err(NotQueued::Full) => room.await,
-                pushed => return pushed,
-            }
-        }
-    }
-
     /// Logs one line per burst of dropped events.
     pub fn tell_dropped(self: &Arc<Self>) {
         if self.queue.begins_dropping() {
@@ -235,12 +224,16 @@ impl Shared {
 
     /// Its numbers and its state at this moment.
     pub fn status(&self) -> LaneStatus {
-        self.observed.status(
+        let status = self.observed.status(
             &self.destination(),
             self.queue.counts(),
             self.queue.oldest_ns(),
             self.queue.journal(),
-        )
+        );
+        LaneStatus {
+            waiting_for_room: self.waiters.count(),
+            ..status
+        }
     }
 }
 

@@ -44,6 +44,9 @@ pub struct LaneStatus {
     pub in_flight: u64,
     /// Events that wait for another attempt.
     pub retrying: u64,
+    /// Events that programs fire at this moment, and that wait for room in the queue. They do not count as
+    /// received yet.
+    pub waiting_for_room: u64,
     /// How long ago the oldest event in memory was fired, in seconds. Those on disk are younger.
     pub oldest_age_s: Option<f64>,
     /// The state of its plugin instance.
@@ -311,6 +314,7 @@ impl Observed {
             counts,
             in_flight: self.in_flight.load(Ordering::Relaxed),
             retrying: self.retrying.load(Ordering::Relaxed),
+            waiting_for_room: 0,
             oldest_age_s: oldest
                 .map(|ns| Duration::from_nanos(now_unix_ns().saturating_sub(ns)).as_secs_f64()),
             state: *self.state.borrow(),

@@ -250,6 +250,8 @@ pub struct DestinationStatus {
     pub retrying: Option<u64>,
     /// Queued events that the plugin has not answered yet.
     pub in_flight: Option<u64>,
+    /// Events that programs fire at this moment, and that wait for room in the queue.
+    pub waiting_for_room: u64,
     /// Seconds since the oldest queued event was fired; `None` if nothing is queued.
     pub oldest_age_s: Option<f64>,
     /// Events with a damaged record in the store, since it was created.

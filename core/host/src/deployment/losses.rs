@@ -94,6 +94,7 @@ mod tests {
             },
             in_flight: 0,
             retrying: 0,
+            waiting_for_room: 0,
             oldest_age_s: None,
             state: InstanceState::Closed,
             instances: 0,

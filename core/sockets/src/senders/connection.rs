@@ -1,6 +1,7 @@
 //! Reads frames from a sender's connection and passes the events on, in order.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::listeners::publisher::Publisher;
 use crate::senders::decode::Decoded;
+use crate::senders::departures::Departures;
 use crate::senders::intake::{Intake, Receipts as _, Taken, Wanted};
 use crate::senders::memory_budget::{MemoryBudget, NoRoom, Share};
 use evbus_event::{Event, now_unix_ns};
@@ -30,6 +32,8 @@ pub struct PullCounters {
     pub(crate) refused: AtomicU64,
     pub(crate) unfinished: AtomicU64,
     pub(crate) turned_away: AtomicU64,
+    /// How many connections there may be.
+    pub(crate) most_connections: AtomicU64,
     /// Sockets whose files are gone, now.
     pub(crate) lost_sockets: AtomicU64,
     /// Events that were not kept at every destination that they belong to.
@@ -69,6 +73,7 @@ pub(crate) struct Common {
     pub(crate) publisher: Publisher,
     pub(crate) counters: Arc<PullCounters>,
     pub(crate) room: Arc<MemoryBudget>,
+    pub(crate) departures: Departures,
     /// How long a frame that has begun may get no further.
     pub(crate) stall: Duration,
 }
@@ -79,10 +84,12 @@ pub(crate) struct Common {
 /// frames, gets an [`Answer`] at the end of its stream.
 ///
 /// Reads no further while `intake` has an event in hand, so a full host slows the program down and
-/// nobody else. A connection costs a read buffer while events arrive. An unfinished frame keeps only
+/// nobody else. If the program leaves meanwhile, the connection and its `slot` are let go as soon as
+/// memory has room for the rest. A connection costs a read buffer while events arrive. An unfinished frame keeps only
 /// what has come of it, takes its room from what all connections share, and must go on growing.
 pub(crate) async fn serve<I: Intake>(
     stream: UnixStream,
+    slot: impl Send,
     common: Common,
     intake: I,
     mut stop: watch::Receiver<bool>,
@@ -99,7 +106,7 @@ pub(crate) async fn serve<I: Intake>(
         has_unmatched: false,
     };
     let mut stopping = false;
-    loop {
+    let rest = loop {
         tokio::select! {
             biased;
             () = told(&mut stop), if !stopping => {
@@ -116,10 +123,28 @@ pub(crate) async fn serve<I: Intake>(
                 Err(_) => return,
             },
         }
-        if !connection.hand_in().await {
-            return;
+        {
+            let departures = connection.common.departures.clone();
+            let held = connection.buffer.len();
+            let mut handing_in = pin!(connection.hand_in());
+            let rest = tokio::select! {
+                biased;
+                in_sync = &mut handing_in => if in_sync { None } else { return },
+                rest = departures.rest_of(&stream, held) => Some(rest),
+            };
+            if let Some(rest) = rest {
+                drop((stream, slot));
+                if handing_in.await {
+                    break rest;
+                }
+                return;
+            }
         }
-    }
+        // A program that never pauses leaves the others, and the listeners, their turn.
+        tokio::task::yield_now().await;
+    };
+    connection.buffer.extend_from_slice(&rest.bytes);
+    connection.hand_in().await;
 }
 
 /// Waits until the intake is to stop.
@@ -284,8 +309,6 @@ impl<I: Intake> Connection<I> {
             self.share.handed_in();
         }
         self.common.publisher.pace().await;
-        // A program that never pauses leaves the others, and the listeners, their turn.
-        tokio::task::yield_now().await;
         batch.in_sync
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod decode;
+pub(crate) mod departures;
 pub(crate) mod intake;
 pub(crate) mod memory_budget;
 pub(crate) mod slots;

@@ -177,13 +177,20 @@ async fn a_sender_without_a_host_says_where_it_looked() {
 
 /// A host whose intake waits for permits.
 fn slow_host(root: &tempfile::TempDir, permits: &Arc<Semaphore>) -> Server {
+    slow_host_with(root, permits, &SocketOptions::default())
+}
+
+fn slow_host_with(
+    root: &tempfile::TempDir,
+    permits: &Arc<Semaphore>,
+    options: &SocketOptions,
+) -> Server {
     let dirs = vec![SocketDir {
         path: root.path().join("s"),
         framing: Framing::Bare,
     }];
     let permits = Arc::clone(permits);
-    let options = SocketOptions::default();
-    serve(dirs, &options, Publisher::default(), &move |_event| {
+    serve(dirs, options, Publisher::default(), &move |_event| {
         let permits = Arc::clone(&permits);
         async move {
             permits
@@ -216,6 +223,32 @@ async fn a_full_host_slows_the_program_down() {
     assert!(matches!(slow, Err(Error::Slow(_))), "{slow:?}");
     permits.add_permits(1);
     until(|| server.counts().connections == 0).await;
+}
+
+#[tokio::test]
+async fn programs_that_leave_a_full_host_keep_nobody_out_and_lose_nothing() {
+    let root = tempfile::tempdir().expect("there is room for a directory");
+    let permits = Arc::new(Semaphore::new(0));
+    let mut options = SocketOptions::default();
+    options.limits.senders = 2;
+    let server = slow_host_with(&root, &permits, &options);
+    let path = root.path().join("s").join(PULL_SOCKET);
+    // More programs than may be connected, each with more than is read at once.
+    let frames = salt_frame("t", &[0x80]).repeat(4000);
+    assert!(frames.len() > 64 * 1024);
+    for _ in 0..6 {
+        let mut program = tokio::net::UnixStream::connect(&path)
+            .await
+            .expect("it accepts");
+        soon(program.write_all(&frames))
+            .await
+            .expect("the host reads");
+    }
+    until(|| server.counts().connections == 0).await;
+    assert_eq!(server.counts().most_connections, 2);
+    permits.add_permits(6 * 4000);
+    until(|| permits.available_permits() == 0).await;
+    assert_eq!(server.counts().events, 6 * 4000);
 }
 
 #[tokio::test]

@@ -236,10 +236,13 @@ const fn column(
 }
 
 /// Rare numbers have a column only if there are any, so that the table stays narrow.
-const NUMBERS: [Column; 13] = [
+const NUMBERS: [Column; 14] = [
     column("received", true, 1, |lane| Some(lane.received.to_string())),
     column("accepted", true, 2, |lane| Some(lane.accepted.to_string())),
     column("queued", true, 0, |lane| Some(lane.queued.to_string())),
+    column("waiting", false, 0, |lane| {
+        more_than_none(lane.waiting_for_room)
+    }),
     column("on disk", true, 5, |lane| text(lane.queued_on_disk)),
     column("retrying", true, 6, |lane| text(lane.retrying)),
     column("in flight", true, 7, |lane| text(lane.in_flight)),
@@ -322,7 +325,7 @@ mod tests {
     fn what_happens_seldom_has_a_column_only_where_it_did() {
         let status = status(
             r#"{"destinations": [
-                {"provider": "kafka", "pattern": "*", "state": "connected", "received": 5, "damaged": 2, "lost": 3},
+                {"provider": "kafka", "pattern": "*", "state": "connected", "received": 5, "damaged": 2, "lost": 3, "waiting_for_room": 7},
                 {"provider": "pika", "pattern": "*", "state": "failed", "next_attempt_s": 12.4, "paused_by": "host",
                  "last_error": "no route to host", "last_error_age_s": 75.2},
                 {"provider": "file", "pattern": "*", "state": "connected", "next_attempt_s": 0.5, "paused_by": "plugin"}]}"#,
@@ -333,11 +336,11 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "PROVIDER INDEX PATTERN STATE RECEIVED ACCEPTED QUEUED ON DISK RETRYING IN FLIGHT DEAD DROPPED \
+                "PROVIDER INDEX PATTERN STATE RECEIVED ACCEPTED QUEUED WAITING ON DISK RETRYING IN FLIGHT DEAD DROPPED \
                  DAMAGED LOST OLDEST NEXT TRY LAST ERROR",
-                "kafka 0 * connected 5 0 0 - - - 0 0 2 3 - - -",
-                "pika 0 * failed 0 0 0 - - - 0 0 - - - 12s 1m15s ago: no route to host",
-                "file 0 * connected 0 0 0 - - - 0 0 - - - 0.5s (asked) -",
+                "kafka 0 * connected 5 0 0 7 - - - 0 0 2 3 - - -",
+                "pika 0 * failed 0 0 0 - - - - 0 0 - - - 12s 1m15s ago: no route to host",
+                "file 0 * connected 0 0 0 - - - - 0 0 - - - 0.5s (asked) -",
             ]
         );
     }

@@ -38,7 +38,8 @@ fn refuse(mut stream: TcpStream, count: usize) -> io::Result<()> {
     };
     let said = &said.as_bytes()[..said.len().min(255)];
     let mut close = vec![0, 10, 0, 50];
-    close.extend(541_u16.to_be_bytes());
+    let code: u16 = [541, 530, 403][count / 4 % 3];
+    close.extend(code.to_be_bytes());
     close.push(u8::try_from(said.len()).unwrap());
     close.extend(said);
     close.extend([0, 0, 0, 0]);

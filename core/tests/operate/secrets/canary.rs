@@ -79,12 +79,12 @@ impl Written {
 
 /// Quoted, escaped and percent-encoded it stays the word, being letters only.
 fn forms() -> Vec<String> {
-    let hex = |upper: bool| -> String {
-        let digits = WORD.bytes().map(|byte| format!("{byte:02x}"));
-        let digits: String = digits.collect();
-        if upper { digits.to_uppercase() } else { digits }
-    };
-    let mut forms = vec![WORD.to_owned(), hex(false), hex(true), NUMBER.to_string()];
+    let mut forms = vec![WORD.to_owned(), NUMBER.to_string()];
+    for before in ["", "%", "\\x", "\\u00"] {
+        let lower = WORD.bytes().map(|byte| format!("{before}{byte:02x}"));
+        let upper = WORD.bytes().map(|byte| format!("{before}{byte:02X}"));
+        forms.extend([lower.collect(), upper.collect()]);
+    }
     let numbers = format!("{:?}", WORD.as_bytes());
     forms.push(numbers.trim_matches(['[', ']']).to_owned());
     for before in 0..3 {

@@ -62,6 +62,7 @@ async fn bench() -> Bench {
             destination: arc_swap::ArcSwap::from_pointee(destination),
             queue: Queue::new(&Policy::default(), Some(journal)),
             observed: Observed::default(),
+            waiters: super::super::room::Waiters::default(),
         }),
         store: Connection::open(file).unwrap(),
         _dir: dir,

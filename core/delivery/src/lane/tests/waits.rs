@@ -208,3 +208,27 @@ async fn outcomes_for_events_that_a_batch_does_not_have_are_nobodys() {
         (10, 0)
     );
 }
+
+#[tokio::test]
+async fn status_says_how_many_programs_wait_for_room() {
+    let mut policy = eager();
+    policy.queue.events = 1;
+    let script = Script::answering(|_| None);
+    let lane = start(setup(script, policy), None);
+    push(&lane, event(0)).await;
+    assert_eq!(lane.status().waiting_for_room, 0);
+    let waiting: Vec<_> = (1..3)
+        .map(|number| {
+            let shared = Arc::clone(lane.shared());
+            tokio::spawn(async move {
+                let _ = shared.push_waiting(&Arc::new(event(number))).await;
+            })
+        })
+        .collect();
+    let status = wait_for(&lane, |status| status.waiting_for_room == 2).await;
+    assert_eq!(status.counts.received, 1);
+    assert_eq!(lane.shared().queue.why_full(), "its queue is full");
+    // A program that gives up waits no more.
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    wait_for(&lane, |status| status.waiting_for_room == 0).await;
+}

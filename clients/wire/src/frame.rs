@@ -1,7 +1,7 @@
 //! Frames: where they end in a stream, and what they contain.
 
 use crate::encode::SALT_OPENING;
-use crate::mapping::{self, check_data, unstamped_to_json, value_to_json};
+use crate::mapping::{JsonWriter, check_data};
 use crate::token::{self, Head, Stop, Token};
 use crate::{MAX_DEPTH, pack};
 
@@ -235,22 +235,35 @@ impl<'a> Content<'a> {
         })
     }
 
+    /// The event's body: the JSON text that an evbus program fired, or else, written by `writer`, what
+    /// it fired or DATA.
+    ///
+    /// # Errors
+    ///
+    /// One sentence: the text would be longer than a body may be.
+    pub fn write_body(&self, writer: &mut JsonWriter) -> Result<Option<&'a [u8]>, &'static str> {
+        match &self.head {
+            None => writer.data(self.data)?,
+            Some(EvbusHead {
+                json: Some(json), ..
+            }) => return Ok(Some(json)),
+            Some(head) if head.wrap => {
+                writer.value(wrapped(self.data).ok_or("DATA has no \"body\"")?)?;
+            }
+            Some(_) => writer.unstamped(self.data)?,
+        }
+        Ok(None)
+    }
+
     /// The event's body as JSON text: exactly what an evbus program fired, or DATA.
     ///
     /// # Errors
     ///
     /// One sentence: the text would be longer than a body may be.
     pub fn body_json(&self) -> Result<Vec<u8>, String> {
-        match &self.head {
-            None => mapping::data_to_json(self.data),
-            Some(EvbusHead {
-                json: Some(json), ..
-            }) => Ok(json.to_vec()),
-            Some(head) if head.wrap => {
-                value_to_json(wrapped(self.data).ok_or("DATA has no \"body\"")?)
-            }
-            Some(_) => unstamped_to_json(self.data),
-        }
+        let mut writer = JsonWriter::default();
+        let exact = self.write_body(&mut writer)?;
+        Ok(exact.map_or_else(|| writer.into_text(), <[u8]>::to_vec))
     }
 }
 

@@ -258,6 +258,7 @@ impl Drop for InternalReader {
 
 #[cfg(test)]
 mod tests {
+    use evbus_abi::RSlice;
     use evbus_abi::v1::EventV1;
     use tokio::sync::oneshot;
 
@@ -270,15 +271,16 @@ mod tests {
         let instance = queues.connect("{}").expect("there is a queue");
         let body = vec![b'x'; bytes];
         let batch = BatchV1::new(body, events, move |body, views| {
-            views.extend((0..events).map(|_| EventV1 {
+            let event = EventV1 {
                 id: [0; 16],
                 time_unix_ns: 0,
                 attempt: 1,
                 profile: "p".into(),
                 content_type: "text/plain".into(),
                 body: body.as_slice().into(),
-                attributes: [].as_slice().into(),
-            }));
+                attributes: RSlice::EMPTY,
+            };
+            (0..events).for_each(|_| views.push(event, []));
         });
         let (sender, answer) = oneshot::channel();
         let done = CompletionV1::new(move |outcome| {

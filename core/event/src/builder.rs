@@ -4,11 +4,11 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::envelope::{Envelope, attributes, attributes_of_body};
+use crate::envelope::{Envelope, string_tags, tags_of_body};
 use crate::now_unix_ns;
 use crate::{
     ContentType, DEFAULT_PROFILE, Event, EventError, EventId, MAX_BODY_BYTES, Origin, Parts,
-    check_profile, json,
+    StringTags, check_profile, json,
 };
 
 /// Collects the tags, the run name and the id of an event, then creates it.
@@ -92,8 +92,8 @@ impl EventBuilder {
                 run_name: &self.run_name,
             },
         )?;
-        let attributes = attributes(&self.tags);
-        self.event(body, attributes)
+        let tags = string_tags(&self.tags);
+        self.event(&body, &tags)
     }
 
     /// Creates an event with `body` and no envelope, as Idem's lower layer (`broker.put`) fires it. Tags and
@@ -104,8 +104,8 @@ impl EventBuilder {
     /// Those of [`message`](Self::message).
     pub fn unwrapped<B: Serialize + ?Sized>(self, body: &B) -> Result<Event, EventError> {
         let body = json::to_bytes(&self.profile, body)?;
-        let attributes = attributes_of_body(&body);
-        self.event(body, attributes)
+        let tags = tags_of_body(&body);
+        self.event(&body, &tags)
     }
 
     /// Creates an event with JSON text as its body, which is delivered byte for byte.
@@ -119,8 +119,8 @@ impl EventBuilder {
             return Err(EventError::TooLarge { found: body.len() });
         }
         json::check(&body)?;
-        let attributes = attributes_of_body(&body);
-        self.event(body, attributes)
+        let tags = tags_of_body(&body);
+        self.event(&body, &tags)
     }
 
     /// Creates an event with JSON text as the message in the envelope; the text stays unchanged.
@@ -142,11 +142,7 @@ impl EventBuilder {
         self.message(raw)
     }
 
-    fn event(
-        self,
-        body: Bytes,
-        attributes: Vec<evbus_abi::v1::AttributeV1>,
-    ) -> Result<Event, EventError> {
+    fn event(self, body: &[u8], tags: &StringTags) -> Result<Event, EventError> {
         check_profile(&self.profile)?;
         if body.len() > MAX_BODY_BYTES {
             return Err(EventError::TooLarge { found: body.len() });
@@ -155,10 +151,10 @@ impl EventBuilder {
         Ok(Event::from(Parts {
             id: self.id.unwrap_or_else(|| EventId::new(time_unix_ns)),
             time_unix_ns,
-            profile: self.profile.into_boxed_str(),
+            profile: &self.profile,
             body,
             content_type: ContentType::Json,
-            attributes,
+            tags,
             origin: Origin::Fired,
         }))
     }

@@ -1,8 +1,9 @@
 //! The envelope: `{"tags": {...}, "message": ..., "run_name": ...}`.
 
-use evbus_abi::v1::AttributeV1;
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+use crate::StringTags;
 
 /// What stands around a message when it is fired the way Idem fires; no other key ever does.
 #[derive(Serialize)]
@@ -13,28 +14,27 @@ pub(super) struct Envelope<'a, M: ?Sized> {
 }
 
 /// The string tags, as destinations receive them beside the body.
-pub(super) fn attributes(tags: &Map<String, Value>) -> Vec<AttributeV1> {
+pub(super) fn string_tags(tags: &Map<String, Value>) -> StringTags {
     tags.iter()
-        .filter_map(|(key, value)| match value {
-            Value::String(value) => Some(AttributeV1 {
-                key: key.as_str().into(),
-                value: value.as_str().into(),
-            }),
-            _ => None,
-        })
+        .filter_map(|(key, value)| Some((key, value.as_str()?)))
         .collect()
 }
 
 /// The string tags of a body that was fired as it is, where it happens to be an envelope.
-pub fn attributes_of_body(json: &[u8]) -> Vec<AttributeV1> {
+pub fn tags_of_body(json: &[u8]) -> StringTags {
     #[derive(serde::Deserialize)]
     struct Tags {
         tags: Map<String, Value>,
     }
-    if json.first() != Some(&b'{') {
-        return Vec::new();
+    // Most bodies that are no envelope are found out by a look; a key may be written with escapes.
+    let may_have_tags = || {
+        memchr::memmem::find(json, b"\"tags\"").is_some()
+            || memchr::memmem::find(json, b"\\u00").is_some()
+    };
+    if json.first() != Some(&b'{') || !may_have_tags() {
+        return StringTags::default();
     }
     serde_json::from_slice::<Tags>(json)
-        .map(|envelope| attributes(&envelope.tags))
+        .map(|envelope| string_tags(&envelope.tags))
         .unwrap_or_default()
 }

@@ -16,8 +16,8 @@ pub fn error_event(event: &Event, provider: &str, error: &str) -> Option<Event> 
     {
         return None;
     }
-    let envelope = match event.0.content_type {
-        ContentType::Json => serde_json::from_slice(&event.0.body).unwrap_or_default(),
+    let envelope = match event.content_type() {
+        ContentType::Json => serde_json::from_slice(event.body()).unwrap_or_default(),
         ContentType::Msgpack | ContentType::Text => Value::Null,
     };
     let mut tags = match envelope.get("tags") {

@@ -17,12 +17,10 @@ mod typed;
 
 use std::fmt;
 
-use bytes::Bytes;
-use evbus_abi::v1::AttributeV1;
-
 pub use builder::EventBuilder;
-pub use envelope::attributes_of_body;
+pub use envelope::tags_of_body;
 pub use error_event::error_event;
+pub use evbus_wire::mapping::StringTags;
 pub use evbus_wire::now_unix_ns;
 pub use evbus_wire::{EventId, MAX_BODY_BYTES, MAX_DEPTH};
 pub use python::python_float;
@@ -59,9 +57,20 @@ impl ContentType {
 
 /// A fired event.
 ///
-/// The body is immutable and shared: its bytes exist once, however many destinations the event has.
-/// Id, time and attributes travel beside the body, never in it.
-pub struct Event(Parts);
+/// It is immutable and to be shared: its bytes exist once, in one piece of memory, however many
+/// destinations it has. Id, time and attributes travel beside the body, never in it.
+pub struct Event {
+    id: EventId,
+    time_unix_ns: u64,
+    content_type: ContentType,
+    origin: Origin,
+    /// The lengths of the parts of `bytes`; the lengths of the tags are the last.
+    body: usize,
+    profile: usize,
+    tags: usize,
+    /// The body, the profile, the texts of the tags, and the lengths of these, 4 bytes each.
+    bytes: Box<[u8]>,
+}
 
 /// How an event entered the host, which decides how it is sent to listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,29 +82,66 @@ pub enum Origin {
 }
 
 /// The parts of an event, for code that has read and checked an event from a wire or a disk.
-#[derive(Debug)]
-pub struct Parts {
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
     /// The same at every destination and every attempt.
     pub id: EventId,
     /// When it was fired, in nanoseconds since the Unix epoch.
     pub time_unix_ns: u64,
     /// A name that [`check_profile`] accepts.
-    pub profile: Box<str>,
+    pub profile: &'a str,
     /// At most [`MAX_BODY_BYTES`] bytes of `content_type`.
-    pub body: Bytes,
+    pub body: &'a [u8],
     /// What the body's bytes are.
     pub content_type: ContentType,
     /// The tags whose values are strings.
-    pub attributes: Vec<AttributeV1>,
+    pub tags: &'a StringTags,
     /// How the event came in.
     pub origin: Origin,
 }
 
-impl From<Parts> for Event {
-    fn from(parts: Parts) -> Self {
-        Self(parts)
+/// Copies the parts into one piece of memory.
+impl From<Parts<'_>> for Event {
+    fn from(parts: Parts<'_>) -> Self {
+        let Parts {
+            profile,
+            body,
+            tags,
+            ..
+        } = parts;
+        let (mut texts, mut count) = (0, 0);
+        for (key, value) in tags.iter() {
+            texts += key.len() + value.len();
+            count += 1;
+        }
+        let lengths = 2 * LENGTH_BYTES * count;
+        let mut bytes = Vec::with_capacity(body.len() + profile.len() + texts + lengths);
+        bytes.extend_from_slice(body);
+        bytes.extend_from_slice(profile.as_bytes());
+        for (key, value) in tags.iter() {
+            bytes.extend_from_slice(key.as_bytes());
+            bytes.extend_from_slice(value.as_bytes());
+        }
+        for text in tags.iter().flat_map(<[&str; 2]>::from) {
+            // Tags are part of a body, whose length is far below 4 GiB.
+            let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            bytes.extend_from_slice(&length.to_ne_bytes());
+        }
+        Self {
+            id: parts.id,
+            time_unix_ns: parts.time_unix_ns,
+            content_type: parts.content_type,
+            origin: parts.origin,
+            body: body.len(),
+            profile: profile.len(),
+            tags: texts,
+            bytes: bytes.into_boxed_slice(),
+        }
     }
 }
+
+/// What a length takes.
+const LENGTH_BYTES: usize = size_of::<u32>();
 
 impl Event {
     /// Starts an event that is fired under `profile`.
@@ -119,65 +165,81 @@ impl Event {
 
     /// The event's id: the same at every destination and every attempt.
     pub fn id(&self) -> EventId {
-        self.0.id
+        self.id
     }
 
     /// When it was fired, in nanoseconds since the Unix epoch.
     pub fn time_unix_ns(&self) -> u64 {
-        self.0.time_unix_ns
+        self.time_unix_ns
     }
 
     /// The name it was fired under; never empty.
     pub fn profile(&self) -> &str {
-        &self.0.profile
+        text(&self.bytes[self.body..self.body + self.profile])
     }
 
     /// The body, as destinations receive it.
     pub fn body(&self) -> &[u8] {
-        &self.0.body
+        &self.bytes[..self.body]
     }
 
     /// What the body's bytes are.
     pub fn content_type(&self) -> ContentType {
-        self.0.content_type
+        self.content_type
     }
 
     /// The tags whose values are strings, in the order in which they were given.
     pub fn attributes(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0
-            .attributes
-            .iter()
-            .map(|attribute| (attribute.key.as_str(), attribute.value.as_str()))
+        let (texts, lengths) = self.bytes[self.body + self.profile..].split_at(self.tags);
+        let mut rest = texts;
+        let mut next = move |length: &[u8]| {
+            let length = length.try_into().map_or(0, u32::from_ne_bytes) as usize;
+            let (first, after) = rest.split_at(length.min(rest.len()));
+            rest = after;
+            text(first)
+        };
+        lengths.chunks_exact(2 * LENGTH_BYTES).map(move |pair| {
+            let (key, value) = pair.split_at(LENGTH_BYTES);
+            (next(key), next(value))
+        })
     }
 
-    /// The body, shared: a clone costs no copy.
-    pub fn shared_body(&self) -> &Bytes {
-        &self.0.body
-    }
-
-    /// The tags whose values are strings, as they cross the plugin ABI.
-    pub fn abi_attributes(&self) -> &[AttributeV1] {
-        &self.0.attributes
+    /// The same event with another body; the tags stay.
+    fn with_body(&self, body: &[u8], content_type: ContentType) -> Self {
+        Self::from(Parts {
+            id: self.id,
+            time_unix_ns: self.time_unix_ns,
+            profile: self.profile(),
+            body,
+            content_type,
+            tags: &self.attributes().collect(),
+            origin: self.origin,
+        })
     }
 
     /// How the event came in.
     pub fn origin(&self) -> Origin {
-        self.0.origin
+        self.origin
     }
 
     /// What the event costs a queue, in bytes.
     pub fn size(&self) -> usize {
-        self.0.body.len() + self.0.profile.len()
+        self.body + self.profile
     }
+}
+
+/// A text in an event, whose parts were texts when it was made.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 impl fmt::Debug for Event {
     // Bodies may hold anything, so they stay out of logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
-            .field("id", &format_args!("{}", self.0.id))
-            .field("profile", &self.0.profile)
-            .field("bytes", &self.0.body.len())
+            .field("id", &format_args!("{}", self.id))
+            .field("profile", &self.profile())
+            .field("bytes", &self.body)
             .finish_non_exhaustive()
     }
 }

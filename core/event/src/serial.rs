@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::envelope::attributes_of_body;
 use crate::python;
-use crate::{ContentType, Event, EventError, Origin};
-use evbus_wire::mapping;
+use crate::{ContentType, Event, EventError, Origin, Parts};
+use evbus_wire::mapping::{self, JsonWriter};
 
 /// The form in which bodies reach destinations; Idem's serial plugins.
 ///
@@ -55,43 +54,49 @@ impl Serial {
     ///
     /// The body cannot be written in this form.
     pub fn apply(self, event: &mut Event) -> Result<(), EventError> {
-        if event.0.origin == Origin::Salt {
-            let json =
-                mapping::data_to_json(&event.0.body).map_err(|reason| self.fault(event, reason))?;
-            event.0.attributes = attributes_of_body(&json);
-            event.0.body = json.into();
-            event.0.content_type = ContentType::Json;
+        if event.origin == Origin::Salt && event.content_type == ContentType::Msgpack {
+            let mut writer = JsonWriter::default();
+            writer
+                .data(event.body())
+                .map_err(|reason| self.fault(event.profile(), reason))?;
+            *event = Event::from(Parts {
+                id: event.id,
+                time_unix_ns: event.time_unix_ns,
+                profile: event.profile(),
+                body: writer.text(),
+                content_type: ContentType::Json,
+                tags: writer.tags(),
+                origin: event.origin,
+            });
         }
-        if event.0.content_type != ContentType::Json {
+        if event.content_type != ContentType::Json {
             return Ok(());
         }
         match self {
             Self::Json => {}
             Self::Msgpack => {
-                let packed = mapping::json_to_msgpack(&event.0.body)
-                    .map_err(|reason| self.fault(event, reason))?;
-                event.0.body = packed.into();
-                event.0.content_type = ContentType::Msgpack;
+                let packed = mapping::json_to_msgpack(event.body())
+                    .map_err(|reason| self.fault(event.profile(), reason))?;
+                *event = event.with_body(&packed, ContentType::Msgpack);
             }
             Self::Str => {
-                let text = python::str_of_json(&event.0.body)
-                    .map_err(|reason| self.fault(event, reason))?;
-                event.0.body = text.into();
-                event.0.content_type = ContentType::Text;
+                let text = python::str_of_json(event.body())
+                    .map_err(|reason| self.fault(event.profile(), reason))?;
+                *event = event.with_body(text.as_bytes(), ContentType::Text);
             }
         }
         Ok(())
     }
 
-    fn fault(self, event: &Event, reason: String) -> EventError {
+    fn fault(self, profile: &str, reason: impl Into<String>) -> EventError {
         EventError::Unserializable {
-            profile: event.0.profile.to_string(),
+            profile: profile.to_owned(),
             serial: match self {
                 Self::Json => "JSON",
                 Self::Msgpack => "msgpack",
                 Self::Str => "text",
             },
-            reason,
+            reason: reason.into(),
         }
     }
 }

@@ -1,13 +1,12 @@
 //! An event as a row of a store.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use evbus_abi::v1::AttributeV1;
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement};
 
-use evbus_event::{ContentType, Event, EventId, Origin};
+use evbus_event::{ContentType, Event, EventId, Origin, StringTags};
 
 /// The columns that make an event, in every table.
 pub(super) const COLUMNS: &str = "id, time, profile, content_type, attributes, body, checksum";
@@ -135,23 +134,20 @@ pub(super) fn is_whole<'a>(get: impl Fn(usize) -> ValueRef<'a>, place: u64) -> b
 /// Reads the event whose [`COLUMNS`] begin at column `first`, and which was written for `place`.
 pub(super) fn read(row: &Row<'_>, first: usize, place: u64) -> Result<Event, RowFault> {
     let parts = Parts::new(|column| row.get_ref(first + column), place)?;
-    let pairs: Vec<(String, String)> = match parts.attributes {
-        None => Vec::new(),
-        Some(json) => serde_json::from_str(json).map_err(|_| RowFault::Damaged)?,
+    let tags: StringTags = match parts.attributes {
+        None => StringTags::default(),
+        Some(json) => serde_json::from_str::<Vec<(Cow<'_, str>, Cow<'_, str>)>>(json)
+            .map_err(|_| RowFault::Damaged)?
+            .into_iter()
+            .collect(),
     };
     let parts = evbus_event::Parts {
         id: EventId::from_bytes(parts.id.try_into().map_err(|_| RowFault::Damaged)?),
         time_unix_ns: parts.time.cast_unsigned(),
-        profile: parts.profile.into(),
-        body: Bytes::copy_from_slice(parts.body),
+        profile: parts.profile,
+        body: parts.body,
         content_type: content_type_of(parts.content_type).ok_or(RowFault::Damaged)?,
-        attributes: pairs
-            .into_iter()
-            .map(|(key, value)| AttributeV1 {
-                key: key.into(),
-                value: value.into(),
-            })
-            .collect(),
+        tags: &tags,
         // Only listeners ask for the origin, and they heard of the event when it was fired.
         origin: Origin::Fired,
     };

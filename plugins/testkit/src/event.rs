@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use evbus_abi::RSlice;
-use evbus_abi::v1::{AttributeV1, EventV1};
+use evbus_abi::v1::EventV1;
 use serde_json::Value;
 
 /// One event; cheap to clone.
@@ -19,7 +19,7 @@ pub struct TestEvent {
     profile: String,
     content_type: &'static str,
     body: Arc<[u8]>,
-    attributes: Vec<AttributeV1>,
+    attributes: Vec<(String, String)>,
 }
 
 impl TestEvent {
@@ -65,10 +65,7 @@ impl TestEvent {
     /// Adds an attribute.
     #[must_use]
     pub fn tag(mut self, key: &str, value: &str) -> Self {
-        self.attributes.push(AttributeV1 {
-            key: key.into(),
-            value: value.into(),
-        });
+        self.attributes.push((key.to_owned(), value.to_owned()));
         self
     }
 
@@ -127,8 +124,14 @@ impl TestEvent {
             profile: self.profile.as_str().into(),
             content_type: self.content_type.into(),
             body: RSlice::from_slice(&self.body),
-            attributes: RSlice::from_slice(&self.attributes),
+            attributes: RSlice::EMPTY,
         }
+    }
+
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.attributes
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
     }
 }
 

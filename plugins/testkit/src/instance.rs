@@ -170,7 +170,9 @@ impl Instance {
         let count = events.len();
         let owner = (events, self.recorder.hold_batch());
         let batch = BatchV1::new(owner, count, |(events, _), views| {
-            views.extend(events.iter().map(TestEvent::view));
+            for event in events {
+                views.push(event.view(), event.attributes());
+            }
         });
         self.instance.publish(batch, completion);
         Published {

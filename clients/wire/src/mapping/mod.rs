@@ -20,7 +20,9 @@
 //!
 //! Neither direction recurses, so no nesting overflows the stack.
 
+mod json_string;
 mod stamped;
+mod string_tags;
 mod to_json;
 mod to_msgpack;
 
@@ -28,8 +30,9 @@ mod to_msgpack;
 mod tests;
 
 pub use stamped::stamp_data;
-pub(crate) use to_json::{check_data, unstamped_to_json};
-pub use to_json::{data_to_json, value_to_json};
+pub use string_tags::StringTags;
+pub(crate) use to_json::check_data;
+pub use to_json::{JsonWriter, data_to_json, value_to_json};
 pub use to_msgpack::{Stamped, json_to_data, json_to_msgpack};
 
 /// The key of the time that every event on Salt's bus carries in its DATA.

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::de::IgnoredAny;
 
 use super::to_json::check_data;
@@ -211,10 +213,99 @@ fn a_body_becomes_data_that_salt_listeners_understand_and_comes_back_exactly() {
         let text = data_to_json(&data).expect("it is DATA");
         assert_eq!(String::from_utf8_lossy(&text), expected);
         if stamped == Stamped::Beside {
-            let text = unstamped_to_json(&data).expect("it is DATA");
-            assert_eq!(String::from_utf8_lossy(&text), json);
+            let mut writer = JsonWriter::default();
+            writer.unstamped(&data).expect("it is DATA");
+            assert_eq!(String::from_utf8_lossy(writer.text()), json);
         }
     }
+}
+
+/// The string tags of JSON text, found by parsing it.
+fn parsed_tags(json: &[u8]) -> BTreeMap<String, String> {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        tags: BTreeMap<String, serde_json::Value>,
+    }
+    let tags = serde_json::from_slice(json).map_or(BTreeMap::new(), |body: Body| body.tags);
+    tags.into_iter()
+        .filter_map(|(key, value)| Some((key, value.as_str()?.to_owned())))
+        .collect()
+}
+
+fn owned(tags: &StringTags) -> Vec<(String, String)> {
+    tags.iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[test]
+fn string_tags_are_found_in_their_order_while_a_body_is_written() {
+    let mut writer = JsonWriter::default();
+    for (json, expected) in [
+        (r#"{"a":1}"#, &[][..]),
+        (
+            r#"{"tags":{"z":"1","a":"\u00e9\"\n","n":1,"m":{"x":"y"},"l":["x"],"e":""},"b":{"tags":{"no":"no"}}}"#,
+            &[("z", "1"), ("a", "\u{e9}\"\n"), ("e", "")],
+        ),
+        (r#"{"x":{"tags":{"no":"no"}},"tags":["no"]}"#, &[]),
+        (r#"{"tags":"no"}"#, &[]),
+        (r#"{"tags":{}}"#, &[]),
+        (r#"[{"tags":{"no":"no"}}]"#, &[]),
+    ] {
+        let value = json_to_msgpack(json.as_bytes()).expect("it is JSON");
+        writer.value(&value).expect("it is msgpack");
+        let expected: Vec<_> = (expected.iter())
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        assert_eq!(owned(writer.tags()), expected, "{json}");
+        assert_eq!(
+            parsed_tags(json.as_bytes()).into_iter().count(),
+            expected.len()
+        );
+    }
+    // A key that is there twice does not say which one counts.
+    writer
+        .value(b"\x82\xa4tags\x81\xa1a\xa1b\xa4tags\x81\xa1c\xa1d")
+        .expect("it is msgpack");
+    assert_eq!(owned(writer.tags()), []);
+}
+
+#[test]
+fn random_tags_are_those_that_a_parser_finds() {
+    let mut random = Random::new(0x9e37_79b9_7f4a_7c15);
+    let mut writer = JsonWriter::default();
+    let mut found = 0;
+    for _ in 0..100_000 {
+        let mut data = b"\x82\xa1x\x81\xa1y\xa1z\xa4tags".to_vec();
+        let pairs = random.below(4);
+        data.push(b"\x80\x81\x82\x83"[pairs]);
+        for _ in 0..2 * pairs {
+            data.extend_from_slice(
+                [
+                    &b"\xa1a"[..],
+                    b"\xa1b",
+                    b"\xa2\n\"",
+                    b"\xa1\xff",
+                    b"\xc4\x01c",
+                    b"\x05",
+                    b"\xc0",
+                    b"\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00",
+                    b"\xd4\x4eq",
+                    b"\xd4\x05\xff",
+                    b"\x81\xa1a\xa1b",
+                    b"\xa0",
+                ][random.below(12)],
+            );
+        }
+        if writer.data(&data).is_ok() {
+            let tags = owned(writer.tags());
+            let expected = parsed_tags(writer.text());
+            assert_eq!(tags.len(), expected.len(), "{data:02x?}");
+            assert_eq!(BTreeMap::from_iter(tags), expected, "{data:02x?}");
+            found += expected.len();
+        }
+    }
+    assert!(found > 10_000, "only {found} tags were made");
 }
 
 #[test]

@@ -4,6 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::STAMP;
+use super::json_string;
+use super::string_tags::StringTags;
 use crate::token::{self, Head, Stop, Token};
 use crate::{MAX_BODY_BYTES, MAX_DEPTH};
 
@@ -18,12 +20,9 @@ const EXT_DATETIME: i8 = 78;
 /// [`MAX_DEPTH`] + 1 levels deep (a body that deep may stand in a map), has a container for a key,
 /// or is more than [`MAX_BODY_BYTES`] long as JSON.
 pub fn data_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
-    whole_map(data, false, MAX_DEPTH + 1)
-}
-
-/// As [`data_to_json`], without the top-level key `_stamp`.
-pub(crate) fn unstamped_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
-    whole_map(data, true, MAX_DEPTH)
+    let mut writer = JsonWriter::default();
+    writer.data(data)?;
+    Ok(writer.into_text())
 }
 
 /// Writes one msgpack value of any type as JSON text.
@@ -32,20 +31,82 @@ pub(crate) fn unstamped_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
 ///
 /// As [`data_to_json`], but that it need not be a map, and [`MAX_DEPTH`] levels are the limit.
 pub fn value_to_json(value: &[u8]) -> Result<Vec<u8>, String> {
-    let mut rest = value;
-    let mut out = Vec::with_capacity(value.len() + value.len() / 2);
-    write_value(&mut rest, &mut out, false, MAX_DEPTH)?;
-    at_end(rest)?;
-    Ok(out)
+    let mut writer = JsonWriter::default();
+    writer.value(value)?;
+    Ok(writer.into_text())
 }
 
-fn whole_map(data: &[u8], without_stamp: bool, levels: usize) -> Result<Vec<u8>, String> {
-    opens_map(data)?;
-    let mut rest = data;
-    let mut out = Vec::with_capacity(data.len() + data.len() / 2);
-    write_value(&mut rest, &mut out, without_stamp, levels)?;
-    at_end(rest)?;
-    Ok(out)
+/// Writes msgpack as JSON text, one value after the other, in memory that it keeps, and finds the string
+/// tags of each on the way.
+#[derive(Debug, Default)]
+pub struct JsonWriter {
+    text: Vec<u8>,
+    open: Vec<Open>,
+    tags: StringTags,
+}
+
+/// What a writer keeps from one value to the next; a larger buffer is let go.
+const KEPT_BYTES: usize = 1024 * 1024;
+
+impl JsonWriter {
+    /// Writes DATA, as [`data_to_json`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`data_to_json`].
+    pub fn data(&mut self, data: &[u8]) -> Result<(), &'static str> {
+        opens_map(data)?;
+        self.whole(data, false, MAX_DEPTH + 1)
+    }
+
+    /// As [`Self::data`], without the top-level key `_stamp`.
+    pub(crate) fn unstamped(&mut self, data: &[u8]) -> Result<(), &'static str> {
+        opens_map(data)?;
+        self.whole(data, true, MAX_DEPTH)
+    }
+
+    /// Writes a value, as [`value_to_json`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`value_to_json`].
+    pub fn value(&mut self, value: &[u8]) -> Result<(), &'static str> {
+        self.whole(value, false, MAX_DEPTH)
+    }
+
+    /// The text of the last value that was written; part of one after an error.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// That text, which ends the writer.
+    pub fn into_text(self) -> Vec<u8> {
+        self.text
+    }
+
+    /// The string tags of that value, if it is a map with one key `tags` whose value is a map.
+    pub fn tags(&self) -> &StringTags {
+        &self.tags
+    }
+
+    fn whole(
+        &mut self,
+        input: &[u8],
+        without_stamp: bool,
+        levels: usize,
+    ) -> Result<(), &'static str> {
+        if self.text.capacity() > KEPT_BYTES {
+            self.text = Vec::new();
+        }
+        self.text.clear();
+        self.open.clear();
+        self.tags.clear();
+        self.text.reserve(input.len() + input.len() / 4);
+        let mut rest = input;
+        self.write_value(&mut rest, without_stamp, levels)?;
+        self.tags.finish();
+        at_end(rest)
+    }
 }
 
 /// Checks, without writing anything, that [`data_to_json`] can write `data` (unless its text
@@ -109,67 +170,121 @@ fn malformed(stop: Stop) -> &'static str {
     }
 }
 
+/// The key of an envelope's tags.
+const TAGS: &[u8] = b"tags";
+
 /// An array or map that has been opened and not closed.
+#[derive(Debug)]
 struct Open {
     left: u32,
     is_map: bool,
     is_first: bool,
 }
 
-fn write_value(
-    input: &mut &[u8],
-    out: &mut Vec<u8>,
-    without_stamp: bool,
-    levels: usize,
-) -> Result<(), &'static str> {
-    let mut open: Vec<Open> = Vec::with_capacity(8);
-    loop {
-        match token::read(input).map_err(malformed)? {
-            Token::Array(left) => {
-                out.push(b'[');
-                push(&mut open, left, false, levels)?;
-            }
-            Token::Map(left) => {
-                out.push(b'{');
-                push(&mut open, left, true, levels)?;
-            }
-            scalar => write_scalar(scalar, out),
-        }
-        if out.len() > MAX_BODY_BYTES {
-            return Err("its JSON text is longer than 100 MiB");
-        }
-        // To the next value: past closing brackets, commas and keys.
+impl JsonWriter {
+    fn write_value(
+        &mut self,
+        input: &mut &[u8],
+        without_stamp: bool,
+        levels: usize,
+    ) -> Result<(), &'static str> {
+        let Self {
+            text: out,
+            open,
+            tags,
+        } = self;
+        // The value that comes is the one of the top-level key `tags`.
+        let mut opens_tags = false;
+        let mut is_in_tags = false;
+        let mut has_tags = false;
         loop {
-            let depth = open.len();
-            let Some(top) = open.last_mut() else {
-                return Ok(());
-            };
-            if top.left == 0 {
-                out.push(if top.is_map { b'}' } else { b']' });
-                open.pop();
-                continue;
+            let start = out.len();
+            match token::read(input).map_err(malformed)? {
+                Token::Array(left) => {
+                    out.push(b'[');
+                    push(open, left, false, levels)?;
+                }
+                Token::Map(left) => {
+                    out.push(b'{');
+                    push(open, left, true, levels)?;
+                    is_in_tags |= opens_tags;
+                }
+                scalar => {
+                    write_scalar(scalar, out);
+                    if is_in_tags
+                        && open.len() == TAGS_LEVEL
+                        && let Some(value) = as_text(scalar, &out[start..])
+                    {
+                        tags.value(value);
+                    }
+                }
             }
-            top.left -= 1;
-            let key = if top.is_map {
-                let key = token::read(input).map_err(malformed)?;
-                if without_stamp && depth == 1 && key == Token::Str(STAMP) {
-                    token::skip(input).map_err(malformed)?;
+            opens_tags = false;
+            if out.len() > MAX_BODY_BYTES {
+                return Err("its JSON text is longer than 100 MiB");
+            }
+            // To the next value: past closing brackets, commas and keys.
+            loop {
+                let depth = open.len();
+                let Some(top) = open.last_mut() else {
+                    return Ok(());
+                };
+                if top.left == 0 {
+                    out.push(if top.is_map { b'}' } else { b']' });
+                    open.pop();
+                    is_in_tags &= depth > TAGS_LEVEL;
                     continue;
                 }
-                Some(key)
-            } else {
-                None
-            };
-            if !std::mem::take(&mut top.is_first) {
-                out.push(b',');
+                top.left -= 1;
+                let next = if top.is_map {
+                    let next = token::read(input).map_err(malformed)?;
+                    if depth == 1 {
+                        if without_stamp && next == Token::Str(STAMP) {
+                            token::skip(input).map_err(malformed)?;
+                            continue;
+                        }
+                        if next == Token::Str(TAGS) {
+                            // Of two, it is not known which one counts.
+                            tags.clear();
+                            opens_tags = !has_tags;
+                            has_tags = true;
+                        }
+                    }
+                    Some(next)
+                } else {
+                    None
+                };
+                if !std::mem::take(&mut top.is_first) {
+                    out.push(b',');
+                }
+                if let Some(next) = next {
+                    let start = out.len();
+                    write_key(next, out)?;
+                    if is_in_tags && depth == TAGS_LEVEL {
+                        tags.key(as_text(next, &out[start..]).unwrap_or_default());
+                    }
+                    out.push(b':');
+                }
+                break;
             }
-            if let Some(key) = key {
-                write_key(key, out)?;
-                out.push(b':');
-            }
-            break;
         }
     }
+}
+
+/// How many containers are open around a tag.
+const TAGS_LEVEL: usize = 2;
+
+/// The text of a scalar that was written as a JSON string; `None` if it was written as anything else.
+fn as_text<'a>(scalar: Token<'a>, written: &'a [u8]) -> Option<&'a str> {
+    let inner = written.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let text = match scalar {
+        Token::Str(text) | Token::Ext(EXT_DATETIME, text) => text,
+        // Numbers, base64 and the like, of which nothing is escaped.
+        _ => inner,
+    };
+    std::str::from_utf8(text)
+        .or_else(|_| std::str::from_utf8(inner))
+        .ok()
 }
 
 fn push(open: &mut Vec<Open>, left: u32, is_map: bool, levels: usize) -> Result<(), &'static str> {
@@ -187,7 +302,7 @@ fn push(open: &mut Vec<Open>, left: u32, is_map: bool, levels: usize) -> Result<
 fn write_key(key: Token<'_>, out: &mut Vec<u8>) -> Result<(), &'static str> {
     match key {
         Token::Str(text) | Token::Ext(EXT_DATETIME, text) => match std::str::from_utf8(text) {
-            Ok(text) => json(text, out),
+            Ok(text) => json_string::write(text, out),
             Err(_) => base64(text, out),
         },
         Token::Bin(bytes) | Token::Ext(_, bytes) => base64(bytes, out),
@@ -213,7 +328,7 @@ fn write_scalar(scalar: Token<'_>, out: &mut Vec<u8>) {
         Token::Float(f64::NEG_INFINITY) => out.extend_from_slice(b"\"-Infinity\""),
         Token::Float(value) => json(&value, out),
         Token::Str(text) | Token::Ext(EXT_DATETIME, text) => match std::str::from_utf8(text) {
-            Ok(text) => json(text, out),
+            Ok(text) => json_string::write(text, out),
             Err(_) => write_bytes(text, out),
         },
         Token::Bin(bytes) => write_bytes(bytes, out),
@@ -241,7 +356,7 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Text and numbers, of which every one has a JSON form, so that writing to a `Vec` cannot fail.
+/// Numbers, of which every one has a JSON form, so that writing to a `Vec` cannot fail.
 fn json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     let written = serde_json::to_writer(out, value);
     debug_assert!(written.is_ok());

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use evbus_abi::RSlice;
 use evbus_abi::v1::{BatchOutcomeV1, BatchV1, CompletionV1, EventV1, InstanceV1};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
@@ -82,7 +83,9 @@ impl InFlight {
         self.next += 1;
         let events = Arc::new(events);
         let batch = BatchV1::new(Arc::clone(&events), events.len(), |events, views| {
-            views.extend(events.iter().map(view));
+            for queued in events.iter() {
+                views.push(view(queued), queued.event.attributes());
+            }
         });
         self.batches.insert(
             number,
@@ -141,6 +144,6 @@ fn view(queued: &Queued) -> EventV1<'_> {
         profile: (event.profile()).into(),
         content_type: event.content_type().as_str().into(),
         body: (event.body()).into(),
-        attributes: event.abi_attributes().into(),
+        attributes: RSlice::EMPTY,
     }
 }

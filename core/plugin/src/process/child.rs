@@ -233,7 +233,9 @@ fn publish(instance: &InstanceV1, incoming: Incoming, outbox: &Arc<Outbox>) {
     let Incoming { number, events, .. } = incoming;
     let count = events.len();
     let batch = BatchV1::new(events, count, |events, views| {
-        views.extend(events.iter().map(ReceivedEvent::view));
+        for event in events {
+            views.push(event.view(), event.attributes());
+        }
     });
     let outbox = Arc::clone(outbox);
     let done = CompletionV1::new(move |outcome| {

@@ -8,7 +8,8 @@ mod decode;
 mod encode;
 
 use bytes::Bytes;
-use evbus_abi::v1::{AttributeV1, BatchOutcomeV1, EventV1, LevelV1, LimitsV1, LinkV1};
+use evbus_abi::RSlice;
+use evbus_abi::v1::{BatchOutcomeV1, EventV1, LevelV1, LimitsV1, LinkV1};
 
 pub(super) use decode::{next_to_host, read, read_async};
 pub(super) use encode::{
@@ -120,11 +121,11 @@ pub(super) struct ReceivedEvent {
     profile: Text,
     content_type: Text,
     body: Bytes,
-    attributes: Vec<AttributeV1>,
+    attributes: Vec<(Text, Text)>,
 }
 
 impl ReceivedEvent {
-    /// The event as a plugin sees it.
+    /// The event as a plugin sees it, but without its attributes.
     pub(super) fn view(&self) -> EventV1<'_> {
         EventV1 {
             id: self.id,
@@ -133,8 +134,14 @@ impl ReceivedEvent {
             profile: self.profile.as_str().into(),
             content_type: self.content_type.as_str().into(),
             body: (&*self.body).into(),
-            attributes: self.attributes.as_slice().into(),
+            attributes: RSlice::EMPTY,
         }
+    }
+
+    pub(super) fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.attributes
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
     }
 }
 

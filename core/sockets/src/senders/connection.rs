@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
+use evbus_wire::mapping::JsonWriter;
 use evbus_wire::{Answer, Decoder};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -97,6 +98,7 @@ pub(crate) async fn serve<I: Intake>(
     let mut connection = Connection {
         buffer: BytesMut::new(),
         decoder: Decoder::new(),
+        writer: JsonWriter::default(),
         share: Share::of(&common.room),
         common,
         intake,
@@ -157,6 +159,7 @@ struct Connection<I: Intake> {
     /// What has been read and makes no whole frame yet.
     buffer: BytesMut,
     decoder: Decoder,
+    writer: JsonWriter,
     /// What the buffer takes beyond what every connection may have.
     share: Share,
     common: Common,
@@ -339,7 +342,7 @@ impl<I: Intake> Connection<I> {
                 }
             };
             taken += len;
-            match Decoded::read(payload) {
+            match Decoded::read(payload, &mut self.writer) {
                 Ok(decoded) => {
                     self.wants_answer |= decoded.is_ours();
                     if is_heard {
@@ -356,7 +359,14 @@ impl<I: Intake> Connection<I> {
                         self.intake.unmatched(decoded.profile());
                     } else {
                         has_new |= wanted == Wanted::NotKnown;
-                        events.push(decoded.into_event(now));
+                        match decoded.into_event(now, &mut self.writer) {
+                            Ok(event) => events.push(event),
+                            Err(error) => {
+                                let reason = error.to_string();
+                                self.common.counters.not_kept(&reason);
+                                self.refusal.get_or_insert(reason);
+                            }
+                        }
                     }
                 }
                 Err(reason) => {

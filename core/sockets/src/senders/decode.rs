@@ -1,10 +1,11 @@
 //! Frames as events.
 
-use bytes::Bytes;
-use evbus_wire::{Content, Fault};
+use evbus_wire::mapping::JsonWriter;
+use evbus_wire::{Content, EvbusHead, Fault};
 
 use evbus_event::{
-    ContentType, Event, EventId, MAX_BODY_BYTES, Origin, Parts, attributes_of_body, json,
+    ContentType, Event, EventError, EventId, MAX_BODY_BYTES, Origin, Parts, StringTags, json,
+    tags_of_body,
 };
 
 /// What came in a frame.
@@ -16,19 +17,18 @@ pub(crate) enum Decoded<'a> {
 }
 
 impl<'a> Decoded<'a> {
-    /// Reads and checks a payload.
+    /// Reads and checks a payload. `writer` is memory for bodies.
     ///
     /// # Errors
     ///
     /// There is no event in it.
-    pub(crate) fn read(payload: &'a [u8]) -> Result<Self, Fault> {
+    pub(crate) fn read(payload: &'a [u8], writer: &mut JsonWriter) -> Result<Self, Fault> {
         let content = Content::read(payload)?;
         let Some(head) = &content.head else {
             return Ok(Self::Salt(content));
         };
-        let body = content.body_json().map_err(|_| Fault::Body)?;
-        let id = EventId::from_bytes(head.id);
-        let event = of_evbus(content.tag, body, id, head.time_unix_ns).ok_or(Fault::Body)?;
+        let exact = content.write_body(writer).map_err(|_| Fault::Body)?;
+        let event = of_evbus(content.tag, head, exact, writer).ok_or(Fault::Body)?;
         Ok(Self::Evbus(content, event))
     }
 
@@ -45,52 +45,103 @@ impl<'a> Decoded<'a> {
     }
 
     /// The event, which has come at `now_unix_ns`.
-    pub(crate) fn into_event(self, now_unix_ns: u64) -> Event {
-        match self {
-            Self::Salt(content) => of_salt(content.tag, content.data, now_unix_ns),
-            Self::Evbus(_, event) => event,
-        }
+    ///
+    /// # Errors
+    ///
+    /// Its body is longer as JSON text than a body may be.
+    pub(crate) fn into_event(
+        self,
+        now_unix_ns: u64,
+        writer: &mut JsonWriter,
+    ) -> Result<Event, EventError> {
+        let content = match self {
+            Self::Salt(content) => content,
+            Self::Evbus(_, event) => return Ok(event),
+        };
+        writer
+            .data(content.data)
+            .map_err(|reason| EventError::Unserializable {
+                profile: content.tag.to_owned(),
+                serial: "JSON",
+                reason: reason.to_owned(),
+            })?;
+        Ok(Event::from(Parts {
+            id: EventId::new(now_unix_ns),
+            time_unix_ns: now_unix_ns,
+            profile: content.tag,
+            body: writer.text(),
+            content_type: ContentType::Json,
+            tags: writer.tags(),
+            origin: Origin::Salt,
+        }))
     }
 }
 
 /// Makes an event of one that the host has listened to. `None` if it cannot be a body.
 pub(crate) fn listened(event: &evbus_client::Event, now_unix_ns: u64) -> Option<Event> {
-    match (event.id(), event.time_unix_ns()) {
-        (Some(id), Some(time_unix_ns)) => {
-            let body = event.body_json().ok()?;
-            of_evbus(event.tag(), body.into_bytes(), id, time_unix_ns)
-        }
-        _ => Some(of_salt(event.tag(), event.data(), now_unix_ns)),
+    if let (Some(id), Some(time_unix_ns)) = (event.id(), event.time_unix_ns()) {
+        let body = event.body_json().ok()?;
+        return fired(event.tag(), id, time_unix_ns, body.as_bytes(), None);
     }
-}
-
-/// The data are copied, since a slice would keep the whole read buffer alive for as long as the
-/// event waits in a queue.
-fn of_salt(tag: &str, data: &[u8], now_unix_ns: u64) -> Event {
-    Parts {
+    // Listeners get DATA as they came.
+    Some(Event::from(Parts {
         id: EventId::new(now_unix_ns),
         time_unix_ns: now_unix_ns,
-        profile: tag.into(),
-        body: Bytes::copy_from_slice(data),
+        profile: event.tag(),
+        body: event.data(),
         content_type: ContentType::Msgpack,
-        attributes: Vec::new(),
+        tags: &StringTags::default(),
         origin: Origin::Salt,
-    }
-    .into()
+    }))
 }
 
-fn of_evbus(tag: &str, body: Vec<u8>, id: EventId, time_unix_ns: u64) -> Option<Event> {
-    if body.len() > MAX_BODY_BYTES || json::check(&body).is_err() {
+/// The event of a program of ours: with the text that it sent, which is checked, or with what `writer`
+/// wrote.
+fn of_evbus(
+    tag: &str,
+    head: &EvbusHead<'_>,
+    exact: Option<&[u8]>,
+    writer: &JsonWriter,
+) -> Option<Event> {
+    let id = EventId::from_bytes(head.id);
+    match exact {
+        Some(json) => fired(tag, id, head.time_unix_ns, json, None),
+        None => fired(
+            tag,
+            id,
+            head.time_unix_ns,
+            writer.text(),
+            Some(writer.tags()),
+        ),
+    }
+}
+
+/// An event with a body of JSON. If its tags are not known, neither is whether it is JSON.
+fn fired(
+    profile: &str,
+    id: EventId,
+    time_unix_ns: u64,
+    body: &[u8],
+    tags: Option<&StringTags>,
+) -> Option<Event> {
+    if body.len() > MAX_BODY_BYTES || (tags.is_none() && json::check(body).is_err()) {
         return None;
     }
-    let parts = Parts {
+    let found;
+    let tags = match tags {
+        Some(tags) => tags,
+        None => {
+            found = tags_of_body(body);
+            &found
+        }
+    };
+    Some(Event::from(Parts {
         id,
         time_unix_ns,
-        profile: tag.into(),
-        attributes: attributes_of_body(&body),
-        body: body.into(),
+        profile,
+        body,
         content_type: ContentType::Json,
+        tags,
         origin: Origin::Fired,
-    };
-    Some(parts.into())
+    }))
 }

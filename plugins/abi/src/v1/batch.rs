@@ -4,18 +4,18 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 
 use abi_stable::StableAbi;
-use abi_stable::std_types::{RSlice, RStr, RString};
+use abi_stable::std_types::{RSlice, RStr};
 
 /// A string attribute of an event: a tag whose value is a string, such as `ref` or `type`.
 ///
-/// Owned by the event it belongs to; a plugin only ever sees it borrowed.
+/// Borrowed, as the event it belongs to, from the batch that carries it.
 #[repr(C)]
-#[derive(StableAbi, Debug, Clone, PartialEq, Eq)]
-pub struct AttributeV1 {
+#[derive(StableAbi, Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttributeV1<'a> {
     /// The tag's name, unique within its event.
-    pub key: RString,
+    pub key: RStr<'a>,
     /// The tag's value.
-    pub value: RString,
+    pub value: RStr<'a>,
 }
 
 /// One event, borrowed from the batch that carries it.
@@ -38,7 +38,7 @@ pub struct EventV1<'a> {
     /// The body as it is to arrive, byte for byte.
     pub body: RSlice<'a, u8>,
     /// The event's string attributes, in the order in which they were given.
-    pub attributes: RSlice<'a, AttributeV1>,
+    pub attributes: RSlice<'a, AttributeV1<'a>>,
 }
 
 /// Events handed over together; the unit of publishing, of retry and of acknowledgement.
@@ -62,10 +62,38 @@ unsafe impl Sync for BatchV1 {}
 
 /// The owner and the views that borrow from it, freed together.
 struct Owned<O> {
-    /// Dropped before the owner it borrows from: see `release`.
+    /// Dropped before the owner it borrows from: see `release`. So are the attributes.
     events: Vec<EventV1<'static>>,
+    attributes: Vec<AttributeV1<'static>>,
     owner: *mut O,
     _owns: PhantomData<O>,
+}
+
+/// The events of a batch that is being made.
+#[derive(Debug)]
+pub struct ViewsV1<'a> {
+    events: Vec<EventV1<'a>>,
+    /// Those of all events, one behind the other.
+    attributes: Vec<AttributeV1<'a>>,
+    /// Where those of each event end.
+    ends: Vec<usize>,
+}
+
+impl<'a> ViewsV1<'a> {
+    /// Adds an event with these attributes; its own are replaced.
+    pub fn push(
+        &mut self,
+        event: EventV1<'a>,
+        attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) {
+        self.events.push(event);
+        let views = attributes.into_iter().map(|(key, value)| AttributeV1 {
+            key: key.into(),
+            value: value.into(),
+        });
+        self.attributes.extend(views);
+        self.ends.push(self.attributes.len());
+    }
 }
 
 impl BatchV1 {
@@ -75,25 +103,44 @@ impl BatchV1 {
     pub fn new<O, F>(owner: O, capacity: usize, views: F) -> Self
     where
         O: Send + Sync + 'static,
-        F: for<'a> FnOnce(&'a O, &mut Vec<EventV1<'a>>),
+        F: for<'a> FnOnce(&'a O, &mut ViewsV1<'a>),
     {
         unsafe extern "C" fn release<O>(owned: *mut c_void) {
             // SAFETY: `owned` came from `Box::into_raw` in `new` for this very `O`, and `release`
             // is called once, by the only holder, in `BatchV1::drop`.
             let held = *unsafe { Box::from_raw(owned.cast::<Owned<O>>()) };
-            drop(held.events);
+            drop((held.events, held.attributes));
             // SAFETY: `owner` came from `Box::into_raw` in `new`; the views that borrowed from it
             // are gone.
             drop(unsafe { Box::from_raw(held.owner) });
         }
 
         let owner = Box::into_raw(Box::new(owner));
-        let mut events: Vec<EventV1<'static>> = Vec::with_capacity(capacity);
+        let mut shown: ViewsV1<'static> = ViewsV1 {
+            events: Vec::with_capacity(capacity),
+            attributes: Vec::new(),
+            ends: Vec::with_capacity(capacity),
+        };
         // SAFETY: `owner` stays at this address, unchanged and alive, until `release` drops it after
-        // the views; nobody gets a `&mut O` in between. `EventV1` is covariant in its lifetime.
-        views(unsafe { &*owner }, &mut events);
+        // the views; nobody gets a `&mut O` in between.
+        views(unsafe { &*owner }, &mut shown);
+        let ViewsV1 {
+            mut events,
+            attributes,
+            ends,
+        } = shown;
+        let mut start = 0;
+        for (event, end) in events.iter_mut().zip(ends) {
+            let own = &attributes[start..end];
+            // SAFETY: the vector is not changed any more, moving it does not move what it holds, and
+            // `release` drops it after the events that borrow from it.
+            let own = unsafe { std::slice::from_raw_parts(own.as_ptr(), own.len()) };
+            event.attributes = RSlice::from_slice(own);
+            start = end;
+        }
         let boxed = Box::new(Owned {
             events,
+            attributes,
             owner,
             _owns: PhantomData,
         });

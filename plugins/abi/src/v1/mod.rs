@@ -12,7 +12,7 @@ mod outcome;
 mod plugin;
 mod provider;
 
-pub use batch::{AttributeV1, BatchV1, EventV1};
+pub use batch::{AttributeV1, BatchV1, EventV1, ViewsV1};
 pub use completion::CompletionV1;
 pub use host::{HostObjectV1, HostV1, LevelV1, LinkV1};
 pub use matcher::{MatcherFnsV1, MatchesV1, PatternFaultV1, PatternSetObjectV1, PatternSetV1};

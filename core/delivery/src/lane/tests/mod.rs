@@ -179,10 +179,10 @@ fn fired_ago(body: usize, ago: Duration) -> Event {
     let parts = evbus_event::Parts {
         id: event.id(),
         time_unix_ns: event.time_unix_ns() - ago,
-        profile: event.profile().into(),
-        body: event.shared_body().clone(),
+        profile: event.profile(),
+        body: event.body(),
         content_type: event.content_type(),
-        attributes: Vec::new(),
+        tags: &event.attributes().collect(),
         origin: event.origin(),
     };
     parts.into()

@@ -4,8 +4,7 @@ use std::io::Read;
 
 use bytes::{Buf as _, Bytes};
 use evbus_abi::v1::{
-    AttributeV1, BatchOutcomeV1, ExceptionV1, FateV1, LevelV1, LimitsV1, LinkV1, OutcomeCodeV1,
-    OutcomeV1,
+    BatchOutcomeV1, ExceptionV1, FateV1, LevelV1, LimitsV1, LinkV1, OutcomeCodeV1, OutcomeV1,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
@@ -182,10 +181,7 @@ impl Fields {
             attributes: Vec::new(),
         };
         for _ in 0..self.u32()? {
-            event.attributes.push(AttributeV1 {
-                key: self.string()?.into(),
-                value: self.string()?.into(),
-            });
+            event.attributes.push((self.text()?, self.text()?));
         }
         Ok(event)
     }

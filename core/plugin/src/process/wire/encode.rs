@@ -126,8 +126,8 @@ fn put_event(out: &mut Vec<u8>, event: &EventV1<'_>) {
     let count = u32::try_from(attributes.len()).unwrap_or(u32::MAX);
     out.extend(count.to_le_bytes());
     for attribute in attributes {
-        put_text(out, &attribute.key);
-        put_text(out, &attribute.value);
+        put_text(out, attribute.key.as_str());
+        put_text(out, attribute.value.as_str());
     }
 }
 

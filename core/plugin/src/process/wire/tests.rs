@@ -1,6 +1,6 @@
 //! What is written is what is read, and nonsense is refused.
 
-use evbus_abi::v1::{ExceptionV1, FateV1, OutcomeCodeV1, OutcomeV1};
+use evbus_abi::v1::{AttributeV1, BatchV1, ExceptionV1, FateV1, OutcomeCodeV1, OutcomeV1};
 
 use super::*;
 
@@ -86,14 +86,13 @@ fn a_batch_arrives_in_parts_and_whole() {
         };
         received.extend(some);
     }
-    let show = |event: &EventV1<'_>| format!("{event:?}");
-    assert_eq!(
-        received
-            .iter()
-            .map(|event| show(&event.view()))
-            .collect::<Vec<_>>(),
-        events.iter().map(show).collect::<Vec<_>>()
-    );
+    let count = received.len();
+    let arrived = BatchV1::new(received, count, |received, views| {
+        for event in received {
+            views.push(event.view(), event.attributes());
+        }
+    });
+    assert_eq!(format!("{:?}", arrived.events()), format!("{events:?}"));
 }
 
 #[tokio::test]

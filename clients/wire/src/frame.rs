@@ -263,7 +263,7 @@ impl<'a> Content<'a> {
     pub fn body_json(&self) -> Result<Vec<u8>, String> {
         let mut writer = JsonWriter::default();
         let exact = self.write_body(&mut writer)?;
-        Ok(exact.map_or_else(|| writer.into_text(), <[u8]>::to_vec))
+        Ok(exact.map_or_else(|| writer.into_text().into_bytes(), <[u8]>::to_vec))
     }
 }
 

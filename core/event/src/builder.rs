@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use crate::envelope::{Envelope, string_tags, tags_of_body};
 use crate::now_unix_ns;
 use crate::{
-    ContentType, DEFAULT_PROFILE, Event, EventError, EventId, MAX_BODY_BYTES, Origin, Parts,
-    StringTags, check_profile, json,
+    Body, DEFAULT_PROFILE, Event, EventError, EventId, MAX_BODY_BYTES, Origin, Parts, StringTags,
+    check_profile, json,
 };
 
 /// Collects the tags, the run name and the id of an event, then creates it.
@@ -84,16 +84,14 @@ impl EventBuilder {
     /// infinity, a map with keys that have no text form (integers, booleans and finite numbers have one),
     /// or a value that is nested too deeply.
     pub fn message<M: Serialize + ?Sized>(self, message: &M) -> Result<Event, EventError> {
-        let body = json::to_bytes(
-            &self.profile,
-            &Envelope {
-                tags: &self.tags,
-                message,
-                run_name: &self.run_name,
-            },
-        )?;
-        let tags = string_tags(&self.tags);
-        self.event(&body, &tags)
+        let envelope = Envelope {
+            tags: &self.tags,
+            message,
+            run_name: &self.run_name,
+        };
+        json::written(&self.profile, &envelope, |body| {
+            self.event(body, &string_tags(&self.tags))
+        })
     }
 
     /// Creates an event with `body` and no envelope, as Idem's lower layer (`broker.put`) fires it. Tags and
@@ -103,9 +101,9 @@ impl EventBuilder {
     ///
     /// Those of [`message`](Self::message).
     pub fn unwrapped<B: Serialize + ?Sized>(self, body: &B) -> Result<Event, EventError> {
-        let body = json::to_bytes(&self.profile, body)?;
-        let tags = tags_of_body(&body);
-        self.event(&body, &tags)
+        json::written(&self.profile, body, |body| {
+            self.event(body, &tags_of_body(body.as_bytes()))
+        })
     }
 
     /// Creates an event with JSON text as its body, which is delivered byte for byte.
@@ -118,9 +116,8 @@ impl EventBuilder {
         if body.len() > MAX_BODY_BYTES {
             return Err(EventError::TooLarge { found: body.len() });
         }
-        json::check(&body)?;
-        let tags = tags_of_body(&body);
-        self.event(&body, &tags)
+        let text = json::check(&body)?;
+        self.event(text, &tags_of_body(&body))
     }
 
     /// Creates an event with JSON text as the message in the envelope; the text stays unchanged.
@@ -142,7 +139,7 @@ impl EventBuilder {
         self.message(raw)
     }
 
-    fn event(self, body: &[u8], tags: &StringTags) -> Result<Event, EventError> {
+    fn event(&self, body: &str, tags: &StringTags) -> Result<Event, EventError> {
         check_profile(&self.profile)?;
         if body.len() > MAX_BODY_BYTES {
             return Err(EventError::TooLarge { found: body.len() });
@@ -152,8 +149,7 @@ impl EventBuilder {
             id: self.id.unwrap_or_else(|| EventId::new(time_unix_ns)),
             time_unix_ns,
             profile: &self.profile,
-            body,
-            content_type: ContentType::Json,
+            body: Body::Json(body),
             tags,
             origin: Origin::Fired,
         }))

@@ -2,36 +2,39 @@
 
 use std::cell::RefCell;
 
-use bytes::Bytes;
 use evbus_wire::Finite;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
-use crate::{EventError, MAX_DEPTH};
+use crate::{Event, EventError, MAX_DEPTH};
 
-/// Writes a value as JSON text.
-pub(super) fn to_bytes<T: Serialize + ?Sized>(
+/// Writes a value as JSON text, and has an event made of it.
+pub(super) fn written<T: Serialize + ?Sized>(
     profile: &str,
     value: &T,
-) -> Result<Bytes, EventError> {
-    // Written where there is room already, then copied once, so that a body is one allocation of
-    // just its size. Taken out of its place, since a value's own `Serialize` may fire events too.
+    make: impl FnOnce(&str) -> Result<Event, EventError>,
+) -> Result<Event, EventError> {
+    // Written where there is room already, then copied once, into the event. Taken out of its place,
+    // since a value's own `Serialize` may fire events too.
     let mut text = SCRATCH.take();
     text.clear();
-    let written = serde_json::to_writer(&mut text, &Finite(value))
-        .map_err(|error| EventError::Unserializable {
-            profile: profile.to_owned(),
-            serial: "JSON",
-            reason: error.to_string(),
-        })
+    let fault = |reason: String| EventError::Unserializable {
+        profile: profile.to_owned(),
+        serial: "JSON",
+        reason,
+    };
+    let made = serde_json::to_writer(&mut text, &Finite(value))
+        .map_err(|error| fault(error.to_string()))
         .and_then(|()| match depth(&text) {
             found if found > MAX_DEPTH => Err(EventError::TooDeep { found }),
-            _ => Ok(Bytes::copy_from_slice(&text)),
-        });
+            _ => Ok(()),
+        })
+        .and_then(|()| str::from_utf8(&text).map_err(|error| fault(error.to_string())))
+        .and_then(make);
     if text.capacity() <= SCRATCH_BYTES {
         SCRATCH.set(text);
     }
-    written
+    made
 }
 
 /// What a thread keeps between events; a larger buffer is given back.
@@ -41,12 +44,12 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Checks that `text` is one JSON value and not nested too deeply.
+/// Checks that `text` is one JSON value and not nested too deeply; it is UTF-8 then.
 ///
 /// # Errors
 ///
 /// It is not one JSON value, or it is nested too deeply.
-pub fn check(text: &[u8]) -> Result<(), EventError> {
+pub fn check(text: &[u8]) -> Result<&str, EventError> {
     // First, so that no parser ever meets a deeply nested value.
     let found = depth(text);
     if found > MAX_DEPTH {
@@ -56,7 +59,7 @@ pub fn check(text: &[u8]) -> Result<(), EventError> {
         reason: format!("invalid UTF-8 after byte {}", error.valid_up_to()),
     })?;
     serde_json::from_str::<IgnoredAny>(text)
-        .map(|_| ())
+        .map(|_| text)
         .map_err(|error| EventError::NotJson {
             reason: error.to_string(),
         })

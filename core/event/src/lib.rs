@@ -10,6 +10,7 @@ mod builder;
 mod envelope;
 mod error_event;
 pub mod json;
+mod lengths;
 pub mod pop_serial;
 mod python;
 mod serial;
@@ -64,12 +65,25 @@ pub struct Event {
     time_unix_ns: u64,
     content_type: ContentType,
     origin: Origin,
-    /// The lengths of the parts of `bytes`; the lengths of the tags are the last.
+    /// A body that is not text.
+    packed: Option<Box<[u8]>>,
+    /// The lengths of the parts of `text`; what follows them are the lengths of the tags' texts.
     body: usize,
     profile: usize,
     tags: usize,
-    /// The body, the profile, the texts of the tags, and the lengths of these, 4 bytes each.
-    bytes: Box<[u8]>,
+    /// The body if it is text, the profile, the texts of the tags, and the length of each of these.
+    text: Box<str>,
+}
+
+/// The body of an event that is being made.
+#[derive(Debug, Clone, Copy)]
+pub enum Body<'a> {
+    /// JSON.
+    Json(&'a str),
+    /// Text.
+    Text(&'a str),
+    /// msgpack.
+    Msgpack(&'a [u8]),
 }
 
 /// How an event entered the host, which decides how it is sent to listeners.
@@ -90,58 +104,53 @@ pub struct Parts<'a> {
     pub time_unix_ns: u64,
     /// A name that [`check_profile`] accepts.
     pub profile: &'a str,
-    /// At most [`MAX_BODY_BYTES`] bytes of `content_type`.
-    pub body: &'a [u8],
-    /// What the body's bytes are.
-    pub content_type: ContentType,
+    /// At most [`MAX_BODY_BYTES`] bytes.
+    pub body: Body<'a>,
     /// The tags whose values are strings.
     pub tags: &'a StringTags,
     /// How the event came in.
     pub origin: Origin,
 }
 
-/// Copies the parts into one piece of memory.
+/// Copies the parts: into one piece of memory, if the body is text.
 impl From<Parts<'_>> for Event {
     fn from(parts: Parts<'_>) -> Self {
-        let Parts {
-            profile,
-            body,
-            tags,
-            ..
-        } = parts;
+        let Parts { profile, tags, .. } = parts;
+        let (content_type, body, packed) = match parts.body {
+            Body::Json(body) => (ContentType::Json, body, None),
+            Body::Text(body) => (ContentType::Text, body, None),
+            Body::Msgpack(body) => (ContentType::Msgpack, "", Some(body.into())),
+        };
         let (mut texts, mut count) = (0, 0);
         for (key, value) in tags.iter() {
             texts += key.len() + value.len();
             count += 1;
         }
-        let lengths = 2 * LENGTH_BYTES * count;
-        let mut bytes = Vec::with_capacity(body.len() + profile.len() + texts + lengths);
-        bytes.extend_from_slice(body);
-        bytes.extend_from_slice(profile.as_bytes());
+        let lengths = 2 * lengths::BYTES * count;
+        let mut text = String::with_capacity(body.len() + profile.len() + texts + lengths);
+        text.push_str(body);
+        text.push_str(profile);
         for (key, value) in tags.iter() {
-            bytes.extend_from_slice(key.as_bytes());
-            bytes.extend_from_slice(value.as_bytes());
+            text.push_str(key);
+            text.push_str(value);
         }
-        for text in tags.iter().flat_map(<[&str; 2]>::from) {
-            // Tags are part of a body, whose length is far below 4 GiB.
-            let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
-            bytes.extend_from_slice(&length.to_ne_bytes());
+        for (key, value) in tags.iter() {
+            lengths::write(key.len(), &mut text);
+            lengths::write(value.len(), &mut text);
         }
         Self {
             id: parts.id,
             time_unix_ns: parts.time_unix_ns,
-            content_type: parts.content_type,
+            content_type,
             origin: parts.origin,
+            packed,
             body: body.len(),
             profile: profile.len(),
             tags: texts,
-            bytes: bytes.into_boxed_slice(),
+            text: text.into_boxed_str(),
         }
     }
 }
-
-/// What a length takes.
-const LENGTH_BYTES: usize = size_of::<u32>();
 
 impl Event {
     /// Starts an event that is fired under `profile`.
@@ -175,12 +184,15 @@ impl Event {
 
     /// The name it was fired under; never empty.
     pub fn profile(&self) -> &str {
-        text(&self.bytes[self.body..self.body + self.profile])
+        &self.text[self.body..self.body + self.profile]
     }
 
     /// The body, as destinations receive it.
     pub fn body(&self) -> &[u8] {
-        &self.bytes[..self.body]
+        match &self.packed {
+            Some(packed) => packed,
+            None => self.text[..self.body].as_bytes(),
+        }
     }
 
     /// What the body's bytes are.
@@ -190,28 +202,21 @@ impl Event {
 
     /// The tags whose values are strings, in the order in which they were given.
     pub fn attributes(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        let (texts, lengths) = self.bytes[self.body + self.profile..].split_at(self.tags);
-        let mut rest = texts;
-        let mut next = move |length: &[u8]| {
-            let length = length.try_into().map_or(0, u32::from_ne_bytes) as usize;
-            let (first, after) = rest.split_at(length.min(rest.len()));
+        let (mut rest, lengths) = self.text[self.body + self.profile..].split_at(self.tags);
+        lengths::read(lengths).map(move |(key, value)| {
+            let (tag, after) = rest.split_at(key + value);
             rest = after;
-            text(first)
-        };
-        lengths.chunks_exact(2 * LENGTH_BYTES).map(move |pair| {
-            let (key, value) = pair.split_at(LENGTH_BYTES);
-            (next(key), next(value))
+            tag.split_at(key)
         })
     }
 
     /// The same event with another body; the tags stay.
-    fn with_body(&self, body: &[u8], content_type: ContentType) -> Self {
+    fn with_body(&self, body: Body<'_>) -> Self {
         Self::from(Parts {
             id: self.id,
             time_unix_ns: self.time_unix_ns,
             profile: self.profile(),
             body,
-            content_type,
             tags: &self.attributes().collect(),
             origin: self.origin,
         })
@@ -224,13 +229,8 @@ impl Event {
 
     /// What the event costs a queue, in bytes.
     pub fn size(&self) -> usize {
-        self.body + self.profile
+        self.body().len() + self.profile
     }
-}
-
-/// A text in an event, whose parts were texts when it was made.
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 impl fmt::Debug for Event {
@@ -239,7 +239,7 @@ impl fmt::Debug for Event {
         f.debug_struct("Event")
             .field("id", &format_args!("{}", self.id))
             .field("profile", &self.profile())
-            .field("bytes", &self.body)
+            .field("bytes", &self.body().len())
             .finish_non_exhaustive()
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::python;
-use crate::{ContentType, Event, EventError, Origin, Parts};
+use crate::{Body, ContentType, Event, EventError, Origin, Parts};
 use evbus_wire::mapping::{self, JsonWriter};
 
 /// The form in which bodies reach destinations; Idem's serial plugins.
@@ -63,8 +63,7 @@ impl Serial {
                 id: event.id,
                 time_unix_ns: event.time_unix_ns,
                 profile: event.profile(),
-                body: writer.text(),
-                content_type: ContentType::Json,
+                body: Body::Json(writer.text()),
                 tags: writer.tags(),
                 origin: event.origin,
             });
@@ -77,12 +76,12 @@ impl Serial {
             Self::Msgpack => {
                 let packed = mapping::json_to_msgpack(event.body())
                     .map_err(|reason| self.fault(event.profile(), reason))?;
-                *event = event.with_body(&packed, ContentType::Msgpack);
+                *event = event.with_body(Body::Msgpack(&packed));
             }
             Self::Str => {
                 let text = python::str_of_json(event.body())
                     .map_err(|reason| self.fault(event.profile(), reason))?;
-                *event = event.with_body(text.as_bytes(), ContentType::Text);
+                *event = event.with_body(Body::Text(&text));
             }
         }
         Ok(())

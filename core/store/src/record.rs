@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement};
 
-use evbus_event::{ContentType, Event, EventId, Origin, StringTags};
+use evbus_event::{Body, ContentType, Event, EventId, Origin, StringTags};
 
 /// The columns that make an event, in every table.
 pub(super) const COLUMNS: &str = "id, time, profile, content_type, attributes, body, checksum";
@@ -145,8 +145,7 @@ pub(super) fn read(row: &Row<'_>, first: usize, place: u64) -> Result<Event, Row
         id: EventId::from_bytes(parts.id.try_into().map_err(|_| RowFault::Damaged)?),
         time_unix_ns: parts.time.cast_unsigned(),
         profile: parts.profile,
-        body: parts.body,
-        content_type: content_type_of(parts.content_type).ok_or(RowFault::Damaged)?,
+        body: body_of(parts.content_type, parts.body).ok_or(RowFault::Damaged)?,
         tags: &tags,
         // Only listeners ask for the origin, and they heard of the event when it was fired.
         origin: Origin::Fired,
@@ -154,10 +153,16 @@ pub(super) fn read(row: &Row<'_>, first: usize, place: u64) -> Result<Event, Row
     Ok(parts.into())
 }
 
-fn content_type_of(text: &str) -> Option<ContentType> {
+fn body_of<'a>(content_type: &str, bytes: &'a [u8]) -> Option<Body<'a>> {
+    let text = || str::from_utf8(bytes).ok();
     [ContentType::Json, ContentType::Msgpack, ContentType::Text]
         .into_iter()
-        .find(|known| known.as_str() == text)
+        .find(|known| known.as_str() == content_type)
+        .and_then(|known| match known {
+            ContentType::Json => text().map(Body::Json),
+            ContentType::Text => text().map(Body::Text),
+            ContentType::Msgpack => Some(Body::Msgpack(bytes)),
+        })
 }
 
 /// The bytes of a value of any type.

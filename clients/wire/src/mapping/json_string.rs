@@ -1,19 +1,20 @@
 //! Texts as JSON strings, copied in whole spans.
 
 /// Writes a text as a JSON string, with the escapes that `serde_json` writes.
-pub(super) fn write(text: &str, out: &mut Vec<u8>) {
+pub(super) fn write(text: &str, out: &mut String) {
     let bytes = text.as_bytes();
-    out.push(b'"');
+    out.push('"');
     let mut copied = 0;
     let mut at = 0;
     while let Some(found) = next_special(bytes, at) {
-        out.extend_from_slice(&bytes[copied..found]);
+        // What is special is ASCII, so there is a character on either side.
+        out.push_str(&text[copied..found]);
         escape(bytes[found], out);
         at = found + 1;
         copied = at;
     }
-    out.extend_from_slice(&bytes[copied..]);
-    out.push(b'"');
+    out.push_str(&text[copied..]);
+    out.push('"');
 }
 
 const LOW: u64 = 0x0101_0101_0101_0101;
@@ -45,7 +46,7 @@ fn next_special(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 #[cold]
-fn escape(byte: u8, out: &mut Vec<u8>) {
+fn escape(byte: u8, out: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let short = match byte {
         b'"' | b'\\' => byte,
@@ -55,13 +56,14 @@ fn escape(byte: u8, out: &mut Vec<u8>) {
         b'\r' => b'r',
         b'\t' => b't',
         _ => {
-            out.extend_from_slice(b"\\u00");
-            out.push(DIGITS[usize::from(byte >> 4)]);
-            out.push(DIGITS[usize::from(byte & 15)]);
+            out.push_str("\\u00");
+            out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            out.push(char::from(DIGITS[usize::from(byte & 15)]));
             return;
         }
     };
-    out.extend_from_slice(&[b'\\', short]);
+    out.push('\\');
+    out.push(char::from(short));
 }
 
 #[cfg(test)]
@@ -75,9 +77,9 @@ mod tests {
             for after in [0, 1, 7, 8, 9] {
                 for c in special.iter().copied().chain(['é', '\u{2028}', '🎉']) {
                     let text = format!("{}{c}{}\n{c}", "x".repeat(before), "\u{1}".repeat(after));
-                    let mut written = Vec::new();
+                    let mut written = String::new();
                     write(&text, &mut written);
-                    assert_eq!(written, serde_json::to_vec(&text).expect("it is a text"));
+                    assert_eq!(written, serde_json::to_string(&text).expect("it is a text"));
                 }
             }
         }

@@ -22,7 +22,7 @@ const EXT_DATETIME: i8 = 78;
 pub fn data_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
     let mut writer = JsonWriter::default();
     writer.data(data)?;
-    Ok(writer.into_text())
+    Ok(writer.into_text().into_bytes())
 }
 
 /// Writes one msgpack value of any type as JSON text.
@@ -33,14 +33,14 @@ pub fn data_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
 pub fn value_to_json(value: &[u8]) -> Result<Vec<u8>, String> {
     let mut writer = JsonWriter::default();
     writer.value(value)?;
-    Ok(writer.into_text())
+    Ok(writer.into_text().into_bytes())
 }
 
 /// Writes msgpack as JSON text, one value after the other, in memory that it keeps, and finds the string
 /// tags of each on the way.
 #[derive(Debug, Default)]
 pub struct JsonWriter {
-    text: Vec<u8>,
+    text: String,
     open: Vec<Open>,
     tags: StringTags,
 }
@@ -75,12 +75,12 @@ impl JsonWriter {
     }
 
     /// The text of the last value that was written; part of one after an error.
-    pub fn text(&self) -> &[u8] {
+    pub fn text(&self) -> &str {
         &self.text
     }
 
     /// That text, which ends the writer.
-    pub fn into_text(self) -> Vec<u8> {
+    pub fn into_text(self) -> String {
         self.text
     }
 
@@ -96,7 +96,7 @@ impl JsonWriter {
         levels: usize,
     ) -> Result<(), &'static str> {
         if self.text.capacity() > KEPT_BYTES {
-            self.text = Vec::new();
+            self.text = String::new();
         }
         self.text.clear();
         self.open.clear();
@@ -201,11 +201,11 @@ impl JsonWriter {
             let start = out.len();
             match token::read(input).map_err(malformed)? {
                 Token::Array(left) => {
-                    out.push(b'[');
+                    out.push('[');
                     push(open, left, false, levels)?;
                 }
                 Token::Map(left) => {
-                    out.push(b'{');
+                    out.push('{');
                     push(open, left, true, levels)?;
                     is_in_tags |= opens_tags;
                 }
@@ -230,7 +230,7 @@ impl JsonWriter {
                     return Ok(());
                 };
                 if top.left == 0 {
-                    out.push(if top.is_map { b'}' } else { b']' });
+                    out.push(if top.is_map { '}' } else { ']' });
                     open.pop();
                     is_in_tags &= depth > TAGS_LEVEL;
                     continue;
@@ -255,7 +255,7 @@ impl JsonWriter {
                     None
                 };
                 if !std::mem::take(&mut top.is_first) {
-                    out.push(b',');
+                    out.push(',');
                 }
                 if let Some(next) = next {
                     let start = out.len();
@@ -263,7 +263,7 @@ impl JsonWriter {
                     if is_in_tags && depth == TAGS_LEVEL {
                         tags.key(as_text(next, &out[start..]).unwrap_or_default());
                     }
-                    out.push(b':');
+                    out.push(':');
                 }
                 break;
             }
@@ -275,16 +275,15 @@ impl JsonWriter {
 const TAGS_LEVEL: usize = 2;
 
 /// The text of a scalar that was written as a JSON string; `None` if it was written as anything else.
-fn as_text<'a>(scalar: Token<'a>, written: &'a [u8]) -> Option<&'a str> {
-    let inner = written.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    let text = match scalar {
-        Token::Str(text) | Token::Ext(EXT_DATETIME, text) => text,
-        // Numbers, base64 and the like, of which nothing is escaped.
-        _ => inner,
-    };
-    std::str::from_utf8(text)
-        .or_else(|_| std::str::from_utf8(inner))
-        .ok()
+fn as_text<'a>(scalar: Token<'a>, written: &'a str) -> Option<&'a str> {
+    let inner = written.strip_prefix('"')?.strip_suffix('"')?;
+    match scalar {
+        // Only a text may be escaped; one that is not UTF-8 was written as base64.
+        Token::Str(text) | Token::Ext(EXT_DATETIME, text) => {
+            Some(std::str::from_utf8(text).unwrap_or(inner))
+        }
+        _ => Some(inner),
+    }
 }
 
 fn push(open: &mut Vec<Open>, left: u32, is_map: bool, levels: usize) -> Result<(), &'static str> {
@@ -299,7 +298,7 @@ fn push(open: &mut Vec<Open>, left: u32, is_map: bool, levels: usize) -> Result<
     Ok(())
 }
 
-fn write_key(key: Token<'_>, out: &mut Vec<u8>) -> Result<(), &'static str> {
+fn write_key(key: Token<'_>, out: &mut String) -> Result<(), &'static str> {
     match key {
         Token::Str(text) | Token::Ext(EXT_DATETIME, text) => match std::str::from_utf8(text) {
             Ok(text) => json_string::write(text, out),
@@ -309,55 +308,55 @@ fn write_key(key: Token<'_>, out: &mut Vec<u8>) -> Result<(), &'static str> {
         Token::Float(value) if !value.is_finite() => write_scalar(key, out),
         Token::Array(_) | Token::Map(_) => return Err(CONTAINER_KEY),
         Token::Nil | Token::Bool(_) | Token::Uint(_) | Token::Int(_) | Token::Float(_) => {
-            out.push(b'"');
+            out.push('"');
             write_scalar(key, out);
-            out.push(b'"');
+            out.push('"');
         }
     }
     Ok(())
 }
 
-fn write_scalar(scalar: Token<'_>, out: &mut Vec<u8>) {
+fn write_scalar(scalar: Token<'_>, out: &mut String) {
     match scalar {
-        Token::Nil => out.extend_from_slice(b"null"),
-        Token::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
-        Token::Uint(value) => json(&value, out),
-        Token::Int(value) => json(&value, out),
-        Token::Float(value) if value.is_nan() => out.extend_from_slice(b"\"NaN\""),
-        Token::Float(f64::INFINITY) => out.extend_from_slice(b"\"Infinity\""),
-        Token::Float(f64::NEG_INFINITY) => out.extend_from_slice(b"\"-Infinity\""),
-        Token::Float(value) => json(&value, out),
+        Token::Nil => out.push_str("null"),
+        Token::Bool(value) => out.push_str(if value { "true" } else { "false" }),
+        Token::Uint(value) => out.push_str(itoa::Buffer::new().format(value)),
+        Token::Int(value) => out.push_str(itoa::Buffer::new().format(value)),
+        Token::Float(value) if value.is_nan() => out.push_str("\"NaN\""),
+        Token::Float(f64::INFINITY) => out.push_str("\"Infinity\""),
+        Token::Float(f64::NEG_INFINITY) => out.push_str("\"-Infinity\""),
+        Token::Float(value) => float(value, out),
         Token::Str(text) | Token::Ext(EXT_DATETIME, text) => match std::str::from_utf8(text) {
             Ok(text) => json_string::write(text, out),
             Err(_) => write_bytes(text, out),
         },
         Token::Bin(bytes) => write_bytes(bytes, out),
         Token::Ext(kind, bytes) => {
-            out.extend_from_slice(b"{\"__ext__\":");
-            json(&kind, out);
-            out.extend_from_slice(b",\"__bytes__\":");
+            out.push_str("{\"__ext__\":");
+            out.push_str(itoa::Buffer::new().format(kind));
+            out.push_str(",\"__bytes__\":");
             base64(bytes, out);
-            out.push(b'}');
+            out.push('}');
         }
         // The callers open containers themselves.
         Token::Array(_) | Token::Map(_) => {}
     }
 }
 
-fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"__bytes__\":");
+fn write_bytes(bytes: &[u8], out: &mut String) {
+    out.push_str("{\"__bytes__\":");
     base64(bytes, out);
-    out.push(b'}');
+    out.push('}');
 }
 
-fn base64(bytes: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    out.extend_from_slice(BASE64.encode(bytes).as_bytes());
-    out.push(b'"');
+fn base64(bytes: &[u8], out: &mut String) {
+    out.push('"');
+    BASE64.encode_string(bytes, out);
+    out.push('"');
 }
 
-/// Numbers, of which every one has a JSON form, so that writing to a `Vec` cannot fail.
-fn json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
-    let written = serde_json::to_writer(out, value);
-    debug_assert!(written.is_ok());
+/// A float as the shortest JSON number that reads back as the same.
+fn float(value: f64, out: &mut String) {
+    // A finite number can always be written, and a rare one may cost an allocation.
+    out.push_str(&serde_json::to_string(&value).unwrap_or_default());
 }

@@ -4,8 +4,7 @@ use evbus_wire::mapping::JsonWriter;
 use evbus_wire::{Content, EvbusHead, Fault};
 
 use evbus_event::{
-    ContentType, Event, EventError, EventId, MAX_BODY_BYTES, Origin, Parts, StringTags, json,
-    tags_of_body,
+    Body, Event, EventError, EventId, MAX_BODY_BYTES, Origin, Parts, StringTags, json, tags_of_body,
 };
 
 /// What came in a frame.
@@ -69,8 +68,7 @@ impl<'a> Decoded<'a> {
             id: EventId::new(now_unix_ns),
             time_unix_ns: now_unix_ns,
             profile: content.tag,
-            body: writer.text(),
-            content_type: ContentType::Json,
+            body: Body::Json(writer.text()),
             tags: writer.tags(),
             origin: Origin::Salt,
         }))
@@ -81,15 +79,14 @@ impl<'a> Decoded<'a> {
 pub(crate) fn listened(event: &evbus_client::Event, now_unix_ns: u64) -> Option<Event> {
     if let (Some(id), Some(time_unix_ns)) = (event.id(), event.time_unix_ns()) {
         let body = event.body_json().ok()?;
-        return fired(event.tag(), id, time_unix_ns, body.as_bytes(), None);
+        return checked(event.tag(), id, time_unix_ns, body.as_bytes());
     }
     // Listeners get DATA as they came.
     Some(Event::from(Parts {
         id: EventId::new(now_unix_ns),
         time_unix_ns: now_unix_ns,
         profile: event.tag(),
-        body: event.data(),
-        content_type: ContentType::Msgpack,
+        body: Body::Msgpack(event.data()),
         tags: &StringTags::default(),
         origin: Origin::Salt,
     }))
@@ -105,42 +102,33 @@ fn of_evbus(
 ) -> Option<Event> {
     let id = EventId::from_bytes(head.id);
     match exact {
-        Some(json) => fired(tag, id, head.time_unix_ns, json, None),
-        None => fired(
-            tag,
-            id,
-            head.time_unix_ns,
-            writer.text(),
-            Some(writer.tags()),
-        ),
+        Some(json) => checked(tag, id, head.time_unix_ns, json),
+        None => fired(tag, id, head.time_unix_ns, writer.text(), writer.tags()),
     }
 }
 
-/// An event with a body of JSON. If its tags are not known, neither is whether it is JSON.
+/// An event whose body is JSON, if it is.
+fn checked(profile: &str, id: EventId, time_unix_ns: u64, body: &[u8]) -> Option<Event> {
+    let text = json::check(body).ok()?;
+    fired(profile, id, time_unix_ns, text, &tags_of_body(body))
+}
+
+/// An event whose body is JSON, with the tags in it.
 fn fired(
     profile: &str,
     id: EventId,
     time_unix_ns: u64,
-    body: &[u8],
-    tags: Option<&StringTags>,
+    body: &str,
+    tags: &StringTags,
 ) -> Option<Event> {
-    if body.len() > MAX_BODY_BYTES || (tags.is_none() && json::check(body).is_err()) {
+    if body.len() > MAX_BODY_BYTES {
         return None;
     }
-    let found;
-    let tags = match tags {
-        Some(tags) => tags,
-        None => {
-            found = tags_of_body(body);
-            &found
-        }
-    };
     Some(Event::from(Parts {
         id,
         time_unix_ns,
         profile,
-        body,
-        content_type: ContentType::Json,
+        body: Body::Json(body),
         tags,
         origin: Origin::Fired,
     }))

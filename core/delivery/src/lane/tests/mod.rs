@@ -180,8 +180,7 @@ fn fired_ago(body: usize, ago: Duration) -> Event {
         id: event.id(),
         time_unix_ns: event.time_unix_ns() - ago,
         profile: event.profile(),
-        body: event.body(),
-        content_type: event.content_type(),
+        body: evbus_event::Body::Json(&body.to_string()),
         tags: &event.attributes().collect(),
         origin: event.origin(),
     };

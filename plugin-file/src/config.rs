@@ -8,9 +8,6 @@ use evbus_sdk::schemars::JsonSchema;
 use evbus_sdk::serde::de::{Error, Unexpected, Visitor};
 use evbus_sdk::serde::{Deserialize, Deserializer};
 
-/// The maximum number of rotated files.
-const MAX_KEEP: u32 = 1000;
-
 /// A destination of the provider `file`.
 #[derive(Deserialize, JsonSchema, Debug, Clone)]
 #[serde(crate = "evbus_sdk::serde")]
@@ -57,9 +54,11 @@ pub enum Format {
 #[schemars(crate = "evbus_sdk::schemars")]
 pub struct Rotate {
     /// Size in bytes after which a new file is started. A file is larger only if a single batch is.
+    #[schemars(range(min = 1))]
     pub max_bytes: u64,
     /// How many old files to keep, from 1 to 1000: PATH.1 is the newest. Default 5.
     #[serde(default = "default_keep")]
+    #[schemars(range(min = 1, max = 1000))]
     pub keep: u32,
 }
 
@@ -79,7 +78,7 @@ pub enum Fsync {
     /// the machine.
     Never,
     /// Every so many seconds, at least 1. A power failure loses the events accepted in that time.
-    Interval(u32),
+    Interval(#[schemars(range(min = 1))] u32),
 }
 
 impl Fsync {
@@ -97,9 +96,9 @@ impl Fsync {
 #[schemars(
     crate = "evbus_sdk::schemars",
     transparent,
-    extend("x-expected" = "three or four octal digits in quotes, such as \"0640\"")
+    extend("x-expected" = "three or four octal digits in quotes that let the owner read and write, such as \"0640\"")
 )]
-pub struct Mode(#[schemars(with = "String", regex(pattern = "^[0-7]{3,4}$"))] pub u32);
+pub struct Mode(#[schemars(with = "String", regex(pattern = "^0?[67][0-7]{2}$"))] pub u32);
 
 impl Default for Mode {
     /// Only for the host's user.
@@ -117,14 +116,17 @@ impl<'de> Deserialize<'de> for Mode {
             type Value = Mode;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("three or four octal digits in quotes, such as \"0640\"")
+                f.write_str(
+                    "three or four octal digits in quotes that let the owner read and write",
+                )
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Mode, E> {
                 let octal = matches!(text.len(), 3 | 4) && text.bytes().all(|b| b.is_ascii_digit());
                 u32::from_str_radix(text, 8)
                     .ok()
-                    .filter(|mode| octal && *mode <= 0o777)
+                    // The end of the file is read when it is opened again.
+                    .filter(|mode| octal && *mode <= 0o777 && mode & 0o600 == 0o600)
                     .map(Mode)
                     .ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
             }
@@ -156,32 +158,11 @@ impl Config {
                 "it contains a NUL character, which file names cannot contain",
             );
         }
-        if self.mode.0 & 0o600 != 0o600 {
-            // The end of the file is read when it is opened again.
+        if self.rotate.is_some() && self.is_stdout() {
             fault(
-                "mode",
-                "the owner needs permission to read and write; expected octal digits such as \"0600\"",
+                "rotate",
+                "standard output cannot be rotated; remove this key, or set `path` to a file",
             );
-        }
-        if self.fsync == Fsync::Interval(0) {
-            fault(
-                "fsync.interval",
-                "found 0; expected at least 1 second, or fsync: batch",
-            );
-        }
-        if let Some(rotate) = self.rotate {
-            if rotate.max_bytes == 0 {
-                fault("rotate.max_bytes", "found 0; expected at least 1");
-            }
-            if rotate.keep == 0 || rotate.keep > MAX_KEEP {
-                let message = format!("found a number out of range; expected 1 to {MAX_KEEP}");
-                fault("rotate.keep", &message);
-            }
-            if self.is_stdout() {
-                let message =
-                    "standard output cannot be rotated; remove this key, or set `path` to a file";
-                faults.push(ConfigFault::new("rotate", message));
-            }
         }
         faults
     }

@@ -11,7 +11,7 @@
 //! | `_TRANSPORT`: hung up right after the greeting | the port expects a login |
 //! | `_TRANSPORT`: hung up later | the broker ended the connection |
 //! | `_BAD_MSG`: invalid response size | another protocol; the size is the first four bytes of its answer |
-//! | `_SSL`: verify failed | the certificate is not trusted, or is for another name |
+//! | `_SSL`: verify failed | the certificate is not trusted, or is for another name: OpenSSL's words are the same |
 //! | `_SSL`: an alert about a certificate | the broker wants a client certificate, or another one |
 //! | `_SSL`: wrong version, end of file; `_TRANSPORT`: hung up in the handshake | the port does not speak TLS |
 //! | `_AUTHENTICATION`: not valid in this state | the port takes no login |

@@ -178,7 +178,7 @@ impl Settings {
                 .find(|earlier| earlier.property == setting.property);
             if let Some(earlier) = before {
                 let message = format!("is the same setting as `{}`; keep only one", earlier.path);
-                faults.push(ConfigFault::new(setting.path.as_str(), message));
+                faults.push(ConfigFault::of_key(setting.path.as_str(), message));
             }
         }
         faults

@@ -63,10 +63,6 @@ impl Provider for Kafka {
                 faults.push(ConfigFault::of_key(format!("topics[{position}]"), fault));
             }
         }
-        if config.partition.is_some_and(|partition| partition < 0) {
-            let message = "found a negative number, expected a partition number from 0";
-            faults.push(ConfigFault::of_key("partition", message));
-        }
         if faults.is_empty() {
             Ok(())
         } else {

@@ -44,6 +44,15 @@ impl AcctDocument {
         Self::new(root, &Arc::from(file), None)
     }
 
+    /// Whether there is no data.
+    pub fn is_empty(&self) -> bool {
+        match &self.root.value {
+            Value::Null => true,
+            Value::Map(pairs) => pairs.is_empty(),
+            _ => false,
+        }
+    }
+
     /// Whether two documents hold the same data in the same order.
     pub fn same_data(&self, other: &Self) -> bool {
         match (pack::pack(&self.root), pack::pack(&other.root)) {

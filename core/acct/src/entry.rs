@@ -7,7 +7,7 @@ use super::node::{Node, Value};
 use super::policy_reader::{self, HOST_KEY};
 use super::secret::Resolver;
 use super::secret_keys;
-use super::{AcctError, Config, Location, Policy, Position, Section};
+use super::{AcctError, Commands, Config, Location, Policy, Position, Section};
 use evbus_destination::Secrets;
 
 /// One profile of one provider: the pattern, the plugin's configuration and the host's policy.
@@ -37,17 +37,35 @@ pub struct ReadEntry {
     pub entry: Entry,
     /// Its faults.
     pub faults: Vec<AcctError>,
-    /// Whether the configuration is complete, so that its plugin can check it.
-    pub has_config: bool,
+    /// How far the configuration could be read.
+    pub extent: Extent,
+}
+
+/// How far the configuration of an entry could be read.
+#[derive(Debug)]
+pub enum Extent {
+    /// It is complete.
+    Whole,
+    /// Values that could not be read are null, which counts as missing. Here they are a text, so that what a plugin
+    /// finds in both does not depend on them.
+    Part(Config),
+    /// There is none.
+    Nothing,
 }
 
 impl Entry {
-    pub(crate) fn read(section: &Section, key: &Key, node: &Node, index: usize) -> ReadEntry {
+    pub(crate) fn read(
+        section: &Section,
+        key: &Key,
+        node: &Node,
+        index: usize,
+        commands: &Commands,
+    ) -> ReadEntry {
         let file = &section.location().file;
         let path = format!("{}.{}", section.provider(), key.name);
         let location = Location::at(file, key.position);
         let mut faults = Vec::new();
-        let mut has_config = true;
+        let (mut is_whole, mut is_mapping) = (true, true);
         let pairs: &[(Key, Node)] = match &node.value {
             Value::Null => &[],
             Value::Map(pairs) => pairs,
@@ -57,13 +75,13 @@ impl Entry {
                     other.kind()
                 );
                 faults.push(AcctError::new(location.clone(), &path, &message));
-                has_config = false;
+                is_mapping = false;
                 &[]
             }
         };
         let mut policy = Policy::default();
         let mut config = serde_json::Map::new();
-        let mut resolver = Resolver::new(section.dir(), section.doubt());
+        let mut resolver = Resolver::new(section.dir(), section.doubt(), commands);
         for (key, value) in pairs {
             if key.name == HOST_KEY {
                 match policy_reader::read(key, value, file, &path) {
@@ -81,7 +99,8 @@ impl Entry {
                         key.name, key.name
                     ),
                 ));
-                has_config = false;
+                is_whole = false;
+                config.insert(key.name.clone(), serde_json::Value::Null);
                 continue;
             }
             match resolver.resolve(value, &key.name).to_json() {
@@ -100,10 +119,17 @@ impl Entry {
                         &join(&path, &unfit.path),
                         &message,
                     ));
-                    has_config = false;
+                    is_whole = false;
+                    config.insert(key.name.clone(), serde_json::Value::Null);
                 }
             }
         }
+        is_whole &= resolver.faults.is_empty();
+        let extent = match (is_mapping, is_whole) {
+            (false, _) => Extent::Nothing,
+            (true, false) => Extent::Part(Config::new(guessed(pairs, &config))),
+            (true, true) => Extent::Whole,
+        };
         let mut secrets = secret_keys::of(&config);
         // Wiped, even where there were faults.
         let config = Config::new(config);
@@ -111,7 +137,6 @@ impl Entry {
             let location = Location::at(file, fault.position);
             let path = join(&path, &fault.path);
             faults.push(AcctError::new(location, &path, &fault.message));
-            has_config = false;
         }
         secrets.extend(resolver.into_read());
         let entry = Self {
@@ -128,7 +153,7 @@ impl Entry {
         ReadEntry {
             entry,
             faults,
-            has_config,
+            extent,
         }
     }
 
@@ -159,6 +184,41 @@ impl Entry {
             &join(&entry, path),
             &self.secrets.hide(message),
         )
+    }
+}
+
+/// The configuration that was read of these keys, with a text for each value that could not be read.
+fn guessed(
+    pairs: &[(Key, Node)],
+    read: &serde_json::Map<String, serde_json::Value>,
+) -> serde_json::Map<String, serde_json::Value> {
+    let mut guessed = read.clone();
+    for (key, node) in pairs {
+        if let Some(value) = guessed.get_mut(&key.name) {
+            guess(node, value);
+        }
+    }
+    guessed
+}
+
+fn guess(node: &Node, read: &mut serde_json::Value) {
+    match (&node.value, read) {
+        (Value::Null, _) => {}
+        (_, read @ serde_json::Value::Null) => *read = "unread".into(),
+        (Value::Map(pairs), serde_json::Value::Object(read)) => {
+            for (key, node) in pairs {
+                if let Some(value) = read.get_mut(&key.name) {
+                    guess(node, value);
+                }
+            }
+        }
+        (Value::List(items), serde_json::Value::Array(read)) => {
+            items
+                .iter()
+                .zip(read)
+                .for_each(|(item, read)| guess(item, read));
+        }
+        _ => {}
     }
 }
 

@@ -34,6 +34,12 @@ impl AcctError {
         self
     }
 
+    /// Puts faults of one file into the order of the file; those of the whole file come first.
+    pub fn sort(faults: &mut [Self]) {
+        let place = |fault: &Self| fault.location.position.map(|at| (at.line, at.column));
+        faults.sort_by_key(place);
+    }
+
     /// Where the fault is.
     pub fn location(&self) -> &Location {
         &self.location

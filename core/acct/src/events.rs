@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
 use libyaml_safer::{Encoding, Error, EventData, Mark, Parser, ScalarStyle};
 use zeroize::Zeroizing;
@@ -13,8 +14,8 @@ use super::Position;
 const CHUNK: usize = 1024;
 /// More characters than the parser's buffer holds.
 const BUFFER: usize = 18 * 1024;
-/// Of so many places at most it is asked whether a tag ends there; each question reads the text up to it.
-const MAX_QUESTIONS: usize = 64;
+/// So many characters the parser looks at before it takes the first of them.
+const LOOKAHEAD: usize = 4;
 
 thread_local! {
     static IS_PARSING: Cell<bool> = const { Cell::new(false) };
@@ -77,53 +78,54 @@ pub(crate) struct Events<'t> {
     open_end: Option<usize>,
     /// How many blanks the last line has, if it has nothing else.
     blanks: Option<usize>,
-    /// A fault that the parser would not survive.
-    fatal: Option<Error>,
 }
 
 impl<'t> Events<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
         // The parser needs the end of the last line, too.
         let is_open = !text.is_empty() && !text.ends_with(is_break);
-        let mut events = Self::followed_by(text, if is_open { b"\n" } else { b"" });
+        let mut events = Self::of(Text::new(
+            text.as_bytes(),
+            if is_open { b"\n" } else { b"" },
+        ));
         events.open_end = is_open.then_some(text.len());
-        events.fatal = tag_before_comma(text);
+        let last_line = text.rsplit(is_break).next().unwrap_or_default();
+        let is_blank = last_line.chars().all(|c| c == ' ');
+        events.blanks = is_blank.then_some(last_line.len());
+        events.places.text = text;
         events
     }
 
-    fn followed_by(text: &'t str, last: &'static [u8]) -> Self {
-        let last_line = text.rsplit(is_break).next().unwrap_or_default();
-        let is_blank = last_line.chars().all(|c| c == ' ');
+    fn of(text: Text<'t>) -> Self {
         let mut parser = Parser::new();
         parser.set_encoding(Encoding::Utf8);
-        parser.set_input(Text {
-            rest: text.as_bytes(),
-            last,
-        });
+        parser.set_input(text);
         Self {
             parser,
             open_end: None,
-            fatal: None,
-            blanks: is_blank.then_some(last_line.len()),
+            blanks: None,
             places: Places {
-                text,
+                text: "",
                 offset: 0,
                 place: Position { line: 1, column: 1 },
             },
         }
     }
 
+    /// What the parser finds next; none where it panics. Nothing of it is used after that but to overwrite its buffer.
+    fn parse(&mut self) -> Option<Result<libyaml_safer::Event, Error>> {
+        let Self { parser, .. } = self;
+        quiet(|| catch_unwind(AssertUnwindSafe(|| parser.parse()))).ok()
+    }
+
     /// The next event and where it begins; the end again and again behind the last.
     pub(crate) fn next(&mut self) -> Result<(Event, Position), Refusal> {
-        if let Some(error) = self.fatal.take() {
-            return Err(Refusal::Syntax(error));
-        }
         loop {
-            let Self { parser, places, .. } = self;
-            // Nothing of the parser is used after a panic but to overwrite its buffer.
-            let event = quiet(|| catch_unwind(AssertUnwindSafe(|| parser.parse())))
-                .map_err(|_| Refusal::Panic(places.place))?
-                .map_err(Refusal::Syntax)?;
+            let Some(parsed) = self.parse() else {
+                let Places { text, place, .. } = self.places;
+                return Err(tag_before_comma(text).map_or(Refusal::Panic(place), Refusal::Syntax));
+            };
+            let event = parsed.map_err(Refusal::Syntax)?;
             let properties = |anchor, tag: Option<String>| Properties {
                 anchor,
                 tag: tag.filter(|tag| tag != "!"),
@@ -180,10 +182,7 @@ impl Drop for Events<'_> {
     fn drop(&mut self) {
         static BLANKS: [u8; BUFFER] = [b' '; BUFFER];
         self.parser.reset();
-        self.parser.set_input(Text {
-            rest: &BLANKS,
-            last: b"",
-        });
+        self.parser.set_input(Text::new(&BLANKS, b""));
         while self
             .parser
             .parse()
@@ -192,52 +191,68 @@ impl Drop for Events<'_> {
     }
 }
 
-/// The refusal of the first tag with a comma right behind it, as in `[!!str, x]`: the parser panics there.
-/// It refuses a tag with a bracket behind it, so it gets one in the place of the comma.
+/// The refusal of a tag with a comma right behind it, as in `[!!str, x]`, for a text that the parser panics at: it does
+/// so there. It refuses a tag with a bracket behind it, so it gets one in the place of the comma.
 fn tag_before_comma(text: &str) -> Option<Error> {
-    let mut ends = commas_behind_tags(text).take(MAX_QUESTIONS);
-    ends.find_map(|comma| {
-        let mut events = Events::followed_by(&text[..comma], b"]\n");
-        loop {
-            match events.next() {
-                Ok((Event::End, _)) | Err(Refusal::Panic(_)) => return None,
-                Ok(_) => {}
-                Err(Refusal::Syntax(error)) => {
-                    let is_here = error.context() == Some("while scanning a tag")
-                        && error
-                            .problem_mark()
-                            .is_some_and(|mark| offset(&mark) == comma);
-                    return is_here.then_some(error);
-                }
-            }
+    let read = &text[..read_before_panic(text)?];
+    let last = read.char_indices().rev().take(LOOKAHEAD);
+    let mut commas: Vec<usize> = last.filter(|(_, c)| *c == ',').map(|(at, _)| at).collect();
+    commas.reverse();
+    commas.into_iter().find_map(|comma| {
+        let error = refusal_of(Text::new(&text.as_bytes()[..comma], b"]\n"))?;
+        let mark = error.problem_mark();
+        let is_here = error.context() == Some("while scanning a tag")
+            && mark.is_some_and(|mark| offset(&mark) == comma);
+        is_here.then_some(error)
+    })
+}
+
+/// How much of the text the parser has read when it panics, in bytes, if it takes no more than it needs.
+fn read_before_panic(text: &str) -> Option<usize> {
+    let mut sparing = Text::new(text.as_bytes(), b"");
+    sparing.piece = 1;
+    let left = Rc::clone(&sparing.left);
+    let mut events = Events::of(sparing);
+    loop {
+        match events.parse() {
+            None => return Some(text.len() - left.get()),
+            Some(Ok(event)) if event.data != EventData::StreamEnd => {}
+            Some(_) => return None,
         }
-    })
+    }
 }
 
-/// The commas right behind what would be a tag, were it not in quotes, a block or a comment.
-fn commas_behind_tags(text: &str) -> impl Iterator<Item = usize> {
-    let has_long_tags = text.contains("!<");
-    text.match_indices(',').map(|(at, _)| at).filter(move |at| {
-        let before = &text[..*at];
-        let word = before.rsplit(|c: char| !is_in_tags(c)).next();
-        let word = word.unwrap_or_default();
-        has_long_tags && before.ends_with('>')
-            || word.match_indices('!').any(|(at, _)| {
-                // Behind a letter it is part of a word.
-                !word[..at].ends_with(char::is_alphanumeric)
-            })
-    })
-}
-
-/// Whether a tag other than `!<...>` can have it.
-fn is_in_tags(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "-_;/?:@&=+$.%!~*'()".contains(c)
+/// The parser's refusal of the text, if it refuses it.
+fn refusal_of(text: Text<'_>) -> Option<Error> {
+    let mut events = Events::of(text);
+    loop {
+        match events.parse()? {
+            Ok(event) if event.data == EventData::StreamEnd => return None,
+            Ok(_) => {}
+            Err(error) => return Some(error),
+        }
+    }
 }
 
 /// A text in pieces, and what is to follow it.
 struct Text<'t> {
     rest: &'t [u8],
     last: &'static [u8],
+    /// How long a piece is, in bytes.
+    piece: usize,
+    /// How much of the text is left, in bytes.
+    left: Rc<Cell<usize>>,
+}
+
+impl<'t> Text<'t> {
+    fn new(text: &'t [u8], last: &'static [u8]) -> Self {
+        Self {
+            rest: text,
+            last,
+            piece: CHUNK,
+            left: Rc::new(Cell::new(text.len())),
+        }
+    }
 }
 
 impl Read for Text<'_> {
@@ -253,11 +268,12 @@ impl BufRead for Text<'_> {
         if self.rest.is_empty() {
             self.rest = std::mem::take(&mut self.last);
         }
-        Ok(&self.rest[..self.rest.len().min(CHUNK)])
+        Ok(&self.rest[..self.rest.len().min(self.piece)])
     }
 
     fn consume(&mut self, amount: usize) {
         self.rest.consume(amount);
+        self.left.set(self.left.get().saturating_sub(amount));
     }
 }
 

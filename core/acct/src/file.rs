@@ -8,7 +8,7 @@ use super::entry::ReadEntry;
 use super::key::Key;
 use super::node::{Node, Value};
 use super::syntax::NO_KEY;
-use super::{AcctError, Entry, Location, policy_reader};
+use super::{AcctError, Commands, Entry, Location, policy_reader, secret};
 
 /// The match plugin of a file that names none.
 pub const DEFAULT_MATCH_PLUGIN: &str = "glob";
@@ -32,14 +32,7 @@ pub struct AcctFile {
 }
 
 impl AcctFile {
-    /// Splits a tree. An empty file has no sections.
-    pub(crate) fn from_tree(root: Node, file: &Arc<str>) -> Result<Self, Vec<AcctError>> {
-        let (read, faults) = Self::examine_tree(root, file);
-        read.filter(|_| faults.is_empty()).ok_or(faults)
-    }
-
-    /// As [`from_tree`](Self::from_tree), for somebody who wants what is in the sections looked at even
-    /// where something above them has a fault.
+    /// Splits a tree, as far as it can be, and finds every fault above the sections. An empty file has no sections.
     pub(crate) fn examine_tree(root: Node, file: &Arc<str>) -> (Option<Self>, Vec<AcctError>) {
         let pairs = match root.value {
             Value::Map(pairs) => pairs,
@@ -120,7 +113,7 @@ impl AcctFile {
         }
     }
 
-    /// The sections in file order, whether or not a plugin serves them. Names are distinct.
+    /// The sections in file order, whether or not a plugin serves them. Names are distinct in a file without faults.
     pub fn sections(&self) -> &[Section] {
         &self.sections
     }
@@ -201,12 +194,7 @@ impl Section {
     /// Location and key of the first entry with `evbus: {required: true}`. It reads no secret, so it can be
     /// called for a section that no plugin serves.
     pub fn required(&self) -> Option<(Location, String)> {
-        let profiles: Vec<&(Key, Node)> = match &self.node.as_deref()?.value {
-            Value::Map(profiles) => profiles.iter().collect(),
-            Value::List(items) => items.iter().filter_map(pairs).flatten().collect(),
-            _ => return None,
-        };
-        let (pattern, _) = profiles.into_iter().find(|(_, entry)| {
+        let (pattern, _) = self.profiles().into_iter().find(|(_, entry)| {
             let required = value_of(entry, HOST_KEYS).and_then(|host| value_of(host, REQUIRED));
             required.is_some_and(|required| matches!(required.value, Value::Bool(true)))
         })?;
@@ -224,7 +212,7 @@ impl Section {
     /// Every fault of the section: it is not a mapping of patterns or a list of such mappings, an entry is
     /// not a mapping, a value has no JSON form, an `evbus:` key has a fault, or a secret cannot be read.
     pub fn entries(&self) -> Result<Vec<Entry>, Vec<AcctError>> {
-        let (read, mut faults) = self.read();
+        let (read, mut faults) = self.read(&Commands::run([self]));
         let mut entries = Vec::new();
         for ReadEntry {
             entry, faults: own, ..
@@ -236,21 +224,45 @@ impl Section {
         if faults.is_empty() {
             Ok(entries)
         } else {
+            AcctError::sort(&mut faults);
             Err(faults)
         }
     }
 
+    /// The commands of the section's `$exec` references.
+    pub(crate) fn commands(&self) -> Vec<Vec<&str>> {
+        let mut found = Vec::new();
+        for (_, value) in self
+            .profiles()
+            .into_iter()
+            .filter_map(|(_, entry)| pairs(entry))
+            .flatten()
+        {
+            secret::commands_in(value, &mut found);
+        }
+        found
+    }
+
+    /// The patterns and what is below them.
+    fn profiles(&self) -> Vec<&(Key, Node)> {
+        match self.node.as_deref().map(|node| &node.value) {
+            Some(Value::Map(profiles)) => profiles.iter().collect(),
+            Some(Value::List(items)) => items.iter().filter_map(pairs).flatten().collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Like [`entries`](Self::entries), but also returns the entries with faults, and the faults that
-    /// belong to no entry.
-    pub fn read(&self) -> (Vec<ReadEntry>, Vec<AcctError>) {
+    /// belong to no entry. The commands of the section have run before.
+    pub fn read(&self, commands: &Commands) -> (Vec<ReadEntry>, Vec<AcctError>) {
         let mut found = Profiles::default();
         match self.node.as_ref().map_or(&Value::Null, |node| &node.value) {
             Value::Null => {}
-            Value::Map(profiles) => found.take(self, profiles),
+            Value::Map(profiles) => found.take(self, profiles, commands),
             Value::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     match &item.value {
-                        Value::Map(profiles) => found.take(self, profiles),
+                        Value::Map(profiles) => found.take(self, profiles, commands),
                         other => found.faults.push(AcctError::new(
                             Location::at(&self.location.file, item.position),
                             &format!("{}[{index}]", self.provider),
@@ -298,7 +310,7 @@ struct Profiles {
 }
 
 impl Profiles {
-    fn take(&mut self, section: &Section, profiles: &[(Key, Node)]) {
+    fn take(&mut self, section: &Section, profiles: &[(Key, Node)], commands: &Commands) {
         for (key, node) in profiles {
             if policy_reader::is_policy(key, node) {
                 self.faults.push(AcctError::new(
@@ -314,7 +326,7 @@ impl Profiles {
                     .push(AcctError::new(location, &section.provider, NO_KEY));
                 continue;
             }
-            (self.entries).push(Entry::read(section, key, node, self.count));
+            (self.entries).push(Entry::read(section, key, node, self.count, commands));
             self.count += 1;
         }
     }

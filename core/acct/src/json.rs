@@ -14,17 +14,22 @@ use zeroize::Zeroizing;
 
 use super::key::Key;
 use super::node::{Foreign, Node, Value};
+use super::yaml::MAX_TWICE;
 use super::{AcctError, Location, Position, scalar};
 
 /// How deep lists and mappings may nest.
 const MAX_DEPTH: usize = 100;
 
-/// Reads one value.
+/// Reads one value. Keys that are there twice are in the result twice, and each is a fault in `twice`.
 ///
 /// # Errors
 ///
-/// The first fault of the text.
-pub(crate) fn parse(text: &str, file: &Arc<str>) -> Result<Node, AcctError> {
+/// The first fault that ends the reading.
+pub(crate) fn parse(
+    text: &str,
+    file: &Arc<str>,
+    twice: &mut Vec<AcctError>,
+) -> Result<Node, AcctError> {
     let whole: &RawValue = serde_json::from_str(text).map_err(|error| {
         let place = Position {
             line: error.line().max(1),
@@ -41,9 +46,13 @@ pub(crate) fn parse(text: &str, file: &Arc<str>) -> Result<Node, AcctError> {
         text,
         offset: 0,
         place: Position { line: 1, column: 1 },
+        twice: Vec::new(),
     };
-    node(whole, &mut places, 0)
-        .map_err(|(place, key, message)| AcctError::new(Location::at(file, place), &key, &message))
+    let error =
+        |(place, key, message): Fault| AcctError::new(Location::at(file, place), &key, &message);
+    let root = node(whole, &mut places, 0).map_err(error);
+    twice.extend(places.twice.into_iter().map(error));
+    root
 }
 
 /// Turns the places of values into positions; they come in the order of the text.
@@ -51,6 +60,8 @@ struct Places<'t> {
     text: &'t str,
     offset: usize,
     place: Position,
+    /// The faults of keys that are there twice.
+    twice: Vec<Fault>,
 }
 
 impl Places<'_> {
@@ -132,7 +143,11 @@ fn map(
         let value = node(raw, places, depth + 1)?;
         if !seen.insert(name.clone()) {
             let message = "duplicate key; rename or remove one of the two";
-            return Err((places.place, name, message.to_owned()));
+            let fault = (places.place, name.clone(), message.to_owned());
+            if places.twice.len() == MAX_TWICE {
+                return Err(fault);
+            }
+            places.twice.push(fault);
         }
         let key = Key::text(&name, value.position);
         read.push((key, value));

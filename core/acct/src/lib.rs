@@ -5,7 +5,7 @@
 //! which keys are the same) or by `json`. The result is a tree of nodes, with positions if there was text. An
 //! [`AcctDocument`] is the whole tree, for encrypting (`pack`) and showing (`emit`). For the host, `overrides` are
 //! applied, [`AcctFile`] splits the tree into provider [`Section`]s, and a section returns its [`Entry`]s on request.
-//! Only then are secrets given by reference (`secret`) read; they are hidden from messages together with those that
+//! Only then are secrets given by reference (`secret`, `commands`) read; they are hidden from messages together with those that
 //! the entry contains (`secret_keys`; [`Secrets`](evbus_destination::Secrets)). [`evbus_files::trust`] reads the files
 //! that others must not be able to write. An entry carries the plugin's [`Config`] as JSON and the host's own
 //! [`Policy`].
@@ -19,6 +19,7 @@
 //! Everything here blocks while it reads files and while commands that print secrets run; nothing keeps a
 //! thread or a lock.
 
+mod commands;
 mod crypto;
 mod document;
 mod duration;
@@ -39,6 +40,7 @@ mod running;
 mod scalar;
 mod secret;
 mod secret_keys;
+mod seen;
 mod source;
 mod syntax;
 mod yaml;
@@ -46,11 +48,11 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use commands::{Commands, SECRET_TIMEOUT};
 pub use crypto::{AcctKey, Cipher, CryptoError, KeySource};
 pub use document::AcctDocument;
 pub use duration::duration;
-pub use entry::Entry;
-pub use entry::ReadEntry;
+pub use entry::{Entry, Extent, ReadEntry};
 pub use error::AcctError;
 pub use evbus_destination::{
     BatchCaps, Config, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy,
@@ -63,5 +65,5 @@ pub use overrides::JsonObject;
 pub use policy_reader::byte_size;
 pub use render::RenderPipe;
 pub use running::end_commands;
-pub use secret::{MAX_SECRET_BYTES, SECRET_TIMEOUT};
+pub use secret::MAX_SECRET_BYTES;
 pub use source::{AcctSource, MAX_FILE_BYTES, load, parse};

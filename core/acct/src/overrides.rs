@@ -44,6 +44,11 @@ fn update(pairs: &mut Vec<(Key, Node)>, overrides: &JsonObject) {
 
 /// Gives each kafka entry what it lacks of `extras.kafka`.
 pub(crate) fn add_extras(root: &mut Node, extras: &JsonObject) -> Result<(), String> {
+    if let Some(unknown) = extras.keys().find(|it| *it != KAFKA) {
+        return Err(format!(
+            "found the unknown key `{unknown}` in extras, expected {KAFKA}, the only provider that takes them; correct --extras"
+        ));
+    }
     let extras = match extras.get(KAFKA) {
         None | Some(Json::Null) => return Ok(()),
         Some(Json::Object(extras)) => extras,

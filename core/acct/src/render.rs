@@ -92,17 +92,19 @@ impl FromStr for RenderPipe {
 }
 
 /// Reads a text through `pipe`, or through the one that its first line names. `dir` is where templates
-/// that it includes are, and `trust` reads them.
+/// that it includes are, and `trust` reads them. Keys that are there twice are in the result twice, and each is a fault
+/// in `twice`.
 ///
 /// # Errors
 ///
-/// The first fault of the text.
+/// The first fault that ends the reading.
 pub(crate) fn read(
     text: &str,
     pipe: &RenderPipe,
     file: &Arc<str>,
     dir: &Path,
     trust: &Trust,
+    twice: &mut Vec<AcctError>,
 ) -> Result<Node, AcctError> {
     let (pipe, text) = match first_line_pipe(text) {
         None => (pipe.clone(), text),
@@ -118,7 +120,7 @@ pub(crate) fn read(
             }
         },
     };
-    render(text, &pipe, file, dir, trust, &|place| place)
+    render(text, &pipe, file, dir, trust, &|place| place, twice)
 }
 
 /// What follows `#!` at the beginning of a text.
@@ -134,12 +136,15 @@ fn render(
     dir: &Path,
     trust: &Trust,
     moved: &dyn Fn(Position) -> Position,
+    twice: &mut Vec<AcctError>,
 ) -> Result<Node, AcctError> {
     let Some(left) = pipe.jinja.checked_sub(1) else {
+        let mut found = Vec::new();
         let root = match pipe.reader {
-            Reader::Yaml => yaml::parse_rendered(text, file, moved),
-            Reader::Json => json::parse(without_first_line_pipe(text), file),
+            Reader::Yaml => yaml::parse_rendered(text, file, moved, &mut found),
+            Reader::Json => json::parse(without_first_line_pipe(text), file, &mut found),
         };
+        twice.extend(found.into_iter().map(|fault| fault.moved(moved)));
         let mut root = root.map_err(|error| error.moved(moved))?;
         root.relocate(&moved);
         return Ok(root);
@@ -156,14 +161,14 @@ fn render(
             dir,
             trust,
             moved,
+            twice,
         );
     }
     let (rendered, map) = jinja::render(text, file, dir, trust)
         .map_err(|error| AcctError::from(error.moved(moved)))?;
     // What is found in the result is told where it stands in the template.
-    render(&rendered, &rest, file, dir, trust, &|place| {
-        moved(map.place(place))
-    })
+    let moved = |place| moved(map.place(place));
+    render(&rendered, &rest, file, dir, trust, &moved, twice)
 }
 
 /// JSON has no comments. The end of the line stays, which keeps the numbers of the others right.

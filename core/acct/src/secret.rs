@@ -5,33 +5,21 @@
 //! command or its arguments.
 
 use std::borrow::Cow;
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::Position;
+use super::commands::{Commands, words};
 use super::node::{Node, Value};
-use super::running::RunningCommand;
-use evbus_destination::environment;
 use evbus_files::named_file::{self, NotRead};
 
 /// The longest secret that is read, in bytes.
 pub const MAX_SECRET_BYTES: u64 = 64 * 1024;
-/// How long a command that prints a secret may take.
-pub const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long what a command started may hold its output when the command itself has ended.
-const OUTPUT_GRACE: Duration = Duration::from_secs(1);
-/// How often it is looked whether it has, while its output is open.
-const LOOK: Duration = Duration::from_millis(50);
 
 const ENV: &str = "$env";
 const FILE: &str = "$file";
-const EXEC: &str = "$exec";
+pub(crate) const EXEC: &str = "$exec";
 
 /// What is wrong with a reference: the path to it, where it is, the sentence.
 pub(crate) struct Fault {
@@ -45,15 +33,18 @@ pub(crate) struct Resolver<'d> {
     dir: &'d Path,
     /// Why nothing is run, if so.
     doubt: Option<&'d str>,
+    /// What the commands printed.
+    commands: &'d Commands,
     read: Vec<Zeroizing<String>>,
     pub(crate) faults: Vec<Fault>,
 }
 
 impl<'d> Resolver<'d> {
-    pub(crate) fn new(dir: &'d Path, doubt: Option<&'d str>) -> Self {
+    pub(crate) fn new(dir: &'d Path, doubt: Option<&'d str>, commands: &'d Commands) -> Self {
         Self {
             dir,
             doubt,
+            commands,
             read: Vec::new(),
             faults: Vec::new(),
         }
@@ -112,7 +103,7 @@ impl<'d> Resolver<'d> {
                 (ENV, Value::Text(name)) => from_environment(name),
                 (FILE, Value::Text(name)) => from_file(&self.dir.join(name.as_str())),
                 (EXEC, Value::List(items)) => match self.doubt {
-                    None => words(items).and_then(|words| from_command(&words, self.dir)),
+                    None => words(items).and_then(|words| self.commands.output(&words)),
                     Some(found) => Err(format!(
                         "`{EXEC}` is not allowed in {found}; run `chmod g-w` on it"
                     )),
@@ -166,6 +157,23 @@ fn has_reference(node: &Node) -> bool {
     }
 }
 
+/// The command of every `$exec` in the tree, as far as they are commands.
+pub(crate) fn commands_in<'n>(node: &'n Node, found: &mut Vec<Vec<&'n str>>) {
+    match &node.value {
+        Value::List(items) => items.iter().for_each(|item| commands_in(item, found)),
+        Value::Map(pairs) => match reference(node) {
+            Some((EXEC, target)) if pairs.len() == 1 => {
+                if let Value::List(items) = &target.value {
+                    found.extend(words(items));
+                }
+            }
+            Some(_) => {}
+            None => pairs.iter().for_each(|(_, node)| commands_in(node, found)),
+        },
+        _ => {}
+    }
+}
+
 /// The kind of a reference and what it refers to.
 fn reference(node: &Node) -> Option<(&str, &Node)> {
     let Value::Map(pairs) = &node.value else {
@@ -191,22 +199,6 @@ fn near_miss(node: &Node) -> Option<(&str, &'static str)> {
         .into_iter()
         .find(|kind| strsim::damerau_levenshtein(&name, kind) <= 1)?;
     name.starts_with('$').then_some((key.name.as_str(), meant))
-}
-
-fn words(items: &[Node]) -> Result<Vec<&str>, String> {
-    let words: Option<Vec<&str>> = items
-        .iter()
-        .map(|item| match &item.value {
-            Value::Text(word) => Some(word.as_str()),
-            _ => None,
-        })
-        .collect();
-    match words {
-        Some(words) if !words.is_empty() && !words[0].is_empty() => Ok(words),
-        _ => Err(format!(
-            "found a list under `{EXEC}` that is not a command, expected a program and its arguments, all text; put numbers in quotes"
-        )),
-    }
 }
 
 fn from_environment(name: &str) -> Result<Zeroizing<String>, String> {
@@ -254,14 +246,8 @@ fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {
     secret(&content).map_err(|found| refused(&format!("it is {found}")))
 }
 
-/// Room for the longest secret, so that nothing is left where a smaller buffer was.
-fn buffer() -> Zeroizing<Vec<u8>> {
-    let longest = usize::try_from(MAX_SECRET_BYTES).unwrap_or(usize::MAX / 2);
-    Zeroizing::new(Vec::with_capacity(2 * longest))
-}
-
 /// A secret as it was written to a file or printed: one line end behind it does not count.
-fn secret(content: &[u8]) -> Result<Zeroizing<String>, &'static str> {
+pub(crate) fn secret(content: &[u8]) -> Result<Zeroizing<String>, &'static str> {
     if content.len() as u64 > MAX_SECRET_BYTES {
         return Err("larger than 64 KiB");
     }
@@ -272,110 +258,4 @@ fn secret(content: &[u8]) -> Result<Zeroizing<String>, &'static str> {
         return Err("empty");
     }
     Ok(Zeroizing::new(text.to_owned()))
-}
-
-fn from_command(words: &[&str], dir: &Path) -> Result<Zeroizing<String>, String> {
-    let program = words[0];
-    let refused = |why: String| {
-        format!(
-            "cannot get the secret from {program:?}: {why}; it must print the secret within {} s: run it by hand to see its messages",
-            SECRET_TIMEOUT.as_secs()
-        )
-    };
-    // A path is one from the acct file; a bare name is looked for on PATH.
-    let path: PathBuf = if program.contains('/') {
-        dir.join(program)
-    } else {
-        program.into()
-    };
-    let mut command = Command::new(path);
-    environment::pass_on_all_but(&[], &mut command);
-    command
-        .args(&words[1..])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut running = RunningCommand::start(&mut command).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => refused("no such program".to_owned()),
-        _ => refused(format!("it cannot be started ({error})")),
-    })?;
-    let until = Instant::now() + SECRET_TIMEOUT;
-    let content = output(&mut running, until).map_err(|error| match error {
-        Unread::Open => format!(
-            "cannot get the secret from {program:?}: it ended, but a process that it started keeps its standard output open; redirect the output of background processes, for example to /dev/null"
-        ),
-        Unread::Late => refused("it did not end".to_owned()),
-        Unread::System(error) => refused(format!("its output cannot be read ({error})")),
-    })?;
-    if content.len() as u64 > MAX_SECRET_BYTES {
-        return Err(refused("its output is larger than 64 KiB".to_owned()));
-    }
-    match running.ended(until) {
-        None => Err(refused("it did not end".to_owned())),
-        Some(status) if !status.success() => Err(refused(format!("it ended with {status}"))),
-        Some(_) => secret(&content).map_err(|found| refused(format!("its output is {found}"))),
-    }
-}
-
-/// Why there is no output.
-enum Unread {
-    /// The command has ended, and something that it started may still write.
-    Open,
-    Late,
-    System(io::Error),
-}
-
-impl From<io::Error> for Unread {
-    fn from(error: io::Error) -> Self {
-        Self::System(error)
-    }
-}
-
-/// What a command prints, up to one byte more than a secret may have. Nothing waits on the pipe when this returns,
-/// whoever holds its other end.
-fn output(command: &mut RunningCommand, until: Instant) -> Result<Zeroizing<Vec<u8>>, Unread> {
-    let mut content = buffer();
-    let Some(mut stdout) = command.stdout() else {
-        return Ok(content);
-    };
-    let most = usize::try_from(MAX_SECRET_BYTES).unwrap_or(usize::MAX - 1) + 1;
-    let mut piece = Zeroizing::new([0; 4096]);
-    let (mut output_until, mut has_ended) = (until, false);
-    while content.len() < most {
-        if Instant::now() >= output_until {
-            return Err(if has_ended {
-                Unread::Open
-            } else {
-                Unread::Late
-            });
-        }
-        if !readable(&stdout)? {
-            if !has_ended && command.has_ended() {
-                has_ended = true;
-                output_until = until.min(Instant::now() + OUTPUT_GRACE);
-            }
-            continue;
-        }
-        let room = piece.len().min(most - content.len());
-        match stdout.read(&mut piece[..room]) {
-            Ok(0) => break,
-            Ok(read) => content.extend_from_slice(&piece[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(content)
-}
-
-/// Whether a read would not wait: there is something, or the end. Waits for it for a moment.
-fn readable(stdout: &ChildStdout) -> io::Result<bool> {
-    let moment = Timespec {
-        tv_sec: 0,
-        tv_nsec: i64::from(LOOK.subsec_nanos()),
-    };
-    match poll(&mut [PollFd::new(stdout, PollFlags::IN)], Some(&moment)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }

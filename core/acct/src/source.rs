@@ -111,9 +111,13 @@ impl AcctSource {
     pub fn examine(&self) -> (Option<AcctFile>, Vec<AcctError>) {
         let name = self.name();
         let trust = Trust::checked();
-        let mut root = match self.read_with(&trust) {
+        let mut faults = Vec::new();
+        let mut root = match self.read_with(&trust, &mut faults) {
             Ok(document) => document.into_root(),
-            Err(error) => return (None, vec![error]),
+            Err(error) => {
+                faults.push(error);
+                return (None, faults);
+            }
         };
         overrides::override_with(&mut root, &self.overrides);
         let extras = overrides::add_extras(&mut root, &self.extras);
@@ -121,10 +125,12 @@ impl AcctSource {
         if let Some(found) = &doubt {
             tracing::warn!("acct file {name}: found {found}; `$exec` commands are not run");
         }
-        let (file, mut faults) = AcctFile::examine_tree(root, &name);
+        let (file, found) = AcctFile::examine_tree(root, &name);
+        faults.extend(found);
         if let Err(message) = extras {
             faults.push(AcctError::new(Location::whole(&name), "", &message));
         }
+        AcctError::sort(&mut faults);
         (file.map(|file| file.in_dir(self.dir(), doubt)), faults)
     }
 
@@ -135,10 +141,17 @@ impl AcctSource {
     ///
     /// The first fault.
     pub fn document(&self) -> Result<AcctDocument, AcctError> {
-        self.read_with(&Trust::unchecked())
+        let mut twice = Vec::new();
+        let document = self.read_with(&Trust::unchecked(), &mut twice);
+        twice.into_iter().next().map_or(document, Err)
     }
 
-    fn read_with(&self, trust: &Trust) -> Result<AcctDocument, AcctError> {
+    /// Keys that are there twice are faults in `twice`.
+    fn read_with(
+        &self,
+        trust: &Trust,
+        twice: &mut Vec<AcctError>,
+    ) -> Result<AcctDocument, AcctError> {
         let name = self.name();
         let content = read(&self.path, &name, trust)?;
         let fault = |message: &str| AcctError::new(Location::whole(&name), "", message);
@@ -148,7 +161,7 @@ impl AcctSource {
                 return Err(fault(&CryptoError::NoKey(Cipher::Fernet).to_string()));
             }
             let text = text(content, &name)?;
-            let root = render::read(&text, &self.render_pipe, &name, self.dir(), trust)?;
+            let root = render::read(&text, &self.render_pipe, &name, self.dir(), trust, twice)?;
             return Ok(AcctDocument::new(root, &name, None));
         };
         let key = key.key().map_err(|message| fault(&message))?;
@@ -198,8 +211,20 @@ pub fn parse(text: &str, name: &str) -> Result<AcctFile, Vec<AcctError>> {
     if text.len() as u64 > MAX_FILE_BYTES {
         return Err(vec![too_large(&file)]);
     }
-    let root = yaml::parse(text, &file).map_err(|error| vec![error])?;
-    AcctFile::from_tree(root, &file)
+    let mut faults = Vec::new();
+    let read = match yaml::parse(text, &file, &mut faults) {
+        Ok(root) => {
+            let (read, found) = AcctFile::examine_tree(root, &file);
+            faults.extend(found);
+            read
+        }
+        Err(error) => {
+            faults.push(error);
+            None
+        }
+    };
+    AcctError::sort(&mut faults);
+    read.filter(|_| faults.is_empty()).ok_or(faults)
 }
 
 fn read(path: &Path, name: &Arc<str>, trust: &Trust) -> Result<Zeroizing<Vec<u8>>, AcctError> {

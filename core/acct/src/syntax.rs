@@ -69,7 +69,10 @@ pub(crate) fn refusal(
         }
         Some('*') => unknown_alias(),
         _ if context == "while scanning a tag" => {
-            let is_standard = line.chars().skip(at.column - 1).take(2).eq(['!', '!']);
+            let tag: String = line.chars().skip(at.column - 1).collect();
+            let is_standard = ["!!", "!<tag:yaml.org,2002:"]
+                .iter()
+                .any(|start| tag.starts_with(start));
             if is_standard {
                 unended_tag()
             } else {

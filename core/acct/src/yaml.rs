@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::events::{Event, Events, Properties, Refusal, Scalar};
-use super::key::{Identity, Key};
+use super::key::Key;
 use super::node::{Foreign, Node, Value};
+use super::seen::Seen;
 use super::syntax::{self, Fault};
 use super::{AcctError, Location, Position, merge, scalar};
 
@@ -17,18 +18,25 @@ use super::{AcctError, Location, Position, merge, scalar};
 const MAX_DEPTH: usize = 100;
 /// How much memory, in bytes, a text may expand to; aliases count each time they are used.
 const MAX_EXPANDED: usize = 64 * 1024 * 1024;
+/// More keys that are there twice end the reading.
+pub(crate) const MAX_TWICE: usize = 100;
 /// What a node costs beside its text: its place in the tree and the allocation behind it.
 const NODE_COST: usize = 64;
 /// What the tags of YAML itself begin with.
 const STANDARD: &str = "tag:yaml.org,2002:";
 
-/// Reads one document. An empty text is a null.
+/// Reads one document. An empty text is a null. Keys that are there twice are in the result twice, and each is a fault
+/// in `twice`.
 ///
 /// # Errors
 ///
-/// The first fault of the text.
-pub(crate) fn parse(text: &str, file: &Arc<str>) -> Result<Node, AcctError> {
-    parse_rendered(text, file, &|place| place)
+/// The first fault that ends the reading.
+pub(crate) fn parse(
+    text: &str,
+    file: &Arc<str>,
+    twice: &mut Vec<AcctError>,
+) -> Result<Node, AcctError> {
+    parse_rendered(text, file, &|place| place, twice)
 }
 
 /// As [`parse`], for a text that was rendered: sentences that name another line name the one that `moved`
@@ -37,12 +45,15 @@ pub(crate) fn parse_rendered(
     text: &str,
     file: &Arc<str>,
     moved: &dyn Fn(Position) -> Position,
+    twice: &mut Vec<AcctError>,
 ) -> Result<Node, AcctError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    document(text, moved).map_err(|fault| {
-        let Refused { key, fault } = fault;
-        AcctError::new(Location::at(file, fault.0), &key, &fault.1)
-    })
+    let mut found = Vec::new();
+    let error =
+        |Refused { key, fault }| AcctError::new(Location::at(file, fault.0), &key, &fault.1);
+    let root = document(text, moved, &mut found).map_err(error);
+    twice.extend(found.into_iter().map(error));
+    root
 }
 
 /// A fault and the key it concerns, if one.
@@ -60,7 +71,11 @@ impl From<Fault> for Refused {
     }
 }
 
-fn document(text: &str, moved: &dyn Fn(Position) -> Position) -> Result<Node, Refused> {
+fn document(
+    text: &str,
+    moved: &dyn Fn(Position) -> Position,
+    twice: &mut Vec<Refused>,
+) -> Result<Node, Refused> {
     if let Some(fault) = syntax::control_character(text) {
         return Err(fault.into());
     }
@@ -70,6 +85,7 @@ fn document(text: &str, moved: &dyn Fn(Position) -> Position) -> Result<Node, Re
         anchors: HashMap::new(),
         spent: 0,
         moved,
+        twice,
     };
     let mut root = None;
     loop {
@@ -119,6 +135,8 @@ struct Tree<'t> {
     anchors: HashMap<String, Option<Anchored>>,
     spent: usize,
     moved: &'t dyn Fn(Position) -> Position,
+    /// The faults of keys that are there twice.
+    twice: &'t mut Vec<Refused>,
 }
 
 impl Tree<'_> {
@@ -286,10 +304,14 @@ impl Tree<'_> {
                 continue;
             }
             if let Err(message) = seen.note(&key, key_at, self.moved) {
-                return Err(Refused {
-                    key: key.name,
+                let fault = Refused {
+                    key: key.name.clone(),
                     fault: (key_at, message),
-                });
+                };
+                if self.twice.len() == MAX_TWICE {
+                    return Err(fault);
+                }
+                self.twice.push(fault);
             }
             pairs.push((key, value));
         }
@@ -372,52 +394,6 @@ fn check_depth(depth: usize, at: Position) -> Result<(), Fault> {
         "found values nested more than {MAX_DEPTH} levels deep, expected fewer; check brackets and aliases"
     );
     Err((at, message))
-}
-
-/// The keys of one mapping.
-#[derive(Default)]
-struct Seen {
-    names: HashMap<String, Position>,
-    /// Those that Python does not take for text.
-    meanings: HashMap<Identity, (String, Position)>,
-}
-
-impl Seen {
-    /// Notes a key; the error is the message where it is there already.
-    fn note(
-        &mut self,
-        key: &Key,
-        at: Position,
-        moved: &dyn Fn(Position) -> Position,
-    ) -> Result<(), String> {
-        if let Some(first) = self.names.insert(key.name.clone(), at) {
-            return Err(format!(
-                "duplicate key, first on line {}; rename or remove one of the two",
-                moved(first).line
-            ));
-        }
-        let Some(identity) = meaning(key) else {
-            return Ok(());
-        };
-        match self.meanings.insert(identity, (key.name.clone(), at)) {
-            None => Ok(()),
-            Some((name, first)) => Err(format!(
-                "duplicate key, first as `{name}` on line {}: YAML takes both for the same value; quote the key that is meant as text, or remove one of the two",
-                moved(first).line
-            )),
-        }
-    }
-
-    fn has(&self, key: &Key) -> bool {
-        self.names.contains_key(&key.name)
-            || meaning(key).is_some_and(|identity| self.meanings.contains_key(&identity))
-    }
-}
-
-/// What Python takes a key for, if not for the text it is written as.
-fn meaning(key: &Key) -> Option<Identity> {
-    let identity = key.plain.then(|| key.identity())?;
-    (!matches!(identity, Identity::Text(_))).then_some(identity)
 }
 
 /// What follows the beginning that the tags of YAML itself have.

@@ -2,11 +2,13 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock};
 use rustix::io::Errno;
+
+use super::named_file::{self, NotRead};
 
 /// How often a file that its last holder has just removed is made anew.
 const TRIES: u32 = 10;
@@ -29,12 +31,9 @@ impl FileLock {
     /// The file cannot be made, opened or locked.
     pub fn take(path: &Path) -> io::Result<Option<Self>> {
         for _ in 0..TRIES {
-            let file = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .mode(0o600)
-                .open(path)?;
+            Self::examine(path)?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
             // One that is there may be of another mode.
             fchmod(&file, Mode::RUSR | Mode::WUSR)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -53,6 +52,19 @@ impl FileLock {
             }
         }
         Ok(None)
+    }
+
+    /// Whether there is something at this path that cannot be a lock. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// It is not a regular file, or it cannot be looked at.
+    pub fn examine(path: &Path) -> io::Result<()> {
+        named_file::regular_if_there(path).map_err(|error| match error {
+            NotRead::Is(_) => io::Error::other(format!("{error}; remove it")),
+            NotRead::NoneLeft(error) | NotRead::Failed(error) => error,
+            other => io::Error::other(other.to_string()),
+        })
     }
 
     /// Its file goes with the lock.
@@ -104,6 +116,25 @@ mod tests {
         assert!(lock.is_there());
         drop(lock);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_not_a_regular_file_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("lock");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            Mode::RUSR | Mode::WUSR,
+            0,
+        )
+        .expect("a named pipe can be made");
+        let refused = FileLock::take(&path).expect_err("it is a named pipe");
+        assert_eq!(
+            refused.to_string(),
+            "it is a named pipe, not a regular file; remove it"
+        );
     }
 
     #[test]

@@ -137,6 +137,20 @@ pub fn open(path: &Path) -> Result<File, NotRead> {
     Ok(file.into())
 }
 
+/// Refuses what is at a path, unless it is a regular file or nothing: for a path that a library opens, which would wait
+/// at a named pipe. Links are followed.
+///
+/// # Errors
+///
+/// It is not a regular file, or it cannot be looked at.
+pub fn regular_if_there(path: &Path) -> Result<(), NotRead> {
+    match stat(path) {
+        Ok(found) => regular(&found),
+        Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Appends a regular file to `content`, which grows at most once. At most `max` bytes are read.
 ///
 /// # Errors

@@ -35,6 +35,20 @@ pub fn look(path: &Path) -> io::Result<Option<Metadata>> {
     }
 }
 
+/// As [`look`], whether or not this user may write there.
+///
+/// # Errors
+///
+/// The path is not a directory, or another user could replace it.
+pub fn find(path: &Path) -> io::Result<Option<Metadata>> {
+    let mut walk = begin(None)?;
+    match walk.to(path) {
+        Ok(end) => directory(&walk, &end).map(Some),
+        Err(Astray::Judged(Refused::CouldBeMade)) => Ok(None),
+        Err(astray) => Err(astray.into()),
+    }
+}
+
 /// Creates a directory and its parents with this mode if they are missing. Existing directories are not
 /// changed. Returns the created directories, the outermost first.
 ///

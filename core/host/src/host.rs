@@ -286,7 +286,14 @@ impl Host {
             started: std::time::Instant::now(),
         };
         let control = crate::control::serve(&mut server, state_dir.as_ref(), handle)?;
-        let watching = tokio::spawn(watching::follow(watch, Arc::clone(&deployment)));
+        let following = watching::follow(watch, Arc::clone(&deployment));
+        let looking = state_dir.clone().map(watching::look_after);
+        let watching = tokio::spawn(async move {
+            match looking {
+                Some(looking) => drop(tokio::join!(following, looking)),
+                None => following.await,
+            }
+        });
         Ok(Self {
             bus,
             internal,

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use evbus_destination::{Destination, Isolation, Policy, WhenFull};
 use zeroize::Zeroizing;
 
-use evbus_acct::{AcctError, AcctFile, DEFAULT_MATCH_PLUGIN, Entry, ReadEntry, Section};
+use evbus_acct::{
+    AcctError, AcctFile, Commands, Config, DEFAULT_MATCH_PLUGIN, Entry, Extent, ReadEntry, Section,
+};
 use evbus_delivery::Connector;
 use evbus_delivery::Router;
 use evbus_delivery::{INTERNAL, InternalQueues};
@@ -133,6 +135,7 @@ impl Plan {
             errors: Vec::new(),
             refused: Vec::new(),
         };
+        let mut served = Vec::new();
         for section in acct.sections() {
             let is_internal = section.provider() == INTERNAL;
             let connector = if section.is_let_go() || (is_internal && !internal.has_reader()) {
@@ -146,7 +149,11 @@ impl Plan {
                 plan.unserved.push(section.provider().to_owned());
                 continue;
             };
-            let (entries, errors) = section.read();
+            served.push((section, connector));
+        }
+        let commands = Commands::run(served.iter().map(|(section, _)| *section));
+        for (section, connector) in served {
+            let (entries, errors) = section.read(&commands);
             plan.errors.extend(errors);
             for read in entries {
                 let connector = isolate(&read.entry, &connector, program);
@@ -157,6 +164,7 @@ impl Plan {
         let (faults, unusable) = unserved::faults(acct, catalog, &plan.unserved);
         plan.errors.extend(faults);
         plan.faulty = unusable;
+        AcctError::sort(&mut plan.errors);
         plan
     }
 
@@ -167,6 +175,7 @@ impl Plan {
                 self.errors.push(planned.entry.fault(&path, &message));
             }
         }
+        AcctError::sort(&mut self.errors);
     }
 
     /// Refuses every destination that needs a queue on disk, for a host without a state directory.
@@ -189,20 +198,27 @@ impl Plan {
         let ReadEntry {
             entry,
             faults: own,
-            has_config,
+            extent,
         } = read;
         let is_well = own.is_empty();
         self.errors.extend(own);
-        let config = || entry.config.text();
-        let mut faults = match &connector {
-            // Its plugin would miss what could not be read.
-            _ if !has_config => Vec::new(),
-            Connector::Plugin(plugin) => plugin.check_config(config(), entry.secrets()),
+        let check = |config: &Config| match &connector {
+            Connector::Plugin(plugin) => plugin.check_config(config.text(), entry.secrets()),
             Connector::Isolated(isolated) => {
-                (isolated.plugin()).check_config(config(), entry.secrets())
+                (isolated.plugin()).check_config(config.text(), entry.secrets())
             }
-            Connector::Internal(_) => InternalQueues::check(&entry.config),
+            Connector::Internal(_) => InternalQueues::check(config),
         };
+        let mut faults = match extent {
+            Extent::Nothing => Vec::new(),
+            Extent::Whole | Extent::Part(_) => check(&entry.config),
+        };
+        if let Extent::Part(guessed) = extent
+            && !faults.is_empty()
+        {
+            let others = check(&guessed);
+            faults.retain(|fault| others.contains(fault));
+        }
         if entry.policy.isolate == Isolation::Process && !can_isolate(&connector) {
             faults.push(("evbus.isolate".to_owned(), LINKED.to_owned()));
         }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::loading::PluginFile;
 use super::manifest::Manifest;
@@ -53,6 +54,7 @@ impl Image {
     }
 
     fn in_memory(plugin: &PluginFile, id: &str) -> Result<(Self, String), String> {
+        check_size_limit(plugin)?;
         let failed = |error: &dyn std::fmt::Display| {
             format!(
                 "it cannot be copied to memory ({error}); use --plugin-copies DIR to load plugins from copies in a directory"
@@ -84,6 +86,7 @@ impl Image {
     }
 
     fn in_directory(plugin: &PluginFile, dir: &Path, id: &str) -> Result<(Self, String), String> {
+        check_size_limit(plugin)?;
         let failed = |error: &dyn std::fmt::Display| {
             format!("it cannot be copied to {}: {error}", dir.display())
         };
@@ -98,6 +101,22 @@ impl Image {
         copy.persist(&path).map_err(|error| failed(&error.error))?;
         let file = File::open(&path).map_err(|error| failed(&error))?;
         Ok((Self { file, path }, hash))
+    }
+}
+
+/// Refuses a plugin that is larger than this process may write a file, which counts for copies in memory, too.
+fn check_size_limit(plugin: &PluginFile) -> Result<(), String> {
+    let (size, limit) = (
+        u64::try_from(plugin.found.st_size).unwrap_or(0),
+        getrlimit(Resource::Fsize).current,
+    );
+    match limit {
+        Some(limit) if limit < size => Err(format!(
+            "it has {}, but this process is limited to files of {}; raise the limit (`ulimit -f`, or LimitFSIZE= of the unit)",
+            evbus_report::size(size),
+            evbus_report::size(limit),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use evbus::acct::{Isolation, Policy, WhenFull};
 use evbus::plugin::{Catalog, PluginState};
 use evbus::{INTERNAL, Plan, Planned};
-use evbus_report::counted;
+use evbus_report::{counted, size};
 use serde_json::{Value, json};
 
 use super::check_events;
@@ -258,9 +258,9 @@ fn row(planned: &Planned, unsaid: WhenFull, link: String) -> Vec<String> {
             Isolation::None => planned.plugin_id().to_owned(),
         },
         format!(
-            "{}, {} MiB{}",
+            "{}, {}{}",
             counted(policy.queue.events as u64, "event", "events"),
-            policy.queue.bytes / (1024 * 1024),
+            size(policy.queue.bytes as u64),
             if policy.durable { ", durable" } else { "" },
         ),
         when_full_text(policy.when_full.unwrap_or(unsaid)).to_owned(),

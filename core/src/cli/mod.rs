@@ -41,7 +41,7 @@ use std::{io, panic};
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use evbus::plugin::ExitGuard;
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal, getrlimit};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -227,6 +227,7 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 }
 
 fn with_runtime<T>(command: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
+    check_file_limit()?;
     let runtime = start_runtime()?;
     runtime.spawn(keep_a_blocking_thread());
     survive_file_limits(&runtime);
@@ -236,6 +237,19 @@ fn with_runtime<T>(command: impl Future<Output = Result<T, Exit>>) -> Result<T, 
     // A plugin or a read of standard input that hangs must not keep the process alive.
     runtime.shutdown_background();
     result
+}
+
+/// Fewer open files than this are not enough for any command.
+const LEAST_FILES: u64 = 16;
+
+/// Refuses a limit on open files that everything would fail at, each thing with other words.
+fn check_file_limit() -> Result<(), Exit> {
+    match getrlimit(Resource::Nofile).current {
+        Some(limit) if limit < LEAST_FILES => Err(Exit::config(format!(
+            "evbus needs at least {LEAST_FILES} open files, but this process is limited to {limit}; raise the limit (`ulimit -n`, or LimitNOFILE= of the unit)"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Starts the runtime with one thread for blocking work, before anything else needs one. If the system starts

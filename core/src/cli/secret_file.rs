@@ -10,11 +10,12 @@ use rustix::fs::{FileType, Gid, Uid, fchown};
 
 use super::exit::Exit;
 
-/// Writes a file with mode 0600; it replaces an existing file and keeps its owner. `ready` is called when the
-/// whole content is on disk; if it fails, nothing has been changed.
+/// Writes a file with mode 0600; it replaces an existing file that is empty or that `may_replace` is true of, and keeps
+/// its owner. `ready` is called when the whole content is on disk; if it fails, nothing has been changed.
 pub(super) fn write(
     path: &Path,
     content: &[u8],
+    may_replace: impl FnOnce(&Path) -> bool,
     ready: impl FnOnce() -> Result<(), Exit>,
 ) -> Result<(), Exit> {
     let failed = |error: io::Error| {
@@ -43,6 +44,12 @@ pub(super) fn write(
         .tempfile_in(&dir)
         .map_err(failed)?;
     if let Some(replaced) = replaced {
+        if replaced.len() > 0 && !may_replace(&target) {
+            return Err(Exit::usage(format!(
+                "cannot replace the existing file {}; give another name with --output-file, or use --force",
+                path.display()
+            )));
+        }
         if is_planted(&replaced, &dir) {
             return Err(Exit::usage(format!(
                 "cannot write {}: the file belongs to user {} in a directory where everybody may create files, so that user could read the new one; remove it, or give another name",

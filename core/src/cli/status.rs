@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use evbus::control::{ControlError, DestinationStatus, HostStatus, Status, StatusAnswer};
 use evbus::sockets::SaltMasterStatus;
-use evbus_report::counted;
+use evbus_report::{counted, size};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::exit::{Exit, note};
@@ -217,8 +217,7 @@ fn host_line(host: &HostStatus, destinations: usize) -> String {
     );
     // Writing to a String cannot fail.
     if let Some(dir) = &host.state_dir {
-        let mib = dir.bytes.div_ceil(1024 * 1024);
-        let _ = write!(line, ", {mib} MiB in {}", dir.path.display());
+        let _ = write!(line, ", {} in {}", size(dir.bytes), dir.path.display());
     }
     let most = host.intake.most_connections;
     if most > 0 && host.intake.connections >= most {

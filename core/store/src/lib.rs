@@ -86,6 +86,8 @@ mod damage_tests;
 #[cfg(test)]
 mod end_tests;
 #[cfg(test)]
+mod odd_file_tests;
+#[cfg(test)]
 mod reader_tests;
 #[cfg(test)]
 mod tests;

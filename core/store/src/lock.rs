@@ -7,9 +7,17 @@ use evbus_files::lock::FileLock;
 use super::full_disk::at;
 use super::state_dir::StateError;
 
+const FILE: &str = "lock";
+
+/// Finds what would keep every process from taking the lock of a directory.
+pub(super) fn examine(dir: &Path) -> Result<(), StateError> {
+    let path = dir.join(FILE);
+    FileLock::examine(&path).map_err(at("lock the state directory with", &path))
+}
+
 /// Takes the lock of a directory; makes its file, which stays.
 pub(super) fn take(dir: &Path) -> Result<FileLock, StateError> {
-    let path = dir.join("lock");
+    let path = dir.join(FILE);
     let taken = FileLock::take(&path).map_err(at("lock the state directory with", &path))?;
     taken.ok_or_else(|| StateError::InUse {
         path: dir.to_owned(),

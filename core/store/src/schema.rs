@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
+use evbus_files::named_file::{self, NotRead};
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::StoreName;
@@ -115,6 +116,18 @@ impl From<StateError> for OpenFault {
     }
 }
 
+/// Refuses a store if it or a file beside it is something else than a regular file: opening a named pipe waits.
+pub(super) fn check_files(path: &Path) -> Result<(), StateError> {
+    for ending in ["", "-wal", "-shm", "-journal", ".whole", ".salvaged"] {
+        let path = beside(path, ending);
+        // What else may be wrong is said by whoever opens it.
+        if let Err(NotRead::Is(kind)) = named_file::regular_if_there(&path) {
+            return Err(StateError::NotAFile { path, kind });
+        }
+    }
+    Ok(())
+}
+
 /// Opens a store for writing, and makes it where it is missing.
 pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFault> {
     let fault = |error: rusqlite::Error| {
@@ -124,6 +137,7 @@ pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFaul
             OpenFault::State(in_store("open", path)(error))
         }
     };
+    check_files(path)?;
     // An earlier version of this program made an empty file first.
     let is_there = fs::metadata(path).is_ok_and(|found| found.len() > 0);
     if !is_there {
@@ -165,6 +179,7 @@ pub(super) fn open_beside(path: &Path, write: bool) -> Result<Connection, StateE
     } else {
         OpenFlags::SQLITE_OPEN_READ_ONLY
     };
+    check_files(path)?;
     let store = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(in_store("open", path))?;
     store.busy_timeout(BUSY).map_err(in_store("open", path))?;

@@ -20,6 +20,7 @@ use super::salvage::Closing;
 use super::{StoreName, schema};
 use evbus_event::MAX_BODY_BYTES;
 use evbus_files::lock::FileLock;
+use evbus_files::named_file::NotAFile;
 use evbus_files::usable_dir;
 
 pub(super) const QUEUES: &str = "queues";
@@ -76,6 +77,14 @@ pub enum StateError {
     Foreign {
         /// The directory.
         path: PathBuf,
+    },
+    /// Something else is where a store has a file.
+    #[error("{path:?} is {kind}, expected a file of a store; move it out of the state directory")]
+    NotAFile {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        kind: NotAFile,
     },
     /// A store was written by a newer version.
     #[error(
@@ -218,24 +227,30 @@ impl StateDir {
     pub fn examine(path: &Path) -> Result<(), StateError> {
         let look =
             |path: &Path| usable_dir::look(path).map_err(at("use the state directory", path));
-        let Some(found) = look(path)? else {
+        // As when it is opened: whose it is comes before what this user may do there.
+        let found = usable_dir::find(path).map_err(at("use the state directory", path))?;
+        if let Some(found) = &found {
+            check(path, found)?;
+        }
+        if look(path)?.is_none() {
             return Ok(());
-        };
-        check(path, &found)?;
+        }
         look(&path.join(QUEUES))?;
         look(&path.join(QUARANTINE))?;
-        Ok(())
+        lock::examine(path)
     }
 
     /// Whether the store of a destination in this directory could be opened, as far as that shows without
-    /// writing: one of a newer version cannot; one that is damaged is replaced.
+    /// writing: one of a newer version cannot, nor what is not a file; one that is damaged is replaced.
     ///
     /// # Errors
     ///
-    /// [`StateError::NewerFormat`].
+    /// [`StateError::NewerFormat`] and [`StateError::NotAFile`].
     pub fn examine_store(path: &Path, name: &StoreName) -> Result<(), StateError> {
         match schema::open_beside(&store_file(path, name), false) {
-            Err(error @ StateError::NewerFormat { .. }) => Err(error),
+            Err(error @ (StateError::NewerFormat { .. } | StateError::NotAFile { .. })) => {
+                Err(error)
+            }
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -246,7 +261,7 @@ impl StateDir {
     }
 
     /// Whether the directory is still the one that was opened, and its lock this process's.
-    pub(super) fn is_held(&self) -> bool {
+    pub fn is_held(&self) -> bool {
         self.inner.lock.load().is_there()
     }
 

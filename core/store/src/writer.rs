@@ -193,6 +193,7 @@ impl Writer {
     /// Opens a store, or replaces a damaged one.
     pub(super) fn open(state: &StateDir, name: &StoreName) -> Result<(Self, Found), StateError> {
         let path = state.store_file(name);
+        schema::check_files(&path)?;
         place::finish(state, &path)?;
         let closing = Closing::default();
         let store = salvage::open(state, &path, name, &closing)?;

@@ -185,6 +185,43 @@ fn a_file_of_another_key_is_replaced_by_force_only() {
 }
 
 #[test]
+fn a_plain_file_is_replaced_by_force_only() {
+    let refusal = "cannot replace the existing file out; give another name with --output-file, or use --force";
+    let bench = Bench::new();
+    bench.encrypt(&[]);
+    fs::write(bench.path("out"), "the old file").unwrap();
+    let own_key = ["--acct-key-file", "key", "--output-file", "out"];
+    for command in [["decrypt", "acct.yml.fernet"], ["encrypt", "acct.yml"]] {
+        let args = [&command[..], &own_key[..]].concat();
+        check(&bench.acct(&args), 2, refusal);
+        assert_eq!(bench.read("out"), "the old file");
+        let output = bench.acct(&[&args[..], &["--force"]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_ne!(bench.read("out"), "the old file");
+        fs::write(bench.path("out"), "the old file").unwrap();
+    }
+    // Nothing is lost with an empty one.
+    fs::write(bench.path("out"), "").unwrap();
+    let args = [&["decrypt", "acct.yml.fernet"][..], &own_key[..]].concat();
+    let output = bench.acct(&args);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn editing_a_new_file_without_changes_makes_neither_file_nor_key() {
+    let bench = Bench::new();
+    let args = ["edit", "new", "--editor", "true", "--new-key-file", "key"];
+    let output = bench.acct(&args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(
+        said.contains("new: nothing was entered; no file was created"),
+        "{said}"
+    );
+    assert!(!bench.path("new").exists() && !bench.path("key").exists());
+}
+
+#[test]
 fn a_key_that_nobody_reads_leaves_no_file_behind() {
     let bench = Bench::new();
     let mut command = evbus(bench.dir());
@@ -237,7 +274,7 @@ fn a_replaced_file_is_whole_and_a_link_stays_one() {
     fs::write(bench.path("real"), "old").unwrap();
     fs::set_permissions(bench.path("real"), fs::Permissions::from_mode(0o644)).unwrap();
     std::os::unix::fs::symlink("real", bench.path("link")).unwrap();
-    bench.encrypt(&["--output-file", "link"]);
+    bench.encrypt(&["--output-file", "link", "--force"]);
     assert!(bench.path("link").is_symlink());
     assert_eq!(mode(&bench.path("real")), 0o600);
     assert_eq!(

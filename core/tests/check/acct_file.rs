@@ -140,3 +140,66 @@ fn a_variable_that_is_set_to_nothing_counts_as_one_that_is_not_set() {
         assert_eq!(missing(&empty), missing(&unset), "{arguments:?}");
     }
 }
+
+#[test]
+fn no_fault_of_a_file_hides_another_and_all_are_in_its_order() {
+    let plugins = plugin_dir(&["plugin-glob", "plugin-file", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    let acct = dir.path().join("acct.yml");
+    fs::write(
+        &acct,
+        "file:
+  a:
+    fsync: {interval: 0}
+    rotate: {keep: 0}
+    evbus: {durable: maybe}
+    rotate: {max_bytes: 0}
+  b:
+    path: {$env: EVBUS_NONE}
+    fsync: {interval: 0}
+    pth: x
+fixture-good:
+  c:
+    path: {$exec: ['false']}
+    retry_first: -1
+  c:
+    delay_ms: x
+file:
+  d: {path: x, mode: '0400'}
+",
+    )
+    .unwrap();
+    let output = run(
+        evbus(dir.path())
+            .args(["check", "--acct-file"])
+            .arg(&acct)
+            .arg("--plugin-dir")
+            .arg(plugins.path()),
+        b"",
+    );
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    let mut rest = said.as_str();
+    for sentence in [
+        "acct.yml:2:3: file.a: missing field `path`",
+        "acct.yml:3:13: file.a.fsync.interval: found a number, expected a whole number from 1",
+        "acct.yml:5:13: file.a.evbus.durable: found text, expected true or false",
+        "acct.yml:6:5: rotate: duplicate key, first on line 4",
+        "acct.yml:6:14: file.a.rotate.max_bytes: found a number, expected a whole number of at least 1",
+        "acct.yml:8:11: file.b.path: environment variable \"EVBUS_NONE\" is not set",
+        "acct.yml:9:13: file.b.fsync.interval: found a number, expected a whole number from 1",
+        "acct.yml:10:5: file.b.pth: found an unknown key",
+        "acct.yml:13:11: fixture-good.c.path: cannot get the secret from \"false\"",
+        "acct.yml:14:5: fixture-good.c.retry_first: found a number, expected a whole number from 0",
+        "acct.yml:15:3: c: duplicate key, first on line 12",
+        "acct.yml:16:5: fixture-good.c.delay_ms: found text, expected a whole number",
+        "acct.yml:17:1: file: duplicate key, first on line 1",
+        "acct.yml:18:16: file.d.mode: found text, expected three or four octal digits",
+    ] {
+        let (_, after) = rest
+            .split_once(sentence)
+            .unwrap_or_else(|| panic!("expected {sentence:?} in:\n{rest}\nof:\n{said}"));
+        rest = after;
+    }
+    assert!(!said.contains("file.b: missing field"), "{said}");
+}

@@ -7,5 +7,6 @@ mod bad_input;
 mod command_line;
 mod events;
 mod forged_lines;
+mod other_user;
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,6 +6,7 @@ mod dead_letter_bound;
 mod deadletters;
 mod file_size_limit;
 mod fire_again;
+mod foreign_hands;
 mod replay;
 mod small_disk;
 mod state_dir;

@@ -109,27 +109,63 @@ impl<'a> Place<'a> {
 /// The lists that stand where the schema has a mapping, with what is wrong with each. `serde` takes a list
 /// for a mapping, its first item for the first key, so that a password becomes the name of a file.
 pub(crate) fn lists_for_mappings(schema: &Value, config: &Value) -> Vec<(Vec<Step>, String)> {
-    let mut lists = Vec::new();
-    look_for_lists(schema, schema, config, &mut Vec::new(), &mut lists);
-    lists
+    look_for(schema, config, &|place, found| {
+        found.is_array() && !allows(schema, place, found, 0) && takes_mapping(schema, place, 0)
+    })
 }
 
-fn look_for_lists(
+/// The numbers outside the range that the schema gives their key, with what is wrong with each.
+pub(crate) fn out_of_range(schema: &Value, config: &Value) -> Vec<(Vec<Step>, String)> {
+    look_for(schema, config, &|place, found| {
+        let Some(found) = found.as_f64() else {
+            return false;
+        };
+        let Some(place) = known_keys::follow(schema, place) else {
+            return false;
+        };
+        let bound = |word| place.get(word).and_then(Value::as_f64);
+        bound("minimum").is_some_and(|least| found < least)
+            || bound("maximum").is_some_and(|most| found > most)
+    })
+}
+
+/// The places of a configuration that `is_wrong` is true of, given their schema and the value, and the sentence for
+/// each. What is in such a value is not looked at.
+fn look_for(
+    schema: &Value,
+    config: &Value,
+    is_wrong: &dyn Fn(&Value, &Value) -> bool,
+) -> Vec<(Vec<Step>, String)> {
+    let mut wrong = Vec::new();
+    look_in(
+        schema,
+        schema,
+        config,
+        is_wrong,
+        &mut Vec::new(),
+        &mut wrong,
+    );
+    wrong
+}
+
+fn look_in(
     schema: &Value,
     place: &Value,
     found: &Value,
+    is_wrong: &dyn Fn(&Value, &Value) -> bool,
     at: &mut Vec<Step>,
-    lists: &mut Vec<(Vec<Step>, String)>,
+    wrong: &mut Vec<(Vec<Step>, String)>,
 ) {
+    if is_wrong(place, found) {
+        wrong.push((at.clone(), sentence(schema, found, Some(place))));
+        return;
+    }
     let mut look = |step, below, value| {
         at.push(step);
-        look_for_lists(schema, below, value, at, lists);
+        look_in(schema, below, value, is_wrong, at, wrong);
         at.pop();
     };
     match found {
-        Value::Array(_) if !allows(schema, place, found, 0) && takes_mapping(schema, place, 0) => {
-            lists.push((at.clone(), sentence(schema, found, Some(place))));
-        }
         Value::Array(items) => {
             if let Some(below) = below_list(schema, place, 0) {
                 for (index, item) in items.iter().enumerate() {

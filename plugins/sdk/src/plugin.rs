@@ -120,7 +120,11 @@ extern "C" fn check_config<P: Provider>(json: RStr<'_>) -> RVec<ConfigFaultV1> {
         if let Some(config) = config {
             let checked = contained(|| P::check(&config).err().unwrap_or_default());
             let checked = checked.unwrap_or_else(panicked);
-            faults.extend(checked.into_iter().filter(|it| is_whole || it.of_its_key));
+            let known: Vec<String> = faults.iter().map(|it| it.path.clone()).collect();
+            // The schema may already say the same of a key.
+            let is_new = |it: &ConfigFault| it.path.is_empty() || !known.contains(&it.path);
+            let checked = checked.into_iter().filter(is_new);
+            faults.extend(checked.filter(|it| is_whole || it.of_its_key));
         }
         faults
     })

@@ -52,6 +52,7 @@ pub(crate) fn read<C: DeserializeOwned + JsonSchema>(json: &str) -> Reading<C> {
             is_whole: false,
         };
     };
+    let out_of_range = expectation::out_of_range(schema.as_value(), &given);
     let mut rest = Rest::of(schema.as_value(), given);
     let mut config = None;
     for _ in 0..MAX_READINGS {
@@ -79,6 +80,12 @@ pub(crate) fn read<C: DeserializeOwned + JsonSchema>(json: &str) -> Reading<C> {
                 break;
             }
             Err(refusal) => rest.drop_refused(&track.path(), &refusal.to_string()),
+        }
+    }
+    // Whatever else is missing or wrong; the deserializer refuses some of them, too.
+    for (steps, message) in out_of_range {
+        if !rest.refused.contains(&steps) {
+            rest.faults.push(ConfigFault::new(path(&steps), message));
         }
     }
     Reading {
@@ -256,4 +263,55 @@ fn path(steps: &[Step]) -> String {
         }
     }
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::JsonSchema;
+    use serde::Deserialize;
+
+    use crate::config::parse_config;
+
+    #[test]
+    fn a_number_outside_the_range_of_its_schema_is_found_beside_every_other_fault() {
+        #[derive(Deserialize, JsonSchema)]
+        #[allow(dead_code)]
+        struct Rotate {
+            size: u64,
+            #[schemars(range(min = 1, max = 9))]
+            keep: u32,
+        }
+        #[derive(Deserialize, JsonSchema)]
+        #[serde(rename_all = "lowercase")]
+        #[allow(dead_code)]
+        enum Sync {
+            Never,
+            Every(#[schemars(range(min = 1))] u32),
+        }
+        #[derive(Deserialize, JsonSchema)]
+        #[allow(dead_code)]
+        struct Numbers {
+            path: String,
+            rotate: Option<Rotate>,
+            sync: Option<Sync>,
+            #[schemars(range(min = 0.5))]
+            wait: Option<f64>,
+            level: Option<u8>,
+        }
+
+        let json = r#"{"rotate": {"keep": 10}, "sync": {"every": 0}, "wait": 0.1, "level": 256}"#;
+        let found = parse_config::<Numbers>(json).err().unwrap_or_default();
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            [
+                "rotate: missing field `size`",
+                "level: found a number, expected a whole number from 0 to 255",
+                "missing field `path`",
+                "rotate.keep: found a number, expected a whole number from 1 to 9",
+                "sync.every: found a number, expected a whole number from 1 to 4294967295",
+                "wait: found a number, expected a number of at least 0.5",
+            ]
+        );
+    }
 }

@@ -54,7 +54,7 @@ fn overrides_go_into_mappings_and_replace_everything_else() {
 #[test]
 fn extras_give_kafka_entries_what_they_lack() {
     let text = "kafka: [{a: {key: k, partition: 0, topics: []}}, {b: }]\nfile: {c: {}}\n";
-    let extras = json!({"kafka": {"key": "e", "partition": 3, "topics": ["t"]}, "other": 1});
+    let extras = json!({"kafka": {"key": "e", "partition": 3, "topics": ["t"]}});
     assert_eq!(
         configs(text, extras, json!({})).unwrap(),
         [
@@ -72,6 +72,10 @@ fn extras_give_kafka_entries_what_they_lack() {
     assert_eq!(
         configs(text, json!({"kafka": {"topic": "t"}}), json!({})),
         Err("found the unknown key `topic` in extras.kafka, expected one of key, partition, topics; correct --extras".to_owned())
+    );
+    assert_eq!(
+        configs(text, json!({"kafak": {"key": "k"}}), json!({})),
+        Err("found the unknown key `kafak` in extras, expected kafka, the only provider that takes them; correct --extras".to_owned())
     );
     assert_eq!(
         configs(text, json!({"kafka": 5}), json!({})),

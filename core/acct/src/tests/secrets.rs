@@ -208,3 +208,35 @@ fn what_a_plugin_says_of_a_secret_is_hidden() {
     );
     assert_eq!(format!("{:?}", read[0].secrets()), "Secrets(1)");
 }
+
+#[test]
+fn commands_that_hang_cost_one_deadline_all_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let hanging: Vec<String> = (0..40)
+        .map(|number| format!("  a{number}: {{k: {{$exec: [sleep, '600', '{number}']}}}}\n"))
+        .collect();
+    let hanging = hanging.concat();
+    let start = Instant::now();
+    let text = format!("p:\n  b: {{k: {{$exec: [echo, x]}}}}\n{hanging}");
+    let faults = entries(dir.path(), &text).unwrap_err();
+    let taken = start.elapsed();
+    assert!(taken < SECRET_TIMEOUT + SECRET_TIMEOUT / 2, "{taken:?}");
+    assert_eq!(faults.len(), 40, "{faults:?}");
+    assert!(
+        faults.iter().all(|fault| fault.contains("it did not end;")
+            || fault.contains("it was not run, because others took too long;")),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn a_command_in_several_places_is_run_once() {
+    let dir = tempfile::tempdir().unwrap();
+    script(dir.path(), "gives", "echo x | tee -a \"${0%/*}/runs\"");
+    let text = "p: {a: {k: {$exec: [./gives]}}, b: {k: [{$exec: [./gives]}]}}";
+    let read = entries(dir.path(), text).unwrap();
+    assert_eq!(read[0].config["k"], "x");
+    assert_eq!(read[1].config["k"], json!(["x"]));
+    let runs = fs::read_to_string(dir.path().join("runs")).unwrap();
+    assert_eq!(runs, "x\n");
+}

@@ -108,6 +108,11 @@ fn a_refused_text_says_what_and_where() {
         ("p: !!str, x\n", format!("f:1:4: {UNENDED}")),
         ("p: [\"!a,\", 'b !c,', d !e,f, # !g,\n  {'h':!i, j}]\n", format!("f:2:8: {TAG}")),
         ("p: {x: {a: !<tag:b>, c: d}}\n", format!("f:1:12: {TAG}")),
+        ("p: [!<tag:yaml.org,2002:str>, x]\n", format!("f:1:5: {UNENDED}")),
+        ("p: [!<tag:yaml.org,2002:str>x]\n", format!("f:1:5: {UNENDED}")),
+        ("p: [é, {x: !<a!,>, b: c}]\n", format!("f:1:12: {TAG}")),
+        ("p: [a, !,,,]\n", format!("f:1:8: {TAG}")),
+        ("p: [a, !b,", format!("f:1:8: {TAG}")),
         ("p: {x: {a: !!str, a: \"open}\n", format!("f:1:12: {UNENDED}")),
         ("p: !vault {}\n", format!("f:1:4: {TAG}")),
         ("p: {x: {password: !hunter2}}\n", format!("f:1:19: {TAG}")),
@@ -129,6 +134,14 @@ fn a_comma_behind_what_only_looks_like_a_tag_is_text() {
         config(text),
         json!({"a": ["!b,", " !c,", "d !e", "f!"], "g": "h !i, !j,", "k": "!l,\n"})
     );
+}
+
+#[test]
+fn a_tag_before_a_comma_is_found_behind_any_number_of_words_that_look_like_it() {
+    let text = format!("p: [{}!!str, x]\n", "'!a,', d !e,\n".repeat(1000));
+    let expected =
+        "missing space after a tag; add one, or put the word that starts with `!` in quotes";
+    assert_eq!(faults(&text), [format!("f:1001:1: {expected}")]);
 }
 
 #[test]

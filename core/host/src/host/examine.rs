@@ -6,7 +6,7 @@ use super::{HostBuilder, StartError};
 use crate::deployment::{check_file_limit, names};
 
 use crate::plan::Plan;
-use evbus_acct::AcctFile;
+use evbus_acct::{AcctError, AcctFile};
 use evbus_delivery::InternalQueues;
 use evbus_files::usable_dir;
 use evbus_plugin::{Catalog, Registry, plugin_dirs};
@@ -116,6 +116,7 @@ impl HostBuilder {
         }
         acct_faults.extend(plan.iter().flat_map(|plan| plan.errors().to_vec()));
         if !acct_faults.is_empty() {
+            AcctError::sort(&mut acct_faults);
             faults.insert(0, StartError::Acct(acct_faults));
         }
         Examination {

@@ -1,11 +1,32 @@
-//! Follows the plugin directories and the acct file.
+//! Follows the plugin directories and the acct file, and looks after the state directory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
 use crate::deployment::Deployment;
 use evbus_plugin::PluginWatch;
+use evbus_store::StateDir;
+
+/// How often it is looked whether the state directory is still there.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Says so if somebody removes or replaces the state directory or its lock, also of a host that writes nothing.
+pub(super) async fn look_after(state: StateDir) {
+    let mut was_held = true;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let is_held = state.is_held();
+        if was_held && !is_held {
+            tracing::error!(
+                "the state directory {:?} or its lock was removed or replaced while the host was running; it is made again when an event has to be kept there; stop the host before you touch its state directory",
+                state.path()
+            );
+        }
+        was_held = is_held;
+    }
+}
 
 /// Has the deployment look again whenever one of them may have changed.
 pub(super) async fn follow(mut watch: PluginWatch, deployment: Arc<Mutex<Deployment>>) {

@@ -98,6 +98,13 @@ impl Hub {
             })
     }
 
+    fn unknown(&self, path: &str) -> Error {
+        self.refuse(&format!(
+            "unknown function {path}, expected one of {}; correct the name",
+            FUNCTIONS.map(|(name, ..)| name).join(", ")
+        ))
+    }
+
     fn refuse(&self, message: &str) -> Error {
         self.refused.error(message.to_owned())
     }
@@ -105,11 +112,7 @@ impl Hub {
     fn call_it(&self, args: &[Value]) -> Result<Value, Error> {
         let Some((name, layer, firing)) = FUNCTIONS.iter().find(|(name, ..)| *name == self.path)
         else {
-            return Err(self.refuse(&format!(
-                "unknown function {}, expected one of {}; correct the name",
-                self.path,
-                FUNCTIONS.map(|(name, ..)| name).join(", ")
-            )));
+            return Err(self.unknown(&self.path));
         };
         let parameters: &[&str] = match layer {
             Layer::Idem => &["body", "profile", "tags"],
@@ -189,7 +192,10 @@ impl Hub {
 
 impl Object for Hub {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.child(key.as_str()?).map(Value::from_object)
+        let name = key.as_str()?;
+        // A value that is the error: whatever a template does with it fails with this sentence.
+        let unknown = || Value::from(self.unknown(&format!("{}.{name}", self.path)));
+        Some(self.child(name).map_or_else(unknown, Value::from_object))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {

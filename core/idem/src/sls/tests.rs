@@ -86,6 +86,16 @@ fn a_fault_names_its_place_and_what_was_fired_before_stays() {
             "unknown function hub.idem.event.putt, expected one of hub.idem.event.put,",
         ),
         (
+            "a\n  {% hub.exec.cmd.run('ls') %}",
+            "2:6",
+            "unknown function hub.exec, expected one of hub.idem.event.put,",
+        ),
+        (
+            "{{ hub.exec }}",
+            "1:4",
+            "unknown function hub.exec, expected one of hub.idem.event.put,",
+        ),
+        (
             "{% hub.idem.event.put() %}",
             "1:18",
             "is called without a body",

@@ -145,6 +145,7 @@ impl SocketDir {
             .metadata()
             .map_err(at("read the mode of the socket directory", path))?;
         self.check(&found, group)?;
+        usable_dir::look(path).map_err(at("use the socket directory", path))?;
         // A group may enter the directory itself, and could hold a lock on that.
         let file = path.join(".evbus.lock");
         let taken = FileLock::take(&file).map_err(at("lock the socket directory with", &file))?;

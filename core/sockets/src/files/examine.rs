@@ -25,11 +25,12 @@ impl SocketDir {
             .chain([self.path.join(CONTROL_SOCKET)])
             .collect();
         let group = options.group.as_ref();
-        let found =
-            usable_dir::look(&self.path).map_err(at("use the socket directory", &self.path));
-        if let Some(found) = found? {
+        // As when it is served: whose it is comes before what this user may do there.
+        let usable = || at("use the socket directory", &self.path);
+        if let Some(found) = usable_dir::find(&self.path).map_err(usable())? {
             self.check(&found, group)?;
         }
+        usable_dir::look(&self.path).map_err(usable())?;
         if let Some(group) = group.filter(|group| !is_member(group)) {
             return Err(SocketError::NotInGroup {
                 path: self.path.clone(),

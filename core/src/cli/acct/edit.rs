@@ -22,7 +22,7 @@ use super::{Form, fault, save, shown};
   EDITOR='nano -R' evbus acct edit acct.yml.fernet --acct-key-file acct.key
 
 The editor opens the decrypted text in a directory in memory with mode 0700, which is removed when the \
-editor ends. A file that does not exist is created. If no key is given for it, a new key is written to \
+editor ends. A file that does not exist is created, unless nothing is entered. If no key is given for it, a new key is written to \
 --new-key-file or to standard output.")]
 pub(super) struct EditArgs {
     /// Encrypted acct file
@@ -64,6 +64,13 @@ pub(super) async fn run(args: EditArgs) -> Result<(), Exit> {
     let Some(after) = edited(&args, &before).await? else {
         return Ok(());
     };
+    if is_new && after.is_empty() {
+        note(&format!(
+            "{}: nothing was entered; no file was created",
+            args.file.display()
+        ));
+        return Ok(());
+    }
     if !is_new && args.output_file.is_none() && before.same_data(&after) {
         note(&format!("{}: no changes", args.file.display()));
         return Ok(());

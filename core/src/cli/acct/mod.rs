@@ -84,6 +84,9 @@ struct DecryptArgs {
     /// Write to this file, with mode 0600, instead of standard output
     #[arg(long, value_name = "F")]
     output_file: Option<PathBuf>,
+    /// Replace an existing file
+    #[arg(long, requires = "output_file")]
+    force: bool,
 }
 
 /// The text form of the data.
@@ -174,7 +177,7 @@ fn decrypt(args: &DecryptArgs) -> Result<(), Exit> {
         .map_err(fault)?;
     let text = shown(&document, args.output)?;
     match &args.output_file {
-        Some(path) => secret_file::write(path, &text, || Ok(())),
+        Some(path) => secret_file::write(path, &text, |_| args.force, || Ok(())),
         None => output::write(&text).map(|_| ()),
     }
 }
@@ -192,7 +195,8 @@ fn shown(document: &AcctDocument, form: Form) -> Result<zeroize::Zeroizing<Vec<u
 /// Encrypts a document into a file.
 fn save(document: &AcctDocument, cipher: Cipher, key: &FileKey, path: &Path) -> Result<(), Exit> {
     let content = document.encrypt(cipher, &key.key).map_err(fault)?;
-    secret_file::write(path, &content, || key.hand_over(path))?;
+    let may_replace = |file: &Path| key.force || encryption(file).is_some();
+    secret_file::write(path, &content, may_replace, || key.hand_over(path))?;
     tracing::info!("{}: written, encrypted with {cipher}", path.display());
     Ok(())
 }

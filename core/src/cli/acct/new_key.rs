@@ -20,7 +20,7 @@ pub(super) struct NewKeyOptions {
     /// overwritten
     #[arg(long, value_name = "F", conflicts_with_all = ["acct_key", "acct_key_file"])]
     new_key_file: Option<PathBuf>,
-    /// Replace an encrypted file even if it was encrypted with another key
+    /// Replace an existing file even if it is not encrypted, or encrypted with another key
     #[arg(long)]
     force: bool,
 }
@@ -28,6 +28,8 @@ pub(super) struct NewKeyOptions {
 /// The key that a file is encrypted with.
 pub(super) struct FileKey {
     pub(super) key: AcctKey,
+    /// Whether any existing file may be replaced.
+    pub(super) force: bool,
     place: Place,
 }
 
@@ -106,10 +108,12 @@ impl FileKey {
             ))),
             (Some(path), _) => Ok(Self {
                 key: generate()?,
+                force: new.force,
                 place: Place::File(path.clone()),
             }),
             (None, Some(source)) => Ok(Self {
                 key: source.key().map_err(Exit::config)?,
+                force: new.force,
                 place: Place::Given,
             }),
             (None, None) if output::is_discarded() => Err(Exit::usage(
@@ -117,6 +121,7 @@ impl FileKey {
             )),
             (None, None) => Ok(Self {
                 key: generate()?,
+                force: new.force,
                 place: Place::StandardOutput,
             }),
         }

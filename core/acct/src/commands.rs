@@ -1,0 +1,239 @@
+//! The commands of `{"$exec": [PROGRAM, ...]}`: run side by side, each once.
+//!
+//! What one of them does takes no time from the others, so that a file whose commands hang is read within one deadline.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use super::Section;
+use super::node::{Node, Value};
+use super::running::RunningCommand;
+use super::secret::{EXEC, MAX_SECRET_BYTES, secret};
+use evbus_destination::environment;
+
+/// How long a command that prints a secret may take.
+pub const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many commands run at a time.
+const AT_ONCE: usize = 32;
+/// How long what a command started may hold its output when the command itself has ended.
+const OUTPUT_GRACE: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has, while its output is open.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A secret, or the sentence that says why there is none.
+type Output = Result<Zeroizing<String>, String>;
+
+/// What the commands of some sections printed; kept for one reading of the file.
+#[derive(Default)]
+pub struct Commands(HashMap<Vec<String>, Output>);
+
+impl Commands {
+    /// Runs the commands of these sections, which are of one file: side by side, the same command once. Blocks until
+    /// they have ended, [`SECRET_TIMEOUT`] at most for those that hang.
+    pub fn run<'s>(sections: impl IntoIterator<Item = &'s Section>) -> Self {
+        let mut waiting: Vec<(Vec<String>, &Path)> = Vec::new();
+        let mut known = HashSet::new();
+        for section in sections.into_iter().filter(|it| it.doubt().is_none()) {
+            for words in section.commands() {
+                let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+                if known.insert(words.clone()) {
+                    waiting.push((words, section.dir()));
+                }
+            }
+        }
+        // The first of the file first.
+        waiting.reverse();
+        let count = waiting.len().min(AT_ONCE);
+        let queue = Mutex::new(Queue {
+            waiting,
+            has_hung: false,
+            outputs: HashMap::new(),
+        });
+        thread::scope(|scope| {
+            for _ in 1..count {
+                // Where the system gives no thread, there are fewer at a time.
+                let _ = thread::Builder::new().spawn_scoped(scope, || Queue::work(&queue));
+            }
+            Queue::work(&queue);
+        });
+        Self(queue.into_inner().outputs)
+    }
+
+    pub(crate) fn output(&self, words: &[&str]) -> Output {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let output = self.0.get(&words).cloned();
+        output.unwrap_or_else(|| Err(unread(&words[0], "it was not run")))
+    }
+}
+
+/// The commands that have not been started, and what came of the others.
+struct Queue<'s> {
+    waiting: Vec<(Vec<String>, &'s Path)>,
+    /// One took all of its time, so that those that still wait are not waited for, too.
+    has_hung: bool,
+    outputs: HashMap<Vec<String>, Output>,
+}
+
+impl Queue<'_> {
+    fn work(queue: &Mutex<Self>) {
+        loop {
+            let (next, has_hung) = {
+                let mut queue = queue.lock();
+                (queue.waiting.pop(), queue.has_hung)
+            };
+            let Some((words, dir)) = next else {
+                return;
+            };
+            let begun = Instant::now();
+            let output = if has_hung {
+                let why = "it was not run, because others took too long";
+                Err(unread(&words[0], why))
+            } else {
+                from_command(&words, dir)
+            };
+            let mut queue = queue.lock();
+            queue.has_hung |= begun.elapsed() >= SECRET_TIMEOUT;
+            queue.outputs.insert(words, output);
+        }
+    }
+}
+
+/// The sentence that says why a command gives no secret.
+fn unread(program: &str, why: &str) -> String {
+    format!(
+        "cannot get the secret from {program:?}: {why}; it must print the secret within {} s: run it by hand to see its messages",
+        SECRET_TIMEOUT.as_secs()
+    )
+}
+
+pub(crate) fn words(items: &[Node]) -> Result<Vec<&str>, String> {
+    let words: Option<Vec<&str>> = items
+        .iter()
+        .map(|item| match &item.value {
+            Value::Text(word) => Some(word.as_str()),
+            _ => None,
+        })
+        .collect();
+    match words {
+        Some(words) if !words.is_empty() && !words[0].is_empty() => Ok(words),
+        _ => Err(format!(
+            "found a list under `{EXEC}` that is not a command, expected a program and its arguments, all text; put numbers in quotes"
+        )),
+    }
+}
+
+/// Room for the longest secret, so that nothing is left where a smaller buffer was.
+fn buffer() -> Zeroizing<Vec<u8>> {
+    let longest = usize::try_from(MAX_SECRET_BYTES).unwrap_or(usize::MAX / 2);
+    Zeroizing::new(Vec::with_capacity(2 * longest))
+}
+
+fn from_command(words: &[String], dir: &Path) -> Result<Zeroizing<String>, String> {
+    let program = words[0].as_str();
+    let refused = |why: String| unread(program, &why);
+    // A path is one from the acct file; a bare name is looked for on PATH.
+    let path: PathBuf = if program.contains('/') {
+        dir.join(program)
+    } else {
+        program.into()
+    };
+    let mut command = Command::new(path);
+    environment::pass_on_all_but(&[], &mut command);
+    command
+        .args(&words[1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut running = RunningCommand::start(&mut command).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => refused("no such program".to_owned()),
+        _ => refused(format!("it cannot be started ({error})")),
+    })?;
+    let until = Instant::now() + SECRET_TIMEOUT;
+    let content = output(&mut running, until).map_err(|error| match error {
+        Unread::Open => format!(
+            "cannot get the secret from {program:?}: it ended, but a process that it started keeps its standard output open; redirect the output of background processes, for example to /dev/null"
+        ),
+        Unread::Late => refused("it did not end".to_owned()),
+        Unread::System(error) => refused(format!("its output cannot be read ({error})")),
+    })?;
+    if content.len() as u64 > MAX_SECRET_BYTES {
+        return Err(refused("its output is larger than 64 KiB".to_owned()));
+    }
+    match running.ended(until) {
+        None => Err(refused("it did not end".to_owned())),
+        Some(status) if !status.success() => Err(refused(format!("it ended with {status}"))),
+        Some(_) => secret(&content).map_err(|found| refused(format!("its output is {found}"))),
+    }
+}
+
+/// Why there is no output.
+enum Unread {
+    /// The command has ended, and something that it started may still write.
+    Open,
+    Late,
+    System(io::Error),
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// What a command prints, up to one byte more than a secret may have. Nothing waits on the pipe when this returns,
+/// whoever holds its other end.
+fn output(command: &mut RunningCommand, until: Instant) -> Result<Zeroizing<Vec<u8>>, Unread> {
+    let mut content = buffer();
+    let Some(mut stdout) = command.stdout() else {
+        return Ok(content);
+    };
+    let most = usize::try_from(MAX_SECRET_BYTES).unwrap_or(usize::MAX - 1) + 1;
+    let mut piece = Zeroizing::new([0; 4096]);
+    let (mut output_until, mut has_ended) = (until, false);
+    while content.len() < most {
+        if Instant::now() >= output_until {
+            return Err(if has_ended {
+                Unread::Open
+            } else {
+                Unread::Late
+            });
+        }
+        if !readable(&stdout)? {
+            if !has_ended && command.has_ended() {
+                has_ended = true;
+                output_until = until.min(Instant::now() + OUTPUT_GRACE);
+            }
+            continue;
+        }
+        let room = piece.len().min(most - content.len());
+        match stdout.read(&mut piece[..room]) {
+            Ok(0) => break,
+            Ok(read) => content.extend_from_slice(&piece[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(content)
+}
+
+/// Whether a read would not wait: there is something, or the end. Waits for it for a moment.
+fn readable(stdout: &ChildStdout) -> io::Result<bool> {
+    let moment = Timespec {
+        tv_sec: 0,
+        tv_nsec: i64::from(LOOK.subsec_nanos()),
+    };
+    match poll(&mut [PollFd::new(stdout, PollFlags::IN)], Some(&moment)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -7,8 +7,9 @@ use super::node::{Node, Value};
 use super::policy_reader::{self, HOST_KEY};
 use super::secret::Resolver;
 use super::secret_keys;
-use super::{AcctError, Config, Location, Policy, Position, Section};
+use super::{AcctError, Location, Position, Section};
 use evbus_destination::Secrets;
+use evbus_destination::{Config, Policy};
 
 /// One profile of one provider: the pattern, the plugin's configuration and the host's policy.
 #[derive(Clone)]
@@ -146,7 +147,7 @@ impl Entry {
     ///
     /// `path` has the form that `serde_path_to_error` and `serde_ignored` print: `connection.acks`,
     /// `topics[1]`, `.` for the whole. Keys that contain dots themselves (`librdkafka.linger.ms`) are found too.
-    pub fn locate(&self, path: &str) -> Location {
+    pub(crate) fn locate(&self, path: &str) -> Location {
         Location::at(&self.location.file, self.node.locate(path, self.position))
     }
 

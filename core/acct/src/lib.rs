@@ -8,7 +8,7 @@
 //! Only then are secrets given by reference (`secret`) read; they are hidden from messages together with those that
 //! the entry contains (`secret_keys`; [`Secrets`](evbus_destination::Secrets)). [`evbus_files::trust`] reads the files
 //! that others must not be able to write. An entry carries the plugin's [`Config`] as JSON and the host's own
-//! [`Policy`].
+//! [`Policy`](evbus_destination::Policy).
 //!
 //! This crate only reads and writes acct files: it knows no plugin and serves no destination, and it does not
 //! check what a plugin requires of its configuration.
@@ -52,11 +52,7 @@ pub use duration::duration;
 pub use entry::Entry;
 pub use entry::ReadEntry;
 pub use error::AcctError;
-pub use evbus_destination::{
-    BatchCaps, Config, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy,
-    QueueLimits, Retry, WhenFull,
-};
-pub use evbus_jinja::{Location, Position, TemplateError};
+pub use evbus_jinja::{Location, Position};
 pub use events::is_parsing;
 pub use file::{AcctFile, DEFAULT_MATCH_PLUGIN, Section};
 pub use overrides::JsonObject;

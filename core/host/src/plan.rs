@@ -170,7 +170,7 @@ impl Plan {
     }
 
     /// Refuses every destination that needs a queue on disk, for a host without a state directory.
-    pub fn refuse_queues_on_disk(&mut self) {
+    pub(crate) fn refuse_queues_on_disk(&mut self) {
         self.refuse(|planned| {
             let policy = planned.policy();
             let (key, value) = match policy.when_full {

@@ -254,7 +254,7 @@ enum Nowhere {
 }
 
 impl Intake for Nowhere {
-    type Receipts = ();
+    type Confirmation = ();
 
     fn is_open(&self) -> bool {
         *self != Self::Closed

@@ -151,8 +151,8 @@ impl Entry {
         Location::at(&self.location.file, self.node.locate(path, self.position))
     }
 
-    /// A fault that a plugin found under `path` of the configuration (see [`Entry::locate`]). The secrets
-    /// of the entry are hidden in the message.
+    /// A fault that a plugin found under `path` of the configuration, in the form that `serde_path_to_error` and
+    /// `serde_ignored` print. The secrets of the entry are hidden in the message.
     pub fn fault(&self, path: &str, message: &str) -> AcctError {
         let entry = format!("{}.{}", self.provider, self.pattern);
         AcctError::new(

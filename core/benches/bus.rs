@@ -1,5 +1,6 @@
 //! How much the host itself costs: events per second to a destination that accepts at once, through
-//! a loaded plugin and through the same code linked in; and the routing of profile names.
+//! a loaded plugin, through the same code linked in, and through the plugin in a process of its own; and the
+//! routing of profile names.
 //!
 //! `cargo xtask bench bus` runs it. Only ratios of one run mean something on a shared machine, so
 //! what is compared alternates, and medians are printed.
@@ -7,6 +8,7 @@
 
 use std::fs;
 use std::hint::black_box;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use evbus::plugin::{Plugin, inspect};
@@ -16,7 +18,11 @@ use evbus_testkit::plugin_dir;
 const EVENTS: u32 = 2_000_000;
 const RUNS: usize = 7;
 
-fn main() {
+fn main() -> ExitCode {
+    // The host under test starts this program for the plugin's own process.
+    if std::env::args().nth(1).as_deref() == Some("plugin-child") {
+        return evbus::plugin::child_main();
+    }
     // `cargo test --benches` asks for a run that only shows that it works.
     let (events, runs) = if std::env::args().any(|arg| arg == "--bench") {
         (EVENTS, RUNS)
@@ -29,9 +35,10 @@ fn main() {
     );
     put(events, runs);
     routing(runs);
+    ExitCode::SUCCESS
 }
 
-/// Fires through `loaded` and `linked` in turn.
+/// Fires through `loaded`, `linked` and `isolated` in turn.
 fn put(events: u32, runs: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -43,6 +50,9 @@ fn put(events: u32, runs: usize) {
     let acct = dir.path().join("acct.yml");
     let text = "fixture-null:\n  idem-*:\n    evbus: {queue: {events: 65536}}\n";
     fs::write(&acct, text).unwrap();
+    let isolating = dir.path().join("isolating.yml");
+    let text = text.replace("{queue", "{isolate: process, queue");
+    fs::write(&isolating, text).unwrap();
     let linked = || {
         Plugin::linked(evbus_sdk::provider_plugin::<fixture_null::Null>(
             "fixture-null",
@@ -58,6 +68,15 @@ fn put(events: u32, runs: usize) {
                 .start(),
         )
         .unwrap();
+    let isolated = runtime
+        .block_on(
+            Host::builder()
+                .acct_file(&isolating)
+                .plugin_dir(plugins.path())
+                .isolation_program(std::env::current_exe().unwrap())
+                .start(),
+        )
+        .unwrap();
     let linked = runtime
         .block_on(
             Host::builder()
@@ -68,21 +87,29 @@ fn put(events: u32, runs: usize) {
         )
         .unwrap();
     let (mut through_loaded, mut through_linked) = (Vec::new(), Vec::new());
+    let mut through_isolated = Vec::new();
     let mut cpu = Vec::new();
     for _ in 0..runs {
         let before = cpu_time();
         through_loaded.push(runtime.block_on(fire(loaded.bus(), events)));
         cpu.push(cpu_time().saturating_sub(before).as_secs_f64() / f64::from(events));
         through_linked.push(runtime.block_on(fire(linked.bus(), events)));
+        through_isolated.push(runtime.block_on(fire(isolated.bus(), events)));
     }
     let rate = |times: &mut Vec<Duration>| f64::from(events) / median(times).as_secs_f64();
     let (loaded, linked) = (rate(&mut through_loaded), rate(&mut through_linked));
+    let isolated = rate(&mut through_isolated);
     cpu.sort_by(f64::total_cmp);
     println!("put, null destination, loaded .so   {loaded:>12.0} events/s");
     println!("put, null destination, linked in    {linked:>12.0} events/s");
+    println!("put, null destination, isolated     {isolated:>12.0} events/s");
     println!(
         "linked / loaded                     {:>12.3}",
         linked / loaded
+    );
+    println!(
+        "isolated / loaded                   {:>12.3}",
+        isolated / loaded
     );
     println!(
         "processor time per event            {:>12.0} ns, so {:.0} events/s per core",

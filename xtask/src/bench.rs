@@ -12,8 +12,8 @@ struct Bench {
     name: &'static str,
     /// What it needs from the system beside compilers.
     needs: &'static [Need],
-    /// What it runs beside the host, to compare: packages and their examples.
-    beside: &'static [(&'static str, &'static str)],
+    /// The examples it runs beside the host, to compare.
+    beside: &'static [&'static str],
 }
 
 static BENCHES: [Bench; 4] = [
@@ -35,10 +35,7 @@ static BENCHES: [Bench; 4] = [
     Bench {
         name: "brokers",
         needs: system::BROKERS,
-        beside: &[
-            ("plugin-kafka", "bare_rdkafka"),
-            ("plugin-pika", "bare_lapin"),
-        ],
+        beside: &["bare_rdkafka", "bare_lapin"],
     },
 ];
 
@@ -47,17 +44,10 @@ pub(crate) fn run(names: &[String]) -> Result<(), Failure> {
     for bench in choose(names)? {
         let needs: Vec<Need> = [system::BUILD, bench.needs].concat();
         system::ensure(&needs)?;
-        for (package, example) in bench.beside {
-            cargo::run(&[
-                "build",
-                "--release",
-                "--package",
-                package,
-                "--example",
-                example,
-            ])?;
+        for example in bench.beside {
+            cargo::run(&["build", "--release", "--workspace", "--example", example])?;
         }
-        cargo::run(&["bench", "--package", "evbus", "--bench", bench.name])?;
+        cargo::run(&["bench", "--workspace", "--bench", bench.name])?;
     }
     Ok(())
 }

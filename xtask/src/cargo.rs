@@ -97,9 +97,9 @@ pub(crate) fn all_libraries(release: bool) -> Result<Built, Failure> {
     build(&["--workspace", "--lib"], release)
 }
 
-/// Builds the release of a package's program of the same name.
+/// Builds the release of a package's program of the same name, with the features of the whole workspace.
 pub(crate) fn release_program(package: &str) -> Result<PathBuf, Failure> {
-    let built = build(&["--package", package, "--bin", package], true)?;
+    let built = build(&["--workspace", "--bin", package], true)?;
     built.executable(package).map(Path::to_owned)
 }
 

@@ -10,10 +10,10 @@
 
 mod answer;
 mod encode;
-mod escape;
 mod finite;
 mod frame;
 mod id;
+mod json;
 pub mod mapping;
 mod pack;
 mod socket_path;
@@ -25,10 +25,10 @@ mod tests;
 
 pub use answer::{Answer, MAX_ANSWER_BYTES};
 pub use encode::{Exact, Fired, Frame};
-pub use escape::unescape;
 pub use finite::Finite;
 pub use frame::{Content, Decoder, EvbusHead, Fault, Framing, LostSync, MAX_FRAME_BYTES};
 pub use id::{EventId, NotAnId, now_unix_ns};
+pub use json::{JsonString, JsonToken, JsonTokens};
 pub use socket_path::{MAX_ADDRESS_BYTES, SocketPath};
 pub use stamp::stamp;
 

@@ -7,8 +7,9 @@ use super::node::{Node, Value};
 use super::policy_reader::{self, HOST_KEY};
 use super::secret::Resolver;
 use super::secret_keys;
-use super::{AcctError, Commands, Config, Location, Policy, Position, Section};
+use super::{AcctError, Commands, Location, Position, Section};
 use evbus_destination::Secrets;
+use evbus_destination::{Config, Policy};
 
 /// One profile of one provider: the pattern, the plugin's configuration and the host's policy.
 #[derive(Clone)]
@@ -171,12 +172,12 @@ impl Entry {
     ///
     /// `path` has the form that `serde_path_to_error` and `serde_ignored` print: `connection.acks`,
     /// `topics[1]`, `.` for the whole. Keys that contain dots themselves (`librdkafka.linger.ms`) are found too.
-    pub fn locate(&self, path: &str) -> Location {
+    pub(crate) fn locate(&self, path: &str) -> Location {
         Location::at(&self.location.file, self.node.locate(path, self.position))
     }
 
-    /// A fault that a plugin found under `path` of the configuration (see [`Entry::locate`]). The secrets
-    /// of the entry are hidden in the message.
+    /// A fault that a plugin found under `path` of the configuration, in the form that `serde_path_to_error` and
+    /// `serde_ignored` print. The secrets of the entry are hidden in the message.
     pub fn fault(&self, path: &str, message: &str) -> AcctError {
         let entry = format!("{}.{}", self.provider, self.pattern);
         AcctError::new(

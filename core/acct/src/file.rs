@@ -27,7 +27,8 @@ const NOT_PROVIDERS: [&str; 3] = ["default", "backend_key", "acct-backends"];
 #[derive(Debug, Clone)]
 pub struct AcctFile {
     match_plugin: String,
-    match_plugin_location: Location,
+    /// Where the file names the match plugin; the file as a whole if it names none.
+    pub(crate) match_plugin_location: Location,
     sections: Vec<Section>,
 }
 
@@ -92,11 +93,6 @@ impl AcctFile {
     /// The plugin that matches profile names against patterns, for the whole file.
     pub fn match_plugin(&self) -> &str {
         &self.match_plugin
-    }
-
-    /// Where the file names the match plugin; the file as a whole if it names none.
-    pub fn match_plugin_location(&self) -> &Location {
-        &self.match_plugin_location
     }
 
     /// A fault of the match plugin's name, for a caller that does not find this plugin.

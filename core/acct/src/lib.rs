@@ -7,8 +7,8 @@
 //! applied, [`AcctFile`] splits the tree into provider [`Section`]s, and a section returns its [`Entry`]s on request.
 //! Only then are secrets given by reference (`secret`, `commands`) read; they are hidden from messages together with those that
 //! the entry contains (`secret_keys`; [`Secrets`](evbus_destination::Secrets)). [`evbus_files::trust`] reads the files
-//! that others must not be able to write. An entry carries the plugin's [`Config`] as JSON and the host's own
-//! [`Policy`].
+//! that others must not be able to write. An entry carries the plugin's [`Config`](evbus_destination::Config) as JSON
+//! and the host's own [`Policy`](evbus_destination::Policy).
 //!
 //! This crate only reads and writes acct files: it knows no plugin and serves no destination, and it does not
 //! check what a plugin requires of its configuration.
@@ -54,11 +54,7 @@ pub use document::AcctDocument;
 pub use duration::duration;
 pub use entry::{Entry, Extent, ReadEntry};
 pub use error::AcctError;
-pub use evbus_destination::{
-    BatchCaps, Config, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy,
-    QueueLimits, Retry, WhenFull,
-};
-pub use evbus_jinja::{Location, Position, TemplateError};
+pub use evbus_jinja::{Location, Position};
 pub use events::is_parsing;
 pub use file::{AcctFile, DEFAULT_MATCH_PLUGIN, Section};
 pub use overrides::JsonObject;

@@ -10,9 +10,10 @@ use std::time::Duration;
 use super::duration;
 use super::key::Key;
 use super::node::{Node, Value};
-use super::{
-    AcctError, BatchCaps, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Location,
-    Policy, Position, QueueLimits, Retry, WhenFull,
+use super::{AcctError, Location, Position};
+use evbus_destination::{
+    BatchCaps, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy, QueueLimits,
+    Retry, WhenFull,
 };
 
 /// The one key of an entry that is the host's and not the plugin's.

@@ -90,11 +90,6 @@ impl AcctSource {
         &self.path
     }
 
-    /// Where the key comes from, if there is one.
-    pub fn key_source(&self) -> Option<&KeySource> {
-        self.key.as_ref()
-    }
-
     /// Reads the file. Blocks while it reads.
     ///
     /// # Errors

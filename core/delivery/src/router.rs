@@ -59,7 +59,7 @@ impl Route {
     }
 
     /// Whether it is certain that no pattern matches.
-    pub fn is_nowhere(&self) -> bool {
+    pub(crate) fn is_nowhere(&self) -> bool {
         self.matches.is_empty() && self.undecided.is_none()
     }
 

@@ -22,7 +22,7 @@ pub struct EventBuilder {
 }
 
 impl Default for EventBuilder {
-    /// An event for the profile [`DEFAULT_PROFILE`].
+    /// An event for the profile `default`.
     fn default() -> Self {
         Self::new(DEFAULT_PROFILE.to_owned())
     }

@@ -29,7 +29,7 @@ pub use serial::Serial;
 pub use typed::TypedBody;
 
 /// The profile of an event that is fired without one.
-pub const DEFAULT_PROFILE: &str = "default";
+pub(crate) const DEFAULT_PROFILE: &str = "default";
 
 /// The longest profile name, in bytes.
 pub const MAX_PROFILE_BYTES: usize = evbus_wire::MAX_TAG_BYTES;
@@ -102,7 +102,7 @@ pub struct Parts<'a> {
     pub id: EventId,
     /// When it was fired, in nanoseconds since the Unix epoch.
     pub time_unix_ns: u64,
-    /// A name that [`check_profile`] accepts.
+    /// Under what name it was fired.
     pub profile: &'a str,
     /// At most [`MAX_BODY_BYTES`] bytes.
     pub body: Body<'a>,
@@ -295,7 +295,7 @@ pub enum EventError {
 /// # Errors
 ///
 /// [`EventError::Profile`], with what is wrong with it.
-pub fn check_profile(profile: &str) -> Result<(), EventError> {
+pub(crate) fn check_profile(profile: &str) -> Result<(), EventError> {
     let found = if profile.is_empty() {
         "is empty"
     } else if profile.len() > MAX_PROFILE_BYTES {

@@ -1,88 +1,61 @@
-//! What Python's `str` makes of a body, in one pass over its JSON text.
+//! Writes a body as Python's `str` does, in one pass over its JSON text.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use evbus_wire::unescape;
+use evbus_wire::{JsonString, JsonToken, JsonTokens};
 use regex::Regex;
 
-/// What `repr` of a text looks at: quotes, backslashes, and what `str.isprintable` denies. The
-/// version of Unicode is the crate's, 16; a character that is newer is taken for unprintable.
+/// The characters that `repr` escapes or counts: quotes, backslashes, and those for which `str.isprintable` is false.
+/// The crate has Unicode 16; newer characters count as unprintable.
 static NOTEWORTHY: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"[['"\\\p{C}\p{Z}]--[ ]]"#)
-        // A test of this module compiles it.
+        // The tests of this module compile it.
         .expect("it is a regular expression")
 });
 
-/// What Python's `str` makes of the value that `json.loads` makes of `json`.
+/// The result of Python's `str(json.loads(json))`.
 ///
-/// Made for text that the event layer has checked: other text gives an error or some text, and
-/// never a panic. Does not recurse.
+/// Intended for text that the event layer has checked. For other text it returns an error or some text; it never
+/// panics, and is not recursive.
 ///
-/// A text that is the whole body stands without quotes. Half a surrogate pair, which cannot be
-/// encoded there, becomes U+FFFD.
+/// A string that is the whole body has no quotes. Half a surrogate pair, which cannot be encoded there, becomes
+/// U+FFFD.
 ///
 /// # Errors
 ///
-/// One sentence about what is not JSON.
+/// One sentence about the part that is not JSON.
 pub(super) fn str_of_json(json: &[u8]) -> Result<String, String> {
-    let json = std::str::from_utf8(json)
-        .map_err(|error| format!("it is not UTF-8 after byte {}", error.valid_up_to()))?;
-    let mut rest = json.trim_start_matches([' ', '\t', '\r', '\n']);
-    let mut out = String::with_capacity(rest.len() + rest.len() / 8 + 16);
-    if rest.starts_with('"') {
-        return Text::take(&mut rest).map(|text| text.decoded);
-    }
-    while let Some(first) = rest.bytes().next() {
-        match first {
-            b'"' => Text::take(&mut rest)?.quote(&mut out),
-            b'-' | b'0'..=b'9' => number(&mut rest, &mut out)?,
-            _ => {
-                let (token, written) = TOKENS
-                    .iter()
-                    .find(|(token, _)| rest.starts_with(token))
-                    .ok_or_else(|| format!("it is not JSON: expected a value at {first:#04x}"))?;
-                out.push_str(written);
-                rest = &rest[token.len()..];
+    let mut tokens = JsonTokens::new(json)?;
+    let mut out = String::with_capacity(json.len() + json.len() / 8 + 16);
+    let mut is_first = true;
+    while let Some(token) = tokens.take()? {
+        match token {
+            JsonToken::OpenObject => out.push('{'),
+            JsonToken::CloseObject => out.push('}'),
+            JsonToken::OpenArray => out.push('['),
+            JsonToken::CloseArray => out.push(']'),
+            JsonToken::Comma => out.push_str(", "),
+            JsonToken::Colon => out.push_str(": "),
+            JsonToken::Null => out.push_str("None"),
+            JsonToken::Bool(true) => out.push_str("True"),
+            JsonToken::Bool(false) => out.push_str("False"),
+            // Integers have no limit, and there is one zero.
+            JsonToken::Integer("-0") => out.push('0'),
+            JsonToken::Integer(digits) => out.push_str(digits),
+            JsonToken::Float(value) => out.push_str(&python_float(value)),
+            JsonToken::String(string) => {
+                let fault = || tokens.fault("a string with valid escapes");
+                let text = Text::of(string).ok_or_else(fault)?;
+                if is_first {
+                    return Ok(text.decoded);
+                }
+                text.quote(&mut out);
             }
         }
+        is_first = false;
     }
     Ok(out)
-}
-
-/// JSON's tokens that are neither texts nor numbers, and what Python writes for them.
-const TOKENS: [(&str, &str); 13] = [
-    (",", ", "),
-    (":", ": "),
-    ("{", "{"),
-    ("}", "}"),
-    ("[", "["),
-    ("]", "]"),
-    ("null", "None"),
-    ("true", "True"),
-    ("false", "False"),
-    (" ", ""),
-    ("\n", ""),
-    ("\t", ""),
-    ("\r", ""),
-];
-
-fn number(rest: &mut &str, out: &mut String) -> Result<(), String> {
-    let end = rest
-        .find(|c: char| !(c.is_ascii_digit() || "+-.eE".contains(c)))
-        .unwrap_or(rest.len());
-    let text = &rest[..end];
-    *rest = &rest[end..];
-    if text.contains(['.', 'e', 'E']) {
-        let value = text
-            .parse()
-            .map_err(|_| "it is not JSON: expected a number".to_owned())?;
-        out.push_str(&python_float(value));
-    } else {
-        // Integers have no limit, and there is one zero.
-        out.push_str(if text == "-0" { "0" } else { text });
-    }
-    Ok(())
 }
 
 /// A number as Python writes it: the shortest digits that read back as the same, with an exponent
@@ -104,45 +77,25 @@ pub fn python_float(value: f64) -> String {
     }
 }
 
-/// A JSON text.
+/// A JSON string, decoded.
 struct Text {
     /// With U+FFFD for each lone surrogate.
     decoded: String,
-    /// Where these are, and what they were.
+    /// The positions of these, and the surrogates.
     lone: Vec<(usize, u16)>,
 }
 
 impl Text {
-    /// Takes a text, from its opening quote to its closing one.
-    fn take(rest: &mut &str) -> Result<Self, String> {
+    /// None if an escape is not valid.
+    fn of(string: JsonString<'_>) -> Option<Self> {
         let mut text = Self {
             decoded: String::new(),
             lone: Vec::new(),
         };
-        let fault = || "it is not JSON: expected a closed string with valid escapes".to_owned();
-        *rest = &rest[1..];
-        loop {
-            let end = rest.find(['"', '\\']).ok_or_else(fault)?;
-            text.decoded.push_str(&rest[..end]);
-            let ends = rest[end..].starts_with('"');
-            *rest = &rest[end + 1..];
-            if ends {
-                return Ok(text);
-            }
-            text.escape(rest).ok_or_else(fault)?;
-        }
-    }
-
-    /// Takes what follows a backslash.
-    fn escape(&mut self, rest: &mut &str) -> Option<()> {
-        let mut after = rest.as_bytes();
-        let c = unescape(&mut after)?.unwrap_or_else(|half| {
-            self.lone.push((self.decoded.len(), half));
-            char::REPLACEMENT_CHARACTER
-        });
-        self.decoded.push(c);
-        *rest = &rest[rest.len() - after.len()..];
-        Some(())
+        let lone = &mut text.lone;
+        string
+            .decode(&mut text.decoded, |at, half| lone.push((at, half)))
+            .then_some(text)
     }
 
     /// Writes it as `repr` does.

@@ -165,7 +165,7 @@ pub fn read(path: &Path, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead>
 /// # Errors
 ///
 /// It is larger than `max` bytes or cannot be read.
-pub fn read_open(file: File, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead> {
+pub(crate) fn read_open(file: File, max: u64, content: &mut Vec<u8>) -> Result<(), NotRead> {
     let length = file.metadata()?.len();
     if length > max {
         return Err(NotRead::TooLarge);

@@ -1,6 +1,8 @@
 //! Who could change a file or directory: its owner, the group, everybody.
 
+use std::fs::Metadata;
 use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::fs::{Stat, getxattr};
@@ -11,15 +13,30 @@ use uzers::os::unix::GroupExt as _;
 /// In a directory with this bit nobody can rename or remove what belongs to others.
 pub const STICKY: u32 = 0o1000;
 /// Whoever is in the group can read the file.
-pub const GROUP_MAY_READ: u32 = 0o040;
+pub(crate) const GROUP_MAY_READ: u32 = 0o040;
 const GROUP_MAY_WRITE: u32 = 0o020;
 /// Whoever is in the group can reach what is in the directory.
-pub const GROUP_MAY_ENTER: u32 = 0o010;
+pub(crate) const GROUP_MAY_ENTER: u32 = 0o010;
 const OTHERS_MAY_WRITE: u32 = 0o002;
 
 /// Whether it belongs to this user or to root.
 pub fn is_ours(found: &Stat) -> bool {
     found.st_uid == geteuid().as_raw() || found.st_uid == 0
+}
+
+/// Whether nobody else can rename what this user has in a directory: it belongs to this user or to root, and
+/// others who may create files in it may not rename those of others.
+pub fn keeps_names(dir: &Metadata) -> bool {
+    let may_write = GROUP_MAY_WRITE | OTHERS_MAY_WRITE;
+    [0, geteuid().as_raw()].contains(&dir.uid())
+        && (dir.mode() & may_write == 0 || dir.mode() & STICKY != 0)
+}
+
+/// Whether another user may have put a file into a directory where this user is about to replace it, in order to own
+/// what is written there.
+pub fn may_be_planted(file: &Metadata, dir: &Metadata) -> bool {
+    let everybody_creates = dir.mode() & (STICKY | OTHERS_MAY_WRITE) != 0;
+    file.uid() != geteuid().as_raw() && everybody_creates
 }
 
 /// Checks that neither every user nor a group with other members can write to `opened`. `what` names it
@@ -29,7 +46,12 @@ pub fn is_ours(found: &Stat) -> bool {
 ///
 /// One sentence, with the command that changes it. If the members of the group are unknown, it is accepted:
 /// see [`group_that_writes`].
-pub fn check_mode(what: &str, path: &Path, found: &Stat, opened: impl AsFd) -> Result<(), String> {
+pub(crate) fn check_mode(
+    what: &str,
+    path: &Path,
+    found: &Stat,
+    opened: impl AsFd,
+) -> Result<(), String> {
     if found.st_mode & OTHERS_MAY_WRITE != 0 {
         return Err(too_open(
             what,
@@ -49,7 +71,7 @@ pub fn check_mode(what: &str, path: &Path, found: &Stat, opened: impl AsFd) -> R
 }
 
 /// One sentence: `who` has access, and the `change` for `chmod`.
-pub fn too_open(what: &str, path: &Path, found: &Stat, who: &str, change: &str) -> String {
+pub(crate) fn too_open(what: &str, path: &Path, found: &Stat, who: &str, change: &str) -> String {
     format!(
         "{what} {path} has mode {:04o}: {who} it, but only its owner should; run `chmod {change} {path}`",
         found.st_mode & 0o7777,
@@ -59,7 +81,7 @@ pub fn too_open(what: &str, path: &Path, found: &Stat, who: &str, change: &str) 
 
 /// Who has a right through the group bits of a mode.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Group {
+pub(crate) enum Group {
     /// Nobody.
     None,
     /// Only a user who has the right anyway.
@@ -71,12 +93,12 @@ pub enum Group {
 }
 
 /// Who can write to `opened` through the group bits.
-pub fn group_that_writes(found: &Stat, opened: impl AsFd) -> Group {
+pub(crate) fn group_that_writes(found: &Stat, opened: impl AsFd) -> Group {
     group_with(GROUP_MAY_WRITE, found, opened)
 }
 
 /// Who has this right, one of the group bits, to `opened`.
-pub fn group_with(right: u32, found: &Stat, opened: impl AsFd) -> Group {
+pub(crate) fn group_with(right: u32, found: &Stat, opened: impl AsFd) -> Group {
     if found.st_mode & right == 0 {
         return Group::None;
     }

@@ -124,7 +124,7 @@ impl<J: Judge> Walk<J> {
 
     /// The judge, and the directories that really lead to the place, from the root: none that a link or `..`
     /// left.
-    pub fn into_parts(self) -> (J, Vec<Step>) {
+    pub(crate) fn into_parts(self) -> (J, Vec<Step>) {
         (self.judge, self.steps)
     }
 

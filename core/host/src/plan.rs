@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use evbus_destination::{Destination, Isolation, Policy, WhenFull};
+use evbus_destination::{Config, Destination, Isolation, Policy, WhenFull};
 use zeroize::Zeroizing;
 
 use evbus_acct::{
-    AcctError, AcctFile, Commands, Config, DEFAULT_MATCH_PLUGIN, Entry, Extent, ReadEntry, Section,
+    AcctError, AcctFile, Commands, DEFAULT_MATCH_PLUGIN, Entry, Extent, ReadEntry, Section,
 };
 use evbus_delivery::Connector;
 use evbus_delivery::Router;
@@ -179,7 +179,7 @@ impl Plan {
     }
 
     /// Refuses every destination that needs a queue on disk, for a host without a state directory.
-    pub fn refuse_queues_on_disk(&mut self) {
+    pub(crate) fn refuse_queues_on_disk(&mut self) {
         self.refuse(|planned| {
             let policy = planned.policy();
             let (key, value) = match policy.when_full {

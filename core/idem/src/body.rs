@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use crate::presence::{Nullable, given, nullable};
 use evbus_event::{Event, EventBuilder, EventError, TypedBody};
 
-/// An event body in the envelope, with typed tags `T` and message `M`. It has no other key.
+/// An event body in the envelope, with typed tags `T` and a message `M`. It has no other keys.
 ///
-/// The documented events are names for it, such as [`StatusEvent`](crate::StatusEvent).
+/// Each documented event is an alias of this type, such as [`StatusEvent`](crate::StatusEvent).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Body<T, M> {
@@ -74,10 +74,10 @@ where
     }
 }
 
-/// The tags of all documented events but the log's. `K` is an enum of the types that the event has.
+/// The tags of every documented event except log events. `K` is the enum of the event's values of `type`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tags<K> {
-    /// A reference to the function that fired the event. Idem fires null where it found none.
+    /// A reference to the function that fired the event. Idem fires null if it found none.
     #[serde(rename = "ref", deserialize_with = "nullable")]
     #[schemars(with = "Nullable<String>")]
     pub reference: Option<String>,

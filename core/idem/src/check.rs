@@ -20,19 +20,19 @@ pub struct Checker {
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checked {
-    /// The profile is not documented; its bodies may be anything.
+    /// The profile is not documented, so any body is valid.
     Undocumented,
-    /// The profile is documented, and the body has these faults, in the order of their places.
+    /// The profile is documented, and these are the faults of the body, in the order of their pointers.
     Documented(Vec<Fault>),
 }
 
-/// A place where a body does not have the format of its profile.
+/// A deviation of a body from the format of its profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Fault {
-    /// The place in the body, as a JSON pointer; empty for the body itself.
+    /// Where it is in the body, as a JSON pointer; empty for the body itself.
     pub pointer: String,
-    /// What is there.
+    /// What was found.
     pub found: String,
     /// What was expected.
     pub expected: String,
@@ -125,7 +125,7 @@ fn types(kind: &TypeKind) -> String {
     names.join(" or ")
 }
 
-/// How much of a value is shown: what is in a body may be long, and is nobody's business here.
+/// How much of a value is shown. A value may be long, and its content does not matter here.
 const SHOWN: usize = 60;
 
 fn describe(value: &Value) -> String {
@@ -153,7 +153,7 @@ fn count(number: usize, what: &str) -> String {
     counted(number, what, &format!("{what}s"))
 }
 
-/// At most eight of them.
+/// Lists at most eight of them.
 fn keys<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let number = names.len();
     let shown = list(names.take(8).map(|name| {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::presence::given;
 use crate::{Body, Documented, Tags};
 
-/// A compiled state, as events of the profiles `idem-chunk` and `idem-low` have it.
+/// A compiled state, as in events of the profiles `idem-chunk` and `idem-low`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Chunk {
     /// The state's name.
@@ -30,14 +30,14 @@ pub struct Chunk {
     )]
     #[schemars(with = "i64")]
     pub order: Option<i64>,
-    /// The function's arguments, and what else belongs to the state.
+    /// The function's arguments, and any other keys of the state.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
 impl Chunk {
-    /// The state `name` of the SLS source `sls`, which calls `fun` of the plugin `state`; the id is
-    /// the name, and there is no order.
+    /// The state `name` of the SLS source `sls`, which calls `fun` of the plugin `state`. Its id is its name, and its
+    /// order is not set.
     pub fn new(name: &str, state: &str, fun: &str, sls: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -76,8 +76,8 @@ pub enum ChunkType {
 /// ```
 ///
 /// Source: Idem's documentation, "Event Profiles", idem-chunk, which has the type `state-post`; Idem 25
-/// fires `state-chunk`, the function's arguments beside the documented keys, and a null `ref` where
-/// it finds no function. Both are read; `state-chunk` is fired.
+/// fires `state-chunk`, the function's arguments beside the documented keys, and a null `ref` if
+/// it finds no function. Both types are read; `state-chunk` is fired.
 pub type ChunkEvent = Body<Tags<ChunkType>, Chunk>;
 
 impl Documented for ChunkEvent {

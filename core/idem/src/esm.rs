@@ -12,7 +12,7 @@ pub struct EsmMessage {
     /// The metadata.
     #[serde(rename = "__esm_metadata__")]
     pub metadata: EsmMetadata,
-    /// What else is there.
+    /// Any other keys.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
@@ -22,7 +22,7 @@ pub struct EsmMessage {
 pub struct EsmMetadata {
     /// The version of the cache's format: major, minor, patch.
     pub version: Vec<u64>,
-    /// What else is there.
+    /// Any other keys.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
@@ -45,7 +45,7 @@ pub enum EsmType {
 /// }
 /// ```
 ///
-/// Source: Idem 25.0.1, which fires it and does not document it.
+/// Source: Idem 25.0.1, which fires it without documenting it.
 pub type EsmEvent = Body<Tags<EsmType>, EsmMessage>;
 
 impl Documented for EsmEvent {

@@ -9,15 +9,15 @@ use serde_json::{Map, Value, json};
 
 use crate::{Body, Documented, Tags};
 
-/// The states of one id, as they were rendered.
+/// The rendered states of one id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = allow_dunder_keys)]
 pub struct HighState {
     /// The stem, or name, of the SLS source.
     #[serde(rename = "__sls__")]
     pub sls: String,
-    /// By the reference of the state plugin: what is called there ([`calls`](Self::calls)). Further
-    /// keys that begin with two underscores may be there, and may be anything.
+    /// The calls by the reference of their state plugin (see [`calls`](Self::calls)). Keys that begin with two
+    /// underscores are not plugins, and their values may be anything.
     #[serde(flatten)]
     #[schemars(with = "BTreeMap<String, Vec<Call>>")]
     pub states: Map<String, Value>,
@@ -33,7 +33,7 @@ impl HighState {
         }
     }
 
-    /// What is called of a state plugin; nothing where it is not there.
+    /// The calls of a state plugin; none if there is no such key.
     pub fn calls(&self, state: &str) -> Vec<Call> {
         let calls = self.states.get(state).and_then(Value::as_array);
         calls
@@ -48,7 +48,7 @@ impl HighState {
     }
 }
 
-/// One item of what is called of a state plugin.
+/// One item in the list of calls of a state plugin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Call {

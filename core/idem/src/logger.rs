@@ -6,16 +6,16 @@ use serde_json::{Map, Value};
 
 use crate::{Body, Documented};
 
-/// The tags of [`LoggerEvent`]; there is no `type`.
+/// The tags of [`LoggerEvent`], which has no `type`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LoggerTags {
     /// The module that wrote the line.
     pub module: String,
-    /// The level's name; Python's, such as `WARNING`.
+    /// The name of the level as in Python, such as `WARNING`.
     pub level: String,
     /// When it was written, in the form of Python's `asctime`: `2026-11-23 00:17:28,301`.
     pub timestamp: String,
-    /// A reference to the function that fired the event; it may be null or absent, which is one here.
+    /// A reference to the function that fired the event; null and absent mean the same here.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// Any other tags.
@@ -78,8 +78,8 @@ impl LoggerEvent {
 /// }
 /// ```
 ///
-/// Source: Idem 25.0.1 with `--log-plugin=event`; the documentation has [`LoggerEvent`] instead. There
-/// is no way to fire it from here but [`EventBuilder::unwrapped`](evbus_event::EventBuilder::unwrapped).
+/// Source: Idem 25.0.1 with `--log-plugin=event`; the documentation describes [`LoggerEvent`] instead. Only
+/// [`EventBuilder::unwrapped`](evbus_event::EventBuilder::unwrapped) can fire it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnwrappedLoggerEvent {
     /// The line.
@@ -90,7 +90,7 @@ pub struct UnwrappedLoggerEvent {
     pub level: String,
     /// When it was written.
     pub timestamp: String,
-    /// What else is there.
+    /// Any other keys.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }

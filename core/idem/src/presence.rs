@@ -1,4 +1,4 @@
-//! Keys that are absent, null or there: all three come back as they were.
+//! Keys that are absent, null or set: each of the three is written as it was read.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-/// Reads a key that may be null and must be there.
+/// Reads a key that must exist but may be null.
 pub(crate) fn nullable<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,
@@ -15,7 +15,7 @@ where
     Option::deserialize(deserializer)
 }
 
-/// Reads a key that may be absent: an `Option` that is `None` only then. A null is one of `T`'s own.
+/// Reads a key that may be absent. The `Option` is `None` only then; null is a value of `T`.
 pub(crate) fn given<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,
@@ -24,7 +24,7 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
-/// The schema of what [`nullable`] reads. Schemas of a bare `Option` say that the key may be absent.
+/// The schema of what [`nullable`] reads. The schema of a plain `Option` would allow the key to be absent.
 pub(crate) struct Nullable<T>(std::marker::PhantomData<T>);
 
 impl<T: JsonSchema> JsonSchema for Nullable<T> {
@@ -41,16 +41,16 @@ impl<T: JsonSchema> JsonSchema for Nullable<T> {
     }
 }
 
-/// What a state or a function says of its result: the documentation shows text, Idem mostly fires
+/// The comment of a state or function on its result. The documentation shows text; Idem mostly fires a list of
 /// lines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Comment {
     /// Text.
     Text(String),
-    /// Lines, which are text as a rule.
+    /// Lines, which are usually text.
     Lines(Vec<Value>),
-    /// Nothing: a null.
+    /// Null.
     Nothing,
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::presence::{Comment, Nullable, given, nullable};
 use crate::{Body, Documented, Tags};
 
-/// A state's output with everything around it.
+/// A state's output with its metadata.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunResult {
     /// The state's name.
@@ -28,7 +28,7 @@ pub struct RunResult {
     pub run_num: u64,
     /// What the state changed.
     pub changes: Map<String, Value>,
-    /// What it says.
+    /// The comment of the state.
     pub comment: Comment,
     /// The key of this state in Idem's cache of managed states.
     pub esm_tag: String,
@@ -38,18 +38,18 @@ pub struct RunResult {
     pub new_state: Value,
     /// The resource before the run; any JSON value.
     pub old_state: Value,
-    /// Whether the state ran successfully; null where nothing was done, as in a test run.
+    /// Whether the state ran successfully; null if nothing was done, as in a test run.
     #[serde(deserialize_with = "nullable")]
     #[schemars(with = "Nullable<bool>")]
     pub result: Option<bool>,
-    /// What else Idem fires, such as `start_time` and `total_seconds`.
+    /// Any other keys that Idem fires, such as `start_time` and `total_seconds`.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
 impl RunResult {
-    /// The output of a state that changed nothing, whose tags are those that Idem makes of the
-    /// state plugin `state`, the id `name` and the function `fun`.
+    /// The output of a state that changed nothing. Its tags are the ones that Idem builds from the state plugin
+    /// `state`, the id `name` and the function `fun`.
     pub fn new(name: &str, state: &str, fun: &str, run_num: u64, result: bool) -> Self {
         let esm_tag = format!("{state}_|-{name}_|-{name}_|-");
         Self {
@@ -96,8 +96,8 @@ pub enum RunType {
 /// }
 /// ```
 ///
-/// Source: Idem's documentation, "Event Profiles", idem-run. Idem 25 fires no `order`, a list as the
-/// comment, the state function as `ref` (null where it finds none), and more keys.
+/// Source: Idem's documentation, "Event Profiles", idem-run. Idem 25 omits `order`, and fires a
+/// list as the comment, the state function as `ref` (null if it finds none), and additional keys.
 pub type RunEvent = Body<Tags<RunType>, RunResult>;
 
 impl Documented for RunEvent {

@@ -151,7 +151,7 @@ fn of<T: JsonSchema>() -> Value {
         .to_value()
 }
 
-/// Two formats under one profile: the tag `type` says which, so that a fault is one of that format.
+/// The schema of a profile with two formats. It selects one by the tag `type`, so that faults refer to that format.
 fn state() -> Value {
     let is = |kind: &str| {
         json!({
@@ -185,7 +185,7 @@ fn state() -> Value {
     })
 }
 
-/// Makes a choice between texts a list of them, which reads well and gives one clear fault.
+/// Turns a choice between constant texts into an `enum`, which is easier to read and results in one clear fault.
 fn plain(schema: &mut Value) {
     let Ok(schema) = <&mut schemars::Schema>::try_from(schema) else {
         return;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::presence::{Comment, Nullable, given, nullable};
 use crate::{Body, Documented, Tags};
 
-/// What a state function is called with.
+/// The arguments of a call of a state function.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct StateCall {
     /// The context it runs in.
@@ -20,7 +20,7 @@ pub struct StateCall {
     )]
     #[schemars(with = "StateContext")]
     pub ctx: Option<StateContext>,
-    /// Its keyword arguments, as the documentation has them; Idem fires them as `more`.
+    /// The keyword arguments as documented; Idem fires them as `more`.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -36,7 +36,7 @@ pub struct StateCall {
     )]
     #[schemars(with = "String")]
     pub name: Option<String>,
-    /// Its arguments, as Idem fires them.
+    /// The arguments as Idem fires them.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
@@ -46,9 +46,9 @@ pub struct StateCall {
 pub struct StateContext {
     /// The run's name.
     pub run_name: String,
-    /// Whether nothing is to be changed.
+    /// Whether it is a test run, which changes nothing.
     pub test: bool,
-    /// What else Idem fires of it.
+    /// Any other keys that Idem fires.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
@@ -84,7 +84,7 @@ pub enum StatePreType {
 /// ```
 ///
 /// Source: Idem's documentation, "Event Profiles", idem-state, pre. Idem 25 fires the arguments beside
-/// `ctx` and `name`, and leaves keys out.
+/// `ctx` and `name`, and omits some keys.
 pub type StatePreEvent = Body<Tags<StatePreType>, BTreeMap<String, BTreeMap<String, StateCall>>>;
 
 impl Documented for StatePreEvent {
@@ -106,7 +106,7 @@ impl StatePreEvent {
 /// What a state function returned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StateReturn {
-    /// What it changed; Idem leaves it out where the function says nothing of it.
+    /// What it changed; Idem omits it if the function does not report it.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -114,15 +114,15 @@ pub struct StateReturn {
     )]
     #[schemars(with = "Map<String, Value>")]
     pub changes: Option<Map<String, Value>>,
-    /// What it says.
+    /// The comment of the function.
     pub comment: Comment,
     /// The state's name.
     pub name: String,
-    /// Whether it succeeded; null where nothing was done, as in a test run.
+    /// Whether it succeeded; null if nothing was done, as in a test run.
     #[serde(deserialize_with = "nullable")]
     #[schemars(with = "Nullable<bool>")]
     pub result: Option<bool>,
-    /// What else it returned, such as `old_state` and `new_state`.
+    /// Any other keys that it returned, such as `old_state` and `new_state`.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
@@ -152,7 +152,7 @@ pub enum StatePostType {
 /// ```
 ///
 /// Source: Idem's documentation, "Event Profiles", idem-state, post. Idem 25 fires a list as the comment,
-/// `old_state` and `new_state` beside the documented keys, and may leave out `changes`.
+/// `old_state` and `new_state` beside the documented keys, and may omit `changes`.
 pub type StatePostEvent = Body<Tags<StatePostType>, StateReturn>;
 
 impl Documented for StatePostEvent {
@@ -160,8 +160,8 @@ impl Documented for StatePostEvent {
 }
 
 impl StatePostEvent {
-    /// The state `name` called the function `reference`, which succeeded or failed and changed
-    /// nothing; the fields of `message` say more.
+    /// The state `name` called the function `reference`, which succeeded or failed without changing anything. Set the
+    /// fields of `message` to add details.
     pub fn new(name: &str, reference: &str, result: bool) -> Self {
         Self::tagged(
             Some(reference.to_owned()),
@@ -177,12 +177,12 @@ impl StatePostEvent {
     }
 }
 
-/// Either event of the profile `idem-state`, for whoever reads them.
+/// Either event of the profile `idem-state`, for readers that accept both.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum StateEvent {
     /// Before the call.
     Pre(StatePreEvent),
-    /// After it.
+    /// After the call.
     Post(StatePostEvent),
 }

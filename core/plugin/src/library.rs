@@ -105,7 +105,11 @@ impl Plugin {
     /// # Errors
     ///
     /// As for `load`.
-    pub fn of_image(image: OwnedFd, path: &Path, opened: impl FnOnce()) -> Result<Self, String> {
+    pub(crate) fn of_image(
+        image: OwnedFd,
+        path: &Path,
+        opened: impl FnOnce(),
+    ) -> Result<Self, String> {
         let image = Image::received(image);
         let (module, image) = linker::open(image)?;
         opened();
@@ -261,7 +265,7 @@ impl Plugin {
     }
 
     /// Whether it is a match plugin.
-    pub fn is_matcher(&self) -> bool {
+    pub(crate) fn is_matcher(&self) -> bool {
         self.matcher.is_some()
     }
 

@@ -66,7 +66,7 @@ impl Waiting<'_> {
     /// # Errors
     ///
     /// The wait is over: there was no answer within the limit, or the host is shutting down.
-    pub fn glance(&mut self) -> Result<Duration, Over> {
+    pub(crate) fn glance(&mut self) -> Result<Duration, Over> {
         if *self.patience.0.borrow() {
             return Err(Over::Ending);
         }

@@ -31,5 +31,5 @@ pub use files::socket_file::SocketFile;
 pub use listeners::publisher::{LISTENER_QUEUE_BYTES, Publisher, PublisherCounts};
 pub use salt_master::{FollowCounters, Follower, SaltMaster, SaltMasterStatus};
 pub use senders::connection::PullCounters;
-pub use senders::intake::{Intake, Receipts, Taken, Wanted};
+pub use senders::intake::{Confirmation, Intake, Taken, Wanted};
 pub use server::{PullCounts, Server, serve};

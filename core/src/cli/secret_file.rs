@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use evbus_files::owners::may_be_planted;
 use evbus_files::written_file::Place;
 use rustix::fs::{FileType, Gid, Uid, fchown};
 
@@ -50,7 +51,8 @@ pub(super) fn write(
                 path.display()
             )));
         }
-        if is_planted(&replaced, &dir) {
+        let is_planted = fs::metadata(&dir).is_ok_and(|dir| may_be_planted(&replaced, &dir));
+        if is_planted {
             return Err(Exit::usage(format!(
                 "cannot write {}: the file belongs to user {} in a directory where everybody may create files, so that user could read the new one; remove it, or give another name",
                 path.display(),
@@ -75,10 +77,4 @@ pub(super) fn write(
     file.persist(&target).map_err(|error| failed(error.error))?;
     // Without this the old file could return after a crash of the machine.
     place.sync().map_err(failed)
-}
-
-/// Whether another user may have put a file where this one was to be written, to own what is written there.
-fn is_planted(file: &fs::Metadata, dir: &Path) -> bool {
-    let everybody_creates = fs::metadata(dir).is_ok_and(|dir| dir.mode() & 0o1002 != 0);
-    file.uid() != rustix::process::geteuid().as_raw() && everybody_creates
 }

@@ -190,7 +190,7 @@ fn build_another_host() -> PathBuf {
     let mut cargo = cargo();
     cargo
         .current_dir(workspace())
-        .args(["build", "--offline", "--package", "evbus", "--bin", "evbus"])
+        .args(["build", "--offline", "--workspace", "--bin", "evbus"])
         .args(["--profile", profile])
         .arg("--target-dir")
         .arg(out_of_tree().join("host"))

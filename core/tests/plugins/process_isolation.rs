@@ -461,7 +461,7 @@ async fn a_process_that_sends_nonsense_or_closes_its_socket_is_killed() {
         (
             "nonsense",
             "printf 'GET / HTTP/1.1' >&0",
-            "was killed because it sent a frame of 542393671 bytes (expected 1 to 268435456) before it",
+            "was killed because it sent a frame of more than 268435456 bytes before it",
         ),
         (
             "closing",

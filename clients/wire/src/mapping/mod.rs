@@ -1,24 +1,24 @@
 //! The two forms of a body: Salt's DATA, which is msgpack, and JSON text.
 //!
-//! From msgpack to JSON, order kept:
+//! From msgpack to JSON, with the order kept:
 //!
 //! | msgpack | JSON |
 //! |---|---|
 //! | nil, bool, integers, str, array, map | the same; integers are exact |
 //! | float | the shortest text that reads back as the same number |
-//! | NaN and the infinities, which JSON lacks | `"NaN"`, `"Infinity"`, `"-Infinity"` |
+//! | NaN and the infinities, which JSON cannot represent | `"NaN"`, `"Infinity"`, `"-Infinity"` |
 //! | bin, and str that is not UTF-8 | `{"__bytes__": "<standard base64>"}`, whatever the bytes are |
 //! | ext 78, Salt's datetime | its text: `"20240229T12:34:56.789012"` |
 //! | other ext | `{"__ext__": <type>, "__bytes__": "<standard base64>"}` |
 //! | map keys that are not str | their text: `"1"`, `"1.5"`, `"true"`, `"null"`; bytes as base64 |
 //!
-//! Bytes have one form that does not depend on their content: a field must not change its type
-//! because a value happens not to be UTF-8.
+//! The form of bytes does not depend on their content, so that the type of a field does not depend on whether a
+//! value happens to be UTF-8.
 //!
-//! From JSON to msgpack, order kept, shortest forms: integers that need more than 64 bits become
+//! From JSON to msgpack, in the shortest forms, with the order kept: integers that need more than 64 bits become
 //! their decimal text, as in Salt; a lone surrogate in a string becomes U+FFFD.
 //!
-//! Neither direction recurses, so no nesting overflows the stack.
+//! Neither direction is recursive, so nesting cannot overflow the stack.
 
 mod json_string;
 mod stamped;
@@ -33,7 +33,8 @@ pub use stamped::stamp_data;
 pub use string_tags::StringTags;
 pub(crate) use to_json::check_data;
 pub use to_json::{JsonWriter, data_to_json, value_to_json};
-pub use to_msgpack::{Stamped, json_to_data, json_to_msgpack};
+pub use to_msgpack::json_to_msgpack;
+pub(crate) use to_msgpack::{Stamped, json_to_data};
 
 /// The key of the time that every event on Salt's bus carries in its DATA.
 pub const STAMP: &[u8] = b"_stamp";

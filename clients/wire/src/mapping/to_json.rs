@@ -17,7 +17,7 @@ const EXT_DATETIME: i8 = 78;
 /// # Errors
 ///
 /// One sentence about the fault: DATA is not exactly one well-formed map, is nested more than
-/// [`MAX_DEPTH`] + 1 levels deep (a body that deep may stand in a map), has a container for a key,
+/// [`MAX_DEPTH`] + 1 levels deep (a body of [`MAX_DEPTH`] levels may be inside a map), has a container as a key,
 /// or is more than [`MAX_BODY_BYTES`] long as JSON.
 pub fn data_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
     let mut writer = JsonWriter::default();
@@ -29,7 +29,7 @@ pub fn data_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 ///
-/// As [`data_to_json`], but that it need not be a map, and [`MAX_DEPTH`] levels are the limit.
+/// As [`data_to_json`], except that the value need not be a map, and the limit is [`MAX_DEPTH`] levels.
 pub fn value_to_json(value: &[u8]) -> Result<Vec<u8>, String> {
     let mut writer = JsonWriter::default();
     writer.value(value)?;
@@ -109,15 +109,15 @@ impl JsonWriter {
     }
 }
 
-/// Checks, without writing anything, that [`data_to_json`] can write `data` (unless its text
-/// becomes too long), and that it has at most `levels`.
+/// Checks, without writing anything, that [`data_to_json`] can write `data` (unless the text would be too long),
+/// and that it has at most `levels`.
 pub(crate) fn check_data(data: &[u8], levels: usize) -> Result<(), &'static str> {
     let map = opens_map(data)?;
     let mut rest = &data[map.len()..];
-    // What is left to read in the innermost open container, and whether it is a map. A map's pairs
-    // count twice, so an even number left means that a key comes.
+    // How many values remain in the innermost open container, and whether it is a map. A pair of a map counts
+    // twice, so a key is next if the number is even.
     let (mut left, mut is_map) = (map.children, true);
-    // The same of those around it. Most events have none, and none is made for them.
+    // The same for the containers around it. Most events have none, so nothing is allocated for them.
     let mut outer = Vec::new();
     loop {
         while left == 0 {
@@ -134,7 +134,7 @@ pub(crate) fn check_data(data: &[u8], levels: usize) -> Result<(), &'static str>
             if is_key {
                 return Err(CONTAINER_KEY);
             }
-            // With the innermost one, which is not in it.
+            // Plus the innermost one, which is not in the list.
             if outer.len() + 1 == levels {
                 return Err(TOO_DEEP);
             }

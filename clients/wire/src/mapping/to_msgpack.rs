@@ -1,12 +1,12 @@
 //! JSON text to msgpack, in one pass over the text.
 
 use super::STAMP;
-use crate::{MAX_DEPTH, pack, unescape};
+use crate::{JsonString, JsonToken, JsonTokens, MAX_DEPTH, pack};
 
 /// Writes JSON text as msgpack.
 ///
-/// Made for text that the event layer has checked: other text gives an error or some value, and
-/// never a panic.
+/// Intended for text that the event layer has checked. For other text it returns an error or some value; it never
+/// panics.
 ///
 /// # Errors
 ///
@@ -14,17 +14,16 @@ use crate::{MAX_DEPTH, pack, unescape};
 /// more than [`MAX_DEPTH`] levels deep.
 pub fn json_to_msgpack(json: &[u8]) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(json.len() + 16);
-    Writer::new(json, &mut out, None).write()?;
+    Writer::new(json, &mut out, None)?.write()?;
     Ok(out)
 }
 
-/// How a body stands in DATA.
+/// How DATA contains a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stamped {
-    /// DATA is the body's map and `_stamp`.
+pub(crate) enum Stamped {
+    /// DATA is the body, a map, with `_stamp` added.
     Beside,
-    /// DATA is `{"body": <the body>, "_stamp": ...}`, since the body is not a map, or a map with a
-    /// `_stamp` of its own.
+    /// DATA is `{"body": <the body>, "_stamp": ...}`, because the body is not a map, or already has a `_stamp`.
     Around,
 }
 
@@ -33,15 +32,15 @@ pub enum Stamped {
 /// # Errors
 ///
 /// As [`json_to_msgpack`].
-pub fn json_to_data(json: &[u8], stamp: &str) -> Result<(Vec<u8>, Stamped), String> {
+pub(crate) fn json_to_data(json: &[u8], stamp: &str) -> Result<(Vec<u8>, Stamped), String> {
     let mut out = Vec::with_capacity(json.len() + 64);
-    if Writer::new(json, &mut out, Some(stamp)).write()? {
+    if Writer::new(json, &mut out, Some(stamp))?.write()? {
         return Ok((out, Stamped::Beside));
     }
     out.clear();
     pack::map(&mut out, 2);
     pack::str(&mut out, b"body");
-    Writer::new(json, &mut out, None).write()?;
+    Writer::new(json, &mut out, None)?.write()?;
     pack::str(&mut out, STAMP);
     pack::str(&mut out, stamp.as_bytes());
     Ok((out, Stamped::Around))
@@ -49,139 +48,143 @@ pub fn json_to_data(json: &[u8], stamp: &str) -> Result<(Vec<u8>, Stamped), Stri
 
 /// An array or map that has been opened and not closed.
 struct Open {
-    /// Where its one-byte header stands in the output.
+    /// Where its one-byte header is in the output.
     header: usize,
     count: u32,
     is_map: bool,
 }
 
 struct Writer<'a> {
-    text: &'a [u8],
-    at: usize,
+    tokens: JsonTokens<'a>,
     out: &'a mut Vec<u8>,
     open: Vec<Open>,
-    /// What the outermost map still gets.
+    /// What is still to be added to the outermost map.
     stamp: Option<&'a str>,
 }
 
 type Result<T, E = String> = std::result::Result<T, E>;
 
 impl<'a> Writer<'a> {
-    fn new(text: &'a [u8], out: &'a mut Vec<u8>, stamp: Option<&'a str>) -> Self {
-        let open = Vec::with_capacity(8);
-        Self {
-            text,
-            at: 0,
+    fn new(json: &'a [u8], out: &'a mut Vec<u8>, stamp: Option<&'a str>) -> Result<Self> {
+        Ok(Self {
+            tokens: JsonTokens::new(json)?,
             out,
-            open,
+            open: Vec::with_capacity(8),
             stamp,
-        }
+        })
     }
 
-    /// Writes the whole text; tells whether the stamp is in it.
+    /// Writes the whole text. Returns whether the stamp is in it.
     fn write(mut self) -> Result<bool> {
+        const AFTER: &str = "a comma or a closing bracket";
         let mut stamped = false;
+        let mut token = self.next("a value")?;
         'values: loop {
-            let mut complete = !self.value()?;
-            // To the next value: past closing brackets, commas and keys.
+            let mut complete = !self.value(token)?;
+            // Continue to the next value: past closing brackets, commas and keys.
             while let Some(top) = self.open.last_mut() {
                 top.count += u32::from(complete);
-                let close = if top.is_map { b'}' } else { b']' };
-                match self.token() {
-                    Some(byte) if byte == close => {
-                        self.at += 1;
-                        stamped |= self.close();
-                        complete = true;
-                    }
-                    Some(b',') if complete => {
-                        self.at += 1;
-                        self.key()?;
+                let is_map = top.is_map;
+                token = self.next(AFTER)?;
+                match token {
+                    JsonToken::CloseObject if is_map => {}
+                    JsonToken::CloseArray if !is_map => {}
+                    JsonToken::Comma if complete => {
+                        token = self.next("a value")?;
+                        token = self.item(is_map, token)?;
                         continue 'values;
                     }
                     // The container has just been opened.
-                    Some(_) if !complete => {
-                        self.key()?;
+                    _ if !complete => {
+                        token = self.item(is_map, token)?;
                         continue 'values;
                     }
-                    _ => return Err(self.fault("a comma or a closing bracket")),
+                    _ => return Err(self.tokens.fault(AFTER)),
                 }
+                stamped |= self.close();
+                complete = true;
             }
             break;
         }
-        match self.token() {
-            None => Ok(stamped),
-            Some(_) => Err(self.fault("the end")),
+        match self.tokens.take() {
+            Ok(None) => Ok(stamped),
+            _ => Err(self.tokens.fault("the end")),
         }
     }
 
-    /// The next byte that is not white space; not taken.
-    fn token(&mut self) -> Option<u8> {
-        while let Some(&byte) = self.text.get(self.at) {
-            match byte {
-                b' ' | b'\n' | b'\r' | b'\t' => self.at += 1,
-                _ => return Some(byte),
+    fn next(&mut self, expected: &str) -> Result<JsonToken<'a>> {
+        let token = self.tokens.take()?;
+        token.ok_or_else(|| self.tokens.fault(expected))
+    }
+
+    /// Writes a scalar, or opens a container. Returns whether it did the latter.
+    fn value(&mut self, token: JsonToken<'a>) -> Result<bool> {
+        match token {
+            JsonToken::String(string) => self.string(string)?,
+            JsonToken::Integer(text) => {
+                if let Ok(value) = text.parse::<u64>() {
+                    pack::uint(self.out, value);
+                } else if let Ok(value) = text.parse::<i64>() {
+                    pack::int(self.out, value);
+                } else {
+                    pack::str(self.out, text.as_bytes());
+                }
             }
-        }
-        None
-    }
-
-    /// Takes a scalar, or the opening of a container; tells which.
-    fn value(&mut self) -> Result<bool> {
-        match self.token() {
-            Some(b'"') => self.string()?,
-            Some(b'-' | b'0'..=b'9') => self.number()?,
-            Some(bracket @ (b'{' | b'[')) => {
+            JsonToken::Float(value) => pack::float(self.out, value),
+            JsonToken::OpenObject | JsonToken::OpenArray => {
                 if self.open.len() == MAX_DEPTH {
                     return Err(format!("it is nested more than {MAX_DEPTH} levels deep"));
                 }
-                self.at += 1;
                 self.open.push(Open {
                     header: self.out.len(),
                     count: 0,
-                    is_map: bracket == b'{',
+                    is_map: token == JsonToken::OpenObject,
                 });
                 // Right for up to 15 items, which is nearly every container.
                 self.out.push(0);
                 return Ok(true);
             }
-            _ if self.literal(b"null") => pack::nil(self.out),
-            _ if self.literal(b"true") => pack::bool(self.out, true),
-            _ if self.literal(b"false") => pack::bool(self.out, false),
-            _ => return Err(self.fault("a value")),
+            JsonToken::Null => pack::nil(self.out),
+            JsonToken::Bool(value) => pack::bool(self.out, value),
+            _ => return Err(self.tokens.fault("a value")),
         }
         Ok(false)
     }
 
-    fn literal(&mut self, word: &[u8]) -> bool {
-        let found = self.text[self.at..].starts_with(word);
-        if found {
-            self.at += word.len();
+    /// Writes the key at the front of a map's item. Returns the first token of the item's value.
+    fn item(&mut self, is_map: bool, token: JsonToken<'a>) -> Result<JsonToken<'a>> {
+        if !is_map {
+            return Ok(token);
         }
-        found
-    }
-
-    /// Takes a key and its colon, if the innermost container is a map.
-    fn key(&mut self) -> Result<()> {
-        if self.open.last().is_none_or(|top| !top.is_map) {
-            return Ok(());
-        }
-        if self.token() != Some(b'"') {
-            return Err(self.fault("a key in double quotes"));
-        }
+        let JsonToken::String(key) = token else {
+            return Err(self.tokens.fault("a key in double quotes"));
+        };
         let start = self.out.len();
-        self.string()?;
+        self.string(key)?;
         // A short str has a header of one byte.
         if self.open.len() == 1 && &self.out[start + 1..] == STAMP {
             self.stamp = None;
         }
-        if self.token() != Some(b':') {
-            return Err(self.fault("a colon"));
+        match self.tokens.take() {
+            Ok(Some(JsonToken::Colon)) => self.next("a value"),
+            _ => Err(self.tokens.fault("a colon")),
         }
-        self.at += 1;
+    }
+
+    fn string(&mut self, string: JsonString<'_>) -> Result<()> {
+        if let Some(plain) = string.plain() {
+            pack::str(self.out, plain.as_bytes());
+            return Ok(());
+        }
+        let mut text = String::new();
+        if !string.decode(&mut text, |_, _| ()) {
+            return Err(self.tokens.fault("a string with valid escapes"));
+        }
+        pack::str(self.out, text.as_bytes());
         Ok(())
     }
 
-    /// Closes the innermost container; tells whether it got the stamp.
+    /// Closes the innermost container. Returns whether the stamp was added to it.
     fn close(&mut self) -> bool {
         let Some(mut top) = self.open.pop() else {
             return false;
@@ -209,72 +212,4 @@ impl<'a> Writer<'a> {
         }
         stamp.is_some()
     }
-
-    fn number(&mut self) -> Result<()> {
-        let rest = &self.text[self.at..];
-        let len = rest
-            .iter()
-            .position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
-            .unwrap_or(rest.len());
-        let text = std::str::from_utf8(&rest[..len]).map_err(|_| self.fault("a number"))?;
-        if text.contains(['.', 'e', 'E']) {
-            let value = text.parse().map_err(|_| self.fault("a number"))?;
-            pack::float(self.out, value);
-        } else if let Ok(value) = text.parse::<u64>() {
-            pack::uint(self.out, value);
-        } else if let Ok(value) = text.parse::<i64>() {
-            pack::int(self.out, value);
-        } else if text.ends_with(|c: char| c.is_ascii_digit()) && !text[1..].contains(['-', '+']) {
-            pack::str(self.out, text.as_bytes());
-        } else {
-            return Err(self.fault("a number"));
-        }
-        self.at += len;
-        Ok(())
-    }
-
-    fn string(&mut self) -> Result<()> {
-        let body = self.at + 1;
-        let mut end = body;
-        let mut escaped = false;
-        loop {
-            let rest = self.text.get(end..).unwrap_or_default();
-            let Some(found) = memchr::memchr2(b'"', b'\\', rest) else {
-                return Err(self.fault("the string's closing quote"));
-            };
-            end += found;
-            if self.text[end] == b'"' {
-                break;
-            }
-            escaped = true;
-            end += 2;
-        }
-        let inner = &self.text[body..end];
-        if escaped {
-            let text = unescaped(inner).ok_or_else(|| self.fault("a string with valid escapes"))?;
-            pack::str(self.out, &text);
-        } else {
-            pack::str(self.out, inner);
-        }
-        self.at = end + 1;
-        Ok(())
-    }
-
-    fn fault(&self, expected: &str) -> String {
-        format!("it is not JSON: expected {expected} at byte {}", self.at)
-    }
-}
-
-/// A string's text, from what stands between its quotes. A lone surrogate becomes U+FFFD.
-fn unescaped(inner: &[u8]) -> Option<Vec<u8>> {
-    let mut text = Vec::with_capacity(inner.len());
-    let mut rest = inner;
-    while let Some(at) = memchr::memchr(b'\\', rest) {
-        text.extend_from_slice(&rest[..at]);
-        rest = &rest[at + 1..];
-        let c = unescape(&mut rest)?.unwrap_or(char::REPLACEMENT_CHARACTER);
-        text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-    }
-    text.extend_from_slice(rest);
-    Some(text)
 }

@@ -215,7 +215,7 @@ fn faults_of_names_point_at_them() {
     assert_eq!(read.sections()[0].fault("m").to_string(), "f:1:1: kafka: m");
     assert_eq!(fault.key(), "match_plugin");
     assert_eq!(fault.message(), "found `glub`");
-    assert_eq!(fault.location(), read.match_plugin_location());
+    assert_eq!(fault.location(), &read.match_plugin_location);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{entries, faults};
-use crate::{
+use evbus_destination::{
     BatchCaps, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy, QueueLimits,
     Retry, WhenFull,
 };

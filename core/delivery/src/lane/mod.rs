@@ -206,7 +206,7 @@ impl Shared {
     }
 
     /// Logs one line per burst of dropped events.
-    pub fn tell_dropped(self: &Arc<Self>) {
+    pub(crate) fn tell_dropped(self: &Arc<Self>) {
         if self.queue.begins_dropping() {
             log_scope::within_now(self, || {
                 tracing::warn!(

@@ -22,7 +22,7 @@ use evbus_store::{StateDir, StateLimits};
 struct Nowhere;
 
 impl Intake for Nowhere {
-    type Receipts = ();
+    type Confirmation = ();
 
     fn is_open(&self) -> bool {
         false

@@ -2,14 +2,14 @@
 
 use evbus_delivery::Bus;
 use evbus_event::Event;
-use evbus_sockets::{Intake, Receipts, Taken, Wanted};
+use evbus_sockets::{Confirmation, Intake, Taken, Wanted};
 
 /// Fires what comes in through the sockets.
 #[derive(Debug, Clone)]
 pub(crate) struct FromSockets(pub Bus);
 
 impl Intake for FromSockets {
-    type Receipts = OnDisk;
+    type Confirmation = OnDisk;
 
     fn is_open(&self) -> bool {
         self.0.is_open()
@@ -44,7 +44,7 @@ impl Intake for FromSockets {
 #[derive(Debug, Default)]
 pub(crate) struct OnDisk(evbus_delivery::Receipts);
 
-impl Receipts for OnDisk {
+impl Confirmation for OnDisk {
     fn extend(&mut self, others: Self) {
         self.0.extend(others.0);
     }

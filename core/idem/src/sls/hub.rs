@@ -15,7 +15,7 @@ use evbus_event::python_float;
 use evbus_event::{Event, EventBuilder};
 use evbus_jinja::Refusal;
 
-/// The functions there are.
+/// The functions that a template can call.
 const FUNCTIONS: [(&str, Layer, Firing); 4] = [
     ("hub.idem.event.put", Layer::Idem, Firing::Put),
     ("hub.idem.event.put_nowait", Layer::Idem, Firing::PutNowait),
@@ -27,15 +27,15 @@ const FUNCTIONS: [(&str, Layer, Firing); 4] = [
     ),
 ];
 
-/// How deeply a body may be nested: it may stand in an envelope.
+/// The deepest nesting of a body, which may be put into an envelope.
 const MAX_DEPTH: usize = evbus_event::MAX_DEPTH - 1;
 
-/// Which of Idem's layers fires.
+/// The layer of Idem that fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layer {
     /// Puts the envelope around the body.
     Idem,
-    /// Takes the body as it is.
+    /// Leaves the body as it is.
     Broker,
 }
 
@@ -61,7 +61,7 @@ impl Firer {
 
 /// The hub, or something on it.
 pub(super) struct Hub {
-    /// As a template names it.
+    /// Its name in a template.
     path: String,
     bus: Arc<Firer>,
     refused: Refusal,
@@ -158,7 +158,7 @@ impl Hub {
         Ok(Value::from(()))
     }
 
-    /// The arguments of a call in the order of the parameters; none for those that are not given.
+    /// The arguments of a call in the order of the parameters; `None` for those that were not passed.
     fn arguments(
         &self,
         name: &str,
@@ -221,7 +221,7 @@ impl Object for Hub {
     }
 }
 
-/// A value as Python's `json` writes it, of so many levels at most.
+/// A value as Python's `json` writes it; none if it has more than this many levels.
 struct Body<'a>(&'a Value, usize);
 
 impl Serialize for Body<'_> {
@@ -262,7 +262,7 @@ impl Serialize for Body<'_> {
     }
 }
 
-/// The text that Python's `json` makes of a key.
+/// A key as Python's `json` writes it.
 fn key_text(key: &Value) -> Option<String> {
     match key.kind() {
         ValueKind::None => Some("null".to_owned()),

@@ -1,7 +1,7 @@
 //! SLS files that fire events: Jinja templates with Idem's `hub.idem.event`.
 //!
-//! A file is rendered as Idem renders it before it reads the states in it; what Idem does with those
-//! is not done here.
+//! A file is rendered as Idem renders it. What Idem does next, reading and running the states in the result, is not
+//! done here.
 
 mod hub;
 mod statement;
@@ -49,8 +49,8 @@ pub enum Firing {
 /// # Errors
 ///
 /// The first fault of the template, with its place: it is not a template, something in it is not defined,
-/// it does not end, an event cannot be created, or `fire` refused one with a sentence. What was fired
-/// before stays fired.
+/// it does not end, an event cannot be created, or `fire` refused one with a sentence. Events
+/// that were fired before the fault are not taken back.
 pub fn render(
     text: &str,
     path: &Path,
@@ -93,7 +93,7 @@ pub fn render(
     Ok(rendered.to_string())
 }
 
-/// What was put into the templates that were included, by their files.
+/// The statements that were inserted into included templates, by file.
 #[derive(Clone, Default)]
 struct Included(Arc<Mutex<BTreeMap<Arc<str>, Insertions>>>);
 
@@ -115,7 +115,7 @@ impl Included {
         }
     }
 
-    /// The place in a file as it was.
+    /// The position in the original file.
     fn place(&self, file: &str, position: Position) -> Position {
         let all = self.0.lock();
         all.get(file)
@@ -123,8 +123,8 @@ impl Included {
     }
 }
 
-/// What follows a first line such as `#!jinja|yaml`, and whether that asks for a template. Without
-/// a pipe in it, as in `#!require:a`, it does.
+/// The text after a first line such as `#!jinja|yaml`, and whether that line requests a template. A line without a
+/// pipe, such as `#!require:a`, does.
 fn without_pipe(text: &str) -> Option<(&str, bool)> {
     let (first, rest) = text.strip_prefix("#!")?.split_once('\n')?;
     let mut steps = first.split(';').filter(|part| !part.contains(':'));

@@ -1,4 +1,4 @@
-//! The statement `{% hub.idem.event.put(...) %}`, which Idem's documents have and Jinja has not.
+//! The statement `{% hub.idem.event.put(...) %}`, which Idem documents but Jinja does not have.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,7 @@ use regex::Regex;
 
 use evbus_jinja::Position;
 
-/// What makes it a statement of Jinja's.
+/// What turns it into a statement of Jinja.
 const DO: &str = "do ";
 
 /// Comments and raw blocks, which stay as they are, and then the statement.
@@ -18,12 +18,12 @@ static STATEMENT: LazyLock<Regex> = LazyLock::new(|| {
     .expect("it is a regular expression")
 });
 
-/// Where `do` was put into a text: places in the result.
+/// Where `do` was inserted into a text: positions in the result.
 #[derive(Debug, Default)]
 pub(super) struct Insertions(Vec<Position>);
 
 impl Insertions {
-    /// The place in the text as it was.
+    /// The position in the original text.
     pub(super) fn place(&self, position: Position) -> Position {
         let before = (self.0.iter())
             .filter(|at| at.line == position.line && at.column < position.column)
@@ -35,7 +35,7 @@ impl Insertions {
     }
 }
 
-/// Makes a `do` statement of each call of the hub that stands alone.
+/// Turns each call of the hub that is a statement by itself into a `do` statement.
 pub(super) fn with_do(text: &str) -> (String, Insertions) {
     let mut out = String::with_capacity(text.len() + 64);
     let mut insertions = Insertions::default();

@@ -22,8 +22,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::outbox::{Outbox, RemoteHost, RemoteVoice};
 use super::probe;
 use super::spawn::{COMMAND, receive_image};
-use super::wire::{self, ReceivedEvent, ToChild};
+use super::wire::{self, ReceivedEvent, ToChild, ToHost, one_line};
 use crate::Plugin;
+use bytes::Bytes;
 
 /// How much sooner than its host the kernel ends this process when memory runs out (the host
 /// usually has 0, the most is 1000).
@@ -62,7 +63,7 @@ fn run() -> Result<std::convert::Infallible, String> {
     loop {
         match wire::read(&mut socket) {
             // Bounded by what the host leaves in flight. The other end lives as long as the process.
-            Ok(message) => drop(calls.send(message)),
+            Ok(frame) => drop(calls.send(frame)),
             Err(_) => end(),
         }
     }
@@ -143,8 +144,11 @@ fn end() -> ! {
 }
 
 /// Loads the plugin and carries out the host's calls, one after the other.
-fn serve(image: OwnedFd, calls: &mpsc::Receiver<ToChild>, outbox: &Arc<Outbox>) {
-    let fail = |permanent, reason: &str| outbox.answer(wire::failed(permanent, reason));
+fn serve(image: OwnedFd, calls: &mpsc::Receiver<Bytes>, outbox: &Arc<Outbox>) {
+    let fail = |permanent, reason: &str| {
+        let reason = one_line(reason);
+        outbox.answer(&ToHost::Failed { permanent, reason });
+    };
     let other = |version: &str| {
         fail(
             true,
@@ -154,19 +158,21 @@ fn serve(image: OwnedFd, calls: &mpsc::Receiver<ToChild>, outbox: &Arc<Outbox>) 
             ),
         );
     };
-    let (version, max_level, path, config) = match calls.recv() {
+    // The main thread holds the other end as long as the process lives.
+    let first = calls.recv().unwrap_or_default();
+    let (version, max_level, path, config) = match wire::message(&first) {
         Ok(ToChild::Connect {
             version,
             max_level,
             path,
             config,
-        }) => (version, max_level, path, config),
-        Ok(ToChild::Probe { version, .. }) if version != wire::VERSION => return other(&version),
+        }) => (version, LevelV1(max_level), path, config),
+        Ok(ToChild::Probe { version, .. }) if version != wire::VERSION => return other(version),
         Ok(ToChild::Probe { path, .. }) => return probe::serve(image, path.as_ref(), outbox),
         _ => end(),
     };
     if version != wire::VERSION {
-        return other(&version);
+        return other(version);
     }
     let plugin = match Plugin::of_image(image, path.as_ref(), || ()) {
         Ok(plugin) => plugin,
@@ -178,32 +184,29 @@ fn serve(image: OwnedFd, calls: &mpsc::Receiver<ToChild>, outbox: &Arc<Outbox>) 
         }
     };
     plugin.attach(HostV1::new(RemoteVoice(Arc::clone(outbox)), max_level));
-    let instance = match connect(&plugin, &config, max_level, outbox) {
+    let instance = match connect(&plugin, config, max_level, outbox) {
         Some(ROk(instance)) => instance,
         Some(RErr(ConnectFailureV1 { permanent, reason })) => return fail(permanent, &reason),
         None => return fail(false, "the plugin dropped the request to connect"),
     };
-    outbox.answer(wire::connected(instance.limits));
-    let mut batch = Incoming::default();
-    // The main thread holds the other end as long as the process lives.
-    while let Ok(call) = calls.recv() {
-        match call {
-            ToChild::Batch { number, count } => {
-                batch = Incoming {
-                    number,
-                    count: count as usize,
-                    events: Vec::new(),
-                };
-            }
-            ToChild::Events(events) => {
-                batch.events.extend(events);
-                if batch.events.len() >= batch.count {
-                    publish(&instance, std::mem::take(&mut batch), outbox);
+    outbox.answer(&ToHost::Connected(instance.limits));
+    // Of a batch that is not complete.
+    let mut received = Vec::new();
+    while let Ok(frame) = calls.recv() {
+        match wire::message(&frame) {
+            Ok(ToChild::Events {
+                batch,
+                events,
+                last,
+            }) => {
+                received.extend(events.received(&frame));
+                if last {
+                    publish(&instance, batch, std::mem::take(&mut received), outbox);
                 }
             }
-            ToChild::Close => close(&instance, outbox),
-            // A host connects once.
-            ToChild::Connect { .. } | ToChild::Probe { .. } => end(),
+            Ok(ToChild::Close) => close(&instance, outbox),
+            // A host connects once, and says nothing else.
+            Ok(ToChild::Connect { .. } | ToChild::Probe { .. }) | Err(_) => end(),
         }
     }
 }
@@ -221,27 +224,19 @@ fn connect(
     answer.recv().ok().flatten()
 }
 
-/// A batch of which not all frames have come.
-#[derive(Default)]
-struct Incoming {
-    number: u64,
-    count: usize,
-    events: Vec<ReceivedEvent>,
-}
-
-fn publish(instance: &InstanceV1, incoming: Incoming, outbox: &Arc<Outbox>) {
-    let Incoming { number, events, .. } = incoming;
+fn publish(instance: &InstanceV1, batch: u64, events: Vec<ReceivedEvent>, outbox: &Arc<Outbox>) {
     let count = events.len();
-    let batch = BatchV1::new(events, count, |events, views| {
+    let published = BatchV1::new(events, count, |events, views| {
         for event in events {
             views.push(event.view(), event.attributes());
         }
     });
     let outbox = Arc::clone(outbox);
     let done = CompletionV1::new(move |outcome| {
-        outbox.answer(wire::outcome(number, Option::as_ref(&outcome)));
+        let outcome = Option::as_ref(&outcome).map(Into::into);
+        outbox.answer(&ToHost::Outcome { batch, outcome });
     });
-    instance.publish(batch, done);
+    instance.publish(published, done);
 }
 
 /// Ends in order, and then the process.
@@ -253,7 +248,7 @@ fn close(instance: &InstanceV1, outbox: &Outbox) {
     }));
     // A dropped completion closes the channel, which says the same.
     let _ = closed.recv();
-    outbox.answer(wire::closed());
+    outbox.answer(&ToHost::Closed);
     outbox.flush();
     end();
 }

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use evbus_abi::v1::{BatchOutcomeV1, CompletionV1, FateV1, HostObjectV1, LimitsV1, LinkV1};
 use parking_lot::Mutex;
-use tokio::io::{AsyncWriteExt as _, BufReader};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::proxy::{Command, try_again};
 use super::spawn::Killer;
 use super::start::Start;
-use super::talk::{DYING, Talk, ended, misplaced_frame, next_message};
-use super::wire::{self, BatchFrames, ToHost, WireError};
+use super::talk::{DYING, Reader, Talk, ended, misplaced_frame, next_message};
+use super::wire::{self, BatchFrames, ToChild, ToHost, WireError};
 
 /// A process that lived shorter is not replaced here: one that dies again and again is for the
 /// lane's backoff.
@@ -129,22 +129,18 @@ impl<H: HostObjectV1> Driver<H> {
 }
 
 /// Gives the plugin's answers to the lane.
-async fn answers(
-    reader: &mut BufReader<OwnedReadHalf>,
-    host: &impl HostObjectV1,
-    pending: &Pending,
-) -> Over {
+async fn answers(reader: &mut Reader, host: &impl HostObjectV1, pending: &Pending) -> Over {
     loop {
         match next_message(reader, host).await {
-            Ok(ToHost::Outcome { number, outcome }) => {
-                let Some(done) = pending.lock().remove(&number) else {
+            Ok(ToHost::Outcome { batch, outcome }) => {
+                let Some(done) = pending.lock().remove(&batch) else {
                     return Over::Dead(WireError::Malformed(format!(
-                        "an answer to batch {number}, which is not waiting for one"
+                        "an answer to batch {batch}, which is not waiting for one"
                     )));
                 };
                 // Without an outcome the completion is dropped, as the plugin did.
                 if let Some(outcome) = outcome {
-                    done.complete(outcome);
+                    done.complete(outcome.into());
                 }
             }
             Ok(ToHost::Closed) => return Over::Closed,
@@ -187,7 +183,10 @@ async fn write(
             }
             Command::Close(done) => {
                 *closing.lock() = Some(done);
-                writer.write_all(&wire::close()).await
+                match wire::frame(&ToChild::Close) {
+                    Ok(frame) => writer.write_all(&frame).await,
+                    Err(_) => Err(std::io::ErrorKind::InvalidInput.into()),
+                }
             }
         };
         if written.is_err() {

@@ -13,7 +13,7 @@ use evbus_abi::v1::{HostObjectV1, LevelV1, LinkV1};
 use parking_lot::{Condvar, Mutex};
 use rustix::net::{SendFlags, send};
 
-use super::wire;
+use super::wire::{self, ToHost, one_line};
 use evbus_report::counted;
 
 /// How many bytes of log lines may wait.
@@ -85,7 +85,11 @@ impl Waiting {
                 "{} lost: the plugin logs faster than the host reads",
                 counted(lost, "log line was", "log lines were")
             );
-            wire::log(LevelV1::WARN, module_path!(), &text)
+            frame_of(&ToHost::Log {
+                level: LevelV1::WARN.0,
+                target: module_path!().into(),
+                message: text.into(),
+            })
         })
     }
 }
@@ -100,7 +104,8 @@ impl Outbox {
     }
 
     /// Sends an answer.
-    pub(super) fn answer(&self, frame: Vec<u8>) {
+    pub(super) fn answer(&self, message: &ToHost<'_>) {
+        let frame = frame_of(message);
         self.post(|waiting| waiting.answers.push_back(frame));
     }
 
@@ -166,12 +171,15 @@ pub(super) struct RemoteHost(pub(super) std::sync::Arc<Outbox>);
 
 impl HostObjectV1 for RemoteHost {
     fn log(&self, level: LevelV1, target: &str, message: &str) {
-        let frame = wire::log(level, target, message);
+        let frame = log(level, target, message);
         self.0.post(|waiting| waiting.line(frame));
     }
 
     fn link(&self, link: LinkV1, reason: &str) {
-        let frame = wire::link(link, reason);
+        let frame = frame_of(&ToHost::Link {
+            link: link.0,
+            reason: one_line(reason),
+        });
         self.0.post(|waiting| waiting.link = Some(frame));
     }
 }
@@ -181,28 +189,50 @@ pub(super) struct RemoteVoice(pub(super) std::sync::Arc<Outbox>);
 
 impl HostObjectV1 for RemoteVoice {
     fn log(&self, level: LevelV1, target: &str, message: &str) {
-        let frame = wire::log(level, target, message);
+        let frame = log(level, target, message);
         self.0.post(|waiting| waiting.line(frame));
     }
 
     fn link(&self, _: LinkV1, _: &str) {}
 }
 
+fn log(level: LevelV1, target: &str, message: &str) -> Vec<u8> {
+    frame_of(&ToHost::Log {
+        level: level.0,
+        target: one_line(target),
+        message: one_line(message),
+    })
+}
+
+/// A message's frame. Only an outcome could be too large for one; the batch is then without an outcome.
+fn frame_of(message: &ToHost<'_>) -> Vec<u8> {
+    wire::frame(message).unwrap_or_else(|_| {
+        let ToHost::Outcome { batch, .. } = message else {
+            return Vec::new();
+        };
+        frame_of(&ToHost::Outcome {
+            batch: *batch,
+            outcome: None,
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use evbus_abi::v1::BatchOutcomeV1;
+    use futures_util::StreamExt as _;
+    use tokio_util::codec::FramedRead;
 
     use super::*;
-    use crate::process::wire::{ToHost, read_async};
 
     #[tokio::test]
     async fn a_flood_of_lines_is_bounded_and_counted_and_holds_no_answer_up() {
         const LINES: u64 = 50_000;
         let (ours, theirs) = UnixStream::pair().expect("a socket");
         ours.set_nonblocking(true).expect("a socket");
-        let mut host = tokio::net::UnixStream::from_std(ours).expect("a socket");
+        let host = tokio::net::UnixStream::from_std(ours).expect("a socket");
+        let mut frames = FramedRead::new(host, wire::frames(wire::MAX_FRAME));
         let outbox = Arc::new(Outbox::new(theirs));
         let sending = Arc::clone(&outbox);
         std::thread::spawn(move || sending.run());
@@ -213,17 +243,21 @@ mod tests {
         }
         remote.link(LinkV1::DOWN, "gone");
         remote.link(LinkV1::UP, "back");
-        outbox.answer(wire::outcome(1, None::<&BatchOutcomeV1>));
+        outbox.answer(&ToHost::Outcome {
+            batch: 1,
+            outcome: None,
+        });
         assert!(outbox.waiting.lock().line_bytes <= MAX_WAITING_LINES);
 
         let (mut flooded, mut before_answer) = (0, None);
         let mut states = Vec::new();
         let lost = loop {
-            match read_async(&mut host).await.expect("a frame") {
+            let frame = frames.next().await.expect("more").expect("a frame");
+            match wire::message(&frame).expect("a message") {
                 ToHost::Log { target, .. } if target == "flood" => flooded += 1,
-                ToHost::Log { message, .. } => break message,
-                ToHost::Link { link, .. } => states.push(link),
-                ToHost::Outcome { number: 1, .. } => before_answer = Some(flooded),
+                ToHost::Log { message, .. } => break message.into_owned(),
+                ToHost::Link { link, .. } => states.push(LinkV1(link)),
+                ToHost::Outcome { batch: 1, .. } => before_answer = Some(flooded),
                 _ => panic!("nothing else was sent"),
             }
         };

@@ -11,12 +11,14 @@ use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use evbus_abi::v1::{HostObjectV1, HostV1, LevelV1, LinkV1};
+use tokio_util::codec::LengthDelimitedCodec;
 use zeroize::Zeroizing;
 
 use super::outbox::Outbox;
 use super::spawn::{name, reap, spawn};
-use super::wire::{self, ToHost};
+use super::wire::{self, ToChild, ToHost, one_line};
 use crate::{Over, Patience, Plugin, probing};
 use evbus_destination::Secrets;
 use evbus_report::foreign_text;
@@ -107,11 +109,17 @@ pub(crate) fn probe(
     let mut probing = Probing {
         child: Some(child),
         stage: Stage::Starting,
-        received: Vec::new(),
+        frames: wire::frames(MAX_FRAME),
+        received: BytesMut::new(),
     };
     let shown = path.display().to_string();
     // A process that is gone already is met when its answer is read.
-    let _ = socket.write_all(&wire::probe(&shown));
+    let probe = ToChild::Probe {
+        version: wire::VERSION,
+        path: &shown,
+    };
+    let request = wire::frame(&probe).map_err(|error| error.to_string())?;
+    let _ = socket.write_all(&request);
     probing.outcome(&mut socket, &shown, patience)
 }
 
@@ -120,7 +128,8 @@ struct Probing {
     /// Empty once it has ended.
     child: Option<Child>,
     stage: Stage,
-    received: Vec<u8>,
+    frames: LengthDelimitedCodec,
+    received: BytesMut,
 }
 
 impl Probing {
@@ -157,8 +166,12 @@ impl Probing {
         }
     }
 
-    fn said(&mut self) -> Result<Option<ToHost>, String> {
-        wire::next_to_host(&mut self.received, MAX_FRAME).map_err(|_| nonsense())
+    fn said(&mut self) -> Result<Option<ToHost<'static>>, String> {
+        let frame = wire::next_frame(&mut self.frames, &mut self.received);
+        match frame.map_err(|_| nonsense())? {
+            Some(frame) => wire::message(&frame).map(Some).map_err(|_| nonsense()),
+            None => Ok(None),
+        }
     }
 
     /// Reads what has come. Returns whether no more will.
@@ -240,8 +253,14 @@ impl HostObjectV1 for Unheard {
 /// order in which the host does.
 pub(super) fn serve(image: OwnedFd, path: &Path, outbox: &Outbox) {
     probing();
-    let begin = |stage: Stage| outbox.answer(wire::stage(stage as u8));
-    let fail = |reason: &str| outbox.answer(wire::failed(true, reason));
+    let begin = |stage: Stage| outbox.answer(&ToHost::Stage(stage as u8));
+    let fail = |reason: &str| {
+        let reason = one_line(reason);
+        outbox.answer(&ToHost::Failed {
+            permanent: true,
+            reason,
+        });
+    };
     begin(Stage::Loading);
     let plugin = match Plugin::of_image(image, path, || begin(Stage::Names)) {
         Ok(plugin) => plugin,
@@ -261,5 +280,5 @@ pub(super) fn serve(image: OwnedFd, path: &Path, outbox: &Outbox) {
         // What it has against an empty set shows in the host, with the patterns of the acct file.
         drop(plugin.compile(&[]));
     }
-    outbox.answer(wire::probed());
+    outbox.answer(&ToHost::Probed);
 }

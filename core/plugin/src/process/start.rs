@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use evbus_abi::v1::{HostObjectV1, InstanceV1, LimitsV1};
 use parking_lot::Mutex;
-use tokio::io::{AsyncWriteExt as _, BufReader};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tokio_util::codec::FramedRead;
 
 use super::LINKED;
 use super::driver::Driver;
 use super::proxy::Proxy;
 use super::spawn::PluginProcess;
 use super::talk::{Talk, ended, misplaced_frame, next_message};
-use super::wire::ToHost;
+use super::wire::{self, ToHost};
 use crate::{ConnectFailure, Plugin};
 
 /// What a process is started with.
@@ -98,7 +99,7 @@ impl Start {
                 ))
             })?;
         let (reader, mut writer) = socket.into_split();
-        let mut reader = BufReader::new(reader);
+        let mut reader = FramedRead::new(reader, wire::frames(wire::MAX_FRAME));
         // A process that is gone already is met when its answer is read.
         let _ = writer.write_all(&self.request).await;
         let error = match next_message(&mut reader, host).await {
@@ -111,6 +112,7 @@ impl Start {
                 return Ok((talk, limits));
             }
             Ok(ToHost::Failed { permanent, reason }) => {
+                let reason = reason.into_owned();
                 return Err(ConnectFailure { permanent, reason });
             }
             Ok(_) => misplaced_frame(),

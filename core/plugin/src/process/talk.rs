@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use evbus_abi::v1::HostObjectV1;
-use tokio::io::BufReader;
+use evbus_abi::v1::{LevelV1, LinkV1};
+use futures_util::StreamExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use super::spawn::{PluginProcess, describe};
 use super::wire::{self, ToHost, WireError};
@@ -13,26 +15,32 @@ use super::wire::{self, ToHost, WireError};
 /// end tells more than ours.
 pub(super) const DYING: Duration = Duration::from_secs(2);
 
+/// The frames of the process.
+pub(super) type Reader = FramedRead<OwnedReadHalf, LengthDelimitedCodec>;
+
 /// A process that has connected.
 pub(super) struct Talk {
     pub(super) process: PluginProcess,
-    pub(super) reader: BufReader<OwnedReadHalf>,
+    pub(super) reader: Reader,
     pub(super) writer: OwnedWriteHalf,
 }
 
 /// The next message that is for the instance; lines and link states go to the host.
 pub(super) async fn next_message(
-    reader: &mut BufReader<OwnedReadHalf>,
+    reader: &mut Reader,
     host: &impl HostObjectV1,
-) -> Result<ToHost, WireError> {
+) -> Result<ToHost<'static>, WireError> {
     loop {
-        match wire::read_async(reader).await? {
+        let Some(frame) = reader.next().await else {
+            return Err(WireError::End(None));
+        };
+        match wire::message(&frame.map_err(|error| wire::broken_frame(error, reader.decoder()))?)? {
             ToHost::Log {
                 level,
                 target,
                 message,
-            } => host.log(level, &target, &message),
-            ToHost::Link { link, reason } => host.link(link, &reason),
+            } => host.log(LevelV1(level), &target, &message),
+            ToHost::Link { link, reason } => host.link(LinkV1(link), &reason),
             message => return Ok(message),
         }
     }

@@ -127,7 +127,7 @@ impl Publisher {
     ///
     /// Waits for at most 100 ms, and not again until listeners have caught up: a listener that does not
     /// read at all slows nobody down.
-    pub async fn pace(&self) {
+    pub(crate) async fn pace(&self) {
         let broadcast = &*self.broadcast;
         let far = broadcast.queue_bytes / 4;
         if broadcast.least_lag() <= far {

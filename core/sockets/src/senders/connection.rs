@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::listeners::publisher::Publisher;
 use crate::senders::decode::Decoded;
 use crate::senders::departures::Departures;
-use crate::senders::intake::{Intake, Receipts as _, Taken, Wanted};
+use crate::senders::intake::{Confirmation as _, Intake, Taken, Wanted};
 use crate::senders::memory_budget::{MemoryBudget, NoRoom, Share};
 use evbus_event::{Event, now_unix_ns};
 use evbus_report::OncePerBurst;
@@ -102,7 +102,7 @@ pub(crate) async fn serve<I: Intake>(
         share: Share::of(&common.room),
         common,
         intake,
-        receipts: I::Receipts::default(),
+        confirmation: I::Confirmation::default(),
         wants_answer: false,
         refusal: None,
         has_unmatched: false,
@@ -164,7 +164,7 @@ struct Connection<I: Intake> {
     share: Share,
     common: Common,
     intake: I,
-    receipts: I::Receipts,
+    confirmation: I::Confirmation,
     wants_answer: bool,
     /// Why not all events are kept: the first reason.
     refusal: Option<String>,
@@ -191,7 +191,7 @@ impl<I: Intake> Connection<I> {
             return;
         }
         let mut refusal = self.refusal;
-        if let Err(reason) = self.receipts.written().await {
+        if let Err(reason) = self.confirmation.written().await {
             self.common.counters.not_kept(&reason);
             refusal.get_or_insert(reason);
         }
@@ -297,7 +297,7 @@ impl<I: Intake> Connection<I> {
         for event in batch.events {
             self.common.counters.events.fetch_add(1, Ordering::Relaxed);
             match self.intake.take(event).await {
-                Taken::Kept(receipts) => self.receipts.extend(receipts),
+                Taken::Kept(confirmation) => self.confirmation.extend(confirmation),
                 Taken::Unmatched => self.has_unmatched = true,
                 Taken::Refused(reason) => {
                     self.common.counters.not_kept(&reason);

@@ -4,31 +4,31 @@ use evbus_event::Event;
 
 /// Takes incoming events from the sockets. Clones share one intake.
 pub trait Intake: Clone + Send + Sync + 'static {
-    /// What it gives for events that are kept.
-    type Receipts: Receipts;
+    /// What it returns for events that are kept.
+    type Confirmation: Confirmation;
 
-    /// Whether anything is taken at all. Listeners hear of nothing that is not.
+    /// Whether any events are taken. Listeners do not receive an event that is not taken.
     fn is_open(&self) -> bool;
 
-    /// Whether an event of this profile goes to a destination. One that does not is not made, and
-    /// told to [`unmatched`](Self::unmatched).
+    /// Whether an event of this profile has a destination. If it has none, the event is not created, but
+    /// counted by [`unmatched`](Self::unmatched).
     fn wants(&self, profile: &str) -> Wanted;
 
-    /// Counts an event that goes to no destination.
+    /// Counts an event that has no destination.
     fn unmatched(&self, profile: &str);
 
-    /// Gets ready to take these events, one after the other, of which of some it is not known whether they
+    /// Prepares to take these events, one after the other. For some of them it is not known yet whether they
     /// are wanted.
     fn prepare(&self, events: &[Event]) -> impl Future<Output = ()> + Send;
 
-    /// Takes an event that listeners have been sent. Waiting in it slows the program down that
-    /// fired.
-    fn take(&self, event: Event) -> impl Future<Output = Taken<Self::Receipts>> + Send;
+    /// Takes an event that was sent to the listeners. While it waits, the program that fired the event
+    /// waits too.
+    fn take(&self, event: Event) -> impl Future<Output = Taken<Self::Confirmation>> + Send;
 }
 
-/// The receipts that a program waits for before it gets its answer.
-pub trait Receipts: Default + Send + Sync + 'static {
-    /// Adds those of another event.
+/// What a program waits for before it gets its answer.
+pub trait Confirmation: Default + Send + Sync + 'static {
+    /// Adds what is to be waited for because of another event.
     fn extend(&mut self, others: Self);
 
     /// Resolves when all events are on disk where they have to be, or settled.
@@ -39,8 +39,8 @@ pub trait Receipts: Default + Send + Sync + 'static {
     fn written(self) -> impl Future<Output = Result<(), String>> + Send;
 }
 
-/// Nothing has to be waited for.
-impl Receipts for () {
+/// There is nothing to wait for.
+impl Confirmation for () {
     fn extend(&mut self, (): Self) {}
 
     async fn written(self) -> Result<(), String> {
@@ -48,7 +48,7 @@ impl Receipts for () {
     }
 }
 
-/// Whether events of a profile go to a destination.
+/// Whether events of a profile have a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     /// They match no destination.
@@ -62,7 +62,7 @@ pub enum Wanted {
 /// What the host did with an event.
 #[derive(Debug)]
 pub enum Taken<R> {
-    /// It is in the queues of all its destinations; when these receipts resolve, it is on disk.
+    /// It is in the queues of all its destinations; when the confirmation resolves, it is on disk.
     Kept(R),
     /// It matches no destination.
     Unmatched,

@@ -105,7 +105,7 @@ where
     I: Fn(Event) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Taken<()>> + Send,
 {
-    type Receipts = ();
+    type Confirmation = ();
 
     fn is_open(&self) -> bool {
         true

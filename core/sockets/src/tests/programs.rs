@@ -287,7 +287,7 @@ enum Nowhere {
 }
 
 impl Intake for Nowhere {
-    type Receipts = ();
+    type Confirmation = ();
 
     fn is_open(&self) -> bool {
         *self != Self::Closed

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use evbus_files::owners::keeps_names;
 use evbus_files::usable_dir;
 use rustix::fs::{FlockOperation, flock, statfs};
 use tempfile::TempDir;
@@ -35,7 +36,7 @@ impl PrivateDir {
         let places = runtime.into_iter().chain([shared, temporary.clone()]);
         // Whoever could rename what is in a place could put another file before the editor.
         let usable = |place: &PathBuf| {
-            usable_dir::look(place).is_ok_and(|found| found.as_ref().is_some_and(is_safe))
+            usable_dir::look(place).is_ok_and(|found| found.as_ref().is_some_and(keeps_names))
         };
         let places: Vec<PathBuf> = places.filter(usable).collect();
         for place in &places {
@@ -72,14 +73,6 @@ impl PrivateDir {
     pub(super) fn path(&self) -> &Path {
         self.dir.path()
     }
-}
-
-/// Whether nobody else can rename what this user has in a directory: it is this user's or root's, and others who
-/// may create files in it may not rename those of others.
-fn is_safe(place: &fs::Metadata) -> bool {
-    let me = rustix::process::geteuid().as_raw();
-    let is_ours = [0, me].contains(&place.uid());
-    is_ours && (place.mode() & 0o022 == 0 || place.mode() & 0o1000 != 0)
 }
 
 #[expect(

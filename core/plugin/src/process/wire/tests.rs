@@ -1,19 +1,21 @@
 //! What is written is what is read, and nonsense is refused.
 
-use evbus_abi::v1::{AttributeV1, BatchV1, ExceptionV1, FateV1, OutcomeCodeV1, OutcomeV1};
+use evbus_abi::v1::BatchV1;
 
 use super::*;
 
-/// Reads one message of the process, and that nothing follows it.
-async fn host_reads(bytes: &[u8]) -> Result<ToHost, WireError> {
-    let mut rest = bytes;
-    let message = read_async(&mut rest).await?;
-    assert!(rest.is_empty());
-    Ok(message)
+/// The messages of a plugin's process in `bytes`.
+fn host_reads(bytes: &[u8]) -> Result<Vec<ToHost<'static>>, WireError> {
+    let (mut frames, mut received) = (frames(64), BytesMut::from(bytes));
+    let mut messages = Vec::new();
+    while let Some(frame) = next_frame(&mut frames, &mut received)? {
+        messages.push(message(&frame)?);
+    }
+    Ok(messages)
 }
 
-#[tokio::test]
-async fn outcomes_arrive_as_they_were_given() {
+#[test]
+fn outcomes_arrive_as_they_were_given() {
     let some = |code, retry_after_ms, reason: &str| OutcomeV1 {
         code: OutcomeCodeV1(code),
         retry_after_ms,
@@ -35,11 +37,21 @@ async fn outcomes_arrive_as_they_were_given() {
         instance: FateV1::BROKEN,
     };
     for expected in [Some(given), None] {
-        let frame = outcome(u64::MAX, expected.as_ref());
-        let Ok(ToHost::Outcome { number, outcome }) = host_reads(&frame).await else {
+        let outcome = expected.as_ref().map(Into::into);
+        let sent = ToHost::Outcome {
+            batch: u64::MAX,
+            outcome,
+        };
+        let mut bytes = frame(&sent).expect("it fits");
+        bytes.extend(frame(&ToHost::Closed).expect("it fits"));
+        let messages = host_reads(&bytes).expect("these are messages");
+        let Ok([ToHost::Outcome { batch, outcome }, ToHost::Closed]) =
+            <[ToHost<'_>; 2]>::try_from(messages)
+        else {
             panic!("no outcome");
         };
-        assert_eq!((number, outcome), (u64::MAX, expected));
+        let outcome = outcome.map(BatchOutcomeV1::from);
+        assert_eq!((batch, outcome), (u64::MAX, expected));
     }
 }
 
@@ -65,27 +77,26 @@ fn a_batch_arrives_in_parts_and_whole() {
         event(3, (&[][..]).into()),
     ];
     let mut frames = BatchFrames::new(5, &events);
-    let (mut part, mut parts, mut bytes) = (Vec::new(), 0, Vec::new());
+    let (mut part, mut bytes) = (Vec::new(), Vec::new());
     while frames.next(&mut part).expect("they fit") {
-        parts += 1;
         bytes.extend_from_slice(&part);
     }
-    assert_eq!(parts, 2);
     let mut rest = &bytes[..];
-    let Ok(ToChild::Batch {
-        number: 5,
-        count: 3,
-    }) = read(&mut rest)
-    else {
-        panic!("no batch");
-    };
-    let mut received = Vec::new();
+    let (mut received, mut ends) = (Vec::new(), Vec::new());
     while !rest.is_empty() {
-        let Ok(ToChild::Events(some)) = read(&mut rest) else {
+        let frame = read(&mut rest).expect("a frame");
+        let Ok(ToChild::Events {
+            batch: 5,
+            events,
+            last,
+        }) = message(&frame)
+        else {
             panic!("no events");
         };
-        received.extend(some);
+        received.extend(events.received(&frame));
+        ends.push(last);
     }
+    assert_eq!(ends, [false, true]);
     let count = received.len();
     let arrived = BatchV1::new(received, count, |received, views| {
         for event in received {
@@ -95,42 +106,58 @@ fn a_batch_arrives_in_parts_and_whole() {
     assert_eq!(format!("{:?}", arrived.events()), format!("{events:?}"));
 }
 
-#[tokio::test]
-async fn a_line_that_is_too_long_is_cut_between_characters_and_says_so() {
-    // Each takes two bytes, and the first begins at an odd one.
-    let frame = log(LevelV1::WARN, "module", &format!("a{}", "ä".repeat(10_000)));
-    let Ok(ToHost::Log { message, .. }) = host_reads(&frame).await else {
-        panic!("no line");
-    };
-    let end = " (cut: it has 20001 bytes)";
-    assert_eq!(message, format!("a{}{end}", "ä".repeat(8191)));
+#[test]
+fn an_empty_batch_arrives() {
+    let mut frames = BatchFrames::new(5, &[]);
+    let mut part = Vec::new();
+    assert!(frames.next(&mut part).expect("it fits"));
+    let frame = read(&mut &part[..]).expect("a frame");
+    assert!(matches!(
+        message(&frame),
+        Ok(ToChild::Events { last: true, .. })
+    ));
+    assert!(!frames.next(&mut part).expect("it fits"));
 }
 
-#[tokio::test]
-async fn what_is_no_frame_is_refused_with_what_it_was() {
+#[test]
+fn a_line_that_is_too_long_is_cut_between_characters_and_says_so() {
+    // Each takes two bytes, and the first begins at an odd one.
+    let line = format!("a{}", "ä".repeat(10_000));
+    let end = " (cut: it has 20001 bytes)";
+    assert_eq!(one_line(&line), format!("a{}{end}", "ä".repeat(8191)));
+}
+
+#[test]
+fn what_is_not_a_message_is_refused_with_what_it_was() {
     let long = u32::MAX.to_le_bytes();
+    let too_long = [&[65, 0, 0, 0][..], &[0; 65]].concat();
     for (bytes, expected) in [
-        (&[0, 0, 0, 0][..], "a frame of 0 bytes"),
-        (&long, "a frame of 4294967295 bytes"),
-        (&[1, 0, 0, 0, 200], "a frame of unknown kind 200"),
-        (&[2, 0, 0, 0, 69, 1], "a frame that ends too early"),
-        (&[2, 0, 0, 0, 71, 1], "1 bytes after the end of a frame"),
+        (&[0, 0, 0, 0][..], "a message that ends too early"),
+        (&long, "a frame of more than 64 bytes"),
+        (&too_long, "a frame of more than 64 bytes"),
+        (&[1, 0, 0, 0, 200], "a message that ends too early"),
+        (&[1, 0, 0, 0, 100], "a message of unknown form"),
+        (&[2, 0, 0, 0, 3, 1], "a message that ends too early"),
+        (&[2, 0, 0, 0, 5, 1], "1 bytes after the end of a message"),
+        (&[4, 0, 0, 0, 4, 1, 1, 0xff], "text that is not UTF-8"),
+        // A reason, and a list, that claim more than the frame has.
         (
-            &[7, 0, 0, 0, 70, 1, 1, 0, 0, 0, 0xff],
-            "text that is not UTF-8",
+            &[7, 0, 0, 0, 4, 1, 0xff, 0xff, 0xff, 0xff, 0x0f],
+            "a message that ends too early",
         ),
-        // A reason that claims more than the frame has.
         (
-            &[6, 0, 0, 0, 70, 1, 0xff, 0xff, 0xff, 0xff],
-            "a frame that ends too early",
+            &[11, 0, 0, 0, 2, 1, 1, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f],
+            "a message that ends too early",
         ),
     ] {
-        match host_reads(bytes).await {
-            Err(WireError::Malformed(what)) => assert!(what.starts_with(expected), "{what}"),
-            _ => panic!("{expected} is taken"),
+        match host_reads(bytes) {
+            Err(WireError::Malformed(what)) => assert_eq!(what, expected, "{bytes:?}"),
+            _ => panic!("{expected} is taken: {bytes:?}"),
         }
     }
-    for cut in [&[][..], &[9, 0], &[9, 0, 0, 0, 71]] {
-        assert!(matches!(host_reads(cut).await, Err(WireError::End(_))));
+    for cut in [&[][..], &[9, 0], &[9, 0, 0, 0, 5]] {
+        assert!(host_reads(cut).is_ok_and(|messages| messages.is_empty()));
+        assert!(matches!(read(&mut &cut[..]), Err(WireError::End(_))));
     }
+    assert!(matches!(read(&mut &long[..]), Err(WireError::Malformed(_))));
 }

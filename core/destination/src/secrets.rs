@@ -153,9 +153,11 @@ mod tests {
         for byte in secret.bytes() {
             write!(hex, "{byte:02x}").expect("a text takes everything");
         }
-        let every_byte = |before: &str| -> String {
-            let bytes = secret.bytes();
-            bytes.map(|byte| format!("{before}{byte:02x}")).collect()
+        let every_byte = |before: &str| {
+            secret.bytes().fold(String::new(), |mut text, byte| {
+                write!(text, "{before}{byte:02x}").expect("a text takes everything");
+                text
+            })
         };
         for said in [
             secret.to_owned(),

@@ -20,13 +20,13 @@ pub(super) fn string_tags(tags: &Map<String, Value>) -> StringTags {
         .collect()
 }
 
-/// The string tags of a body that was fired as it is, where it happens to be an envelope.
+/// The string tags of a body that was fired as it is, if it happens to be an envelope.
 pub fn tags_of_body(json: &[u8]) -> StringTags {
     #[derive(serde::Deserialize)]
     struct Tags {
         tags: Map<String, Value>,
     }
-    // Most bodies that are no envelope are found out by a look; a key may be written with escapes.
+    // A look tells most bodies from envelopes; a key may be written with escapes.
     let may_have_tags = || {
         memchr::memmem::find(json, b"\"tags\"").is_some()
             || memchr::memmem::find(json, b"\\u00").is_some()

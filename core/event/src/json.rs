@@ -23,7 +23,7 @@ pub(super) fn written<T: Serialize + ?Sized>(
         serial: "JSON",
         reason,
     };
-    let made = serde_json::to_writer(&mut text, &Finite(value))
+    let event = serde_json::to_writer(&mut text, &Finite(value))
         .map_err(|error| fault(error.to_string()))
         .and_then(|()| match depth(&text) {
             found if found > MAX_DEPTH => Err(EventError::TooDeep { found }),
@@ -34,7 +34,7 @@ pub(super) fn written<T: Serialize + ?Sized>(
     if text.capacity() <= SCRATCH_BYTES {
         SCRATCH.set(text);
     }
-    made
+    event
 }
 
 /// What a thread keeps between events; a larger buffer is given back.

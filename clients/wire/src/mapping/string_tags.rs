@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 pub struct StringTags {
     /// Keys and values one behind the other.
     text: String,
-    /// The lengths of key and value of each tag; one whose value is no text has none.
+    /// The lengths of key and value of each tag; `None` if the value is not text.
     lengths: Vec<(usize, Option<usize>)>,
 }
 
@@ -22,7 +22,7 @@ impl StringTags {
             .filter_map(|(key, value)| value.map(|value| (key, value)))
     }
 
-    /// Each key with its value, if that is a text.
+    /// Each key with its value if that is text.
     fn all(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let mut rest = self.text.as_str();
         self.lengths.iter().map(move |(key, value)| {

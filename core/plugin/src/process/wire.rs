@@ -102,7 +102,7 @@ impl Events<'_> {
             Self::Read(events) => events,
         };
         read.into_iter()
-            .map(|event| ReceivedEvent::new(frame, event))
+            .map(|event| ReceivedEvent::new(frame, &event))
     }
 }
 
@@ -175,7 +175,7 @@ pub(super) struct ReceivedEvent {
 }
 
 impl ReceivedEvent {
-    fn new(frame: &Bytes, event: Event<'_>) -> Self {
+    fn new(frame: &Bytes, event: &Event<'_>) -> Self {
         let text = |text: &str| Text(frame.slice_ref(text.as_bytes()));
         Self {
             id: event.id,

@@ -81,9 +81,13 @@ impl Written {
 fn forms() -> Vec<String> {
     let mut forms = vec![WORD.to_owned(), NUMBER.to_string()];
     for before in ["", "%", "\\x", "\\u00"] {
-        let lower = WORD.bytes().map(|byte| format!("{before}{byte:02x}"));
-        let upper = WORD.bytes().map(|byte| format!("{before}{byte:02X}"));
-        forms.extend([lower.collect(), upper.collect()]);
+        let lower: Vec<_> = WORD.bytes().map(|byte| format!("{byte:02x}")).collect();
+        for digits in [
+            lower.clone(),
+            lower.iter().map(|digits| digits.to_uppercase()).collect(),
+        ] {
+            forms.push(format!("{before}{}", digits.join(before)));
+        }
     }
     let numbers = format!("{:?}", WORD.as_bytes());
     forms.push(numbers.trim_matches(['[', ']']).to_owned());

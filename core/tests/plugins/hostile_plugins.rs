@@ -7,11 +7,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::beside::delivers;
 use crate::support::{RunningHost, evbus, lines_of, run, stderr, wait_for};
 use evbus_testkit::{built, built_all, plugin_dir};
 use serde_json::Value;
 
-const DEED: &str = "EVBUS_FIXTURE_HOSTILE";
+pub(crate) const DEED: &str = "EVBUS_FIXTURE_HOSTILE";
 
 const ACCT: &str = "
 fixture-good:
@@ -23,7 +24,7 @@ fixture-null:
 ";
 
 /// Puts bytes under a name at once, as `mv` does.
-fn put_in(dir: &Path, name: &str, bytes: &[u8]) {
+pub(crate) fn put_in(dir: &Path, name: &str, bytes: &[u8]) {
     let copy = dir.join("copying");
     fs::write(&copy, bytes).unwrap();
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o644)).unwrap();
@@ -36,17 +37,6 @@ fn host_with(deed: &str, plugins: &Path) -> RunningHost {
     launcher.arg(format!("{DEED}={deed}"));
     let dir = tempfile::tempdir().unwrap();
     RunningHost::start_through(launcher, dir, ACCT, plugins, &[])
-}
-
-/// Fires an event and waits until it has arrived at the other destination.
-fn delivers(host: &RunningHost, body: &str) {
-    let body = format!("{body:?}");
-    host.put("idem-run", &body);
-    let out = host.path("good.jsonl");
-    wait_for("the event at the other destination", || {
-        let lines = lines_of(&out);
-        lines.iter().any(|line| line["body"] == *body).then_some(())
-    });
 }
 
 #[test]
@@ -64,6 +54,10 @@ fn whatever_a_plugin_does_while_it_is_asked_who_it_is_it_is_refused_in_one_sente
         (
             "names-panic",
             "it ended the process with signal 6 (SIGABRT) while it was asked for its names",
+        ),
+        (
+            "names-exit",
+            "it called exit(3) while it was asked for its names",
         ),
         (
             "attach-hang",
@@ -85,6 +79,10 @@ fn whatever_a_plugin_does_while_it_is_asked_who_it_is_it_is_refused_in_one_sente
         (
             "schema-exit",
             "it called exit(3) while it was asked for its schema",
+        ),
+        (
+            "schema-panic",
+            "it ended the process with signal 6 (SIGABRT) while it was asked for its schema",
         ),
         (
             "schema-long",
@@ -161,7 +159,18 @@ fn a_plugin_that_nothing_uses_is_listed_without_running_it() {
 fn a_running_host_goes_on_and_ends_at_once_whatever_is_dropped_in() {
     let library = fs::read(built_all(&["fixture-hostile"]).remove(0)).unwrap();
     let hanging = ["load-hang", "names-hang", "attach-hang", "schema-hang"];
-    let ending = ["load-abort", "attach-abort", "attach-panic", "attach-exit"];
+    let ending = [
+        "load-abort",
+        "attach-abort",
+        "attach-panic",
+        "attach-exit",
+        "names-panic",
+        "names-abort",
+        "names-exit",
+        "schema-panic",
+        "schema-abort",
+        "schema-exit",
+    ];
     for deed in hanging.into_iter().chain(ending) {
         let plugins = plugin_dir(&["plugin-glob", "fixture-good", "fixture-null"]);
         let host = host_with(deed, plugins.path());

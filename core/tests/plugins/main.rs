@@ -13,5 +13,6 @@ mod live_plugins;
 mod missing_plugins;
 mod out_of_tree;
 mod process_isolation;
+mod process_limit;
 #[path = "../support/mod.rs"]
 mod support;

@@ -422,19 +422,42 @@ fn a_plugin_with_an_allocator_of_its_own_connects_and_delivers() {
 }
 
 #[test]
+fn a_host_that_is_killed_leaves_nothing_in_the_directory_for_temporary_files() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("tmp")).unwrap();
+    let mut launcher = Command::new("env");
+    launcher.arg(format!("TMPDIR={}", dir.path().join("tmp").display()));
+    let acct = "fixture-good:\n- idem-*: {path: '{dir}/good.jsonl'}\n- idem-*: {path: '{dir}/apart.jsonl', evbus: {isolate: process}}\n";
+    let host = RunningHost::start_through(launcher, dir, acct, plugins.path(), &[]);
+    delivers(&host, "before");
+    let dir = host.kill();
+    let left: Vec<_> = fs::read_dir(dir.path().join("tmp")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
 fn copies_for_debuggers_are_what_is_mapped_and_nobody_elses() {
     let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
     let dir = tempfile::tempdir().unwrap();
     let copies = dir.path().join("copies");
     let acct = "fixture-good:\n  idem-*: {path: {dir}/good.jsonl}\n";
     let copies = copies.to_str().unwrap().to_owned();
-    let host = RunningHost::start_in(dir, acct, plugins.path(), &["--plugin-copies", &copies]);
+    // Whatever the user's habit is.
+    let mut launcher = Command::new("sh");
+    launcher.args(["-c", "umask 0; exec \"$@\"", "sh"]);
+    let flags = ["--plugin-copies", &copies];
+    let host = RunningHost::start_through(launcher, dir, acct, plugins.path(), &flags);
     delivers(&host, "from a copy");
     let maps = fs::read_to_string(format!("/proc/{}/maps", host.pid())).unwrap();
     assert!(maps.contains(&format!("{copies}/")), "{maps}");
     assert!(!maps.contains("evbus:fixture-good"), "{maps}");
     let mode = fs::metadata(&copies).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode, 0o700);
+    for copy in fs::read_dir(&copies).unwrap() {
+        let mode = copy.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o022, 0, "{mode:o}");
+    }
     let (status, log) = host.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 

@@ -84,8 +84,9 @@ impl Router {
     /// The position and the fault of every pattern that cannot be used, or why the plugin cannot.
     pub fn compile(plugin: &Plugin, patterns: &[&str]) -> Result<Self, CompileError> {
         let set = plugin.compile(patterns)?;
+        let asking = Asking::start(plugin.id(), set, patterns.len());
         Ok(Self {
-            asking: Some(Asking::new(plugin.id(), set, patterns.len())),
+            asking: Some(asking.map_err(CompileError::Plugin)?),
             patterns: patterns.len(),
         })
     }

@@ -62,6 +62,12 @@ impl ExitGuard {
         let _ = LAST.set(last);
     }
 
+    /// Writes a line straight to standard error, if that takes it at once: the thread that writes the log may
+    /// hang.
+    pub fn say(line: &str) {
+        say(line);
+    }
+
     /// Ends the process at once, whatever its threads are doing, without running functions registered
     /// for its end.
     pub fn end_at_once(code: u8) -> ! {

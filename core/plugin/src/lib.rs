@@ -6,8 +6,8 @@
 //! its own, unless `tried` remembers it, `image` makes an immutable copy, and `linker` opens the copy on
 //! the thread of `loader` and checks its types. `watch` notices changes.
 //!
-//! Every wait for a plugin is limited: `caller` is a thread that may be left behind, `patience` sets the
-//! limits. `log` receives the log lines of plugins.
+//! Every wait for a plugin is limited: `caller` is a thread that may be left behind, `calls` has such threads for
+//! the calls of all instances, `patience` sets the limits. `log` receives the log lines of plugins.
 //!
 //! `exit_guard` keeps plugins from deciding how the process ends, `code` releases code that only the
 //! start needed, and `heap` returns memory freed by plugins and host to the system.
@@ -21,6 +21,7 @@
 //! the crates of `core/`. Finding, loading and installing block.
 
 mod caller;
+mod calls;
 mod candidate;
 mod catalog;
 #[allow(unsafe_code)]

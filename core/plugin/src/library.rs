@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use evbus_abi::v1::{
     CompletionV1, ConfigFaultV1, ConnectOutcomeV1, HostV1, MatcherFnsV1, PatternFaultV1,
@@ -14,12 +14,15 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::caller::{Caller, NoAnswer, Wait};
+use super::calls::Calls;
+use super::connect::ConnectFailure;
 use super::image::Image;
 use super::log::{SecretsShown, Voice, max_level};
 use super::manifest::Manifest;
 use super::patience::Patience;
 use super::{exit_guard, linker, loader};
 use evbus_destination::Secrets;
+use evbus_report::counted;
 use evbus_report::foreign_text::{self, MAX_BYTES};
 
 /// A longer schema is refused.
@@ -322,15 +325,44 @@ impl Plugin {
         };
         // Hidden first: what is left of a secret that was cut cannot be found again.
         let owned = |text: &str| foreign_text::line(&secrets.hide(text), MAX_BYTES).into_owned();
-        faults
-            .iter()
-            .take(MAX_LISTED)
+        let mut listed: Vec<_> = (faults.iter().take(MAX_LISTED))
             .map(|ConfigFaultV1 { path, message }| (owned(path), owned(message)))
-            .collect()
+            .collect();
+        let left_out = faults.len() - listed.len();
+        if left_out > 0 {
+            let faults = counted(left_out as u64, "more fault", "more faults");
+            listed.push((String::new(), format!("{faults} not shown")));
+        }
+        listed
     }
 
-    /// Asks for an instance; returns at once.
-    pub fn connect(&self, config: &str, host: HostV1, done: CompletionV1<ConnectOutcomeV1>) {
+    /// Asks for an instance on a thread that the plugin may block, as it may with every call of the instance.
+    /// `done` gets the answer on a thread of the plugin, or nothing where it gives none.
+    ///
+    /// # Errors
+    ///
+    /// The system starts no thread for it.
+    pub fn connect_apart(
+        self: &Arc<Self>,
+        config: &str,
+        host: HostV1,
+        done: impl FnOnce(Option<ConnectOutcomeV1>) + Send + 'static,
+    ) -> Result<(), ConnectFailure> {
+        let calls = Calls::start().map_err(|reason| ConnectFailure {
+            permanent: false,
+            reason,
+        })?;
+        let (plugin, its_calls) = (Arc::clone(self), calls.clone());
+        let done = CompletionV1::new(move |answer: Option<ConnectOutcomeV1>| {
+            done(answer.map(|made| made.map(|instance| its_calls.instance(instance, &plugin.id))));
+        });
+        let (plugin, config) = (Arc::clone(self), Zeroizing::new(config.to_owned()));
+        calls.then(move || plugin.connect(&config, host, done));
+        Ok(())
+    }
+
+    /// Asks for an instance; returns when the plugin does.
+    pub(crate) fn connect(&self, config: &str, host: HostV1, done: CompletionV1<ConnectOutcomeV1>) {
         // Without a provider the completion is dropped: a failed attempt.
         if let Some(provider) = &self.provider {
             exit_guard::call("it was asked to connect", &self.id, || {

@@ -6,9 +6,10 @@
 //! lock that every thread needs sooner or later.
 
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use super::caller::{AtWork, Caller, NoAnswer, Wait};
-use super::patience::{LIMIT, Over, Patience};
+use super::patience::{GLANCE, LIMIT, Over, Patience};
 use super::{exit_guard, linker};
 
 static LOADER: OnceLock<Result<Caller, String>> = OnceLock::new();
@@ -34,15 +35,18 @@ pub(crate) fn run<T: Send + 'static>(
         .get_or_init(|| Caller::start("evbus loader"))
         .as_ref()
         .map_err(ToOwned::to_owned)?;
+    let began = Instant::now();
     let no_answer = match loader.run(who, doing, (patience, Wait::Polling), work) {
         Ok(done) => return Ok(done),
         Err(no_answer) => no_answer,
     };
-    let is_late = !matches!(
-        no_answer,
-        NoAnswer::Over(Over::Ending) | NoAnswer::Failed(_)
-    );
-    if is_late && linker::is_opening() {
+    if matches!(no_answer, NoAnswer::Over(Over::Ending)) {
+        // A host that ends waits for no plugin, but needs that lock as well.
+        while linker::is_opening() && began.elapsed() < LIMIT {
+            std::thread::sleep(GLANCE);
+        }
+    }
+    if !matches!(no_answer, NoAnswer::Failed(_)) && linker::is_opening() {
         let hanging = (loader.hanging()).map_or_else(|| who.to_owned(), |at_work| at_work.who);
         exit_guard::end_hanging(&hanging, LIMIT.as_secs());
     }

@@ -32,6 +32,16 @@ pub struct PluginWatch {
     being_written: Arc<AtomicBool>,
 }
 
+/// A watcher that has got its thread. Without one it would panic when it is used or dropped.
+fn at_work(mut watcher: RecommendedWatcher) -> notify::Result<RecommendedWatcher> {
+    // The only question that is answered with an error where there is no thread.
+    if watcher.configure(notify::Config::default()).is_ok() {
+        return Ok(watcher);
+    }
+    std::mem::forget(watcher);
+    Err(notify::Error::generic("cannot start a thread for that"))
+}
+
 impl PluginWatch {
     /// Starts watching plugin directories, and one file in a directory that may contain others.
     pub fn new(dirs: &[PluginDir], file: Option<&Path>) -> Self {
@@ -74,10 +84,8 @@ impl PluginWatch {
                 let _ = sender.try_send(());
             }
         };
-        // A watcher that gets no thread panics when it is used.
-        let has_thread = std::thread::Builder::new().spawn(|| ());
-        let watcher = (has_thread.map_err(notify::Error::io))
-            .and_then(|_| notify::recommended_watcher(noticed))
+        let watcher = notify::recommended_watcher(noticed)
+            .and_then(at_work)
             .inspect_err(|error| {
             tracing::warn!(
                 "changes to plugins and the acct file are noticed only every {} s, because they cannot be watched: {error}",

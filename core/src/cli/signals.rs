@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::watch;
 
-use super::exit::{Exit, error};
+use super::exit::Exit;
 use super::logging;
 
 /// How long a host may take to obey a signal that takes effect at once.
@@ -175,9 +175,10 @@ impl Ending {
             match state.limit() {
                 None => self.changed.wait(&mut state),
                 Some((limit, why)) if Instant::now() >= limit => {
-                    error(why);
                     evbus::acct::end_commands();
                     logging::flush(Some(AT_ONCE));
+                    // What hangs may hold the thread that writes the log.
+                    ExitGuard::say(&format!("error: {why}"));
                     ExitGuard::end_at_once(1);
                 }
                 Some((limit, _)) => {

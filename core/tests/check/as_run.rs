@@ -371,7 +371,7 @@ fn a_plugin_that_does_not_come_back_is_named_and_holds_nothing_up() {
         (
             "connect-hang",
             1,
-            "error: destination fixture-hostile[4] e: plugin fixture-hostile did not return from connect within 1 s",
+            "error: destination fixture-hostile[4] e: the plugin did not connect within 1 s",
         ),
         (
             "close-hang",

@@ -229,7 +229,8 @@ fixture-good:
             .contains("rejected: the body contains")
     );
     assert_eq!(found[0]["attempts"], 1);
-    assert!(found[0]["first_attempt"].as_str() <= found[0]["last_attempt"].as_str());
+    let time = |name: &str| found[0][name].as_str().unwrap();
+    assert!(time("first_attempt") <= time("last_attempt"));
     assert_eq!(status(&first)["destinations"][0]["dead_lettered"], 1);
 
     // The destination is mended, and what it had refused is fired at it again.

@@ -218,21 +218,26 @@ fn where_no_host_answers_status_says_so() {
         let output = run(evbus(home.path()).args(args), b"");
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     }
-    // What stands in for the flags.
-    let output = run(evbus(home.path()).arg("status"), b"");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stderr(&output).contains("default-state"),
-        "{}",
-        stderr(&output)
-    );
-    let output = run(
-        evbus(home.path())
-            .arg("status")
-            .env("EVBUS_STATE_DIR", home.path().join("from-env")),
-        b"",
-    );
-    assert!(stderr(&output).contains("from-env"), "{}", stderr(&output));
+    // What stands in for the flags; a variable that is set to nothing counts as one that is not set.
+    for (state, sock, expected) in [
+        (None, None, "default-state"),
+        (Some(""), None, "default-state"),
+        (None, Some(""), "default-state"),
+        (Some("from-env"), Some(""), "from-env"),
+        (Some(""), Some("from-sock"), "from-sock"),
+    ] {
+        for command in ["status", "reload"] {
+            let mut evbus = evbus(home.path());
+            evbus.arg(command).current_dir(home.path());
+            for (name, value) in [("EVBUS_STATE_DIR", state), ("EVBUS_SOCK_DIR", sock)] {
+                evbus.envs(value.map(|value| (name, value)));
+            }
+            let output = run(&mut evbus, b"");
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+            assert!(said.contains(expected), "{command} {expected}: {said}");
+        }
+    }
 }
 
 #[test]

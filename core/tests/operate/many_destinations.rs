@@ -39,6 +39,39 @@ fn a_host_with_some_hundred_stores_starts_and_starts_again() {
     }
 }
 
+#[test]
+fn a_reload_to_more_destinations_than_open_files_is_refused_and_changes_nothing() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let mut launcher = Command::new("sh");
+    launcher.args(["-c", "ulimit -n 256; exec \"$@\"", "sh"]);
+    let dir = tempfile::tempdir().unwrap();
+    let host = RunningHost::start_through(
+        launcher,
+        dir,
+        &acct(5),
+        plugins.path(),
+        &[RunningHost::DEFAULT_STATE],
+    );
+    let names = |host: &RunningHost| -> Vec<String> {
+        let status = host.status();
+        let all = status["destinations"].as_array().unwrap().iter();
+        all.map(|lane| lane["pattern"].to_string()).collect()
+    };
+    let before = names(&host);
+    let text = acct(100).replace("{dir}", &host.dir.path().to_string_lossy());
+    fs::write(host.path("acct.yml"), text).unwrap();
+    let mut reload = evbus(host.dir.path());
+    let output = run(reload.args(["reload", "--sock-dir", &host.sock_dir()]), b"");
+    let said = stderr(&output);
+    assert!(!output.status.success(), "{said}");
+    let sentence = "100 destinations need at least 532 open files, but this process is limited to 256; raise the limit";
+    assert!(said.contains(sentence), "{said}");
+    assert_eq!(names(&host), before);
+    host.put("p4", "1");
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
 /// Runs a command on `acct.yml` with so many open files at most.
 fn limited(files: u64, command: &str, dir: &Path, plugins: &Path) -> Output {
     let host = evbus(dir);

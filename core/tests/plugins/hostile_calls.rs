@@ -3,14 +3,10 @@
 use std::fs;
 use std::process::Output;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
+use crate::beside::{delivers, ends_at_once};
 use crate::support::{RunningHost, evbus, lines_of, run, stderr, wait_for};
 use evbus_testkit::built_all;
-use rustix::process::Signal;
-
-/// How soon a host ends that has nothing to deliver; a second on a machine that does nothing else.
-const AT_ONCE: Duration = Duration::from_secs(4);
 
 fn host_with(match_plugin: &str) -> RunningHost {
     let dir = tempfile::tempdir().unwrap();
@@ -33,16 +29,6 @@ fn acct(match_plugin: &str, more: &str) -> String {
     )
 }
 
-/// Fires an event and waits until it has arrived at the other destination.
-fn delivers(host: &RunningHost, body: &str) {
-    let body = format!("{body:?}");
-    host.put("idem-run", &body);
-    wait_for("the event at the other destination", || {
-        let lines = lines_of(&host.path("good.jsonl"));
-        lines.iter().any(|line| line["body"] == *body).then_some(())
-    });
-}
-
 /// Asks the host to read another acct file, in the background.
 fn reload_with(host: &RunningHost, acct: &str) -> JoinHandle<Output> {
     let acct = acct.replace("{dir}", &host.dir.path().to_string_lossy());
@@ -50,16 +36,6 @@ fn reload_with(host: &RunningHost, acct: &str) -> JoinHandle<Output> {
     let mut reload = evbus(host.dir.path());
     reload.args(["reload", "--sock-dir", &host.sock_dir()]);
     std::thread::spawn(move || run(&mut reload, b""))
-}
-
-/// Ends the host, and says how long that took.
-fn ends_at_once(host: RunningHost) -> String {
-    let began = Instant::now();
-    let (status, log, _dir) = host.end(Signal::TERM);
-    let took = began.elapsed();
-    assert_eq!(status.code(), Some(0), "{log}");
-    assert!(took < AT_ONCE, "{took:?}: {log}");
-    log
 }
 
 #[test]
@@ -143,6 +119,62 @@ fn names_that_a_match_plugin_hangs_for_stop_nobody_else() {
     host.wait_for_log(
         "match plugin fixture-hostile did not answer within 1 s for profile \"match-hang 0\"",
     );
+    ends_at_once(host);
+}
+
+#[test]
+fn after_sixty_four_calls_that_hang_in_pattern_sets_of_the_past_the_set_that_answers_is_kept() {
+    let host = host_with("fixture-hostile");
+    let put = |name: String| {
+        let mut put = evbus(host.dir.path());
+        put.args(["put", &name, "1", "--sock-dir"])
+            .arg(host.sock_dir());
+        run(&mut put, b"")
+    };
+    let put = &put;
+    let hanging = || {
+        let threads = fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap();
+        let names = threads
+            .flatten()
+            .map(|thread| fs::read_to_string(thread.path().join("comm")).unwrap_or_default());
+        names.filter(|name| name == "evbus matcher\n").count()
+    };
+    std::thread::scope(|scope| {
+        for round in 0..16 {
+            // As many as one set may have.
+            for nth in 0..4 {
+                scope.spawn(move || {
+                    let output = put(format!("match-hang {round} {nth}"));
+                    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+                });
+            }
+            wait_for("a thread for each", || {
+                (hanging() >= 4 * (round + 1)).then_some(())
+            });
+            // Another set of patterns.
+            let more = format!("  other-{round}: {{path: {{dir}}/other}}\n");
+            let output = reload_with(&host, &acct("fixture-hostile", &more));
+            let output = output.join().unwrap();
+            assert!(output.status.success(), "{}", stderr(&output));
+        }
+    });
+    let sentence =
+        "64 threads hang in match plugins; remove the hanging plugin and restart the host";
+    let mut tries = 0;
+    wait_for("a reload to be refused", || {
+        tries += 1;
+        let more = format!("  last-{tries}: {{path: {{dir}}/other}}\n");
+        let output = reload_with(&host, &acct("fixture-hostile", &more));
+        let output = output.join().unwrap();
+        let said = stderr(&output);
+        assert!(output.status.success() || said.contains(sentence), "{said}");
+        (!output.status.success()).then_some(())
+    });
+    // One of them is that of the set that is asked now.
+    wait_for("no more threads than that", || {
+        (hanging() == 65).then_some(())
+    });
+    delivers(&host, "all the same");
     ends_at_once(host);
 }
 

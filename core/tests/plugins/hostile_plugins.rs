@@ -7,11 +7,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::beside::{delivers, ends_at_once};
 use crate::support::{RunningHost, evbus, lines_of, run, stderr, wait_for};
 use evbus_testkit::{built, built_all, plugin_dir};
 use serde_json::Value;
 
-const DEED: &str = "EVBUS_FIXTURE_HOSTILE";
+pub(crate) const DEED: &str = "EVBUS_FIXTURE_HOSTILE";
 
 const ACCT: &str = "
 fixture-good:
@@ -23,7 +24,7 @@ fixture-null:
 ";
 
 /// Puts bytes under a name at once, as `mv` does.
-fn put_in(dir: &Path, name: &str, bytes: &[u8]) {
+pub(crate) fn put_in(dir: &Path, name: &str, bytes: &[u8]) {
     let copy = dir.join("copying");
     fs::write(&copy, bytes).unwrap();
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o644)).unwrap();
@@ -36,17 +37,6 @@ fn host_with(deed: &str, plugins: &Path) -> RunningHost {
     launcher.arg(format!("{DEED}={deed}"));
     let dir = tempfile::tempdir().unwrap();
     RunningHost::start_through(launcher, dir, ACCT, plugins, &[])
-}
-
-/// Fires an event and waits until it has arrived at the other destination.
-fn delivers(host: &RunningHost, body: &str) {
-    let body = format!("{body:?}");
-    host.put("idem-run", &body);
-    let out = host.path("good.jsonl");
-    wait_for("the event at the other destination", || {
-        let lines = lines_of(&out);
-        lines.iter().any(|line| line["body"] == *body).then_some(())
-    });
 }
 
 #[test]
@@ -64,6 +54,10 @@ fn whatever_a_plugin_does_while_it_is_asked_who_it_is_it_is_refused_in_one_sente
         (
             "names-panic",
             "it ended the process with signal 6 (SIGABRT) while it was asked for its names",
+        ),
+        (
+            "names-exit",
+            "it called exit(3) while it was asked for its names",
         ),
         (
             "attach-hang",
@@ -85,6 +79,10 @@ fn whatever_a_plugin_does_while_it_is_asked_who_it_is_it_is_refused_in_one_sente
         (
             "schema-exit",
             "it called exit(3) while it was asked for its schema",
+        ),
+        (
+            "schema-panic",
+            "it ended the process with signal 6 (SIGABRT) while it was asked for its schema",
         ),
         (
             "schema-long",
@@ -161,7 +159,18 @@ fn a_plugin_that_nothing_uses_is_listed_without_running_it() {
 fn a_running_host_goes_on_and_ends_at_once_whatever_is_dropped_in() {
     let library = fs::read(built_all(&["fixture-hostile"]).remove(0)).unwrap();
     let hanging = ["load-hang", "names-hang", "attach-hang", "schema-hang"];
-    let ending = ["load-abort", "attach-abort", "attach-panic", "attach-exit"];
+    let ending = [
+        "load-abort",
+        "attach-abort",
+        "attach-panic",
+        "attach-exit",
+        "names-panic",
+        "names-abort",
+        "names-exit",
+        "schema-panic",
+        "schema-abort",
+        "schema-exit",
+    ];
     for deed in hanging.into_iter().chain(ending) {
         let plugins = plugin_dir(&["plugin-glob", "fixture-good", "fixture-null"]);
         let host = host_with(deed, plugins.path());
@@ -357,7 +366,7 @@ fn what_a_plugin_says_of_itself_has_to_be_what_its_file_says() {
 fn a_plugin_with_an_allocator_of_its_own_connects_and_delivers() {
     const EVENTS: usize = 100;
     let allocators = ["fixture-jemalloc", "fixture-mimalloc"];
-    let plugins = plugin_dir(&["plugin-glob", allocators[0], allocators[1]]);
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good", allocators[0], allocators[1]]);
     let acct = |threads: u8| {
         let entry = |isolate| {
             format!(
@@ -368,20 +377,25 @@ fn a_plugin_with_an_allocator_of_its_own_connects_and_delivers() {
         allocators
             .map(|name| format!("{name}:\n{entries}"))
             .concat()
+            + "fixture-good:\n  idem-other: {path: '{dir}/good.jsonl'}\n"
     };
     let host = RunningHost::start(&acct(1), plugins.path(), &[]);
     let each_says = |word: &str| {
         wait_for(
             &format!("all destinations to say {word:?}: {}", host.log()),
-            || (host.log().matches(word).count() == 4).then_some(()),
+            || {
+                let log = host.log();
+                let said = |line: &&str| line.contains("malloc[") && line.contains(word);
+                (log.lines().filter(said).count() == 4).then_some(())
+            },
         );
     };
     let each_accepts = |count: usize| {
         wait_for("the events to be accepted", || {
             let status = host.status();
-            let destinations = status["destinations"].as_array().unwrap();
-            let all = |lane: &Value| lane["accepted"] == count;
-            (destinations.len() == 4 && destinations.iter().all(all)).then_some(())
+            let destinations = status["destinations"].as_array().unwrap().iter();
+            let done = |lane: &&Value| lane["accepted"] == count && lane["pattern"] == "idem-*";
+            (destinations.filter(done).count() == 4).then_some(())
         });
     };
     // One larger than what these allocators keep for a thread among them.
@@ -393,13 +407,33 @@ fn a_plugin_with_an_allocator_of_its_own_connects_and_delivers() {
     each_accepts(EVENTS);
 
     // Instances made while the memory of those before them is given back.
-    fs::write(host.path("acct.new"), acct(4)).unwrap();
+    let text = acct(4).replace("{dir}", &host.dir.path().to_string_lossy());
+    fs::write(host.path("acct.new"), text).unwrap();
     fs::rename(host.path("acct.new"), host.path("acct.yml")).unwrap();
     each_says(": configuration changed, reconnecting");
     host.put_events(&events);
     each_accepts(2 * EVENTS);
-    let (status, log) = host.stop();
-    assert_eq!(status.code(), Some(0), "{log}");
+    // Another plugin beside them works as ever, and the host ends.
+    host.put("idem-other", "1");
+    wait_for("the event at the other destination", || {
+        (lines_of(&host.path("good.jsonl")).len() == 1).then_some(())
+    });
+    ends_at_once(host);
+}
+
+#[test]
+fn a_host_that_is_killed_leaves_nothing_in_the_directory_for_temporary_files() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("tmp")).unwrap();
+    let mut launcher = Command::new("env");
+    launcher.arg(format!("TMPDIR={}", dir.path().join("tmp").display()));
+    let acct = "fixture-good:\n- idem-*: {path: '{dir}/good.jsonl'}\n- idem-*: {path: '{dir}/apart.jsonl', evbus: {isolate: process}}\n";
+    let host = RunningHost::start_through(launcher, dir, acct, plugins.path(), &[]);
+    delivers(&host, "before");
+    let dir = host.kill();
+    let left: Vec<_> = fs::read_dir(dir.path().join("tmp")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
@@ -409,13 +443,21 @@ fn copies_for_debuggers_are_what_is_mapped_and_nobody_elses() {
     let copies = dir.path().join("copies");
     let acct = "fixture-good:\n  idem-*: {path: {dir}/good.jsonl}\n";
     let copies = copies.to_str().unwrap().to_owned();
-    let host = RunningHost::start_in(dir, acct, plugins.path(), &["--plugin-copies", &copies]);
+    // Whatever the user's habit is.
+    let mut launcher = Command::new("sh");
+    launcher.args(["-c", "umask 0; exec \"$@\"", "sh"]);
+    let flags = ["--plugin-copies", &copies];
+    let host = RunningHost::start_through(launcher, dir, acct, plugins.path(), &flags);
     delivers(&host, "from a copy");
     let maps = fs::read_to_string(format!("/proc/{}/maps", host.pid())).unwrap();
     assert!(maps.contains(&format!("{copies}/")), "{maps}");
     assert!(!maps.contains("evbus:fixture-good"), "{maps}");
     let mode = fs::metadata(&copies).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode, 0o700);
+    for copy in fs::read_dir(&copies).unwrap() {
+        let mode = copy.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o022, 0, "{mode:o}");
+    }
     let (status, log) = host.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 

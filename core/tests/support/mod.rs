@@ -89,10 +89,27 @@ pub fn stderr(output: &Output) -> String {
 
 /// Standard output, one JSON value per line.
 pub fn json_lines(output: &Output) -> Vec<Value> {
-    String::from_utf8_lossy(&output.stdout)
+    let values: Vec<Value> = String::from_utf8_lossy(&output.stdout)
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
-        .collect()
+        .collect();
+    values.iter().for_each(assert_exact);
+    values
+}
+
+/// No number in it is one that programs cannot read exactly, which keep all numbers as 64 bits of floating
+/// point.
+fn assert_exact(value: &Value) {
+    const EXACT: u64 = 1 << 53;
+    match value {
+        Value::Number(number) => {
+            let whole = number.as_u64().or(number.as_i64().map(i64::unsigned_abs));
+            assert!(whole.is_none_or(|whole| whole <= EXACT), "{number}");
+        }
+        Value::Array(values) => values.iter().for_each(assert_exact),
+        Value::Object(members) => members.values().for_each(assert_exact),
+        _ => {}
+    }
 }
 
 /// The whole lines of a file so far, as JSON; none where there is no file.
@@ -160,7 +177,19 @@ impl RunningHost {
         Self::launch(launcher, dir, plugin_dir, more)
     }
 
-    fn launch(mut command: Command, dir: TempDir, plugin_dir: &Path, more: &[&str]) -> Self {
+    fn launch(command: Command, dir: TempDir, plugin_dir: &Path, more: &[&str]) -> Self {
+        let mut host = Self::begin(command, dir, plugin_dir, more);
+        wait_for("the host to be ready", || {
+            let ended = host.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the host ended: {}", host.log());
+            host.log().lines().any(|line| line == "ready").then_some(())
+        });
+        host
+    }
+
+    /// Starts a host by a command that becomes it, with the acct file that is in the directory, and does not
+    /// wait until it is ready.
+    pub fn begin(mut command: Command, dir: TempDir, plugin_dir: &Path, more: &[&str]) -> Self {
         let mut more = more.to_vec();
         if more.contains(&Self::DEFAULT_STATE) {
             more.retain(|arg| *arg != Self::DEFAULT_STATE);
@@ -191,18 +220,12 @@ impl RunningHost {
                 log.push('\n');
             }
         });
-        let mut host = Self {
+        Self {
             child,
             log,
             reader: Some(reader),
             dir,
-        };
-        wait_for("the host to be ready", || {
-            let ended = host.child.try_wait().unwrap();
-            assert!(ended.is_none(), "the host ended: {}", host.log());
-            host.log().lines().any(|line| line == "ready").then_some(())
-        });
-        host
+        }
     }
 
     /// A path in the host's directory.
@@ -237,7 +260,9 @@ impl RunningHost {
             b"",
         );
         assert!(output.status.success(), "{}", stderr(&output));
-        serde_json::from_slice(&output.stdout).unwrap()
+        let status = serde_json::from_slice(&output.stdout).unwrap();
+        assert_exact(&status);
+        status
     }
 
     /// Fires recorded events, one per line, through the host's socket.

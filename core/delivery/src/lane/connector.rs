@@ -76,11 +76,10 @@ impl Connector {
             Self::Plugin(plugin) => plugin,
         };
         let (sender, answer) = oneshot::channel();
-        let done = CompletionV1::new(move |answer| {
+        plugin.connect_apart(config, HostV1::new(host, max_level()), move |answer| {
             // Nobody waits any more: the instance is dropped with the message.
             let _ = sender.send(answer);
-        });
-        plugin.connect(config, HostV1::new(host, max_level()), done);
+        })?;
         match tokio::time::timeout(deadline, answer).await {
             Ok(Ok(Some(RResult::ROk(instance)))) => Ok(instance),
             Ok(Ok(Some(RResult::RErr(ConnectFailureV1 { permanent, reason })))) => {

@@ -101,3 +101,29 @@ fn because(positions: Vec<u32>, reason: &str) -> Arc<Undecided> {
 fn all(count: usize) -> Vec<u32> {
     (0..u32::try_from(count).unwrap_or(u32::MAX)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_beyond_the_bound_are_forgotten_and_the_last_one_is_known() {
+        for (names, bytes) in [(200_000, 10), (20_000, 2_000)] {
+            let answers = Answers::default();
+            let route = read(&MatchesV1::default(), true, 3);
+            let name = |number: u32| format!("{number:0>bytes$}");
+            for number in 0..names {
+                answers.keep(&name(number), route.clone());
+            }
+            let kept = u32::try_from(answers.0.len()).expect("they are few");
+            assert!(kept > 1000 && kept < names, "{kept} of {names}");
+            assert!(answers.0.weight() <= CACHE_BYTES, "{}", answers.0.weight());
+            assert!(answers.get(&name(names - 1)).is_some());
+        }
+        // One that is larger than all that may be kept.
+        let answers = Answers::default();
+        let large = "x".repeat(usize::try_from(CACHE_BYTES).expect("it is") + 1);
+        answers.keep(&large, undecided(3, "a reason"));
+        assert!(answers.0.weight() <= CACHE_BYTES);
+    }
+}

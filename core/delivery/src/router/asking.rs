@@ -140,8 +140,13 @@ impl Group {
 }
 
 impl Asking {
-    pub(super) fn new(plugin: &str, set: PatternSetV1, patterns: usize) -> Self {
-        Self {
+    /// Starts the first thread: a set that nobody can be asked about must not replace one that answers.
+    ///
+    /// # Errors
+    ///
+    /// One sentence: the system starts no thread, or too many hang.
+    pub(super) fn start(plugin: &str, set: PatternSetV1, patterns: usize) -> Result<Self, String> {
+        let asking = Self {
             inner: Some(Arc::new(Inner {
                 plugin: plugin.to_owned(),
                 set,
@@ -151,7 +156,9 @@ impl Asking {
                 changed: Condvar::new(),
                 late: OncePerBurst::default(),
             })),
-        }
+        };
+        asking.call_another(&mut asking.inner().desk.lock())?;
+        Ok(asking)
     }
 
     fn inner(&self) -> &Arc<Inner> {
@@ -333,7 +340,11 @@ impl Asking {
                 inner.work();
                 inner.leave();
             })
-            .map_err(|error| format!("cannot start a thread for the match plugin: {error}"))?;
+            .map_err(|error| {
+                format!(
+                    "cannot start a thread for the match plugin: {error}; raise the process limit (ulimit -u, TasksMax=)"
+                )
+            })?;
         desk.threads += 1;
         Ok(())
     }

@@ -1,0 +1,43 @@
+//! What is to hold beside a plugin that does harm: the other destination delivers, and the host ends at once.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{RunningHost, lines_of, program, wait_for};
+use rustix::process::Signal;
+
+/// Fires an event and waits until it has arrived at `fixture-good`, which writes to `good.jsonl`.
+pub(crate) fn delivers(host: &RunningHost, body: &str) {
+    let body = format!("{body:?}");
+    host.put("idem-run", &body);
+    let out = host.path("good.jsonl");
+    wait_for("the event at the other destination", || {
+        let lines = lines_of(&out);
+        lines.iter().any(|line| line["body"] == *body).then_some(())
+    });
+}
+
+/// Ends a host that has nothing to deliver, which has to be done at once. Gives its log.
+pub(crate) fn ends_at_once(host: RunningHost) -> String {
+    ends_at_once_with(host, 0)
+}
+
+/// As `ends_at_once`, with an exit code.
+pub(crate) fn ends_at_once_with(host: RunningHost, code: i32) -> String {
+    ends_within(host, at_once(), code)
+}
+
+/// Ends a host, which has to be done within a limit.
+pub(crate) fn ends_within(host: RunningHost, limit: Duration, code: i32) -> String {
+    let began = Instant::now();
+    let (status, log, _dir) = host.end(Signal::TERM);
+    let took = began.elapsed();
+    assert_eq!(status.code(), Some(code), "{took:?}: {log}");
+    assert!(took < limit, "{took:?}: {log}");
+    log
+}
+
+/// A second; more for a debug build on a machine that does other things, too.
+fn at_once() -> Duration {
+    let is_release = program().iter().any(|part| part == "release");
+    Duration::from_secs(if is_release { 1 } else { 4 })
+}

@@ -1,7 +1,7 @@
 //! Frames: where they end in a stream, and what they contain.
 
 use crate::encode::SALT_OPENING;
-use crate::mapping::{JsonWriter, check_data};
+use crate::mapping::{JsonWriter, NoJson, check_data};
 use crate::token::{self, Head, Stop, Token};
 use crate::{MAX_DEPTH, pack};
 
@@ -151,7 +151,7 @@ pub enum Fault {
 pub struct Content<'a> {
     /// The tag, which is the event's profile.
     pub tag: &'a str,
-    /// One msgpack map, checked.
+    /// One msgpack map, if it has been checked.
     pub data: &'a [u8],
     /// What an evbus program wrote in the head; `None` if a Salt program fired the event.
     pub head: Option<EvbusHead<'a>>,
@@ -192,8 +192,20 @@ impl<'a> Content<'a> {
     ///
     /// It contains no event.
     pub fn read(payload: &'a [u8]) -> Result<Self, Fault> {
+        let content = Self::find(payload)?;
+        content.check()?;
+        Ok(content)
+    }
+
+    /// Finds tag and DATA in a payload. Whether DATA is one map is not checked: a [`JsonWriter`] does so
+    /// while it writes them, and else [`Self::check`] is for that.
+    ///
+    /// # Errors
+    ///
+    /// It contains no event.
+    pub fn find(payload: &'a [u8]) -> Result<Self, Fault> {
         if let Some(body) = canonical_body(payload) {
-            let (tag, data) = event(body, MAX_DEPTH)?;
+            let (tag, data) = event(body)?;
             return Ok(Self {
                 tag,
                 data,
@@ -224,9 +236,7 @@ impl<'a> Content<'a> {
             return Err(Fault::NoBody);
         };
         let head = head.map_or(Ok(None), EvbusHead::find)?;
-        // The map around a body is none of its levels.
-        let around = head.as_ref().is_some_and(|head| head.wrap);
-        let (tag, data) = event(body, MAX_DEPTH + usize::from(around))?;
+        let (tag, data) = event(body)?;
         Ok(Self {
             tag,
             data,
@@ -235,15 +245,26 @@ impl<'a> Content<'a> {
         })
     }
 
+    /// Checks that DATA is one map that has a JSON form, unless that is too long.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Data`], with the reason.
+    pub fn check(&self) -> Result<(), Fault> {
+        // The map around a body is none of its levels.
+        let around = self.head.as_ref().is_some_and(|head| head.wrap);
+        check_data(self.data, MAX_DEPTH + usize::from(around)).map_err(Fault::Data)
+    }
+
     /// The event's body: the JSON text that an evbus program fired, or else, written by `writer`, what
     /// it fired or DATA.
     ///
     /// # Errors
     ///
     /// One sentence: the text would be longer than a body may be.
-    pub fn write_body(&self, writer: &mut JsonWriter) -> Result<Option<&'a [u8]>, &'static str> {
+    pub fn write_body(&self, writer: &mut JsonWriter) -> Result<Option<&'a [u8]>, NoJson> {
         match &self.head {
-            None => writer.data(self.data)?,
+            None => writer.flat(self.data)?,
             Some(EvbusHead {
                 json: Some(json), ..
             }) => return Ok(Some(json)),
@@ -262,13 +283,13 @@ impl<'a> Content<'a> {
     /// One sentence: the text would be longer than a body may be.
     pub fn body_json(&self) -> Result<Vec<u8>, String> {
         let mut writer = JsonWriter::default();
-        let exact = self.write_body(&mut writer)?;
+        let exact = (self.write_body(&mut writer)).map_err(|error| error.to_string())?;
         Ok(exact.map_or_else(|| writer.into_text().into_bytes(), <[u8]>::to_vec))
     }
 }
 
-/// The tag and DATA in a frame's body, checked. DATA has at most `levels`.
-fn event(body: &[u8], levels: usize) -> Result<(&str, &[u8]), Fault> {
+/// The tag and DATA in a frame's body; the tag is checked.
+fn event(body: &[u8]) -> Result<(&str, &[u8]), Fault> {
     // The end is near the beginning: a search for both newlines takes longer to prepare than to do.
     let end = memchr::memchr_iter(b'\n', body)
         .find(|at| body.get(at + 1) == Some(&b'\n'))
@@ -281,7 +302,6 @@ fn event(body: &[u8], levels: usize) -> Result<(&str, &[u8]), Fault> {
         return Err(Fault::LongTag);
     }
     let tag = std::str::from_utf8(tag).map_err(|_| Fault::TagNotText)?;
-    check_data(data, levels).map_err(Fault::Data)?;
     Ok((tag, data))
 }
 

@@ -58,7 +58,7 @@ impl Serial {
             let mut writer = JsonWriter::default();
             writer
                 .data(event.body())
-                .map_err(|reason| self.fault(event.profile(), reason))?;
+                .map_err(|error| self.fault(event.profile(), error.to_string()))?;
             *event = Event::from(Parts {
                 id: event.id,
                 time_unix_ns: event.time_unix_ns,
@@ -87,7 +87,7 @@ impl Serial {
         Ok(())
     }
 
-    fn fault(self, profile: &str, reason: impl Into<String>) -> EventError {
+    fn fault(self, profile: &str, reason: String) -> EventError {
         EventError::Unserializable {
             profile: profile.to_owned(),
             serial: match self {
@@ -95,7 +95,7 @@ impl Serial {
                 Self::Msgpack => "msgpack",
                 Self::Str => "text",
             },
-            reason: reason.into(),
+            reason,
         }
     }
 }

@@ -32,7 +32,7 @@ mod tests;
 pub use stamped::stamp_data;
 pub use string_tags::StringTags;
 pub(crate) use to_json::check_data;
-pub use to_json::{JsonWriter, data_to_json, value_to_json};
+pub use to_json::{JsonWriter, NoJson, data_to_json, value_to_json};
 pub use to_msgpack::json_to_msgpack;
 pub(crate) use to_msgpack::{Stamped, json_to_data};
 

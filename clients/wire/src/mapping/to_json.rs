@@ -21,7 +21,7 @@ const EXT_DATETIME: i8 = 78;
 /// or is more than [`MAX_BODY_BYTES`] long as JSON.
 pub fn data_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
     let mut writer = JsonWriter::default();
-    writer.data(data)?;
+    writer.data(data).map_err(|error| error.to_string())?;
     Ok(writer.into_text().into_bytes())
 }
 
@@ -32,7 +32,7 @@ pub fn data_to_json(data: &[u8]) -> Result<Vec<u8>, String> {
 /// As [`data_to_json`], except that the value need not be a map, and the limit is [`MAX_DEPTH`] levels.
 pub fn value_to_json(value: &[u8]) -> Result<Vec<u8>, String> {
     let mut writer = JsonWriter::default();
-    writer.value(value)?;
+    writer.value(value).map_err(|error| error.to_string())?;
     Ok(writer.into_text().into_bytes())
 }
 
@@ -48,19 +48,42 @@ pub struct JsonWriter {
 /// What a writer keeps from one value to the next; a larger buffer is let go.
 const KEPT_BYTES: usize = 1024 * 1024;
 
+/// Why a value has no JSON text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoJson {
+    /// It is not well-formed, or is not what is expected; with the reason.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The text would be longer than [`MAX_BODY_BYTES`].
+    #[error("its JSON text is longer than 100 MiB")]
+    TooLong,
+}
+
+impl From<&'static str> for NoJson {
+    fn from(reason: &'static str) -> Self {
+        Self::Malformed(reason)
+    }
+}
+
 impl JsonWriter {
     /// Writes DATA, as [`data_to_json`] does.
     ///
     /// # Errors
     ///
     /// As [`data_to_json`].
-    pub fn data(&mut self, data: &[u8]) -> Result<(), &'static str> {
+    pub fn data(&mut self, data: &[u8]) -> Result<(), NoJson> {
         opens_map(data)?;
         self.whole(data, false, MAX_DEPTH + 1)
     }
 
+    /// As [`Self::data`], of at most [`MAX_DEPTH`] levels.
+    pub(crate) fn flat(&mut self, data: &[u8]) -> Result<(), NoJson> {
+        opens_map(data)?;
+        self.whole(data, false, MAX_DEPTH)
+    }
+
     /// As [`Self::data`], without the top-level key `_stamp`.
-    pub(crate) fn unstamped(&mut self, data: &[u8]) -> Result<(), &'static str> {
+    pub(crate) fn unstamped(&mut self, data: &[u8]) -> Result<(), NoJson> {
         opens_map(data)?;
         self.whole(data, true, MAX_DEPTH)
     }
@@ -70,7 +93,7 @@ impl JsonWriter {
     /// # Errors
     ///
     /// As [`value_to_json`].
-    pub fn value(&mut self, value: &[u8]) -> Result<(), &'static str> {
+    pub fn value(&mut self, value: &[u8]) -> Result<(), NoJson> {
         self.whole(value, false, MAX_DEPTH)
     }
 
@@ -89,12 +112,7 @@ impl JsonWriter {
         &self.tags
     }
 
-    fn whole(
-        &mut self,
-        input: &[u8],
-        without_stamp: bool,
-        levels: usize,
-    ) -> Result<(), &'static str> {
+    fn whole(&mut self, input: &[u8], without_stamp: bool, levels: usize) -> Result<(), NoJson> {
         if self.text.capacity() > KEPT_BYTES {
             self.text = String::new();
         }
@@ -105,7 +123,8 @@ impl JsonWriter {
         let mut rest = input;
         self.write_value(&mut rest, without_stamp, levels)?;
         self.tags.finish();
-        at_end(rest)
+        at_end(rest)?;
+        Ok(())
     }
 }
 
@@ -187,7 +206,7 @@ impl JsonWriter {
         input: &mut &[u8],
         without_stamp: bool,
         levels: usize,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), NoJson> {
         let Self {
             text: out,
             open,
@@ -221,7 +240,7 @@ impl JsonWriter {
             }
             opens_tags = false;
             if out.len() > MAX_BODY_BYTES {
-                return Err("its JSON text is longer than 100 MiB");
+                return Err(NoJson::TooLong);
             }
             // To the next value: past closing brackets, commas and keys.
             loop {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use evbus_wire::mapping::JsonWriter;
-use evbus_wire::{Answer, Decoder};
+use evbus_wire::mapping::{JsonWriter, NoJson};
+use evbus_wire::{Answer, Decoder, Fault};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
@@ -342,37 +342,44 @@ impl<I: Intake> Connection<I> {
                 }
             };
             taken += len;
-            match Decoded::read(payload, &mut self.writer) {
-                Ok(decoded) => {
-                    self.wants_answer |= decoded.is_ours();
-                    if is_heard {
-                        frames.extend(self.common.publisher.frame(&decoded));
-                    }
-                    let wanted = if is_open {
-                        self.intake.wants(decoded.profile())
-                    } else {
-                        Wanted::Yes
-                    };
-                    if wanted == Wanted::No {
-                        unwanted += 1;
-                        self.has_unmatched = true;
-                        self.intake.unmatched(decoded.profile());
-                    } else {
-                        has_new |= wanted == Wanted::NotKnown;
-                        match decoded.into_event(now, &mut self.writer) {
-                            Ok(event) => events.push(event),
-                            Err(error) => {
-                                let reason = error.to_string();
-                                self.common.counters.not_kept(&reason);
-                                self.refusal.get_or_insert(reason);
-                            }
-                        }
-                    }
+            let wants = |profile: &str| {
+                if is_open {
+                    self.intake.wants(profile)
+                } else {
+                    Wanted::Yes
                 }
+            };
+            let incoming = match Incoming::read(payload, now, wants, &mut self.writer) {
+                Ok(incoming) => incoming,
                 Err(reason) => {
                     self.common.counters.skipped(&reason);
                     (self.refusal)
                         .get_or_insert_with(|| format!("a frame contains no event: {reason}"));
+                    continue;
+                }
+            };
+            self.wants_answer |= incoming.frame.is_ours();
+            if is_heard {
+                frames.extend(self.common.publisher.frame(&incoming.frame));
+            }
+            match incoming.wanted {
+                Wanted::No => {
+                    unwanted += 1;
+                    self.has_unmatched = true;
+                    self.intake.unmatched(incoming.frame.profile());
+                }
+                wanted => {
+                    has_new |= wanted == Wanted::NotKnown;
+                    match incoming.event {
+                        Ok(event) => events.extend(event.or_else(|| incoming.frame.into_event())),
+                        Err(error) => {
+                            let profile = incoming.frame.profile();
+                            let reason =
+                                format!("the event for profile {profile:?} is not kept: {error}");
+                            self.common.counters.not_kept(&reason);
+                            self.refusal.get_or_insert(reason);
+                        }
+                    }
                 }
             }
         };
@@ -385,5 +392,41 @@ impl<I: Intake> Connection<I> {
             has_new,
             in_sync,
         }
+    }
+}
+
+/// What came in a frame, and what is to be done with it.
+struct Incoming<'a> {
+    frame: Decoded<'a>,
+    wanted: Wanted,
+    /// The event of a program of Salt's, if it is wanted.
+    event: Result<Option<Event>, NoJson>,
+}
+
+impl<'a> Incoming<'a> {
+    /// Reads a frame, and makes an event of it if it is wanted.
+    fn read(
+        payload: &'a [u8],
+        now: u64,
+        wants: impl FnOnce(&str) -> Wanted,
+        writer: &mut JsonWriter,
+    ) -> Result<Self, Fault> {
+        let frame = Decoded::read(payload, writer)?;
+        let wanted = wants(frame.profile());
+        let event = match wanted {
+            Wanted::No => Ok(None),
+            Wanted::Yes | Wanted::NotKnown => frame.salt_event(now, writer),
+        };
+        match event {
+            Ok(Some(_)) => {}
+            Err(NoJson::Malformed(reason)) => return Err(Fault::Data(reason)),
+            // Nothing has walked all of it.
+            Ok(None) | Err(NoJson::TooLong) => frame.check()?,
+        }
+        Ok(Self {
+            frame,
+            wanted,
+            event,
+        })
     }
 }

@@ -1,31 +1,33 @@
 //! Frames as events.
 
-use evbus_wire::mapping::JsonWriter;
+use evbus_wire::mapping::{JsonWriter, NoJson};
 use evbus_wire::{Content, EvbusHead, Fault};
 
 use evbus_event::{
-    Body, Event, EventError, EventId, MAX_BODY_BYTES, Origin, Parts, StringTags, json, tags_of_body,
+    Body, Event, EventId, MAX_BODY_BYTES, Origin, Parts, StringTags, json, tags_of_body,
 };
 
 /// What came in a frame.
 pub(crate) enum Decoded<'a> {
-    /// An event of a program of Salt's, which is made where it goes to a destination.
+    /// An event of a program of Salt's, whose data are checked by [`Decoded::salt_event`] or
+    /// [`Decoded::check`].
     Salt(Content<'a>),
     /// An event of a program of ours; making it is part of checking it.
     Evbus(Content<'a>, Event),
 }
 
 impl<'a> Decoded<'a> {
-    /// Reads and checks a payload. `writer` is memory for bodies.
+    /// Reads a payload. `writer` is memory for bodies.
     ///
     /// # Errors
     ///
     /// There is no event in it.
     pub(crate) fn read(payload: &'a [u8], writer: &mut JsonWriter) -> Result<Self, Fault> {
-        let content = Content::read(payload)?;
+        let content = Content::find(payload)?;
         let Some(head) = &content.head else {
             return Ok(Self::Salt(content));
         };
+        content.check()?;
         let exact = content.write_body(writer).map_err(|_| Fault::Body)?;
         let event = of_evbus(content.tag, head, exact, writer).ok_or(Fault::Body)?;
         Ok(Self::Evbus(content, event))
@@ -43,35 +45,50 @@ impl<'a> Decoded<'a> {
         }
     }
 
-    /// The event, which has come at `now_unix_ns`.
+    /// Checks what a program of Salt's sent, if nothing is made of it.
     ///
     /// # Errors
     ///
-    /// Its body is longer as JSON text than a body may be.
-    pub(crate) fn into_event(
-        self,
+    /// It is no event.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        match self {
+            Self::Salt(content) => content.check(),
+            Self::Evbus(..) => Ok(()),
+        }
+    }
+
+    /// Makes the event of a program of Salt's, which has come at `now_unix_ns`, and checks it thereby.
+    /// `None` for one of ours.
+    ///
+    /// # Errors
+    ///
+    /// It is no event, or its body is longer as JSON text than a body may be.
+    pub(crate) fn salt_event(
+        &self,
         now_unix_ns: u64,
         writer: &mut JsonWriter,
-    ) -> Result<Event, EventError> {
-        let content = match self {
-            Self::Salt(content) => content,
-            Self::Evbus(_, event) => return Ok(event),
+    ) -> Result<Option<Event>, NoJson> {
+        let Self::Salt(content) = self else {
+            return Ok(None);
         };
-        writer
-            .data(content.data)
-            .map_err(|reason| EventError::Unserializable {
-                profile: content.tag.to_owned(),
-                serial: "JSON",
-                reason: reason.to_owned(),
-            })?;
-        Ok(Event::from(Parts {
+        // There is no head, so nothing is exact.
+        content.write_body(writer)?;
+        Ok(Some(Event::from(Parts {
             id: EventId::new(now_unix_ns),
             time_unix_ns: now_unix_ns,
             profile: content.tag,
             body: Body::Json(writer.text()),
             tags: writer.tags(),
             origin: Origin::Salt,
-        }))
+        })))
+    }
+
+    /// The event of a program of ours.
+    pub(crate) fn into_event(self) -> Option<Event> {
+        match self {
+            Self::Salt(_) => None,
+            Self::Evbus(_, event) => Some(event),
+        }
     }
 }
 

@@ -26,8 +26,11 @@ fn towards_listeners(event: &Event) -> Vec<u8> {
 fn event_of(payload: &[u8]) -> Event {
     let mut writer = JsonWriter::default();
     let decoded = Decoded::read(payload, &mut writer).expect("an event is in the frame");
-    let event = decoded.into_event(now_unix_ns(), &mut writer);
-    event.expect("its body becomes JSON")
+    let of_salt = decoded.salt_event(now_unix_ns(), &mut writer);
+    let event = of_salt.expect("its body becomes JSON");
+    event
+        .or_else(|| decoded.into_event())
+        .expect("it is of one kind")
 }
 
 #[test]

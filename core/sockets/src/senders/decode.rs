@@ -49,7 +49,7 @@ impl<'a> Decoded<'a> {
     ///
     /// # Errors
     ///
-    /// It is no event.
+    /// It is not an event.
     pub(crate) fn check(&self) -> Result<(), Fault> {
         match self {
             Self::Salt(content) => content.check(),
@@ -62,7 +62,7 @@ impl<'a> Decoded<'a> {
     ///
     /// # Errors
     ///
-    /// It is no event, or its body is longer as JSON text than a body may be.
+    /// It is not an event, or its body is longer as JSON text than a body may be.
     pub(crate) fn salt_event(
         &self,
         now_unix_ns: u64,

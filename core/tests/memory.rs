@@ -99,3 +99,44 @@ fn memory_of_unfinished_frames_goes_back_to_the_system() {
         (memory_kib(host.pid(), "VmRSS") < before + LEFT_KIB).then_some(())
     });
 }
+
+#[test]
+fn a_connection_that_has_fallen_silent_keeps_nothing_of_the_large_events_that_it_sent() {
+    const SENDERS: usize = 4;
+    const LARGE: usize = 30 * 1024 * 1024;
+    let plugins = plugin_dir(&["plugin-glob", "plugin-file"]);
+    let out = tempfile::tempdir().unwrap();
+    let acct = format!(
+        "file:\n  '*': {{path: {}}}\n",
+        out.path().join("out").display()
+    );
+    let host = RunningHost::start(&acct, plugins.path(), &[]);
+    let frame = |key: &[u8], text: u8| {
+        let mut data = b"\x81\xa4tags\x81".to_vec();
+        rmp::encode::write_str(&mut data, std::str::from_utf8(key).unwrap()).unwrap();
+        rmp::encode::write_str_len(&mut data, u32::try_from(LARGE).unwrap()).unwrap();
+        data.resize(data.len() + LARGE, text);
+        let mut frame = b"\x82\xa4head\x80\xa4body".to_vec();
+        rmp::encode::write_bin(&mut frame, &[b"large\n\n", &data[..]].concat()).unwrap();
+        frame
+    };
+    // Of control characters the JSON text is six times as long, and longer than a body may be.
+    let frames = [frame(b"fits", b'x'), frame(b"does not", 1)];
+    let before = memory_kib(host.pid(), "VmRSS");
+    let mut silent: Vec<UnixStream> = (0..SENDERS)
+        .map(|_| UnixStream::connect(host.path("s/master_event_pull.ipc")).unwrap())
+        .collect();
+    for (number, sender) in silent.iter_mut().enumerate() {
+        sender.write_all(&frames[number % 2]).unwrap();
+    }
+    wait_for("the events to be taken or refused", || {
+        let status = host.status();
+        let accepted = &status["destinations"][0]["accepted"];
+        let refused = &status["host"]["intake"]["not_kept"];
+        (*accepted == SENDERS / 2 && *refused == SENDERS / 2).then_some(())
+    });
+    wait_for("the memory to be given back", || {
+        (memory_kib(host.pid(), "VmRSS") < before + LEFT_KIB).then_some(())
+    });
+    drop(silent);
+}

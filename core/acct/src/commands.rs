@@ -1,6 +1,6 @@
 //! The commands of `{"$exec": [PROGRAM, ...]}`: run side by side, each once.
 //!
-//! What one of them does takes no time from the others, so that a file whose commands hang is read within one deadline.
+//! All of them together have one deadline, so that a file whose commands hang is read within it.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read as _};
@@ -20,7 +20,7 @@ use super::running::RunningCommand;
 use super::secret::{EXEC, MAX_SECRET_BYTES, secret};
 use evbus_destination::environment;
 
-/// How long a command that prints a secret may take.
+/// How long the commands of a file that print secrets may take, all together.
 pub const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
 /// So many commands run at a time.
 const AT_ONCE: usize = 32;
@@ -38,7 +38,7 @@ pub struct Commands(HashMap<Vec<String>, Output>);
 
 impl Commands {
     /// Runs the commands of these sections, which are of one file: side by side, the same command once. Blocks until
-    /// they have ended, [`SECRET_TIMEOUT`] at most for those that hang.
+    /// they have ended, [`SECRET_TIMEOUT`] at most.
     pub fn run<'s>(sections: impl IntoIterator<Item = &'s Section>) -> Self {
         let mut waiting: Vec<(Vec<String>, &Path)> = Vec::new();
         let mut known = HashSet::new();
@@ -55,7 +55,7 @@ impl Commands {
         let count = waiting.len().min(AT_ONCE);
         let queue = Mutex::new(Queue {
             waiting,
-            has_hung: false,
+            until: Instant::now() + SECRET_TIMEOUT,
             outputs: HashMap::new(),
         });
         thread::scope(|scope| {
@@ -78,31 +78,30 @@ impl Commands {
 /// The commands that have not been started, and what came of the others.
 struct Queue<'s> {
     waiting: Vec<(Vec<String>, &'s Path)>,
-    /// One took all of its time, so that those that still wait are not waited for, too.
-    has_hung: bool,
+    until: Instant,
     outputs: HashMap<Vec<String>, Output>,
 }
 
 impl Queue<'_> {
     fn work(queue: &Mutex<Self>) {
         loop {
-            let (next, has_hung) = {
+            let (next, until) = {
                 let mut queue = queue.lock();
-                (queue.waiting.pop(), queue.has_hung)
+                (queue.waiting.pop(), queue.until)
             };
             let Some((words, dir)) = next else {
                 return;
             };
-            let begun = Instant::now();
-            let output = if has_hung {
-                let why = "it was not run, because others took too long";
-                Err(unread(&words[0], why))
+            let output = if Instant::now() < until {
+                from_command(&words, dir, until)
             } else {
-                from_command(&words, dir)
+                Err(format!(
+                    "cannot get the secret from {:?}: it was not run, because the commands before it took {} s, which is the limit for all commands of a file; mend those first",
+                    words[0],
+                    SECRET_TIMEOUT.as_secs()
+                ))
             };
-            let mut queue = queue.lock();
-            queue.has_hung |= begun.elapsed() >= SECRET_TIMEOUT;
-            queue.outputs.insert(words, output);
+            queue.lock().outputs.insert(words, output);
         }
     }
 }
@@ -137,7 +136,7 @@ fn buffer() -> Zeroizing<Vec<u8>> {
     Zeroizing::new(Vec::with_capacity(2 * longest))
 }
 
-fn from_command(words: &[String], dir: &Path) -> Result<Zeroizing<String>, String> {
+fn from_command(words: &[String], dir: &Path, until: Instant) -> Output {
     let program = words[0].as_str();
     let refused = |why: String| unread(program, &why);
     // A path is one from the acct file; a bare name is looked for on PATH.
@@ -157,7 +156,6 @@ fn from_command(words: &[String], dir: &Path) -> Result<Zeroizing<String>, Strin
         io::ErrorKind::NotFound => refused("no such program".to_owned()),
         _ => refused(format!("it cannot be started ({error})")),
     })?;
-    let until = Instant::now() + SECRET_TIMEOUT;
     let content = output(&mut running, until).map_err(|error| match error {
         Unread::Open => format!(
             "cannot get the secret from {program:?}: it ended, but a process that it started keeps its standard output open; redirect the output of background processes, for example to /dev/null"

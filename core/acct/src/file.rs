@@ -30,6 +30,7 @@ pub struct AcctFile {
     /// Where the file names the match plugin; the file as a whole if it names none.
     pub(crate) match_plugin_location: Location,
     sections: Vec<Section>,
+    faults: Vec<AcctError>,
 }
 
 impl AcctFile {
@@ -52,6 +53,7 @@ impl AcctFile {
             match_plugin: DEFAULT_MATCH_PLUGIN.to_owned(),
             match_plugin_location: Location::whole(file),
             sections: Vec::new(),
+            faults: Vec::new(),
         };
         for (key, node) in pairs {
             let location = Location::at(file, key.position);
@@ -76,6 +78,17 @@ impl AcctFile {
             }
         }
         (Some(read), faults)
+    }
+
+    pub(crate) fn with_faults(mut self, faults: Vec<AcctError>) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// What is wrong with the file above its entries. A file with faults is to be used for nothing but finding
+    /// those of its entries.
+    pub fn faults(&self) -> &[AcctError] {
+        &self.faults
     }
 
     /// Names of files in it are relative to this directory, not to the process's own. Where there is a

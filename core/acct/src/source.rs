@@ -94,16 +94,11 @@ impl AcctSource {
     ///
     /// # Errors
     ///
-    /// Every fault found: the file cannot be read or decrypted, is not a regular file, can be written by
-    /// users other than its owner and root, is larger than [`MAX_FILE_BYTES`], is not UTF-8, is a template
-    /// that cannot be rendered, or is not a valid acct file.
+    /// It cannot be read or decrypted, is not a regular file, can be written by users other than its owner and
+    /// root, is larger than [`MAX_FILE_BYTES`], is not UTF-8, is a template that cannot be rendered, or is not
+    /// YAML; with every fault found until then. All others are among [`AcctFile::faults`], so that those of the
+    /// entries are found in the same round.
     pub fn load(&self) -> Result<AcctFile, Vec<AcctError>> {
-        let (file, faults) = self.examine();
-        file.filter(|_| faults.is_empty()).ok_or(faults)
-    }
-
-    /// Like [`load`](Self::load), but returns both the file, as far as it can be read, and every fault.
-    pub fn examine(&self) -> (Option<AcctFile>, Vec<AcctError>) {
         let name = self.name();
         let trust = Trust::checked();
         let mut faults = Vec::new();
@@ -111,7 +106,7 @@ impl AcctSource {
             Ok(document) => document.into_root(),
             Err(error) => {
                 faults.push(error);
-                return (None, faults);
+                return Err(faults);
             }
         };
         overrides::override_with(&mut root, &self.overrides);
@@ -126,7 +121,10 @@ impl AcctSource {
             faults.push(AcctError::new(Location::whole(&name), "", &message));
         }
         AcctError::sort(&mut faults);
-        (file.map(|file| file.in_dir(self.dir(), doubt)), faults)
+        match file {
+            Some(file) => Ok(file.in_dir(self.dir(), doubt).with_faults(faults)),
+            None => Err(faults),
+        }
     }
 
     /// Reads the file's data, for every tool, without extras and overrides. The file may belong to anybody,

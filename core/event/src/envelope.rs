@@ -1,6 +1,11 @@
 //! The envelope: `{"tags": {...}, "message": ..., "run_name": ...}`.
 
-use serde::Serialize;
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::StringTags;
@@ -15,16 +20,14 @@ pub(super) struct Envelope<'a, M: ?Sized> {
 
 /// The string tags, as destinations receive them beside the body.
 pub(super) fn string_tags(tags: &Map<String, Value>) -> StringTags {
-    tags.iter()
-        .filter_map(|(key, value)| Some((key, value.as_str()?)))
-        .collect()
+    StringTags::of(tags.iter().map(|(key, value)| (key, value.as_str())))
 }
 
 /// The string tags of a body that was fired as it is, if it happens to be an envelope.
 pub fn tags_of_body(json: &[u8]) -> StringTags {
-    #[derive(serde::Deserialize)]
-    struct Tags {
-        tags: Map<String, Value>,
+    #[derive(Deserialize)]
+    struct Envelope {
+        tags: Tags,
     }
     // A look tells most bodies from envelopes; a key may be written with escapes.
     let may_have_tags = || {
@@ -34,7 +37,78 @@ pub fn tags_of_body(json: &[u8]) -> StringTags {
     if json.first() != Some(&b'{') || !may_have_tags() {
         return StringTags::default();
     }
-    serde_json::from_slice::<Tags>(json)
-        .map(|envelope| string_tags(&envelope.tags))
+    serde_json::from_slice::<Envelope>(json)
+        .map(|envelope| envelope.tags.0)
         .unwrap_or_default()
+}
+
+/// The string tags in a mapping, read without building the others.
+struct Tags(StringTags);
+
+impl<'de> Deserialize<'de> for Tags {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+
+        impl<'de> Visitor<'de> for Visit {
+            type Value = Tags;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a mapping of tags")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tags, A::Error> {
+                let tags = std::iter::from_fn(|| {
+                    map.next_entry::<Cow<'de, str>, &'de RawValue>().transpose()
+                });
+                // Not collected first: there may be millions.
+                let mut fault = None;
+                let tags = StringTags::of(
+                    tags.map_while(|entry| entry.map_err(|error| fault = Some(error)).ok())
+                        .map(|(key, value)| (key, text_of(value))),
+                );
+                match fault {
+                    Some(fault) => Err(fault),
+                    None => Ok(Tags(tags)),
+                }
+            }
+        }
+
+        deserializer.deserialize_map(Visit)
+    }
+}
+
+/// What a JSON value says, if it is a string.
+fn text_of(value: &RawValue) -> Option<Cow<'_, str>> {
+    let text = value.get();
+    match text.strip_prefix('"')?.strip_suffix('"') {
+        Some(inner) if !inner.contains('\\') => Some(inner.into()),
+        _ => serde_json::from_str::<String>(text).ok().map(Cow::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_string_tags_of_a_body_are_those_that_a_parser_finds() {
+        for (body, expected) in [
+            (
+                r#"{"tags":{"b":"1","a":"\u00e9\"","n":1,"m":{"x":"y"}},"message":{"tags":{"z":"z"}}}"#,
+                &["b", "1", "a", "é\""][..],
+            ),
+            (
+                r#"{ "message":1, "\u0074ags" : { "k" : "v" , "k":null, "l":"" } }"#,
+                &["l", ""],
+            ),
+            (r#"{"tags":{"a":"1"},"tags":{"b":"2"}}"#, &[]),
+            (r#"{"tags":["a"]}"#, &[]),
+            (r#"{"tags":{"a":"1"}"#, &[]),
+            (r#"["tags"]"#, &[]),
+        ] {
+            let found = tags_of_body(body.as_bytes());
+            let found: Vec<_> = found.iter().flat_map(<[&str; 2]>::from).collect();
+            assert_eq!(found, expected, "{body}");
+        }
+    }
 }

@@ -10,7 +10,6 @@ mod builder;
 mod envelope;
 mod error_event;
 pub mod json;
-mod lengths;
 pub mod pop_serial;
 mod python;
 mod serial;
@@ -58,8 +57,8 @@ impl ContentType {
 
 /// A fired event.
 ///
-/// It is immutable and to be shared: its bytes exist once, in one piece of memory, however many
-/// destinations it has. Id, time and attributes travel beside the body, never in it.
+/// It is immutable and to be shared: its bytes exist once, however many destinations it has, and all of
+/// its texts are in one piece of memory. Id, time and attributes travel beside the body, never in it.
 pub struct Event {
     id: EventId,
     time_unix_ns: u64,
@@ -67,12 +66,13 @@ pub struct Event {
     origin: Origin,
     /// A body that is not text.
     packed: Option<Box<[u8]>>,
-    /// The lengths of the parts of `text`; what follows them are the lengths of the tags' texts.
+    /// The body if it is text, the profile, and the texts of the tags.
+    text: Box<str>,
+    /// How long the parts of it are.
     body: usize,
     profile: usize,
-    tags: usize,
-    /// The body if it is text, the profile, the texts of the tags, and the length of each of these.
-    text: Box<str>,
+    /// Key and value of each tag.
+    tags: Box<[(u32, u32)]>,
 }
 
 /// The body of an event that is being made.
@@ -112,7 +112,7 @@ pub struct Parts<'a> {
     pub origin: Origin,
 }
 
-/// Copies the parts: into one piece of memory, if the body is text.
+/// Copies the parts.
 impl From<Parts<'_>> for Event {
     fn from(parts: Parts<'_>) -> Self {
         let Parts { profile, tags, .. } = parts;
@@ -121,22 +121,20 @@ impl From<Parts<'_>> for Event {
             Body::Text(body) => (ContentType::Text, body, None),
             Body::Msgpack(body) => (ContentType::Msgpack, "", Some(body.into())),
         };
-        let (mut texts, mut count) = (0, 0);
-        for (key, value) in tags.iter() {
+        let mut texts = 0;
+        // Tags are part of a body, whose length is far below 4 GiB.
+        let short = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let lengths = tags.iter().map(|(key, value)| {
             texts += key.len() + value.len();
-            count += 1;
-        }
-        let lengths = 2 * lengths::BYTES * count;
-        let mut text = String::with_capacity(body.len() + profile.len() + texts + lengths);
+            (short(key), short(value))
+        });
+        let lengths = lengths.collect();
+        let mut text = String::with_capacity(body.len() + profile.len() + texts);
         text.push_str(body);
         text.push_str(profile);
         for (key, value) in tags.iter() {
             text.push_str(key);
             text.push_str(value);
-        }
-        for (key, value) in tags.iter() {
-            lengths::write(key.len(), &mut text);
-            lengths::write(value.len(), &mut text);
         }
         Self {
             id: parts.id,
@@ -144,10 +142,10 @@ impl From<Parts<'_>> for Event {
             content_type,
             origin: parts.origin,
             packed,
+            text: text.into_boxed_str(),
             body: body.len(),
             profile: profile.len(),
-            tags: texts,
-            text: text.into_boxed_str(),
+            tags: lengths,
         }
     }
 }
@@ -202,11 +200,11 @@ impl Event {
 
     /// The tags whose values are strings, in the order in which they were given.
     pub fn attributes(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        let (mut rest, lengths) = self.text[self.body + self.profile..].split_at(self.tags);
-        lengths::read(lengths).map(move |(key, value)| {
-            let (tag, after) = rest.split_at(key + value);
+        let mut rest = &self.text[self.body + self.profile..];
+        self.tags.iter().map(move |(key, value)| {
+            let (tag, after) = rest.split_at(*key as usize + *value as usize);
             rest = after;
-            tag.split_at(key)
+            tag.split_at(*key as usize)
         })
     }
 
@@ -229,7 +227,7 @@ impl Event {
 
     /// What the event costs a queue, in bytes.
     pub fn size(&self) -> usize {
-        self.body().len() + self.profile
+        self.packed.as_ref().map_or(0, |packed| packed.len()) + self.text.len()
     }
 }
 

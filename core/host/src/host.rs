@@ -23,7 +23,7 @@ use evbus_event::Event;
 use evbus_event::Serial;
 use evbus_plugin::{Patience, Plugin, PluginReport, PluginWatch, Registry, plugin_dirs};
 use evbus_sockets::{
-    Follower, Publisher, SaltMaster, Server, SocketDir, SocketGroup, SocketOptions,
+    Follower, Publisher, PullCounters, SaltMaster, Server, SocketDir, SocketGroup, SocketOptions,
 };
 use evbus_store::deadletters::Filter;
 use evbus_store::{StateDir, StateLimits};
@@ -353,6 +353,12 @@ impl Host {
     /// One sentence: there is no state directory, or a store cannot be read or written.
     pub async fn purge(&self, filter: &Filter) -> Result<u64, String> {
         self.deployment.lock().await.purge(filter).await
+    }
+
+    /// The counters of what comes in through the event sockets, to be read after the end, too; `None` without
+    /// sockets.
+    pub fn intake(&self) -> Option<Arc<PullCounters>> {
+        self.server.as_ref().map(evbus_sockets::Server::counters)
     }
 
     /// Shuts down gracefully: stops accepting events, waits for at most `drain` until all destinations

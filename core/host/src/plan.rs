@@ -132,7 +132,7 @@ impl Plan {
             router: Router::empty(),
             unserved: Vec::new(),
             faulty: BTreeSet::new(),
-            errors: Vec::new(),
+            errors: acct.faults().to_vec(),
             refused: Vec::new(),
         };
         let mut served = Vec::new();

@@ -1,9 +1,10 @@
 //! Calls into plugin instances in this process, on threads of their own: the contract wants them to return
-//! at once, but a plugin that does not must hold up nobody else, and least of all the runtime.
+//! at once, but a plugin that does not must delay nobody else, and least of all the runtime.
 //!
-//! One thread does all of this work as long as every call returns at once, and a second one looks on. When a
-//! call takes long, the one that looks on takes over, and another looks on. So a call that hangs costs its
-//! thread, and only its own instance waits for it.
+//! Instances whose calls return at once share a pool, of which one thread works and a second one looks on. When
+//! a call takes long, the second one takes over, and the thread in that call stays with its instance from then
+//! on. So an instance that is slow or hangs costs the others a few milliseconds, once. The attempt to connect,
+//! which is the first call of every instance, has a thread of its own from the beginning.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,54 +16,100 @@ use parking_lot::{Condvar, Mutex};
 
 use super::exit_guard;
 
-/// A call that takes longer does not hold up those of other instances.
-const BRIEFLY: Duration = Duration::from_millis(20);
+/// A call that takes longer makes its instance one that has a thread of its own.
+const BRIEFLY: Duration = Duration::from_millis(5);
 
-static DESK: Desk = Desk {
-    state: Mutex::new(State {
+static POOL: Pool = Pool {
+    state: Mutex::new(PoolState {
         waiting: VecDeque::new(),
         at_work: Vec::new(),
         idle: 0,
-        calls: 0,
+        last_ticket: 0,
     }),
     changed: Condvar::new(),
 };
 
-type Call = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce() + Send>;
 
 /// The calls of one instance, and of the attempt to make it. They run one at a time, in their order.
 #[derive(Clone)]
-pub(crate) struct Calls(Arc<Mutex<Queue>>);
+pub(crate) struct Calls(Arc<Handle>);
+
+/// Held by whoever may make further calls.
+struct Handle(Arc<InstanceQueue>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.state.lock().is_closed = true;
+        self.0.changed.notify_one();
+    }
+}
 
 #[derive(Default)]
-struct Queue {
+struct InstanceQueue {
+    state: Mutex<QueueState>,
+    /// Its own thread waits here.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
     /// Bounded by the batches that a lane has in flight.
-    calls: VecDeque<Call>,
-    /// A thread has them, or they wait for one.
-    is_taken: bool,
+    jobs: VecDeque<Job>,
+    runner: Runner,
+    /// A call has taken long.
+    is_slow: bool,
+    /// There will be no more calls.
+    is_closed: bool,
+}
+
+/// Who runs the calls of an instance.
+#[derive(Default, PartialEq)]
+enum Runner {
+    /// There are none.
+    #[default]
+    Nobody,
+    Pool,
+    OwnThread,
 }
 
 impl Calls {
-    /// For another instance.
+    /// For another instance. Its first call has a thread of its own.
     ///
     /// # Errors
     ///
     /// One sentence: the system starts no thread for the calls.
     pub(crate) fn start() -> Result<Self, String> {
-        DESK.open()?;
-        Ok(Self(Arc::default()))
+        POOL.open()?;
+        let queue = Arc::new(InstanceQueue::default());
+        queue.state.lock().runner = Runner::OwnThread;
+        let own = Arc::clone(&queue);
+        start_thread(move || own.stay())?;
+        Ok(Self(Arc::new(Handle(queue))))
     }
 
-    /// Has `call` run after those before it. Does not block.
+    /// Has `call` run after those before it. Does not wait for it.
     pub(crate) fn then(&self, call: impl FnOnce() + Send + 'static) {
-        let is_taken = {
-            let mut queue = self.0.lock();
-            queue.calls.push_back(Box::new(call));
-            std::mem::replace(&mut queue.is_taken, true)
-        };
-        if !is_taken {
-            DESK.put(self.clone());
+        let queue = &(self.0).0;
+        let mut state = queue.state.lock();
+        state.jobs.push_back(Box::new(call));
+        match state.runner {
+            Runner::Pool => {}
+            Runner::OwnThread => {
+                queue.changed.notify_one();
+            }
+            Runner::Nobody => {
+                state.runner = Runner::Pool;
+                drop(state);
+                POOL.put(Arc::clone(queue));
+            }
         }
+    }
+
+    /// Drops the calls that have not begun.
+    fn abandon(&self) {
+        let jobs = std::mem::take(&mut (self.0).0.state.lock().jobs);
+        drop(jobs);
     }
 
     /// The instance whose calls these are, for whoever must not wait for it.
@@ -75,21 +122,44 @@ impl Calls {
         };
         InstanceV1::new(called, limits)
     }
+}
 
-    /// Runs the next call, and comes back later for the others.
-    fn run(self) {
-        let call = self.0.lock().calls.pop_front();
-        if let Some(call) = call {
-            // What waits for it learns it from the answer that is dropped.
-            let _ = catch_unwind(AssertUnwindSafe(call));
+impl InstanceQueue {
+    /// Runs the next call.
+    fn run_next(&self) {
+        let job = self.state.lock().jobs.pop_front();
+        let Some(job) = job else { return };
+        let started = Instant::now();
+        // Whoever waits for its answer learns of a panic from the answer that is dropped.
+        let _ = catch_unwind(AssertUnwindSafe(job));
+        if started.elapsed() >= BRIEFLY {
+            self.state.lock().is_slow = true;
         }
-        let is_taken = {
-            let mut queue = self.0.lock();
-            queue.is_taken = !queue.calls.is_empty();
-            queue.is_taken
-        };
-        if is_taken {
-            DESK.put(self);
+    }
+
+    /// Runs calls on this thread, until there will be no more, or the pool can have them.
+    fn stay(self: Arc<Self>) {
+        loop {
+            {
+                let mut state = self.state.lock();
+                while state.jobs.is_empty() {
+                    if state.is_closed {
+                        return;
+                    }
+                    self.changed.wait(&mut state);
+                }
+            }
+            self.run_next();
+            let mut state = self.state.lock();
+            if !state.is_slow {
+                state.runner = Runner::Nobody;
+                if state.jobs.is_empty() {
+                    return;
+                }
+                state.runner = Runner::Pool;
+                drop(state);
+                return POOL.put(self);
+            }
         }
     }
 }
@@ -125,6 +195,8 @@ impl InstanceObjectV1 for Called {
 
 impl Drop for Called {
     fn drop(&mut self) {
+        // A batch that still waits here was given up, and goes to another instance.
+        self.calls.abandon();
         let (instance, plugin) = (self.instance.take(), Arc::clone(&self.plugin));
         (self.calls).then(move || {
             exit_guard::call("it dropped an instance", &plugin, move || drop(instance));
@@ -132,24 +204,35 @@ impl Drop for Called {
     }
 }
 
-/// Where calls wait for a thread.
-struct Desk {
-    state: Mutex<State>,
+fn start_thread(work: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    std::thread::Builder::new()
+        .name("evbus calls".to_owned())
+        .spawn(work)
+        .map(drop)
+        .map_err(|error| {
+            format!(
+                "cannot start a thread for the instance: {error}; raise the process limit (ulimit -u, TasksMax=)"
+            )
+        })
+}
+
+/// The threads for instances that are not slow.
+struct Pool {
+    state: Mutex<PoolState>,
     changed: Condvar,
 }
 
-struct State {
-    waiting: VecDeque<Calls>,
-    /// Which call a thread is in, and since when.
+struct PoolState {
+    waiting: VecDeque<Arc<InstanceQueue>>,
+    /// The calls that threads are in, and since when.
     at_work: Vec<(u64, Instant)>,
     /// Threads that wait or look on, and those on their way.
     idle: usize,
-    /// So many calls there were.
-    calls: u64,
+    last_ticket: u64,
 }
 
-impl State {
-    /// Until when somebody is expected back at the desk, if anybody is.
+impl PoolState {
+    /// Until when a thread is expected back, if any is.
     fn expected(&self) -> Option<Instant> {
         let back = |(_, since): &(u64, Instant)| *since + BRIEFLY;
         let now = Instant::now();
@@ -157,35 +240,28 @@ impl State {
     }
 }
 
-impl Desk {
-    /// Sees to it that a thread is there.
+impl Pool {
+    /// Makes sure that there is a thread.
     fn open(&'static self) -> Result<(), String> {
         let mut state = self.state.lock();
         if state.idle > 0 {
             return Ok(());
         }
-        self.call_another(&mut state)
+        self.add_thread(&mut state)
     }
 
-    fn put(&'static self, calls: Calls) {
+    fn put(&'static self, queue: Arc<InstanceQueue>) {
         let mut state = self.state.lock();
-        state.waiting.push_back(calls);
+        state.waiting.push_back(queue);
         if state.idle == 0 {
             // None could be started before.
-            let _ = self.call_another(&mut state);
+            let _ = self.add_thread(&mut state);
         }
         self.changed.notify_one();
     }
 
-    fn call_another(&'static self, state: &mut State) -> Result<(), String> {
-        std::thread::Builder::new()
-            .name("evbus calls".to_owned())
-            .spawn(|| self.work())
-            .map_err(|error| {
-                format!(
-                    "cannot start a thread for the instance: {error}; raise the process limit (ulimit -u, TasksMax=)"
-                )
-            })?;
+    fn add_thread(&'static self, state: &mut PoolState) -> Result<(), String> {
+        start_thread(|| self.work())?;
         state.idle += 1;
         Ok(())
     }
@@ -201,23 +277,39 @@ impl Desk {
                 self.changed.wait_until(&mut state, until);
                 continue;
             }
-            let Some(calls) = state.waiting.pop_front() else {
+            let Some(queue) = state.waiting.pop_front() else {
                 continue;
             };
             state.idle -= 1;
-            // Where none can be started, calls wait for this one.
+            // If none can be started, calls wait for this one.
             if state.idle == 0 {
-                let _ = self.call_another(&mut state);
+                let _ = self.add_thread(&mut state);
             }
-            state.calls += 1;
-            let number = state.calls;
-            state.at_work.push((number, Instant::now()));
+            state.last_ticket += 1;
+            let ticket = state.last_ticket;
+            state.at_work.push((ticket, Instant::now()));
             drop(state);
-            calls.run();
+            queue.run_next();
             state = self.state.lock();
-            state.at_work.retain(|(other, _)| *other != number);
+            state.at_work.retain(|(other, _)| *other != ticket);
+            // The last thread of the pool cannot leave it.
+            let can_leave = state.idle > 0 || self.add_thread(&mut state).is_ok();
+            {
+                let mut own = queue.state.lock();
+                if own.is_slow && can_leave {
+                    own.runner = Runner::OwnThread;
+                    drop((own, state));
+                    return queue.stay();
+                }
+                if own.jobs.is_empty() {
+                    own.runner = Runner::Nobody;
+                } else {
+                    state.waiting.push_back(Arc::clone(&queue));
+                }
+            }
             if state.idle >= 2 {
-                // It was replaced while it was away.
+                // Another one took over meanwhile.
+                self.changed.notify_one();
                 return;
             }
             state.idle += 1;
@@ -275,5 +367,64 @@ mod tests {
         calls.then(|| panic!("it cannot"));
         calls.then(move || say.send(()).expect("somebody listens"));
         assert_eq!(said.recv_timeout(PATIENCE), Ok(()));
+    }
+
+    /// The thread that a call of an instance runs on.
+    fn thread_of(calls: &Calls) -> std::thread::ThreadId {
+        let (say, said) = mpsc::channel();
+        calls.then(move || say.send(std::thread::current().id()).expect("it waits"));
+        said.recv_timeout(PATIENCE).expect("it runs")
+    }
+
+    #[test]
+    fn an_instance_that_was_slow_once_has_a_thread_of_its_own() {
+        let slow = calls();
+        // The first call is apart in any case.
+        thread_of(&slow);
+        slow.then(|| std::thread::sleep(2 * BRIEFLY));
+        let own = thread_of(&slow);
+        assert_eq!(thread_of(&slow), own);
+        let other = calls();
+        for _ in 0..10 {
+            assert_ne!(thread_of(&other), own);
+        }
+        assert_eq!(thread_of(&slow), own);
+    }
+
+    #[test]
+    fn the_first_calls_of_many_instances_do_not_wait_for_each_other() {
+        let (release, hold) = mpsc::channel::<()>();
+        let hold = Arc::new(Mutex::new(hold));
+        let hanging: Vec<_> = (0..200)
+            .map(|_| {
+                let (calls, hold) = (calls(), Arc::clone(&hold));
+                calls.then(move || {
+                    let _ = hold.lock().recv();
+                });
+                calls
+            })
+            .collect();
+        let began = Instant::now();
+        thread_of(&calls());
+        // One after the other they would take this long to be seen to hang.
+        assert!(began.elapsed() < 200 * BRIEFLY, "{:?}", began.elapsed());
+        drop((release, hanging));
+    }
+
+    #[test]
+    fn calls_that_have_not_begun_when_an_instance_is_given_up_never_run() {
+        let (release, hold) = mpsc::channel::<()>();
+        let (say, said) = mpsc::channel();
+        let calls = calls();
+        calls.then(move || {
+            let _ = hold.recv();
+        });
+        let answer = say.clone();
+        calls.then(move || answer.send("stale").expect("somebody listens"));
+        calls.abandon();
+        calls.then(move || say.send("dropped").expect("somebody listens"));
+        drop((release, calls));
+        assert_eq!(said.recv_timeout(PATIENCE), Ok("dropped"));
+        assert!(said.recv_timeout(PATIENCE).is_err(), "nothing follows");
     }
 }

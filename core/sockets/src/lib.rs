@@ -23,7 +23,7 @@ mod tests;
 pub use evbus_wire::{Framing, LostSync, MAX_FRAME_BYTES, PUB_SOCKET, PULL_SOCKET};
 pub use files::directory::{SocketDir, SocketOptions, is_among};
 pub use files::error::SocketError;
-pub use files::examine::is_served;
+pub use files::examine::{examine_control, is_served};
 pub use files::group::SocketGroup;
 pub use files::names::CONTROL_SOCKET;
 pub use files::peer;

@@ -160,9 +160,11 @@ pub struct PullCounts {
     pub turned_away: u64,
     /// Sockets whose files are currently removed or replaced: programs can no longer connect to them.
     pub lost_sockets: u64,
-    /// Events that were not kept at every matching destination; their programs were told, unless they
-    /// are Salt's.
+    /// Events that were not kept at every matching destination: each that was refused, and one for each program
+    /// whose events could not be written to disk.
     pub not_kept: u64,
+    /// Those of them whose programs were not told: Salt's, and programs that had left.
+    pub untold: u64,
 }
 
 impl PullCounters {
@@ -180,6 +182,7 @@ impl PullCounters {
             turned_away: read(&self.turned_away),
             lost_sockets: read(&self.lost_sockets),
             not_kept: read(&self.not_kept),
+            untold: read(&self.untold),
         }
     }
 }

@@ -111,19 +111,31 @@ pub(super) async fn run(args: RunArgs, log_events: Option<LogEvents>) -> Result<
         }
     }
     tracing::info!("shutting down: delivering queued events");
+    let intake = host.intake();
+    let untold = || (intake.as_ref()).map_or(0, |counters| counters.counts().untold);
+    let before = untold();
     if let Some(log_events) = &log_events {
         // The bus takes nothing more once the host ends.
         log_events.flush().await;
     }
     tokio::select! {
-        left = host.shutdown(drain_timeout) => remaining(&left, state.as_ref().map(|place| &*place.path)),
+        left = host.shutdown(drain_timeout) => {
+            let dir = state.as_ref().map(|place| &*place.path);
+            remaining(&left, untold() - before, dir)
+        }
         () = signals.end() => Err(Exit::failed(SECOND_SIGNAL)),
     }
 }
 
 /// Reports which events remain, and where.
-fn remaining(lanes: &[LaneStatus], state_dir: Option<&Path>) -> Result<(), Exit> {
-    let (mut lost, mut kept) = (0, 0);
+fn remaining(lanes: &[LaneStatus], untold: u64, state_dir: Option<&Path>) -> Result<(), Exit> {
+    let (mut lost, mut kept) = (untold, 0);
+    if untold > 0 {
+        error(&format!(
+            "{} not kept at all destinations, and nobody was told, because the programs are Salt's or had left",
+            counted(untold, "event was", "events were")
+        ));
+    }
     for lane in lanes {
         kept += lane.counts.queued_on_disk;
         lost += lane.gone();

@@ -44,14 +44,14 @@ pub(super) fn write(
         .prefix(".evbus-")
         .tempfile_in(&dir)
         .map_err(failed)?;
-    if let Some(replaced) = replaced {
+    if let Some(replaced) = &replaced {
         if replaced.len() > 0 && !may_replace(&target) {
             return Err(Exit::usage(format!(
-                "cannot replace the existing file {}; give another name with --output-file, or use --force",
+                "cannot replace the existing file {}; use --force to replace it, or give another name with --output-file",
                 path.display()
             )));
         }
-        let is_planted = fs::metadata(&dir).is_ok_and(|dir| may_be_planted(&replaced, &dir));
+        let is_planted = fs::metadata(&dir).is_ok_and(|dir| may_be_planted(replaced, &dir));
         if is_planted {
             return Err(Exit::usage(format!(
                 "cannot write {}: the file belongs to user {} in a directory where everybody may create files, so that user could read the new one; remove it, or give another name",
@@ -74,7 +74,13 @@ pub(super) fn write(
         .and_then(|()| file.as_file().sync_all())
         .map_err(failed)?;
     ready()?;
-    file.persist(&target).map_err(|error| failed(error.error))?;
+    let placed = if replaced.is_some() {
+        file.persist(&target)
+    } else {
+        // Another program may have made it meanwhile.
+        file.persist_noclobber(&target)
+    };
+    placed.map_err(|error| failed(error.error))?;
     // Without this the old file could return after a crash of the machine.
     place.sync().map_err(failed)
 }

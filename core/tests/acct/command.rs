@@ -185,8 +185,21 @@ fn a_file_of_another_key_is_replaced_by_force_only() {
 }
 
 #[test]
+fn the_file_of_the_key_is_never_written_over() {
+    let bench = Bench::new();
+    bench.encrypt(&[]);
+    let key = fs::read(bench.path("key")).unwrap();
+    let own_key = ["--acct-key-file", "key", "--output-file", "key", "--force"];
+    for command in [["decrypt", "acct.yml.fernet"], ["encrypt", "acct.yml"]] {
+        let args = [&command[..], &own_key[..]].concat();
+        check(&bench.acct(&args), 2, "it is the file of the key");
+        assert_eq!(fs::read(bench.path("key")).unwrap(), key);
+    }
+}
+
+#[test]
 fn a_plain_file_is_replaced_by_force_only() {
-    let refusal = "cannot replace the existing file out; give another name with --output-file, or use --force";
+    let refusal = "cannot replace the existing file out; use --force to replace it, or give another name with --output-file";
     let bench = Bench::new();
     bench.encrypt(&[]);
     fs::write(bench.path("out"), "the old file").unwrap();

@@ -14,13 +14,13 @@ use tempfile::TempDir;
 const GOOD: &str = "fixture-good: {p: {path: out}}\n";
 const DURABLE: &str = "fixture-good: {p: {path: out, evbus: {durable: true}}}\n";
 
-struct Bench {
-    dir: TempDir,
+pub(crate) struct Bench {
+    pub(crate) dir: TempDir,
     plugins: TempDir,
 }
 
 impl Bench {
-    fn new(packages: &[&str]) -> Self {
+    pub(crate) fn new(packages: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("open")).unwrap();
         fs::set_permissions(dir.path().join("open"), fs::Permissions::from_mode(0o777)).unwrap();
@@ -35,7 +35,7 @@ impl Bench {
         Self::new(&["plugin-glob", "fixture-good"])
     }
 
-    fn evbus(&self, command: &str, acct: &str, flags: &[&str]) -> Output {
+    pub(crate) fn evbus(&self, command: &str, acct: &str, flags: &[&str]) -> Output {
         self.with(command, acct, flags, &[])
     }
 

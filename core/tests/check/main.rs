@@ -8,5 +8,6 @@ mod command_line;
 mod events;
 mod forged_lines;
 mod other_user;
+mod same_words;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,6 +1,9 @@
 //! Texts as JSON strings, copied in whole spans.
 
-/// Writes a text as a JSON string, with the escapes that `serde_json` writes.
+use crate::MAX_BODY_BYTES;
+
+/// Writes a text as a JSON string, with the escapes that `serde_json` writes. Stops early once `out` is longer
+/// than a body may be.
 pub(super) fn write(text: &str, out: &mut String) {
     let bytes = text.as_bytes();
     out.push('"');
@@ -12,6 +15,9 @@ pub(super) fn write(text: &str, out: &mut String) {
         escape(bytes[found], out);
         at = found + 1;
         copied = at;
+        if out.len() > MAX_BODY_BYTES {
+            return;
+        }
     }
     out.push_str(&text[copied..]);
     out.push('"');

@@ -30,7 +30,7 @@ mod to_msgpack;
 mod tests;
 
 pub use stamped::stamp_data;
-pub use string_tags::StringTags;
+pub use string_tags::{MAX_TAGS, StringTags};
 pub(crate) use to_json::check_data;
 pub use to_json::{JsonWriter, NoJson, data_to_json, value_to_json};
 pub use to_msgpack::json_to_msgpack;

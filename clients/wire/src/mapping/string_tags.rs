@@ -2,20 +2,40 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// Pairs of texts in the order in which they were given, all in one piece of memory that is kept from
-/// event to event. Keys are unique.
+/// Pairs of texts in the order in which they were given, at most [`MAX_TAGS`], all in one piece of memory that
+/// is kept from event to event. Keys are unique.
 #[derive(Debug, Clone, Default)]
 pub struct StringTags {
     /// Keys and values one behind the other.
     text: String,
     /// The lengths of key and value of each tag; `None` if the value is not text.
     lengths: Vec<(usize, Option<usize>)>,
+    /// The last key was one too many.
+    is_beyond: bool,
 }
+
+/// The most tags that travel beside a body; those beyond stay in the body alone.
+pub const MAX_TAGS: usize = 1024;
 
 /// Up to so many tags are compared with each other.
 const FEW: usize = 16;
 
 impl StringTags {
+    /// Tags with their values, if these are texts.
+    pub fn of<K: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (K, Option<V>)>,
+    ) -> Self {
+        let mut tags = Self::default();
+        for (key, value) in pairs {
+            tags.key(key.as_ref());
+            if let Some(value) = value {
+                tags.value(value.as_ref());
+            }
+        }
+        tags.finish();
+        tags
+    }
+
     /// Each key with its value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.all()
@@ -36,16 +56,31 @@ impl StringTags {
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.lengths.clear();
+        self.is_beyond = false;
+    }
+
+    /// Keeps at most this many bytes of memory for texts, and as much for lengths.
+    pub(super) fn trim(&mut self, bytes: usize) {
+        self.text.shrink_to(bytes);
+        self.lengths
+            .shrink_to(bytes / size_of::<(usize, Option<usize>)>());
     }
 
     /// A key, whose value may come next.
     pub(super) fn key(&mut self, key: &str) {
+        self.is_beyond = self.lengths.len() == MAX_TAGS;
+        if self.is_beyond {
+            return;
+        }
         self.text.push_str(key);
         self.lengths.push((key.len(), None));
     }
 
     /// The value of the last key.
     pub(super) fn value(&mut self, value: &str) {
+        if self.is_beyond {
+            return;
+        }
         self.text.push_str(value);
         if let Some(last) = self.lengths.last_mut() {
             last.1 = Some(value.len());
@@ -91,13 +126,7 @@ impl StringTags {
 
 impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for StringTags {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        let mut tags = Self::default();
-        for (key, value) in pairs {
-            tags.key(key.as_ref());
-            tags.value(value.as_ref());
-        }
-        tags.finish();
-        tags
+        Self::of(pairs.into_iter().map(|(key, value)| (key, Some(value))))
     }
 }
 
@@ -116,6 +145,16 @@ mod tests {
             assert_eq!(found[..3], [("0", "old"), ("1", "new"), ("2", "old")]);
             assert_eq!(found[count], ("", "x"));
         }
+    }
+
+    #[test]
+    fn no_more_tags_than_the_limit_are_kept_each_with_its_own_value() {
+        let tags: StringTags = (0..2 * MAX_TAGS)
+            .map(|number| (number.to_string(), format!("value {number}")))
+            .collect();
+        let found: Vec<_> = tags.iter().collect();
+        assert_eq!(found.len(), MAX_TAGS);
+        assert_eq!(found[MAX_TAGS - 1], ("1023", "value 1023"));
     }
 
     #[test]

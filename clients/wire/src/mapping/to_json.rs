@@ -45,7 +45,7 @@ pub struct JsonWriter {
     tags: StringTags,
 }
 
-/// What a writer keeps from one value to the next; a larger buffer is let go.
+/// What a writer keeps after [`JsonWriter::trim`].
 const KEPT_BYTES: usize = 1024 * 1024;
 
 /// Why a value has no JSON text.
@@ -97,6 +97,15 @@ impl JsonWriter {
         self.whole(value, false, MAX_DEPTH)
     }
 
+    /// Lets go of memory beyond what ordinary values need, and of the last value.
+    pub fn trim(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(KEPT_BYTES);
+        self.tags.clear();
+        self.tags.trim(KEPT_BYTES);
+        self.open.clear();
+    }
+
     /// The text of the last value that was written; part of one after an error.
     pub fn text(&self) -> &str {
         &self.text
@@ -113,9 +122,6 @@ impl JsonWriter {
     }
 
     fn whole(&mut self, input: &[u8], without_stamp: bool, levels: usize) -> Result<(), NoJson> {
-        if self.text.capacity() > KEPT_BYTES {
-            self.text = String::new();
-        }
         self.text.clear();
         self.open.clear();
         self.tags.clear();
@@ -279,6 +285,9 @@ impl JsonWriter {
                 if let Some(next) = next {
                     let start = out.len();
                     write_key(next, out)?;
+                    if out.len() > MAX_BODY_BYTES {
+                        return Err(NoJson::TooLong);
+                    }
                     if is_in_tags && depth == TAGS_LEVEL {
                         tags.key(as_text(next, &out[start..]).unwrap_or_default());
                     }

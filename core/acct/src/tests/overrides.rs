@@ -23,6 +23,9 @@ fn configs(text: &str, extras: Value, overrides: Value) -> Result<Vec<(String, V
         .overrides(object(overrides))
         .load()
         .map_err(|errors| errors[0].message().to_owned())?;
+    if let Some(fault) = acct.faults().first() {
+        return Err(fault.message().to_owned());
+    }
     let sections = acct.sections().iter();
     Ok(sections
         .flat_map(|section| section.entries().unwrap())

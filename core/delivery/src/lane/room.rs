@@ -18,14 +18,14 @@ const LONG: Duration = Duration::from_secs(5);
 /// What an event of ordinary size takes.
 const ROOM_OF_ONE: u64 = 1024;
 
-/// How many wait.
+/// How many puts are waiting.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     events: AtomicU64,
     long: OncePerBurst,
 }
 
-/// One that waits, until it is dropped.
+/// A put that is waiting, until this is dropped.
 struct Waiter<'a>(&'a Waiters);
 
 impl Waiters {
@@ -76,7 +76,7 @@ impl Shared {
         if self.waiters.long.begins() {
             log_scope::within_now(self, || {
                 tracing::warn!(
-                    "destination {}: programs wait, because {} (logged once per burst)",
+                    "destination {}: programs are waiting for room: {} (logged once per burst)",
                     self.destination(),
                     self.queue.why_full()
                 );

@@ -44,7 +44,7 @@ pub struct LaneStatus {
     pub in_flight: u64,
     /// Events that wait for another attempt.
     pub retrying: u64,
-    /// Events that programs fire at this moment, and that wait for room in the queue. They do not count as
+    /// Events that programs are waiting to put into the queue, which has no room for them. They do not count as
     /// received yet.
     pub waiting_for_room: u64,
     /// How long ago the oldest event in memory was fired, in seconds. Those on disk are younger.

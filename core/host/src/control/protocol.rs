@@ -250,7 +250,8 @@ pub struct DestinationStatus {
     pub retrying: Option<u64>,
     /// Queued events that the plugin has not answered yet.
     pub in_flight: Option<u64>,
-    /// Events that programs fire at this moment, and that wait for room in the queue.
+    /// Events that programs are waiting to put into the queue, which has no room for them. They do not count as
+    /// received yet.
     pub waiting_for_room: u64,
     /// Seconds since the oldest queued event was fired; `None` if nothing is queued.
     pub oldest_age_s: Option<f64>,

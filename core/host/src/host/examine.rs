@@ -6,7 +6,7 @@ use super::{HostBuilder, StartError};
 use crate::deployment::{check_file_limit, names};
 
 use crate::plan::Plan;
-use evbus_acct::{AcctError, AcctFile};
+use evbus_acct::{AcctError, AcctFile, AcctSource};
 use evbus_delivery::InternalQueues;
 use evbus_files::usable_dir;
 use evbus_plugin::{Catalog, Registry, plugin_dirs};
@@ -61,8 +61,11 @@ impl HostBuilder {
         }
         if let Some(dir) = &self.state_dir {
             match StateDir::examine(dir) {
-                Ok(()) if evbus_sockets::is_served(dir) => in_use.push(dir.clone()),
-                Ok(()) => {}
+                Ok(()) => match evbus_sockets::examine_control(dir) {
+                    Ok(true) => in_use.push(dir.clone()),
+                    Ok(false) => {}
+                    Err(fault) => faults.push(fault.into()),
+                },
                 Err(fault) => faults.push(fault.into()),
             }
         }
@@ -84,8 +87,9 @@ impl HostBuilder {
             ))
         });
         let waits = waits.collect();
-        let (acct, mut acct_faults) = match &self.acct_file {
-            Some(file) => file.examine(),
+        let (acct, mut acct_faults) = match self.acct_file.as_ref().map(AcctSource::load) {
+            Some(Ok(acct)) => (Some(acct), Vec::new()),
+            Some(Err(faults)) => (None, faults),
             None => (None, Vec::new()),
         };
         let catalog = Registry::new(plugin_dirs(&self.plugin_dirs), self.linked)

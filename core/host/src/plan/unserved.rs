@@ -59,6 +59,10 @@ pub(super) fn faults(
                 "no plugin serves it; install {plugin}, or give its directory with --plugin-dir{}",
                 catalog.refusals()
             )));
+        } else if name.contains(['*', '?', '[']) {
+            faults.push(section.fault(
+                "no plugin serves it, and it looks like a pattern; indent it below the name of its provider",
+            ));
         } else if let Some(known) = near(name, catalog) {
             faults.push(section.fault(&format!("no plugin serves it; did you mean `{known}`?")));
         }

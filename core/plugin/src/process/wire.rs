@@ -3,17 +3,19 @@
 //! Each is a frame: its length (`u32`, little-endian) and itself in postcard's encoding. Bytes and text are
 //! copied once on each side, into the frame and out of the socket: a received event shares its frame.
 
+mod outcome;
+
 use std::borrow::Cow;
 use std::io::Read;
 
 use bytes::{Bytes, BytesMut};
 use evbus_abi::RSlice;
-use evbus_abi::v1::{
-    AttributeV1, BatchOutcomeV1, EventV1, ExceptionV1, FateV1, LimitsV1, OutcomeCodeV1, OutcomeV1,
-};
+use evbus_abi::v1::{AttributeV1, EventV1, LimitsV1};
 use evbus_report::foreign_text::{self, MAX_BYTES};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio_util::codec::{Decoder as _, LengthDelimitedCodec};
+
+pub(super) use outcome::BatchOutcome;
 
 /// Both ends must be the same program; this shows when they are not.
 pub(super) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (4)");
@@ -260,67 +262,6 @@ struct Limits {
     max_batch_events: u32,
     max_batch_bytes: u64,
     max_in_flight: u32,
-}
-
-/// A [`BatchOutcomeV1`].
-#[derive(Serialize, Deserialize)]
-pub(super) struct BatchOutcome<'a> {
-    instance: u8,
-    all: Outcome<'a>,
-    /// With the event's position in the batch.
-    exceptions: Vec<(u32, Outcome<'a>)>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Outcome<'a> {
-    code: u8,
-    retry_after_ms: u32,
-    reason: Cow<'a, str>,
-}
-
-impl<'a> From<&'a BatchOutcomeV1> for BatchOutcome<'a> {
-    fn from(outcome: &'a BatchOutcomeV1) -> Self {
-        let exception = |exception: &'a ExceptionV1| (exception.index, (&exception.outcome).into());
-        Self {
-            instance: outcome.instance.0,
-            all: (&outcome.all).into(),
-            exceptions: outcome.exceptions.iter().map(exception).collect(),
-        }
-    }
-}
-
-impl From<BatchOutcome<'_>> for BatchOutcomeV1 {
-    fn from(outcome: BatchOutcome<'_>) -> Self {
-        let exception = |(index, outcome): (u32, Outcome<'_>)| ExceptionV1 {
-            index,
-            outcome: outcome.into(),
-        };
-        Self {
-            all: outcome.all.into(),
-            exceptions: outcome.exceptions.into_iter().map(exception).collect(),
-            instance: FateV1(outcome.instance),
-        }
-    }
-}
-
-impl<'a> From<&'a OutcomeV1> for Outcome<'a> {
-    fn from(outcome: &'a OutcomeV1) -> Self {
-        Self {
-            code: outcome.code.0,
-            retry_after_ms: outcome.retry_after_ms,
-            reason: one_line(&outcome.reason),
-        }
-    }
-}
-
-impl From<Outcome<'_>> for OutcomeV1 {
-    fn from(outcome: Outcome<'_>) -> Self {
-        Self {
-            code: OutcomeCodeV1(outcome.code),
-            retry_after_ms: outcome.retry_after_ms,
-            reason: outcome.reason.into_owned().into(),
-        }
-    }
 }
 
 /// A plugin's text as one line of bounded length.

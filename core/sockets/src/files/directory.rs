@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 
 use crate::files::error::{SocketError, at};
 use crate::files::group::SocketGroup;
-use crate::files::names::Names;
+use crate::files::names::{LOCK, Names};
 use crate::files::socket_file::{Identity, SocketFile, is_abandoned};
 use crate::limits::Limits;
 
@@ -147,7 +147,7 @@ impl SocketDir {
         self.check(&found, group)?;
         usable_dir::look(path).map_err(at("use the socket directory", path))?;
         // A group may enter the directory itself, and could hold a lock on that.
-        let file = path.join(".evbus.lock");
+        let file = path.join(LOCK);
         let taken = FileLock::take(&file).map_err(at("lock the socket directory with", &file))?;
         let taken = taken.ok_or_else(|| SocketError::InUse { path: path.clone() })?;
         Ok(taken.removed_at_the_end())

@@ -7,8 +7,9 @@ use rustix::process::{getegid, geteuid, getgroups};
 use crate::files::directory::{SocketDir, SocketOptions};
 use crate::files::error::{SocketError, at};
 use crate::files::group::SocketGroup;
-use crate::files::names::CONTROL_SOCKET;
+use crate::files::names::{CONTROL_SOCKET, LOCK};
 use crate::files::socket_file::is_abandoned;
+use evbus_files::lock::FileLock;
 use evbus_files::usable_dir;
 
 impl SocketDir {
@@ -43,6 +44,8 @@ impl SocketDir {
         for path in &paths {
             is_abandoned(path)?;
         }
+        let lock = self.path.join(LOCK);
+        FileLock::examine(&lock).map_err(at("lock the socket directory with", &lock))?;
         Ok(false)
     }
 }
@@ -58,6 +61,18 @@ fn is_member(group: &SocketGroup) -> bool {
 /// to its control socket.
 pub fn is_served(dir: &Path) -> bool {
     // What is not a socket, or one that cannot be asked, is nobody's here.
-    let control = dir.join(CONTROL_SOCKET);
-    matches!(is_abandoned(&control), Err(SocketError::InUse { .. }))
+    examine_control(dir).unwrap_or_default()
+}
+
+/// As [`is_served`].
+///
+/// # Errors
+///
+/// Why a host could not bind its control socket there.
+pub fn examine_control(dir: &Path) -> Result<bool, SocketError> {
+    match is_abandoned(&dir.join(CONTROL_SOCKET)) {
+        Ok(_) => Ok(false),
+        Err(SocketError::InUse { .. }) => Ok(true),
+        Err(fault) => Err(fault),
+    }
 }

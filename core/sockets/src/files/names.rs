@@ -9,6 +9,9 @@ use sha2::{Digest as _, Sha256};
 /// The name of the control socket, in each socket directory and in the state directory.
 pub const CONTROL_SOCKET: &str = "evbus_control.ipc";
 
+/// The file that locks a socket directory, in it.
+pub(crate) const LOCK: &str = ".evbus.lock";
+
 /// The names of two sockets that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Names {

@@ -1,9 +1,10 @@
 //! Reads frames from a sender's connection and passes the events on, in order.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
@@ -23,6 +24,11 @@ use evbus_report::OncePerBurst;
 /// How much is read at a time.
 const READ_BYTES: usize = 64 * 1024;
 
+thread_local! {
+    /// Memory for bodies.
+    static WRITER: RefCell<JsonWriter> = RefCell::default();
+}
+
 /// The counters of incoming events.
 #[derive(Debug, Default)]
 pub struct PullCounters {
@@ -39,6 +45,8 @@ pub struct PullCounters {
     pub(crate) lost_sockets: AtomicU64,
     /// Events that were not kept at every destination that they belong to.
     pub(crate) not_kept: AtomicU64,
+    /// Those of them of which nobody was told.
+    pub(crate) untold: AtomicU64,
     /// Connections that were closed.
     closed: OncePerBurst,
     /// Frames that hold no event.
@@ -98,7 +106,6 @@ pub(crate) async fn serve<I: Intake>(
     let mut connection = Connection {
         buffer: BytesMut::new(),
         decoder: Decoder::new(),
-        writer: JsonWriter::default(),
         share: Share::of(&common.room),
         common,
         intake,
@@ -106,6 +113,7 @@ pub(crate) async fn serve<I: Intake>(
         wants_answer: false,
         refusal: None,
         has_unmatched: false,
+        has_left: Arc::default(),
     };
     let mut stopping = false;
     let rest = loop {
@@ -120,13 +128,14 @@ pub(crate) async fn serve<I: Intake>(
             }
             more = connection.read(&stream) => match more {
                 Ok(true) => {}
-                Ok(false) => return connection.answer(&stream).await,
+                Ok(false) => return connection.end(stream, slot).await,
                 // A frame that is not whole is not an event, and there is nobody to tell.
                 Err(_) => return,
             },
         }
         {
             let departures = connection.common.departures.clone();
+            let has_left = Arc::clone(&connection.has_left);
             let held = connection.buffer.len();
             let mut handing_in = pin!(connection.hand_in());
             let rest = tokio::select! {
@@ -136,6 +145,7 @@ pub(crate) async fn serve<I: Intake>(
             };
             if let Some(rest) = rest {
                 drop((stream, slot));
+                has_left.store(true, Ordering::Relaxed);
                 if handing_in.await {
                     break rest;
                 }
@@ -147,6 +157,8 @@ pub(crate) async fn serve<I: Intake>(
     };
     connection.buffer.extend_from_slice(&rest.bytes);
     connection.hand_in().await;
+    drop(rest);
+    connection.settle().await;
 }
 
 /// Waits until the intake is to stop.
@@ -159,7 +171,6 @@ struct Connection<I: Intake> {
     /// What has been read and makes no whole frame yet.
     buffer: BytesMut,
     decoder: Decoder,
-    writer: JsonWriter,
     /// What the buffer takes beyond what every connection may have.
     share: Share,
     common: Common,
@@ -170,6 +181,8 @@ struct Connection<I: Intake> {
     refusal: Option<String>,
     /// Some have no destination.
     has_unmatched: bool,
+    /// The program is gone, and is told nothing.
+    has_left: Arc<AtomicBool>,
 }
 
 /// What whole frames held.
@@ -185,26 +198,54 @@ struct Batch {
 }
 
 impl<I: Intake> Connection<I> {
-    /// At the end of the stream: tells a program that waits for it whether all was taken.
-    async fn answer(self, stream: &UnixStream) {
-        if !self.wants_answer {
-            return;
-        }
-        let mut refusal = self.refusal;
-        if let Err(reason) = self.confirmation.written().await {
-            self.common.counters.not_kept(&reason);
-            refusal.get_or_insert(reason);
+    /// At the end of the stream: waits until all events are safe, and tells a program that waits for it. If
+    /// the program leaves before, its connection is let go.
+    async fn end(self, stream: UnixStream, slot: impl Send) {
+        let departures = self.common.departures.clone();
+        let has_left = Arc::clone(&self.has_left);
+        let mut settling = pin!(self.settle());
+        let _rest = tokio::select! {
+            biased;
+            answer = &mut settling => {
+                if let Some(answer) = answer {
+                    // If the program has gone meanwhile, nobody reads it.
+                    let _ = stream.try_write(&answer.write());
+                }
+                return;
+            }
+            rest = departures.rest_of(&stream, 0) => rest,
+        };
+        drop((stream, slot));
+        has_left.store(true, Ordering::Relaxed);
+        settling.await;
+    }
+
+    /// Waits until all events are safe or are known not to be. Returns the answer for a program that waits
+    /// for one.
+    async fn settle(mut self) -> Option<Answer> {
+        if let Err(reason) = std::mem::take(&mut self.confirmation).written().await {
+            self.not_kept(&reason);
+            self.refusal.get_or_insert(reason);
         }
         if !self.buffer.is_empty() {
-            refusal.get_or_insert_with(|| "the last frame is incomplete".to_owned());
+            self.refusal
+                .get_or_insert_with(|| "the last frame is incomplete".to_owned());
         }
-        let answer = match refusal {
+        let answer = match self.refusal {
             Some(reason) => Answer::NotKept(reason),
             None if self.has_unmatched => Answer::Unmatched,
             None => Answer::Kept,
         };
-        // Where the program has gone, nobody reads it.
-        let _ = stream.try_write(&answer.write());
+        self.wants_answer.then_some(answer)
+    }
+
+    /// Notes an event that is not kept everywhere.
+    fn not_kept(&self, reason: &str) {
+        let counters = &self.common.counters;
+        counters.not_kept(reason);
+        if !self.wants_answer || self.has_left.load(Ordering::Relaxed) {
+            counters.untold.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Reads once; false at the end of the stream. May be dropped while it waits.
@@ -300,7 +341,7 @@ impl<I: Intake> Connection<I> {
                 Taken::Kept(confirmation) => self.confirmation.extend(confirmation),
                 Taken::Unmatched => self.has_unmatched = true,
                 Taken::Refused(reason) => {
-                    self.common.counters.not_kept(&reason);
+                    self.not_kept(&reason);
                     self.refusal.get_or_insert(reason);
                 }
             }
@@ -320,6 +361,8 @@ impl<I: Intake> Connection<I> {
         let is_open = self.intake.is_open();
         let is_heard = is_open && self.common.publisher.has_listeners();
         let now = now_unix_ns();
+        // Not a connection's own, which may be silent for days.
+        let mut writer = WRITER.take();
         let mut frames = Vec::new();
         let mut events = Vec::new();
         let mut has_new = false;
@@ -349,7 +392,7 @@ impl<I: Intake> Connection<I> {
                     Wanted::Yes
                 }
             };
-            let incoming = match Incoming::read(payload, now, wants, &mut self.writer) {
+            let incoming = match Incoming::read(payload, now, wants, &mut writer) {
                 Ok(incoming) => incoming,
                 Err(reason) => {
                     self.common.counters.skipped(&reason);
@@ -376,13 +419,15 @@ impl<I: Intake> Connection<I> {
                             let profile = incoming.frame.profile();
                             let reason =
                                 format!("the event for profile {profile:?} is not kept: {error}");
-                            self.common.counters.not_kept(&reason);
+                            self.not_kept(&reason);
                             self.refusal.get_or_insert(reason);
                         }
                     }
                 }
             }
         };
+        writer.trim();
+        WRITER.set(writer);
         let counters = &self.common.counters;
         counters.events.fetch_add(unwanted, Ordering::Relaxed);
         self.common.publisher.publish_frames(&frames);
@@ -395,7 +440,7 @@ impl<I: Intake> Connection<I> {
     }
 }
 
-/// What came in a frame, and what is to be done with it.
+/// A frame, and what is to be done with its event.
 struct Incoming<'a> {
     frame: Decoded<'a>,
     wanted: Wanted,

@@ -7,7 +7,7 @@ use evbus_event::{
     Body, Event, EventId, MAX_BODY_BYTES, Origin, Parts, StringTags, json, tags_of_body,
 };
 
-/// What came in a frame.
+/// A frame that was read.
 pub(crate) enum Decoded<'a> {
     /// An event of a program of Salt's, whose data are checked by [`Decoded::salt_event`] or
     /// [`Decoded::check`].

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long events wait for room before it matters whether their program is still there, and how
-/// often that is looked at.
+/// How long events wait for room before the host checks whether their program is still there, and how
+/// often it checks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the memory is counted in.
@@ -61,8 +62,12 @@ impl Departures {
         // Nobody writes any more, so all of it is here and the stream ends behind it.
         while bytes.len() < len {
             match rustix::io::read(stream, rustix::buffer::spare_capacity(&mut bytes)) {
-                Ok(0) | Err(_) => break,
-                Ok(_) => {}
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => {
+                    tracing::warn!("cannot read the rest of what a program wrote: {error}");
+                    break;
+                }
             }
         }
         Some(Rest { bytes, _room: room })

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
-use evbus::acct::{AcctDocument, AcctError, AcctSource, Cipher, MAX_FILE_BYTES, RenderPipe};
+use evbus::acct::{
+    AcctDocument, AcctError, AcctSource, Cipher, KeySource, MAX_FILE_BYTES, RenderPipe,
+};
 use evbus_files::named_file;
 use new_key::{FileKey, NewKeyOptions};
 
@@ -163,6 +165,9 @@ fn encryption(file: &Path) -> Option<Cipher> {
 
 fn decrypt(args: &DecryptArgs) -> Result<(), Exit> {
     let key = args.key.source();
+    if let (Some(KeySource::File(key)), Some(written)) = (&key, &args.output_file) {
+        new_key::refuse_key_file(key, written)?;
+    }
     if key.is_none() && encryption(&args.file).is_none() {
         note(&format!(
             "no key given: reading {} as a plain file",

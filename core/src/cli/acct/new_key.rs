@@ -45,6 +45,17 @@ fn is_same(one: &Path, other: &Path) -> bool {
     matches!((place(one), place(other)), (Some(one), Some(other)) if one == other)
 }
 
+/// Refuses to write a file over the one that holds the key.
+pub(super) fn refuse_key_file(key: &Path, written: &Path) -> Result<(), Exit> {
+    if is_same(key, written) {
+        return Err(Exit::usage(format!(
+            "cannot write {}: it is the file of the key; give another name with --output-file",
+            written.display()
+        )));
+    }
+    Ok(())
+}
+
 /// Where a file is or would be made, behind all links.
 fn place(path: &Path) -> Option<PathBuf> {
     /// As many as the kernel follows.
@@ -75,11 +86,8 @@ impl FileKey {
             (Some(path), _) | (None, Some(KeySource::File(path))) => Some(path.clone()),
             (None, _) => None,
         };
-        if key_file.is_some_and(|key| is_same(&key, written)) {
-            return Err(Exit::usage(format!(
-                "cannot write {}: it is the file of the key; give another name with --output-file",
-                written.display()
-            )));
+        if let Some(key) = key_file {
+            refuse_key_file(&key, written)?;
         }
         let key = Self::given_or_made(given, new, cipher)?;
         let well_formed = key.key.check();

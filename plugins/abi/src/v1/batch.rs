@@ -73,9 +73,9 @@ struct Owned<O> {
 #[derive(Debug)]
 pub struct ViewsV1<'a> {
     events: Vec<EventV1<'a>>,
-    /// Those of all events, one behind the other.
+    /// The attributes of all events, one after the other.
     attributes: Vec<AttributeV1<'a>>,
-    /// Where those of each event end.
+    /// Where the attributes of each event end.
     ends: Vec<usize>,
 }
 
@@ -86,12 +86,13 @@ impl<'a> ViewsV1<'a> {
         event: EventV1<'a>,
         attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) {
-        self.events.push(event);
         let views = attributes.into_iter().map(|(key, value)| AttributeV1 {
             key: key.into(),
             value: value.into(),
         });
         self.attributes.extend(views);
+        // Only now, so that both are there even if the caller's iterator panics.
+        self.events.push(event);
         self.ends.push(self.attributes.len());
     }
 }
@@ -122,7 +123,8 @@ impl BatchV1 {
             ends: Vec::with_capacity(capacity),
         };
         // SAFETY: `owner` stays at this address, unchanged and alive, until `release` drops it after
-        // the views; nobody gets a `&mut O` in between.
+        // the views; nobody gets a `&mut O` in between. The reference cannot outlive this call, because
+        // `views` takes any lifetime, and only this function makes `ViewsV1`.
         views(unsafe { &*owner }, &mut shown);
         let ViewsV1 {
             mut events,

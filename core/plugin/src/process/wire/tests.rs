@@ -1,6 +1,6 @@
 //! What is written is what is read, and nonsense is refused.
 
-use evbus_abi::v1::BatchV1;
+use evbus_abi::v1::{BatchOutcomeV1, BatchV1, ExceptionV1, FateV1, OutcomeCodeV1, OutcomeV1};
 
 use super::*;
 

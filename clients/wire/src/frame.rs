@@ -245,6 +245,23 @@ impl<'a> Content<'a> {
         })
     }
 
+    /// Whether a payload comes from an evbus program, even if it contains no event.
+    pub fn is_of_evbus(mut payload: &[u8]) -> bool {
+        let Ok(Token::Map(pairs)) = token::read(&mut payload) else {
+            return false;
+        };
+        for _ in 0..pairs {
+            let (Ok(key), Ok(value)) = (token::skip(&mut payload), token::skip(&mut payload))
+            else {
+                return false;
+            };
+            if let Ok(Token::Str(b"head") | Token::Bin(b"head")) = token::read(&mut &*key) {
+                return !matches!(EvbusHead::find(value), Ok(None));
+            }
+        }
+        false
+    }
+
     /// Checks that DATA is one map that has a JSON form, unless that is too long.
     ///
     /// # Errors

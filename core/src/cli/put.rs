@@ -42,7 +42,7 @@ pub(super) struct PutArgs {
     /// Run name in the envelope
     #[arg(long, value_name = "N", default_value = "", hide_default_value = true)]
     run_name: String,
-    /// Fire the body as it is, without the envelope
+    /// Fire the body, which is JSON, as it is, without the envelope
     #[arg(long, conflicts_with_all = ["tags", "run_name"])]
     raw: bool,
     /// Read lines {"profile": ..., "body": ...} from standard input, such as those written by the

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::{PATIENCE, RunningHost, evbus, run, stderr, wait_for};
+use evbus_testkit::plugin_dir;
 use rustix::process::{Gid, Resource, Rlimit, Uid, getegid, geteuid, getrlimit, setrlimit};
 
 const NO_DESTINATIONS: &str = "{}";
@@ -283,5 +284,32 @@ fn a_listener_waits_no_longer_for_a_connection_than_for_an_event() {
     assert!(
         said.contains("did not accept the connection within 1 s"),
         "{said}"
+    );
+}
+
+#[test]
+fn events_of_programs_that_have_left_and_that_a_host_cannot_keep_at_its_end_are_counted() {
+    let plugins = plugin_dir(&["plugin-glob", "plugin-file"]);
+    // The directory is missing, and the queue has room for one event.
+    let acct =
+        "file: {'*': {path: '{dir}/missing/out', evbus: {queue: {events: 1}, when_full: block}}}\n";
+    let host = RunningHost::start(acct, plugins.path(), &["--drain-timeout", "0"]);
+    let mut program = connect(&host.path(MASTER[1]));
+    program.write_all(&salt_frame("t").repeat(5)).unwrap();
+    drop(program);
+    wait_for("the program's connection to be freed", || {
+        let status = host.status();
+        let waits = status["destinations"][0]["waiting_for_room"] == 1;
+        (waits && status["host"]["intake"]["connections"] == 0).then_some(())
+    });
+    let (status, log) = host.stop();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(
+        log.contains("4 events were not kept at all destinations, and nobody was told"),
+        "{log}"
+    );
+    assert!(
+        log.contains("5 events were neither delivered nor kept"),
+        "{log}"
     );
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use evbus_wire::mapping::{JsonWriter, NoJson};
-use evbus_wire::{Answer, Decoder, Fault};
+use evbus_wire::{Answer, Content, Decoder, Fault};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
@@ -395,6 +395,7 @@ impl<I: Intake> Connection<I> {
             let incoming = match Incoming::read(payload, now, wants, &mut writer) {
                 Ok(incoming) => incoming,
                 Err(reason) => {
+                    self.wants_answer |= Content::is_of_evbus(payload);
                     self.common.counters.skipped(&reason);
                     (self.refusal)
                         .get_or_insert_with(|| format!("a frame contains no event: {reason}"));

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evbus_client::{Error, Fired, Sender};
+use evbus_wire::Answer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 
 use super::super::{
-    Framing, Intake, PULL_SOCKET, Publisher, Server, SocketDir, SocketOptions, Taken, Wanted, serve,
+    Confirmation, Framing, Intake, PULL_SOCKET, Publisher, Server, SocketDir, SocketOptions, Taken,
+    Wanted, serve,
 };
 use super::{Bus, LIMIT, listener, next_tag, prefixed, salt_frame, soon, until};
 use evbus_event::{Event, Serial};
@@ -80,6 +82,29 @@ async fn garbage_ends_its_connection_and_no_other() {
         .expect("the host reads");
     assert_eq!(taken(&mut bus).await.profile(), "two");
     assert_eq!(bus.server.counts().lost_sync, 1);
+}
+
+#[tokio::test]
+async fn a_program_of_ours_is_told_of_frames_that_contain_no_event() {
+    let bus = Bus::start();
+    for body in [&b"\n\n\x80"[..], b"\xff\n\n\x80", b"t\n\n\xc0", b"no tag"] {
+        let mut frame = b"\x82\xa4head\x81\xa5evbus\x82\xa2id\xc4\x10".to_vec();
+        frame.extend_from_slice(&[7; 16]);
+        frame.extend_from_slice(b"\xa4time\x01\xa4body");
+        rmp::encode::write_bin(&mut frame, body).expect("a Vec takes every byte");
+        let mut stream = connect(&bus).await;
+        stream.write_all(&frame).await.expect("the host reads");
+        stream.shutdown().await.expect("it is connected");
+        let mut answer = Vec::new();
+        soon(stream.read_to_end(&mut answer))
+            .await
+            .expect("the host answers");
+        let answer = Answer::read(&answer);
+        assert!(
+            matches!(&answer, Some(Answer::NotKept(reason)) if reason.contains("no event")),
+            "{body:?}: {answer:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -363,4 +388,70 @@ async fn listeners_hear_nothing_that_a_closed_host_refuses() {
     assert!(refused.is_err(), "{refused:?}");
     assert_eq!(server.counts().events, 1);
     assert_eq!(publisher.counts().published, 0);
+}
+
+/// An intake whose events never get to disk.
+#[derive(Clone)]
+struct SlowDisk;
+
+#[derive(Default)]
+struct Never;
+
+impl Confirmation for Never {
+    fn extend(&mut self, _others: Self) {}
+
+    fn written(self) -> impl Future<Output = Result<(), String>> + Send {
+        std::future::pending()
+    }
+}
+
+impl Intake for SlowDisk {
+    type Confirmation = Never;
+
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    fn wants(&self, _profile: &str) -> Wanted {
+        Wanted::Yes
+    }
+
+    fn unmatched(&self, _profile: &str) {}
+
+    async fn prepare(&self, _events: &[Event]) {}
+
+    async fn take(&self, _event: Event) -> Taken<Never> {
+        Taken::Kept(Never)
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_leaves_before_its_events_are_on_disk_frees_its_connection() {
+    let root = tempfile::tempdir().expect("there is room for a directory");
+    let dirs = vec![SocketDir {
+        path: root.path().join("s"),
+        framing: Framing::Bare,
+    }];
+    let options = SocketOptions::default();
+    let server =
+        serve(dirs, &options, Publisher::default(), &SlowDisk).expect("the directory is new");
+    let dir = root.path().join("s");
+    let event = Event::builder("p")
+        .unwrapped_json("{}")
+        .expect("it is JSON");
+    let mut waits = Sender::connect(&dir).await.expect("it accepts");
+    waits
+        .send(event.profile(), &fired(&event))
+        .await
+        .expect("the host reads");
+    let waiting = tokio::spawn(async move { waits.finish(LIMIT).await });
+    let mut leaves = UnixStream::connect(dir.join(PULL_SOCKET)).expect("it accepts");
+    leaves
+        .write_all(&salt_frame("t", &[0x80]))
+        .expect("the host reads");
+    until(|| server.counts().events == 2).await;
+    drop(leaves);
+    until(|| server.counts().connections == 1).await;
+    waiting.abort();
+    until(|| server.counts().connections == 0).await;
 }

@@ -53,6 +53,9 @@ pub(super) struct EditArgs {
 pub(super) async fn run(args: EditArgs) -> Result<(), Exit> {
     let key = args.key.source();
     let is_new = !args.file.exists();
+    if !is_new && args.output_file.is_none() {
+        args.new_key.refuse_for(&args.file)?;
+    }
     let before = if is_new {
         AcctDocument::empty(&args.file.display().to_string())
     } else {

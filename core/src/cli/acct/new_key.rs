@@ -20,7 +20,7 @@ pub(super) struct NewKeyOptions {
     /// overwritten
     #[arg(long, value_name = "F", conflicts_with_all = ["acct_key", "acct_key_file"])]
     new_key_file: Option<PathBuf>,
-    /// Replace an existing file even if it is not encrypted, or encrypted with another key
+    /// Replace an existing output file even if it is not encrypted, or encrypted with another key
     #[arg(long)]
     force: bool,
 }
@@ -71,6 +71,19 @@ fn place(path: &Path) -> Option<PathBuf> {
         }
     }
     None
+}
+
+impl NewKeyOptions {
+    /// Refuses a new key for a file that has one.
+    pub(super) fn refuse_for(&self, file: &Path) -> Result<(), Exit> {
+        if self.new_key_file.is_some() {
+            return Err(Exit::usage(format!(
+                "--new-key-file is only for a new file, and {} exists; give its key with --acct-key-file",
+                file.display()
+            )));
+        }
+        Ok(())
+    }
 }
 
 impl FileKey {

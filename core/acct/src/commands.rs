@@ -108,8 +108,13 @@ impl Queue<'_> {
 
 /// The sentence that says why a command gives no secret.
 fn unread(program: &str, why: &str) -> String {
+    format!("cannot get the secret from {program:?}: {why}; run it by hand to see its messages")
+}
+
+/// Of a command that still ran at the end of the time for all of them.
+fn late() -> String {
     format!(
-        "cannot get the secret from {program:?}: {why}; it must print the secret within {} s: run it by hand to see its messages",
+        "it did not end; all commands of a file have {} s together",
         SECRET_TIMEOUT.as_secs()
     )
 }
@@ -123,9 +128,12 @@ pub(crate) fn words(items: &[Node]) -> Result<Vec<&str>, String> {
         })
         .collect();
     match words {
-        Some(words) if !words.is_empty() && !words[0].is_empty() => Ok(words),
-        _ => Err(format!(
-            "found a list under `{EXEC}` that is not a command, expected a program and its arguments, all text; put numbers in quotes"
+        Some(words) if words.first().is_some_and(|program| !program.is_empty()) => Ok(words),
+        Some(_) => Err(format!(
+            "found no program under `{EXEC}`, expected a program and its arguments; name the program first"
+        )),
+        None => Err(format!(
+            "found a list under `{EXEC}` that is not a command, expected a program and its arguments, all text; put numbers and the like in quotes"
         )),
     }
 }
@@ -153,21 +161,23 @@ fn from_command(words: &[String], dir: &Path, until: Instant) -> Output {
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     let mut running = RunningCommand::start(&mut command).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => refused("no such program".to_owned()),
+        io::ErrorKind::NotFound => format!(
+            "cannot get the secret from {program:?}: no such program; check its name, and the PATH of the host"
+        ),
         _ => refused(format!("it cannot be started ({error})")),
     })?;
     let content = output(&mut running, until).map_err(|error| match error {
         Unread::Open => format!(
             "cannot get the secret from {program:?}: it ended, but a process that it started keeps its standard output open; redirect the output of background processes, for example to /dev/null"
         ),
-        Unread::Late => refused("it did not end".to_owned()),
+        Unread::Late => refused(late()),
         Unread::System(error) => refused(format!("its output cannot be read ({error})")),
     })?;
     if content.len() as u64 > MAX_SECRET_BYTES {
         return Err(refused("its output is larger than 64 KiB".to_owned()));
     }
     match running.ended(until) {
-        None => Err(refused("it did not end".to_owned())),
+        None => Err(refused(late())),
         Some(status) if !status.success() => Err(refused(format!("it ended with {status}"))),
         Some(_) => secret(&content).map_err(|found| refused(format!("its output is {found}"))),
     }

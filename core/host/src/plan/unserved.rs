@@ -59,7 +59,7 @@ pub(super) fn faults(
                 "no plugin serves it; install {plugin}, or give its directory with --plugin-dir{}",
                 catalog.refusals()
             )));
-        } else if name.contains(['*', '?', '[']) {
+        } else if name.contains('*') {
             faults.push(section.fault(
                 "no plugin serves it, and it looks like a pattern; indent it below the name of its provider",
             ));

@@ -112,11 +112,22 @@ impl Calls {
         drop(jobs);
     }
 
+    /// For the instance that may come of the first call. Holds no thread.
+    pub(crate) fn awaited(&self) -> Awaited {
+        Awaited(Arc::clone(&(self.0).0))
+    }
+}
+
+/// The calls of an instance that a plugin has been asked for and may never make.
+pub(crate) struct Awaited(Arc<InstanceQueue>);
+
+impl Awaited {
     /// The instance whose calls these are, for whoever must not wait for it.
     pub(crate) fn instance(self, instance: InstanceV1, plugin: &str) -> InstanceV1 {
+        self.0.state.lock().is_closed = false;
         let limits = instance.limits;
         let called = Called {
-            calls: self,
+            calls: Calls(Arc::new(Handle(self.0))),
             instance: Some(Arc::new(instance)),
             plugin: plugin.into(),
         };
@@ -144,6 +155,7 @@ impl InstanceQueue {
                 let mut state = self.state.lock();
                 while state.jobs.is_empty() {
                     if state.is_closed {
+                        state.runner = Runner::Nobody;
                         return;
                     }
                     self.changed.wait(&mut state);

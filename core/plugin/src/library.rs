@@ -352,9 +352,9 @@ impl Plugin {
             permanent: false,
             reason,
         })?;
-        let (plugin, its_calls) = (Arc::clone(self), calls.clone());
+        let (plugin, awaited) = (Arc::clone(self), calls.awaited());
         let done = CompletionV1::new(move |answer: Option<ConnectOutcomeV1>| {
-            done(answer.map(|made| made.map(|instance| its_calls.instance(instance, &plugin.id))));
+            done(answer.map(|made| made.map(|instance| awaited.instance(instance, &plugin.id))));
         });
         let (plugin, config) = (Arc::clone(self), Zeroizing::new(config.to_owned()));
         calls.then(move || plugin.connect(&config, host, done));

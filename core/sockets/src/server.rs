@@ -163,7 +163,7 @@ pub struct PullCounts {
     /// Events that were not kept at every matching destination: each that was refused, and one for each program
     /// whose events could not be written to disk.
     pub not_kept: u64,
-    /// Those of them whose programs were not told: Salt's, and programs that had left.
+    /// Refused events whose programs were not told: Salt's, and programs that had left.
     pub untold: u64,
 }
 

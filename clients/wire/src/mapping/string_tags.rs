@@ -14,7 +14,7 @@ pub struct StringTags {
     is_beyond: bool,
 }
 
-/// The most tags that travel beside a body; those beyond stay in the body alone.
+/// Of how many keys of a body's tags the texts travel beside it; those of later keys stay in the body alone.
 pub const MAX_TAGS: usize = 1024;
 
 /// Up to so many tags are compared with each other.

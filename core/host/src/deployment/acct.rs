@@ -140,7 +140,13 @@ impl Deployment {
             );
             return Some(acct);
         }
-        match self.read_acct().await {
+        let read = match self.read_acct().await {
+            Ok(Some(read)) if !read.faults().is_empty() => {
+                Err(ReloadError::Acct(read.faults().to_vec()))
+            }
+            read => read,
+        };
+        match read {
             Ok(read) => read,
             Err(error) => {
                 error.log_after(

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
@@ -45,7 +45,7 @@ pub struct PullCounters {
     pub(crate) lost_sockets: AtomicU64,
     /// Events that were not kept at every destination that they belong to.
     pub(crate) not_kept: AtomicU64,
-    /// Those of them of which nobody was told.
+    /// Events that were refused, and of which nobody was told.
     pub(crate) untold: AtomicU64,
     /// Connections that were closed.
     closed: OncePerBurst,
@@ -113,7 +113,7 @@ pub(crate) async fn serve<I: Intake>(
         wants_answer: false,
         refusal: None,
         has_unmatched: false,
-        has_left: Arc::default(),
+        refused: 0,
     };
     let mut stopping = false;
     let rest = loop {
@@ -130,35 +130,42 @@ pub(crate) async fn serve<I: Intake>(
                 Ok(true) => {}
                 Ok(false) => return connection.end(stream, slot).await,
                 // A frame that is not whole is not an event, and there is nobody to tell.
-                Err(_) => return,
+                Err(_) => {
+                    drop((stream, slot));
+                    return connection.leave().await;
+                }
             },
         }
-        {
+        let in_sync = {
             let departures = connection.common.departures.clone();
-            let has_left = Arc::clone(&connection.has_left);
             let held = connection.buffer.len();
             let mut handing_in = pin!(connection.hand_in());
             let rest = tokio::select! {
                 biased;
-                in_sync = &mut handing_in => if in_sync { None } else { return },
-                rest = departures.rest_of(&stream, held) => Some(rest),
+                in_sync = &mut handing_in => Ok(in_sync),
+                rest = departures.rest_of(&stream, held) => Err(rest),
             };
-            if let Some(rest) = rest {
-                drop((stream, slot));
-                has_left.store(true, Ordering::Relaxed);
-                if handing_in.await {
-                    break rest;
+            match rest {
+                Ok(in_sync) => in_sync,
+                Err(rest) => {
+                    drop((stream, slot));
+                    let in_sync = handing_in.await;
+                    break in_sync.then_some(rest);
                 }
-                return;
             }
+        };
+        if !in_sync {
+            drop((stream, slot));
+            return connection.leave().await;
         }
         // A program that never pauses leaves the others, and the listeners, their turn.
         tokio::task::yield_now().await;
     };
-    connection.buffer.extend_from_slice(&rest.bytes);
-    connection.hand_in().await;
-    drop(rest);
-    connection.settle().await;
+    if let Some(rest) = rest {
+        connection.buffer.extend_from_slice(&rest.bytes);
+        connection.hand_in().await;
+    }
+    connection.leave().await;
 }
 
 /// Waits until the intake is to stop.
@@ -181,8 +188,8 @@ struct Connection<I: Intake> {
     refusal: Option<String>,
     /// Some have no destination.
     has_unmatched: bool,
-    /// The program is gone, and is told nothing.
-    has_left: Arc<AtomicBool>,
+    /// Events that were refused.
+    refused: u64,
 }
 
 /// What whole frames held.
@@ -201,51 +208,63 @@ impl<I: Intake> Connection<I> {
     /// At the end of the stream: waits until all events are safe, and tells a program that waits for it. If
     /// the program leaves before, its connection is let go.
     async fn end(self, stream: UnixStream, slot: impl Send) {
-        let departures = self.common.departures.clone();
-        let has_left = Arc::clone(&self.has_left);
+        if !self.wants_answer {
+            drop((stream, slot));
+            return self.leave().await;
+        }
+        let (departures, counters) = (
+            self.common.departures.clone(),
+            Arc::clone(&self.common.counters),
+        );
+        let refused = self.refused;
         let mut settling = pin!(self.settle());
-        let _rest = tokio::select! {
+        let answer = tokio::select! {
             biased;
-            answer = &mut settling => {
-                if let Some(answer) = answer {
-                    // If the program has gone meanwhile, nobody reads it.
-                    let _ = stream.try_write(&answer.write());
-                }
-                return;
-            }
-            rest = departures.rest_of(&stream, 0) => rest,
+            answer = &mut settling => Some(answer.write()),
+            _rest = departures.rest_of(&stream, 0) => None,
         };
+        let is_told = answer.as_ref().is_some_and(|answer| {
+            (stream.try_write(answer)).is_ok_and(|written| written == answer.len())
+        });
         drop((stream, slot));
-        has_left.store(true, Ordering::Relaxed);
-        settling.await;
+        if !is_told {
+            counters.untold.fetch_add(refused, Ordering::Relaxed);
+        }
+        if answer.is_none() {
+            settling.await;
+        }
+    }
+
+    /// Waits until all events are safe, of a program that is told nothing.
+    async fn leave(self) {
+        let untold = &self.common.counters.untold;
+        untold.fetch_add(self.refused, Ordering::Relaxed);
+        self.settle().await;
     }
 
     /// Waits until all events are safe or are known not to be. Returns the answer for a program that waits
     /// for one.
-    async fn settle(mut self) -> Option<Answer> {
+    async fn settle(mut self) -> Answer {
         if let Err(reason) = std::mem::take(&mut self.confirmation).written().await {
-            self.not_kept(&reason);
+            self.common.counters.not_kept(&reason);
             self.refusal.get_or_insert(reason);
         }
         if !self.buffer.is_empty() {
             self.refusal
                 .get_or_insert_with(|| "the last frame is incomplete".to_owned());
         }
-        let answer = match self.refusal {
+        match self.refusal {
             Some(reason) => Answer::NotKept(reason),
             None if self.has_unmatched => Answer::Unmatched,
             None => Answer::Kept,
-        };
-        self.wants_answer.then_some(answer)
+        }
     }
 
-    /// Notes an event that is not kept everywhere.
-    fn not_kept(&self, reason: &str) {
-        let counters = &self.common.counters;
-        counters.not_kept(reason);
-        if !self.wants_answer || self.has_left.load(Ordering::Relaxed) {
-            counters.untold.fetch_add(1, Ordering::Relaxed);
-        }
+    /// Notes an event that is refused.
+    fn refuse(&mut self, reason: String) {
+        self.common.counters.not_kept(&reason);
+        self.refused += 1;
+        self.refusal.get_or_insert(reason);
     }
 
     /// Reads once; false at the end of the stream. May be dropped while it waits.
@@ -340,10 +359,7 @@ impl<I: Intake> Connection<I> {
             match self.intake.take(event).await {
                 Taken::Kept(confirmation) => self.confirmation.extend(confirmation),
                 Taken::Unmatched => self.has_unmatched = true,
-                Taken::Refused(reason) => {
-                    self.not_kept(&reason);
-                    self.refusal.get_or_insert(reason);
-                }
+                Taken::Refused(reason) => self.refuse(reason),
             }
         }
         if batch.len > 0 && self.share.is_held() {
@@ -366,6 +382,7 @@ impl<I: Intake> Connection<I> {
         let mut frames = Vec::new();
         let mut events = Vec::new();
         let mut has_new = false;
+        let mut too_long = Vec::new();
         let (mut taken, mut unwanted) = (0, 0);
         let in_sync = loop {
             let (payload, len) = match self.decoder.next(&self.buffer[taken..]) {
@@ -420,8 +437,7 @@ impl<I: Intake> Connection<I> {
                             let profile = incoming.frame.profile();
                             let reason =
                                 format!("the event for profile {profile:?} is not kept: {error}");
-                            self.not_kept(&reason);
-                            self.refusal.get_or_insert(reason);
+                            too_long.push(reason);
                         }
                     }
                 }
@@ -432,6 +448,9 @@ impl<I: Intake> Connection<I> {
         let counters = &self.common.counters;
         counters.events.fetch_add(unwanted, Ordering::Relaxed);
         self.common.publisher.publish_frames(&frames);
+        for reason in too_long {
+            self.refuse(reason);
+        }
         Batch {
             len: taken,
             events,

@@ -250,16 +250,17 @@ impl<'a> Content<'a> {
         let Ok(Token::Map(pairs)) = token::read(&mut payload) else {
             return false;
         };
+        let mut head = None;
         for _ in 0..pairs {
             let (Ok(key), Ok(value)) = (token::skip(&mut payload), token::skip(&mut payload))
             else {
                 return false;
             };
             if let Ok(Token::Str(b"head") | Token::Bin(b"head")) = token::read(&mut &*key) {
-                return !matches!(EvbusHead::find(value), Ok(None));
+                head = Some(value);
             }
         }
-        false
+        payload.is_empty() && head.is_some_and(|head| !matches!(EvbusHead::find(head), Ok(None)))
     }
 
     /// Checks that DATA is one map that has a JSON form, unless that is too long.

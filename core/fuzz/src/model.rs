@@ -226,6 +226,19 @@ pub fn content(payload: &[u8]) -> Option<Content> {
     })
 }
 
+/// Whether a payload says that it comes from an evbus program, whatever else is wrong with it.
+pub fn is_of_evbus(payload: &[u8]) -> bool {
+    let Some(Value::Map(pairs)) = value(payload) else {
+        return false;
+    };
+    let named = |key: &Value| is_str(key, "head") || *key == Value::Binary("head".into());
+    // The last of several counts.
+    match pairs.iter().rev().find(|(key, _)| named(key)) {
+        Some((_, Value::Map(head))) => head.iter().any(|(key, _)| is_str(key, "evbus")),
+        _ => false,
+    }
+}
+
 /// Whether a key or a value is this text.
 pub fn is_str(value: &Value, text: &str) -> bool {
     matches!(value, Value::String(found) if found.as_bytes() == text.as_bytes())

@@ -102,7 +102,8 @@ impl Bench {
             .map(|payload| model::content(&stream[payload.clone()]).filter(is_event))
             .collect();
         let taken: Vec<&Content> = contents.iter().flatten().collect();
-        let is_answered = !frames.lost_sync && taken.iter().any(|event| event.head.is_some());
+        let is_answered = !frames.lost_sync
+            && (frames.payloads.iter()).any(|payload| model::is_of_evbus(&stream[payload.clone()]));
         let is_whole = taken.len() == contents.len() && frames.end == stream.len();
 
         let all = async {

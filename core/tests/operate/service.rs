@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{PipeReader, Read as _, Write as _, pipe};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::{RunningHost, evbus, lines_of, run, stderr, wait_for};
@@ -167,4 +167,37 @@ fn a_host_that_waits_for_a_secret_while_it_reloads_ends_at_once_and_the_command_
         assert!(matches!(status.code(), Some(0 | 1)), "{status}: {log}");
         wait_for_end_of_group(group);
     }
+}
+
+#[test]
+fn standard_output_that_nobody_reads_holds_up_no_other_destination() {
+    let pipe = tempfile::tempdir().unwrap();
+    let path = pipe.path().join("out");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
+    // Open, and never read.
+    let _reader = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .unwrap();
+    let mut launcher = Command::new("sh");
+    launcher.args(["-c", r#"exec "$@" >"$0""#]).arg(&path);
+    let plugins = plugin_dir(&["plugin-glob", "plugin-file"]);
+    let acct = "file:\n  out-*: {path: '-'}\n  kept-*: {path: '{dir}/kept'}\n";
+    let dir = tempfile::tempdir().unwrap();
+    let more = ["--drain-timeout", "0"];
+    let host = RunningHost::start_through(launcher, dir, acct, plugins.path(), &more);
+    // More than a pipe takes.
+    host.put("out-1", &format!("\"{}\"", "x".repeat(100_000)));
+    let destination = |index: usize| host.status()["destinations"][index].clone();
+    wait_for("the event to be on its way", || {
+        (destination(0)["in_flight"] == 1).then_some(())
+    });
+    host.put("kept-1", "{}");
+    wait_for("the other destination to have its event", || {
+        (destination(1)["accepted"] == 1).then_some(())
+    });
+    assert_eq!(destination(0)["in_flight"], 1);
+    let (_, log) = host.stop();
+    assert!(log.contains("not delivered in time"), "{log}");
 }

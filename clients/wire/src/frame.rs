@@ -213,23 +213,7 @@ impl<'a> Content<'a> {
                 canonical: Some(payload),
             });
         }
-        let mut rest = payload;
-        let Ok(Token::Map(pairs)) = token::read(&mut rest) else {
-            return Err(Fault::NoMap);
-        };
-        let (mut body, mut head) = (None, None);
-        for _ in 0..pairs {
-            let key = token::skip(&mut rest).map_err(|_| Fault::NoMap)?;
-            let value = token::skip(&mut rest).map_err(|_| Fault::NoMap)?;
-            match token::read(&mut &*key) {
-                Ok(Token::Str(b"body") | Token::Bin(b"body")) => body = Some(value),
-                Ok(Token::Str(b"head") | Token::Bin(b"head")) => head = Some(value),
-                _ => {}
-            }
-        }
-        if !rest.is_empty() {
-            return Err(Fault::NoMap);
-        }
+        let (body, head) = entries(payload)?;
         let (Token::Bin(body) | Token::Str(body)) =
             token::read(&mut body.ok_or(Fault::NoBody)?).map_err(|_| Fault::NoMap)?
         else {
@@ -246,21 +230,11 @@ impl<'a> Content<'a> {
     }
 
     /// Whether a payload comes from an evbus program, even if it contains no event.
-    pub fn is_of_evbus(mut payload: &[u8]) -> bool {
-        let Ok(Token::Map(pairs)) = token::read(&mut payload) else {
-            return false;
-        };
-        let mut head = None;
-        for _ in 0..pairs {
-            let (Ok(key), Ok(value)) = (token::skip(&mut payload), token::skip(&mut payload))
-            else {
-                return false;
-            };
-            if let Ok(Token::Str(b"head") | Token::Bin(b"head")) = token::read(&mut &*key) {
-                head = Some(value);
-            }
+    pub fn is_of_evbus(payload: &[u8]) -> bool {
+        match entries(payload) {
+            Ok((_, Some(head))) => !matches!(EvbusHead::find(head), Ok(None)),
+            _ => false,
         }
-        payload.is_empty() && head.is_some_and(|head| !matches!(EvbusHead::find(head), Ok(None)))
     }
 
     /// Checks that DATA is one map that has a JSON form, unless that is too long.
@@ -279,7 +253,7 @@ impl<'a> Content<'a> {
     ///
     /// # Errors
     ///
-    /// One sentence: the text would be longer than a body may be.
+    /// The text would be longer than a body may be, or DATA, if it was not checked, is not one map.
     pub fn write_body(&self, writer: &mut JsonWriter) -> Result<Option<&'a [u8]>, NoJson> {
         match &self.head {
             None => writer.flat(self.data)?,
@@ -303,6 +277,29 @@ impl<'a> Content<'a> {
         let mut writer = JsonWriter::default();
         let exact = (self.write_body(&mut writer)).map_err(|error| error.to_string())?;
         Ok(exact.map_or_else(|| writer.into_text().into_bytes(), <[u8]>::to_vec))
+    }
+}
+
+/// The values under `body` and `head` in a payload, which is one map. The last of several counts.
+fn entries(payload: &[u8]) -> Result<(Option<&[u8]>, Option<&[u8]>), Fault> {
+    let mut rest = payload;
+    let Ok(Token::Map(pairs)) = token::read(&mut rest) else {
+        return Err(Fault::NoMap);
+    };
+    let (mut body, mut head) = (None, None);
+    for _ in 0..pairs {
+        let key = token::skip(&mut rest).map_err(|_| Fault::NoMap)?;
+        let value = token::skip(&mut rest).map_err(|_| Fault::NoMap)?;
+        match token::read(&mut &*key) {
+            Ok(Token::Str(b"body") | Token::Bin(b"body")) => body = Some(value),
+            Ok(Token::Str(b"head") | Token::Bin(b"head")) => head = Some(value),
+            _ => {}
+        }
+    }
+    if rest.is_empty() {
+        Ok((body, head))
+    } else {
+        Err(Fault::NoMap)
     }
 }
 

@@ -36,9 +36,9 @@ pub(super) const MAX_STAGED_EVENTS: usize = 65_536;
 /// What an event takes on disk beside its body and profile, about.
 pub(crate) const RECORD_BYTES: u64 = 100;
 
-/// The size of an event on disk.
+/// The size of an event on disk, reckoned as that of the events found at a start.
 pub fn record_bytes(event: &Event) -> u64 {
-    event.size() as u64 + RECORD_BYTES
+    (event.body().len() + event.profile().len()) as u64 + RECORD_BYTES
 }
 
 /// What lane and writer share.

@@ -72,8 +72,9 @@ pub(super) fn count(store: &Connection) -> rusqlite::Result<(Found, Counts)> {
         ..Found::default()
     };
     let mut in_order = true;
-    let mut select =
-        store.prepare("SELECT seq, coalesce(length(body) + length(profile), 0) FROM queue")?;
+    let mut select = store.prepare(
+        "SELECT seq, coalesce(octet_length(body) + octet_length(profile), 0) FROM queue",
+    )?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let (seq, bytes): (u64, u64) = (row.get(0)?, row.get(1)?);

@@ -213,7 +213,7 @@ impl<'a> Content<'a> {
                 canonical: Some(payload),
             });
         }
-        let (body, head) = entries(payload)?;
+        let Entries { body, head } = entries(payload)?;
         let (Token::Bin(body) | Token::Str(body)) =
             token::read(&mut body.ok_or(Fault::NoBody)?).map_err(|_| Fault::NoMap)?
         else {
@@ -232,7 +232,9 @@ impl<'a> Content<'a> {
     /// Whether a payload comes from an evbus program, even if it contains no event.
     pub fn is_of_evbus(payload: &[u8]) -> bool {
         match entries(payload) {
-            Ok((_, Some(head))) => !matches!(EvbusHead::find(head), Ok(None)),
+            Ok(Entries {
+                head: Some(head), ..
+            }) => !matches!(EvbusHead::find(head), Ok(None)),
             _ => false,
         }
     }
@@ -280,8 +282,14 @@ impl<'a> Content<'a> {
     }
 }
 
-/// The values under `body` and `head` in a payload, which is one map. The last of several counts.
-fn entries(payload: &[u8]) -> Result<(Option<&[u8]>, Option<&[u8]>), Fault> {
+/// The values in a payload that count.
+struct Entries<'a> {
+    body: Option<&'a [u8]>,
+    head: Option<&'a [u8]>,
+}
+
+/// Finds the entries of a payload, which is one map. The last of several with one key counts.
+fn entries(payload: &[u8]) -> Result<Entries<'_>, Fault> {
     let mut rest = payload;
     let Ok(Token::Map(pairs)) = token::read(&mut rest) else {
         return Err(Fault::NoMap);
@@ -297,7 +305,7 @@ fn entries(payload: &[u8]) -> Result<(Option<&[u8]>, Option<&[u8]>), Fault> {
         }
     }
     if rest.is_empty() {
-        Ok((body, head))
+        Ok(Entries { body, head })
     } else {
         Err(Fault::NoMap)
     }

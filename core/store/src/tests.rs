@@ -132,6 +132,23 @@ async fn events_are_there_again_in_order_until_they_are_settled() {
 }
 
 #[tokio::test]
+async fn an_event_counts_the_same_before_and_after_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = state(dir.path());
+    let event = Event::builder("idem-é")
+        .tag("ref", "states.test")
+        .message("FINISHED");
+    let event = Arc::new(event.expect("the body is JSON"));
+    let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
+    journal.append(1, 0, &event, false);
+    assert_eq!(journal.bytes(), crate::record_bytes(&event));
+    journal.close().await.unwrap();
+    drop(journal);
+    let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
+    assert_eq!(journal.found().bytes, crate::record_bytes(&event));
+}
+
+#[tokio::test]
 async fn a_receipt_resolves_when_the_event_is_in_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let state = state(dir.path());

@@ -16,7 +16,7 @@ struct Bench {
     beside: &'static [&'static str],
 }
 
-static BENCHES: [Bench; 4] = [
+static BENCHES: [Bench; 5] = [
     Bench {
         name: "bus",
         needs: &[],
@@ -33,21 +33,31 @@ static BENCHES: [Bench; 4] = [
         beside: &[],
     },
     Bench {
+        name: "peers",
+        needs: system::BROKERS,
+        beside: &["bare_rdkafka", "bare_lapin"],
+    },
+    Bench {
         name: "brokers",
         needs: system::BROKERS,
         beside: &["bare_rdkafka", "bare_lapin"],
     },
 ];
 
-/// Runs the named benchmarks, or all, one after the other.
-pub(crate) fn run(names: &[String]) -> Result<(), Failure> {
+/// Runs the named benchmarks, or all, one after the other; what follows `--` goes to each.
+pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
+    let mut parts = args.splitn(2, |arg| arg == "--");
+    let names = parts.next().unwrap_or_default();
+    let passed_on = parts.next().unwrap_or_default();
     for bench in choose(names)? {
         let needs: Vec<Need> = [system::BUILD, bench.needs].concat();
         system::ensure(&needs)?;
         for example in bench.beside {
             cargo::run(&["build", "--release", "--workspace", "--example", example])?;
         }
-        cargo::run(&["bench", "--workspace", "--bench", bench.name])?;
+        let mut command = vec!["bench", "--workspace", "--bench", bench.name, "--"];
+        command.extend(passed_on.iter().map(String::as_str));
+        cargo::run(&command)?;
     }
     Ok(())
 }
@@ -86,7 +96,7 @@ mod tests {
 
     #[test]
     fn without_a_name_all_benchmarks_run() {
-        check(&[], &["bus", "sockets", "store", "brokers"]);
+        check(&[], &["bus", "sockets", "store", "peers", "brokers"]);
         check(&["brokers"], &["brokers"]);
     }
 
@@ -97,7 +107,7 @@ mod tests {
         };
         assert_eq!(
             why,
-            "there is no benchmark `disk`; expected one of bus, sockets, store, brokers"
+            "there is no benchmark `disk`; expected one of bus, sockets, store, peers, brokers"
         );
     }
 }

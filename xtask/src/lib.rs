@@ -4,6 +4,7 @@
 
 pub mod brokers;
 pub mod idem;
+pub mod peers;
 pub mod python;
 pub mod salt;
 pub mod system;

@@ -30,8 +30,10 @@ Commands:
                               run every test; ARGS go to cargo test, and with any nothing is fuzzed
   stage [--release] [PLUGIN...]
                               build plugins (all, or those named) and put them into target/plugins
-  bench [NAME...]             run benchmarks: bus, sockets, store, brokers (all without a name);
-                              sockets runs real Salt publishers beside the host
+  bench [NAME...] [-- ARGS...]
+                              run benchmarks: bus, sockets, store, peers, brokers (all without a name);
+                              sockets runs real Salt publishers beside the host; peers runs rsyslog,
+                              syslog-ng and NATS beside it, and takes --quick and names of workloads
   brokers up|down             start or end a RabbitMQ and a Kafka for trying things by hand
   torture [--runs N] [--seed N]
                               kill, damage and reload hosts under load, and look for lost events;

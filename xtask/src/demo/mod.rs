@@ -28,12 +28,16 @@ use show::Screen;
 
 const PLUGINS: [&str; 3] = ["plugin-file", "plugin-glob", "plugin-regex"];
 
-/// What is built: all that needs neither `CMake` nor a C++ compiler, with the features of the whole workspace, so
-/// that the tests do not compile any crate again.
-const BUILD: [&str; 6] = [
+/// What is built: all that needs neither `CMake` nor a C++ compiler and is not only for tests, with the features of the
+/// whole workspace, so that the tests do not compile any crate again.
+const BUILD: [&str; 10] = [
     "--workspace",
     "--exclude",
     "plugin-kafka",
+    "--exclude",
+    "fixture-*",
+    "--exclude",
+    "evbus-fuzz",
     "--lib",
     "--bin",
     "evbus",

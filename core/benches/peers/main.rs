@@ -1,0 +1,88 @@
+//! The host beside the programs that people use today: rsyslog, syslog-ng, NATS. Each does the same work in turn, in a
+//! process of its own, loaded by one program that only writes bytes, and what arrives is counted where it
+//! arrives.
+//!
+//! `cargo xtask bench peers` runs it, which fetches the peers; `-- NAME...` chooses workloads, `-- --quick` shows only
+//! that everything works. Only ratios of one run mean something on a shared machine, so the candidates take turns, and
+//! medians are printed.
+#![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
+
+mod drain;
+mod fan_out;
+mod in_process;
+mod listeners;
+mod load;
+mod process;
+mod start;
+mod table;
+mod to_file;
+mod to_kafka;
+mod to_rabbitmq;
+mod work;
+
+use xtask::peers::Peers;
+
+/// How much is done.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    rounds: usize,
+    /// Events of a round.
+    events: u64,
+}
+
+const WHOLE: Scale = Scale {
+    rounds: 5,
+    events: 1_024_000,
+};
+const QUICK: Scale = Scale {
+    rounds: 1,
+    events: 8_192,
+};
+
+type Workload = fn(&Peers, Scale);
+
+static WORKLOADS: [(&str, Workload); 10] = [
+    ("file", to_file::raw),
+    ("filter", to_file::filtered),
+    ("kafka", to_kafka::throughput),
+    ("rabbitmq", to_rabbitmq::throughput),
+    ("drain", drain::drain),
+    ("latency", to_kafka::latency),
+    ("in-process", in_process::in_process),
+    ("listeners", listeners::listeners),
+    ("start", start::start),
+    ("fan-out", fan_out::fan_out),
+];
+
+fn main() {
+    // `cargo bench` adds `--bench`; `cargo test --benches` does not, and asks for a run that only shows that it works.
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let names: Vec<&str> = args
+        .iter()
+        .map(String::as_str)
+        .filter(|arg| !arg.starts_with("--"))
+        .collect();
+    let known: Vec<&str> = WORKLOADS.iter().map(|(name, _)| *name).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+        panic!(
+            "there is no workload {unknown:?}; expected some of {}",
+            known.join(", ")
+        );
+    }
+    let whole = args.iter().any(|arg| arg == "--bench") && args.iter().all(|arg| arg != "--quick");
+    let scale = if whole { WHOLE } else { QUICK };
+    let peers = Peers::prepare().unwrap_or_else(|error| panic!("{error}"));
+    println!(
+        "{} threads, {}; medians of {} rounds (range)",
+        std::thread::available_parallelism().map_or(1, usize::from),
+        table::load(),
+        scale.rounds
+    );
+    for (name, run) in &WORKLOADS {
+        if names.is_empty() || names.contains(name) {
+            println!("\n## {name}\n");
+            run(&peers, scale);
+        }
+    }
+    println!("\n{} at the end", table::load());
+}

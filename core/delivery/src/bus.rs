@@ -1,5 +1,6 @@
 //! The bus: takes events and passes each one to the listeners and to every matching lane.
 
+mod many;
 mod own_events;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,8 @@ use crate::listeners::Listeners;
 use crate::router::{Route, Router};
 use evbus_event::Serial;
 use evbus_event::{Event, EventBuilder, TypedBody};
+
+pub use many::FiredMany;
 
 /// Fires events. Cheap to clone; use it from any number of tasks and threads.
 ///
@@ -173,13 +176,8 @@ impl Bus {
         self.put_published(event).await
     }
 
-    /// As [`put_event`](Self::put_event), for an event that was already sent to listeners, and without
-    /// waiting for the disk: for programs that fire many events and wait for all receipts together.
-    ///
-    /// # Errors
-    ///
-    /// As [`put_event`](Self::put_event).
-    pub async fn put_published(&self, mut event: Event) -> Result<(Fired, Receipts), PutError> {
+    /// As [`put_unconfirmed`](Self::put_unconfirmed), for an event that listeners have.
+    async fn put_published(&self, mut event: Event) -> Result<(Fired, Receipts), PutError> {
         self.check_open()?;
         let mut receipts = Receipts::default();
         let mut fault = None;

@@ -16,7 +16,7 @@ mod lane;
 mod listeners;
 mod router;
 
-pub use bus::{Bus, Routes, WeakBus};
+pub use bus::{Bus, FiredMany, Routes, WeakBus};
 pub use fired::{EndReason, Fired, FiredCounts, PutError, Receipts};
 pub use internal::{
     INTERNAL, INTERNAL_QUEUE_BYTES, INTERNAL_QUEUE_EVENTS, InternalEvent, InternalQueues,

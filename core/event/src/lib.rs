@@ -17,6 +17,8 @@ mod typed;
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 pub use builder::EventBuilder;
 pub use envelope::tags_of_body;
 pub use error_event::error_event;
@@ -71,8 +73,8 @@ pub struct Event {
     /// How long the parts of it are.
     body: usize,
     profile: usize,
-    /// Key and value of each tag.
-    tags: Box<[(u32, u32)]>,
+    /// Key and value of each tag; most events have few.
+    tags: SmallVec<[(u32, u32); 4]>,
 }
 
 /// The body of an event that is being made.

@@ -3,15 +3,14 @@
 use crate::MAX_BODY_BYTES;
 
 /// Writes a text as a JSON string, with the escapes that `serde_json` writes. Stops early once `out` is longer
-/// than a body may be.
-pub(super) fn write(text: &str, out: &mut String) {
-    let bytes = text.as_bytes();
-    out.push('"');
+/// than a body may be. Whether the text is UTF-8 is for others to check.
+pub(super) fn write(bytes: &[u8], out: &mut Vec<u8>) {
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
     let mut copied = 0;
     let mut at = 0;
     while let Some(found) = next_special(bytes, at) {
-        // What is special is ASCII, so there is a character on either side.
-        out.push_str(&text[copied..found]);
+        out.extend_from_slice(&bytes[copied..found]);
         escape(bytes[found], out);
         at = found + 1;
         copied = at;
@@ -19,8 +18,8 @@ pub(super) fn write(text: &str, out: &mut String) {
             return;
         }
     }
-    out.push_str(&text[copied..]);
-    out.push('"');
+    out.extend_from_slice(&bytes[copied..]);
+    out.push(b'"');
 }
 
 const LOW: u64 = 0x0101_0101_0101_0101;
@@ -52,7 +51,7 @@ fn next_special(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 #[cold]
-fn escape(byte: u8, out: &mut String) {
+fn escape(byte: u8, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let short = match byte {
         b'"' | b'\\' => byte,
@@ -62,14 +61,14 @@ fn escape(byte: u8, out: &mut String) {
         b'\r' => b'r',
         b'\t' => b't',
         _ => {
-            out.push_str("\\u00");
-            out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            out.push(char::from(DIGITS[usize::from(byte & 15)]));
+            out.extend_from_slice(b"\\u00");
+            out.push(DIGITS[usize::from(byte >> 4)]);
+            out.push(DIGITS[usize::from(byte & 15)]);
             return;
         }
     };
-    out.push('\\');
-    out.push(char::from(short));
+    out.push(b'\\');
+    out.push(short);
 }
 
 #[cfg(test)]
@@ -83,9 +82,9 @@ mod tests {
             for after in [0, 1, 7, 8, 9] {
                 for c in special.iter().copied().chain(['é', '\u{2028}', '🎉']) {
                     let text = format!("{}{c}{}\n{c}", "x".repeat(before), "\u{1}".repeat(after));
-                    let mut written = String::new();
-                    write(&text, &mut written);
-                    assert_eq!(written, serde_json::to_string(&text).expect("it is a text"));
+                    let mut written = Vec::new();
+                    write(text.as_bytes(), &mut written);
+                    assert_eq!(written, serde_json::to_vec(&text).expect("it is a text"));
                 }
             }
         }

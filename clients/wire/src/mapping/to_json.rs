@@ -122,17 +122,39 @@ impl JsonWriter {
     }
 
     fn whole(&mut self, input: &[u8], without_stamp: bool, levels: usize) -> Result<(), NoJson> {
-        self.text.clear();
+        let written = self.attempt::<false>(input, without_stamp, levels);
+        written.unwrap_or_else(|NotUtf8| {
+            let written = self.attempt::<true>(input, without_stamp, levels);
+            written.unwrap_or(Err(NoJson::Malformed("a text in it is not UTF-8")))
+        })
+    }
+
+    /// Writes the value, taking its texts for UTF-8 unless `CHECKED`. Whether they are is then checked of all
+    /// that was written, at once: what stands between texts is ASCII, so it neither mends nor breaks one.
+    fn attempt<const CHECKED: bool>(
+        &mut self,
+        input: &[u8],
+        without_stamp: bool,
+        levels: usize,
+    ) -> Result<Result<(), NoJson>, NotUtf8> {
+        let mut out = std::mem::take(&mut self.text).into_bytes();
+        out.clear();
+        out.reserve(input.len() + input.len() / 4);
         self.open.clear();
         self.tags.clear();
-        self.text.reserve(input.len() + input.len() / 4);
         let mut rest = input;
-        self.write_value(&mut rest, without_stamp, levels)?;
+        let written = self.write_value::<CHECKED>(&mut rest, &mut out, without_stamp, levels);
+        match String::from_utf8(out) {
+            Ok(text) => self.text = text,
+            Err(_) => return Err(NotUtf8),
+        }
         self.tags.finish();
-        at_end(rest)?;
-        Ok(())
+        Ok(written.and_then(|()| Ok(at_end(rest)?)))
     }
 }
+
+/// A text in a value is not UTF-8.
+struct NotUtf8;
 
 /// Checks, without writing anything, that [`data_to_json`] can write `data` (unless the text would be too long),
 /// and that it has at most `levels`.
@@ -207,17 +229,14 @@ struct Open {
 }
 
 impl JsonWriter {
-    fn write_value(
+    fn write_value<const CHECKED: bool>(
         &mut self,
         input: &mut &[u8],
+        out: &mut Vec<u8>,
         without_stamp: bool,
         levels: usize,
     ) -> Result<(), NoJson> {
-        let Self {
-            text: out,
-            open,
-            tags,
-        } = self;
+        let Self { open, tags, .. } = self;
         // The value that comes is the one of the top-level key `tags`.
         let mut opens_tags = false;
         let mut is_in_tags = false;
@@ -226,16 +245,16 @@ impl JsonWriter {
             let start = out.len();
             match token::read(input).map_err(malformed)? {
                 Token::Array(left) => {
-                    out.push('[');
+                    out.push(b'[');
                     push(open, left, false, levels)?;
                 }
                 Token::Map(left) => {
-                    out.push('{');
+                    out.push(b'{');
                     push(open, left, true, levels)?;
                     is_in_tags |= opens_tags;
                 }
                 scalar => {
-                    write_scalar(scalar, out);
+                    write_scalar::<CHECKED>(scalar, out);
                     if is_in_tags
                         && open.len() == TAGS_LEVEL
                         && let Some(value) = as_text(scalar, &out[start..])
@@ -255,7 +274,7 @@ impl JsonWriter {
                     return Ok(());
                 };
                 if top.left == 0 {
-                    out.push(if top.is_map { '}' } else { ']' });
+                    out.push(if top.is_map { b'}' } else { b']' });
                     open.pop();
                     is_in_tags &= depth > TAGS_LEVEL;
                     continue;
@@ -280,18 +299,18 @@ impl JsonWriter {
                     None
                 };
                 if !std::mem::take(&mut top.is_first) {
-                    out.push(',');
+                    out.push(b',');
                 }
                 if let Some(next) = next {
                     let start = out.len();
-                    write_key(next, out)?;
+                    write_key::<CHECKED>(next, out)?;
                     if out.len() > MAX_BODY_BYTES {
                         return Err(NoJson::TooLong);
                     }
                     if is_in_tags && depth == TAGS_LEVEL {
                         tags.key(as_text(next, &out[start..]).unwrap_or_default());
                     }
-                    out.push(':');
+                    out.push(b':');
                 }
                 break;
             }
@@ -303,15 +322,14 @@ impl JsonWriter {
 const TAGS_LEVEL: usize = 2;
 
 /// The text of a scalar that was written as a JSON string; `None` if it was written as anything else.
-fn as_text<'a>(scalar: Token<'a>, written: &'a str) -> Option<&'a str> {
-    let inner = written.strip_prefix('"')?.strip_suffix('"')?;
-    match scalar {
+fn as_text<'a>(scalar: Token<'a>, written: &'a [u8]) -> Option<&'a str> {
+    let inner = written.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let text = match scalar {
         // Only a text may be escaped; one that is not UTF-8 was written as base64.
-        Token::Str(text) | Token::Ext(EXT_DATETIME, text) => {
-            Some(std::str::from_utf8(text).unwrap_or(inner))
-        }
-        _ => Some(inner),
-    }
+        Token::Str(text) | Token::Ext(EXT_DATETIME, text) => std::str::from_utf8(text).ok(),
+        _ => None,
+    };
+    text.or_else(|| std::str::from_utf8(inner).ok())
 }
 
 fn push(open: &mut Vec<Open>, left: u32, is_map: bool, levels: usize) -> Result<(), &'static str> {
@@ -326,65 +344,75 @@ fn push(open: &mut Vec<Open>, left: u32, is_map: bool, levels: usize) -> Result<
     Ok(())
 }
 
-fn write_key(key: Token<'_>, out: &mut String) -> Result<(), &'static str> {
+fn write_key<const CHECKED: bool>(key: Token<'_>, out: &mut Vec<u8>) -> Result<(), &'static str> {
     match key {
-        Token::Str(text) | Token::Ext(EXT_DATETIME, text) => match std::str::from_utf8(text) {
-            Ok(text) => json_string::write(text, out),
-            Err(_) => base64(text, out),
-        },
+        Token::Str(text) | Token::Ext(EXT_DATETIME, text) => {
+            if CHECKED && std::str::from_utf8(text).is_err() {
+                base64(text, out);
+            } else {
+                json_string::write(text, out);
+            }
+        }
         Token::Bin(bytes) | Token::Ext(_, bytes) => base64(bytes, out),
-        Token::Float(value) if !value.is_finite() => write_scalar(key, out),
+        Token::Float(value) if !value.is_finite() => write_scalar::<CHECKED>(key, out),
         Token::Array(_) | Token::Map(_) => return Err(CONTAINER_KEY),
         Token::Nil | Token::Bool(_) | Token::Uint(_) | Token::Int(_) | Token::Float(_) => {
-            out.push('"');
-            write_scalar(key, out);
-            out.push('"');
+            out.push(b'"');
+            write_scalar::<CHECKED>(key, out);
+            out.push(b'"');
         }
     }
     Ok(())
 }
 
-fn write_scalar(scalar: Token<'_>, out: &mut String) {
+fn write_scalar<const CHECKED: bool>(scalar: Token<'_>, out: &mut Vec<u8>) {
     match scalar {
-        Token::Nil => out.push_str("null"),
-        Token::Bool(value) => out.push_str(if value { "true" } else { "false" }),
-        Token::Uint(value) => out.push_str(itoa::Buffer::new().format(value)),
-        Token::Int(value) => out.push_str(itoa::Buffer::new().format(value)),
-        Token::Float(value) if value.is_nan() => out.push_str("\"NaN\""),
-        Token::Float(f64::INFINITY) => out.push_str("\"Infinity\""),
-        Token::Float(f64::NEG_INFINITY) => out.push_str("\"-Infinity\""),
+        Token::Nil => out.extend_from_slice(b"null"),
+        Token::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
+        Token::Uint(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+        Token::Int(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+        Token::Float(value) if value.is_nan() => out.extend_from_slice(b"\"NaN\""),
+        Token::Float(f64::INFINITY) => out.extend_from_slice(b"\"Infinity\""),
+        Token::Float(f64::NEG_INFINITY) => out.extend_from_slice(b"\"-Infinity\""),
         Token::Float(value) => float(value, out),
-        Token::Str(text) | Token::Ext(EXT_DATETIME, text) => match std::str::from_utf8(text) {
-            Ok(text) => json_string::write(text, out),
-            Err(_) => write_bytes(text, out),
-        },
+        Token::Str(text) | Token::Ext(EXT_DATETIME, text) => {
+            if CHECKED && std::str::from_utf8(text).is_err() {
+                write_bytes(text, out);
+            } else {
+                json_string::write(text, out);
+            }
+        }
         Token::Bin(bytes) => write_bytes(bytes, out),
         Token::Ext(kind, bytes) => {
-            out.push_str("{\"__ext__\":");
-            out.push_str(itoa::Buffer::new().format(kind));
-            out.push_str(",\"__bytes__\":");
+            out.extend_from_slice(b"{\"__ext__\":");
+            out.extend_from_slice(itoa::Buffer::new().format(kind).as_bytes());
+            out.extend_from_slice(b",\"__bytes__\":");
             base64(bytes, out);
-            out.push('}');
+            out.push(b'}');
         }
         // The callers open containers themselves.
         Token::Array(_) | Token::Map(_) => {}
     }
 }
 
-fn write_bytes(bytes: &[u8], out: &mut String) {
-    out.push_str("{\"__bytes__\":");
+fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"__bytes__\":");
     base64(bytes, out);
-    out.push('}');
+    out.push(b'}');
 }
 
-fn base64(bytes: &[u8], out: &mut String) {
-    out.push('"');
-    BASE64.encode_string(bytes, out);
-    out.push('"');
+fn base64(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let start = out.len();
+    // Only of more bytes than there is memory the length is not known.
+    let len = base64::encoded_len(bytes.len(), true).unwrap_or(0);
+    out.resize(start + len, 0);
+    let _ = BASE64.encode_slice(bytes, &mut out[start..]);
+    out.push(b'"');
 }
 
 /// A float as the shortest JSON number that reads back as the same.
-fn float(value: f64, out: &mut String) {
+fn float(value: f64, out: &mut Vec<u8>) {
     // A finite number can always be written, and a rare one may cost an allocation.
-    out.push_str(&serde_json::to_string(&value).unwrap_or_default());
+    out.extend_from_slice(&serde_json::to_vec(&value).unwrap_or_default());
 }

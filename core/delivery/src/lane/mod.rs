@@ -32,7 +32,7 @@ use zeroize::Zeroizing;
 pub use bounds::reason;
 pub use connector::{Connector, closed};
 use evbus_plugin::ConnectFailure;
-pub(crate) use queue::{NotQueued, Place, Queue};
+pub(crate) use queue::{NotQueued, Place, Pushed, Queue};
 pub use settled::Counts;
 pub use status::{InstanceState, LaneStatus, PausedBy};
 
@@ -203,6 +203,18 @@ impl Shared {
             self.tell_dropped();
         }
         Ok(receipt)
+    }
+
+    /// As [`push`](Self::push), of many events in their order, until one finds no room.
+    pub(crate) fn push_all<'e>(
+        self: &Arc<Self>,
+        events: impl Iterator<Item = &'e Arc<Event>>,
+    ) -> Pushed {
+        let pushed = self.queue.push_all(events);
+        if pushed.has_dropped {
+            self.tell_dropped();
+        }
+        pushed
     }
 
     /// Logs one line per burst of dropped events.

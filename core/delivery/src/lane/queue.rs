@@ -11,10 +11,12 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub(crate) use place::{NotQueued, Place};
+pub(crate) use place::{NotQueued, Place, Pushed};
+
+use place::Entered;
 
 use super::settled::{Counts, Settled};
 use evbus_destination::{Policy, WhenFull};
@@ -196,7 +198,43 @@ impl Queue {
     /// is on disk alone while the disk may be full.
     pub(crate) fn push(&self, event: &Arc<Event>) -> Result<(Place, Option<Receipt>), NotQueued> {
         let mut inner = self.inner.lock();
-        let place = self.place(&inner, event.size())?;
+        let (place, entered) = self.add(&mut inner, event)?;
+        drop(inner);
+        if entered.wakes {
+            self.readable.notify_one();
+        }
+        Ok((place, entered.receipt))
+    }
+
+    /// As [`push`](Self::push), of many events in their order, until one finds no room.
+    pub(crate) fn push_all<'e>(&self, events: impl Iterator<Item = &'e Arc<Event>>) -> Pushed {
+        let mut pushed = Pushed::default();
+        let mut wakes = false;
+        let mut inner = self.inner.lock();
+        for event in events {
+            match self.add(&mut inner, event) {
+                Ok((place, entered)) => {
+                    wakes |= entered.wakes;
+                    pushed.events += 1;
+                    pushed.has_dropped |= place == Place::Dropped;
+                    pushed.receipt = entered.receipt.or(pushed.receipt);
+                }
+                Err(stop) => {
+                    pushed.stop = Some(stop);
+                    break;
+                }
+            }
+        }
+        drop(inner);
+        if wakes {
+            self.readable.notify_one();
+        }
+        pushed
+    }
+
+    /// Takes room for an event and puts it there.
+    fn add(&self, inner: &mut Inner, event: &Arc<Event>) -> Result<(Place, Entered), NotQueued> {
+        let place = self.place(inner, event.size())?;
         if place == Place::Memory {
             inner.unsettled_events += 1;
             inner.unsettled_bytes += event.size();
@@ -230,20 +268,30 @@ impl Queue {
             self.release(place, promised);
             return Err(NotQueued::Gone);
         }
-        if place != Place::Memory {
-            self.enter(inner, event, place);
-            return Ok(());
+        let mut has_room = false;
+        let place = match place {
+            Place::Memory => {
+                inner.reserved -= 1;
+                if inner.uses_disk() {
+                    // Others had to go to disk since, and this one goes behind them.
+                    inner.unsettled_events -= 1;
+                    inner.unsettled_bytes -= promised;
+                    has_room = true;
+                    Place::Disk
+                } else {
+                    inner.unsettled_bytes = inner.unsettled_bytes - promised + event.size();
+                    Place::Memory
+                }
+            }
+            other => other,
+        };
+        let entered = self.enter(&mut inner, event, place);
+        drop(inner);
+        if entered.wakes {
+            self.readable.notify_one();
         }
-        inner.reserved -= 1;
-        if inner.uses_disk() {
-            // Others had to go to disk since, and this one goes behind them.
-            inner.unsettled_events -= 1;
-            inner.unsettled_bytes -= promised;
-            self.enter(inner, event, Place::Disk);
+        if has_room {
             self.tell_room();
-        } else {
-            inner.unsettled_bytes = inner.unsettled_bytes - promised + event.size();
-            self.enter(inner, event, Place::Memory);
         }
         Ok(())
     }
@@ -270,30 +318,21 @@ impl Queue {
     }
 
     /// Counts an event and puts it into its place, whose room has been taken.
-    fn enter(
-        &self,
-        mut inner: MutexGuard<'_, Inner>,
-        event: &Arc<Event>,
-        place: Place,
-    ) -> Option<Receipt> {
-        match place {
-            Place::Dropped => {
-                inner.received += 1;
-                inner.dropped += 1;
-                return None;
-            }
-            Place::Memory | Place::Disk => {}
+    fn enter(&self, inner: &mut Inner, event: &Arc<Event>, place: Place) -> Entered {
+        inner.received += 1;
+        if place == Place::Dropped {
+            inner.dropped += 1;
+            return Entered::default();
         }
         let durable = inner.rules.durable;
         let seq = inner.next_seq;
         inner.next_seq += 1;
-        inner.received += 1;
         inner.dropping = false;
         let journal = self
             .journal
             .as_ref()
             .filter(|_| durable || place == Place::Disk);
-        let wake = if place == Place::Disk {
+        let wakes = if place == Place::Disk {
             if !inner.uses_disk() {
                 inner.disk_next = seq;
             }
@@ -320,11 +359,7 @@ impl Queue {
                 journal.spill_receipt(seq)
             }
         });
-        drop(inner);
-        if wake {
-            self.readable.notify_one();
-        }
-        receipt
+        Entered { wakes, receipt }
     }
 
     /// Whether an event was the first of a burst of dropped ones.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::log_scope;
-use super::queue::{NotQueued, Queue};
+use super::queue::{NotQueued, Pushed, Queue};
 use evbus_destination::WhenFull;
 use evbus_event::Event;
 use evbus_report::OncePerBurst;
@@ -52,14 +52,28 @@ impl Shared {
         self: &Arc<Self>,
         event: &Arc<Event>,
     ) -> Result<Option<Receipt>, NotQueued> {
+        let pushed = self.push_all_waiting(std::slice::from_ref(event)).await;
+        match pushed.stop {
+            None => Ok(pushed.receipt),
+            Some(stop) => Err(stop),
+        }
+    }
+
+    /// As [`push_waiting`](Self::push_waiting), of many events in their order. They get in as there is room;
+    /// if the destination ends, the later ones do not.
+    pub(crate) async fn push_all_waiting(self: &Arc<Self>, events: &[Arc<Event>]) -> Pushed {
         let _waiter = self.waiters.enter();
         let mut long = std::pin::pin!(tokio::time::sleep(LONG));
         let mut is_told = false;
+        let mut all = Pushed::default();
         loop {
             let room = self.queue.room();
-            match self.push(event) {
-                Err(NotQueued::Full) => {}
-                pushed => return pushed,
+            let pushed = self.push_all(events[all.events..].iter());
+            all.events += pushed.events;
+            all.receipt = pushed.receipt.or(all.receipt);
+            if pushed.stop != Some(NotQueued::Full) {
+                all.stop = pushed.stop;
+                return all;
             }
             tokio::select! {
                 biased;

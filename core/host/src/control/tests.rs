@@ -36,8 +36,8 @@ impl Intake for Nowhere {
 
     async fn prepare(&self, _events: &[Event]) {}
 
-    async fn take(&self, _event: Event) -> Taken<()> {
-        Taken::Refused("it takes nothing".to_owned())
+    async fn take(&self, events: Vec<Event>) -> Taken<()> {
+        unreachable!("nobody fires {events:?}")
     }
 }
 

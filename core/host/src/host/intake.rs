@@ -31,11 +31,12 @@ impl Intake for FromSockets {
         self.0.prepare(events.iter().map(Event::profile)).await;
     }
 
-    async fn take(&self, event: Event) -> Taken<OnDisk> {
-        match self.0.put_published(event).await {
-            Ok((fired, _)) if fired.destinations == 0 => Taken::Unmatched,
-            Ok((_, receipts)) => Taken::Kept(OnDisk(receipts)),
-            Err(error) => Taken::Refused(error.to_string()),
+    async fn take(&self, events: Vec<Event>) -> Taken<OnDisk> {
+        let fired = self.0.put_all_published(events).await;
+        Taken {
+            confirmation: OnDisk(fired.receipts),
+            has_unmatched: fired.has_unmatched,
+            refused: fired.faults.values().map(ToString::to_string).collect(),
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::listeners::publisher::Publisher;
 use crate::senders::decode::Decoded;
 use crate::senders::departures::Departures;
-use crate::senders::intake::{Confirmation as _, Intake, Taken, Wanted};
+use crate::senders::intake::{Confirmation as _, Intake, Wanted};
 use crate::senders::memory_budget::{MemoryBudget, NoRoom, Share};
 use evbus_event::{Event, now_unix_ns};
 use evbus_report::OncePerBurst;
@@ -354,12 +354,14 @@ impl<I: Intake> Connection<I> {
         if batch.has_new {
             self.intake.prepare(&batch.events).await;
         }
-        for event in batch.events {
-            self.common.counters.events.fetch_add(1, Ordering::Relaxed);
-            match self.intake.take(event).await {
-                Taken::Kept(confirmation) => self.confirmation.extend(confirmation),
-                Taken::Unmatched => self.has_unmatched = true,
-                Taken::Refused(reason) => self.refuse(reason),
+        if !batch.events.is_empty() {
+            let counter = &self.common.counters.events;
+            counter.fetch_add(batch.events.len() as u64, Ordering::Relaxed);
+            let taken = self.intake.take(batch.events).await;
+            self.confirmation.extend(taken.confirmation);
+            self.has_unmatched |= taken.has_unmatched;
+            for reason in taken.refused {
+                self.refuse(reason);
             }
         }
         if batch.len > 0 && self.share.is_held() {
@@ -382,6 +384,7 @@ impl<I: Intake> Connection<I> {
         let mut frames = Vec::new();
         let mut events = Vec::new();
         let mut has_new = false;
+        let mut last = None;
         let mut too_long = Vec::new();
         let (mut taken, mut unwanted) = (0, 0);
         let in_sync = loop {
@@ -402,12 +405,11 @@ impl<I: Intake> Connection<I> {
                 }
             };
             taken += len;
-            let wants = |profile: &str| {
-                if is_open {
-                    self.intake.wants(profile)
-                } else {
-                    Wanted::Yes
-                }
+            let wants = |profile: &str| match last {
+                // One profile often comes many times in a row.
+                Some((known, wanted)) if known == profile => wanted,
+                _ if is_open => self.intake.wants(profile),
+                _ => Wanted::Yes,
             };
             let incoming = match Incoming::read(payload, now, wants, &mut writer) {
                 Ok(incoming) => incoming,
@@ -419,6 +421,7 @@ impl<I: Intake> Connection<I> {
                     continue;
                 }
             };
+            last = Some((incoming.frame.profile(), incoming.wanted));
             self.wants_answer |= incoming.frame.is_ours();
             if is_heard {
                 frames.extend(self.common.publisher.frame(&incoming.frame));

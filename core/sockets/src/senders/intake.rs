@@ -21,9 +21,9 @@ pub trait Intake: Clone + Send + Sync + 'static {
     /// are wanted.
     fn prepare(&self, events: &[Event]) -> impl Future<Output = ()> + Send;
 
-    /// Takes an event that was sent to the listeners. While it waits, the program that fired the event
-    /// waits too.
-    fn take(&self, event: Event) -> impl Future<Output = Taken<Self::Confirmation>> + Send;
+    /// Takes events of one program, which were sent to the listeners, in their order. While it waits, the
+    /// program waits too.
+    fn take(&self, events: Vec<Event>) -> impl Future<Output = Taken<Self::Confirmation>> + Send;
 }
 
 /// What a program waits for before it gets its answer.
@@ -59,13 +59,13 @@ pub enum Wanted {
     NotKnown,
 }
 
-/// What the host did with an event.
-#[derive(Debug)]
-pub enum Taken<R> {
-    /// It is in the queues of all its destinations; when the confirmation resolves, it is on disk.
-    Kept(R),
-    /// It matches no destination.
-    Unmatched,
-    /// It is not kept at every matching destination; the reason.
-    Refused(String),
+/// What the host did with events.
+#[derive(Debug, Default)]
+pub struct Taken<C> {
+    /// When it resolves, those that are kept are on disk where they have to be.
+    pub confirmation: C,
+    /// Whether some match no destination.
+    pub has_unmatched: bool,
+    /// Why events are not kept at every matching destination, a reason for each.
+    pub refused: Vec<String>,
 }

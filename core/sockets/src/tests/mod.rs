@@ -78,7 +78,6 @@ impl Bus {
             async move {
                 // A test that looks at its listeners only keeps no receiver.
                 let _ = take.send(event);
-                Taken::Kept(())
             }
         })
         .expect("the directories are new");
@@ -99,11 +98,11 @@ impl Bus {
     }
 }
 
-/// Everything goes to the closure.
+/// Every event goes to the closure.
 impl<I, F> Intake for I
 where
     I: Fn(Event) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Taken<()>> + Send,
+    F: Future<Output = ()> + Send,
 {
     type Confirmation = ();
 
@@ -119,8 +118,11 @@ where
 
     async fn prepare(&self, _events: &[Event]) {}
 
-    fn take(&self, event: Event) -> impl Future<Output = Taken<()>> + Send {
-        self(event)
+    async fn take(&self, events: Vec<Event>) -> Taken<()> {
+        for event in events {
+            self(event).await;
+        }
+        Taken::default()
     }
 }
 

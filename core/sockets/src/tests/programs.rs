@@ -223,7 +223,6 @@ fn slow_host_with(
                 .await
                 .expect("the semaphore is open")
                 .forget();
-            Taken::Kept(())
         }
     })
     .expect("the directory is new")
@@ -327,9 +326,15 @@ impl Intake for Nowhere {
 
     async fn prepare(&self, _events: &[Event]) {}
 
-    async fn take(&self, event: Event) -> Taken<()> {
-        assert!(!self.is_open(), "nobody wants {event:?}");
-        Taken::Refused("it takes nothing".to_owned())
+    async fn take(&self, events: Vec<Event>) -> Taken<()> {
+        assert!(!self.is_open(), "nobody wants {events:?}");
+        Taken {
+            refused: events
+                .iter()
+                .map(|_| "it takes nothing".to_owned())
+                .collect(),
+            ..Taken::default()
+        }
     }
 }
 
@@ -420,8 +425,8 @@ impl Intake for SlowDisk {
 
     async fn prepare(&self, _events: &[Event]) {}
 
-    async fn take(&self, _event: Event) -> Taken<Never> {
-        Taken::Kept(Never)
+    async fn take(&self, _events: Vec<Event>) -> Taken<Never> {
+        Taken::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where an event is queued, or why it is not.
 
+use evbus_store::Receipt;
+
 /// Why an event is not in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotQueued {
@@ -18,4 +20,27 @@ pub(crate) enum Place {
     Disk,
     /// Nowhere: there is no room, and the policy is to drop it.
     Dropped,
+}
+
+/// What became of events that were to be queued together.
+#[derive(Debug, Default)]
+pub(crate) struct Pushed {
+    /// How many of them are queued or dropped, from the first on.
+    pub(crate) events: usize,
+    /// The last receipt to wait for: of a `durable` event, or of one that is on disk alone while the disk may be
+    /// full.
+    pub(crate) receipt: Option<Receipt>,
+    /// The policy had some dropped, which is no fault.
+    pub(crate) has_dropped: bool,
+    /// Why the next one is not queued.
+    pub(crate) stop: Option<NotQueued>,
+}
+
+/// What an event that was put into its place brings about.
+#[derive(Debug, Default)]
+pub(super) struct Entered {
+    /// The lane's task may have nothing else to do.
+    pub(super) wakes: bool,
+    /// What the program that fires it has to wait for.
+    pub(super) receipt: Option<Receipt>,
 }

@@ -453,3 +453,6 @@ fn fired(event: &Event, route: &Route) -> Fired {
         destinations: route.matches.len(),
     }
 }
+
+#[cfg(test)]
+mod tests;

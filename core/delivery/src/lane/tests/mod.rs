@@ -29,7 +29,7 @@ type Answers = dyn Fn(usize) -> Option<Says> + Send + Sync;
 const UNANSWERED: &str = "no answer";
 
 /// What an instance says.
-enum Says {
+pub(crate) enum Says {
     Outcome(BatchOutcomeV1),
     /// It drops the completion.
     Nothing,
@@ -60,7 +60,9 @@ impl Script {
     }
 
     /// One whose instances always connect, and answer like this.
-    fn answering(answers: impl Fn(usize) -> Option<Says> + Send + Sync + 'static) -> Self {
+    pub(crate) fn answering(
+        answers: impl Fn(usize) -> Option<Says> + Send + Sync + 'static,
+    ) -> Self {
         let answers: Arc<Answers> = Arc::new(answers);
         Self(Arc::new(move |host| Ok(instance(&answers, host))))
     }
@@ -70,7 +72,7 @@ impl Script {
         Self(Arc::new(move |_| Err(refusal(reason))))
     }
 
-    fn accepting() -> Self {
+    pub(crate) fn accepting() -> Self {
         Self::answering(|_| Some(all(OutcomeV1::accepted())))
     }
 }
@@ -137,7 +139,7 @@ fn exception(index: u32, outcome: OutcomeV1) -> ExceptionV1 {
     ExceptionV1 { index, outcome }
 }
 
-fn setup(script: Script, policy: Policy) -> Setup {
+pub(crate) fn setup(script: Script, policy: Policy) -> Setup {
     Setup {
         connector: Connector::Scripted(script),
         config: Arc::new(Zeroizing::new("{}".to_owned())),
@@ -147,7 +149,7 @@ fn setup(script: Script, policy: Policy) -> Setup {
 }
 
 /// A policy that tries again at once.
-fn eager() -> Policy {
+pub(crate) fn eager() -> Policy {
     Policy {
         retry: Retry {
             first_delay: Duration::from_millis(1),
@@ -158,7 +160,7 @@ fn eager() -> Policy {
     }
 }
 
-fn start(setup: Setup, journal: Option<Journal>) -> Lane {
+pub(crate) fn start(setup: Setup, journal: Option<Journal>) -> Lane {
     let destination = Destination {
         provider: "scripted".to_owned(),
         pattern: "*".to_owned(),
@@ -193,7 +195,7 @@ async fn push(lane: &Lane, event: Event) {
 }
 
 /// Waits until the lane's status is as wanted; gives it.
-async fn wait_for(lane: &Lane, wanted: impl Fn(&LaneStatus) -> bool) -> LaneStatus {
+pub(crate) async fn wait_for(lane: &Lane, wanted: impl Fn(&LaneStatus) -> bool) -> LaneStatus {
     let waiting = async {
         loop {
             let status = lane.status();

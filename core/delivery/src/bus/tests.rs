@@ -1,0 +1,145 @@
+//! Events that are fired together, at lanes whose plugin's instance does what the test says.
+
+use evbus_plugin::Plugin;
+use evbus_sdk::{Matcher, Matches, PatternFault, matcher_plugin};
+
+use super::*;
+use crate::lane::tests::{Script, eager, setup, start, wait_for};
+use evbus_destination::{Policy, QueueLimits, WhenFull};
+
+/// Every pattern matches the names that it begins.
+struct Beginnings(Vec<String>);
+
+impl Matcher for Beginnings {
+    const NAMES: &'static [&'static str] = &["beginnings"];
+
+    fn compile(patterns: &[&str]) -> Result<Self, Vec<PatternFault>> {
+        Ok(Self(
+            patterns.iter().map(|&pattern| pattern.to_owned()).collect(),
+        ))
+    }
+
+    fn matches(&self, name: &str, matches: &mut Matches<'_>) {
+        for (index, pattern) in (0..).zip(&self.0) {
+            if name.starts_with(pattern) {
+                matches.push(index);
+            }
+        }
+    }
+}
+
+struct Unheard;
+
+impl Listeners for Unheard {
+    fn publish(&self, _event: &Event) {}
+}
+
+impl std::fmt::Debug for Unheard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Unheard")
+    }
+}
+
+/// A bus with a lane for each pattern.
+fn bus(lanes: Vec<(&str, Lane)>) -> Bus {
+    let plugin = Plugin::linked(matcher_plugin::<Beginnings>("beginnings", "1.0.0", ""));
+    let (patterns, lanes): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
+    let bus = Bus::new(Arc::new(Unheard), Serial::Json, String::new());
+    bus.set_routes(Routes {
+        router: Router::compile(&plugin, &patterns).expect("it takes everything"),
+        lanes: lanes.into_iter().map(Arc::new).collect(),
+    });
+    bus
+}
+
+/// A policy under which programs wait for room for more than `events`.
+fn room_for(events: usize) -> Policy {
+    Policy {
+        when_full: Some(WhenFull::Block),
+        queue: QueueLimits {
+            events,
+            ..QueueLimits::default()
+        },
+        ..eager()
+    }
+}
+
+fn events(profiles: &[&str]) -> Vec<Event> {
+    let event = |profile: &&str| Event::builder(*profile).unwrapped_json("1");
+    let events: Result<_, _> = profiles.iter().map(event).collect();
+    events.expect("a number is JSON")
+}
+
+#[tokio::test]
+async fn events_fired_together_go_to_the_lanes_of_their_own_profiles() {
+    let (a, b) = (
+        start(setup(Script::accepting(), eager()), None),
+        start(setup(Script::accepting(), eager()), None),
+    );
+    let bus = bus(vec![("a", a), ("ab", b)]);
+    let fired = bus
+        .put_all_published(events(&["a", "a", "ab", "x", "a", "ab", "ab"]))
+        .await;
+    assert!(fired.has_unmatched, "x has no destination");
+    assert!(fired.faults.is_empty(), "{:?}", fired.faults);
+    let routes = bus.routes();
+    let a = wait_for(&routes.lanes[0], |status| status.counts.accepted == 6).await;
+    let b = wait_for(&routes.lanes[1], |status| status.counts.accepted == 3).await;
+    assert_eq!((a.counts.received, b.counts.received), (6, 3));
+    let counts = bus.fired();
+    assert_eq!((counts.matched, counts.unmatched), (6, 1));
+}
+
+#[tokio::test]
+async fn a_full_lane_keeps_events_fired_together_from_no_other_lane_and_gets_all_of_them() {
+    let full = start(setup(Script::accepting(), room_for(2)), None);
+    let free = start(setup(Script::accepting(), eager()), None);
+    let bus = bus(vec![("a", full), ("a", free)]);
+    let fired = bus.put_all_published(events(&["a"; 500])).await;
+    assert!(fired.faults.is_empty(), "{:?}", fired.faults);
+    let routes = bus.routes();
+    for lane in &routes.lanes {
+        let status = wait_for(lane, |status| status.counts.accepted == 500).await;
+        assert_eq!(status.counts.received, 500);
+    }
+}
+
+#[tokio::test]
+async fn events_that_wait_at_a_lane_that_ends_are_refused_by_position_and_kept_elsewhere() {
+    let stuck = start(setup(Script::answering(|_| None), room_for(2)), None);
+    let free = start(setup(Script::accepting(), eager()), None);
+    let bus = bus(vec![("a", stuck), ("", free)]);
+    let firing = tokio::spawn({
+        let bus = bus.clone();
+        async move { bus.put_all_published(events(&["a", "a", "a", "a"])).await }
+    });
+    let routes = bus.routes();
+    wait_for(&routes.lanes[1], |status| status.counts.accepted == 4).await;
+    wait_for(&routes.lanes[0], |status| status.waiting_for_room == 1).await;
+    let ended = routes.lanes[0].stop(Duration::from_millis(10)).await;
+    assert_eq!(ended, Ok(()));
+    let fired = firing.await.expect("no panic");
+    let refused: Vec<usize> = fired.faults.keys().copied().collect();
+    assert_eq!(refused, [2, 3], "there was room for two");
+    for fault in fired.faults.values() {
+        assert!(matches!(fault, PutError::Gone { .. }), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_bus_refuses_every_event() {
+    let bus = bus(vec![(
+        "a",
+        start(setup(Script::accepting(), eager()), None),
+    )]);
+    bus.close();
+    let fired = bus.put_all_published(events(&["a", "b", "a"])).await;
+    let refused: Vec<usize> = fired.faults.keys().copied().collect();
+    assert_eq!(refused, [0, 1, 2]);
+    assert!(
+        fired
+            .faults
+            .values()
+            .all(|fault| *fault == PutError::Closed)
+    );
+}

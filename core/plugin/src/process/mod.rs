@@ -84,12 +84,11 @@ impl Isolated {
         };
         let path = self.plugin.path().unwrap_or(Path::new("")).display();
         let connect = wire::ToChild::Connect {
-            version: wire::VERSION,
             max_level: max_level.0,
             path: &path.to_string(),
             config,
         };
-        let Ok(request) = wire::frame(&connect) else {
+        let Ok(request) = wire::opening(&connect) else {
             return Err(permanent(
                 "the configuration is too large for a process of its own",
             ));

@@ -53,7 +53,7 @@ impl Tried {
         let Some(dir) = self.0.parent().filter(|dir| dir.is_dir()) else {
             return;
         };
-        // Made with mode 0600.
+        // The temporary file has mode 0600.
         let written = tempfile::Builder::new()
             .prefix(".plugins-tried-")
             .tempfile_in(dir)

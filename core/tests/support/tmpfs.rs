@@ -41,7 +41,7 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Lazily: a host that is being killed may still hold it.
+        // Lazily, because a host that is being killed may still use it.
         let _ = std::process::Command::new("umount")
             .arg("-l")
             .arg(self.path())

@@ -12,7 +12,7 @@ use std::process::Command;
 /// [`read_file`](evbus_sdk::read_file) says of it.
 pub fn odd_files(dir: &Path, max: u64) -> [(PathBuf, String); 4] {
     let socket = dir.join("socket");
-    // Its name stays when it is closed.
+    // The socket's file remains after it is closed.
     UnixListener::bind(&socket).expect("a socket");
     let large = dir.join("large");
     File::create(&large)

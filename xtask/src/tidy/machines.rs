@@ -20,7 +20,7 @@ const REGISTRIES: &[&str] = &[
     concat!("deb.debian", ".org"),
 ];
 
-/// Cargo writes it, and names its registry in it.
+/// Written by cargo, with the address of its registry.
 const LOCK: &str = "Cargo.lock";
 
 /// No home directories and no package registries.

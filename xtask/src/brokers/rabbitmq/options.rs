@@ -5,8 +5,7 @@ use std::path::Path;
 
 use crate::brokers::{Certificates, ClientCertificate, HOST, PASSWORD, USER};
 
-/// What a [`RabbitMq`](crate::brokers::RabbitMq) shall have beside the user [`USER`], who may do
-/// everything everywhere.
+/// The options of a [`RabbitMq`](crate::brokers::RabbitMq), in addition to the user [`USER`], who has all permissions.
 // No `Debug`: it holds passwords.
 #[derive(Default)]
 pub struct RabbitMqBuilder {

@@ -1,4 +1,4 @@
-//! What a destination that is away costs the host in memory, and what is left of a burst.
+//! How much memory a destination that is away costs the host, and what remains after a burst.
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -77,7 +77,7 @@ pub enum Fsync {
     /// When the operating system writes them. Accepted events survive a crash of the host, but not of
     /// the machine.
     Never,
-    /// Every this many seconds, at least 1. A power failure loses the events accepted in that time.
+    /// At this interval in seconds, at least 1. A power failure loses the events accepted in that time.
     Interval(#[schemars(range(min = 1))] u32),
 }
 

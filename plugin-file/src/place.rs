@@ -1,4 +1,4 @@
-//! Where a path leads, without being led astray.
+//! Follows a path safely.
 //!
 //! In a directory that every user can write to, such as `/tmp`, others can put links, directories and files
 //! under the name that is written to, and choose with that which file the host appends to. So what stands in

@@ -1,4 +1,4 @@
-//! What stands on a line.
+//! The content of a line.
 
 mod support;
 

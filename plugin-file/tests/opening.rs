@@ -1,4 +1,4 @@
-//! Which files are opened, how, and what is said about those that are not.
+//! Which files are opened, how, and what is reported about the others.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Directories that every user can write to. Other users' part only root can play; elsewhere those tests do
-//! what they can.
+//! Directories that every user can write to. Only root can act as another user; without root, those tests do what they
+//! can.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! What a connection that does not come about is said to fail for: one sentence with the address, the
-//! cause and what to do, from the real librdkafka and a real broker.
+//! The reason reported for a connection that fails: one sentence with the address, the cause and what to do, from the
+//! real librdkafka and a real broker.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! What arrives at a broker that is well.
+//! What arrives at a working broker.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Brokers that are not there, or go while events are published.
+//! Brokers that are not there, or that stop while events are published.
 
 mod support;
 

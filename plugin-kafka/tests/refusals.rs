@@ -1,4 +1,4 @@
-//! A broker that makes no topics by itself and takes only small message sets.
+//! A broker that does not create topics and accepts only small message sets.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! What a connection that does not come about is said to fail for: one sentence with the address, the
-//! cause and what to do, from the real lapin and real brokers.
+//! The reason reported for a connection that fails: one sentence with the address, the cause and what to do, from the
+//! real lapin and real brokers.
 
 mod support;
 

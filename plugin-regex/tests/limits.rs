@@ -1,4 +1,4 @@
-//! Nothing a pattern or a name holds makes matching hang, overflow or grow without bound.
+//! No pattern or name makes matching hang, overflow or grow without bound.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::{Duration, Instant};

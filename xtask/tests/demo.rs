@@ -70,7 +70,7 @@ fn it_delivers_every_event_and_leaves_nothing_behind() {
     assert_eq!(processes_of(dir.path()), [""; 0]);
 }
 
-/// Sends a signal when the demo has printed so many lines.
+/// Sends a signal when the demo has printed this many lines.
 fn interrupted(lines: usize, signal: Signal) -> (ExitStatus, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("makes");
     let mut demo = demo(dir.path());

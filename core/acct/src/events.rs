@@ -1,4 +1,4 @@
-//! libyaml's events, without those that mean nothing here, and with places as editors count them.
+//! libyaml's events, without those that have no meaning here, and with positions as editors count them.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};

@@ -1,4 +1,4 @@
-//! What `<<` puts into a mapping.
+//! The keys that `<<` adds to a mapping.
 
 use std::collections::HashMap;
 

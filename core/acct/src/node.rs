@@ -1,4 +1,4 @@
-//! The tree an acct file becomes: values with the place they were written at.
+//! The tree of an acct file: values with the positions at which they were written.
 
 use std::fmt;
 

@@ -91,7 +91,7 @@ pub enum End {
 pub struct Walk<J> {
     steps: Vec<Step>,
     links: usize,
-    /// Says of each step whether the walk goes on.
+    /// Tells after each step whether the walk continues.
     pub judge: J,
 }
 

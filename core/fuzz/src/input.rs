@@ -1,4 +1,4 @@
-//! What an input means: a stream, and the pieces it comes in.
+//! The meaning of an input: a stream, and the pieces in which it arrives.
 
 /// The most pieces of a stream: each costs a system call.
 const MAX_PIECES: usize = 48;

@@ -80,7 +80,7 @@ pub fn walk(input: &[u8]) -> Walk {
 pub struct Frames {
     /// Where the payloads lie.
     pub payloads: Vec<Range<usize>>,
-    /// Whether the host gives the stream up.
+    /// Whether the host gives up on the stream.
     pub lost_sync: bool,
     /// Where what is not a whole frame begins.
     pub end: usize,

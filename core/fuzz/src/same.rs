@@ -1,4 +1,4 @@
-//! Whether a msgpack value and a JSON text say the same.
+//! Whether a msgpack value and a JSON text mean the same.
 
 use std::collections::HashMap;
 

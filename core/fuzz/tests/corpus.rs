@@ -1,4 +1,4 @@
-//! Every kept input, with an ordinary build.
+//! Replays every stored input with an ordinary build.
 
 use std::fs;
 use std::path::Path;

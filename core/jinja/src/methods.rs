@@ -1,4 +1,4 @@
-//! Methods of Python's texts, lists and mappings that the engine lacks, or takes fewer arguments for.
+//! Methods of Python's texts, lists and mappings that the engine lacks, or accepts fewer arguments for.
 
 use minijinja::value::{Rest, Tuple, Value, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State};

@@ -1,4 +1,4 @@
-//! Maps places in a rendered text back to its template.
+//! Maps positions in a rendered text back to its template.
 
 use minijinja::{OutputSpan, OutputSpanKind};
 use zeroize::Zeroizing;

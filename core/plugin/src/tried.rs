@@ -21,7 +21,7 @@ const HEAD: &str = concat!(
     " (2)"
 );
 
-/// So many contents are remembered; the oldest is forgotten first.
+/// How many contents are remembered; the oldest is forgotten first.
 const MAX_HASHES: usize = 1024;
 
 /// A longer file is not one of ours.

@@ -1,4 +1,4 @@
-//! Dead letters have a bound of their own; what is beyond it is dropped and counted for ever.
+//! Dead letters have a separate bound; those beyond it are dropped and counted permanently.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Stores whose files are damaged by blocks, and salvage that ends anywhere: what was written is read,
-//! or counted.
+//! Stores whose files have damaged blocks, and salvage that is interrupted anywhere: everything written is read, or
+//! counted as lost.
 #![allow(clippy::unwrap_used)]
 
 mod full_disk;

@@ -1,4 +1,4 @@
-//! Stores whose writer or whose files go, and what whoever waits for them is told.
+//! Stores that lose their writer or their files, and what is reported to those who wait for them.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;

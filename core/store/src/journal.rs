@@ -340,7 +340,7 @@ impl Journal {
         }
     }
 
-    /// Whoever waits for room is woken by the writer, too.
+    /// The writer also wakes those who wait for room.
     pub fn room_notify(&self) -> &Notify {
         &self.shared.room
     }

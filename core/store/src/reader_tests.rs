@@ -1,4 +1,4 @@
-//! A store that another process reads: its log has a bound, and the commands of this program are no such
+//! A store that another process reads: its log is bounded, and this program's own commands do not count as such a
 //! process.
 #![allow(clippy::unwrap_used)]
 

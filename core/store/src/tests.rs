@@ -1,4 +1,4 @@
-//! A store by itself: what is handed in is there again, whatever happened to the file.
+//! A store by itself: events that were passed to it are there again, whatever happened to the file.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;

@@ -4,19 +4,18 @@
 //! nothing, because the log of a crash ends like that. Damage looks the same, and everything from there
 //! on would be lost silently. So the log is read to the end of the file before `SQLite` opens it:
 //!
-//! - A frame is whole where its checksum goes on from the frame before.
-//! - One bit of a frame that flipped is found by the checksum, which is linear, and flipped back. For
-//!   the upper bits of a word, several places may be found; then it stays, and every record's own
-//!   checksum decides about the page.
-//! - Behind a frame whose head is destroyed, the next one with this log's salts begins a chain again.
-//!   It cannot be proven whole, so records' checksums decide about it; those that follow can.
-//! - A frame's page number and size of the store are believed only where the checksum proves them. A
-//!   page of which it is not sure where it belongs has no place; its rows are looked at all the same.
-//! - Frames of before the last reset have other salts, and are never taken.
+//! - A frame is whole if its checksum continues that of the frame before.
+//! - A single flipped bit of a frame is found by the checksum, which is linear, and flipped back. For the upper bits of
+//!   a word, there may be several candidates; then the frame stays as it is, and every record's own checksum decides.
+//! - After a frame with a destroyed header, the next one with this log's salts begins a new chain. That frame itself
+//!   cannot be proven, so records' checksums decide about it; those that follow can.
+//! - A frame's page number and the size of the store are trusted only if the checksum proves them. An image whose page
+//!   is uncertain has no place in the store, but its rows are read nevertheless.
+//! - Frames from before the last reset have other salts, and are never used.
 //!
-//! A log was committed up to where its index (`-shm`) says, which is there after a killed process, or
-//! up to the last commit that is whole. What stands behind is what a power failure leaves of a write
-//! that nobody was told of: it is dropped, as `SQLite` does.
+//! The log is committed up to the frame given by its index (`-shm`), which exists after a process was killed, or up to
+//! the last whole commit. What follows is what a power failure leaves of a write that was never confirmed: it is
+//! dropped, as `SQLite` does.
 //!
 //! The format is that of <https://www.sqlite.org/fileformat2.html#walformat>.
 

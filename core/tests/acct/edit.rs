@@ -1,4 +1,4 @@
-//! `evbus acct edit`: what the editor gets and leaves, and what is left of it.
+//! `evbus acct edit`: what the editor receives and returns, and what is left behind.
 mod ends;
 mod places;
 mod terminal;

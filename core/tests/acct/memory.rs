@@ -1,4 +1,4 @@
-//! What a running host's memory holds of keys and passwords.
+//! What the memory of a running host contains of keys and passwords.
 
 use std::fs;
 use std::fs::File;

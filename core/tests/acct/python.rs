@@ -1,4 +1,4 @@
-//! Acct files with acct for Python itself: what either reads and encrypts, the other reads the same.
+//! Acct files read and encrypted by acct for Python and by this project, with the same result.
 mod documents;
 mod generator;
 mod reader;

@@ -1,4 +1,4 @@
-//! `evbus check` finds what `evbus run` is refused for, all of it at once, and disturbs nobody.
+//! `evbus check` finds everything for which `evbus run` would be refused, all at once, and disturbs nobody.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};

@@ -1,4 +1,4 @@
-//! Bad input: one clear sentence, the right exit code, and the rest goes on working.
+//! Bad input: one clear sentence, the right exit code, and everything else still works.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! What commands take and say, whichever it is: durations, versions, names of plugins, ways in.
+//! What all commands have in common: durations, versions, names of plugins, inputs.
 
 use std::fs;
 use std::io::Write as _;

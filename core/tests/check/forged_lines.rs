@@ -1,4 +1,4 @@
-//! One message is one line: no name and no value of an acct file makes two of it, turns it around, or makes it endless.
+//! One message is one line: no name or value of an acct file can split it, reverse it, or make it endless.
 
 use std::fs;
 

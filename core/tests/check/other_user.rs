@@ -1,4 +1,4 @@
-//! What belongs to somebody else is refused by `check` in the words of `run`.
+//! What belongs to another user is refused by `check` in the same words as by `run`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! The serial forms and the real pop-serial: the same values, given to both.
+//! The serial forms compared with the real pop-serial: the same values, given to both.
 mod delivered;
 mod value;
 

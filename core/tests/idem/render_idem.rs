@@ -44,7 +44,7 @@ fn ours(path: &Path, text: &str) -> (Rendered, Option<String>) {
     (Rendered { text, events }, error)
 }
 
-/// Idem cannot read the statement of its own documents: there it has a `do`.
+/// Idem cannot read the statement of its own documentation, so it gets a `do` there.
 fn with_do(text: &str) -> String {
     let statement = Regex::new(
         r"(?s)(\{#.*?#\}|\{%[-+]?\s*raw\s*[-+]?%\}.*?\{%[-+]?\s*endraw\s*[-+]?%\})|(\{%[-+]?\s*)(hub\s*\.)",

@@ -1,4 +1,4 @@
-//! A Python program beside a test that answers one JSON line per JSON line.
+//! A Python program that answers each JSON line of a test with a JSON line.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A limit of the size of files, as a service manager or `ulimit -f` sets one.
+//! A file size limit, as set by a service manager or `ulimit -f`.
 
 use crate::support::{RunningHost, evbus, lines_of, run, stderr, wait_for};
 use evbus_testkit::plugin_dir;

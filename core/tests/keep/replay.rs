@@ -1,4 +1,4 @@
-//! Dead letters of a running host: kept, seen beside it, put back through it and without it.
+//! Dead letters of a running host: kept, shown while it runs, replayed by it and without it.
 
 use std::path::Path;
 use std::process::Output;

@@ -1,4 +1,4 @@
-//! A disk that is full again and again: what the queues had is room again when they are empty.
+//! A disk that is full again and again: space of the queues is free again when they are empty.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Asking a running host: `evbus status`, and the control socket under bad treatment.
+//! Querying a running host: `evbus status`, and the control socket with misbehaving clients.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -1,4 +1,4 @@
-//! Many destinations: as many as the process may have open files for, and a clear word where there are more.
+//! Many destinations: up to the process's limit of open files, and a clear message beyond it.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -4,7 +4,7 @@
 //!
 //! * names of keys, providers, patterns and match plugins, and what a reference names (a variable, a
 //!   file, a program, without its arguments): a fault that does not say where it is helps nobody;
-//! * a text of the right type at one of the keys of [`places::NAMES`]: what a message must name;
+//! * a text of the right type at one of the keys of [`locations::NAMES`]: what a message must name;
 //! * names that an expression of a template uses: they are part of the template, not a value;
 //! * in the environment of processes that the host starts, what is in its own: it is not of the file.
 mod broken;

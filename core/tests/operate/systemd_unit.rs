@@ -1,4 +1,4 @@
-//! The unit for systemd of the documentation: systemd takes it, and it gives the host little of the machine.
+//! The systemd unit in the documentation: systemd accepts it, and it restricts the host.
 
 use std::fs;
 use std::path::Path;

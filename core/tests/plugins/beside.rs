@@ -1,4 +1,4 @@
-//! What is to hold beside a plugin that does harm: the other destination delivers, and the host ends at once.
+//! What must hold beside a harmful plugin: the other destination delivers, and the host ends at once.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Plugins that hang or panic where the host calls them while it runs: the host names them, and goes on.
+//! Plugins that hang or panic when a running host calls them: the host names them and continues.
 
 use std::fs;
 use std::process::Output;

@@ -1,4 +1,4 @@
-//! `evbus plugins install` of files that do harm: refused, with nothing left behind.
+//! `evbus plugins install` of harmful files: they are refused, and nothing is left behind.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

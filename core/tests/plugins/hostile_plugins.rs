@@ -1,4 +1,4 @@
-//! Plugin files that do harm before they are used: refused by name, and the host goes on.
+//! Plugin files that do harm before they are used: they are refused by name, and the host continues.
 mod linking;
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Plugins that hang while a host starts, or when it has known them for long.
+//! Plugins that hang while a host starts, even if it has loaded them before.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What plugins say that is too much or not so: bounded, counted, and never taken for the host's own words.
+//! Excessive or false messages of plugins: limited, counted, and never mistaken for the host's own.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! A destination that hangs or panics costs no other destination anything.
+//! A destination that hangs or panics does not affect the others.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! Plugin files that come and change while the host runs.
+//! Plugin files that are added and changed while the host runs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -94,7 +94,7 @@ fn install(library: &Path, dir: &Path) {
     );
 }
 
-/// Tests and builds the documented provider; gives its shared library.
+/// Tests and builds the documented provider; returns its shared library.
 fn build_the_provider() -> PathBuf {
     let package = OutOfTree::new("evbus-tcp-lines");
     package.write("src/lib.rs", &documented("src/lib.rs"));

@@ -1,4 +1,4 @@
-//! `isolate: process`: whatever takes a plugin's process down costs neither the host nor an event.
+//! `isolate: process`: whatever ends a plugin's process, the host continues and no event is lost.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

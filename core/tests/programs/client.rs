@@ -1,4 +1,4 @@
-//! The event library against a host, and `evbus listen`, which is on it.
+//! The event library with a real host, and `evbus listen`, which uses it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -32,7 +32,7 @@ fn script(name: &str) -> PathBuf {
     .join(name)
 }
 
-/// Waits until that many events have arrived at the file, and gives its lines.
+/// Waits until that many events have arrived in the file, and returns its lines.
 fn arrived(host: &RunningHost, count: usize) -> Vec<Value> {
     let path = host.path("out.jsonl");
     wait_for(&format!("{count} events"), || {

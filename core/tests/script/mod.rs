@@ -1,4 +1,4 @@
-//! A Python program beside a test, in the environment with this project's packages and Idem.
+//! A Python program that a test runs in the environment with this project's packages and Idem.
 #![allow(dead_code, unreachable_pub)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

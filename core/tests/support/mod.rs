@@ -292,7 +292,7 @@ impl RunningHost {
         (status, log)
     }
 
-    /// As `stop`; gives the host's directory for another one.
+    /// As `stop`; returns the host's directory for another host.
     pub fn stop_and_keep(mut self) -> (ExitStatus, String, TempDir) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).expect("the host runs");
@@ -310,7 +310,7 @@ impl RunningHost {
         (status, self.log(), self.take_dir())
     }
 
-    /// Sends SIGKILL and waits for the end; gives the host's directory for another one.
+    /// Sends SIGKILL and waits for the end; returns the host's directory for another host.
     pub fn kill(mut self) -> TempDir {
         self.child.kill().expect("the host runs");
         self.child.wait().unwrap();

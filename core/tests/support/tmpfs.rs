@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// A file system of its own, small; needs root, as the rest of what tests of other users do.
+/// A small file system; needs root, like the tests that act as other users.
 pub struct Tmpfs(TempDir);
 
 impl Tmpfs {

@@ -1,4 +1,4 @@
-//! The state directory: on a small file system of its own in some runs, which can be filled.
+//! The state directory: in some runs on a small file system, which can be filled.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! What happens to a running host.
+//! Disturbances of a running host.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! Random numbers from a seed. Their own few lines rather than a crate: a seed that failed must fail
-//! again, whatever becomes of a dependency.
+//! Random numbers from a seed. They are implemented here, because a seed that failed must fail again whatever happens
+//! to a dependency.
 
 use std::ops::Range;
 

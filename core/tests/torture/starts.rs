@@ -1,4 +1,4 @@
-//! Hosts that are ended while they start: at any moment of reading, mending and salvaging stores.
+//! Hosts that are ended while they start: at any moment of reading, repairing and salvaging stores.
 
 use std::fs;
 use std::path::Path;

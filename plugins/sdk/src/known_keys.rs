@@ -1,4 +1,4 @@
-//! Which keys a configuration takes at a place, read from its JSON Schema.
+//! Which keys a configuration may have at a location, read from its JSON Schema.
 
 use serde_json::Value;
 

@@ -20,7 +20,7 @@ use crate::{Seen, TestEvent};
 /// The longest wait between two attempts of [`Instance::publish_all`], unless the plugin asks for a longer one.
 const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
-/// One connected instance of a provider. Dropping it lets go of it without a close.
+/// One connected instance of a provider. Dropping it drops the plugin's instance without a close.
 #[derive(Debug)]
 pub struct Instance {
     instance: InstanceV1,
@@ -250,7 +250,7 @@ impl Instance {
         batch
     }
 
-    /// Asks for an orderly end and waits for it. False: the plugin let go of the call unanswered.
+    /// Asks for an orderly close and waits for it. Returns false if the plugin dropped the call without an answer.
     ///
     /// The instance can still be handed batches, to see that it answers them.
     pub async fn close(&self) -> bool {

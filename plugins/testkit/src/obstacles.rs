@@ -1,4 +1,4 @@
-//! What a configuration may name by mistake: files that are none, and ports that speak something else.
+//! What a configuration may name by mistake: other things than regular files, and ports with another protocol.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

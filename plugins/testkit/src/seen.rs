@@ -1,4 +1,4 @@
-//! What a plugin told the host beside its answers, and what it has not given back.
+//! What a plugin reported to the host besides its answers, and what it has not returned.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

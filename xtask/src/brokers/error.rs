@@ -1,4 +1,4 @@
-//! Why a broker could not be had.
+//! Why a broker is not available.
 
 use std::fmt;
 use std::io;

@@ -28,8 +28,8 @@ use show::Screen;
 
 const PLUGINS: [&str; 3] = ["plugin-file", "plugin-glob", "plugin-regex"];
 
-/// What is built: everything that needs neither `CMake` nor a C++ compiler, with the features of the whole workspace,
-/// so that the tests need not compile any crate again.
+/// What is built: all that needs neither `CMake` nor a C++ compiler, with the features of the whole workspace, so
+/// that the tests do not compile any crate again.
 const BUILD: [&str; 6] = [
     "--workspace",
     "--exclude",

@@ -1,4 +1,4 @@
-//! Running one fuzz target, and saying what came of it.
+//! Running one fuzz target, and reporting the result.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

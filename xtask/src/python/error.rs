@@ -1,4 +1,4 @@
-//! Why a Python environment could not be had.
+//! Why a Python environment is not available.
 
 use std::fmt;
 use std::io;

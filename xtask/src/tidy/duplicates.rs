@@ -1,6 +1,6 @@
 //! Crates that are compiled more than once, in several versions or with several sets of features.
 //!
-//! Each of them stands in docs/ARCHITECTURE.md, with what holds it back: so a build grows only on purpose.
+//! Each of them is listed in docs/ARCHITECTURE.md with the reason, so that a build grows only on purpose.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;

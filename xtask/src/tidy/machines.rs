@@ -1,4 +1,4 @@
-//! The project stands alone: it names no developer's machine, and no place packages come from.
+//! The project is self-contained: it names no developer's machine and no package registry.
 
 use super::tree::Tree;
 

@@ -1,4 +1,4 @@
-//! Encrypted files: those that acct for Python wrote, and our own.
+//! Encrypted files: those written by acct for Python, and this project's own.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! Named pipes, sockets, devices and directories where files belong: in each place that names a file.
+//! Named pipes, sockets, devices and directories in place of files, wherever a file is named.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

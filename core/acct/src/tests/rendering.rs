@@ -1,4 +1,4 @@
-//! The render pipe: what templates come to, and how they fail.
+//! The render pipe: what templates render to, and how they fail.
 
 use std::fs;
 

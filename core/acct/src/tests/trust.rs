@@ -1,4 +1,4 @@
-//! Whose files are read. Other users' part only root can play; elsewhere those tests do what they can.
+//! Which users' files are read. Only root can act as another user; without root, those tests do what they can.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

@@ -1,4 +1,4 @@
-//! The control sockets by themselves, asked about a host that is none.
+//! The control sockets by themselves, without a host.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

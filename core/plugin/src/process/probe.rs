@@ -253,7 +253,7 @@ fn nonsense() -> String {
     "the process that probed it did not report a valid result".to_owned()
 }
 
-/// A voice that goes nowhere: what a plugin has to say is for the host that loads it.
+/// Ignores what a plugin reports: the host that loads it will receive that.
 struct Unheard;
 
 impl HostObjectV1 for Unheard {

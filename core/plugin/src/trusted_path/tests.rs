@@ -1,5 +1,4 @@
-//! Whom a place is taken from. Other users' part only root can play; elsewhere the tests of it do
-//! what they can.
+//! Whose paths are accepted. Only root can act as another user; without root, those tests do what they can.
 
 use std::fs;
 use std::io::Read as _;

@@ -1,4 +1,4 @@
-//! Flipped bits in the heads of a log's frames: which page is in a frame, and how many the store has.
+//! Flipped bits in the headers of a log's frames: the page number, and the size of the store.
 #![allow(clippy::wildcard_imports)] // It is a part of the tests above it.
 
 use std::sync::Arc;

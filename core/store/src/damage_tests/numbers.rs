@@ -1,4 +1,4 @@
-//! Flipped bits in what a store says of itself: its numbers, its keys, its free pages.
+//! Flipped bits in what a store records about itself: its counts, its keys, its free pages.
 #![allow(clippy::wildcard_imports)] // It is a part of the tests above it.
 
 use super::*;

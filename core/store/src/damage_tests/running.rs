@@ -1,4 +1,4 @@
-//! Stores that are damaged while they are used, and what becomes of events in memory and of their room.
+//! Stores that are damaged while in use, and the effect on events in memory and on their room.
 #![allow(clippy::wildcard_imports)] // It is a part of the tests above it.
 
 use super::*;

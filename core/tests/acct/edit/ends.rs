@@ -1,4 +1,4 @@
-//! How evbus and its editor end, and what is left then.
+//! How evbus and its editor end, and what they leave behind.
 
 use std::fs;
 use std::path::Path;

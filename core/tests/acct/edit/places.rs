@@ -1,4 +1,4 @@
-//! Where an edited text is, and which leftovers are swept from there.
+//! The directory of an edited text, and the leftovers that are removed from it.
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A command on a terminal of its own, and somebody who sits at it.
+//! A command on its own terminal, with a simulated user.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};

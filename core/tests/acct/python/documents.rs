@@ -1,4 +1,4 @@
-//! YAML as people, programs and accidents write it, made up from a seed.
+//! YAML as people, programs and accidents write it, generated from a seed.
 
 use crate::python::yaml_words::{ENDS, PLAIN, QUOTED, SIGNS, STARTS, STOPS, TAGGED, TAGS};
 

@@ -1,4 +1,4 @@
-//! Acct files as people write them, made up from a seed.
+//! Acct files as people write them, generated from a seed.
 
 use std::fmt::Write as _;
 

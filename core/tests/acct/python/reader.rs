@@ -1,4 +1,4 @@
-//! The host's reader of YAML beside Idem's own, which is libyaml with rend's changes to `PyYAML`.
+//! The host's reader of YAML compared with Idem's, which is libyaml with rend's changes to `PyYAML`.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,4 +1,4 @@
-//! "Firing Events": the calls as they are in Rust.
+//! "Firing Events": the calls in Rust.
 
 use std::time::Duration;
 

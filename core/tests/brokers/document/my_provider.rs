@@ -1,4 +1,4 @@
-//! The profiles `idem-*` and those after it, at `my_provider`: a real plugin has that name.
+//! The profiles `idem-*` and those after it, at a real plugin named `my_provider`.
 
 use std::collections::BTreeSet;
 use std::process::Command;

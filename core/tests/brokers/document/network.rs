@@ -1,4 +1,4 @@
-//! A network of one test's own, in which the addresses of the documentation are free.
+//! A separate network for one test, in which the addresses of the documentation are free.
 
 use std::env;
 use std::fs;

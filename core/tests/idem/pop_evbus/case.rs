@@ -1,4 +1,4 @@
-//! Acct files with the built-in provider `internal`, and names to fire under, made up from a seed.
+//! Acct files with the built-in provider `internal`, and names to fire under, generated from a seed.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

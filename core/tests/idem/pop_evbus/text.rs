@@ -1,4 +1,4 @@
-//! Text in the forms that YAML has for it.
+//! Text in the different notations of YAML.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What destinations get from this project and from pop-evbus, and how that is compared.
+//! What destinations receive from this project and from pop-evbus, and how that is compared.
 
 use std::fmt::Write as _;
 use std::fs;

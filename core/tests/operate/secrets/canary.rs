@@ -1,4 +1,4 @@
-//! What is put in the place of secrets, and how it is found again in whatever was written.
+//! What replaces secrets in the test, and how it is found in everything that was written.
 
 use std::fs;
 use std::path::Path;

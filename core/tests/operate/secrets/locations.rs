@@ -1,4 +1,4 @@
-//! Every place of a configuration, from the plugins' own schemas, with a canary in it.
+//! Every location in a configuration, from the plugins' own schemas, with a canary in it.
 
 use serde_json::{Map, Value, json};
 

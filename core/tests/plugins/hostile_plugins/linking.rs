@@ -1,4 +1,4 @@
-//! Plugin files that the dynamic linker refuses: the refusal says what is to be built otherwise.
+//! Plugin files that the dynamic linker refuses: the message says how to build them.
 
 use std::fs;
 use std::path::Path;

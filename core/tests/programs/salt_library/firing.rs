@@ -1,4 +1,4 @@
-//! Firing: from every release to every release, to the host's destinations, and in masses.
+//! Firing: from every release to every release, to the host's destinations, and in large numbers.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Listening: everything that `get_event` and its relatives take and give.
+//! Listening: everything that `get_event` and its relatives accept and return.
 
 use serde_json::{Value, json};
 

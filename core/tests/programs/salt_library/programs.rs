@@ -1,4 +1,4 @@
-//! The example programs of Salt's own documentation, word for word, as processes of their own.
+//! The example programs of Salt's own documentation, unchanged, as separate processes.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Python with a release of Salt, run beside the test and told what to do, a line at a time.
+//! Python with a release of Salt, in a process that the test controls line by line.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};

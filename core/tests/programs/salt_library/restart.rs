@@ -1,4 +1,4 @@
-//! A host that goes away and comes back, under programs that go on.
+//! A host that stops and starts again while programs keep running.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What events hold: every kind of value, long and short tags, large events, in every direction.
+//! The content of events: every kind of value, long and short tags, large events, in every direction.
 
 use serde_json::{Value, json};
 

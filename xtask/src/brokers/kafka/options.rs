@@ -1,4 +1,4 @@
-//! How a private Kafka can differ from the default, and the configuration that says so to the server.
+//! How a private Kafka can differ from the default, and its configuration file.
 
 use std::fmt::Write as _;
 use std::path::Path;

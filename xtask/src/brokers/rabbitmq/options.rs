@@ -1,4 +1,4 @@
-//! How a private `RabbitMQ` can differ from the default, and the files that say so to the server.
+//! How a private `RabbitMQ` can differ from the default, and its configuration files.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What is written is what is read, and nonsense is refused.
+//! Messages are read as they were written, and invalid ones are refused.
 
 use evbus_abi::v1::{BatchOutcomeV1, BatchV1, ExceptionV1, FateV1, OutcomeCodeV1, OutcomeV1};
 

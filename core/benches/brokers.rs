@@ -77,7 +77,7 @@ fn rabbitmq(events: u32, rounds: usize) {
     for _ in 0..rounds {
         bare_rates.push(bare("bare_lapin", &[&url, &count]));
         evbus.push(through.fire(events));
-        // What has arrived must not slow the broker down for the next round.
+        // The messages that arrived must not slow the broker down in the next round.
         broker
             .ctl(&["purge_queue", "evbus"])
             .expect("the queue exists");
@@ -110,7 +110,7 @@ impl Evbus {
         let host = Host::builder().acct_file(file).plugin_dir(plugins.path());
         let host = runtime.block_on(host.start()).unwrap();
         let started = Self { runtime, host };
-        // Connected, and topic and queue made.
+        // Connects, and creates topic and queue.
         started.fire(1);
         started
     }

@@ -100,7 +100,7 @@ fn spill(runtime: &Runtime, events: u64) -> Duration {
     );
     let start = Instant::now();
     runtime.block_on(put(host.bus().clone(), events));
-    // Until all is in the file, not only on its way.
+    // Until everything is in the file.
     let left = runtime.block_on(host.shutdown(Duration::ZERO));
     assert_eq!(left[0].counts.queued_on_disk, events);
     start.elapsed()

@@ -13,7 +13,7 @@ use std::process::Command;
 
 use evbus_testkit::plugin_dir;
 
-/// Without the environment's word: one short run.
+/// If the environment sets nothing: one short run.
 const DEFAULTS: [(&str, &str, &str); 3] = [
     ("EVBUS_CHECK_SEEDS", "--seeds", "1"),
     ("EVBUS_CHECK_SEED", "--seed", "1"),

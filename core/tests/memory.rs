@@ -1,4 +1,4 @@
-//! What a destination that is away costs the host in memory, and what is left of a burst.
+//! How much memory a destination that is away costs the host, and what remains after a burst.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -15,14 +15,14 @@ use support::{RunningHost, wait_for};
 /// The queue in memory (64 MiB), what waits to be written (8 MiB), and everything else.
 const BOUND_KIB: u64 = (64 + 8 + 64) * 1024;
 
-/// A process's memory in KiB: `VmRSS` is what it has, `VmHWM` the most that it ever had.
+/// A process's memory in KiB: `VmRSS` is the current size, `VmHWM` the largest.
 fn memory_kib(pid: u32, which: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with(which)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Events that are fired, where the environment's `EVBUS_MEMORY_EVENTS` says no other number.
+/// How many events are fired, unless `EVBUS_MEMORY_EVENTS` is set.
 const EVENTS: u32 = 1_000_000;
 
 #[test]
@@ -66,7 +66,7 @@ fn events_for_a_destination_that_is_away_stay_within_the_bound_however_many() {
     println!("{events} events, {peak} KiB at most");
 }
 
-/// What 64 KiB read buffers and the like may leave behind, after bursts of 240 MiB.
+/// What read buffers of 64 KiB and the like may leave behind after bursts of 240 MiB.
 const LEFT_KIB: u64 = 48 * 1024;
 
 #[test]

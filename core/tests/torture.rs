@@ -42,7 +42,7 @@ use support::{RunningHost, evbus, run, wait_for};
 use tally::Tally;
 use tempfile::TempDir;
 
-/// Without the environment's word: a few runs, the same ones every time.
+/// If the environment sets nothing: a few runs, always the same ones.
 const RUNS: u64 = 3;
 const SEED: u64 = 1;
 
@@ -83,23 +83,23 @@ struct Run<'a> {
     seed: u64,
     random: Random,
     plugins: &'a Path,
-    /// Whether files are damaged in this run; if not, nothing at all may be lost.
+    /// Whether files are damaged in this run; if not, nothing may be lost.
     harms: bool,
     disk: Disk,
     delays_ms: [u64; DESTINATIONS.len()],
     down: [bool; DESTINATIONS.len()],
     waited: Waited,
-    /// Whether this life's host was sent SIGHUP, which it may not have followed yet.
+    /// Whether this life's host was sent SIGHUP, which it may not have handled yet.
     has_hung_up: bool,
     /// Programs that wait for room.
     waiting: Vec<JoinHandle<Vec<Put>>>,
     ledger: Ledger,
     next_put: usize,
-    /// Those that are over.
+    /// The finished lives.
     lives: Vec<Life>,
     /// Events that the hosts have counted as damaged or lost so far.
     harmed: [u64; DESTINATIONS.len()],
-    /// What all lives of the host said.
+    /// The output of all lives of the host.
     log: String,
     tally: Tally,
 }
@@ -169,7 +169,7 @@ impl<'a> Run<'a> {
         let puts = self.put(&host);
         for _ in 0..self.random.below(6) {
             self.disturb(&host);
-            // A random moment, not one that anything waits for.
+            // A random moment, not a wait for a condition.
             thread::sleep(Duration::from_millis(self.random.below(60)));
         }
         let mut life = Life::default();
@@ -251,7 +251,7 @@ impl<'a> Run<'a> {
         numbers[drops].map(|numbers| numbers.dropped)
     }
 
-    /// What may be wrong with the files when the next host starts.
+    /// Damages files before the next host starts.
     fn damage(&mut self) {
         let stores = self.disk.stores();
         let logs: Vec<&PathBuf> = stores.iter().filter(|path| damage::is_log(path)).collect();
@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
         if !self.harms || stores.is_empty() {
             return;
         }
-        // Where most waits, most can be lost.
+        // The larger the store, the more can be lost.
         let two = [0, 1].map(|_| &stores[self.random.index(stores.len())]);
         let size = |store: &&PathBuf| fs::metadata(store).unwrap().len();
         let store = two.into_iter().max_by_key(size).unwrap();
@@ -284,7 +284,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// All far systems are up and all destinations there: everything arrives.
+    /// All far systems are up and all destinations exist: everything arrives.
     fn arrive(&mut self, home: TempDir) {
         for number in 0..DESTINATIONS.len() {
             if self.down[number] {
@@ -315,7 +315,7 @@ fn finished(puts: Vec<JoinHandle<Vec<Put>>>) -> Vec<Put> {
         .collect()
 }
 
-/// Fires a batch; what the host says of it is the answer.
+/// Fires a batch; the host's answer is recorded.
 fn fire(mut put: Put, home: &Path, sockets: &Path) -> Put {
     let mut command = evbus(home);
     command

@@ -41,7 +41,7 @@ pub struct Config {
 #[serde(crate = "evbus_sdk::serde", rename_all = "snake_case")]
 #[schemars(crate = "evbus_sdk::schemars")]
 pub enum Format {
-    /// A JSON object with `id`, `time`, `profile`, `tags` where there are any, and `body`.
+    /// A JSON object with `id`, `time`, `profile`, `body`, and `tags` if there are any.
     #[default]
     JsonLines,
     /// Only the body.
@@ -77,12 +77,12 @@ pub enum Fsync {
     /// When the operating system writes them. Accepted events survive a crash of the host, but not of
     /// the machine.
     Never,
-    /// Every so many seconds, at least 1. A power failure loses the events accepted in that time.
+    /// At this interval in seconds, at least 1. A power failure loses the events accepted in that time.
     Interval(#[schemars(range(min = 1))] u32),
 }
 
 impl Fsync {
-    /// The time between two syncs, where it is fixed.
+    /// The time between two syncs, if it is fixed.
     pub(crate) fn interval(self) -> Option<Duration> {
         match self {
             Self::Interval(seconds) => Some(Duration::from_secs(seconds.into())),
@@ -109,7 +109,7 @@ impl Default for Mode {
 
 impl<'de> Deserialize<'de> for Mode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // YAML reads 0640 as 416 and 640 as 640: only a string says what was meant.
+        // YAML reads 0640 as 416 and 640 as 640, so only a string is unambiguous.
         struct OctalDigits;
 
         impl Visitor<'_> for OctalDigits {
@@ -125,7 +125,7 @@ impl<'de> Deserialize<'de> for Mode {
                 let octal = matches!(text.len(), 3 | 4) && text.bytes().all(|b| b.is_ascii_digit());
                 u32::from_str_radix(text, 8)
                     .ok()
-                    // The end of the file is read when it is opened again.
+                    // The owner must be able to read: the end of the file is read when it is opened again.
                     .filter(|mode| octal && *mode <= 0o777 && mode & 0o600 == 0o600)
                     .map(Mode)
                     .ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
@@ -142,7 +142,7 @@ impl Config {
         self.path == "-"
     }
 
-    /// Every fault that the types do not exclude.
+    /// Every fault that the types do not rule out.
     pub(crate) fn faults(&self) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
         let mut fault = |path: &str, message: &str| faults.push(ConfigFault::of_key(path, message));

@@ -8,23 +8,23 @@ use evbus_sdk::Event;
 use crate::outcome::Failure;
 use crate::{Format, message};
 
-/// Most bytes that are kept between batches.
+/// How many bytes are kept between batches at most.
 const MAX_IDLE_BYTES: usize = 8 * 1024 * 1024;
 
-/// The lines of one batch, one after the other. Kept, so that a batch costs no allocation.
+/// The lines of one batch, one after the other. Reused, so that a batch needs no allocation.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     bytes: Vec<u8>,
-    /// Where each line ends.
+    /// The end of each line.
     ends: Vec<usize>,
 }
 
-/// What became of lines that were to be appended.
+/// The result of appending lines.
 #[derive(Debug, Default)]
 pub(crate) struct Appended {
-    /// How many are there whole, and as safe as the configuration wants it.
+    /// How many lines are written completely, and as safely as the configuration wants.
     pub(crate) lines: usize,
-    /// Why it was not all of them.
+    /// Why not all of them were.
     pub(crate) failure: Option<Failure>,
 }
 
@@ -37,7 +37,7 @@ impl Appended {
     }
 }
 
-/// What a write did.
+/// The result of a write.
 #[derive(Debug)]
 pub(crate) struct Written {
     /// Bytes that were written.
@@ -80,12 +80,12 @@ impl Lines {
         self.ends.len()
     }
 
-    /// Where each line ends.
+    /// The end of each line.
     pub(crate) fn ends(&self) -> &[usize] {
         &self.ends
     }
 
-    /// Where the first `lines` lines end.
+    /// The end of the first `lines` lines.
     pub(crate) fn end(&self, lines: usize) -> usize {
         lines.checked_sub(1).map_or(0, |last| self.ends[last])
     }
@@ -105,7 +105,7 @@ impl Lines {
         }
     }
 
-    /// Makes room for the next batch. One very large event must not hold its memory for ever.
+    /// Clears the lines for the next batch. One very large event must not keep its memory forever.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
@@ -113,7 +113,7 @@ impl Lines {
     }
 }
 
-/// As `write_all`, but tells how far it came.
+/// Like `write_all`, but returns how much was written.
 fn write_counted(bytes: &[u8], to: &mut impl Write) -> (usize, Option<io::Error>) {
     let mut written = 0;
     while written < bytes.len() {

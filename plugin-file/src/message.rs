@@ -14,7 +14,7 @@ use crate::Format;
 /// Why an event has no line in the format.
 pub(crate) const LINE_BREAK: &str = "the body contains a line break, which `format: body` cannot keep on one line; use `format: json_lines`";
 
-/// How every line of [`Format::JsonLines`] begins.
+/// The beginning of every line of [`Format::JsonLines`].
 pub(crate) const LINE_START: &str = "{\"id\":\"";
 
 /// Appends the event's line, line break included. On an error, nothing is appended.
@@ -78,8 +78,8 @@ fn push_body(event: Event<'_>, line: &mut Vec<u8>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether the body is what its media type says. Bodies are not trusted: one that is not JSON must
-/// not spoil the line for those who read the file.
+/// Whether the body has the form of its media type. Bodies are not trusted: invalid JSON must not make the line
+/// unreadable.
 fn is_json(event: Event<'_>) -> bool {
     event.content_type() == "application/json"
         && str::from_utf8(event.body())
@@ -110,6 +110,6 @@ fn push(line: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 fn push_base64(line: &mut Vec<u8>, bytes: &[u8]) {
     let start = line.len();
     line.resize(start + bytes.len().div_ceil(3) * 4, 0);
-    // The room is exact: three bytes make four characters, padding included.
+    // The length is exact: three bytes become four characters, including padding.
     let _ = BASE64.encode_slice(bytes, &mut line[start..]);
 }

@@ -31,7 +31,7 @@ pub(crate) struct Failure {
 #[derive(Debug)]
 enum Cause {
     Io(io::Error),
-    /// A sentence that needs no error code, and whether somebody has to change something.
+    /// A sentence that needs no error code, and whether somebody must change something.
     Said {
         what: Cow<'static, str>,
         permanent: bool,
@@ -73,7 +73,7 @@ impl Failure {
         Self::said(path, "it is moved away each time it is opened", false)
     }
 
-    /// Others could have chosen what is written to; `what` says how.
+    /// Somebody else could have chosen what is written to; `what` says how.
     pub(crate) fn foreign(path: &Path, what: String) -> Self {
         Self::said(path, what, true)
     }
@@ -109,7 +109,7 @@ impl Failure {
         }
     }
 
-    /// What it means for a connection attempt.
+    /// The error as the result of a connection attempt.
     pub(crate) fn into_connect_error(self) -> ConnectError {
         if self.is_permanent() {
             ConnectError::permanent(self.to_string())
@@ -118,7 +118,7 @@ impl Failure {
         }
     }
 
-    /// What it means for the events of a batch.
+    /// The error as the outcome of a batch's events.
     pub(crate) fn into_outcome(self) -> Outcome {
         Outcome::retry(self.to_string())
     }
@@ -137,7 +137,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What the operator can do, where that is known.
+/// Advice for the operator, if there is any.
 fn advice(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::NotFound => "; create its directory, or set `create_dirs: true`",

@@ -1,4 +1,4 @@
-//! Where a path leads, without being led astray.
+//! Follows a path safely.
 //!
 //! In a directory that every user can write to, such as `/tmp`, others can put links, directories and files
 //! under the name that is written to, and choose with that which file the host appends to. So what stands in
@@ -20,24 +20,24 @@ use rustix::process::geteuid;
 
 use crate::outcome::Failure;
 
-/// So many links lead to a place at most, as for the kernel.
+/// The most links followed in one path, as in the kernel.
 const MAX_LINKS: usize = 40;
 const OTHERS_MAY_WRITE: u32 = 0o002;
 
 /// A name in a directory.
 pub(crate) struct Place {
     directory: OwnedFd,
-    /// Others can put something under the name.
+    /// Whether others can create files with this name.
     is_shared: bool,
     name: OsString,
-    /// What was found there; none where there is nothing yet.
+    /// What was found there; `None` if there is nothing yet.
     pub(crate) kind: Option<FileType>,
     path: PathBuf,
 }
 
 impl Place {
-    /// Follows an absolute path, its links too, to the last directory, which must be there. A path that
-    /// leads to a directory has that as its place.
+    /// Follows an absolute path and its links to the last directory, which must exist. If the path leads to a
+    /// directory, the result is that directory.
     pub(crate) fn find(path: &Path) -> Result<Self, Failure> {
         let failed = |error: Errno| Failure::new("open", path, error.into());
         let root = openat(CWD, "/", PATH | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
@@ -56,7 +56,7 @@ impl Place {
             let is_shared = is_shared(directory).map_err(failed)?;
             let at = above.join(&name);
             let look = PATH | OFlags::NOFOLLOW;
-            // As a directory first, which has a file system mounted that is mounted when it is needed.
+            // First as a directory, which triggers automounting.
             let opened = match openat(directory, &name, look | OFlags::DIRECTORY, Mode::empty()) {
                 Err(Errno::NOTDIR) => openat(directory, &name, look, Mode::empty()),
                 opened => opened,
@@ -101,11 +101,11 @@ impl Place {
         Err(Failure::directory(path))
     }
 
-    /// Opens the file for appending; makes it where there is none. None where somebody has put something
-    /// else under the name meanwhile.
+    /// Opens the file for appending; creates it if it is missing. `None` if somebody has created something else with
+    /// this name in the meantime.
     pub(crate) fn open(&self, mode: u32) -> Result<Option<(File, bool)>, Failure> {
         let failed = |error: Errno| Failure::new("open", &self.path, error.into());
-        // No named pipe is waited for.
+        // Opening a named pipe must not block.
         let flags = OFlags::RDWR
             | OFlags::APPEND
             | OFlags::NOFOLLOW
@@ -139,7 +139,7 @@ impl Place {
         Ok(Some((file, is_new)))
     }
 
-    /// Forces the name to the disk.
+    /// Syncs the name to disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = openat(&self.directory, ".", flags, Mode::empty())?;
@@ -149,7 +149,7 @@ impl Place {
 
 const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
-/// Puts the steps to `path` before those that are left.
+/// Puts the steps of `path` before the remaining ones.
 fn put_first(path: &Path, rest: &mut VecDeque<OsString>, steps: &mut Vec<(OwnedFd, PathBuf)>) {
     if path.has_root() {
         steps.truncate(1);
@@ -165,7 +165,7 @@ fn is_shared(directory: &OwnedFd) -> rustix::io::Result<bool> {
     Ok(fstat(directory)?.st_mode & OTHERS_MAY_WRITE != 0)
 }
 
-/// Whether what stands in a directory that every user can write to was put there by this user or root.
+/// Checks that an entry of a directory that every user can write to was created by this user or by root.
 fn check(path: &Path, at: &Path, found: &Stat) -> Result<(), Failure> {
     let us = geteuid().as_raw();
     let (at, owner) = (at.display(), found.st_uid);

@@ -12,7 +12,7 @@ use crate::outcome::Failure;
 use crate::target::Target;
 use crate::{Config, Format};
 
-/// Most bytes of bodies in a batch.
+/// The most bytes of bodies in a batch.
 const MAX_BATCH_BYTES: u64 = 4 * 1024 * 1024;
 /// Many events share the cost of one sync.
 const MAX_BATCH_EVENTS: u32 = 8192;
@@ -28,7 +28,7 @@ pub struct FileProvider {
 struct Writer {
     target: Target,
     lines: Lines,
-    /// The last write failed.
+    /// Whether the last write failed.
     down: bool,
 }
 
@@ -60,7 +60,7 @@ impl Provider for FileProvider {
             tokio::spawn(sync_regularly(Arc::downgrade(&writer), interval));
         }
         context.link_up();
-        // A batch must fit into a file that rotates.
+        // A batch must not be larger than a rotated file.
         let file_bytes = config.rotate.map_or(u64::MAX, |rotate| rotate.max_bytes);
         Ok(Self {
             format: config.format,
@@ -101,7 +101,7 @@ impl Provider for FileProvider {
                 if !std::mem::replace(down, true) {
                     self.context.link_down(&failure.to_string());
                 }
-                // Lines stand in the order of their events, but for those that have none.
+                // Lines are in the order of their events; rejected events have no line.
                 let mut outcomes = Outcomes::all(failure.into_outcome());
                 let mut without_line = rejected.iter().map(|(index, _)| *index).peekable();
                 let with_line =
@@ -125,7 +125,7 @@ impl Provider for FileProvider {
     }
 }
 
-/// Syncs until the provider is gone.
+/// Syncs until the provider is dropped.
 async fn sync_regularly(writer: Weak<Mutex<Writer>>, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
@@ -138,7 +138,7 @@ async fn sync_regularly(writer: Weak<Mutex<Writer>>, interval: Duration) {
     }
 }
 
-/// After a panic the instance is replaced; until then its file is as good as its last write.
+/// After a panic the instance is replaced; until then its file is as good as after its last write.
 fn lock(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
     writer.lock().unwrap_or_else(PoisonError::into_inner)
 }

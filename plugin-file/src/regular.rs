@@ -27,11 +27,11 @@ pub(crate) struct RegularFile {
     identity: Identity,
     /// Its length, as far as this program knows.
     len: u64,
-    /// A failed write left half a line past `len` that could not be cut off: the length with it.
+    /// The file's length with half a line that a failed write left after `len` and that could not be removed.
     torn: Option<u64>,
-    /// The last line has no line break.
+    /// Whether the last line has no line break.
     unended: bool,
-    /// Lines were written that may not be on the disk.
+    /// Whether lines were written that may not be on the disk.
     unsynced: bool,
 }
 
@@ -52,7 +52,7 @@ fn identity(metadata: &Metadata) -> Identity {
 }
 
 impl RegularFile {
-    /// Opens the file at an absolute path, creates it if need be, locks it and makes it whole.
+    /// Opens the file at an absolute path, creates it if necessary, locks it and repairs its end.
     pub(crate) fn open(path: PathBuf, config: &Config) -> Result<Self, Failure> {
         let options = Options {
             mode: config.mode,
@@ -76,7 +76,7 @@ impl RegularFile {
         if let Some(place) = created
             && options.fsync != Fsync::Never
         {
-            // Without it, a power failure can take the file's name away.
+            // Without this, a power failure can lose the file's name.
             place
                 .sync()
                 .map_err(|error| Failure::new("sync the directory", parent, error))?;
@@ -97,7 +97,7 @@ impl RegularFile {
         })
     }
 
-    /// Appends whole lines, as many as there is room for.
+    /// Appends whole lines, as many as fit.
     pub(crate) fn append(&mut self, lines: &Lines) -> Appended {
         match self.prepare(lines.bytes().len() as u64) {
             Ok(()) => self.write(lines),
@@ -105,7 +105,7 @@ impl RegularFile {
         }
     }
 
-    /// Sees that the right file is open and that its last line is a whole one.
+    /// Makes sure that the right file is open and that its last line is complete.
     fn prepare(&mut self, bytes: u64) -> Result<(), Failure> {
         if let Some(torn) = self.torn {
             self.cut(torn).map_err(|error| {
@@ -120,7 +120,7 @@ impl RegularFile {
             self.rotate(rotate.keep)?;
         }
         if self.unended {
-            // Half a line of another program: what follows must not be glued to it.
+            // Another program left half a line, to which nothing may be appended.
             self.file
                 .write_all(b"\n")
                 .map_err(|error| Failure::new("write to", &self.path, error))?;
@@ -141,8 +141,8 @@ impl RegularFile {
             let end = before + written.bytes as u64;
             self.len = before + written.whole as u64;
             if appended.failure.is_some() {
-                // What cannot be cut off now is cut off before the next write, or when the file is
-                // opened again. Room that was reserved and is not used is given back too.
+                // If truncating fails, it is done before the next write, or when the file is opened again. It also
+                // gives back reserved room that is not used.
                 self.torn = Some(end);
                 let _ = self.cut(end);
             }
@@ -161,7 +161,7 @@ impl RegularFile {
         appended
     }
 
-    /// Writes as many lines as there is room for, from the one at a position on.
+    /// Writes lines from this position on, as many as fit.
     fn write_some(&mut self, lines: &Lines, from: usize) -> lines::Written {
         let start = lines.end(from);
         match room::lines_that_fit(&self.file, self.len, start, &lines.ends()[from..]) {
@@ -170,7 +170,7 @@ impl RegularFile {
         }
     }
 
-    /// Forces lines to the disk that may not be there yet.
+    /// Syncs lines that may not be on the disk yet.
     pub(crate) fn sync(&mut self) -> Result<(), Failure> {
         if self.unsynced && self.options.fsync != Fsync::Never {
             self.file
@@ -181,8 +181,8 @@ impl RegularFile {
         Ok(())
     }
 
-    /// Cuts off what a failed write left, unless another program has appended something since: the
-    /// file's length is no longer `torn` then.
+    /// Removes what a failed write left, unless another program has appended something since, so that the file's
+    /// length is no longer `torn`.
     fn cut(&mut self, torn: u64) -> io::Result<()> {
         let found = self.file.metadata()?.len();
         if found == torn {
@@ -195,11 +195,11 @@ impl RegularFile {
         Ok(())
     }
 
-    /// Opens the path again when another file, or none, stands there: somebody rotated it.
+    /// Opens the path again if another file, or none, is there because somebody rotated it.
     fn follow(&mut self) -> Result<(), Failure> {
         match fs::metadata(&self.path) {
             Ok(found) if identity(&found) == self.identity => {
-                // Somebody has emptied it (logrotate's copytruncate), or appended to it.
+                // Another program has truncated it (logrotate's copytruncate), or appended to it.
                 if found.len() != self.len {
                     self.len = found.len();
                     self.unended = is_unended(&self.file, self.len)
@@ -218,7 +218,7 @@ impl RegularFile {
     }
 
     fn rotate(&mut self, keep: u32) -> Result<(), Failure> {
-        // Where the path is a link, the files stay beside the file that it leads to.
+        // If the path is a link, rotated files stay beside its target.
         fs::canonicalize(&self.path)
             .and_then(|path| rotate::shift(&path, keep))
             .map_err(|error| Failure::new("rotate", &self.path, error))?;
@@ -232,8 +232,7 @@ impl RegularFile {
     }
 }
 
-/// Opens and locks the file that stands at the path; creates it when there is none, and gives its place
-/// then.
+/// Opens and locks the file at the path; creates it if it is missing, and then returns its place.
 fn open_locked(path: &Path, mode: Mode) -> Result<(File, Option<Place>, Identity), Failure> {
     let failed = |error| Failure::new("open", path, error);
     for _ in 0..MAX_MOVES {
@@ -247,7 +246,7 @@ fn open_locked(path: &Path, mode: Mode) -> Result<(File, Option<Place>, Identity
             continue;
         };
         if is_new {
-            // The mode is meant, whatever the host's umask is.
+            // The configured mode applies whatever the host's umask.
             file.set_permissions(Permissions::from_mode(mode.0))
                 .map_err(failed)?;
         }
@@ -267,11 +266,11 @@ fn open_locked(path: &Path, mode: Mode) -> Result<(File, Option<Place>, Identity
     Err(Failure::unsteady(path))
 }
 
-/// Removes what a crash left of our last line, and gives the file's length.
+/// Removes what a crash left of this program's last line, and returns the file's length.
 ///
-/// Such a line was never accepted. It is told from half a line of another program, which is kept, by
-/// its beginning; after a power failure zeros may stand for it. One that is whole but for its line
-/// break is kept too: an editor may have taken the line break away.
+/// Such a line was never accepted. Its beginning distinguishes it from half a line of another program, which is kept;
+/// after a power failure it may consist of zeros. A line that only lacks its line break is kept too, because an editor
+/// may have removed the line break.
 fn drop_half_line(file: &mut File, path: &Path) -> io::Result<u64> {
     let len = file.metadata()?.len();
     let whole = end_of_last_line(file, len)?;
@@ -303,18 +302,18 @@ fn is_our_half_line(file: &mut File, start: u64, len: u64) -> io::Result<bool> {
     Ok(serde_json::from_reader::<_, IgnoredAny>(tail).is_err())
 }
 
-/// Whether the last byte before `len` is something else than a line break.
+/// Whether the last byte before `len` is not a line break.
 fn is_unended(file: &File, len: u64) -> io::Result<bool> {
     let Some(last) = len.checked_sub(1) else {
         return Ok(false);
     };
     let mut byte = [b'\n'];
-    // A file that has become shorter meanwhile is looked at again before the next batch.
+    // A file that became shorter in the meantime is checked again before the next batch.
     file.read_at(&mut byte, last)?;
     Ok(byte != [b'\n'])
 }
 
-/// The position after the last line break before `len`; 0 when there is none.
+/// The position after the last line break before `len`; 0 if there is none.
 fn end_of_last_line(file: &mut File, len: u64) -> io::Result<u64> {
     const BLOCK: u64 = 64 * 1024;
     let mut block = Vec::new();

@@ -11,8 +11,8 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-/// With this much more than a batch takes, nothing is reserved: it costs time, and other programs
-/// need a moment to fill it.
+/// If there is this much more room than a batch needs, nothing is reserved: reserving takes time, and other programs
+/// need a while to fill the disk.
 const PLENTY: u64 = 16 * 1024 * 1024;
 
 /// How many of the lines, at least one, can be written at the end of the file, whose length is
@@ -28,7 +28,7 @@ pub(crate) fn lines_that_fit(
     ends: &[usize],
 ) -> io::Result<usize> {
     let size = |lines: usize| ends[lines - 1].saturating_sub(start) as u64;
-    // The system does not only refuse what is beyond this limit, it sends a signal.
+    // Beyond this limit the system not only refuses, but also sends a signal.
     let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
     let allowed = limit.saturating_sub(len);
     let mut lines = ends.partition_point(|end| (end - start) as u64 <= allowed);
@@ -47,7 +47,7 @@ pub(crate) fn lines_that_fit(
     }
     match fits {
         Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(error.into()),
-        // Not every file system can reserve.
+        // Some file systems cannot reserve room.
         _ => Ok(lines),
     }
 }

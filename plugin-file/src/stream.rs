@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::lines::{Appended, Lines};
 use crate::outcome::Failure;
 
-/// Destinations on one stream write whole batches in turn. Those on different streams have nothing in
-/// common: a terminal that takes nothing stops whoever writes to it, and nobody else.
+/// Destinations on one stream take turns writing whole batches. Different streams are independent: a terminal that
+/// accepts nothing blocks only those who write to it.
 type Turn = Arc<Mutex<()>>;
 
 /// A stream that is open.
@@ -41,20 +41,20 @@ fn turn(file: &File) -> io::Result<Turn> {
     Ok(new)
 }
 
-/// Somewhere to write to that has no length and no end.
+/// A target without a length or an end.
 #[derive(Debug)]
 pub(crate) struct Stream {
     path: PathBuf,
     file: File,
     turn: Turn,
-    /// The last write ended somewhere in a line.
+    /// Whether the last write ended within a line.
     torn: bool,
 }
 
 impl Stream {
     pub(crate) fn stdout() -> Result<Self, Failure> {
         let path = Path::new("standard output");
-        // A descriptor of its own has no buffer in which a half line could wait.
+        // A separate descriptor has no buffer that could hold half a line.
         let file = io::stdout().as_fd().try_clone_to_owned();
         file.and_then(|file| Self::new(path, file.into()))
             .map_err(|error| Failure::new("write to", path, error))
@@ -75,9 +75,9 @@ impl Stream {
         })
     }
 
-    /// Writes whole lines, as many as are taken. What a failed write left of a line is ended first.
+    /// Writes whole lines, as many as are accepted. First ends the line that a failed write left.
     pub(crate) fn append(&mut self, lines: &Lines) -> Appended {
-        // The lock guards no state that a panic could spoil.
+        // The lock protects no state that a panic could leave inconsistent.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let failed = |error| Failure::new("write to", &self.path, error);
         let mut file = &self.file;

@@ -29,17 +29,17 @@ impl Target {
         match fs::metadata(&path) {
             Ok(found) if found.file_type().is_char_device() => {
                 match Place::find(&path) {
-                    // A terminal's name may belong to another place, as in a container.
+                    // A terminal's name may belong to another file, as in a container.
                     Err(failure) if !failure.is_absence() => return Err(failure),
                     _ => {}
                 }
                 Stream::device(&path).map(Self::Stream)
             }
-            // A link of /proc to a pipe leads nowhere that could be opened by its name.
+            // A link in /proc to a pipe cannot be opened by its name.
             Ok(found) if found.file_type().is_fifo() || found.file_type().is_socket() => {
                 Err(Failure::odd_file(&path))
             }
-            // Whatever else stands there, or keeps it from being seen, shows when it is opened.
+            // Any other file, and any error, is reported when the file is opened.
             _ => RegularFile::open(path, config).map(Self::Regular),
         }
     }
@@ -52,7 +52,7 @@ impl Target {
         }
     }
 
-    /// Forces what is not on the disk yet.
+    /// Syncs what is not on the disk yet.
     pub(crate) fn sync(&mut self) -> Result<(), Failure> {
         match self {
             Self::Regular(file) => file.sync(),

@@ -18,8 +18,8 @@ use support::{accepted, connect, numbered, numbers};
 
 const CHILD: &str = "EVBUS_TEST_SMALL_DISK";
 
-/// Runs a test once more, in a child process with an empty file system of 256 KiB, which the child is
-/// told of; nothing is left to do for the parent.
+/// Runs a test once more in a child process with an empty file system of 256 KiB, whose path the child gets; the
+/// parent then has nothing left to do.
 fn on_a_small_disk(test: &str) -> Option<PathBuf> {
     if let Some(disk) = std::env::var_os(CHILD) {
         return Some(disk.into());
@@ -52,7 +52,7 @@ fn in_a_child(test: &str, before: &[&str], script: &str, dir: &Path) {
     );
 }
 
-/// The numbers of the events that were accepted; the others were to be tried again.
+/// The numbers of the accepted events; the others had to be retried.
 #[track_caller]
 fn accepted_of(outcomes: &[Outcome], first: u64) -> Vec<u64> {
     let mut numbers = Vec::new();
@@ -97,7 +97,7 @@ async fn what_fits_on_a_full_disk_is_accepted_and_the_rest_is_waited_for() {
     let instance = connect(json!({"path": path})).await;
     accepted(&instance, numbered(0..300)).await;
 
-    // A reader that looks all the time never sees a line that is taken back.
+    // A reader that polls never sees a line that is truncated later.
     let end = Arc::new(AtomicBool::new(false));
     let reader = std::thread::spawn({
         let (path, end) = (path.clone(), Arc::clone(&end));
@@ -110,7 +110,7 @@ async fn what_fits_on_a_full_disk_is_accepted_and_the_rest_is_waited_for() {
             }
         }
     });
-    // The disk is full somewhere within this batch: less than the batch fits, but not nothing.
+    // The disk becomes full within this batch: a part of it fits.
     let outcomes = instance.publish(numbered(300..2000)).await;
     let mut expected: Vec<u64> = (0..300).collect();
     let fitted = accepted_of(&outcomes, 300);
@@ -121,7 +121,7 @@ async fn what_fits_on_a_full_disk_is_accepted_and_the_rest_is_waited_for() {
         link, Link::Down(reason) if reason.contains("No space left on device")
     )));
 
-    // A line that does not fit costs the full disk nothing, however often it is tried.
+    // A line that does not fit costs no room, however often it is retried.
     let before = fs::metadata(&path).expect("it exists");
     let next = expected.len();
     for _ in 0..20 {
@@ -174,7 +174,7 @@ async fn a_limit_of_file_size_is_met_line_by_line_and_ends_nothing() {
     const TEST: &str = "a_limit_of_file_size_is_met_line_by_line_and_ends_nothing";
     let Some(dir) = std::env::var_os(CHILD).map(PathBuf::from) else {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        // In blocks of 512 bytes. Whoever writes beyond it gets a signal that ends the process.
+        // In blocks of 512 bytes. Writing beyond the limit sends a signal that ends the process.
         let script = "ulimit -f 64 && exec \"$0\" \"$@\"";
         return in_a_child(TEST, &["env"], script, dir.path());
     };

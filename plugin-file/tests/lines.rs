@@ -1,4 +1,4 @@
-//! What stands on a line.
+//! The content of a line.
 
 mod support;
 
@@ -44,7 +44,7 @@ async fn the_events_of_an_idem_run_are_read_back_as_they_were() {
         assert_eq!(line["body"], event.body_json());
         assert_eq!(line.get("encoding"), None);
     }
-    // An event that Idem fired with string tags, and one that has none.
+    // An event with string tags, and one without.
     assert_eq!(written[3]["tags"], events[3].body_json()["tags"]);
     assert_eq!(written[0].get("tags"), None);
 }
@@ -185,7 +185,7 @@ async fn a_dash_is_standard_output() {
     assert!(stdout.contains("\n{\"a body\": alone}\n"), "{stdout}");
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("events");
-    // The test runner writes there too.
+    // The test runner also writes there.
     let events: Vec<&str> = stdout
         .lines()
         .filter_map(|line| line.find("{\"id\":").map(|start| &line[start..]))

@@ -78,7 +78,7 @@ async fn rotation_goes_on_after_a_failure_and_over_gaps() {
     for n in 0..3 {
         accepted(&instance, numbered(n..n + 1)).await;
     }
-    // No file can be renamed over a directory.
+    // A file cannot be renamed over a directory.
     fs::create_dir(&third).expect("the directory is the test's");
     let outcomes = instance.publish(numbered(3..4)).await;
     let expected = format!("cannot rotate {}: Is a directory", path.display());
@@ -123,7 +123,7 @@ async fn a_file_that_is_moved_or_deleted_is_started_anew() {
     accepted(&instance, numbered(4..5)).await;
     assert_eq!(numbers(&path), [4]);
 
-    // As logrotate does with `create`: another file stands there already.
+    // As logrotate's `create` does: there is a new file already.
     fs::rename(&path, &moved).expect("the directory is the test's");
     fs::write(&path, "").expect("the directory is the test's");
     accepted(&instance, numbered(5..6)).await;

@@ -1,4 +1,4 @@
-//! Which files are opened, how, and what is said about those that are not.
+//! Which files are opened, how, and what is reported about the others.
 
 mod support;
 
@@ -95,7 +95,7 @@ async fn what_is_no_regular_file_is_refused_in_one_sentence() {
 
 #[tokio::test]
 async fn a_file_that_may_not_be_written_is_named_with_what_to_do() {
-    // Not even root may write it.
+    // Not even root may write to it.
     let reason = permanent(json!({"path": "/proc/sys/kernel/ostype"})).await;
     let expected = "cannot open /proc/sys/kernel/ostype: Permission denied (os error 13); allow the host's user to write there, or choose another path";
     assert_eq!(reason, expected);
@@ -137,7 +137,7 @@ async fn a_file_has_one_writer_at_a_time() {
         .all_given_back(support::WITHIN)
         .await
         .expect("the instance ends");
-    // A process that another test starts has the file open too, until it becomes another program.
+    // A process started by another test has the file open too, until it calls exec.
     let free = async {
         loop {
             match harness.connect(json!({"path": path})).await {
@@ -173,7 +173,7 @@ async fn a_last_line_of_others_is_kept_and_ended() {
         "{\"body\": {\"n\": 100}}",
         "{\"body\":\"half",
         "half a line",
-        // A whole line of ours whose line break an editor has taken away.
+        // A whole line whose line break was removed by an editor.
         "{\"id\":\"x\",\"body\":{\"n\":1}}",
         // Zeros before something else are not a hole.
         "\0\0\0\0x\0\0\0\0",
@@ -182,10 +182,10 @@ async fn a_last_line_of_others_is_kept_and_ended() {
     }
 }
 
-/// A line that stands in a file already.
+/// A line that is already in a file.
 const FIRST: &str = "a line";
 
-/// What stands in a file before the next event, when the file's last line was this one.
+/// What a file contains before the next event, if this was the file's last line.
 async fn with_tail(tail: &str) -> String {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("events");
@@ -247,7 +247,7 @@ fn faults_of_a_configuration_are_named_with_their_keys() {
                 .into(),
         ]
     );
-    // Nor are they hidden by a key that is missing.
+    // A missing key does not hide them either.
     assert_eq!(
         faults(json!({"mode": "0400", "fsync": {"interval": 0}, "rotate": {"keep": 0}})),
         [

@@ -1,5 +1,5 @@
-//! Directories that every user can write to. Other users' part only root can play; elsewhere those tests do
-//! what they can.
+//! Directories that every user can write to. Only root can act as another user; without root, those tests do what they
+//! can.
 
 mod support;
 
@@ -13,14 +13,14 @@ use support::{WITHIN, accepted, connect, harness, numbered, numbers};
 
 const STRANGER: u32 = 54_321;
 
-/// A directory as `/tmp` is, or one without its sticky bit.
+/// A directory like `/tmp`, or the same without the sticky bit.
 fn shared(mode: u32) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("it is the test's");
     dir
 }
 
-/// Gives it away; whether this user could.
+/// Changes its owner; returns whether this user may do that.
 fn give_away(path: &Path) -> bool {
     lchown(path, Some(STRANGER), None).is_ok()
 }
@@ -43,7 +43,7 @@ async fn refused(config: Value, name: &Path) {
     assert!(reason.contains(&expected), "{reason}");
 }
 
-/// Connects once the instance before has let go of the file, which its thread does when it ends.
+/// Connects once the previous instance has closed the file, which its thread does when it ends.
 async fn connect_when_free(config: Value) -> Instance {
     let free = async {
         loop {
@@ -64,7 +64,7 @@ async fn a_link_of_another_user_is_not_followed() {
         let (dir, own) = (shared(mode), shared(0o755));
         let (target, link) = (own.path().join("target"), dir.path().join("link"));
         symlink(&target, &link).expect("a link");
-        // One's own is, to a file that is there and to one that is not.
+        // A link of one's own is followed, whether its target exists or not.
         for count in 1..=2 {
             let instance = connect_when_free(json!({"path": link})).await;
             accepted(&instance, numbered(count - 1..count)).await;
@@ -96,7 +96,7 @@ async fn a_link_or_directory_of_another_user_on_the_way_is_not_followed() {
             assert!(!name.join("new").exists());
         }
     }
-    // In a directory that is not shared, links are their owners' business.
+    // In a directory that is not shared, links are the owner's business.
     let link = own.path().join("link");
     symlink(own.path().join("target"), &link).expect("a link");
     let _ = give_away(&link);

@@ -10,7 +10,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
 use support::{accepted, connect, numbered};
 
-/// More than any terminal takes while nobody reads it.
+/// More than a terminal buffers.
 const MANY: usize = 1 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +25,7 @@ async fn a_terminal_that_takes_nothing_holds_no_other_stream_up() {
     let stuck = connect(json!({"path": terminal})).await;
     let text = "x".repeat(MANY);
     let waiting = stuck.publish(vec![TestEvent::text("idem-run", &text)]);
-    // It has begun to write, and is stuck, once something can be read.
+    // Once something can be read, it has begun to write and is blocked.
     let mut master = std::fs::File::from(master);
     let mut first = [0; 1];
     master.read_exact(&mut first).expect("it writes");

@@ -39,7 +39,7 @@ impl Guard {
         (!literal.is_empty() && !misread).then_some(Self { place, literal })
     }
 
-    /// The guard that says exactly what the pattern says, if there is one.
+    /// The guard that is equivalent to the pattern, if there is one.
     pub(crate) fn exact(pattern: &Pattern) -> Option<Self> {
         let (place, tokens) = match pattern.tokens() {
             [Token::Star, tokens @ .., Token::Star] => (Place::Inside, tokens),
@@ -51,7 +51,7 @@ impl Guard {
         all_literal.then(|| Self::new(place, tokens)).flatten()
     }
 
-    /// Every guard the pattern could have, none where it has no literal at all.
+    /// Every possible guard of the pattern; none if it has no literal at all.
     fn possible(pattern: &Pattern) -> impl Iterator<Item = Self> {
         let tokens = pattern.tokens();
         let is_literal = |token: &Token| literal(token).is_some();
@@ -71,7 +71,7 @@ impl Guard {
     }
 }
 
-/// Chooses guards so that few patterns share one: the fewer do, the fewer are tried in vain.
+/// Chooses guards that few patterns share, so that few patterns are tried in vain.
 pub(crate) struct Chooser {
     /// How many of the patterns could have each guard.
     sharing: HashMap<Guard, u32>,

@@ -10,28 +10,28 @@ use crate::guard::{Guard, Place};
 /// with the number of automata.
 const AUTOMATON_GUARDS: usize = 2048;
 
-/// Compiled guards. A guard is known by its place in the list given to [`Search::new`].
+/// Compiled guards. A guard is identified by its position in the list given to [`Search::new`].
 pub(crate) struct Search {
     parts: Vec<Part>,
 }
 
-/// The compiled guards of a stretch of the list.
+/// The compiled guards of a part of the list.
 struct Part {
-    /// Where in the list the stretch begins.
+    /// The position of the part in the list.
     first: usize,
     finder: Finder,
 }
 
 enum Finder {
-    /// Guards that are the name, its start or its end. globset has a strategy for each of them, so
-    /// its regular expressions, which read bytes where a pattern means characters, never run.
+    /// Guards that are the name, its start or its end. globset has a strategy for each of these, so its regular
+    /// expressions never run; they would match bytes where a pattern means characters.
     Anchored(globset::GlobSet),
     /// Guards anywhere in a name, for which globset has no strategy.
     Inside(AhoCorasick),
 }
 
 impl Search {
-    /// Compiles `guards`, which are sorted and each there once.
+    /// Compiles `guards`, which are sorted and distinct.
     pub(crate) fn new(guards: &[Guard]) -> Self {
         let mut parts = Vec::new();
         let mut first = 0;
@@ -52,7 +52,7 @@ impl Search {
         Self { parts }
     }
 
-    /// Calls `hit` with each guard that holds for `name`, once. `scratch` is room to work in.
+    /// Calls `hit` once with each guard that holds for `name`. `scratch` is working memory.
     pub(crate) fn find(&self, name: &str, scratch: &mut Vec<usize>, mut hit: impl FnMut(usize)) {
         let candidate = Candidate::from_bytes(name);
         for part in &self.parts {
@@ -74,7 +74,7 @@ impl Search {
 }
 
 impl Finder {
-    /// Compiles guards that stand in the same place.
+    /// Compiles guards of the same kind of place.
     fn new(guards: &[Guard]) -> Self {
         if guards[0].place == Place::Inside {
             let literals = guards.iter().map(|guard| &guard.literal);
@@ -104,7 +104,7 @@ fn glob(guard: &Guard) -> globset::Glob {
     let mut text = String::with_capacity(guard.literal.len() + 1);
     text.push_str(before);
     for c in guard.literal.chars() {
-        // Not `globset::escape`: that writes classes, which cost the pattern its fast strategy.
+        // Not `globset::escape`: it writes classes, which are slower.
         if matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '\\') {
             text.push('\\');
         }

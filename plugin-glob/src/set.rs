@@ -16,7 +16,7 @@ pub const MAX_PATTERN_BYTES: usize = 64 * 1024;
 /// limits the memory of a set, and allows 100,000 patterns of 160 bytes.
 pub const MAX_SET_BYTES: usize = 16 * 1024 * 1024;
 
-/// A scratch list longer than this is given back after the match that needed it.
+/// A longer scratch list is freed after the match that needed it.
 const KEPT_SCRATCH: usize = 4096;
 
 thread_local! {
@@ -51,7 +51,7 @@ pub struct GlobSet {
     guarded: Vec<Vec<u32>>,
     /// Patterns without any literal, tried on every name.
     unguarded: Vec<u32>,
-    /// Per pattern what must be tried once its guard was found; `None` where the guard says it all.
+    /// For each pattern, what must be tried once its guard was found; `None` if the guard is equivalent.
     remaining: Vec<Option<Pattern>>,
 }
 

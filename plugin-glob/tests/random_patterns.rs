@@ -33,7 +33,7 @@ impl Random {
             .collect()
     }
 
-    /// A name: sometimes any, sometimes one cut from `pattern`, which matches far more often.
+    /// A name: sometimes random, sometimes derived from `pattern`, which matches far more often.
     fn name(&mut self, pattern: &str) -> String {
         if self.below(3) == 0 {
             return self.text(&NAME_PIECES, 8);
@@ -74,7 +74,7 @@ fn model(pattern: &[char], name: &[char]) -> bool {
     taken && model(&pattern[length..], rest)
 }
 
-/// The place of the `]` that closes the class `pattern` begins with.
+/// The position of the `]` that closes the class at the beginning of `pattern`.
 fn class_end(pattern: &[char]) -> Option<usize> {
     let mut j = 1;
     if pattern.get(j) == Some(&'!') {
@@ -86,8 +86,8 @@ fn class_end(pattern: &[char]) -> Option<usize> {
     (j..pattern.len()).find(|&j| pattern[j] == ']')
 }
 
-/// The class `[body]`: `translate` makes chunks of what stands between hyphens that form ranges, joins
-/// those whose range is reversed, and hands the rest to `re`.
+/// The class `[body]`: `translate` splits it at the hyphens that form ranges, joins chunks whose range is reversed,
+/// and passes the rest to `re`.
 fn model_class(body: &[char], c: char) -> bool {
     let mut chunks: Vec<Vec<char>> = Vec::new();
     let mut start = 0;
@@ -110,7 +110,7 @@ fn model_class(body: &[char], c: char) -> bool {
         }
     }
 
-    // What `re` reads: `None` stands for a hyphen between chunks, which is not escaped.
+    // Characters for `re`; `None` is a hyphen between chunks, which is not escaped.
     let mut stuff: Vec<Option<char>> = Vec::new();
     for (k, chunk) in chunks.iter().enumerate() {
         if k > 0 {

@@ -54,7 +54,7 @@ pub(crate) enum Kind {
     /// The mechanisms that the broker names.
     Mechanism(String),
     Login,
-    /// What librdkafka said, on one short line.
+    /// librdkafka's message, shortened to one line.
     Other(String),
 }
 
@@ -74,7 +74,7 @@ impl Cause {
         })
     }
 
-    /// Whether waiting does not cure it, so that the attempt to connect can end.
+    /// Whether waiting does not help, so that the attempt to connect can end.
     pub(crate) fn is_permanent(&self) -> bool {
         match self.kind {
             Kind::Certificate
@@ -105,7 +105,7 @@ fn kind(code: Code, said: &str) -> Kind {
         | Code::SaslAuthenticationFailed
         | Code::UnsupportedSASLMechanism
         | Code::IllegalSASLState => login(said),
-        // Some of OpenSSL's errors come as those of the transport.
+        // librdkafka reports some errors of OpenSSL as errors of the transport.
         code if code == Code::SSL || has(&["SSL routines"]) => {
             if has(&["verify failed", "Failed to verify"]) {
                 Kind::Certificate
@@ -128,7 +128,7 @@ fn kind(code: Code, said: &str) -> Kind {
     }
 }
 
-/// The state in which the peer hung up says what it may have missed.
+/// The state in which the peer closed the connection suggests what it expected.
 fn hung_up(said: &str, over_tls: bool) -> Kind {
     if said.contains("in state APIVERSION_QUERY") && !over_tls {
         Kind::WantsTls
@@ -161,7 +161,7 @@ fn login(said: &str) -> Kind {
     }
 }
 
-/// What the peer speaks, from the first bytes of its answer, which librdkafka takes for a size.
+/// The peer's protocol, from the first bytes of its answer, which librdkafka reads as a size.
 fn protocol(said: &str) -> Option<&'static str> {
     let (_, size) = said.split_once("response size ")?;
     let end = size.find(|c: char| c != '-' && !c.is_ascii_digit());
@@ -170,13 +170,13 @@ fn protocol(said: &str) -> Option<&'static str> {
         b"HTTP" => Some("HTTP"),
         b"AMQP" => Some("AMQP (such as RabbitMQ)"),
         b"SSH-" => Some("SSH"),
-        // An alert, of any version.
+        // A TLS alert of any version.
         [0x15, 0x03, ..] => Some("TLS"),
         _ => None,
     }
 }
 
-/// Foreign words, on one line that is not too long.
+/// A foreign text, shortened to one line.
 pub(crate) fn short(said: &str) -> String {
     const MOST: usize = 200;
     let said = match said.rfind(" (after ") {

@@ -44,7 +44,7 @@ impl ClientContext for Client {
             return;
         }
         match level {
-            // Brokers that have just started give an id later, and librdkafka asks again.
+            // Brokers that have just started return an id later, and librdkafka asks again.
             _ if facility == "GETPID" => debug!(target: "librdkafka", "{facility}: {message}"),
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
@@ -67,12 +67,12 @@ impl ClientContext for Client {
 }
 
 impl Client {
-    /// Whether a line is about a connection that failed, which the link says in words of its own. Those
-    /// of librdkafka may repeat a login.
+    /// Whether a line is about a failed connection, which the link reports itself. librdkafka's text may contain a
+    /// login.
     fn takes(&self, level: RDKafkaLogLevel, facility: &str, message: &str) -> bool {
         match facility {
             "FAIL" => {
-                // Errors are reported, too, with their codes.
+                // Errors are also reported through another callback, with their codes.
                 if matches!(
                     level,
                     RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info
@@ -90,14 +90,14 @@ impl Client {
                 }
                 false
             }
-            // The first of OpenSSL's errors, of which the last is reported; and what is fatal.
+            // The first of several OpenSSL errors, of which only the last is reported; and fatal errors.
             "SSL" | "FATAL" => true,
             _ => false,
         }
     }
 }
 
-/// A line without the thread that it begins with (`log.thread.name`).
+/// A line without the thread's name at its beginning (`log.thread.name`).
 fn without_thread(message: &str) -> &str {
     let named = message.strip_prefix("[thrd:");
     named

@@ -130,7 +130,7 @@ impl Default for OneOrMany {
     }
 }
 
-/// How many replicas acknowledge: a number, or `all`. Not shown: before it is checked it may be any text.
+/// How many replicas must acknowledge: a number, or `all`. Not shown, because before it is checked it may be any text.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(
     crate = "evbus_sdk::serde",
@@ -139,7 +139,7 @@ impl Default for OneOrMany {
 )]
 #[schemars(crate = "evbus_sdk::schemars", extend("x-expected" = "0, 1, -1 or `all`"))]
 pub enum Acks {
-    /// 0, 1 or -1.
+    /// The number 0, 1 or -1.
     Number(i16),
     /// `all`, or a number written as a text.
     Text(String),
@@ -212,13 +212,13 @@ pub enum Property {
     /// A key without a value counts as missing.
     #[schemars(skip)]
     NotGiven(()),
-    /// Anything else: taken here so that the check can name the key, and refused there.
+    /// Anything else: accepted here so that the check can name the key, and refused there.
     #[schemars(skip)]
     Other(IgnoredAny),
 }
 
 impl Property {
-    /// As librdkafka reads it; `None` where it is not a single value.
+    /// As librdkafka reads it; `None` if it is not a single value.
     pub(crate) fn text(&self) -> Option<String> {
         match self {
             Self::Bool(value) => Some(value.to_string()),

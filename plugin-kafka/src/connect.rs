@@ -15,16 +15,16 @@ use crate::link::Link;
 use crate::reach;
 use crate::reports::Reports;
 
-/// How long a broker may take to answer a new connection. With all that follows it is less than the
-/// ten seconds for which `evbus check --connect` waits, so that the cause is heard.
+/// How long a broker may take to answer a new connection. With everything that follows, it is less than the ten
+/// seconds that `evbus check --connect` waits, so that the cause is reported.
 const PATIENCE: Duration = Duration::from_secs(6);
-/// How long a connection may take as a whole.
+/// How long connecting may take in total.
 const PATIENCE_IN_ALL: Duration = Duration::from_secs(9);
-/// How long it is tried at least when no broker is there: one may be starting.
+/// How long to keep trying if no broker is there, because one may be starting.
 const AT_LEAST: Duration = Duration::from_secs(1);
-/// Longest wait for the id of an idempotent producer. Without one it cannot send yet, which is not a fault.
+/// The longest wait for the id of an idempotent producer. Without an id it cannot send yet, which is not a fault.
 const ID_PATIENCE: Duration = Duration::from_secs(2);
-/// How often an error that ends the attempt is looked for meanwhile.
+/// How often to check for an error that ends the attempt.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Connects. Blocks until a broker has answered, the brokers that lead `topics` have been reached, and
@@ -67,8 +67,7 @@ pub(crate) fn connect(
 
 /// Waits for the first answer of a broker.
 fn answered(producer: &Producer, link: &Link, began: Instant) -> Result<(), ConnectError> {
-    // Known as soon as a broker has answered, and unlike other metadata it is the same small
-    // answer in a cluster of any size.
+    // Known as soon as a broker has answered; unlike other metadata, it is small in a cluster of any size.
     while producer.client().fetch_cluster_id(LOOK_EVERY).is_none() {
         if let Some(cause) = link.permanent() {
             return Err(ConnectError::permanent(cause.to_string()));
@@ -89,7 +88,7 @@ fn answered(producer: &Producer, link: &Link, began: Instant) -> Result<(), Conn
     Ok(())
 }
 
-/// Waits until the brokers have given an idempotent producer its id, or refused that.
+/// Waits until the brokers have given an idempotent producer its id, or refused to.
 fn has_id(producer: &Producer, link: &Link) {
     let until = Instant::now() + ID_PATIENCE;
     while !link.has_id() && producer.client().fatal_error().is_none() && Instant::now() < until {
@@ -97,10 +96,10 @@ fn has_id(producer: &Producer, link: &Link) {
     }
 }
 
-/// Makes a producer, without waiting for a connection.
+/// Creates a producer, without waiting for a connection.
 pub(crate) fn producer(mut config: ClientConfig, client: Client) -> Result<Producer, ConnectError> {
-    // Lines say why a broker hung up and how far an idempotent producer has come, which nothing else
-    // does. What the host's log does not want to see ends in this plugin.
+    // Only log lines report why a broker closed a connection, and the state of an idempotent producer. Lines that the
+    // host does not log are dropped in this plugin.
     config.set_log_level(RDKafkaLogLevel::Debug);
     let wanted = config.get("debug").filter(|contexts| !contexts.is_empty());
     let contexts = wanted.map_or_else(|| "eos".to_owned(), |contexts| format!("{contexts},eos"));
@@ -108,10 +107,11 @@ pub(crate) fn producer(mut config: ClientConfig, client: Client) -> Result<Produ
     config.create_with_context(client).map_err(unusable)
 }
 
-/// librdkafka refuses to make a client: files that it cannot use, properties that contradict.
+/// The error if librdkafka refuses to create a client: files that it cannot use, properties that contradict each
+/// other.
 fn unusable(error: KafkaError) -> ConnectError {
     ConnectError::permanent(match error {
-        // Its Display prints the property's value, which may be a secret, and so may its reason.
+        // Its Display prints the property's value, which may be a secret, and so may the reason.
         KafkaError::ClientConfig(_, _, property, _) => {
             format!("librdkafka rejects the value of the property {property}")
         }

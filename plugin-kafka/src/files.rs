@@ -7,17 +7,17 @@ use evbus_sdk::{ConfigFault, FileFault, check_file};
 
 use crate::properties::Settings;
 
-/// More than any bundle of certificates or list of revoked ones has, in bytes.
+/// More bytes than any bundle of certificates or revocation list has.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// What the names of properties end in that name a file.
+/// The endings of the names of properties that name a file.
 const FILE_VALUED: [&str; 3] = [".location", ".file", ".keytab"];
 
-/// Authorities may be a directory of files, and are looked for by librdkafka where this says so.
+/// The certificate authorities may be a directory, and with this value librdkafka looks for them itself.
 const AUTHORITIES: &str = "ssl.ca.location";
 const LOOKED_FOR: &str = "probe";
 
-/// A fault for every setting that names what is not a regular file, or one that cannot be read.
+/// A fault for every setting whose path is not a regular file, or cannot be read.
 pub(crate) fn faults(settings: &Settings) -> Vec<ConfigFault> {
     settings
         .given()

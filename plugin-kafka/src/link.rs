@@ -16,17 +16,16 @@ use rdkafka::types::RDKafkaErrorCode;
 use crate::cause::{self, Cause, Kind};
 use crate::client::Producer;
 
-/// The pause between looks at a cluster that was lost.
+/// The pause between checks of a lost cluster.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long one look may take.
+/// How long one check may take.
 const LOOK_FOR: Duration = Duration::from_secs(2);
-/// A cause that was not heard of for so long explains nothing any more: librdkafka repeats what lasts
-/// every 30 seconds.
+/// A cause older than this explains nothing any more: librdkafka repeats lasting ones every 30 seconds.
 const CAUSE_LASTS: Duration = Duration::from_mins(1);
-/// Most brokers that one sentence names.
+/// How many brokers one sentence names.
 const NAMED: usize = 3;
 
-/// The state of the connection, as librdkafka tells it.
+/// The state of the connection, as reported by librdkafka.
 pub(crate) struct Link {
     host: Context,
     servers: String,
@@ -38,17 +37,17 @@ pub(crate) struct Link {
 #[derive(Debug, Default)]
 struct State {
     phase: Phase,
-    /// No broker is left.
+    /// Whether no broker is reachable.
     all_down: bool,
-    /// The latest of every broker, the latest last.
+    /// The latest cause of every broker, in order of time.
     causes: Vec<(Cause, Instant)>,
-    /// What the host was told.
+    /// What was reported to the host.
     told: Option<String>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The attempt to connect says by itself how it ended.
+    /// Connecting: the attempt itself reports how it ended.
     #[default]
     Connecting,
     Up,
@@ -80,12 +79,12 @@ impl Link {
         self.has_id.load(Ordering::Relaxed)
     }
 
-    /// Takes that it has.
+    /// Records that it has its id.
     pub(crate) fn got_id(&self) {
         self.has_id.store(true, Ordering::Relaxed);
     }
 
-    /// Takes an error of librdkafka, which may come twice.
+    /// Records an error of librdkafka, which may be repeated.
     pub(crate) fn fault(&self, code: RDKafkaErrorCode, text: &str) {
         match code {
             RDKafkaErrorCode::AllBrokersDown => self.all_down(),
@@ -100,18 +99,18 @@ impl Link {
         }
     }
 
-    /// Takes why a broker is not reached.
+    /// Records why a broker is not reached.
     pub(crate) fn cause(&self, mut cause: Cause) {
         let mut state = self.lock();
         let is_guess = matches!(cause.kind, Kind::WantsLogin | Kind::WantsTls);
         if is_guess && state.phase != Phase::Connecting {
-            // It has taken this client before.
+            // It has accepted this client before.
             cause.kind = Kind::HungUp;
         }
         let is_vague = matches!(cause.kind, Kind::HungUp | Kind::WantsLogin);
         let mut known = state.causes.iter().map(|(cause, _)| cause);
         if is_vague && known.any(|it| it.broker == cause.broker && it.kind == Kind::WantsTls) {
-            // librdkafka tries again without the request at which the broker hung up.
+            // librdkafka tries again without the request after which the broker closed the connection.
             return;
         }
         let before = state
@@ -141,7 +140,7 @@ impl Link {
         }
     }
 
-    /// Tells the host that the cluster is away, once for each reason.
+    /// Reports to the host that the cluster is away, once for each reason.
     fn tell(&self, state: &mut State) {
         let reason = self.sentence(state);
         if state.told.as_ref() != Some(&reason) {
@@ -179,21 +178,21 @@ impl Link {
         state.all_down && !state.causes.is_empty()
     }
 
-    /// What was heard last about any broker, if it was not long ago.
+    /// The latest cause of any broker, if it is recent.
     pub(crate) fn recent(&self) -> Option<String> {
         let state = self.lock();
         let (cause, at) = state.causes.last()?;
         (at.elapsed() < CAUSE_LASTS).then(|| cause.to_string())
     }
 
-    /// What was heard last about one broker.
+    /// The latest cause of one broker.
     pub(crate) fn about(&self, broker: &str) -> Option<Cause> {
         let state = self.lock();
         let mut causes = state.causes.iter().map(|(cause, _)| cause);
         causes.find(|cause| cause.broker == broker).cloned()
     }
 
-    /// Says that the cluster answers.
+    /// Reports that the cluster answers.
     pub(crate) fn up(&self) {
         let mut state = self.lock();
         let was = std::mem::replace(
@@ -216,8 +215,8 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks after the cluster whenever it was lost, for as long as the producer lives. librdkafka
-    /// tells that brokers go, but not that they are back, so they are asked.
+    /// Checks the cluster whenever it was lost, for as long as the producer lives. librdkafka reports that brokers go,
+    /// but not that they return, so they are asked.
     pub(crate) async fn watch(self: Arc<Self>, producer: Weak<Producer>) {
         loop {
             self.changed.notified().await;
@@ -226,7 +225,7 @@ impl Link {
                 None => return,
             };
             if let Some((code, said)) = fatal {
-                // The next batch has a new instance made.
+                // The next batch creates a new instance.
                 self.host.link_down(&cause::fatal(code, &said));
                 return;
             }

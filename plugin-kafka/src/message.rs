@@ -16,7 +16,7 @@ const TIME: &str = "evbus-time";
 const PROFILE: &str = "evbus-profile";
 const CONTENT_TYPE: &str = "content-type";
 
-/// The headers of an event's message; `with_profile` where the topic does not tell the profile.
+/// The headers of an event's message; `with_profile` if the topic does not show the profile.
 pub(crate) fn headers(event: Event<'_>, with_profile: bool) -> OwnedHeaders {
     let tags = event.attributes();
     let mut headers = OwnedHeaders::new_with_capacity(tags.len() + 4);
@@ -27,7 +27,7 @@ pub(crate) fn headers(event: Event<'_>, with_profile: bool) -> OwnedHeaders {
     }
     headers = add(headers, CONTENT_TYPE, event.content_type().as_bytes());
     for (tag, value) in tags {
-        // Such a tag stays in the body alone, so that a header of ours means what it says.
+        // Such a tag stays only in the body, so that the plugin's own headers are reliable.
         if ![ID, TIME, PROFILE, CONTENT_TYPE].contains(&tag) {
             headers = add(headers, tag, value.as_bytes());
         }

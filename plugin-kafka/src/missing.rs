@@ -11,18 +11,18 @@ use rdkafka::producer::Producer as _;
 
 use crate::client::Producer;
 
-/// The pause between looks.
+/// The pause between checks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the brokers may take to describe a topic.
 const LOOK_FOR: Duration = Duration::from_secs(2);
-/// After so many looks it is only looked for again when another message was refused.
+/// After this many checks, the search continues only when another message was refused.
 const LOOKS: u32 = 60;
 
-/// What is missing.
+/// A missing topic or partition.
 #[derive(Debug, Clone)]
 pub(crate) struct Missing {
     pub(crate) topic: String,
-    /// None: the topic itself.
+    /// `None` for the topic itself.
     pub(crate) partition: Option<i32>,
 }
 
@@ -46,14 +46,14 @@ impl Missing {
     }
 }
 
-/// Looks for one thing at a time, in the background.
+/// Searches for one missing thing at a time, in the background.
 #[derive(Debug, Default)]
 pub(crate) struct Search {
     under_way: Arc<AtomicBool>,
 }
 
 impl Search {
-    /// Begins to look, unless it is looking already.
+    /// Starts to search, unless it is searching already.
     pub(crate) fn begin(&self, producer: &Arc<Producer>, missing: Missing) {
         if self.under_way.swap(true, Ordering::AcqRel) {
             return;

@@ -27,7 +27,7 @@ pub(crate) struct Undelivered<'a> {
 }
 
 impl Undelivered<'_> {
-    /// What becomes of the event. `cause` is why the producer or a broker is in trouble, if it is.
+    /// The outcome of the event. `cause` is the current problem of the producer or a broker, if any.
     pub(crate) fn outcome(&self, cause: Option<&str>) -> Outcome {
         let topic = self.topic;
         match self.code {
@@ -77,7 +77,7 @@ impl Undelivered<'_> {
     }
 }
 
-/// Of two outcomes for one event, the one that stands.
+/// The worse of two outcomes for one event, which is the one that counts.
 pub(crate) fn worse(one: Outcome, other: Outcome) -> Outcome {
     match (&one, &other) {
         (Outcome::Accepted, _) | (Outcome::Rejected { .. }, Outcome::Retry { .. }) => other,

@@ -22,11 +22,11 @@ use crate::link::Link;
 use crate::provider::{Handed, Kafka};
 use crate::reports::{Failure, Reports};
 
-/// The producer of single messages, made when it is needed first.
+/// The producer of single messages, created when it is first needed.
 pub(crate) struct Singles {
     config: ClientConfig,
     producer: OnceCell<Producer>,
-    /// Whoever holds it hands messages over; the others follow in the order they came.
+    /// Its holder sends messages; the others follow in order.
     turn: Mutex<()>,
 }
 
@@ -35,10 +35,10 @@ impl Singles {
     pub(crate) fn new(mut config: ClientConfig) -> Self {
         config.set("batch.num.messages", "1");
         config.set("linger.ms", "0");
-        // An idempotent producer stops for every message that is refused, to number the others anew:
-        // hundreds of them would take minutes. The order is lost here anyhow.
+        // After every refused message, an idempotent producer stops to renumber the others: hundreds of them would
+        // take minutes. The order is lost here anyway.
         config.set("enable.idempotence", "false");
-        // A batch has to be answered within the host's patience though it is sent twice.
+        // The batch is sent twice, but must be answered before the host's deadline.
         let timeout = config
             .get("message.timeout.ms")
             .and_then(|ms| ms.parse().ok());
@@ -72,17 +72,17 @@ impl Singles {
     }
 }
 
-/// Whether a message failed for its size, or for that of the set it was in.
+/// Whether a message failed because of its size, or that of its message set.
 pub(crate) fn is_oversize(failure: &Failure) -> bool {
-    // The latter: larger than a segment of the topic.
+    // `MessageBatchTooLarge` means larger than a segment of the topic.
     matches!(
         failure.1,
         RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge
     )
 }
 
-/// Sends the messages that failed for their size again, one by one, and gives the failures that
-/// remain. Takes half of `message.timeout.ms` at most.
+/// Sends messages that failed because of their size again, one by one, and returns the remaining failures. Takes half
+/// of `message.timeout.ms` at most.
 pub(crate) async fn send_singly(
     kafka: &Kafka,
     batch: &Batch,

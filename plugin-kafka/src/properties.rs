@@ -8,17 +8,17 @@ use crate::config::{Acks, Config, Connection, Property};
 use crate::property_names::{canonical, nearest};
 use crate::{files, refused, security};
 
-/// What the plugin sets where the configuration does not.
+/// The plugin's defaults.
 const DEFAULTS: &[(&str, &str)] = &[
     ("metadata.broker.list", "localhost:9092"),
     ("client.id", "evbus"),
-    // The deadline of a delivery with all of librdkafka's own attempts; then the host takes over.
+    // The deadline for librdkafka's own attempts; after that, the host retries.
     ("message.timeout.ms", "30000"),
-    // Less than the deadline, so that a topic that does not exist is told from a slow broker.
+    // Shorter than the deadline, so that a missing topic can be told from a slow broker.
     ("topic.metadata.propagation.max.ms", "10000"),
-    // What is in flight is at most four batches; this bounds the memory for it.
+    // At most four batches are in flight; this limits their memory.
     ("queue.buffering.max.kbytes", "65536"),
-    // A broker that is back is found within two seconds.
+    // A broker that returns is found within two seconds.
     ("reconnect.backoff.max.ms", "2000"),
     ("socket.keepalive.enable", "true"),
 ];
@@ -51,13 +51,13 @@ pub fn client_config(config: &Config) -> Result<ClientConfig, Vec<ConfigFault>> 
 /// One property with the key it came from.
 pub(crate) struct Setting {
     path: String,
-    /// librdkafka's first name of it.
+    /// Its canonical name in librdkafka.
     property: String,
     value: String,
 }
 
 impl Setting {
-    /// What librdkafka itself has against it.
+    /// librdkafka's own objection to it, if any.
     fn fault(&self) -> Option<ConfigFault> {
         let mut alone = ClientConfig::new();
         alone.set(self.property.as_str(), self.value.as_str());
@@ -66,8 +66,8 @@ impl Setting {
             Err(error) if is_unknown(&error) => {
                 return Some(unknown(self.path.clone(), &self.property));
             }
-            // Nothing else may be said of the value: what stands at a key by mistake may be a secret, and
-            // librdkafka's words repeat it.
+            // The message says no more about the value: a value at the wrong key may be a secret, and librdkafka's
+            // text repeats it.
             Err(_) if self.property == "request.required.acks" => {
                 "found a value that librdkafka rejects, expected 0, 1, -1 or `all`".to_owned()
             }
@@ -85,7 +85,7 @@ impl Setting {
 
 const REFUSED: &str = "found a value that librdkafka rejects, expected one that its CONFIGURATION.md lists for this property";
 
-/// librdkafka takes any number for a port and uses what is left of it in 16 bits.
+/// librdkafka accepts any number as a port and uses its lowest 16 bits.
 fn port_fault((path, property, value): (&str, &str, &str)) -> Option<ConfigFault> {
     let is_wrong = |address: &str| port(address).is_some_and(|it| it.parse().unwrap_or(0_u16) == 0);
     if property != "metadata.broker.list" {
@@ -98,8 +98,8 @@ fn port_fault((path, property, value): (&str, &str, &str)) -> Option<ConfigFault
     Some(ConfigFault::of_key(path, message))
 }
 
-/// The port of an address as librdkafka finds it; the colons of an IPv6 address without brackets lead to
-/// none.
+/// The port of an address as librdkafka parses it; the colons of an IPv6 address without brackets do not precede a
+/// port.
 fn port(address: &str) -> Option<&str> {
     let host = address
         .split_once("://")
@@ -108,14 +108,14 @@ fn port(address: &str) -> Option<&str> {
     (!before.contains(':') || before.ends_with(']')).then(|| port.trim())
 }
 
-/// The limits that librdkafka names for a number outside of them; they are its own.
+/// The limits in librdkafka's message about a number outside of them.
 fn allowed_range(why: &str) -> Option<(i64, i64)> {
     let (_, range) = why.rsplit_once(" is outside allowed range ")?;
     let (least, most) = range.split_once("..")?;
     Some((least.parse().ok()?, most.trim().parse().ok()?))
 }
 
-/// Whether librdkafka has a property of this name, whatever its value.
+/// Whether librdkafka has a property with this name, whatever its value.
 fn is_known(name: &str) -> bool {
     let mut alone = ClientConfig::new();
     alone.set(canonical(name), "");
@@ -142,7 +142,7 @@ fn unknown(path: String, property: &str) -> ConfigFault {
 pub(crate) struct Settings(Vec<Setting>);
 
 impl Settings {
-    /// The value of a property, by its first name.
+    /// The value of a property, by its canonical name.
     pub(crate) fn get(&self, property: &str) -> Option<&str> {
         let found = self.0.iter().find(|setting| setting.property == property)?;
         Some(&found.value)
@@ -154,7 +154,7 @@ impl Settings {
         given.map(|setting| (&*setting.path, &*setting.property, &*setting.value))
     }
 
-    /// Sets a property, by its first name, unless it is set.
+    /// Sets a property, by its canonical name, unless it is set.
     pub(crate) fn default(&mut self, property: &str, value: &str) {
         if self.get(property).is_none() {
             self.push(String::new(), property, value);
@@ -169,7 +169,7 @@ impl Settings {
         });
     }
 
-    /// A fault for every property that is given a second time under another name.
+    /// A fault for every property that is set twice under different names.
     fn collisions(&self) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
         for (position, setting) in self.0.iter().enumerate() {
@@ -184,7 +184,7 @@ impl Settings {
         faults
     }
 
-    /// librdkafka takes up to 1000 acknowledgements; brokers refuse every message then.
+    /// librdkafka accepts up to 1000 acknowledgements, but brokers then refuse every message.
     fn acks_fault(&self) -> Option<ConfigFault> {
         let acks = (self.0.iter()).find(|setting| setting.property == "request.required.acks")?;
         let number: i32 = acks.value.parse().ok()?;
@@ -205,7 +205,7 @@ impl Settings {
     }
 }
 
-/// Everything that the configuration sets, and what is wrong with single keys.
+/// Everything that the configuration sets, and the faults of single keys.
 fn collect(config: &Config) -> (Settings, Vec<ConfigFault>) {
     let mut settings = Settings(Vec::new());
     let mut faults = Vec::new();
@@ -248,7 +248,7 @@ fn collect(config: &Config) -> (Settings, Vec<ConfigFault>) {
     (settings, faults)
 }
 
-/// aiokafka's names that are set: the name, librdkafka's property, the value.
+/// The settings with aiokafka's names: the name, librdkafka's property, the value.
 fn named(connection: &Connection) -> impl Iterator<Item = (&'static str, &'static str, String)> {
     let c = connection;
     let servers = c.bootstrap_servers.as_ref();

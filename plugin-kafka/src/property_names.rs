@@ -21,8 +21,8 @@ pub(crate) const AIOKAFKA: &[&str] = &[
     "security_protocol",
 ];
 
-/// The properties of librdkafka 2.12 that mean something to a producer. librdkafka itself decides
-/// which exist; this list is for suggestions alone.
+/// The properties of librdkafka 2.12 that apply to a producer. librdkafka itself decides which exist; this list is
+/// used only for suggestions.
 pub(crate) const LIBRDKAFKA: &[&str] = &[
     "acks",
     "allow.auto.create.topics",
@@ -110,7 +110,7 @@ pub(crate) const LIBRDKAFKA: &[&str] = &[
     "topic.metadata.refresh.sparse",
 ];
 
-/// Second names of librdkafka's properties, each with the first.
+/// Aliases of librdkafka's properties, each with the canonical name.
 const ALIASES: &[(&str, &str)] = &[
     ("acks", "request.required.acks"),
     ("bootstrap.servers", "metadata.broker.list"),
@@ -122,7 +122,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("sasl.mechanism", "sasl.mechanisms"),
 ];
 
-/// The first name of a property.
+/// The canonical name of a property.
 pub(crate) fn canonical(name: &str) -> &str {
     ALIASES
         .iter()
@@ -165,7 +165,7 @@ mod tests {
             .create_native_config()
             .expect("an empty configuration is valid");
         for name in LIBRDKAFKA {
-            // A property without a value reads as unknown; setting it tells.
+            // A property without a value cannot be read, only set.
             let mut config = rdkafka::ClientConfig::new();
             if let Err(rdkafka::error::KafkaError::ClientConfig(_, why, ..)) =
                 config.set(*name, "1").create_native_config()

@@ -23,32 +23,32 @@ use crate::oversize::Singles;
 use crate::reports::{Expected, Failure, Reports};
 use crate::{cause, connect, message, oversize, properties};
 
-/// How long a batch waits for room in librdkafka's queue before it goes back to the host.
+/// How long a batch waits for room in librdkafka's queue before it is returned to the host.
 const ROOM_WITHIN: Duration = Duration::from_secs(30);
-/// How often it looks for room.
+/// How often it checks for room.
 const ROOM_EVERY: Duration = Duration::from_millis(2);
 
 /// An instance: one librdkafka producer, and another where a broker finds message sets too large.
 pub struct Kafka {
     producer: Arc<Producer>,
     pub(crate) reports: Arc<Reports>,
-    /// Whoever holds it hands messages to librdkafka; the others follow in the order they came.
+    /// Its holder passes messages to librdkafka; the others follow in order.
     turn: Mutex<()>,
     pub(crate) singles: Singles,
     pub(crate) link: Arc<Link>,
     watch: AbortHandle,
     search: Search,
-    /// Empty: the topic is the event's profile name.
+    /// If empty, the topic is the event's profile name.
     topics: Vec<String>,
     key: Option<String>,
     partition: Option<i32>,
 }
 
-/// What became of handing messages to librdkafka.
+/// The result of passing messages to librdkafka.
 pub(crate) struct Handed {
-    /// The reports of those that it took.
+    /// The expected reports of the accepted messages.
     pub(crate) expected: Expected,
-    /// Those that it did not take.
+    /// The messages that were not accepted.
     pub(crate) refused: Vec<Failure>,
 }
 
@@ -105,9 +105,8 @@ impl Provider for Kafka {
         })
     }
 
-    /// Batches large enough that a message set is full, and as many as keep the brokers busy.
-    /// What is in flight fits into librdkafka's queue of 100000 messages whatever the number of
-    /// topics.
+    /// Batches are large enough to fill a message set, and numerous enough to keep the brokers busy. The messages in
+    /// flight fit into librdkafka's queue of 100000 messages, whatever the number of topics.
     fn limits(&self) -> Limits {
         let topics = u32::try_from(self.fan_out()).unwrap_or(u32::MAX);
         Limits {
@@ -132,14 +131,14 @@ impl Provider for Kafka {
     }
 
     async fn close(&self) {
-        // Every publish was answered, so at most messages of batches that the host gave up are
-        // left; they are not waited for.
+        // Every publish was answered, so at most messages of batches that the host gave up remain; nobody waits for
+        // them.
         self.watch.abort();
     }
 }
 
 impl Kafka {
-    /// How many messages an event becomes.
+    /// How many messages each event becomes.
     fn fan_out(&self) -> usize {
         self.topics.len().max(1)
     }
@@ -151,8 +150,8 @@ impl Kafka {
         Some((event, topic.map_or(event.profile(), String::as_str)))
     }
 
-    /// Hands the messages at these positions of a batch to librdkafka, in order. Call it with the
-    /// producer's turn held. Waits only when librdkafka's queue is full.
+    /// Passes the messages at these positions of a batch to librdkafka, in order. The caller must hold the producer's
+    /// turn. Waits only if librdkafka's queue is full.
     pub(crate) async fn hand_over(
         &self,
         producer: &Producer,
@@ -211,7 +210,7 @@ impl Kafka {
         })
     }
 
-    /// Has the topic or the partition looked for that a message failed for.
+    /// Starts the search for the missing topic or partition of a failed message.
     fn look_for_missing(&self, batch: &Batch, failures: &[Failure]) {
         for (position, code) in failures {
             let partition = match code {
@@ -228,7 +227,7 @@ impl Kafka {
         }
     }
 
-    /// Why a producer can send nothing more, if it cannot.
+    /// Why a producer can never send again, if so.
     fn fatal(&self) -> Option<String> {
         let producers = [Some(&*self.producer), self.singles.producer()];
         let mut producers = producers.into_iter().flatten();

@@ -20,19 +20,19 @@ use crate::cause::{Cause, Kind};
 use crate::client::Producer;
 use crate::link::{Link, listed};
 
-/// How long a broker may take to accept a connection, and to answer one question.
+/// How long a broker may take to accept a connection, and to answer a request.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Longest wait for a topic that is being made.
+/// The longest wait for a topic that is being created.
 const TOPIC_PATIENCE: Duration = Duration::from_secs(3);
-/// The pause between looks for it.
+/// The pause between checks for it.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Most brokers that are tried.
+/// How many brokers are tried at most.
 const TRIED: usize = 16;
 
-/// The brokers that matter: by id, the address and a partition that the broker leads.
+/// The brokers that are needed, by id: the address, and a partition that the broker leads.
 type Brokers = BTreeMap<i32, (String, Option<(String, i32)>)>;
 
-/// Sees that the leaders of the topics can be reached; without topics, that any broker can. Blocks.
+/// Makes sure that the leaders of the topics can be reached; without topics, any broker. Blocks.
 ///
 /// # Errors
 ///
@@ -52,7 +52,7 @@ pub(crate) fn reach(
         ) {
             (Ok(metadata), _) => metadata,
             (Err(_), Some(cause)) => return Err(ConnectError::retry(cause)),
-            // Large clusters may take longer to describe themselves, which is not a fault.
+            // Large clusters may take longer to send their metadata, which is not a fault.
             (Err(_), None) => return Ok(()),
         };
         for broker in metadata.brokers().iter().take(TRIED) {
@@ -80,7 +80,7 @@ pub(crate) fn reach(
         })
         .collect();
     if unreached.is_empty() {
-        // A broker that accepts a connection may still refuse this client, a certificate's name, say.
+        // A broker that accepts a connection may still refuse this client, for example because of its certificate.
         for (address, partition) in brokers.values() {
             if let Some((topic, partition)) = partition {
                 unreached.extend(ask(producer, link, address, topic, *partition, until));
@@ -118,7 +118,7 @@ fn describe(
     })
 }
 
-/// Enters the leaders of a topic. Brokers that make topics do so when they are asked for one.
+/// Adds the leaders of a topic. Brokers that create topics automatically do so when they are asked for one.
 fn add_leaders(
     producer: &Producer,
     link: &Link,
@@ -178,7 +178,7 @@ fn forbidden(topic: &str, servers: &str) -> String {
     )
 }
 
-/// Asks the leader of a partition for its offsets: it has to be reached as for a message.
+/// Asks the leader of a partition for its offsets, for which it must be reachable as for a message.
 fn ask(
     producer: &Producer,
     link: &Link,
@@ -205,7 +205,7 @@ fn ask(
     })
 }
 
-/// What is left of the time, and always something.
+/// The remaining time, but never zero.
 fn left(until: Instant) -> Duration {
     let left = until.saturating_duration_since(Instant::now());
     left.clamp(LOOK_EVERY, PATIENCE)
@@ -219,7 +219,7 @@ fn address(host: &str, port: i32) -> String {
     }
 }
 
-/// Why no broker has answered of which librdkafka says nothing.
+/// Why no broker has answered, if librdkafka reports nothing about it.
 pub(crate) fn silent(servers: &str) -> Vec<Cause> {
     let addresses: Vec<String> = servers
         .split(',')
@@ -245,7 +245,7 @@ pub(crate) fn silent(servers: &str) -> Vec<Cause> {
         .collect()
 }
 
-/// Whether connections to these addresses come about, side by side: none for those that do.
+/// Tries to connect to these addresses in parallel; returns the causes of the failures.
 fn dial(addresses: &[String], until: Instant) -> Vec<Option<Kind>> {
     let until = until.min(Instant::now() + PATIENCE);
     let dialling: Vec<_> = addresses
@@ -253,9 +253,9 @@ fn dial(addresses: &[String], until: Instant) -> Vec<Option<Kind>> {
         .map(|address| {
             let (sender, found) = mpsc::channel();
             let address = address.clone();
-            // A name service may take longer than anybody waits here; the thread ends with it.
+            // A name lookup may take longer than the wait here; the thread ends with it.
             std::thread::spawn(move || {
-                // Nobody may wait for it any more.
+                // The receiver may be gone.
                 let _ = sender.send(connects(&address, until));
             });
             found

@@ -70,7 +70,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
 ];
 
-/// Why a name cannot be used, if it cannot.
+/// Why a name cannot be used, if so.
 pub(crate) fn reason(name: &str) -> Option<&'static str> {
     let is_meant = |pattern: &str| match pattern.split_once('*') {
         Some((start, end)) => name.starts_with(start) && name.ends_with(end),

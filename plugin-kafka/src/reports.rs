@@ -26,14 +26,14 @@ struct Table {
 
 struct Open {
     tickets: Range<usize>,
-    /// How many reports have not come yet; never 0.
+    /// How many reports are missing; never 0.
     missing: usize,
     failures: Vec<Failure>,
     done: oneshot::Sender<Vec<Failure>>,
 }
 
 impl Reports {
-    /// Gives out tickets for that many messages, at least one.
+    /// Issues tickets for this many messages, at least one.
     pub(crate) fn expect(self: &Arc<Self>, count: usize) -> Expected {
         let (done, failures) = oneshot::channel();
         let mut table = self.lock();
@@ -59,7 +59,7 @@ impl Reports {
             .open
             .iter()
             .position(|open| open.tickets.contains(&ticket));
-        // Nobody waits any more when the host gave a batch up.
+        // The batch is gone if the host gave it up.
         let Some(position) = found else { return };
         let open = &mut table.open[position];
         if let Some(code) = error {
@@ -91,14 +91,14 @@ impl Expected {
         self.tickets.start + position
     }
 
-    /// Says that the message at a position was not sent, so that no report will come.
+    /// Notes that the message at a position was not sent, so that there will be no report of it.
     pub(crate) fn forget(&self, position: usize) {
         self.reports.arrived(self.ticket(position), None);
     }
 
-    /// Waits for all reports and gives the failures, in the order of their arrival.
+    /// Waits for all reports and returns the failures, in the order of their arrival.
     pub(crate) async fn wait(mut self) -> Vec<Failure> {
-        // The sender lives in the table until all reports have come or `self` is dropped.
+        // The sender lives in the table until all reports have arrived or `self` is dropped.
         (&mut self.failures).await.unwrap_or_default()
     }
 }

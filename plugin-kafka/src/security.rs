@@ -5,15 +5,15 @@ use evbus_sdk::ConfigFault;
 use crate::config::{Config, SecurityProtocol as Protocol};
 use crate::properties::Settings;
 
-/// Adds the protocol, the mechanism and the place of the authorities where the configuration leaves
-/// them open. What it says must fit together: nothing falls back to less than was asked for.
+/// Completes the protocol, the mechanism and the location of the certificate authorities. They must fit together:
+/// nothing is less secure than what was asked for.
 pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFault> {
     let mut faults = Vec::new();
     let wants_tls = config.ssl.is_some();
     let given = settings
         .get("security.protocol")
         .map(str::to_ascii_lowercase);
-    // With SASL over plaintext the password is readable on the wire, so that is never inferred.
+    // SASL over plaintext shows the password on the network, so it is never inferred.
     let has_credentials =
         settings.get("sasl.username").is_some() || settings.get("sasl.password").is_some();
     let protocol = match given.as_deref() {
@@ -63,7 +63,7 @@ pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFa
         settings.default("sasl.mechanisms", "PLAIN");
     }
     if tls && settings.get("ssl.ca.location").is_none() && settings.get("ssl.ca.pem").is_none() {
-        // The OpenSSL inside this plugin does not know where the system keeps its authorities.
+        // The OpenSSL in this plugin does not know where the system keeps its certificate authorities.
         settings.default("ssl.ca.location", "probe");
     }
     faults.extend(unusable_mechanism(settings));
@@ -84,15 +84,15 @@ pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFa
     faults
 }
 
-/// What the connection speaks.
+/// What protocol the connection uses.
 #[derive(Clone, Copy)]
 struct Speaks {
     tls: bool,
     sasl: bool,
 }
 
-/// A fault for every setting that the protocol has no use for; the user meant another protocol. That
-/// of a user, a password or the key `ssl` has been said.
+/// A fault for every setting that the protocol does not use, because the user meant another protocol. A user, a
+/// password and the key `ssl` are reported elsewhere.
 fn unused(config: &Config, settings: &Settings, speaks: Speaks) -> Vec<ConfigFault> {
     let mut faults = Vec::new();
     for (path, property, _) in settings.given() {
@@ -122,7 +122,7 @@ fn is_about_tls(property: &str) -> bool {
     property.starts_with("ssl.") || property == "enable.ssl.certificate.verification"
 }
 
-/// A protocol as the file writes it; what is none is not repeated, since it may be a secret.
+/// A protocol as written in the file; an invalid one is not repeated, because it may be a secret.
 fn named(protocol: &str) -> &'static str {
     match protocol.to_ascii_lowercase().as_str() {
         "plaintext" => "PLAINTEXT",
@@ -137,7 +137,7 @@ fn unusable_mechanism(settings: &Settings) -> Option<ConfigFault> {
     let mechanism = settings.get("sasl.mechanisms")?;
     let known = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
     (!known.contains(&mechanism)).then(|| {
-        // Only names that are known to be such are repeated.
+        // Only known names are repeated.
         let found = ["GSSAPI", "OAUTHBEARER", "AWS_MSK_IAM"]
             .into_iter()
             .find(|name| *name == mechanism)

@@ -1,5 +1,5 @@
-//! What a connection that does not come about is said to fail for: one sentence with the address, the
-//! cause and what to do, from the real librdkafka and a real broker.
+//! The reason reported for a connection that fails: one sentence with the address, the cause and what to do, from the
+//! real librdkafka and a real broker.
 
 mod support;
 
@@ -14,7 +14,7 @@ use xtask::brokers::{Certificates, ClientCertificate, Kafka, PASSWORD, USER};
 /// `evbus check --connect` waits for ten seconds.
 const IN_TIME: Duration = Duration::from_millis(9900);
 
-/// Without a login everything is allowed, and to [`USER`] nothing.
+/// Users without a login may do everything, and [`USER`] nothing.
 static BROKER: LazyLock<Kafka> = LazyLock::new(|| {
     Kafka::builder()
         .sasl()
@@ -29,7 +29,7 @@ static BROKER: LazyLock<Kafka> = LazyLock::new(|| {
         .expect("Kafka starts")
 });
 
-/// The reason of a connection that must not come about, which is one sentence and comes in time.
+/// The reason of a connection that must fail, in one sentence and in time.
 async fn failure(config: Value) -> ConnectFailure {
     let started = Instant::now();
     let harness = harness();
@@ -148,7 +148,7 @@ async fn tls_and_login_that_do_not_fit_the_listener_are_told_apart() {
     let plain = BROKER.bootstrap_servers();
     let tls = BROKER.tls_servers().expect("the broker has TLS");
     let login = BROKER.sasl_servers().expect("the broker has SASL");
-    // A broker may close the connection before its answer is read; another attempt tells more, as it says.
+    // A broker may close the connection before its answer is read; another attempt shows the cause.
     let mut found = failure(with_tls(&plain)).await;
     for _ in 0..5 {
         if !found.to_string().contains("closed the connection") {
@@ -195,7 +195,7 @@ async fn a_certificate_that_is_not_accepted_is_said_to_be() {
         &found,
         &[&tls, "a certificate that is not trusted", "`ca_file`"],
     );
-    // Resolves to 127.0.0.1 and is neither that address nor `localhost` in writing.
+    // Resolves to 127.0.0.1, but is written differently from that address and from `localhost`.
     let misnamed = format!("127.1:{}", port(BROKER.tls_servers()));
     let found = failure(with_tls(&misnamed)).await;
     assert_says(&found, &[&misnamed, "another host name"]);

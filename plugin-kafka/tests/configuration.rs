@@ -1,4 +1,4 @@
-//! What the plugin accepts in the acct file, and what it says of the rest. No broker is needed.
+//! What the plugin accepts in the acct file, and how it refuses the rest. No broker is needed.
 
 mod support;
 

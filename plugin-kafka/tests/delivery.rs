@@ -1,4 +1,4 @@
-//! What arrives at a broker that is well.
+//! What arrives at a working broker.
 
 mod support;
 
@@ -182,7 +182,7 @@ async fn weaker_acknowledgements_work() {
         let more = json!({"connection": {"acks": acks}, "topics": "weak-acks", "key": "k"});
         assert_accepted(&publish(more, numbered("p", 10)).await);
     }
-    // Of those with `acks: 0` nobody said that they arrived.
+    // With `acks: 0`, nothing confirms that they arrived.
     assert!(topic("weak-acks").len() >= 20);
 }
 

@@ -1,4 +1,4 @@
-//! Brokers that are not there, or go while events are published.
+//! Brokers that are not there, or that stop while events are published.
 
 mod support;
 
@@ -13,7 +13,7 @@ use xtask::brokers::Kafka;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_broker_is_named_and_may_be_tried_again() {
-    // Bound but not listened on for long: nobody answers there afterwards.
+    // The listener is dropped at once, so nobody answers there.
     let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a free port")
@@ -51,7 +51,7 @@ async fn nothing_is_lost_when_the_broker_is_killed_in_the_middle() {
         .expect("the broker makes topics");
     let instance = harness()
         .connect(json!({
-            // Shorter than the outage, so that the host's retries are part of the test too.
+            // Shorter than the outage, so that the host's retries are tested too.
             "connection": {"bootstrap_servers": servers, "message.timeout.ms": 2000},
             "topics": "outage",
         }))
@@ -111,7 +111,7 @@ async fn a_broker_that_is_killed_under_load_and_comes_back_has_everything() {
     let outage = tokio::task::spawn_blocking({
         let servers = servers.clone();
         move || {
-            // In the middle means that some have arrived.
+            // Waits until some events have arrived.
             while read(&servers, "load").len() < 100 {}
             broker.kill().expect("the keeper is there");
             broker.restart().expect("Kafka starts again");

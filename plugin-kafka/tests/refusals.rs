@@ -1,4 +1,4 @@
-//! A broker that makes no topics by itself and takes only small message sets.
+//! A broker that does not create topics and accepts only small message sets.
 
 mod support;
 
@@ -52,7 +52,7 @@ async fn a_topic_that_goes_has_its_events_rejected_and_another_one_of_the_same_e
     BROKER
         .delete_topic("unknown")
         .expect("the broker removes topics");
-    // The client may first learn that no partition is left, and then that the topic is gone.
+    // The client may first learn that there is no partition, and then that there is no topic.
     let outcomes = instance.publish_all(numbered("p", 20), SOON).await;
     for outcome in &outcomes {
         assert_rejected(outcome, "topic `unknown` does not exist");
@@ -104,7 +104,7 @@ async fn of_a_message_set_that_the_broker_finds_too_large_only_the_large_event_i
 #[tokio::test(flavor = "multi_thread")]
 async fn however_many_events_are_too_large_the_others_are_stored_once_and_soon() {
     const COUNT: usize = 3000;
-    // With its headers an event is about half as large as the limit, so that no two fit in a set.
+    // With its headers an event is about half as large as the limit, so two do not fit into a set.
     let topic =
         NewTopic::new("tiny", 2, TopicReplication::Fixed(1)).set("max.message.bytes", "300");
     let made = admin().create_topics([&topic], &AdminOptions::new()).await;
@@ -129,7 +129,7 @@ async fn however_many_events_are_too_large_the_others_are_stored_once_and_soon()
             assert_eq!(*outcome, Outcome::Accepted, "event {n}");
         }
     }
-    // One attempt, far within the time that a host waits for a batch.
+    // Far less than the host's deadline for a batch.
     assert!(elapsed < SOON / 2, "{elapsed:?}");
     let mut arrived: Vec<usize> = read(&BROKER.bootstrap_servers(), "tiny")
         .iter()
@@ -151,7 +151,7 @@ async fn a_partition_that_a_topic_gains_later_gets_its_events_then() {
         "partition": 1,
     });
     let instance = harness().connect(config).await.expect("the broker answers");
-    // The first event may wait for the topic to be known, and later ones are refused at once.
+    // The first event may wait until the topic is known; later ones are refused at once.
     for _ in 0..2 {
         let outcomes = instance.publish(numbered("p", 1)).await;
         assert!(matches!(outcomes[0], Outcome::Retry { .. }), "{outcomes:?}");

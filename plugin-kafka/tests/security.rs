@@ -144,7 +144,7 @@ async fn without_a_ca_file_the_systems_authorities_decide() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_for_another_host_is_refused() {
-    // Resolves to 127.0.0.1 and is neither that address nor `localhost` in writing.
+    // Resolves to 127.0.0.1, but is written differently from that address and from `localhost`.
     let servers = format!("127.1:{}", port(BROKER.tls_servers().as_deref()));
     let config = json!({"connection": {"bootstrap_servers": servers}, "ssl": ssl()});
     let reason = refused(config).await;

@@ -42,7 +42,7 @@ use crate::outcome::{clean, said};
 const GREET_WITHIN: Duration = Duration::from_secs(1);
 const GREETING: &[u8] = b"AMQP\x00\x00\x09\x01";
 
-/// How far an attempt had come.
+/// The progress of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     Resolving,
@@ -56,11 +56,11 @@ pub(crate) enum Stage {
 enum Cause {
     Permanent(String),
     Retry(String),
-    /// The peer does not speak what it should; ask it what it speaks.
+    /// It is not clear what the peer speaks, so it must be asked.
     Unclear,
 }
 
-/// What a peer says to a greeting.
+/// A peer's reaction to a greeting.
 #[derive(Debug, PartialEq, Eq)]
 enum Peer {
     Amqp,
@@ -72,8 +72,8 @@ enum Peer {
     Silent,
 }
 
-/// The error of an attempt that failed; `None`: it took longer than `within`. Asks the peer, for a second
-/// at most, where lapin's error does not say.
+/// The error of a failed attempt; `None` means that it took longer than `within`. If lapin's error is not specific,
+/// asks the peer, for a second at most.
 pub(crate) async fn connect_error(
     endpoint: &Endpoint,
     stage: Stage,
@@ -106,7 +106,7 @@ fn of(endpoint: &Endpoint, stage: Stage, error: &lapin::Error) -> Cause {
         ErrorKind::ProtocolError(error) => {
             let user = endpoint.user();
             match error.kind() {
-                // Its words are not shown: they may repeat the login.
+                // The broker's text is not shown: it may contain the login.
                 AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
                     let local = if user == "guest" {
                         " (by default, `guest` may log in only from the broker's own machine)"
@@ -139,7 +139,7 @@ fn of(endpoint: &Endpoint, stage: Stage, error: &lapin::Error) -> Cause {
     }
 }
 
-/// What the broker said, unless it repeats the password.
+/// The broker's message, unless it contains the password.
 fn words(endpoint: &Endpoint, error: &lapin::protocol::AMQPError) -> String {
     let said = said(error);
     let password = endpoint.password();
@@ -194,7 +194,7 @@ fn tls(error: &rustls::Error) -> Cause {
                 "the broker's certificate is not accepted: it is for another host name; set `host` to a name that it contains"
                     .to_owned()
             }
-            // The latter: signed by another authority of the same name.
+            // The second one: signed by another authority with the same name.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "the broker's certificate is not accepted: its certificate authority is not trusted; set `ca_file` of `ssl_options` to that authority"
                     .to_owned()
@@ -255,13 +255,13 @@ fn peer(answer: &[u8]) -> Peer {
         [1, 0, 0, ..] => Peer::Amqp,
         [b'A', b'M', b'Q', b'P', ..] => Peer::OtherAmqp,
         [b'H', b'T', b'T', b'P', ..] => Peer::Http,
-        // An alert, of any version.
+        // A TLS alert of any version.
         [0x15, 3, ..] => Peer::Tls,
         _ => Peer::Other,
     }
 }
 
-/// What is wrong with a peer that did not do what it was expected to.
+/// What is wrong with a peer that did not behave as expected.
 fn speaks(endpoint: &Endpoint, peer: &Peer) -> String {
     let tls = endpoint.is_tls();
     let port = "correct `port`";

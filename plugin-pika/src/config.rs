@@ -142,7 +142,7 @@ impl std::fmt::Display for Property {
 
 const DEFAULT_TIMEOUT: f64 = 30.0;
 const DEFAULT_CONNECTION_TIMEOUT: f64 = 8.0;
-/// A day; longer waits are mistakes of unit.
+/// One day; a longer wait is probably a wrong unit.
 const MAX_SECONDS: f64 = 86_400.0;
 
 fn default_timeout() -> f64 {
@@ -163,7 +163,7 @@ fn flag_or_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Er
 }
 
 impl Config {
-    /// The exchange's name as the protocol has it: empty for the default exchange.
+    /// The exchange's name in the protocol: empty for the default exchange.
     pub(crate) fn exchange(&self) -> &str {
         match self.exchange.as_deref() {
             None | Some("default") => "",
@@ -176,12 +176,12 @@ impl Config {
         self.routing_key.as_deref().filter(|key| !key.is_empty())
     }
 
-    /// [`Config::timeout`]; the configuration has been checked.
+    /// [`Config::timeout`] as a duration; the configuration has been checked.
     pub(crate) fn timeout(&self) -> Duration {
         Duration::try_from_secs_f64(self.timeout).unwrap_or(Duration::from_secs(30))
     }
 
-    /// What types cannot say; reads the TLS files.
+    /// Checks what the types cannot express; reads the TLS files.
     pub(crate) fn check(&self) -> Result<(), Vec<ConfigFault>> {
         let mut faults = Vec::new();
         let fault = ConfigFault::of_key;
@@ -210,7 +210,7 @@ impl Config {
 }
 
 impl ConnectionConfig {
-    /// [`ConnectionConfig::connection_timeout`]; the configuration has been checked.
+    /// [`ConnectionConfig::connection_timeout`] as a duration; the configuration has been checked.
     pub(crate) fn timeout(&self) -> Duration {
         let seconds = self
             .connection_timeout
@@ -260,7 +260,7 @@ impl ConnectionConfig {
                     "given for a connection that is not encrypted; add `ssl: true` or use an \
                      amqps: URL, or remove them",
                 )),
-                // The system's authorities are read when it connects.
+                // The system's authorities are read when the plugin connects.
                 (None, _) => {}
             },
         }

@@ -22,10 +22,9 @@ use crate::endpoint::Endpoint;
 use crate::outcome::Failure;
 use crate::tls;
 
-/// How often a connection that says nothing is looked at: lapin tells of every end but its own
-/// orderly one.
+/// How often a silent connection is checked: lapin reports every end except an orderly one of its own.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Longest wait for the broker's answer to an orderly end.
+/// The longest wait for the broker's answer to an orderly close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Makes connections, always to the same broker.
@@ -101,7 +100,7 @@ impl Connector {
             Connection::connector(
                 self.endpoint.uri().clone(),
                 runtime,
-                // Runs on lapin's thread, which would outlive a timeout around the whole.
+                // Runs on lapin's thread, which a timeout around the whole would not stop.
                 async move |uri, runtime| {
                     let authority = &uri.authority;
                     let opening = async {
@@ -146,10 +145,10 @@ impl Connector {
         Err(cause::connect_error(&self.endpoint, stage, error.as_ref()).await)
     }
 
-    /// A connection on which all channels can be opened that the destination uses at once.
+    /// Checks that all channels that the destination uses at once can be opened.
     fn has_channels(&self, session: Session) -> Result<Session, ConnectError> {
         match session.connection.configuration().channel_max() {
-            // 0 is not a limit.
+            // 0 means no limit.
             most if most != 0 && most < self.channels => Err(ConnectError::permanent(format!(
                 "cannot use {}: a connection may have only {most} channel (`channel_max` of the broker or the `url`), but this destination needs {}; raise it, or set `declare: false`",
                 self.endpoint, self.channels
@@ -159,8 +158,8 @@ impl Connector {
     }
 }
 
-/// A second hold on the connection's socket. lapin's thread ends when the socket does; without
-/// this a broker that stopped answering would hold the thread.
+/// A second reference to the connection's socket. lapin's thread ends with the socket; without this, a broker that
+/// stopped answering would keep the thread alive.
 #[derive(Debug, Clone, Default)]
 struct Socket(Arc<Mutex<Option<TcpStream>>>);
 
@@ -174,13 +173,13 @@ impl Socket {
     fn hang_up(&self) {
         let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(socket) = socket {
-            // It may have ended by itself.
+            // It may be closed already.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 }
 
-/// A connection that was made; dropping it ends it at once.
+/// An open connection; dropping it closes it at once.
 #[derive(Debug)]
 pub(crate) struct Session {
     connection: Connection,
@@ -190,12 +189,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Whether publishes can be tried on it.
+    /// Whether it can be used for publishes.
     pub(crate) fn is_usable(&self) -> bool {
         self.given_up.borrow().is_none() && self.connection.status().connected()
     }
 
-    /// Most bytes of a frame, as the broker and we agreed.
+    /// The largest frame in bytes, as negotiated with the broker.
     pub(crate) fn frame_max(&self) -> usize {
         self.connection.configuration().frame_max() as usize
     }
@@ -214,7 +213,7 @@ impl Session {
         Ok(channel)
     }
 
-    /// Declares it useless: whoever waits for [`Session::lost`] is told why.
+    /// Marks it as unusable; those who wait for [`Session::lost`] get this reason.
     pub(crate) fn give_up(&self, reason: &str) {
         self.given_up.send_if_modified(|given_up| {
             let first = given_up.is_none();
@@ -225,14 +224,14 @@ impl Session {
         });
     }
 
-    /// Why the broker takes no publishes, if it does not.
+    /// Why the broker accepts no publishes, if so.
     pub(crate) fn blocked(&self) -> Option<String> {
         let told = self.blocked.borrow().clone();
         let known = || self.connection.status().blocked();
         told.or_else(|| known().then(|| "low on resources".to_owned()))
     }
 
-    /// Waits until the broker takes publishes, or the connection is lost.
+    /// Waits until the broker accepts publishes, or the connection is lost.
     pub(crate) async fn unblocked(&self) {
         let mut blocked = self.blocked.subscribe();
         // The sender is part of `self`.
@@ -276,11 +275,11 @@ impl Session {
         }
     }
 
-    /// Waits until the connection is lost and answers why. `blocking` is told when the broker stops
-    /// taking publishes, and why, and when it takes them again.
+    /// Waits until the connection is lost and returns why. `blocking` is called when the broker stops accepting
+    /// publishes, with the reason, and when it accepts them again.
     pub(crate) async fn lost(&self, blocking: impl Fn(Option<&str>)) -> String {
         let why = self.watch(blocking).await;
-        // Whoever waits for the broker to take publishes finds out that it is gone.
+        // A caller that waits for the broker to accept publishes again learns that it is gone.
         self.blocked.send_replace(None);
         why
     }
@@ -308,21 +307,21 @@ impl Session {
                 None => return "the connection ended".to_owned(),
                 _ => continue,
             };
-            // Several alarms may be on at once; one block is told of once.
+            // Several alarms may be active; the block is reported once.
             if self.blocked.send_replace(blocked.clone()) != blocked {
                 blocking(blocked.as_deref());
             }
         }
     }
 
-    /// An orderly end, within a few seconds.
+    /// Closes it in order, within a few seconds.
     pub(crate) async fn close(&self) {
         if self.blocked().is_some() {
-            // It does not read that we go; the heartbeats that it sends will tell it.
+            // A broker that blocks does not read the close; it notices when it sends heartbeats.
             return self.socket.hang_up();
         }
         let closing = self.connection.close(200, "closed by evbus".into());
-        // A broker that is gone does not answer; the drop ends it all the same.
+        // A broker that is gone does not answer; the connection is dropped anyway.
         let _ = tokio::time::timeout(CLOSE_WITHIN, closing).await;
         self.socket.hang_up();
     }

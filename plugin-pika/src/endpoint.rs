@@ -73,7 +73,7 @@ impl Endpoint {
         is_tls(&self.0)
     }
 
-    /// Whether the login is the certificate of the client.
+    /// Whether the client's certificate is the login.
     pub(crate) fn needs_certificate(&self) -> bool {
         self.0.query.auth_mechanism == Some(SASLMechanism::External)
     }
@@ -90,7 +90,7 @@ impl Endpoint {
         &self.0.authority.userinfo.username
     }
 
-    /// Only for looking whether a text repeats it.
+    /// Only for checking whether a text contains it.
     pub(crate) fn password(&self) -> &str {
         &self.0.authority.userinfo.password
     }
@@ -136,7 +136,7 @@ fn from_keys(config: &ConnectionConfig) -> AMQPUri {
             host: or(config.host.as_deref(), "localhost"),
             port: (config.port).map_or_else(|| scheme.default_port(), NonZeroU16::get),
         },
-        // An empty one is the default, as for aio-pika.
+        // Empty means the default, as for aio-pika.
         vhost: or(
             config.virtualhost.as_deref().filter(|it| !it.is_empty()),
             "/",
@@ -166,7 +166,7 @@ fn beside_url(config: &ConnectionConfig) -> Vec<ConfigFault> {
 }
 
 fn parse(url: &str) -> Result<AMQPUri, String> {
-    // The parser's own words may repeat the URL.
+    // The parser's own message may contain the URL.
     let mut uri: AMQPUri = url.parse().map_err(|_: String| {
         "not an AMQP URL; expected amqp://USER:PASSWORD@HOST:PORT/VHOST or amqps:, with special \
          characters percent-encoded and `heartbeat`, `frame_max` and `channel_max` as numbers"
@@ -186,11 +186,11 @@ fn parse(url: &str) -> Result<AMQPUri, String> {
             PARAMETERS.join(", ")
         ));
     }
-    // What people and the Python clients mean by amqp://host/.
+    // For people and for the Python clients, amqp://host/ means the virtual host `/`.
     if uri.vhost.is_empty() {
         "/".clone_into(&mut uri.vhost);
     }
-    // The parser takes an IPv6 address for a missing host, and that for localhost.
+    // The parser mistakes an IPv6 address for a missing host, and uses localhost.
     if let Some(address) = ipv6(url) {
         address.clone_into(&mut uri.authority.host);
     }

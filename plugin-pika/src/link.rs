@@ -51,7 +51,7 @@ impl Link {
         })
     }
 
-    /// The connection, as soon as there is one. Err: there was none in time, and why.
+    /// The connection, once there is one; an error if there was none in time.
     pub(crate) async fn session(&self, within: Duration) -> Result<Arc<Session>, String> {
         let mut state = self.state.clone();
         let up = state.wait_for(|state| matches!(state, State::Up(up) if up.is_usable()));
@@ -98,7 +98,7 @@ async fn keep(
         };
         let why = session.lost(blocking).await;
         down(&context, &state, format!("{}: {why}", connector.endpoint()));
-        // The last hold but for a publish that is about to notice; ends the socket.
+        // Except for a publish that is about to fail, this is the last reference; dropping it closes the socket.
         drop(session);
         session = reconnect(&connector, &context, &state).await;
         context.link_up();
@@ -125,7 +125,7 @@ async fn reconnect(
     }
 }
 
-/// Tells the host once for each reason.
+/// Reports it to the host, once for each reason.
 fn down(context: &Context, state: &watch::Sender<State>, why: String) {
     let said = matches!(&*state.borrow(), State::Down(before) if *before == why);
     if !said {

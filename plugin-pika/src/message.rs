@@ -14,10 +14,10 @@ pub(crate) const TIME_HEADER: &str = "evbus-time";
 
 const TRANSIENT: u8 = 1;
 const PERSISTENT: u8 = 2;
-/// More than all properties but the headers, and the frame around them, can take.
+/// An upper bound for all properties except the headers, with the frame around them.
 const OTHER_PROPERTIES: usize = 1024;
 
-/// Everything of a message but its body, which is the event's, as it is.
+/// A message without its body, which is the event's body unchanged.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) routing_key: ShortString,
@@ -27,13 +27,13 @@ pub(crate) struct Message {
 /// What is the same for all messages of a destination.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
-    /// None: the event's profile name.
+    /// `None` means the event's profile name.
     pub(crate) routing_key: Option<String>,
     pub(crate) persistent: bool,
 }
 
 impl Template {
-    /// Where the message of an event goes.
+    /// The routing key of an event's message.
     pub(crate) fn routing_key<'a>(&'a self, event: Event<'a>) -> &'a str {
         self.routing_key.as_deref().unwrap_or(event.profile())
     }
@@ -45,7 +45,7 @@ impl Template {
     /// An event that the protocol cannot carry is rejected.
     pub(crate) fn message(&self, event: Event<'_>, frame_max: usize) -> Result<Message, Outcome> {
         let (headers, size) = headers(event)?;
-        // AMQP has no way to continue a header frame in another.
+        // A header frame of AMQP cannot be split.
         if size + OTHER_PROPERTIES > frame_max {
             return Err(Outcome::rejected(format!(
                 "the tags make {size} bytes of AMQP headers; with the broker's frame_max of \
@@ -63,7 +63,7 @@ impl Template {
                 TRANSIENT
             })
             .with_headers(headers);
-        // A longer type is still among the headers.
+        // A type that is too long is still among the headers.
         let kind = event.attributes().find(|(name, _)| *name == "type");
         if let Some(kind) = kind.and_then(|(_, kind)| ShortString::try_new(kind).ok()) {
             properties = properties.with_type(kind);
@@ -75,9 +75,9 @@ impl Template {
     }
 }
 
-/// The headers and their encoded size: every string tag, then ours, which win.
+/// The headers and their encoded size: every string tag, then this plugin's own, which take precedence.
 fn headers(event: Event<'_>) -> Result<(FieldTable, usize), Outcome> {
-    // Of a field: the length of the name, the kind, the length of the text (8 bytes for a number).
+    // For each field: the length of the name, the kind, the length of the text (8 bytes for a number).
     const AROUND: usize = 1 + 1 + 8;
 
     let mut headers = FieldTable::default();
@@ -94,7 +94,7 @@ fn headers(event: Event<'_>) -> Result<(FieldTable, usize), Outcome> {
     Ok((headers, size))
 }
 
-/// A name as AMQP carries it; a longer one makes its event rejected.
+/// A name in AMQP; if it is too long, its event is rejected.
 pub(crate) fn short(what: &str, text: &str) -> Result<ShortString, Outcome> {
     ShortString::try_new(text).map_err(|_| {
         Outcome::rejected(format!(

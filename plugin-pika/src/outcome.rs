@@ -22,37 +22,37 @@ use lapin::ErrorKind;
 use lapin::message::BasicReturnMessage;
 use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPSoftError};
 
-/// Why events that were handed to a channel are not confirmed.
+/// Why events passed to a channel are not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The broker closed the channel because of an event, and why.
+    /// The broker closed the channel because of an event; with its reason.
     Channel(Cause, String),
-    /// The connection is of no use any more.
+    /// The connection is unusable.
     Connection(String),
-    /// The broker reads nothing for now, and why. It has what it was sent.
+    /// The broker reads nothing at the moment, and why. It has what was sent before.
     Blocked(String),
 }
 
 /// Why the broker closes a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// Each event fails that way: the exchange is missing or closed to the user.
+    /// Every event fails in this way: the exchange is missing or forbidden to the user.
     Destination,
-    /// This event fails that way; others may not.
+    /// This event fails in this way, but others may not.
     Event,
-    /// It does not say; another attempt may succeed.
+    /// The reason is unknown; another attempt may succeed.
     Unknown,
 }
 
 impl Failure {
-    /// What an error of lapin means for a publish.
+    /// The meaning of lapin's error for a publish.
     pub(crate) fn of(error: &lapin::Error) -> Self {
         match error.kind() {
             ErrorKind::ProtocolError(error) => match error.kind() {
                 AMQPErrorKind::Soft(soft) => Self::Channel(cause(soft, error), said(error)),
                 AMQPErrorKind::Hard(_) => Self::Connection(said(error)),
             },
-            // The echo of a channel that is closed for a reason that other publishes are told.
+            // Other publishes get the reason for which the channel was closed.
             ErrorKind::InvalidChannelState(..) | ErrorKind::InvalidChannel(_) => {
                 Self::Channel(Cause::Unknown, "the channel is closed".to_owned())
             }
@@ -60,7 +60,7 @@ impl Failure {
                 Self::Connection("no heartbeat from the broker in time".to_owned())
             }
             ErrorKind::IOError(error) => Self::Connection(match error.kind() {
-                // lapin's word for the peer's end of the connection.
+                // lapin's error for a connection closed by the peer.
                 std::io::ErrorKind::ConnectionAborted => {
                     "the broker closed the connection".to_owned()
                 }
@@ -77,7 +77,7 @@ impl Failure {
         }
     }
 
-    /// Of two failures of one channel the one that explains the other.
+    /// Of two failures of one channel, the one that explains the other.
     pub(crate) fn or(self, other: Self) -> Self {
         match (&self, &other) {
             (Self::Channel(Cause::Unknown, _) | Self::Blocked(_), _) | (_, Self::Connection(_)) => {
@@ -87,12 +87,12 @@ impl Failure {
         }
     }
 
-    /// Whether waiting for further confirms is pointless, since none will come for now.
+    /// Whether waiting for further confirms is pointless, because none will arrive for now.
     pub(crate) fn is_silence(&self) -> bool {
         matches!(self, Self::Connection(_) | Self::Blocked(_))
     }
 
-    /// The outcome of an event that failed alone, or together with its whole destination.
+    /// The outcome of an event that failed by itself, or together with its whole destination.
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Channel(Cause::Destination | Cause::Event, said) => {
@@ -117,8 +117,8 @@ impl fmt::Display for Failure {
 fn cause(soft: &AMQPSoftError, error: &AMQPError) -> Cause {
     match soft {
         AMQPSoftError::NOTFOUND => Cause::Destination,
-        // RabbitMQ names what access was refused to: the exchange, or the topic in it, which is
-        // the event's. An unknown wording costs time, not correctness.
+        // RabbitMQ names what was refused: the exchange, or the event's topic in it. An unknown wording only causes
+        // retries.
         AMQPSoftError::ACCESSREFUSED
             if error.get_message().as_str().contains("access to exchange") =>
         {
@@ -129,7 +129,7 @@ fn cause(soft: &AMQPSoftError, error: &AMQPError) -> Cause {
     }
 }
 
-/// The broker's code and words.
+/// The broker's code and text.
 pub(crate) fn said(error: &AMQPError) -> String {
     format!(
         "{} ({})",
@@ -138,7 +138,7 @@ pub(crate) fn said(error: &AMQPError) -> String {
     )
 }
 
-/// Foreign words, on one line that is not too long.
+/// A foreign text, shortened to one line.
 pub(crate) fn clean(words: &str) -> String {
     const MOST: usize = 300;
     let is_unclean = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
@@ -146,10 +146,10 @@ pub(crate) fn clean(words: &str) -> String {
     words.take(MOST).collect()
 }
 
-/// How the reason of an event begins that no queue takes.
+/// The beginning of the reason for an event that no queue accepts.
 pub(crate) const UNROUTABLE: &str = "unroutable: ";
 
-/// The broker gave a message back: no queue takes it.
+/// The outcome of a message that the broker returned because no queue accepts it.
 pub(crate) fn unroutable(returned: &BasicReturnMessage) -> Outcome {
     let (exchange, key) = (&returned.delivery.exchange, &returned.delivery.routing_key);
     let place = if exchange.as_str().is_empty() {

@@ -19,7 +19,7 @@ use crate::publisher::Rules;
 /// How long the broker may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// Sees that it exists.
+/// Makes sure that it exists.
 ///
 /// # Errors
 ///

@@ -20,10 +20,10 @@ pub struct Pika {
 
 impl Provider for Pika {
     const NAMES: &'static [&'static str] = &["pika", "amqp", "rabbitmq"];
-    /// lapin's trace lines hold the login and the bodies, its line about a returned message the
-    /// body. Of a channel that is closed, by the broker or by this plugin's end, and of a socket that
-    /// takes nothing for a moment, it tells as errors, though here the one is how a missing queue is
-    /// found out and the other an ordinary end; what is an error is told by this plugin.
+    /// lapin's trace lines contain the login and the bodies, and its line about a returned message contains the body.
+    /// It logs as errors that a channel is closed, by the broker or by this plugin's end, and that a socket accepts
+    /// nothing for a moment. Here the former is how a missing queue is detected, and the latter is normal; real errors
+    /// are logged by this plugin.
     const LOG_CEILINGS: &'static [(&'static str, LevelFilter)] = &[
         ("lapin", LevelFilter::DEBUG),
         ("lapin::returned_messages", LevelFilter::ERROR),
@@ -38,8 +38,8 @@ impl Provider for Pika {
         config.check()
     }
 
-    /// One batch in flight: an event that is tried again is not overtaken by later ones, and large
-    /// batches keep the broker as busy as two in flight would.
+    /// One batch in flight, so that later events do not overtake one that is retried; large batches keep the broker as
+    /// busy as two in flight would.
     fn limits(&self) -> Limits {
         Limits {
             max_batch_events: 4096,

@@ -29,20 +29,20 @@ use crate::outcome::{Cause, Failure, unroutable};
 use crate::queues::{Missing, Queues};
 use crate::unconfirmed::{Sent, Unconfirmed};
 
-/// Into how many runs the events are split that a closed channel left unconfirmed. Of 4,096 events
-/// one is found in three rounds of at most 16.
+/// Into how many runs the events left unconfirmed by a closed channel are split. One event among 4,096 is found in
+/// three rounds of at most 16.
 const SPLIT_INTO: usize = 16;
 
-/// How a destination publishes; all of it from the checked configuration.
+/// How a destination publishes, from the checked configuration.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) template: Template,
-    /// Empty: the default exchange.
+    /// Empty means the default exchange.
     pub(crate) exchange: ShortString,
     pub(crate) mandatory: bool,
-    /// Declare missing queues; only on the default exchange.
+    /// Whether to declare missing queues; only on the default exchange.
     pub(crate) declare: bool,
-    /// Longest wait for a connection, for an unblocked broker, for the next confirm.
+    /// The longest wait for a connection, for an unblocked broker, and for the next confirm.
     pub(crate) timeout: Duration,
 }
 
@@ -53,21 +53,21 @@ pub(crate) struct Publisher {
     current: Option<Current>,
 }
 
-/// What lasts as long as a connection.
+/// State that lasts as long as a connection.
 #[derive(Debug)]
 struct Current {
     session: Arc<Session>,
     channel: Option<Arc<Channel>>,
     queues: Queues,
     unconfirmed: Unconfirmed,
-    /// The broker has confirmed something on this connection.
+    /// Whether the broker has confirmed anything on this connection.
     proven: bool,
 }
 
-/// One outcome per event of the batch; none yet for those that still have to be sent.
+/// One outcome for each event of the batch; `None` for those that must still be sent.
 type Ledger = Vec<Option<Outcome>>;
 
-/// What one batch is published with.
+/// What is needed to publish one batch.
 struct Task<'a> {
     rules: &'a Rules,
     batch: &'a Arc<Batch>,
@@ -120,15 +120,15 @@ impl Publisher {
             .collect()
     }
 
-    /// Lets go of the connection.
+    /// Drops the connection.
     pub(crate) fn close(&mut self) {
         self.current = None;
     }
 }
 
 impl Current {
-    /// Publishes what was not sent before, and waits for all confirms. Err: events are left without
-    /// an outcome; unless the broker blocks, the connection is of no use any more.
+    /// Publishes what was not sent before, and waits for all confirms. An error means that events have no outcome;
+    /// unless the broker blocks, the connection is unusable then.
     async fn publish(&mut self, task: &Task<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
         self.settle_before(task, ledger).await?;
         let unblocked = self.session.unblocked();
@@ -148,7 +148,7 @@ impl Current {
         let confirmed = self.confirm(task, sent, ledger).await;
         self.expect_declared(task, &claimed, ledger);
         match confirmed {
-            // What is left goes out again, on a new channel, like all that was not sent yet.
+            // The remaining events are sent again on a new channel, with those not sent yet.
             Err(Failure::Channel(..)) => {
                 self.channel = None;
                 Ok(())
@@ -157,7 +157,7 @@ impl Current {
         }
     }
 
-    /// Sees that the queues of a batch exist, where the destination wants that.
+    /// Makes sure that the queues of a batch exist, if the destination declares them.
     async fn ensure_queues(&mut self, task: &Task<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
         let rules = task.rules;
         if !rules.declare {
@@ -190,7 +190,7 @@ impl Current {
         Ok(())
     }
 
-    /// Publishes what has no outcome yet, in runs.
+    /// Publishes everything without an outcome, in runs.
     async fn publish_all(&mut self, task: &Task<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
         let mut runs = VecDeque::from([without_outcome(0..task.batch.len(), ledger)]);
         if !self.proven
@@ -247,13 +247,13 @@ impl Current {
             .await?
         {
             Ok(channel) => Ok(Arc::clone(self.channel.insert(Arc::new(channel)))),
-            // Whatever it is, it is not about an event.
+            // Not an error about an event.
             Err(error) => Err(Failure::Connection(Failure::of(&error).to_string())),
         }
     }
 
-    /// Waits for the confirms of what was sent and enters the outcomes. Err: events are left without
-    /// one; those that a blocked broker has are kept among the unconfirmed.
+    /// Waits for the confirms of what was sent and records the outcomes. An error means that events have none; those
+    /// that a blocked broker has are kept among the unconfirmed.
     async fn confirm(
         &mut self,
         task: &Task<'_>,
@@ -269,7 +269,7 @@ impl Current {
             let answer = if let Some(answer) = sent.confirmed() {
                 Ok(answer)
             } else if let Some(silence) = silence {
-                // Those that follow a silence are only asked whether they are confirmed already.
+                // After one timeout, the others are only checked for a confirm that has already arrived.
                 Err(silence.clone())
             } else {
                 let within = task.rules.timeout;
@@ -306,8 +306,7 @@ impl Current {
         let blocked = matches!(failure, Some(Failure::Blocked(_)));
         for mut entry in entries {
             if unsure {
-                // lapin hands a returned message out with any confirm, so one that still waited for
-                // the next may be that of an event whose confirm has come.
+                // lapin returns a message together with any later confirm, so the event may already count as accepted.
                 entry
                     .outcome
                     .take_if(|outcome| *outcome == Outcome::Accepted);
@@ -322,7 +321,7 @@ impl Current {
         failure.map_or(Ok(()), Err)
     }
 
-    /// A queue that was there and is gone is declared again at the next attempt.
+    /// A queue that has disappeared is declared again at the next attempt.
     fn expect_declared(&mut self, task: &Task<'_>, run: &[usize], ledger: &mut Ledger) {
         if !task.rules.declare {
             return;
@@ -339,7 +338,7 @@ impl Current {
     }
 }
 
-/// Queues the publishes of a run in the channel. An event that no message can carry has its outcome.
+/// Queues the publishes of a run in the channel. An event that does not fit into a message gets its outcome here.
 fn send(
     task: &Task<'_>,
     session: &Session,
@@ -376,17 +375,17 @@ fn send(
     sent
 }
 
-/// What is known of an event that was sent.
+/// The state of an event that was sent.
 struct Entry {
     id: EventId,
-    /// Its position in the batch, if it is there.
+    /// Its position in the batch, if it is in it.
     index: Option<usize>,
     outcome: Option<Outcome>,
-    /// Its confirm has not come.
+    /// Its confirm, if it has not arrived.
     waiting: Option<Sent>,
 }
 
-/// Finds the events of messages that came back, by their ids.
+/// Finds the events of returned messages, by their ids.
 fn enter_returned(entries: &mut [Entry], returned: &[BasicReturnMessage]) {
     if returned.is_empty() {
         return;

@@ -12,7 +12,7 @@ use crate::connect::Session;
 use crate::message::short;
 use crate::outcome::{Failure, said};
 
-/// Most queues that are remembered; profile names may be without end.
+/// How many queues are remembered; there may be any number of profile names.
 const MOST: usize = 4096;
 
 /// The queues that are known to exist.
@@ -21,20 +21,19 @@ pub(crate) struct Queues {
     known: HashSet<ShortString>,
 }
 
-/// Why a queue is not there to be published to.
+/// Why a queue cannot be published to.
 pub(crate) enum Missing {
-    /// The events for this queue have this outcome.
+    /// The outcome of the events for this queue.
     Refused(Outcome),
-    /// The connection is of no use any more.
+    /// The connection is unusable.
     Connection(Failure),
 }
 
 impl Queues {
-    /// Sees that a queue exists. One round trip for a name that is not known yet.
+    /// Makes sure that a queue exists. Needs one round trip for a name that is not known yet.
     ///
-    /// A queue that exists is left as it is, whatever its arguments. The check comes before the
-    /// publish, not after the broker gave a message back, so that order is kept: messages that
-    /// follow the returned one would overtake it.
+    /// An existing queue is not changed, whatever its arguments. The check precedes the publish, rather than following
+    /// a returned message, to keep the order: later messages would overtake the returned one.
     pub(crate) async fn ensure(&mut self, session: &Session, name: &str) -> Result<(), Missing> {
         if self.known.contains(name) {
             return Ok(());
@@ -60,7 +59,7 @@ impl Queues {
         Ok(())
     }
 
-    /// The broker says that it does not exist.
+    /// Forgets a queue that, according to the broker, does not exist.
     pub(crate) fn forget(&mut self, name: &str) {
         self.known.remove(name);
     }
@@ -73,7 +72,7 @@ async fn create(session: &Session, name: &ShortString) -> Result<(), Missing> {
         .map_err(|error| missing(name, &error))
 }
 
-/// On a channel of its own, which the broker closes when it refuses.
+/// Uses a separate channel, which the broker closes when it refuses.
 async fn declare(
     session: &Session,
     name: &ShortString,

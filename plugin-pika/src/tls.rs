@@ -15,12 +15,12 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
 use crate::config::SslOptions;
 
-/// More than any bundle of certificates has, in bytes.
+/// More bytes than any bundle of certificates has.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// Reads the files and makes what connections are encrypted with. Blocks on the files.
+/// Reads the files and creates the TLS connector. Blocks on the files.
 ///
 /// # Errors
 ///
@@ -64,7 +64,7 @@ fn unverified(identity: Option<Identity>) -> Result<RustlsConnector, ConfigFault
     Ok(config.into())
 }
 
-/// The client's certificate and key, if it shall have one.
+/// The client's certificate and key, if configured.
 fn identity(options: &SslOptions) -> Result<Option<Identity>, ConfigFault> {
     let Some(cert_file) = &options.cert_file else {
         return match (&options.key_file, &options.password) {
@@ -96,7 +96,7 @@ fn identity(options: &SslOptions) -> Result<Option<Identity>, ConfigFault> {
 
 fn decrypt(pem: &str, password: &str) -> Result<PrivateKeyDer<'static>, String> {
     const LABEL: &str = "ENCRYPTED PRIVATE KEY";
-    // The file may hold certificates too.
+    // The file may also contain certificates.
     let start = pem
         .find(&format!("-----BEGIN {LABEL}-----"))
         .ok_or("it contains no encrypted key")?;
@@ -141,7 +141,7 @@ fn not_a_certificate(key: &str, file: &Path, found: impl Display) -> ConfigFault
     )
 }
 
-/// The faults that only show when all is put together.
+/// Faults that show only when everything is combined.
 fn unusable(options: &SslOptions, error: impl Display) -> ConfigFault {
     let key = match (&options.cert_file, &options.ca_file) {
         (Some(_), _) => "cert_file",
@@ -154,7 +154,7 @@ fn fault(key: &str, message: impl Into<String>) -> ConfigFault {
     ConfigFault::new(format!("connection.ssl_options.{key}"), message)
 }
 
-/// Takes any certificate, for `verify: false`. The peer still has to own it.
+/// Accepts any certificate, for `verify: false`. The peer still has to own it.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -11,27 +11,27 @@ use std::task::{Context, Poll, Waker};
 use evbus_sdk::{Batch, EventId, Outcome};
 use lapin::{Confirmation, ErrorKind};
 
-/// Most outcomes that are kept for events that the host has not tried again yet. It may never do
-/// so: an event can be given up meanwhile.
+/// How many outcomes are kept for events that the host has not retried yet. It may never do so, because an event can
+/// be given up.
 const MOST_SETTLED: usize = 16 * 1024;
 
-/// Waits for the frames to be written and for the confirm.
+/// Waits until the frames are written and the confirm arrives.
 type Confirm = Pin<Box<dyn Future<Output = lapin::Result<Confirmation>> + Send>>;
 
 /// An event that was handed to a channel.
 pub(crate) struct Sent {
     pub(crate) id: EventId,
-    /// Its position in the present batch, if it is there.
+    /// Its position in the current batch, if it is in it.
     pub(crate) index: Option<usize>,
     confirm: State,
 }
 
-/// lapin queues the frames of a publish when the future is polled first; the rest is waiting. So all
-/// publishes of a run are queued one after the other before the first is waited for, and lapin
-/// writes them in large pieces. Only the one that is waited for wakes anybody.
+/// lapin queues the frames of a publish when the future is first polled; the rest is waiting. So all publishes of a
+/// run are queued one after the other before the first is waited for, and lapin writes them in large pieces. Only the
+/// one that is waited for causes wake-ups.
 enum State {
     Waiting(Confirm),
-    /// It was given out.
+    /// It was returned.
     Done,
 }
 
@@ -53,7 +53,7 @@ impl Sent {
         sent
     }
 
-    /// The confirm, if it is there already.
+    /// The confirm, if it has already arrived.
     pub(crate) fn confirmed(&mut self) -> Option<lapin::Result<Confirmation>> {
         match self.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(output) => Some(output),
@@ -78,12 +78,12 @@ impl Sent {
     }
 }
 
-/// What one connection owes. Holds at most what one batch sent, and [`MOST_SETTLED`] outcomes:
-/// nothing new is sent before everything here is confirmed.
+/// Confirms that one connection still owes. Contains at most one batch, and [`MOST_SETTLED`] outcomes: nothing new is
+/// sent before everything in here is confirmed.
 #[derive(Default)]
 pub(crate) struct Unconfirmed {
     sent: Vec<Sent>,
-    /// What became of events that were not in the batch at hand when their confirms came.
+    /// The outcomes of events that were not in the current batch when their confirms arrived.
     settled: Vec<(EventId, Outcome)>,
 }
 
@@ -102,8 +102,8 @@ impl Unconfirmed {
         self.settled.push((id, outcome));
     }
 
-    /// Gives all events that still have to be confirmed, and enters the outcomes of those events of
-    /// the batch that have been; each event knows its position in the batch, if it has one.
+    /// Returns all events that still have to be confirmed, and records the outcomes of those events of the batch that
+    /// have been; each event knows its position in the batch, if it has one.
     pub(crate) fn claim(
         &mut self,
         batch: &Arc<Batch>,

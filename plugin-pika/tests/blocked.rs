@@ -13,7 +13,7 @@ use xtask::brokers::RabbitMq;
 
 const REASON: &str = "blocked by the broker: low on memory";
 
-/// Whether the broker is to be short of memory. Blocks for seconds.
+/// Makes the broker raise or clear a memory alarm. Blocks for seconds.
 fn alarm(broker: &RabbitMq, on: bool) {
     let watermark = if on { "0.0000001" } else { "0.9" };
     broker
@@ -29,7 +29,7 @@ fn connections(broker: &RabbitMq) -> usize {
     list.lines().filter(|line| line.starts_with('<')).count()
 }
 
-/// Lets the broker be asked without holding the test's runtime up.
+/// Queries the broker without blocking the test's runtime.
 async fn ask<T: Send + 'static>(
     broker: &Arc<RabbitMq>,
     question: impl FnOnce(&RabbitMq) -> T + Send + 'static,
@@ -74,7 +74,7 @@ async fn what_a_blocked_broker_has_is_waited_for_on_one_connection_and_stored_on
 
     ask(&broker, |broker| alarm(broker, true)).await;
     let events: Vec<TestEvent> = numbered("p", COUNT);
-    // As a host does: again and again, also in other batches than before.
+    // As a host does: repeatedly, and in other batches than before.
     assert_blocked(&instance.publish(events.clone()).await);
     assert!(is_blocked(&instance).await, "{:?}", instance.seen().links);
     for part in events.chunks(COUNT / 2).rev() {
@@ -135,7 +135,7 @@ async fn under_an_alarm_a_new_connection_is_sent_a_single_event() {
     let broker = Arc::new(RabbitMq::start().expect("RabbitMQ starts"));
     Client::new(&broker).await.declare("single").await;
     ask(&broker, |broker| alarm(broker, true)).await;
-    // A host that has lost patience drops the instance and makes another one.
+    // A host whose deadline has passed drops the instance and makes another.
     let config = config(&broker, json!({"routing_key": "single", "timeout": 4}));
     for _ in 0..3 {
         let instance = harness()

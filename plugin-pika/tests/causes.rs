@@ -1,5 +1,5 @@
-//! What a connection that does not come about is said to fail for: one sentence with the address, the
-//! cause and what to do, from the real lapin and real brokers.
+//! The reason reported for a connection that fails: one sentence with the address, the cause and what to do, from the
+//! real lapin and real brokers.
 
 mod support;
 
@@ -23,7 +23,7 @@ static BROKER: LazyLock<RabbitMq> = LazyLock::new(|| {
         .expect("RabbitMQ starts")
 });
 
-/// The reason of a connection that must not come about, which is one sentence and comes in time.
+/// The reason of a connection that must fail, in one sentence and in time.
 async fn failure(config: Value) -> ConnectFailure {
     let started = Instant::now();
     let harness = harness();
@@ -222,7 +222,7 @@ async fn a_broker_that_allows_too_few_channels_is_named_before_the_first_event()
     let config = support::config(&broker, json!({"routing_key": "one", "declare": false}));
     let instance = harness().connect(config).await.expect("one is enough");
     assert_accepted(&instance.publish_all(numbered("p", 10_000), SOON).await);
-    // A channel that the broker closed does not count.
+    // A channel that the broker closed does not count towards the limit.
     let large = "x".repeat(17 * 1024 * 1024);
     let outcomes = instance
         .publish(vec![evbus_testkit::TestEvent::text("p", &large)])

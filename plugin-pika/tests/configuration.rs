@@ -34,7 +34,7 @@ fn every_key_of_the_python_provider_is_taken() {
         faults(json!({"connection": null, "exchange": null})),
         [""; 0]
     );
-    // Keys without a value count as keys that are not there.
+    // Keys without a value count as missing.
     let connection = json!({
         "url": null, "host": "h", "port": null, "ssl": null, "ssl_options": null,
         "client_properties": null, "virtualhost": null, "heartbeat": null,

@@ -1,4 +1,4 @@
-//! Events arrive as they are, where they belong.
+//! Events arrive unchanged and at the right destination.
 
 mod support;
 

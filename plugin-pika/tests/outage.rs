@@ -13,7 +13,7 @@ use xtask::brokers::RabbitMq;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_broker_is_named_and_may_be_tried_again() {
-    // Bound but not listened on for long: nobody answers there afterwards.
+    // The listener is dropped at once, so nobody answers there.
     let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a free port")
@@ -45,7 +45,7 @@ async fn a_server_that_never_answers_is_given_up_in_time() {
     );
     assert!(started.elapsed() < Duration::from_secs(10));
 
-    // The connection has been ended too: nothing of the attempt stays.
+    // The connection is closed too: nothing of the attempt remains.
     let (mut stream, _) = silent.accept().expect("it connected");
     stream
         .set_read_timeout(Some(SOON))
@@ -67,7 +67,7 @@ async fn events_and_queue_survive_a_restart_of_the_broker() {
     let arrived = Client::new(&broker).await.read("durable").await;
     assert_eq!(arrived.len(), 100);
 
-    // The plugin has noticed by itself, without anything to publish, and is there again.
+    // The plugin has noticed by itself, without a publish, and has reconnected.
     let back = instance.wait_until(SOON, |seen| {
         matches!(&seen.links[..], [Link::Down(_), .., Link::Up])
     });

@@ -142,7 +142,7 @@ async fn an_unknown_or_forbidden_virtual_host_is_permanent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blocked_broker_is_waited_for_and_then_tried_again() {
-    // A broker of its own: an alarm concerns all its connections.
+    // A separate broker, because an alarm affects all connections.
     let broker = xtask::brokers::RabbitMq::start().expect("RabbitMQ starts");
     let config = support::config(&broker, json!({"routing_key": "blocked", "timeout": 2}));
     let instance = harness().connect(config).await.expect("it may log in");

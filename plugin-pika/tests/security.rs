@@ -39,7 +39,7 @@ async fn forwarded(to: u16) -> u16 {
     tokio::spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {
             if let Ok(mut far) = TcpStream::connect(("127.0.0.1", to)).await {
-                // Either side may hang up as it likes.
+                // Either side may close the connection at any time.
                 let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
             }
         }
@@ -68,7 +68,7 @@ async fn tls_trusts_the_given_authority_and_checks_the_host_name() {
     let instance = instance.expect("the certificate is for localhost");
     assert_accepted(&instance.publish(numbered("p", 100)).await);
 
-    // The same server under a name that its certificate does not have.
+    // The same server under a name that is not in its certificate.
     let port = forwarded(broker.tls_port().expect("a TLS listener")).await;
     let connection = json!({
         "url": format!("amqps://{USER}:{PASSWORD}@127.0.0.2:{port}/"),
@@ -133,13 +133,13 @@ async fn tls_is_never_given_up_for_plaintext() {
     refused.expect_err("the port speaks no TLS");
 }
 
-/// As a host loads it, with every log line passed on.
+/// Loaded as by a host, with every log line passed on.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_log_line_shows_the_password_or_a_body() {
     let library = Harness::open(&built("plugin-pika")).expect("it is a plugin");
     let mut config = support::config(broker(), json!({"declare": false}));
     let queue = unique("absent");
-    // lapin has a line for every heartbeat.
+    // lapin logs a line for every heartbeat.
     config["connection"]["heartbeat"] = json!(1);
     let instance = library.connect(config).await.expect("the broker answers");
     let body = "a-body-that-nobody-may-read";

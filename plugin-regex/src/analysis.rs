@@ -4,8 +4,8 @@ use crate::syntax::{Assertion, Node, RepeatKind, SetItem};
 
 /// Whether the linear engine can match it exactly.
 ///
-/// `last`: nothing that takes a character can follow the node, so that a `$` in it can only hold
-/// at the very end of the name.
+/// `last`: nothing after the node can match a character, so that a `$` in it can only hold at the very end of the
+/// name.
 pub(crate) fn is_linear(node: &Node, last: bool) -> bool {
     match node {
         Node::Assertion(Assertion::EndOrFinalNewline) => last,
@@ -49,7 +49,7 @@ pub(crate) fn any_assertion(node: &Node, holds: fn(Assertion) -> bool) -> bool {
     }
 }
 
-/// About how many automaton states it takes when every counted repetition is written out.
+/// About how many automaton states it needs when every counted repetition is expanded.
 pub(crate) fn weight(node: &Node) -> u64 {
     match node {
         Node::Literal { .. } | Node::Assertion(_) | Node::BackReference { .. } => 1,
@@ -76,7 +76,7 @@ pub(crate) fn weight(node: &Node) -> u64 {
     }
 }
 
-/// Splits off the literal text that every match begins with.
+/// Splits off the literal text at the beginning of every match.
 pub(crate) fn split_prefix(node: Node) -> (String, Node) {
     let nodes = match node {
         Node::Sequence(nodes) => nodes,
@@ -84,7 +84,7 @@ pub(crate) fn split_prefix(node: Node) -> (String, Node) {
     };
     let mut prefix = String::new();
     let mut rest = nodes.into_iter().peekable();
-    // The name's start is where a match begins anyway.
+    // A match begins at the start of the name anyway.
     while rest
         .next_if(|node| {
             matches!(
@@ -111,7 +111,7 @@ fn literal(node: &Node) -> Option<char> {
     }
 }
 
-/// Whether it looks back over the place where it begins.
+/// Whether it looks back beyond its own beginning.
 pub(crate) fn looks_back(node: &Node) -> bool {
     any_assertion(node, |assertion| {
         matches!(

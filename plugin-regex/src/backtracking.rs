@@ -9,10 +9,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use fancy_regex::{Error, Input, Match, Regex, RegexBuilder, RuntimeError};
 
-/// Steps after which a match is given up; they take some 100 ms at most on a machine of today.
+/// Steps after which a match is given up; they take about 100 ms at most on a current machine.
 ///
-/// A step is one look at a name of up to [`BYTES_PER_STEP`] bytes. A look at a longer one may let a
-/// linear automaton run over all of it, so it counts as more.
+/// A step is one access to a name of up to [`BYTES_PER_STEP`] bytes. An access to a longer one may run a linear
+/// automaton over all of it, so it counts as more.
 const MAX_STEPS: u64 = 5_000_000;
 
 /// See [`MAX_STEPS`].
@@ -31,7 +31,7 @@ const CACHE_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Backtracking {
     regex: Regex,
-    /// Every match begins with it: most names are told apart without the engine.
+    /// Every match begins with this: most names are decided without the engine.
     prefix: String,
 }
 
@@ -59,8 +59,7 @@ impl Backtracking {
             return Ok(false);
         }
         let metered = Metered::new(name);
-        // The regex survives unwinding: its working memory is reset before every use, and nothing
-        // else of it changes.
+        // The regex survives unwinding: its working memory is reset before every use, and nothing else in it changes.
         match catch_unwind(AssertUnwindSafe(|| self.regex.is_match(&metered))) {
             Ok(Ok(is_match)) => Ok(is_match),
             Ok(Err(Error::RuntimeError(
@@ -68,7 +67,7 @@ impl Backtracking {
             ))) => Err(given_up(name)),
             Ok(Err(error)) => Err(crate::linear::one_line(&error.to_string())),
             Err(payload) if payload.is::<Exhausted>() => Err(given_up(name)),
-            // A fault of the engine: for the plugin's own guard.
+            // A fault of the engine, which the plugin's own guard handles.
             Err(payload) => resume_unwind(payload),
         }
     }
@@ -81,14 +80,14 @@ fn given_up(name: &str) -> String {
     )
 }
 
-/// A name that counts how often the engine looks at it.
+/// A name that counts the engine's accesses.
 struct Metered<'a> {
     name: &'a str,
     cost: u64,
     left: Cell<u64>,
 }
 
-/// What unwinds out of the engine when the steps are used up: it offers no other way to stop it.
+/// Unwinds out of the engine when the steps are used up, because the engine cannot be stopped otherwise.
 /// `resume_unwind` runs no panic hook, so nothing is printed.
 struct Exhausted;
 

@@ -14,13 +14,13 @@ use crate::PatternError;
 /// Automaton states (see [`crate::analysis::weight`]) compiled into one set.
 const CHUNK_WEIGHT: u64 = 5_000;
 
-/// Bytes of one compiled set. A set above is halved; a single pattern above is refused.
+/// The largest compiled set, in bytes. A larger set is split; a single larger pattern is refused.
 const CHUNK_BYTES: usize = 32 << 20;
 
-/// Bytes of the cache that a set's automaton keeps for each thread that matches at once.
+/// Bytes of the cache that a set's automaton keeps for each concurrently matching thread.
 const CACHE_BYTES: usize = 1 << 20;
 
-/// Deeper than any tree the parser gives: it has its own limit.
+/// Deeper than any tree from the parser, which has its own limit.
 const NEST_LIMIT: u32 = 1_000;
 
 /// A pattern to compile.
@@ -42,7 +42,7 @@ pub(crate) struct LinearSet {
     prefixes: HashMap<String, Range<usize>>,
     /// The distinct lengths of the prefixes in bytes, ascending.
     lengths: Vec<usize>,
-    /// Grouped by prefix, in the order of the rests' chunks within.
+    /// Grouped by prefix, then in the order of the rests' chunks.
     entries: Vec<Entry>,
     chunks: Vec<RegexSet>,
 }
@@ -59,7 +59,7 @@ impl LinearSet {
     ///
     /// The patterns whose automaton would be too large.
     pub(crate) fn compile(mut items: Vec<Item>) -> Result<Self, Vec<PatternError>> {
-        // Rests of neighbouring prefixes come into the same chunk.
+        // Sorted, so that rests with similar prefixes get into the same chunk.
         items.sort_by(|a, b| a.prefix.cmp(&b.prefix));
         let mut rests = Rests::default();
         let numbers: Vec<usize> = items.iter().map(|item| rests.number(item)).collect();
@@ -107,7 +107,7 @@ impl LinearSet {
         Ok(set)
     }
 
-    /// Appends the indices of the patterns that match the whole name, in no order.
+    /// Appends the indices of the patterns that match the whole name, in any order.
     pub(crate) fn matches(&self, name: &str, out: &mut Vec<u32>) {
         let lengths = self.lengths.iter().take_while(|&&n| n <= name.len());
         for (prefix, rest) in lengths.filter_map(|&n| name.split_at_checked(n)) {
@@ -212,7 +212,7 @@ impl Rests {
     }
 }
 
-/// An engine's message, which may span lines and draw arrows, as one line.
+/// An engine's message, which may contain line breaks and arrows, on one line.
 pub(crate) fn one_line(text: &str) -> String {
     let cause = text.lines().last().unwrap_or(text).trim();
     format!("the engine does not accept this pattern: {cause}")

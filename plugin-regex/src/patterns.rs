@@ -10,7 +10,7 @@ use crate::simplify::simplify;
 use crate::syntax::{Assertion, Node, SyntaxError, parse};
 use crate::translate::{Engine, translate};
 
-/// Heaviest pattern, in automaton states with every counted repetition written out.
+/// The most automaton states of a pattern, with every counted repetition expanded.
 const MAX_WEIGHT: u64 = 200_000;
 
 /// A pattern that cannot be used.
@@ -59,18 +59,18 @@ pub struct MatchFault {
 #[derive(Debug, Default)]
 pub struct RegexPatterns {
     linear: LinearSet,
-    /// Patterns with `\b` or `\B`, which the linear engine matches as Python does only on names
-    /// that are ASCII and not empty.
+    /// Patterns with `\b` or `\B`, which the linear engine matches like Python only for names that are ASCII and not
+    /// empty.
     linear_ascii: LinearSet,
     backtracking: Vec<Shared>,
 }
 
-/// A backtracking pattern and all the places where it stands in the set.
+/// A backtracking pattern and all its positions in the set.
 #[derive(Debug)]
 struct Shared {
     pattern: Backtracking,
     indices: Vec<u32>,
-    /// `linear_ascii` has it too and answers for ASCII names.
+    /// Whether `linear_ascii` contains it too and decides ASCII names.
     spared_ascii: bool,
 }
 
@@ -121,7 +121,7 @@ impl RegexPatterns {
     }
 }
 
-/// A set while its patterns are read.
+/// A set under construction.
 #[derive(Default)]
 struct Builder {
     linear: Vec<Item>,
@@ -153,7 +153,7 @@ impl Builder {
         }
     }
 
-    /// Hands a pattern to the engine that can match it.
+    /// Passes a pattern to the engine that can match it.
     fn place(&mut self, index: u32, node: Node) -> Result<(), (Option<usize>, String)> {
         let weight = weight(&node);
         if weight > MAX_WEIGHT {

@@ -46,7 +46,7 @@ fn is_empty(node: &Node) -> bool {
     matches!(node, Node::Sequence(nodes) if nodes.is_empty())
 }
 
-/// Whether it takes no character and says the same however often it is asked at one place.
+/// Whether it matches no character and always has the same result at the same position.
 fn only_asserts(node: &Node) -> bool {
     match node {
         Node::Look { .. } | Node::Assertion(_) => true,
@@ -90,7 +90,7 @@ fn repeat(body: Box<Node>, min: u32, max: Option<u32>, kind: RepeatKind) -> Node
             kind,
         };
     }
-    // A second time at the same place it would say the same.
+    // A repetition at the same position has the same result.
     match (min, kind) {
         (1.., _) => *body,
         (0, RepeatKind::Greedy) => Node::Alternation(vec![*body, empty()]),

@@ -16,14 +16,14 @@ pub(crate) enum Engine {
     Backtracking,
 }
 
-/// The node as a pattern that is matched without anchors; it stands for itself in any context.
+/// The node as a pattern without anchors, which can be embedded anywhere.
 pub(crate) fn translate(node: &Node, engine: Engine) -> String {
     let mut out = String::new();
     write(&mut out, node, engine, Place::Branch);
     out
 }
 
-/// Where a piece stands, which decides if it needs a group around it.
+/// The context of a piece, which decides whether it needs a group around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     /// Alone between `(`, `|` and `)`, or at the ends.
@@ -43,7 +43,7 @@ fn write(out: &mut String, node: &Node, engine: Engine, place: Place) {
         Node::Assertion(assertion) => out.push_str(&assertion_text(*assertion, engine)),
         Node::Group(body) => write(out, body, engine, place),
         Node::Capture(body) => match engine {
-            // Nothing asks what was captured.
+            // Captures are not used.
             Engine::Linear => write(out, body, engine, place),
             Engine::Backtracking => enclose(out, "(", body, engine),
         },
@@ -133,7 +133,7 @@ fn write_repeat(
         place == Place::Repeated && kind != RepeatKind::Possessive,
         |out| {
             if kind == RepeatKind::Possessive {
-                // As in `CPython`, where not even a single turn is tried another way.
+                // As in CPython, even a single turn is not tried in another way.
                 enclose(out, "(?>", body, engine);
             } else {
                 write(out, body, engine, Place::Repeated);
@@ -160,11 +160,11 @@ fn assertion_text(assertion: Assertion, engine: Engine) -> String {
         (Assertion::Start, _) => r"\A".to_owned(),
         (Assertion::StartOfLine, _) => "(?m:^)".to_owned(),
         (Assertion::EndOfLine, _) => "(?m:$)".to_owned(),
-        // `is_linear` sends a `$` here only where nothing can follow it.
+        // `is_linear` sends a `$` here only if nothing can follow it.
         (Assertion::End, _) | (Assertion::EndOrFinalNewline, Engine::Linear) => r"\z".to_owned(),
         (Assertion::EndOrFinalNewline, Engine::Backtracking) => r"(?=\n?\z)".to_owned(),
-        // The two engines' own word characters are not Python's: the linear one is asked about
-        // ASCII names only, where all agree.
+        // Neither engine has Python's word characters: the linear one is used only for ASCII names, for which all
+        // agree.
         (Assertion::WordBoundary { negated, .. }, Engine::Linear) => {
             if negated { r"(?-u:\B)" } else { r"(?-u:\b)" }.to_owned()
         }

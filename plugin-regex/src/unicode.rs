@@ -14,17 +14,17 @@ use crate::syntax::{Case, Category, CharSet, SetItem};
 /// Matches no character, in both engines.
 const NOTHING: &str = r"[a&&b]";
 
-/// What is assigned in Unicode 14.
+/// The characters assigned in Unicode 14.
 static KNOWN: LazyLock<ClassUnicode> = LazyLock::new(|| {
     let parsed = regex_syntax::parse(r"\p{age:14.0}").map(regex_syntax::hir::Hir::into_kind);
     match parsed {
         Ok(HirKind::Class(Class::Unicode(class))) => class,
-        // The pattern is constant; a test holds that it gives the class.
+        // The pattern is constant, and a test checks that it compiles.
         _ => ClassUnicode::empty(),
     }
 });
 
-/// The letters that Python takes for one another and Unicode's simple case folding does not.
+/// Letters that are equal in Python when case is ignored, but not in Unicode's simple case folding.
 const DOTTED_AND_DOTLESS_I: [char; 4] = ['I', 'i', '\u{130}', '\u{131}'];
 
 /// Whether Unicode 14 assigns this character.
@@ -66,7 +66,7 @@ pub(crate) fn write_set(out: &mut String, set: &CharSet) {
     }
 }
 
-/// One code point, with those that case makes equal to it.
+/// One code point, with those that are equal to it when case is ignored.
 pub(crate) fn write_literal(out: &mut String, code: u32, case: Case) {
     let set = |case| CharSet {
         negated: false,
@@ -84,7 +84,7 @@ pub(crate) fn write_literal(out: &mut String, code: u32, case: Case) {
                 _ => write_set(out, &set(case)),
             }
         }
-        // A surrogate, which no name holds.
+        // A surrogate, which no name contains.
         (None, _) => out.push_str(NOTHING),
     }
 }
@@ -146,8 +146,7 @@ fn fold(ranges: Vec<ClassUnicodeRange>, case: Case) -> ClassUnicode {
         Case::Unicode => {
             let mut cased = class.clone();
             cased.intersect(&KNOWN);
-            // Fails only if the engine was built without its case tables; the features in the
-            // manifest include them.
+            // Fails only if the engine was built without its case tables, which the manifest's features include.
             let _ = cased.try_case_fold_simple();
             if DOTTED_AND_DOTLESS_I.iter().any(|&c| contains(&cased, c)) {
                 cased.union(&ClassUnicode::new(

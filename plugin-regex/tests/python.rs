@@ -65,7 +65,7 @@ fn matches(set: &RegexPatterns, name: &str) -> (Vec<u32>, Vec<MatchFault>) {
     (matches, faults)
 }
 
-/// How a pattern, compiled alone, differs from `CPython`; empty if it does not.
+/// How a pattern, compiled by itself, differs from `CPython`; empty if it does not.
 fn differences(pattern: &str, case: &Case) -> String {
     let compiled = RegexPatterns::compile(&[pattern]);
     let mut found = String::new();
@@ -132,7 +132,7 @@ fn all_patterns_in_one_set_answer_as_each_does_alone() {
 
     let names: BTreeSet<&String> = usable.iter().flat_map(|(_, names)| names.keys()).collect();
     let mut report = String::new();
-    // Every pattern runs on every name, so a share of the names must do.
+    // Each name runs through every pattern, so a sample of the names must do.
     for name in names.into_iter().step_by(12) {
         let (matched, faults) = matches(&set, name);
         assert!(matched.is_sorted_by(|a, b| a < b), "{name:?}: {matched:?}");

@@ -10,9 +10,9 @@ use crate::failure::Failure;
 struct Bench {
     /// The name of its target.
     name: &'static str,
-    /// What it needs from the system beside compilers.
+    /// System programs that it needs besides compilers.
     needs: &'static [Need],
-    /// The examples it runs beside the host, to compare.
+    /// Examples that run beside the host for comparison.
     beside: &'static [&'static str],
 }
 

@@ -20,8 +20,8 @@ pub(crate) fn command() -> Command {
     prepare(Command::new(program()))
 }
 
-/// Lets a command for cargo run in the checkout's directory, without what the cargo that runs this
-/// program set for it: build scripts that watch these variables would run again for no reason.
+/// Makes a cargo command run in the checkout's directory, without the variables that the cargo running this program
+/// has set: build scripts that watch them would run again needlessly.
 pub(crate) fn prepare(mut cargo: Command) -> Command {
     cargo.current_dir(workspace::root());
     for (name, _) in std::env::vars_os() {
@@ -33,7 +33,7 @@ pub(crate) fn prepare(mut cargo: Command) -> Command {
     cargo
 }
 
-/// Runs cargo to its end; its words go where this program's go.
+/// Runs cargo to its end; its output goes where this program's goes.
 pub(crate) fn run(args: &[&str]) -> Result<(), Failure> {
     run_with(args, &[])
 }
@@ -55,7 +55,7 @@ pub(crate) fn run_with(args: &[&str], environment: &[(&str, String)]) -> Result<
     }
 }
 
-/// What makes `cargo build` tell on standard output what it built.
+/// Makes `cargo build` list on standard output what it built.
 pub(crate) const TELL: &str = "--message-format=json-render-diagnostics";
 
 /// Builds what the arguments choose.
@@ -79,8 +79,8 @@ fn build(args: &[&str], release: bool) -> Result<Built, Failure> {
     Ok(Built::read(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// Builds the shared libraries of packages, one after the other: what a plugin holds must not
-/// depend on which others are built beside it.
+/// Builds the shared libraries of packages, one after the other: a plugin's content must not depend on what else is
+/// built at the same time.
 pub(crate) fn libraries(packages: &[String], release: bool) -> Result<Vec<PathBuf>, Failure> {
     packages
         .iter()
@@ -91,8 +91,8 @@ pub(crate) fn libraries(packages: &[String], release: bool) -> Result<Vec<PathBu
         .collect()
 }
 
-/// Builds the shared libraries of all packages at once, as the tests do: nothing is compiled for each
-/// of them again because they want other features of the same crates.
+/// Builds the shared libraries of all packages at once, as the tests do, so that shared crates are not compiled again
+/// with other features.
 pub(crate) fn all_libraries(release: bool) -> Result<Built, Failure> {
     build(&["--workspace", "--lib"], release)
 }
@@ -112,7 +112,7 @@ pub(crate) struct Built {
 }
 
 impl Built {
-    /// Reads what cargo told on standard output because of [`TELL`].
+    /// Reads cargo's output in the format requested by [`TELL`].
     pub(crate) fn read(messages: &str) -> Self {
         let mut built = Self::default();
         for message in messages.lines() {

@@ -1,4 +1,4 @@
-//! How a command ends when it does not end well.
+//! How a command fails.
 
 use std::io;
 use std::path::Path;
@@ -8,21 +8,21 @@ use xtask::brokers::BrokerError;
 use xtask::python::PythonError;
 use xtask::system::SystemError;
 
-/// A command's end other than success.
+/// Why a command did not succeed.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The command line was wrong.
     Usage(String),
     /// Something failed, in one sentence.
     Failed(String),
-    /// Something failed and everything has been said about it.
+    /// Something failed, and everything has been reported.
     Said,
     /// A signal asked to end.
     Interrupted,
 }
 
 impl Failure {
-    /// What an operation's I/O error means to the command.
+    /// The failure for an I/O error of an operation.
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |error| Self::Failed(format!("could not {doing}: {error}"))
@@ -33,7 +33,7 @@ impl Failure {
         Self::io(format!("{doing} {}", path.display()))
     }
 
-    /// Says it on standard error and gives the exit code.
+    /// Prints it on standard error and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         let (code, sentence) = match self {
             Self::Usage(why) => (2, Some(why)),

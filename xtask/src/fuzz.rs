@@ -15,7 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::workspace;
 use program::Program;
 
-/// A program each; what they check stands in `core/fuzz/src`.
+/// One program each; what they check is in `core/fuzz/src`.
 const TARGETS: [&str; 2] = ["frames", "pull"];
 
 /// How long each target is fuzzed without `--seconds`.
@@ -24,7 +24,7 @@ const SECONDS: u64 = 300;
 /// How long each target is fuzzed by `cargo xtask test`.
 const SUITE_SECONDS: u64 = 15;
 
-/// What the command line asks for.
+/// The options of the command line.
 #[derive(Debug, PartialEq)]
 struct Order {
     targets: Vec<&'static str>,
@@ -51,8 +51,8 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// For `cargo xtask test`: gives every target all that is kept, and then some seconds of new inputs,
-/// all targets at once. What is new is not kept.
+/// For `cargo xtask test`: gives every target all stored inputs, and then some seconds of new inputs, all targets at
+/// once. New inputs are not stored.
 pub(crate) fn suite() -> Result<(), Failure> {
     let interrupt = Interrupt::watch()?;
     let built = build()?;
@@ -71,14 +71,14 @@ pub(crate) fn suite() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Builds the programs. Only what is fuzzed is compiled anew, to tell which of it has run; a wrapper
-/// of the compiler has a place of its own among what cargo built, so ordinary builds are not touched.
+/// Builds the programs. Only what is fuzzed is compiled with instrumentation; because of the compiler wrapper, cargo
+/// stores the result separately, so ordinary builds are not affected.
 fn build() -> Result<Built, Failure> {
     let wrapper = workspace::root().join("core/fuzz/instrumented-rustc");
     let output = cargo::command()
         .args(["build", "--package", "evbus-fuzz", "--bins"])
         .args(["--features", "libfuzzer", cargo::TELL])
-        // As dependencies are compiled: inputs per second count.
+        // Optimized like the dependencies, because inputs per second count.
         .args(["--config", "profile.dev.opt-level=1"])
         .env("RUSTC_WORKSPACE_WRAPPER", wrapper)
         .stderr(Stdio::inherit())
@@ -93,7 +93,7 @@ fn build() -> Result<Built, Failure> {
     }
 }
 
-/// Makes the kept corpus the fewest inputs that reach all that it and what was found reach.
+/// Reduces the corpus to the fewest inputs that reach everything that it and the new inputs reach.
 fn keep(program: &Program, found: &Path, interrupt: &Interrupt) -> Result<(), Failure> {
     let kept = corpus(program.target());
     let merged = out(program.target(), "merged")?;
@@ -110,12 +110,12 @@ fn keep(program: &Program, found: &Path, interrupt: &Interrupt) -> Result<(), Fa
     Ok(())
 }
 
-/// The kept inputs of a target.
+/// The stored inputs of a target.
 fn corpus(target: &str) -> PathBuf {
     workspace::root().join("core/fuzz/corpus").join(target)
 }
 
-/// A directory for what a run leaves behind.
+/// A directory for the results of a run.
 fn out(target: &str, what: &str) -> Result<PathBuf, Failure> {
     let dir = workspace::target_dir().join("fuzz").join(target).join(what);
     fs::create_dir_all(&dir).map_err(Failure::file("make", &dir))?;

@@ -16,23 +16,23 @@ use crate::target_dir;
 /// The release of Idem that the tests run.
 pub const VERSION: &str = "25.0.1";
 
-/// Idem, its event bus, and the providers of that bus which the host's are compared with.
+/// Idem, its event bus, and the providers of that bus with which the host's are compared.
 const REQUIREMENTS: &[&str] = &[
     "idem==25.0.1",
     "pop-evbus==7.0.1",
     "evbus-pika==5.0.0",
     "evbus-kafka==5.0.0",
-    // What the event library and the build of both packages need.
+    // Needed by the event library and to build both packages.
     "msgpack",
     "hatchling",
-    // Checks that they are typed as they say.
+    // Checks their type annotations.
     "mypy",
 ];
 
-/// This project's packages, in the order in which they need each other.
+/// This project's packages, in the order of their dependencies.
 const PACKAGES: &[&str] = &["python", "idem"];
 
-/// What the files that tell of finished work are called. They are written last.
+/// The name of the files that mark finished work. They are written last.
 const MARKER: &str = "complete";
 const PACKAGES_MARKER: &str = "packages";
 
@@ -94,7 +94,7 @@ fn make(environment: &Path) -> Result<(), PythonError> {
     fs::write(&marker, note(environment)).map_err(PythonError::file("write", &marker))
 }
 
-/// What the marker of a whole environment says: a newer Python does not find what was installed.
+/// The content of a complete environment's marker: a newer Python does not find what was installed.
 fn note(environment: &Path) -> String {
     let python = version(environment).unwrap_or_default();
     format!("{} for Python {python}\n", REQUIREMENTS.join(" "))
@@ -108,7 +108,7 @@ fn clients() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../clients"))
 }
 
-/// Changes when a file of a package does.
+/// Changes with every file of a package.
 fn digest() -> Result<String, PythonError> {
     let mut files = Vec::new();
     for name in PACKAGES {

@@ -18,7 +18,7 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Starts to notice signals.
+    /// Starts to catch signals.
     pub(crate) fn watch() -> Result<Self, Failure> {
         let asked = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -43,7 +43,7 @@ impl Interrupt {
             if self.asked.load(Ordering::Relaxed) {
                 return Err(Failure::Interrupted);
             }
-            // Asked once more after the limit: a pause may have taken longer than it should.
+            // Probed once more after the limit: a pause may have taken longer than planned.
             let late = Instant::now() >= end;
             if let Some(answer) = probe()? {
                 return Ok(Some(answer));

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Builds plugins and puts them into `target/plugins`; gives the staged files.
+/// Builds plugins and copies them to `target/plugins`; returns the staged files.
 pub(crate) fn stage(packages: &[String], release: bool) -> Result<Vec<PathBuf>, Failure> {
     system::check(&needs(packages))?;
     let dir = workspace::target_dir().join("plugins");
@@ -43,7 +43,7 @@ pub(crate) fn stage(packages: &[String], release: bool) -> Result<Vec<PathBuf>, 
         .collect()
 }
 
-/// Puts plugins that are built into `target/plugins`.
+/// Copies built plugins to `target/plugins`.
 pub(crate) fn install_all(packages: &[String], built: &Built) -> Result<(), Failure> {
     let dir = workspace::target_dir().join("plugins");
     for package in packages {
@@ -52,8 +52,8 @@ pub(crate) fn install_all(packages: &[String], built: &Built) -> Result<(), Fail
     Ok(())
 }
 
-/// Puts a copy of a file into a directory, whole or not at all: a host may be using the one it
-/// replaces. The host refuses files and directories that others may write to.
+/// Copies a file into a directory atomically, because a host may be using the one it replaces. The host refuses files
+/// and directories that others may write to.
 pub(crate) fn install(file: &Path, dir: &Path) -> Result<PathBuf, Failure> {
     let name = file.file_name().unwrap_or_default();
     let target = dir.join(name);

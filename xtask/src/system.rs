@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The Java that the Kafka of the tests needs at least.
+/// The oldest Java that can run the Kafka of the tests.
 const JAVA: u32 = 17;
 const RABBITMQ: &str = "/usr/lib/rabbitmq/lib";
 
@@ -40,7 +40,7 @@ pub enum Need {
     Vim,
     /// The `ip` program, which readies the network namespaces of tests.
     Ip,
-    /// `systemd-analyze`, which judges the unit of the documentation.
+    /// `systemd-analyze`, which checks the unit in the documentation.
     SystemdAnalyze,
 }
 
@@ -77,7 +77,7 @@ impl Need {
         }
     }
 
-    /// The Debian package; alternatives, of which the first known one serves, stand between bars.
+    /// The Debian package; alternatives are separated by bars, and the first that exists is used.
     fn package(self) -> &'static str {
         match self {
             Self::Cc => "gcc",
@@ -89,7 +89,7 @@ impl Need {
             Self::Java => "openjdk-21-jre-headless|openjdk-17-jre-headless|default-jre-headless",
             Self::Maven => "maven",
             Self::OpenSsl => "openssl",
-            // It brings python3 along.
+            // It includes python3.
             Self::Python => "python3-venv",
             Self::Vim => "vim",
             Self::Ip => "iproute2",
@@ -128,7 +128,7 @@ impl fmt::Display for SystemError {
             Self::Install { needs, why } => (needs, Some(why)),
         };
         let names: Vec<_> = needs.iter().map(|need| need.description()).collect();
-        // Of alternatives, the last is the one every Debian has a version of.
+        // The last of the alternatives is available on every Debian.
         let packages: Vec<_> = needs
             .iter()
             .filter_map(|need| need.package().rsplit('|').next())
@@ -191,8 +191,8 @@ pub fn ensure(needs: &[Need]) -> Result<(), SystemError> {
     }
 }
 
-/// A daemon that a package brings would take the ports of a real one, so a policy forbids starting
-/// any while packages are installed, and the service stays disabled.
+/// A daemon in a package would take the ports of a real one, so a policy prevents starting any while packages are
+/// installed, and the service stays disabled.
 const INSTALL: &str = r#"
 set -e
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
@@ -309,8 +309,8 @@ fn java_version(java: &Path) -> Option<String> {
     text.split('"').nth(1).map(str::to_owned)
 }
 
-/// Salt 3008.5 runs on 3.10 and newer. Debian's python3 has the module `venv`, but not what puts pip
-/// into an environment.
+/// Salt 3008.5 needs 3.10 or newer. Debian's python3 has the module `venv`, but not what installs pip in an
+/// environment.
 fn makes_environments() -> bool {
     Command::new("python3")
         .args([

@@ -9,8 +9,8 @@ use crate::{cargo, fuzz, setup, stage, workspace};
 /// How many tests of one program run at a time.
 const THREADS: &str = "RUST_TEST_THREADS";
 
-/// Installs, builds, fuzzes for some seconds, and becomes `cargo test`. What tests build themselves is
-/// built before, so that no test waits for a compiler. Who chooses tests waits for no fuzzing.
+/// Installs, builds, fuzzes for some seconds, and becomes `cargo test`. What tests would build themselves is built
+/// before, so that no test waits for a compiler. If tests are selected, nothing is fuzzed.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     setup::run()?;
     let release = args

@@ -4,12 +4,12 @@
 use crate::cargo;
 use crate::failure::Failure;
 
-/// A test that takes numbers from its environment.
+/// A test with settings in its environment.
 struct Seeded {
     command: &'static str,
     /// The test program.
     test: &'static str,
-    /// Flags, the variables in which the test finds them, and their values where they are not given.
+    /// Flags, the variables in which the test finds their values, and the default values.
     flags: &'static [(&'static str, &'static str, u64)],
 }
 
@@ -32,12 +32,12 @@ const CHECK_DELIVERY: Seeded = Seeded {
     ],
 };
 
-/// Tortures hosts, from a seed on.
+/// Tortures hosts, beginning with a seed.
 pub(crate) fn torture(args: &[String]) -> Result<(), Failure> {
     TORTURE.run(args)
 }
 
-/// Compares what programs are told with what arrives, from a seed on.
+/// Compares what programs are told with what arrives, beginning with a seed.
 pub(crate) fn check_delivery(args: &[String]) -> Result<(), Failure> {
     CHECK_DELIVERY.run(args)
 }
@@ -48,7 +48,7 @@ impl Seeded {
         let mut environment: Vec<(&str, String)> = (self.flags.iter().zip(values))
             .map(|((_, variable, _), value)| (*variable, value.to_string()))
             .collect();
-        // What is released is what has to hold, and it is through sooner.
+        // The release build is what must hold, and it is faster.
         let program = cargo::release_program("evbus")?;
         environment.push(("EVBUS_PROGRAM", program.display().to_string()));
         cargo::run_with(

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 
 /// The checkout's directory.
 pub(crate) fn root() -> PathBuf {
-    // Cargo sets it when it runs this program; the other is where it was compiled.
+    // Cargo sets it when it runs this program; the fallback is where the program was compiled.
     let xtask = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     xtask.parent().map_or_else(|| xtask.clone(), Path::to_owned)

@@ -86,7 +86,7 @@ fn kafka_comes_back_on_the_same_port_with_its_data_and_leaves_nothing_behind() {
     assert_gone(&dir, port);
 }
 
-/// The test runs itself twice as the owner of both brokers, and ends the owners in different ways.
+/// The test starts itself twice as the owner of both brokers, and ends these owners in different ways.
 #[test]
 fn brokers_end_with_owners_that_do_not_drop_them() {
     const ROLE: &str = "EVBUS_TEST_BROKER_OWNER";
@@ -98,7 +98,7 @@ fn brokers_end_with_owners_that_do_not_drop_them() {
         );
         println!("\nowner {} {}", rabbitmq.port(), rabbitmq.dir().display());
         println!("\nowner {} {}", kafka.port(), kafka.dir().display());
-        // As in a `static`: nothing drops them.
+        // As in a `static`, nothing drops them.
         std::mem::forget((rabbitmq, kafka));
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).expect("reads");
@@ -128,7 +128,7 @@ fn brokers_end_with_owners_that_do_not_drop_them() {
     }
 }
 
-/// The port and directory of the two brokers that an owner tells about.
+/// The port and directory of the two brokers, as printed by an owner.
 fn owned_by(owner: &mut Child) -> Vec<(u16, PathBuf)> {
     let lines = BufReader::new(owner.stdout.as_mut().expect("is piped")).lines();
     let told: Vec<_> = lines
@@ -160,8 +160,8 @@ fn assert_gone(dir: &Path, port: u16) {
     }
 }
 
-/// The command lines of the processes that have to do with a broker's directory, by any of: command
-/// line, environment, working directory; the keeper only if asked for.
+/// The command lines of the processes that refer to a broker's directory in their command line, environment or working
+/// directory; the keeper only if requested.
 fn processes_of(dir: &Path, with_keeper: bool) -> Vec<String> {
     let dir = dir.to_str().expect("is text");
     let entries = fs::read_dir("/proc").expect("lists");

@@ -70,7 +70,7 @@ fn it_delivers_every_event_and_leaves_nothing_behind() {
     assert_eq!(processes_of(dir.path()), [""; 0]);
 }
 
-/// Sends a signal when the demo has printed so many lines.
+/// Sends a signal when the demo has printed this many lines.
 fn interrupted(lines: usize, signal: Signal) -> (ExitStatus, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("makes");
     let mut demo = demo(dir.path());
@@ -94,7 +94,7 @@ fn a_signal_during_the_build_ends_it_without_remains() {
 #[test]
 fn a_signal_while_the_host_runs_ends_it_without_remains() {
     let (status, dir) = interrupted(2, Signal::TERM);
-    // On a busy machine the demo may be through before the signal is sent.
+    // On a busy machine, the demo may finish before the signal is sent.
     assert!(matches!(status.code(), Some(130 | 0)), "{status}");
     assert_eq!(left_in(dir.path()), 0);
     assert_eq!(processes_of(dir.path()), [""; 0]);
@@ -104,7 +104,7 @@ fn a_signal_while_the_host_runs_ends_it_without_remains() {
 fn being_killed_leaves_nothing_behind_either() {
     let (status, dir) = interrupted(2, Signal::KILL);
     assert!(!status.success());
-    // The keeper clears up by itself, after the demo's end.
+    // The keeper cleans up by itself after the demo's end.
     let begin = Instant::now();
     while left_in(dir.path()) > 0 || !processes_of(dir.path()).is_empty() {
         assert!(begin.elapsed() < LIMIT, "something stays");

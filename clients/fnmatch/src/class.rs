@@ -46,7 +46,7 @@ impl Class {
     }
 }
 
-/// Cuts `body` into single characters and ranges (`a-z`), reversed ranges left out.
+/// Splits `body` into characters and ranges (`a-z`), without reversed ranges.
 ///
 /// A `!` at the start begins no range, and a `-` at either end is a character.
 fn pieces(body: &[char]) -> Vec<&[char]> {

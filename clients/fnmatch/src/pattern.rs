@@ -16,7 +16,7 @@ pub enum Token {
 }
 
 impl Token {
-    /// Whether this token takes the single character `c`. A `Star` is not asked.
+    /// Whether this token matches the single character `c`. Not called for a `Star`.
     fn takes(&self, c: char) -> bool {
         match self {
             Self::Literal(literal) => *literal == c,
@@ -103,10 +103,10 @@ impl Pattern {
     }
 }
 
-/// The text between a `[` that ends before `start` and its `]`, or `None` where it is unclosed.
+/// The text between a `[` that ends before `start` and its `]`, or `None` if it is not closed.
 ///
-/// A `]` that comes first, or right after `!`, belongs to the class. Given the place of the last `]`
-/// of the pattern, an unclosed `[` costs nothing, however many there are.
+/// A `]` that comes first, or right after `!`, belongs to the class. With the position of the pattern's last `]`, an
+/// unclosed `[` costs nothing, however many there are.
 fn class_body(chars: &[char], start: usize, last_close: Option<usize>) -> Option<&[char]> {
     let mut from = start;
     for skipped in ['!', ']'] {

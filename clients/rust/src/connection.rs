@@ -14,7 +14,7 @@ use tokio::task::coop::has_budget_remaining;
 
 use crate::Error;
 
-/// How much is read, and gathered to be written, at a time.
+/// How much is read, or collected for writing, at a time.
 pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
 
 /// Connects to a socket.
@@ -30,7 +30,7 @@ pub(crate) async fn connect(path: &Path) -> Result<UnixStream, Error> {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: UnixStream,
-    /// The same socket past the runtime, which may not have heard yet of what has arrived.
+    /// The same socket without the runtime, which may not have noticed yet what has arrived.
     direct: StdStream,
     block: Box<[u8]>,
     drained: bool,
@@ -48,7 +48,7 @@ impl Connection {
 
     fn new(stream: UnixStream) -> io::Result<Self> {
         Ok(Self {
-            // Non-blocking too: that belongs to the socket, not to the descriptor.
+            // Also non-blocking, which is a property of the socket, not of the descriptor.
             direct: stream.as_fd().try_clone_to_owned()?.into(),
             stream,
             block: vec![0; BLOCK_BYTES].into_boxed_slice(),
@@ -61,8 +61,8 @@ impl Connection {
         self.drained
     }
 
-    /// Reads what has arrived, at most a block; nothing at the end. Pending only where nothing has
-    /// arrived, or where others must have their turn first.
+    /// Reads what has arrived, at most a block; nothing at the end. Pending only if nothing has arrived, or if other
+    /// tasks must run first.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         self.drained = false;
         let mut block = ReadBuf::new(&mut self.block);
@@ -84,7 +84,7 @@ impl Connection {
     }
 }
 
-/// Reads once, whatever signals come.
+/// Reads once, repeated if a signal interrupts it.
 pub(crate) fn read(stream: &mut StdStream, block: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(block) {

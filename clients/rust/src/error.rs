@@ -79,7 +79,7 @@ pub enum Error {
     },
 }
 
-/// What to do about a connection that was not made.
+/// Advice for a connection that was not made.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {

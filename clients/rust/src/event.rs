@@ -15,13 +15,13 @@ use crate::Error;
 pub struct Event {
     tag: String,
     data: Bytes,
-    /// What an evbus program wrote beside the data.
+    /// The id and time that an evbus program wrote beside the data.
     head: Option<(EventId, u64)>,
     payload: Bytes,
 }
 
 impl Event {
-    /// Reads a frame's payload; `None` where no event is in it.
+    /// Reads a frame's payload; `None` if it contains no event.
     pub(crate) fn read(payload: Bytes) -> Option<Self> {
         let content = Content::read(&payload).ok()?;
         let head = content.head.as_ref();
@@ -109,12 +109,12 @@ impl Event {
         self.head.map(|(_, time_unix_ns)| time_unix_ns)
     }
 
-    /// Bytes of memory that the event takes where it is kept.
+    /// How much memory the event takes if it is kept.
     pub(crate) fn size(&self) -> usize {
         self.payload.len() + self.tag.len()
     }
 
-    /// The event with memory of its own: as received, it holds all that was read with it.
+    /// The event with its own memory: as received, it keeps everything alive that was read with it.
     pub(crate) fn detached(&self) -> Option<Self> {
         Self::read(Bytes::copy_from_slice(&self.payload))
     }

@@ -72,12 +72,12 @@ impl Firing {
         tag: &str,
     ) -> Result<(), Error> {
         let frame = salt_frame(tag, data, self.framing)?;
-        // A time too far away for the clock is a day away.
+        // A time too distant for the clock is replaced by one day.
         let now = Instant::now();
         let until = now.checked_add(self.timeout).unwrap_or(now + FAR);
         let mut place = self.connection.lock().await;
         loop {
-            // Taken out: a connection with half a frame on it must not be used again.
+            // Taken out, so that a connection that fails within a frame is not used again.
             let mut stream = match place.take() {
                 Some(stream) => stream,
                 None => self.connect(until).await?,
@@ -87,7 +87,7 @@ impl Firing {
                     *place = Some(stream);
                     return Ok(());
                 }
-                // The host has not got all of the frame, so it has got no event.
+                // The host has not received the whole frame, so it has not received the event.
                 Err(error) if Instant::now() >= until => return Err(error.into()),
                 Err(_) => {}
             }

@@ -5,8 +5,8 @@ use evbus_wire::{Decoder, LostSync};
 
 use crate::Event;
 
-/// What has been read from one connection and not been taken yet: less than one frame and one
-/// block. Whether frames are bare or prefixed is seen frame by frame.
+/// What was read from one connection and not taken yet: less than one frame and one block. Each frame may be bare or
+/// prefixed.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     buffer: BytesMut,
@@ -14,12 +14,12 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Adds what has been read.
+    /// Adds bytes that were read.
     pub(crate) fn fill(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Takes the next event; `None` until more has been read. Frames without an event are skipped.
+    /// Takes the next event; `None` if more must be read. Frames without an event are skipped.
     pub(crate) fn next(&mut self) -> Result<Option<Event>, LostSync> {
         while let Some((payload, len)) = self.decoder.next(&self.buffer)? {
             let prefix = len - payload.len();

@@ -12,10 +12,10 @@ use crate::connection::Connection;
 use crate::reception::Reception;
 use crate::{Error, Event, TagFilter};
 
-/// How often a client looks while it waits: how exactly it knows when it last had everything.
+/// How often a waiting client checks, and so the precision with which it knows when it last had everything.
 const PULSE: Duration = Duration::from_secs(1);
 
-/// Where a client's connection is.
+/// The state of a client's connection.
 pub(crate) struct Link {
     path: PathBuf,
     reconnect: bool,
@@ -27,7 +27,7 @@ enum State {
     Up(Connection),
     Waiting(Pin<Box<Sleep>>),
     Connecting(Pin<Box<dyn Future<Output = Result<Connection, Error>> + Send + Sync>>),
-    /// For good.
+    /// Permanently.
     Closed,
 }
 
@@ -47,7 +47,7 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    /// A link over a connection, or one that makes its connection when it is first used.
+    /// A link over a connection, or one that connects when it is first used.
     pub(crate) fn new(path: PathBuf, reconnect: bool, connection: Option<Connection>) -> Self {
         let state = match connection {
             Some(connection) => State::Up(connection),
@@ -65,9 +65,8 @@ impl Link {
         matches!(self.state, State::Up(_))
     }
 
-    /// The next event that passes; `None` where the connection has ended or come back, which
-    /// `reception` has notices of. Dropping the caller's future loses nothing: all that is under way
-    /// is in here.
+    /// The next event that passes the filter; `None` if the connection was lost or made again, for which `reception`
+    /// has notices. Dropping the caller's future loses nothing: everything in progress is stored here.
     pub(crate) fn poll_event(
         &mut self,
         cx: &mut Context<'_>,

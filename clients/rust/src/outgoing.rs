@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{Error, PullFraming};
 
-/// An event as Salt's programs write it, `_stamp` added, with what stands before it.
+/// An event as Salt's programs write it, with `_stamp` added, after its prefix.
 pub(crate) fn salt_frame(
     tag: &str,
     data: &(impl Serialize + ?Sized),
@@ -27,7 +27,7 @@ pub(crate) fn salt_frame(
     Ok(bytes)
 }
 
-/// A tag must come out at the other end as it went in.
+/// A tag must arrive at the other end unchanged.
 pub(crate) fn check_tag(tag: &str) -> Result<(), Error> {
     let reason = if tag.is_empty() {
         "its tag is empty; expected at least one character".to_owned()

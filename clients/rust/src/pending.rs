@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::{Error, Event, MatchType, TagFilter};
 
-/// Subscriptions, and the events that were read for them while something else was asked for.
+/// Subscriptions, and their events that were read while another call looked for something else.
 #[derive(Debug)]
 pub(crate) struct Pending {
     subscriptions: Vec<Subscription>,
@@ -13,7 +13,7 @@ pub(crate) struct Pending {
     limit: PendingLimit,
 }
 
-/// How much is kept; past either the oldest goes.
+/// How much is kept; beyond either limit the oldest is dropped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PendingLimit {
     pub(crate) events: usize,
@@ -46,7 +46,7 @@ impl Pending {
         Ok(())
     }
 
-    /// Ends one such subscription; events that no other one is for are forgotten.
+    /// Ends one such subscription; events that belong to no other are dropped.
     pub(crate) fn unsubscribe(&mut self, tag: &str, match_type: MatchType) {
         let same = |one: &Subscription| one.tag == tag && one.match_type == match_type;
         let Some(place) = self.subscriptions.iter().position(same) else {
@@ -59,7 +59,7 @@ impl Pending {
         self.events = events;
     }
 
-    /// Takes the oldest event that passes.
+    /// Takes the oldest event that passes the filter.
     pub(crate) fn take(&mut self, filter: &TagFilter) -> Option<Event> {
         let passes = |event: &Event| filter.passes(event.tag());
         let place = self.events.iter().position(passes)?;
@@ -68,7 +68,7 @@ impl Pending {
         Some(event)
     }
 
-    /// Keeps an event if it is subscribed to; tells how many had to go for it.
+    /// Keeps an event if it is subscribed to; returns how many had to be dropped for it.
     pub(crate) fn offer(&mut self, event: &Event) -> u64 {
         if !self.is_subscribed(event) {
             return 0;

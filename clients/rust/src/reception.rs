@@ -8,17 +8,16 @@ use crate::inbox::Inbox;
 use crate::pending::{Pending, PendingLimit};
 use crate::{Error, Event, Gap, Incoming, Lost, TagFilter};
 
-/// The first delay before a lost connection is made again. Not none: there may be somebody who
-/// accepts and closes at once.
+/// The first delay before reconnecting. Not zero, because something may accept connections and close them at once.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 
 /// The longest delay: Salt's programs try about once a second.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
-/// A host that turns a listener away does so sooner after it has connected.
+/// A host that turns a listener away does so sooner than this after it has connected.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// What has been read and not been asked for, and where something is missing.
+/// What was read but not asked for, and where events are missing.
 #[derive(Debug)]
 pub(crate) struct Reception {
     inbox: Inbox,
@@ -30,7 +29,7 @@ pub(crate) struct Reception {
     lost: Option<Lost>,
     gap: Option<Gap>,
     connected_at: SystemTime,
-    /// Whether anything has come over the connection.
+    /// Whether anything was received over the connection.
     heard: bool,
     delay: Duration,
 }
@@ -50,19 +49,19 @@ impl Reception {
         }
     }
 
-    /// Adds what has been read.
+    /// Adds bytes that were read.
     pub(crate) fn fill(&mut self, bytes: &[u8]) {
         self.inbox.fill(bytes);
         self.heard = true;
         self.delay = FIRST_DELAY;
     }
 
-    /// There was nothing to be read.
+    /// Records that there was nothing more to read.
     pub(crate) fn is_complete_now(&mut self) {
         self.complete = SystemTime::now();
     }
 
-    /// The next event read that passes. Those before it are kept where they are subscribed to.
+    /// The next event that passes the filter. Earlier ones are kept if they are subscribed to.
     pub(crate) fn next(&mut self, filter: &TagFilter) -> Result<Option<Event>, LostSync> {
         while let Some(event) = self.inbox.next()? {
             if filter.passes(event.tag()) {
@@ -82,7 +81,7 @@ impl Reception {
         Ok(None)
     }
 
-    /// The connection is there.
+    /// Records that the connection was made.
     pub(crate) fn connected(&mut self) {
         let now = SystemTime::now();
         if std::mem::take(&mut self.interrupted) {
@@ -95,11 +94,11 @@ impl Reception {
         }
         self.complete = now;
         (self.connected_at, self.heard) = (now, false);
-        // The gap says it.
+        // The gap contains it.
         self.lost = None;
     }
 
-    /// What it means that the host has closed the connection.
+    /// The error for a connection that the host has closed.
     pub(crate) fn closed(&self) -> Error {
         if self.heard {
             Error::Closed
@@ -108,12 +107,12 @@ impl Reception {
         }
     }
 
-    /// The connection has ended. Half a frame goes with it.
+    /// Records that the connection has ended. Half a frame is lost with it.
     pub(crate) fn disconnected(&mut self, reason: &Error) {
         self.inbox = Inbox::default();
         self.interrupted = true;
         let at = SystemTime::now();
-        // A host that ends after hours without an event has turned nobody away.
+        // A host that ends after a long time without an event has not turned anybody away.
         let soon = at
             .duration_since(self.connected_at)
             .is_ok_and(|since| since < AT_ONCE);
@@ -131,7 +130,7 @@ impl Reception {
         delay
     }
 
-    /// What must be told before the next event.
+    /// What must be reported before the next event.
     pub(crate) fn take_notice(&mut self) -> Option<Incoming> {
         if let Some(lost) = self.lost.take() {
             return Some(Incoming::Lost(lost));

@@ -107,7 +107,7 @@ pub struct Kept {
     pub has_unmatched: bool,
 }
 
-/// What the host's answer says.
+/// Reads the host's answer.
 pub(crate) fn judge(answer: &[u8]) -> Result<Kept, Error> {
     match Answer::read(answer) {
         Some(Answer::Kept) => Ok(Kept::default()),
@@ -115,7 +115,7 @@ pub(crate) fn judge(answer: &[u8]) -> Result<Kept, Error> {
             has_unmatched: true,
         }),
         Some(Answer::NotKept(reason)) => Err(Error::Refused { reason }),
-        // Nothing, or nothing that a host says.
+        // No answer, or one that no host sends.
         None => Err(Error::Unconfirmed),
     }
 }
@@ -123,14 +123,14 @@ pub(crate) fn judge(answer: &[u8]) -> Result<Kept, Error> {
 /// Frames on their way to one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
-    /// At most a block and a frame.
+    /// At most one block and one frame.
     pub(crate) unsent: Vec<u8>,
-    /// Whether there was an event at all.
+    /// Whether there was any event.
     pub(crate) sent: bool,
 }
 
 impl Outgoing {
-    /// Adds an event; tells whether there is enough to be written.
+    /// Adds an event; returns whether there is enough to be written.
     pub(crate) fn add(&mut self, tag: &str, event: &Fired<'_>) -> Result<bool, Error> {
         check_tag(tag)?;
         let frame = Frame::of_evbus(tag, event, Exact::Yes).map_err(unsendable(tag))?;

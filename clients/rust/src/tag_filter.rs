@@ -85,7 +85,7 @@ enum Kind {
     AnyOf(Vec<TagFilter>),
 }
 
-/// An engine's message, which may draw the pattern and an arrow above its last line, as one line.
+/// An engine's message on one line: it may draw the pattern and an arrow above its last line.
 fn cause(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default().trim();

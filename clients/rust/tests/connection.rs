@@ -20,14 +20,14 @@ fn the_framing_of_the_pub_socket_is_found_out_from_what_arrives() {
         for (n, bytes) in [
             frame("bare"),
             prefixed(&frame("prefixed")),
-            // No event is in it.
+            // This frame contains no event.
             prefixed(b"\x93\x01\x02\x03"),
             frame("bare"),
         ]
         .iter()
         .enumerate()
         {
-            // In two pieces, at another place each time.
+            // In two pieces, split at a different position each time.
             listener.write_all(&bytes[..=n]).unwrap();
             assert_eq!(client.tag_now(""), None);
             listener.write_all(&bytes[n + 1..]).unwrap();
@@ -56,7 +56,7 @@ fn an_event_is_fired_as_salt_does_in_the_framing_that_was_chosen() {
             let found = read(&mut program, expected.len());
             let known = expected.len() - 24;
             assert_eq!(found[..known], expected[..known]);
-            // One connection for all.
+            // All calls use one connection.
             client.fire_event(&data, "salt/test").unwrap();
             read(&mut program, expected.len());
         }
@@ -117,7 +117,7 @@ fn a_lost_connection_is_made_again_and_leaves_a_gap() {
         let mut client = connect(builder(&bus.dir())).unwrap();
         let mut listener = bus.listener();
         publish(&mut listener, &["one"]);
-        // Half a frame goes with the connection.
+        // Half a frame is lost with the connection.
         listener.write_all(&frame("half")[..9]).unwrap();
         drop(listener);
         bus.stop();
@@ -143,7 +143,7 @@ fn a_lost_connection_is_made_again_and_leaves_a_gap() {
         assert_eq!((gap.connections_lost, gap.pending_dropped), (1, 0));
         assert_eq!(client.take_gap(), None, "it has been told");
 
-        // get_event waits on, and the gap can be asked for.
+        // get_event keeps waiting, and the gap can be queried.
         drop(listener);
         let again = std::thread::spawn(move || {
             let mut listener = bus.listener();

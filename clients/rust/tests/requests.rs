@@ -25,7 +25,7 @@ fn each_match_type_chooses_its_events() {
             let request = GetEvent::new().tag(wanted).match_type(match_type);
             assert_eq!(client.tag(request), expected, "{match_type}");
         }
-        // The client's own match type, and a filter, which has its own.
+        // The client's own match type, and a filter that has another.
         let bus = Bus::start();
         let mut client = connect(builder(&bus.dir()).match_type(MatchType::Endswith)).unwrap();
         let mut listener = bus.listener();
@@ -93,7 +93,7 @@ fn what_is_not_asked_for_is_discarded_and_what_is_subscribed_to_is_kept() {
         client.subscribe("*/2", MatchType::Fnmatch);
         publish(&mut listener, &["a/1", "b/1", "c/2", "a/2", "end"]);
         assert_eq!(client.tag("end"), "end");
-        // Kept ones come first, in their order, whatever they were kept for.
+        // Kept events come first, in order, whichever tag they were kept for.
         publish(&mut listener, &["a/3"]);
         assert_eq!(client.tag_now("c/").as_deref(), Some("c/2"));
         assert_eq!(client.tag_now("").as_deref(), Some("a/1"));

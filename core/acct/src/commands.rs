@@ -22,11 +22,11 @@ use evbus_destination::environment;
 
 /// How long the commands of a file that print secrets may take, all together.
 pub const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
-/// So many commands run at a time.
+/// How many commands run at a time.
 const AT_ONCE: usize = 32;
-/// How long what a command started may hold its output when the command itself has ended.
+/// How long the output may stay open after the command has ended.
 const OUTPUT_GRACE: Duration = Duration::from_secs(1);
-/// How often it is looked whether it has, while its output is open.
+/// How often to check whether the command has ended while its output is open.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A secret, or the sentence that says why there is none.
@@ -50,7 +50,7 @@ impl Commands {
                 }
             }
         }
-        // The first of the file first.
+        // Threads take from the end: the first command of the file must be last.
         waiting.reverse();
         let count = waiting.len().min(AT_ONCE);
         let queue = Mutex::new(Queue {
@@ -60,7 +60,7 @@ impl Commands {
         });
         thread::scope(|scope| {
             for _ in 1..count {
-                // Where the system gives no thread, there are fewer at a time.
+                // If a thread cannot be started, fewer commands run at a time.
                 let _ = thread::Builder::new().spawn_scoped(scope, || Queue::work(&queue));
             }
             Queue::work(&queue);
@@ -75,7 +75,7 @@ impl Commands {
     }
 }
 
-/// The commands that have not been started, and what came of the others.
+/// The commands that have not been started, and the results of the others.
 struct Queue<'s> {
     waiting: Vec<(Vec<String>, &'s Path)>,
     until: Instant,
@@ -106,12 +106,12 @@ impl Queue<'_> {
     }
 }
 
-/// The sentence that says why a command gives no secret.
+/// The sentence for a command that gives no secret.
 fn unread(program: &str, why: &str) -> String {
     format!("cannot get the secret from {program:?}: {why}; run it by hand to see its messages")
 }
 
-/// Of a command that still ran at the end of the time for all of them.
+/// The reason for a command that was still running at the common deadline.
 fn late() -> String {
     format!(
         "it did not end; all commands of a file have {} s together",
@@ -138,7 +138,7 @@ pub(crate) fn words(items: &[Node]) -> Result<Vec<&str>, String> {
     }
 }
 
-/// Room for the longest secret, so that nothing is left where a smaller buffer was.
+/// Large enough for the longest secret, so that it never moves and leaves a copy behind.
 fn buffer() -> Zeroizing<Vec<u8>> {
     let longest = usize::try_from(MAX_SECRET_BYTES).unwrap_or(usize::MAX / 2);
     Zeroizing::new(Vec::with_capacity(2 * longest))
@@ -147,7 +147,7 @@ fn buffer() -> Zeroizing<Vec<u8>> {
 fn from_command(words: &[String], dir: &Path, until: Instant) -> Output {
     let program = words[0].as_str();
     let refused = |why: String| unread(program, &why);
-    // A path is one from the acct file; a bare name is looked for on PATH.
+    // A path is relative to the acct file's directory; a bare name is looked up on PATH.
     let path: PathBuf = if program.contains('/') {
         dir.join(program)
     } else {
@@ -185,7 +185,7 @@ fn from_command(words: &[String], dir: &Path, until: Instant) -> Output {
 
 /// Why there is no output.
 enum Unread {
-    /// The command has ended, and something that it started may still write.
+    /// The command has ended, but a process that it started keeps the output open.
     Open,
     Late,
     System(io::Error),
@@ -197,7 +197,7 @@ impl From<io::Error> for Unread {
     }
 }
 
-/// What a command prints, up to one byte more than a secret may have. Nothing waits on the pipe when this returns,
+/// The output of a command, up to one byte more than a secret may have. When this returns, nothing waits on the pipe,
 /// whoever holds its other end.
 fn output(command: &mut RunningCommand, until: Instant) -> Result<Zeroizing<Vec<u8>>, Unread> {
     let mut content = buffer();
@@ -233,7 +233,7 @@ fn output(command: &mut RunningCommand, until: Instant) -> Result<Zeroizing<Vec<
     Ok(content)
 }
 
-/// Whether a read would not wait: there is something, or the end. Waits for it for a moment.
+/// Whether a read would not block, because there is data or the end. Waits for that for a moment.
 fn readable(stdout: &ChildStdout) -> io::Result<bool> {
     let moment = Timespec {
         tv_sec: 0,

@@ -117,7 +117,7 @@ impl AcctDocument {
         let content = cipher
             .encrypt(key, &packed)
             .map_err(|error| fault(&error.to_string()))?;
-        // Whoever gets the content puts it in the place of the only good file.
+        // The caller overwrites the only good file with this content.
         let readable = cipher
             .decrypt(key, &content)
             .is_ok_and(|read| *read == *packed && pack::unpack(&read).is_ok());

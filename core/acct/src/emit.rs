@@ -11,14 +11,13 @@ use super::key::Key;
 use super::node::{Foreign, Node, Value};
 use super::scalar;
 
-/// What an ordinary file's text needs, so that the buffer rarely grows and leaves a copy behind.
+/// Enough for ordinary files, so that the buffer rarely grows and leaves a copy behind.
 const ROOM: usize = 64 * 1024;
 
-/// Keys of more bytes than this are written behind a `?`.
+/// Keys longer than this, in bytes, are written after a `?`.
 const LONG_KEY: usize = 100;
 
-/// Writes a tree in block style; keys and items stay in their order, on which destinations' numbers
-/// depend.
+/// Writes a tree in block style. Keys and items keep their order, which determines the destinations' numbers.
 pub(crate) fn yaml(root: &Node) -> Zeroizing<String> {
     let mut out = Zeroizing::new(String::with_capacity(ROOM));
     match &root.value {
@@ -41,7 +40,7 @@ fn map(pairs: &[(Key, Node)], indent: usize, out: &mut String) {
         if place > 0 {
             pad(indent, out);
         }
-        // A reader gives up on a long key that has no `?`.
+        // Readers reject a long key without `?`.
         if key.name.len() > LONG_KEY {
             out.push_str("? ");
             write_key(key, out);
@@ -71,7 +70,7 @@ fn map(pairs: &[(Key, Node)], indent: usize, out: &mut String) {
     }
 }
 
-/// A key: as it was written, if it is not text to Python.
+/// A key; unchanged if Python does not read it as text.
 fn write_key(key: &Key, out: &mut String) {
     match key.meaning() {
         Value::Text(name) => text(&name, None, out),
@@ -103,7 +102,7 @@ fn list(items: &[Node], indent: usize, out: &mut String) {
     }
 }
 
-/// A value that begins on the line; `indent` is for the lines of a text that has several.
+/// A value that begins on the current line; `indent` applies to a text of several lines.
 fn inline(node: &Node, indent: usize, out: &mut String) {
     match &node.value {
         Value::Null => out.push_str("null"),
@@ -132,7 +131,7 @@ fn inline(node: &Node, indent: usize, out: &mut String) {
             out.push_str(&encoded);
             out.push('"');
         }
-        // Only for showing: neither YAML nor what acct packs has one.
+        // Only for display: neither YAML nor acct's packing has such a value.
         Value::NotJson(Foreign::Extension) => text(Foreign::Extension.kind(), None, out),
         Value::List(_) => out.push_str("[]"),
         Value::Map(_) => out.push_str("{}"),
@@ -165,8 +164,7 @@ pub(crate) fn number(number: &Number) -> String {
     format!("{mantissa}{point}e{sign}{exponent}")
 }
 
-/// Text, in the plainest style that holds it. Where `block` gives an indentation, several lines are written
-/// as such.
+/// Text, in the plainest style that can hold it. If `block` is an indentation, several lines are written as such.
 fn text(value: &str, block: Option<usize>, out: &mut String) {
     if is_plain(value) {
         out.push_str(value);
@@ -193,7 +191,7 @@ fn text(value: &str, block: Option<usize>, out: &mut String) {
     }
 }
 
-/// A word that no reader of YAML, of any version, takes for anything but text.
+/// A word that readers of every version of YAML read as text.
 fn is_plain(value: &str) -> bool {
     let inner = |c: char| c.is_ascii_alphanumeric() || "_./@+=-".contains(c);
     value.starts_with(|c: char| c.is_ascii_alphabetic() || "_/".contains(c))
@@ -202,7 +200,7 @@ fn is_plain(value: &str) -> bool {
         && matches!(scalar::plain(value), Ok(Value::Text(_)))
 }
 
-/// Several lines, none with blanks that could be taken for indentation, and nothing to escape.
+/// Several lines without leading blanks and without characters that need escapes.
 fn fits_block(value: &str) -> bool {
     value.trim_end_matches('\n').contains('\n')
         && !value.ends_with("\n\n")
@@ -210,7 +208,7 @@ fn fits_block(value: &str) -> bool {
         && !value.starts_with([' ', '\n'])
 }
 
-/// What line-wise and quoted styles cannot hold, or an editor would not show.
+/// Characters that only escapes can express, or that an editor would not show.
 fn needs_escape(c: char) -> bool {
     c.is_control()
         || matches!(

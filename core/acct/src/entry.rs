@@ -27,7 +27,7 @@ pub struct Entry {
     secrets: Secrets,
     location: Location,
     position: Option<Position>,
-    /// For the places of keys; without values.
+    /// For the positions of keys; without values.
     node: Node,
 }
 
@@ -47,10 +47,10 @@ pub struct ReadEntry {
 pub enum Extent {
     /// It is complete.
     Whole,
-    /// Values that could not be read are null, which counts as missing. Here they are a text, so that what a plugin
-    /// finds in both does not depend on them.
+    /// Values that could not be read are null, which counts as missing. Here they are a text instead, so that a fault
+    /// found in both cases does not depend on them.
     Part(Config),
-    /// There is none.
+    /// None of it.
     Nothing,
 }
 
@@ -132,7 +132,7 @@ impl Entry {
             (true, true) => Extent::Whole,
         };
         let mut secrets = secret_keys::of(&config);
-        // Wiped, even where there were faults.
+        // In a `Config`, so that it is wiped even if there are faults.
         let config = Config::new(config);
         for fault in resolver.faults.drain(..) {
             let location = Location::at(file, fault.position);
@@ -188,7 +188,7 @@ impl Entry {
     }
 }
 
-/// The configuration that was read of these keys, with a text for each value that could not be read.
+/// The configuration in which each value that could not be read is a text.
 fn guessed(
     pairs: &[(Key, Node)],
     read: &serde_json::Map<String, serde_json::Value>,

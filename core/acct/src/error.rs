@@ -18,8 +18,7 @@ impl AcctError {
     /// A fault at a location. `key` is the dotted path of the key from the top of the file, or empty;
     /// `message` says what is wrong and what to do.
     pub fn new(location: Location, key: &str, message: &str) -> Self {
-        // A quoted key can hold escape sequences; a terminal must not obey them, and a log line must
-        // stay one line.
+        // A quoted key may contain escape sequences. A terminal must not obey them, and a log line must stay one line.
         let printable = |text: &str| foreign_text::shown(text).into_owned();
         Self {
             location,
@@ -28,7 +27,7 @@ impl AcctError {
         }
     }
 
-    /// The fault with its place moved.
+    /// The fault with its position translated.
     pub(crate) fn moved(mut self, moved: impl Fn(Position) -> Position) -> Self {
         self.location.position = self.location.position.map(moved);
         self

@@ -1,4 +1,4 @@
-//! libyaml's events, without those that mean nothing here, and with places as editors count them.
+//! libyaml's events, without those that have no meaning here, and with positions as editors count them.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};
@@ -10,11 +10,11 @@ use zeroize::Zeroizing;
 
 use super::Position;
 
-/// How much of the text the parser takes at a time, in bytes; its buffer never has to grow.
+/// How many bytes the parser receives at a time; its buffer never has to grow.
 const CHUNK: usize = 1024;
 /// More characters than the parser's buffer holds.
 const BUFFER: usize = 18 * 1024;
-/// So many characters the parser looks at before it takes the first of them.
+/// How many characters the parser looks ahead.
 const LOOKAHEAD: usize = 4;
 
 thread_local! {
@@ -34,7 +34,7 @@ fn quiet<T>(parse: impl FnOnce() -> T) -> T {
     parsed
 }
 
-/// What the text says next.
+/// A parsing event.
 pub(crate) enum Event {
     Alias(String),
     Scalar(Scalar),
@@ -47,18 +47,18 @@ pub(crate) enum Event {
     End,
 }
 
-/// What may stand before a value.
+/// The properties before a value.
 #[derive(Default)]
 pub(crate) struct Properties {
     pub(crate) anchor: Option<String>,
-    /// With its handle resolved; `!` means nothing, and counts as none.
+    /// With its handle resolved; `!` has no meaning and counts as no tag.
     pub(crate) tag: Option<String>,
 }
 
 /// A value that is not a collection.
 pub(crate) struct Scalar {
     pub(crate) text: Zeroizing<String>,
-    /// Its text decides what it is: it has neither quotes nor a tag, or has the tag `!`.
+    /// Whether its text determines its type: it has neither quotes nor a tag, or has the tag `!`.
     pub(crate) plain: bool,
     pub(crate) properties: Properties,
 }
@@ -66,7 +66,7 @@ pub(crate) struct Scalar {
 /// Why there is no next event.
 pub(crate) enum Refusal {
     Syntax(Error),
-    /// The parser gave up at a text that it is not made for.
+    /// The parser panicked at a text that it cannot handle.
     Panic(Position),
 }
 
@@ -74,15 +74,15 @@ pub(crate) enum Refusal {
 pub(crate) struct Events<'t> {
     parser: Parser<Text<'t>>,
     places: Places<'t>,
-    /// Where the text ends, in bytes, if its last line has no end.
+    /// The length of the text in bytes, if its last line has no line break.
     open_end: Option<usize>,
-    /// How many blanks the last line has, if it has nothing else.
+    /// How many blanks the last line has, if it has only blanks.
     blanks: Option<usize>,
 }
 
 impl<'t> Events<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
-        // The parser needs the end of the last line, too.
+        // The parser needs a line break after the last line.
         let is_open = !text.is_empty() && !text.ends_with(is_break);
         let mut events = Self::of(Text::new(
             text.as_bytes(),
@@ -112,13 +112,13 @@ impl<'t> Events<'t> {
         }
     }
 
-    /// What the parser finds next; none where it panics. Nothing of it is used after that but to overwrite its buffer.
+    /// The parser's next event; `None` if it panicked. After that, only its buffer is used, to be overwritten.
     fn parse(&mut self) -> Option<Result<libyaml_safer::Event, Error>> {
         let Self { parser, .. } = self;
         quiet(|| catch_unwind(AssertUnwindSafe(|| parser.parse()))).ok()
     }
 
-    /// The next event and where it begins; the end again and again behind the last.
+    /// The next event and its position; after the end, the end again.
     pub(crate) fn next(&mut self) -> Result<(Event, Position), Refusal> {
         loop {
             let Some(parsed) = self.parse() else {
@@ -143,7 +143,7 @@ impl<'t> Events<'t> {
                     style,
                     ..
                 } => {
-                    // A block at the end of the text has only the line ends that are there.
+                    // A block at the end of the text keeps only the line breaks that the text has.
                     if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded)
                         && self
                             .open_end
@@ -171,13 +171,13 @@ impl<'t> Events<'t> {
         }
     }
 
-    /// The position of a place that the parser names.
+    /// The position of the parser's mark.
     pub(crate) fn place(&mut self, mark: &Mark) -> Position {
         self.places.of(mark)
     }
 }
 
-/// The parser's buffer holds the end of the text, which may be a password; blanks take its place.
+/// The parser's buffer contains the end of the text, which may be a password, so it is overwritten with blanks.
 impl Drop for Events<'_> {
     fn drop(&mut self) {
         static BLANKS: [u8; BUFFER] = [b' '; BUFFER];
@@ -191,8 +191,8 @@ impl Drop for Events<'_> {
     }
 }
 
-/// The refusal of a tag with a comma right behind it, as in `[!!str, x]`, for a text that the parser panics at: it does
-/// so there. It refuses a tag with a bracket behind it, so it gets one in the place of the comma.
+/// The refusal of a tag before a comma, as in `[!!str, x]`, for a text at which the parser panics. The parser refuses
+/// a tag before a bracket, so this replaces the comma with one.
 fn tag_before_comma(text: &str) -> Option<Error> {
     let read = &text[..read_before_panic(text)?];
     let last = read.char_indices().rev().take(LOOKAHEAD);
@@ -207,7 +207,7 @@ fn tag_before_comma(text: &str) -> Option<Error> {
     })
 }
 
-/// How much of the text the parser has read when it panics, in bytes, if it takes no more than it needs.
+/// How many bytes of the text the parser has read when it panics, if it receives only as many as it needs.
 fn read_before_panic(text: &str) -> Option<usize> {
     let mut sparing = Text::new(text.as_bytes(), b"");
     sparing.piece = 1;
@@ -222,7 +222,7 @@ fn read_before_panic(text: &str) -> Option<usize> {
     }
 }
 
-/// The parser's refusal of the text, if it refuses it.
+/// The parser's refusal of the text, if any.
 fn refusal_of(text: Text<'_>) -> Option<Error> {
     let mut events = Events::of(text);
     loop {
@@ -234,13 +234,13 @@ fn refusal_of(text: Text<'_>) -> Option<Error> {
     }
 }
 
-/// A text in pieces, and what is to follow it.
+/// A text in pieces, followed by another text.
 struct Text<'t> {
     rest: &'t [u8],
     last: &'static [u8],
-    /// How long a piece is, in bytes.
+    /// The length of a piece, in bytes.
     piece: usize,
-    /// How much of the text is left, in bytes.
+    /// How many bytes of the text are left.
     left: Rc<Cell<usize>>,
 }
 
@@ -277,13 +277,13 @@ impl BufRead for Text<'_> {
     }
 }
 
-/// Whether the parser ends a line there.
+/// Whether the parser ends a line at this character.
 fn is_break(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Whether a block has the line end that was added to the text. It has, if the last line is part of it. A last
-/// line of blanks is, if there are more of them than the block is indented, or if the block keeps all lines.
+/// Whether a block contains the line break that was added to the text. It does if the last line is part of it. A last
+/// line of blanks is part of it if it has more blanks than the block's indentation, or if the block keeps all lines.
 fn has_added_end(block: &str, blanks: Option<usize>) -> bool {
     let (Some(lines), Some(blanks)) = (block.strip_suffix('\n'), blanks) else {
         return block.ends_with('\n');
@@ -296,8 +296,8 @@ fn offset(mark: &Mark) -> usize {
     usize::try_from(mark.index).unwrap_or(usize::MAX)
 }
 
-/// Turns the parser's marks into positions. libyaml counts lines that editors and the map of a template
-/// do not have, at U+0085, U+2028 and U+2029; so only its offset in bytes is used.
+/// Converts the parser's marks to positions. libyaml also counts lines that editors and the map of a template do not
+/// have, at U+0085, U+2028 and U+2029, so only its byte offset is used.
 struct Places<'t> {
     text: &'t str,
     offset: usize,
@@ -307,7 +307,7 @@ struct Places<'t> {
 impl Places<'_> {
     fn of(&mut self, mark: &Mark) -> Position {
         let offset = offset(mark);
-        // Events come in the order of the text, but an error may name a place before.
+        // Events are in the order of the text, but an error may point to an earlier position.
         if offset < self.offset {
             self.offset = 0;
             self.place = Position { line: 1, column: 1 };
@@ -325,7 +325,7 @@ impl Places<'_> {
             }
         }
         let mut place = self.place;
-        // The end of the last line, which the text does not have.
+        // The added line break at the end is not part of the text.
         if self.offset < offset && place.column > 1 {
             place = Position {
                 line: place.line + 1,

@@ -34,7 +34,7 @@ pub struct AcctFile {
 }
 
 impl AcctFile {
-    /// Splits a tree, as far as it can be, and finds every fault above the sections. An empty file has no sections.
+    /// Splits a tree as far as possible, and finds every fault above the sections. An empty file has no sections.
     pub(crate) fn examine_tree(root: Node, file: &Arc<str>) -> (Option<Self>, Vec<AcctError>) {
         let pairs = match root.value {
             Value::Map(pairs) => pairs,
@@ -91,8 +91,8 @@ impl AcctFile {
         &self.faults
     }
 
-    /// Names of files in it are relative to this directory, not to the process's own. Where there is a
-    /// doubt about who wrote it, nothing in it is run.
+    /// Relative file names in it start from this directory, not from the process's own. If it is doubtful who wrote
+    /// the file, nothing in it is executed.
     pub(crate) fn in_dir(mut self, dir: &Path, doubt: Option<String>) -> Self {
         let dir: Arc<Path> = dir.into();
         let doubt: Option<Arc<str>> = doubt.map(Into::into);
@@ -128,8 +128,7 @@ impl AcctFile {
     }
 }
 
-/// What is wrong with a name at the top of the file that is meant as a key of the host, and would do
-/// nothing as a provider.
+/// Why a top-level name is probably a misplaced key of the host, which would have no effect as a provider.
 fn misplaced(name: &str) -> Option<&'static str> {
     let plain = name.to_lowercase().replace(['-', ' '], "_");
     if strsim::damerau_levenshtein(&plain, MATCH_PLUGIN) <= 2 {
@@ -163,19 +162,19 @@ fn match_plugin(node: &Node, location: &Location) -> Result<String, AcctError> {
 pub struct Section {
     provider: String,
     location: Location,
-    /// None where it was let go.
+    /// `None` if it was dropped.
     node: Option<Arc<Node>>,
     dir: Arc<Path>,
     doubt: Option<Arc<str>>,
 }
 
 impl Section {
-    /// Where relative names of files in the section begin.
+    /// The directory of relative file names in the section.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// What was found that speaks against running what the section names, if anything.
+    /// Why nothing named in the section may be executed, if so.
     pub(crate) fn doubt(&self) -> Option<&str> {
         self.doubt.as_deref()
     }
@@ -252,7 +251,7 @@ impl Section {
         found
     }
 
-    /// The patterns and what is below them.
+    /// The patterns and their values.
     fn profiles(&self) -> Vec<&(Key, Node)> {
         match self.node.as_deref().map(|node| &node.value) {
             Some(Value::Map(profiles)) => profiles.iter().collect(),
@@ -310,7 +309,7 @@ fn value_of<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
     Some(value)
 }
 
-/// What a section was found to hold so far.
+/// What has been found in a section so far.
 #[derive(Default)]
 struct Profiles {
     count: usize,

@@ -20,7 +20,7 @@ use super::{AcctError, Location, Position, scalar};
 /// How deep lists and mappings may nest.
 const MAX_DEPTH: usize = 100;
 
-/// Reads one value. Keys that are there twice are in the result twice, and each is a fault in `twice`.
+/// Reads one value. Repeated keys are repeated in the result, and each is a fault in `twice`.
 ///
 /// # Errors
 ///
@@ -55,12 +55,12 @@ pub(crate) fn parse(
     root
 }
 
-/// Turns the places of values into positions; they come in the order of the text.
+/// Converts values to positions; they must be in the order of the text.
 struct Places<'t> {
     text: &'t str,
     offset: usize,
     place: Position,
-    /// The faults of keys that are there twice.
+    /// The faults of repeated keys.
     twice: Vec<Fault>,
 }
 
@@ -88,7 +88,7 @@ type Fault = (Position, String, String);
 fn node(raw: &RawValue, places: &mut Places<'_>, depth: usize) -> Result<Node, Fault> {
     let text = raw.get();
     let at = places.of(text);
-    // The text was checked whole, so that what is asked for here is there.
+    // The whole text was checked, so every value that is asked for exists.
     let misread = |_: serde_json::Error| {
         let message = "found a value that cannot be read, expected JSON; correct it";
         (at, String::new(), message.to_owned())

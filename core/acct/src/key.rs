@@ -10,12 +10,12 @@ use super::scalar;
 pub(crate) struct Key {
     pub(crate) name: String,
     pub(crate) position: Option<Position>,
-    /// It was written without quotes, so that Python may take `5672` for a number and `on` for a
-    /// boolean. The host takes every key for text.
+    /// Whether it was written without quotes, so that Python may read `5672` as a number and `on` as a boolean. The
+    /// host reads every key as text.
     pub(crate) plain: bool,
 }
 
-/// What decides whether two keys are one to Python, which takes `1`, `1.0` and `true` for the same.
+/// Determines whether two keys are equal in Python, where `1`, `1.0` and `true` are.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Identity {
     Null,
@@ -34,7 +34,7 @@ impl Key {
         }
     }
 
-    /// The key that a value makes, named as YAML would write it; none where it cannot be a key.
+    /// A value as a key, named as YAML would write it; `None` if it cannot be a key.
     pub(crate) fn of(value: &Value, position: Option<Position>) -> Option<Self> {
         let name = match value {
             Value::Text(name) => return Some(Self::text(name, position)),
@@ -58,7 +58,7 @@ impl Key {
         })
     }
 
-    /// The value that Python takes it for.
+    /// The value that Python reads.
     pub(crate) fn meaning(&self) -> Value {
         if self.plain
             && let Ok(value) = scalar::plain(&self.name)
@@ -68,13 +68,13 @@ impl Key {
         Value::text(&*self.name)
     }
 
-    /// Equal for keys of which Python keeps one.
+    /// Equal for keys that are the same in a Python dictionary.
     pub(crate) fn identity(&self) -> Identity {
         match self.meaning() {
             Value::Null => Identity::Null,
             Value::Bool(value) => Identity::Number(u8::from(value).to_string()),
             Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
-                // Exact, as Python's comparison is; it has no -0 beside 0 either.
+                // Exact, like Python's comparison, which has no -0 beside 0 either.
                 Some(float) if float.fract() == 0.0 => {
                     Identity::Number(format!("{:.0}", float + 0.0))
                 }

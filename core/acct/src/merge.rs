@@ -1,4 +1,4 @@
-//! What `<<` puts into a mapping.
+//! The keys that `<<` adds to a mapping.
 
 use std::collections::HashMap;
 
@@ -31,7 +31,7 @@ pub(crate) fn take(value: Node, at: Position, into: &mut Vec<(Key, Node)>) -> Re
     Ok(())
 }
 
-/// Each key once: at its first place, with its last value, as a Python dictionary built from the pairs.
+/// Each key once, at its first position and with its last value, like a Python dictionary made of the pairs.
 pub(crate) fn last_of_each(pairs: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
     let mut names = HashMap::new();
     let mut identities = HashMap::new();

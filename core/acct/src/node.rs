@@ -1,4 +1,4 @@
-//! The tree an acct file becomes: values with the place they were written at.
+//! The tree of an acct file: values with the positions at which they were written.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::Position;
 use super::key::Key;
 
-/// A value and where it begins; nowhere, where there was no text to read it from.
+/// A value and its position; without a position if it was not read from a text.
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) value: Value,
@@ -21,10 +21,10 @@ pub(crate) enum Value {
     Null,
     Bool(bool),
     Number(Number),
-    /// Wiped when it is let go: it may be a password.
+    /// Wiped when it is dropped, because it may be a password.
     Text(Zeroizing<String>),
-    /// A value YAML can say and JSON cannot. An error only where the value is used, since a section no
-    /// plugin serves may hold anything.
+    /// A value that YAML can express but JSON cannot. It is an error only if it is used, because a section that no
+    /// plugin serves may contain anything.
     NotJson(Foreign),
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
@@ -40,7 +40,7 @@ pub(crate) enum Foreign {
     Binary(Zeroizing<Vec<u8>>),
     /// A set, which YAML writes as keys without values.
     Set(Vec<Key>),
-    /// A value of a type that only Python programs agreed on.
+    /// A value of a type that only certain Python programs use.
     Extension,
 }
 
@@ -135,7 +135,7 @@ impl Node {
         }
     }
 
-    /// Moves every position of the tree.
+    /// Translates every position of the tree.
     pub(crate) fn relocate(&mut self, moved: &impl Fn(Position) -> Position) {
         self.position = self.position.map(moved);
         match &mut self.value {
@@ -150,15 +150,15 @@ impl Node {
         }
     }
 
-    /// Where the key is that a dotted path names, or else its nearest parent that exists.
+    /// The position of the key named by a dotted path, or of its nearest parent that exists.
     ///
-    /// Paths are what `serde_path_to_error` prints (`connection.acks`, `topics[1]`, `.` for the root)
-    /// or `serde_ignored` (`topics.1`, `?` for an optional layer). Keys may hold dots themselves.
+    /// Paths have the form of `serde_path_to_error` (`connection.acks`, `topics[1]`, `.` for the root) or
+    /// `serde_ignored` (`topics.1`, `?` for an optional layer). Keys may contain dots.
     pub(crate) fn locate(&self, path: &str, root: Option<Position>) -> Option<Position> {
         self.deepest(path, root).1
     }
 
-    /// The deepest place below this node that `path` reaches, and how many bytes of it remain unused.
+    /// The position of the deepest node that `path` reaches from here, and how many bytes of the path remain.
     fn deepest(&self, path: &str, here: Option<Position>) -> (usize, Option<Position>) {
         let path = path.strip_prefix('.').unwrap_or(path);
         let mut best = (path.len(), here);
@@ -214,7 +214,7 @@ impl NotJson {
     }
 }
 
-/// Says what and where, never the value: it may be a secret.
+/// Shows the kind and the position, but not the value, which may be a secret.
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Node({}", self.value.kind())?;

@@ -9,12 +9,11 @@ use super::scalar;
 /// An object of the command line.
 pub type JsonObject = serde_json::Map<String, Json>;
 
-/// The provider whose extras there are, and the keys that may come from them.
+/// The provider that has extras, and the keys that may come from them.
 const KAFKA: &str = "kafka";
 const KAFKA_EXTRAS: [&str; 3] = ["key", "partition", "topics"];
 
-/// Puts the values of `overrides` over those of the file: mapping into mapping, everything else as a
-/// whole.
+/// Overrides values of the file: mappings are merged, everything else is replaced.
 pub(crate) fn override_with(root: &mut Node, overrides: &JsonObject) {
     if overrides.is_empty() {
         return;
@@ -42,7 +41,7 @@ fn update(pairs: &mut Vec<(Key, Node)>, overrides: &JsonObject) {
     }
 }
 
-/// Gives each kafka entry what it lacks of `extras.kafka`.
+/// Adds the missing keys of `extras.kafka` to each kafka entry.
 pub(crate) fn add_extras(root: &mut Node, extras: &JsonObject) -> Result<(), String> {
     if let Some(unknown) = extras.keys().find(|it| *it != KAFKA) {
         return Err(format!(
@@ -101,7 +100,7 @@ fn complete(profiles: &mut [(Key, Node)], extras: &JsonObject) {
     }
 }
 
-/// What acct takes for missing; beyond that it takes a partition of 0 for missing, which it is not.
+/// Missing to acct too, except for a partition of 0, which acct wrongly treats as missing.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,

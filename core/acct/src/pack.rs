@@ -18,11 +18,11 @@ use super::scalar;
 /// How deep lists and mappings may nest.
 const MAX_DEPTH: usize = 100;
 
-/// What two keys are that one name stands for once they are encrypted.
+/// Describes two keys that have the same name once they are encrypted.
 pub(crate) const ONE_NAME: &str =
     "two keys of one mapping that have the same name after encryption";
 
-/// Neither a Vec nor a counter refuses what is written.
+/// Writing to a Vec or a counter cannot fail.
 const ACCEPTS: &str = "memory takes every byte";
 
 /// A value that cannot be packed: the path to it and what it is.
@@ -32,9 +32,9 @@ pub(crate) struct Unpackable {
     pub(crate) what: &'static str,
 }
 
-/// Packs a tree. The result is wiped when it is let go.
+/// Packs a tree. The result is wiped when it is dropped.
 pub(crate) fn pack(node: &Node) -> Result<Zeroizing<Vec<u8>>, Unpackable> {
-    // Written twice, the first time for the size: a buffer that grows leaves copies of secrets behind.
+    // The first pass only counts the size: a buffer that grows leaves copies of secrets behind.
     let mut size = Vec::new();
     let mut counted = Counter(0);
     write(node, &mut counted)?;
@@ -87,7 +87,7 @@ fn write(node: &Node, out: &mut impl std::io::Write) -> Result<(), Unpackable> {
             let mut names = HashSet::new();
             for (key, value) in pairs {
                 let meaning = key.meaning();
-                // The name it has when it is read back; `0x10` is 16 then, beside a key '16'.
+                // The name that it has when it is read back: `0x10` becomes 16 and collides with the key '16'.
                 let name = Key::of(&meaning, None).map(|key| key.name);
                 if name.is_none_or(|name| !names.insert(name)) {
                     return Err(unpackable(ONE_NAME).under(&key.name));
@@ -127,7 +127,7 @@ impl Unpackable {
     }
 }
 
-/// Reads a tree that takes all of the content; the error is what was found instead.
+/// Reads a tree that must take up the whole content; the error says what was found instead.
 pub(crate) fn unpack(mut content: &[u8]) -> Result<Node, &'static str> {
     let node = read(&mut content, 0)?;
     if content.is_empty() {
@@ -188,7 +188,7 @@ fn read(rest: &mut &[u8], depth: usize) -> Result<Node, &'static str> {
         Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => map(rest, length, depth)?,
         Marker::Reserved => return Err("an invalid byte"),
         _ => {
-            // An extension; the number of its type stands before it.
+            // An extension, whose type precedes its content.
             take(rest, 1)?;
             take(rest, length)?;
             Value::NotJson(Foreign::Extension)
@@ -214,7 +214,7 @@ fn text(bytes: &[u8]) -> Result<Value, &'static str> {
         .map_err(|_| "text that is not UTF-8")
 }
 
-/// acct makes text of it where it can.
+/// Text if possible, as acct reads it.
 fn binary(bytes: &[u8]) -> Value {
     text(bytes).unwrap_or_else(|_| Value::NotJson(Foreign::Binary(Zeroizing::new(bytes.to_vec()))))
 }

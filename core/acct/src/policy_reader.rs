@@ -16,10 +16,10 @@ use evbus_destination::{
     Retry, WhenFull,
 };
 
-/// The one key of an entry that is the host's and not the plugin's.
+/// The key of an entry that belongs to the host, not to the plugin.
 pub(crate) const HOST_KEY: &str = "evbus";
 
-/// What can be below it.
+/// The keys below it.
 const KEYS: [&str; 11] = [
     "queue",
     "disk",
@@ -34,7 +34,7 @@ const KEYS: [&str; 11] = [
     "isolate",
 ];
 
-/// Whether this key and its value are the host's: no plugin's, nor a pattern and an entry.
+/// Whether this key and its value belong to the host, and are neither a plugin's nor a pattern with an entry.
 pub(crate) fn is_policy(key: &Key, node: &Node) -> bool {
     let Value::Map(pairs) = &node.value else {
         return false;
@@ -44,7 +44,7 @@ pub(crate) fn is_policy(key: &Key, node: &Node) -> bool {
         && (pairs.iter()).all(|(key, _)| KEYS.contains(&key.name.as_str()))
 }
 
-/// The place of a policy below a value of an entry, where it has no effect: the path to it, and its key.
+/// A policy below a value of an entry, where it has no effect: the path to it, and its key.
 pub(crate) fn find<'n>(node: &'n Node, path: &str) -> Option<(String, &'n Key)> {
     match &node.value {
         Value::Map(pairs) => pairs.iter().find_map(|(key, value)| {
@@ -192,7 +192,7 @@ impl Reader<'_> {
         batch
     }
 
-    /// Hands each known key of a mapping to `take`; an unknown one is a fault. Nothing counts as no keys.
+    /// Passes each known key of a mapping to `take`; an unknown key is a fault. A missing mapping has no keys.
     fn fields(
         &mut self,
         spot: &Spot<'_>,
@@ -225,7 +225,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Stores what `read` makes of the value, or reports its sentence.
+    /// Stores the value read by `read`, or reports its sentence.
     fn set<T>(
         &mut self,
         field: &mut T,
@@ -294,7 +294,7 @@ fn dead_letters_full(value: &Value) -> Result<DeadLettersFull, String> {
     }
 }
 
-/// Null is the word `none`, as for `max_attempts`.
+/// Null means the word `none`, as for `max_attempts`.
 fn isolation(value: &Value) -> Result<Isolation, String> {
     match value {
         Value::Null => Ok(Isolation::None),
@@ -379,7 +379,7 @@ fn seconds(value: &Value, range: RangeInclusive<f64>) -> Result<Duration, String
         })
 }
 
-/// A whole number of bytes, or text with a unit: kB, MB, GB of 1000, KiB, MiB, GiB of 1024.
+/// A whole number of bytes, or text with a unit: kB, MB, GB in powers of 1000, KiB, MiB, GiB in powers of 1024.
 fn bytes(value: &Value, range: RangeInclusive<u64>) -> Result<usize, String> {
     let size = match value {
         Value::Text(text) => byte_size(text).filter(|n| range.contains(n)),
@@ -414,7 +414,7 @@ pub fn byte_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
-/// The bounds are powers of 1024; nothing else is shown.
+/// Shows only bounds, which are powers of 1024.
 fn shown_size(bytes: u64) -> String {
     match bytes {
         GIB.. => format!("{} GiB", bytes / GIB),

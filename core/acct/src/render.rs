@@ -16,7 +16,7 @@ use evbus_jinja as jinja;
 /// The steps from a text to data; the default is `jinja|yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenderPipe {
-    /// How often the text is rendered; once, or not at all, as a rule.
+    /// How often the text is rendered: usually once, or not at all.
     jinja: usize,
     reader: Reader,
 }
@@ -91,9 +91,8 @@ impl FromStr for RenderPipe {
     }
 }
 
-/// Reads a text through `pipe`, or through the one that its first line names. `dir` is where templates
-/// that it includes are, and `trust` reads them. Keys that are there twice are in the result twice, and each is a fault
-/// in `twice`.
+/// Reads a text through `pipe`, or through the one named in its first line. `dir` is the directory of included
+/// templates, and `trust` reads them. Repeated keys are repeated in the result, and each is a fault in `twice`.
 ///
 /// # Errors
 ///
@@ -108,7 +107,7 @@ pub(crate) fn read(
 ) -> Result<Node, AcctError> {
     let (pipe, text) = match first_line_pipe(text) {
         None => (pipe.clone(), text),
-        // For YAML the line is a comment, which keeps the numbers of the others right.
+        // For YAML this line is a comment; keeping it preserves the line numbers.
         Some(named) => match named.parse::<RenderPipe>() {
             Ok(pipe) => (pipe, text),
             Err(expected) => {
@@ -128,7 +127,7 @@ fn first_line_pipe(text: &str) -> Option<&str> {
     text.strip_prefix("#!")?.lines().next().map(str::trim)
 }
 
-/// `moved` gives the place in the file of a place in `text`.
+/// `moved` translates a position in `text` to one in the file.
 fn render(
     text: &str,
     pipe: &RenderPipe,
@@ -166,12 +165,12 @@ fn render(
     }
     let (rendered, map) = jinja::render(text, file, dir, trust)
         .map_err(|error| AcctError::from(error.moved(moved)))?;
-    // What is found in the result is told where it stands in the template.
+    // Faults in the result are reported at their position in the template.
     let moved = |place| moved(map.place(place));
     render(&rendered, &rest, file, dir, trust, &moved, twice)
 }
 
-/// JSON has no comments. The end of the line stays, which keeps the numbers of the others right.
+/// JSON has no comments. The line break stays, so the line numbers stay right.
 fn without_first_line_pipe(text: &str) -> &str {
     if !text.starts_with("#!") {
         return text;

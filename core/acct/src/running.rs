@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-/// Those that have not been waited for, so that their numbers are still their own.
+/// Commands that have not been waited for, so that their process ids are still theirs.
 static RUNNING: Mutex<Running> = Mutex::new(Running {
     commands: Vec::new(),
     is_over: false,
@@ -22,13 +22,13 @@ struct Running {
 /// Ends every command that prints a secret, together with its process group; a command that is started later
 /// is ended at once. For a program that is about to end.
 pub fn end_commands() {
-    // Starting one may hang, where its program is on a file system that does.
+    // Starting a command may hang, if its program is on a file system that hangs.
     let Some(mut running) = RUNNING.try_lock_for(Duration::from_millis(500)) else {
         return;
     };
     running.is_over = true;
     for command in running.commands.drain(..) {
-        // Fails only where nothing is left of it.
+        // Fails only if no process of the group is left.
         let _ = kill_process_group(command, Signal::KILL);
     }
 }
@@ -38,7 +38,7 @@ pub(crate) struct RunningCommand(Child);
 
 impl RunningCommand {
     pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
-        // Begun under the lock: it is in the list before anybody can end the list.
+        // Started under the lock, so that it is in the list before `end_commands` takes the list.
         let mut running = RUNNING.lock();
         let child = command.process_group(0).spawn()?;
         let pid = Pid::from_child(&child);
@@ -53,13 +53,13 @@ impl RunningCommand {
         self.0.stdout.take()
     }
 
-    /// Whether the program itself has ended. What it started may go on, and still belongs to its group.
+    /// Whether the program itself has ended. Processes that it started may still run, and belong to its group.
     pub(crate) fn has_ended(&self) -> bool {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         waitid(WaitId::Pid(Pid::from_child(&self.0)), look).is_ok_and(|status| status.is_some())
     }
 
-    /// How it ended; none if it has not by then.
+    /// How it ended; `None` if it has not by then.
     pub(crate) fn ended(&mut self, until: Instant) -> Option<ExitStatus> {
         loop {
             {
@@ -73,7 +73,7 @@ impl RunningCommand {
                     _ => return None,
                 }
             }
-            // Its output has ended, so that it is about to.
+            // Its output has ended, so it is about to exit.
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -94,10 +94,10 @@ impl Drop for RunningCommand {
             let _ = kill_process_group(pid, Signal::KILL);
             running.forget(&self.0);
             drop(running);
-            // A moment: it was killed.
+            // It was killed, so this takes only a moment.
             let _ = self.0.wait();
         } else {
-            // Ended by whoever ended all, or waited for already.
+            // `end_commands` ended it, or it was waited for already.
             let _ = self.0.try_wait();
         }
     }

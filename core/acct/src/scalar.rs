@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::node::{Foreign, Value};
 
-// The expressions are PyYAML's implicit resolvers, word for word.
+// The expressions are PyYAML's implicit resolvers, verbatim.
 static FLOAT: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+][0-9]+)?
@@ -35,7 +35,7 @@ static INT: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// Without padding, which is counted apart, and with bits behind the last byte, which Python ignores.
+/// Without padding, which is checked separately, and with bits after the last byte, which Python ignores.
 const STANDARD_LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -44,7 +44,7 @@ const STANDARD_LENIENT: GeneralPurpose = GeneralPurpose::new(
 );
 
 fn pattern(alternatives: &str) -> Regex {
-    // Constant expressions; every test of this module compiles both.
+    // The expressions are constant; the tests of this module compile them all.
     Regex::new(&format!("(?x)^(?:{alternatives})$")).expect("a constant expression compiles")
 }
 
@@ -54,8 +54,8 @@ fn pattern(alternatives: &str) -> Regex {
 ///
 /// The message for a number without digits (`0x_`), which `PyYAML` refuses as well.
 pub(crate) fn plain(text: &str) -> Result<Value, String> {
-    // The end of an expression of Python's is also before a last line end. Plain text has none, but the
-    // tag `!` makes plain text of any.
+    // In Python, `$` also matches before a final line break. Plain text has none, but the tag `!` makes any text
+    // plain.
     let line = text.strip_suffix('\n').unwrap_or(text);
     if let "" | "~" | "null" | "Null" | "NULL" = line {
         return Ok(Value::Null);
@@ -66,7 +66,7 @@ pub(crate) fn plain(text: &str) -> Result<Value, String> {
                 .to_owned()
         });
     }
-    // Cheap refusal of ordinary words, which are nearly everything.
+    // Skips the expressions for ordinary words, which are the most frequent.
     if line.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c)) {
         let without_digits = || {
             "found a number without digits, expected digits after the prefix; quote it if it is text"
@@ -103,7 +103,7 @@ pub(crate) fn tagged(tag: &str, text: &str) -> Result<Value, String> {
                 "found the tag `!!{tag}` on a plain value, expected no tag or one of !!str, !!int, !!float, !!bool, !!null; remove the tag"
             ));
         }
-        // A password may begin with the sign of a tag.
+        // The message does not repeat the tag: it may be a password that begins with `!`.
         _ => return Err(super::syntax::unknown_tag()),
     };
     value.ok_or_else(|| {
@@ -146,12 +146,11 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Binary, hexadecimal, octal with a leading 0 behind a sign, base 60 with colons, or decimal: what
-/// `construct_yaml_int` makes of a text.
+/// Binary, hexadecimal, octal with a leading 0 after a sign, base 60 with colons, or decimal: the result of
+/// `construct_yaml_int`.
 fn int(text: &str) -> Option<Value> {
     let written = text;
-    // Idem's reader takes the leading zeros away before PyYAML could take them for a sign of octal;
-    // it overlooks those behind a sign.
+    // Idem's reader removes leading zeros, so that PyYAML does not read octal, but not zeros after a sign.
     let text = match text.trim_start_matches('0') {
         "" if !text.is_empty() => "0",
         decimal if !text.starts_with("0b") && !text.starts_with("0x") => decimal,
@@ -180,11 +179,11 @@ fn int(text: &str) -> Option<Value> {
 
 enum Whole {
     Small(i128),
-    /// It does not fit.
+    /// It is too large.
     Big,
 }
 
-/// A number as Python's `int` reads it.
+/// The result of Python's `int` for a text.
 fn whole(text: &str, radix: u32) -> Option<Whole> {
     let (negative, digits) = unsigned(text.trim());
     let prefix = match radix {
@@ -200,7 +199,7 @@ fn whole(text: &str, radix: u32) -> Option<Whole> {
     if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
         return None;
     }
-    // Only digits of the radix are left, so what does not fit is too long, nothing else.
+    // All characters are digits of the radix, so the only possible error is overflow.
     Some(match i128::from_str_radix(digits, radix) {
         Ok(number) => Whole::Small(if negative { -number } else { number }),
         Err(_) => Whole::Big,
@@ -221,14 +220,14 @@ fn base60(text: &str) -> Option<Whole> {
         })
 }
 
-/// What `construct_yaml_float` makes of a text.
+/// The result of `construct_yaml_float` for a text.
 fn float(text: &str) -> Option<Value> {
     let text = text.replace('_', "").to_lowercase();
     let (negative, digits) = unsigned(&text);
     let magnitude = match digits {
         ".inf" => f64::INFINITY,
         ".nan" => f64::NAN,
-        // Base 60 where there are colons, added up from the last part, as Python does.
+        // Base 60 if there are colons, added up from the last part, as Python does.
         digits if digits.contains(':') => {
             let (mut sum, mut base) = (0.0, 1.0);
             for part in digits.rsplit(':') {
@@ -251,8 +250,8 @@ pub(crate) fn finite(number: f64) -> Value {
     Number::from_f64(number).map_or(Value::NotJson(Foreign::NotFinite(number)), Value::Number)
 }
 
-/// What Python's `base64.decodebytes` makes of a text: it skips what is not of the alphabet, and stops where
-/// the padding is full.
+/// The result of Python's `base64.decodebytes` for a text: it skips characters outside the alphabet, and stops after
+/// complete padding.
 fn base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     if !text.is_ascii() {
         return None;
@@ -283,7 +282,7 @@ fn base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
         .map(Zeroizing::new)
 }
 
-/// Splits a sign off: whether it is a minus, and the rest.
+/// Splits off a sign: whether it is a minus, and the rest.
 fn unsigned(text: &str) -> (bool, &str) {
     match text.strip_prefix('-') {
         Some(rest) => (true, rest),

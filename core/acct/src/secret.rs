@@ -28,10 +28,10 @@ pub(crate) struct Fault {
     pub(crate) message: String,
 }
 
-/// Reads references. Relative names of files begin in `dir`.
+/// Reads references. Relative file names start from `dir`.
 pub(crate) struct Resolver<'d> {
     dir: &'d Path,
-    /// Why nothing is run, if so.
+    /// Why no command may be run, if so.
     doubt: Option<&'d str>,
     /// What the commands printed.
     commands: &'d Commands,
@@ -157,7 +157,7 @@ fn has_reference(node: &Node) -> bool {
     }
 }
 
-/// The command of every `$exec` in the tree, as far as they are commands.
+/// Every valid command of a `$exec` in the tree.
 pub(crate) fn commands_in<'n>(node: &'n Node, found: &mut Vec<Vec<&'n str>>) {
     match &node.value {
         Value::List(items) => items.iter().for_each(|item| commands_in(item, found)),
@@ -185,8 +185,8 @@ fn reference(node: &Node) -> Option<(&str, &Node)> {
         .map(|(key, target)| (key.name.as_str(), target))
 }
 
-/// A mapping's only key that is almost that of a reference, and the one that it is almost: the plugin would
-/// take the mapping for a value.
+/// A mapping's only key that is almost the key of a reference, and that key: the plugin would treat the mapping as a
+/// value.
 fn near_miss(node: &Node) -> Option<(&str, &'static str)> {
     let Value::Map(pairs) = &node.value else {
         return None;
@@ -207,7 +207,7 @@ fn from_environment(name: &str) -> Result<Zeroizing<String>, String> {
             "environment variable {name:?} {why}; set it to the secret where the host is started"
         ))
     };
-    // Not repeated: it may be the secret itself.
+    // The message does not repeat the name: it may be the secret itself.
     if !is_variable(name) {
         return Err("found an invalid variable name under `$env`, expected letters, digits and `_`; write the name of the variable, not the secret".to_owned());
     }
@@ -246,7 +246,7 @@ fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {
     secret(&content).map_err(|found| refused(&format!("it is {found}")))
 }
 
-/// A secret as it was written to a file or printed: one line end behind it does not count.
+/// A secret from a file or from a command's output: one final line break does not count.
 pub(crate) fn secret(content: &[u8]) -> Result<Zeroizing<String>, &'static str> {
     if content.len() as u64 > MAX_SECRET_BYTES {
         return Err("larger than 64 KiB");

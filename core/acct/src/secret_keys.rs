@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use evbus_destination::secret_forms;
 
-/// What the name of a secret's key holds.
+/// Words in the names of keys whose values are secrets.
 const WORDS: [&str; 13] = [
     "password",
     "passwd",
@@ -24,8 +24,7 @@ const WORDS: [&str; 13] = [
 ];
 /// Names of keys that are secrets as a whole.
 const NAMES: [&str; 2] = ["pass", "pwd"];
-/// How the key of a setting ends that is about a secret and none itself: the path of its file, an address,
-/// a time, a kind.
+/// Endings of keys that are about a secret without being one: the path of its file, an address, a time, a kind.
 const ABOUT: [&str; 14] = [
     "file", "path", "location", "url", "uri", "ttl", "seconds", "_ms", ".ms", "timeout",
     "interval", "name", "type", "provider",
@@ -44,7 +43,7 @@ fn take_pairs(pairs: &Map<String, Value>, secret: bool, found: &mut Vec<Zeroizin
     }
 }
 
-/// Takes a value's texts where its key, or one above it, is that of a secret; of others the logins.
+/// Collects a value's texts if its key, or one above it, is that of a secret; otherwise only logins in it.
 fn take(value: &Value, secret: bool, found: &mut Vec<Zeroizing<String>>) {
     match value {
         Value::String(text) if secret => found.push(Zeroizing::new(text.clone())),
@@ -59,7 +58,7 @@ fn take(value: &Value, secret: bool, found: &mut Vec<Zeroizing<String>>) {
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");
     let is_about = ABOUT.iter().any(|end| key.ends_with(end));
-    // A certificate is public, its key is not.
+    // A certificate is public, but its key is not.
     let is_key = key.contains("key") && key.rsplit(['.', '_']).next() == Some("pem");
     !is_about
         && (NAMES.contains(&key.as_str()) || is_key || WORDS.iter().any(|word| key.contains(word)))

@@ -9,12 +9,12 @@ use super::key::{Identity, Key};
 #[derive(Default)]
 pub(crate) struct Seen {
     names: HashMap<String, Position>,
-    /// Those that Python does not take for text.
+    /// Keys that Python does not read as text.
     meanings: HashMap<Identity, (String, Position)>,
 }
 
 impl Seen {
-    /// Notes a key; the error is the message where it is there already.
+    /// Records a key; the error is the message if it is there already.
     pub(crate) fn note(
         &mut self,
         key: &Key,
@@ -46,7 +46,7 @@ impl Seen {
     }
 }
 
-/// What Python takes a key for, if not for the text it is written as.
+/// What Python reads a key as, if not as its text.
 fn meaning(key: &Key) -> Option<Identity> {
     let identity = key.plain.then(|| key.identity())?;
     (!matches!(identity, Identity::Text(_))).then_some(identity)

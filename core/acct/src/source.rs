@@ -139,7 +139,7 @@ impl AcctSource {
         twice.into_iter().next().map_or(document, Err)
     }
 
-    /// Keys that are there twice are faults in `twice`.
+    /// Repeated keys are faults in `twice`.
     fn read_with(
         &self,
         trust: &Trust,
@@ -178,7 +178,7 @@ impl AcctSource {
         self.path.display().to_string().into()
     }
 
-    /// Where the file is, and what it refers to.
+    /// The directory of the file, and of relative names in it.
     fn dir(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new(""))
     }
@@ -221,7 +221,7 @@ pub fn parse(text: &str, name: &str) -> Result<AcctFile, Vec<AcctError>> {
 }
 
 fn read(path: &Path, name: &Arc<str>, trust: &Trust) -> Result<Zeroizing<Vec<u8>>, AcctError> {
-    // A plain file holds passwords.
+    // An unencrypted file contains passwords.
     let mut content = Zeroizing::new(Vec::new());
     let refused = trust.read_given(path, MAX_FILE_BYTES, &mut content);
     refused.map(|()| content).map_err(|denied| {
@@ -253,7 +253,7 @@ fn too_large(name: &Arc<str>) -> AcctError {
     )
 }
 
-/// Puts `\n` in the place of `\r\n` and `\r`, as Idem's reader does; the content can only become shorter.
+/// Replaces `\r\n` and `\r` with `\n`, as Idem's reader does; the content can only become shorter.
 fn unix_line_ends(content: &mut Vec<u8>) {
     let mut previous = 0;
     content.retain_mut(|byte| {

@@ -42,7 +42,7 @@ pub(crate) fn refusal(
     let start = error.context_mark().map(|mark| place(&mark));
     let found = error.problem_mark().map(|mark| place(&mark));
     let found = found.unwrap_or(Position { line: 1, column: 1 });
-    // Where a quote, an alias or a key begins is where it can be mended; where it ends may be far away.
+    // A quote, an alias or a key is corrected where it begins; its end may be far away.
     let at = match (context, start) {
         (
             "while scanning a quoted scalar"
@@ -99,32 +99,32 @@ pub(crate) fn refusal(
     (at, message)
 }
 
-/// The sentence for a `*` that begins no alias, or one of an anchor that is not there.
+/// The sentence for a `*` that does not begin an alias, or whose anchor does not exist.
 pub(crate) fn unknown_alias() -> String {
     "found an unquoted `*` at the start of a word, which refers to an anchor that does not exist; put '*' and patterns that start with it in quotes".to_owned()
 }
 
-/// The sentence for a text that the parser is not made for.
+/// The sentence for a text that the parser cannot handle.
 pub(crate) fn unreadable() -> String {
     "found unreadable text after this place, expected YAML; check quotes, brackets and indentation there".to_owned()
 }
 
-/// The sentence for a tag that has no meaning; it leaves the tag out, since a password may begin with `!`.
+/// The sentence for a tag without a meaning; it omits the tag, because a password may begin with `!`.
 pub(crate) fn unknown_tag() -> String {
     "found a word that starts with `!`, which is an unknown tag; remove it, or put the word or pattern that contains the `!` in quotes".to_owned()
 }
 
-/// The sentence for a standard tag that goes on with what no tag can have.
+/// The sentence for a standard tag followed by characters that no tag can have.
 fn unended_tag() -> String {
     "missing space after a tag; add one, or put the word that starts with `!` in quotes".to_owned()
 }
 
-/// The indicator that begins the refused word or the line's key, where quotes are what is missing.
+/// The special character that begins the refused word or the line's key, if it needs quotes.
 fn first_sign(line: &str, column: usize) -> Option<char> {
     let mut chars = line.chars().skip(column.saturating_sub(2));
     let before = if column > 1 { chars.next() } else { None };
     let refused = chars.next().filter(|c| "*&!%@`".contains(*c));
-    // `[ab]*:` is refused right behind the bracket; what lacks quotes begins with the line's key.
+    // `[ab]*:` is refused after the bracket, but it is the key at the beginning of the line that needs quotes.
     let key = line.trim_start().trim_start_matches("- ").trim_start();
     key.chars()
         .next()

@@ -18,15 +18,15 @@ use super::{AcctError, Location, Position, merge, scalar};
 const MAX_DEPTH: usize = 100;
 /// How much memory, in bytes, a text may expand to; aliases count each time they are used.
 const MAX_EXPANDED: usize = 64 * 1024 * 1024;
-/// More keys that are there twice end the reading.
+/// How many repeated keys are reported; more end the reading.
 pub(crate) const MAX_TWICE: usize = 100;
-/// What a node costs beside its text: its place in the tree and the allocation behind it.
+/// The memory of a node besides its text: its slot in the tree and the allocation for it.
 const NODE_COST: usize = 64;
-/// What the tags of YAML itself begin with.
+/// The prefix of YAML's own tags.
 const STANDARD: &str = "tag:yaml.org,2002:";
 
-/// Reads one document. An empty text is a null. Keys that are there twice are in the result twice, and each is a fault
-/// in `twice`.
+/// Reads one document. An empty text is null. Repeated keys are repeated in the result, and each is a fault in
+/// `twice`.
 ///
 /// # Errors
 ///
@@ -39,8 +39,7 @@ pub(crate) fn parse(
     parse_rendered(text, file, &|place| place, twice)
 }
 
-/// As [`parse`], for a text that was rendered: sentences that name another line name the one that `moved`
-/// gives for it.
+/// Like [`parse`], for a rendered text: line numbers in sentences are translated by `moved`.
 pub(crate) fn parse_rendered(
     text: &str,
     file: &Arc<str>,
@@ -56,7 +55,7 @@ pub(crate) fn parse_rendered(
     root
 }
 
-/// A fault and the key it concerns, if one.
+/// A fault, and the key it concerns, if any.
 pub(crate) struct Refused {
     key: String,
     fault: Fault,
@@ -120,22 +119,22 @@ impl Size {
     }
 }
 
-/// What an alias may stand for: a finished value, its size, and how it is written as a key.
+/// The target of an alias: a finished value, its size, and its text as a key.
 struct Anchored {
     node: Node,
     size: Size,
     key: Option<Key>,
 }
 
-/// The tree in the making.
+/// The tree being built.
 struct Tree<'t> {
     text: &'t str,
     events: Events<'t>,
-    /// By name; a name that is used again stands for its last value. None where it is not finished.
+    /// By name; an anchor defined twice stands for its last value. `None` if the value is not finished.
     anchors: HashMap<String, Option<Anchored>>,
     spent: usize,
     moved: &'t dyn Fn(Position) -> Position,
-    /// The faults of keys that are there twice.
+    /// The faults of repeated keys.
     twice: &'t mut Vec<Refused>,
 }
 
@@ -155,7 +154,7 @@ impl Tree<'_> {
         })
     }
 
-    /// The node that `event` begins; takes the events up to its end.
+    /// The node that begins with `event`; consumes the events up to its end.
     fn node(&mut self, event: Event, at: Position, depth: usize) -> Result<(Node, Size), Refused> {
         let mut key = None;
         let (anchor, (value, size)) = match event {
@@ -212,7 +211,7 @@ impl Tree<'_> {
         }
     }
 
-    /// A copy of an anchored node; it keeps its own position, where the operator can mend it.
+    /// A copy of an anchored node, with the position of the alias, where the operator can correct it.
     fn alias(&mut self, name: &str, at: Position, depth: usize) -> Result<(Node, Size), Refused> {
         let size = self.anchored(name, at)?.size;
         check_depth(depth + size.height, at)?;
@@ -324,7 +323,7 @@ impl Tree<'_> {
         Ok((pairs, size))
     }
 
-    /// A key as it is written: `5672` and `on` are their own text, since a name is meant.
+    /// A key as it is written: `5672` and `on` are texts, because keys are names.
     fn key(&mut self, event: Event, at: Position, depth: usize) -> Result<Key, Refused> {
         let mut written = None;
         match &event {
@@ -396,7 +395,7 @@ fn check_depth(depth: usize, at: Position) -> Result<(), Fault> {
     Err((at, message))
 }
 
-/// What follows the beginning that the tags of YAML itself have.
+/// The rest of a tag after the prefix of YAML's own tags.
 fn standard_name(tag: &str) -> Option<&str> {
     tag.strip_prefix(STANDARD)
 }
@@ -423,7 +422,7 @@ fn scalar_value(scalar: &Scalar) -> Result<Value, String> {
     }
 }
 
-/// The key that a scalar makes: as it is written, if neither quotes nor a tag say what it is.
+/// A scalar as a key: its text, if neither quotes nor a tag determine its type.
 fn scalar_key(scalar: &Scalar, value: &Value, at: Position) -> Option<Key> {
     if !scalar.plain {
         return Key::of(value, Some(at));
@@ -435,7 +434,7 @@ fn scalar_key(scalar: &Scalar, value: &Value, at: Position) -> Option<Key> {
     })
 }
 
-/// A list of mappings with one key each as what Python makes of `!!omap`: a list of keys and values.
+/// Python's value for an `!!omap`, which is a list of mappings with one key each: a list of keys and values.
 fn pairs(list: Value, at: Position) -> Result<Value, Fault> {
     let Value::List(items) = list else {
         return Ok(list);

@@ -17,14 +17,14 @@ use server::Kind;
 use xtask::salt;
 
 const RUNS: usize = 5;
-/// For the host and the copy loop; for Salt's publishers so many times fewer.
+/// For the host and the copy loop; Salt's publishers get a fraction of this.
 const FRAMES: u64 = 2_000_000;
 const SALT_SHARE: u64 = 40;
 const MEMORY_FRAMES: u64 = 1_000_000;
 const ROUND_TRIPS: usize = 20_000;
 const LISTENERS: [usize; 2] = [1, 4];
 
-/// What a kind of server showed, one entry a run.
+/// The measurements of a kind of server, one entry for each run.
 #[derive(Default)]
 struct Shown {
     /// Frames per second, by number of listeners as in [`LISTENERS`].
@@ -69,13 +69,13 @@ fn main() {
     println!("{} at the end", load());
 }
 
-/// How busy the machine is, this program included.
+/// The load of the machine, this program included.
 fn load() -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap();
     format!("load average {}", load.split(' ').next().unwrap())
 }
 
-/// Measures frames per second, with a server of its own.
+/// Measures frames per second, with a new server.
 fn flood(kind: &Kind, at: usize, share: u64, shown: &mut Shown) {
     let listeners = LISTENERS[at];
     let frames = match kind {
@@ -88,7 +88,7 @@ fn flood(kind: &Kind, at: usize, share: u64, shown: &mut Shown) {
             shown.rates[at].push(frames as f64 / run.took.as_secs_f64());
             shown.misplaced += run.misplaced;
         }
-        // A listener that a busy machine gave no time to read may have been cut off.
+        // On a busy machine, a listener without time to read may have been disconnected.
         Err(error) => println!("{}, {listeners} listeners: {error}", kind.name()),
     }
 }

@@ -37,7 +37,7 @@ impl Kind {
         }
     }
 
-    /// How programs of this kind frame what they fire and hear.
+    /// How programs for this kind of server frame what they fire and receive.
     pub(super) fn framings(&self) -> (Framing, Framing) {
         match self {
             Self::Salt("3006.30", _) => (Framing::Prefixed, Framing::Prefixed),
@@ -46,7 +46,7 @@ impl Kind {
         }
     }
 
-    /// Starts it for so many listeners, which the copy loop has to know.
+    /// Starts it for this many listeners, which the copy loop has to know.
     pub(super) fn start(&self, listeners: usize) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let sockets = dir.path().join("sockets");
@@ -89,7 +89,7 @@ impl Kind {
     }
 }
 
-/// A server at work; ended when dropped.
+/// A running server; ended when dropped.
 pub(super) struct Server {
     process: Child,
     sockets: PathBuf,
@@ -139,7 +139,7 @@ pub(super) struct Memory {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Fails only where it has ended by itself.
+        // Fails only if it has ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -181,7 +181,7 @@ fn copy(dir: &Path, listeners: usize) {
     let (mut program, _) = pull.accept().unwrap();
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        // An error means that the program, or a listener, has gone.
+        // An error means that the program or a listener is gone.
         let Ok(count @ 1..) = program.read(&mut buffer) else {
             return;
         };

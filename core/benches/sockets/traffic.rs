@@ -17,7 +17,7 @@ const PAYLOAD_BYTES: usize = 281;
 const DATA_BYTES: usize = 200;
 /// Digits of the number at the beginning of the data.
 const DIGITS: usize = 16;
-/// How often a frame is sent on trial until all listeners hear it.
+/// The pause between trial frames, which are sent until all listeners receive them.
 const TRIAL_PAUSE: Duration = Duration::from_millis(20);
 
 /// A frame as Salt's programs write it, with a number in its data; the numbers ascend from 0.
@@ -48,7 +48,7 @@ impl Numbered {
         }
     }
 
-    /// Counts on, in decimal.
+    /// Increments the number, in decimal.
     fn advance(&mut self) {
         for digit in self.frame[self.digits..][..DIGITS].iter_mut().rev() {
             if *digit < b'9' {
@@ -60,8 +60,8 @@ impl Numbered {
     }
 }
 
-/// Sends frame 0 again and again until every listener has had it, since Salt lets listeners in when it
-/// comes to it.
+/// Sends frame 0 again and again until every listener has received it, because Salt registers a listener some time
+/// after it connects.
 fn until_heard(
     fire: &mut UnixStream,
     trial: &Numbered,
@@ -77,15 +77,15 @@ fn until_heard(
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 pub(super) struct Run {
-    /// From the first frame's writing until the last listener had read the last frame.
+    /// From writing the first frame until the last listener has read the last frame.
     pub(super) took: Duration,
-    /// Frames that were not in their place, of all listeners.
+    /// Frames out of order, of all listeners.
     pub(super) misplaced: u64,
 }
 
-/// Fires frames as fast as the server takes them, until every listener has read all.
+/// Fires frames as fast as the server accepts them, until every listener has read all of them.
 ///
 /// # Errors
 ///
@@ -128,7 +128,7 @@ pub(super) fn flood(
     })
 }
 
-/// Reads `frames` frames after the trials; returns how many were not in their place.
+/// Reads `frames` frames after the trials; returns how many were out of order.
 fn listen(
     mut stream: UnixStream,
     trial: &Numbered,
@@ -182,7 +182,7 @@ pub(super) fn round_trips(kind: &Kind, server: &Server, count: usize) -> io::Res
     );
     let trial = expected.clone();
     let mut frame = vec![0; trial.frame.len()];
-    // One trial that is heard shows that the listener is in; others may follow it.
+    // One trial event that arrives shows that the listener is connected; others may follow it.
     listener.set_read_timeout(Some(TRIAL_PAUSE))?;
     loop {
         fire.write_all(&sent.frame)?;

@@ -203,8 +203,8 @@ impl Bus {
             }
             (event, fired, full)
         };
-        // The other destinations have the event already; only the program that fires waits, for all
-        // that are full at once: one that is away must not keep the event from another for a moment.
+        // The other destinations already have the event. Only the program that fires waits, and for all full
+        // destinations at once, so that a slow one does not keep the event from another.
         let waiting = full.iter().map(|lane| lane.push_waiting(&event));
         for (lane, pushed) in full.iter().zip(join_all(waiting).await) {
             match pushed {
@@ -228,8 +228,8 @@ impl Bus {
         self.check_open()?;
         let routes = self.inner.routes.load();
         let route = routes.router.route(event.profile());
-        // Room is promised by all before anybody, a listener included, gets the event. It is
-        // reckoned with the size before serialization, which JSON keeps.
+        // Every destination reserves room before anybody, a listener included, gets the event. The reserved size is
+        // the size before serialization, which JSON does not change.
         let bytes = event.size();
         let mut reserved: Vec<(&Arc<Shared>, Place)> = Vec::with_capacity(route.matches.len());
         let release = |reserved: &[(&Arc<Shared>, Place)]| {
@@ -265,7 +265,7 @@ impl Bus {
             match lane.queue.push_reserved(&event, place, bytes) {
                 Ok(()) if place == Place::Dropped => lane.tell_dropped(),
                 Ok(()) => {}
-                // It ended in between.
+                // The lane ended in between.
                 Err(_) => fault = fault.or_else(|| Some(self.gone(lane))),
             }
         }
@@ -275,7 +275,7 @@ impl Bus {
         }
     }
 
-    /// The destinations of a name that was fired before, and the routing table that they are of.
+    /// The destinations of a known name, and the routing table that they belong to.
     fn known_route(&self, profile: &str) -> Option<(Guard<Arc<Routes>>, Route)> {
         let routes = self.inner.routes.load();
         let route = routes.router.known(profile)?;
@@ -294,7 +294,7 @@ impl Bus {
         self.routes().router.prepare(profiles).await;
     }
 
-    /// Counts an event that is being fired. Gives the fault of one of which not all is decided.
+    /// Counts an event that is being fired. Returns the error if not every pattern was decided.
     fn count(&self, routes: &Routes, route: &Route, event: &Event) -> Option<PutError> {
         let tally = &self.inner.tally;
         let Some(undecided) = &route.undecided else {
@@ -333,7 +333,7 @@ impl Bus {
         !self.inner.closed.load(Ordering::Acquire)
     }
 
-    /// What to say of a destination that takes nothing any more.
+    /// The error for a destination that accepts nothing any more.
     fn gone(&self, lane: &Arc<Shared>) -> PutError {
         let routes = self.inner.routes.load();
         let is_removed = !(routes.lanes.iter()).any(|other| Arc::ptr_eq(other.shared(), lane));

@@ -51,7 +51,7 @@ pub enum PutError {
         "the queue of destination {destination} is full; wait, use put, or set when_full: drop_newest"
     )]
     Full {
-        /// Which one.
+        /// The first such destination.
         destination: Destination,
     },
     /// A destination ended before it had the event, for example while the event waited for room.
@@ -59,7 +59,7 @@ pub enum PutError {
         "destination {destination} stopped before it took the event: {why}; fire the event again"
     )]
     Gone {
-        /// Which one.
+        /// That destination.
         destination: Destination,
         /// Why it ended.
         why: EndReason,
@@ -69,7 +69,7 @@ pub enum PutError {
         "the match plugin cannot decide whether profile {profile:?} matches destination {destination}, so the event is not kept there: {reason}"
     )]
     Undecided {
-        /// The first of them.
+        /// The first such destination.
         destination: Destination,
         /// The profile that the event was fired under.
         profile: String,
@@ -80,9 +80,9 @@ pub enum PutError {
     /// delivered.
     #[error("cannot store the event on disk for destination {destination}: {reason}")]
     NotStored {
-        /// Which one.
+        /// That destination.
         destination: Destination,
-        /// Why not.
+        /// Why it could not.
         reason: String,
     },
     /// The bus no longer accepts events: the host is shutting down.
@@ -125,13 +125,13 @@ pub(crate) struct Tally {
     unmatched: AtomicU64,
     undecided: AtomicU64,
     nowhere: OncePerBurst,
-    /// Whoever fires says itself what matches nothing.
+    /// Whether the firing program itself reports events without a destination.
     is_told_elsewhere: AtomicBool,
     undecidable: OncePerBurst,
 }
 
 impl Tally {
-    /// Logs no events that match nothing.
+    /// Leaves the logging of events without a destination to the firing program.
     pub(crate) fn leave_unmatched_to_others(&self) {
         self.is_told_elsewhere.store(true, Ordering::Relaxed);
     }
@@ -140,7 +140,7 @@ impl Tally {
         self.matched.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes an event that goes to no destination, and says so once per burst if there are any.
+    /// Counts an event without a destination, and logs it once per burst if there are destinations.
     pub(crate) fn unmatched(&self, profile: &str, has_destinations: bool) {
         self.unmatched.fetch_add(1, Ordering::Relaxed);
         let is_told = self.is_told_elsewhere.load(Ordering::Relaxed);
@@ -151,7 +151,7 @@ impl Tally {
         }
     }
 
-    /// Notes an event of which not all is decided.
+    /// Counts an event for which not every pattern was decided.
     pub(crate) fn undecided(&self, error: &PutError) {
         self.undecided.fetch_add(1, Ordering::Relaxed);
         if self.undecidable.begins() {

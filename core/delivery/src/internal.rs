@@ -25,10 +25,10 @@ pub const INTERNAL_QUEUE_EVENTS: usize = 65_536;
 /// How many bytes of bodies and profile names one queue holds; a single larger event is held alone.
 pub const INTERNAL_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
-/// What stands under a profile of `internal`.
+/// The configuration of an entry of `internal`.
 #[derive(Debug, Default, Deserialize)]
 struct Config {
-    /// Names the queue; none or null is the queue with the empty name.
+    /// The name of the queue; empty if missing or null.
     #[serde(default)]
     routing_key: Option<String>,
 }
@@ -52,7 +52,7 @@ impl InternalEvent {
 #[derive(Debug, Clone, Default)]
 pub struct InternalQueues {
     queues: Arc<Mutex<HashMap<String, Arc<InternalQueue>>>>,
-    /// The program has no way to read them.
+    /// Whether the program has no way to read them.
     unread: bool,
 }
 
@@ -238,7 +238,7 @@ impl InternalReader {
         let mut waiting = self.queue.inner.lock();
         let event = waiting.pop();
         if !waiting.events.is_empty() {
-            // There may be another reader of this queue.
+            // Another reader may be waiting for the remaining events.
             self.queue.filled.notify_one();
         }
         event
@@ -266,7 +266,7 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    /// Hands events of a size over, one batch for all; gives how many were taken.
+    /// Passes events on in batches of limited size; returns how many were accepted.
     async fn publish(queues: &InternalQueues, events: usize, bytes: usize) -> usize {
         let instance = queues.connect("{}").expect("there is a queue");
         let body = vec![b'x'; bytes];

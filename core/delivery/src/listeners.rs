@@ -6,6 +6,6 @@ use evbus_event::Event;
 
 /// Receives every event.
 pub trait Listeners: fmt::Debug + Send + Sync {
-    /// Sends an event to every listener there is. Never waits. Events of one thread keep their order.
+    /// Sends an event to every listener. Never waits. Events of one thread keep their order.
     fn publish(&self, event: &Event);
 }

@@ -11,12 +11,11 @@ use asking::Asking;
 
 use evbus_plugin::{CompileError, Plugin};
 
-/// How long a match plugin may take for one name. Then the event is refused, as one of which it is not
-/// decided where it belongs.
+/// How long a match plugin may take for one name. After that, the event is refused as undecided.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-/// For how long a name that could not be decided is not asked about again. An answer costs a matcher
-/// that runs into its limit as much as thousands of others.
+/// How long an undecided name is not asked about again. A matcher that runs into its limit costs as much as thousands
+/// of other answers.
 const UNDECIDED_FOR: Duration = Duration::from_secs(1);
 
 /// Answers which of a set of patterns match a name.
@@ -25,7 +24,7 @@ const UNDECIDED_FOR: Duration = Duration::from_secs(1);
 /// bounded cache answers. Undecided names are asked again a second later. May be used from any number of
 /// threads.
 pub struct Router {
-    /// None where there is nothing to match.
+    /// `None` if there are no patterns.
     asking: Option<Asking>,
     patterns: usize,
 }
@@ -148,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// A matcher with a mind of its own: what it does depends on the name alone.
+    /// A matcher that behaves as the name tells it.
     struct Odd;
 
     impl Matcher for Odd {
@@ -248,7 +247,7 @@ mod tests {
         );
     }
 
-    /// A router whose plugin hangs on as many names as it may.
+    /// A router whose plugin hangs on as many names as are allowed.
     fn stuck_router() -> Arc<Router> {
         let router = Arc::new(router());
         let hanging: Vec<_> = (0..4)
@@ -315,7 +314,7 @@ mod tests {
             let router = Arc::clone(&router);
             std::thread::spawn(move || router.route(name))
         };
-        // The one that hangs begins when the next ones wait already.
+        // The hanging call begins when the next ones are already waiting.
         let brief = ask("brief");
         std::thread::sleep(Duration::from_millis(2));
         let hanging = [ask("hangs 1"), ask("hangs 2")];

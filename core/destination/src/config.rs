@@ -22,8 +22,7 @@ impl Config {
     #[must_use]
     pub fn text(&self) -> Zeroizing<String> {
         let mut size = Counter(0);
-        // A buffer that grows would leave copies behind. Neither writer fails, nor has JSON a value that
-        // is not JSON.
+        // A growing buffer would leave copies behind. Neither writer can fail, because every value is JSON.
         let written = serde_json::to_writer(&mut size, &self.0);
         let mut text = Zeroizing::new(Vec::with_capacity(size.0));
         let written = written.and_then(|()| serde_json::to_writer(&mut *text, &self.0));

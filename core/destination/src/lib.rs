@@ -39,7 +39,7 @@ pub struct Destination {
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Both stand in the acct file as somebody wrote them, and this is part of messages.
+        // Both come from the acct file unchanged, and this becomes part of messages.
         let shown = foreign_text::shown;
         write!(
             f,

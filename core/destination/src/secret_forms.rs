@@ -10,19 +10,19 @@ use zeroize::Zeroizing;
 use crate::config;
 use evbus_report::foreign_text;
 
-/// A line, a directory or a name that is shorter, as a part of a secret, is not one itself.
+/// A shorter part of a secret, such as a line, a directory or a name, is not treated as a secret.
 const MIN_PART: usize = 8;
 
-/// A longer secret is a key, a certificate or a file: all of its forms would take a hundred times its room.
+/// A longer secret is a key, a certificate or a file: storing all of its forms would take a hundred times its size.
 const LONG: usize = 1024;
 
-/// What has more steps is not a path but text in base64.
+/// A text with more components is not a path but base64.
 const MAX_STEPS: usize = 16;
 
-/// Forms in any order, some of them more than once.
+/// In any order, possibly with duplicates.
 pub(crate) type Forms = Vec<Zeroizing<String>>;
 
-/// Adds every form of a secret, and of those of its parts that are secrets themselves.
+/// Adds every form of a secret, and of its parts that are secrets too.
 pub(crate) fn add(secret: &str, forms: &mut Forms) {
     if secret.len() > LONG {
         return add_long(secret, forms);
@@ -54,8 +54,8 @@ pub(crate) fn add(secret: &str, forms: &mut Forms) {
     }
 }
 
-/// Adds a long secret and its lines, as they are and as texts of programs have them. A program that writes
-/// one of them writes it line by line, or cut.
+/// Adds a long secret and its lines, unchanged and as string literals. A program that prints such a secret prints it
+/// line by line, or truncated.
 fn add_long(secret: &str, forms: &mut Forms) {
     let mut add = |text: &str| {
         let json = json(text);
@@ -85,7 +85,7 @@ pub fn userinfo(text: &str) -> Vec<Zeroizing<String>> {
             found.push(Zeroizing::new(secret.to_owned()));
         }
     };
-    // The whole too, since a password may hold what stands between addresses.
+    // The whole text too, because a password may contain the separators.
     let addresses = text.split([',', ';', ' ', '\n']).chain([text]);
     for address in addresses.filter(|address| !address.contains("://")) {
         let password =
@@ -102,9 +102,9 @@ pub fn userinfo(text: &str) -> Vec<Zeroizing<String>> {
             .split(['/', '?', '#', ' ', '\n'])
             .next()
             .unwrap_or(rest);
-        // A password may hold an `@`, or a `/` that is not encoded, which ends the authority.
+        // A password may contain an `@`, or an unencoded `/`, which ends the authority.
         let Some((userinfo, _)) = authority.rsplit_once('@').or_else(|| {
-            // Not a port and a path with an `@`.
+            // But not if it is a port and the path contains an `@`.
             let (_, password) = authority.split_once(':')?;
             let is_port = password.bytes().all(|byte| byte.is_ascii_digit());
             (!is_port).then(|| rest.rsplit_once('@')).flatten()
@@ -133,7 +133,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A path in its shorter forms, the directories above it, and its name.
+/// The shorter forms of a path, the directories above it, and its name.
 fn paths(text: &str) -> Vec<Zeroizing<String>> {
     let mut found = Vec::new();
     for above in [false, true] {
@@ -162,7 +162,7 @@ fn paths(text: &str) -> Vec<Zeroizing<String>> {
     found
 }
 
-/// A text, quoted and escaped as languages, shells and URLs have it, and each on one line.
+/// A text as languages, shells and URLs quote and escape it, always on one line.
 fn of_text(text: &str, forms: &mut Forms) {
     let debug = unquoted(&Zeroizing::new(format!("{text:?}")));
     let json = json(text);
@@ -199,13 +199,12 @@ fn of_text(text: &str, forms: &mut Forms) {
     }
 }
 
-/// The bytes of a text: in base64 wherever it begins in what is encoded, in hexadecimal, as escapes, as
-/// numbers.
+/// The bytes of a text: in base64 at any offset, in hexadecimal, as escapes, as numbers.
 fn of_bytes(text: &str, forms: &mut Forms) {
     for before in 0..3 {
         let mut bytes = Zeroizing::new(vec![0; before]);
         bytes.extend_from_slice(text.as_bytes());
-        // The first characters are also of what is before, the last also of what is behind.
+        // The first and the last characters also depend on the neighbouring bytes.
         let begin = (8 * before).div_ceil(6);
         let end = 8 * bytes.len() / 6;
         for encoded in [
@@ -234,7 +233,7 @@ fn of_bytes(text: &str, forms: &mut Forms) {
     ));
 }
 
-/// In hexadecimal, with the same before every byte.
+/// In hexadecimal, with the same prefix before every byte.
 fn every_byte(text: &str, before: &str, upper: bool) -> Zeroizing<String> {
     let mut written = Zeroizing::new(String::with_capacity((before.len() + 2) * text.len()));
     for byte in text.bytes() {
@@ -264,7 +263,7 @@ fn json(text: &str) -> Zeroizing<String> {
     written
 }
 
-/// As JSON that is all ASCII.
+/// As JSON in ASCII.
 fn ascii_json(text: &str) -> Zeroizing<String> {
     let mut written = Zeroizing::new(String::with_capacity(text.len()));
     for c in json(text).chars() {
@@ -280,7 +279,7 @@ fn ascii_json(text: &str) -> Zeroizing<String> {
     written
 }
 
-/// Percent-encoded but for letters, digits and `keep`; `plus`: with `+` for a blank.
+/// Percent-encoded except for letters, digits and `keep`; with `plus`, a blank becomes `+`.
 fn percent(text: &str, keep: &str, upper: bool, plus: bool) -> Zeroizing<String> {
     let mut written = Zeroizing::new(String::with_capacity(3 * text.len()));
     for byte in text.bytes() {

@@ -18,9 +18,9 @@ use evbus_report::foreign_text;
 
 /// What a message shows instead of a secret.
 const HIDDEN: &str = "(secret)";
-/// A secret shorter than this would blot out half of every message, and is none.
+/// Hiding a shorter secret would make every message unreadable.
 const MIN_HIDDEN: usize = 3;
-/// Less of the beginning of a secret, at the end of a text that was cut, says nothing.
+/// A shorter beginning of a secret, at the end of a truncated text, reveals nothing.
 const MIN_BEGINNING: usize = 3;
 
 /// The secrets of one entry, to be hidden from messages.
@@ -67,8 +67,8 @@ impl Secrets {
     pub fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut found: Vec<Range<usize>> = Vec::new();
         for form in &*self.forms {
-            let places = memmem::find_iter(text.as_bytes(), form.as_bytes());
-            found.extend(places.map(|at| at..at + form.len()));
+            let matches = memmem::find_iter(text.as_bytes(), form.as_bytes());
+            found.extend(matches.map(|at| at..at + form.len()));
         }
         if let Some(end) = foreign_text::cut_at(text) {
             found.extend(self.beginning_at(&text[..end]));
@@ -76,22 +76,22 @@ impl Secrets {
         if found.is_empty() {
             return Cow::Borrowed(text);
         }
-        found.sort_by_key(|place| (place.start, place.end));
+        found.sort_by_key(|span| (span.start, span.end));
         let mut shown = String::with_capacity(text.len());
         let mut hidden = 0;
-        for place in found {
-            if place.start >= hidden {
-                shown.push_str(&text[hidden..place.start]);
+        for span in found {
+            if span.start >= hidden {
+                shown.push_str(&text[hidden..span.start]);
                 shown.push_str(HIDDEN);
             }
-            // Two that overlap are hidden as one.
-            hidden = hidden.max(place.end);
+            // Overlapping secrets are hidden as one.
+            hidden = hidden.max(span.end);
         }
         shown.push_str(&text[hidden..]);
         shown.into()
     }
 
-    /// The longest beginning of a secret that a text ends with.
+    /// The longest beginning of a secret at the end of a text.
     fn beginning_at(&self, text: &str) -> Option<Range<usize>> {
         let beginnings = self.forms.iter().filter_map(|form| {
             (MIN_BEGINNING..form.len().min(text.len() + 1))
@@ -198,7 +198,7 @@ mod tests {
             let text = format!("refused {said} now");
             let shown = hidden.hide(&text);
             assert!(shown.contains(HIDDEN), "{text}");
-            // At most what surrounds it: quotes, a user, a line end.
+            // At most the surroundings remain: quotes, a user, a line break.
             for part in ["second", "%4", "x+", "(z)", "7365636f6e64", "c2Vjb25k"] {
                 assert!(!shown.contains(part), "{part} of {text} in {shown}");
             }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::named_file::{self, NotRead};
 
-/// How often a file that its last holder has just removed is made anew.
+/// How often to try again if the last holder has just removed the file.
 const TRIES: u32 = 10;
 
 /// A locked file of mode 0600: whoever may open what is locked, for reading even, can hold the lock. It is held
@@ -18,7 +18,7 @@ const TRIES: u32 = 10;
 #[derive(Debug)]
 pub struct FileLock {
     path: PathBuf,
-    /// Locked for as long as it is open.
+    /// Open as long as the lock is held.
     file: File,
     is_removed: bool,
 }
@@ -34,7 +34,7 @@ impl FileLock {
             Self::examine(path)?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
-            // One that is there may be of another mode.
+            // An existing file may have another mode.
             fchmod(&file, Mode::RUSR | Mode::WUSR)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
@@ -46,7 +46,7 @@ impl FileLock {
                 file,
                 is_removed: false,
             };
-            // Its last holder may have removed it before it was locked here.
+            // The last holder may have removed the file before it was locked here.
             if lock.is_there() {
                 return Ok(Some(lock));
             }
@@ -86,7 +86,7 @@ impl FileLock {
 impl Drop for FileLock {
     fn drop(&mut self) {
         if self.is_removed && self.is_there() {
-            // Still locked: nobody else can have taken it. What remains is taken by the next process.
+            // Still locked, so nobody else can have taken it. If removing fails, the next process uses the file.
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -170,10 +170,10 @@ pub(crate) fn read_open(file: File, max: u64, content: &mut Vec<u8>) -> Result<(
     if length > max {
         return Err(NotRead::TooLarge);
     }
-    // What is read may be a secret, of which a buffer that grows would leave copies.
+    // The content may be a secret: a growing buffer would leave copies of it.
     content.reserve_exact(usize::try_from(length + 64).unwrap_or_default());
     let before = content.len();
-    // One byte more than allowed tells a file that grew, or that has no length to ask for.
+    // One byte more than permitted shows that the file grew, or that it reports no length.
     file.take(max.saturating_add(1)).read_to_end(content)?;
     if (content.len() - before) as u64 > max {
         return Err(NotRead::TooLarge);
@@ -218,7 +218,7 @@ pub fn is_given(path: &Path) -> bool {
     given(path).is_some()
 }
 
-/// The one name that all ways to a descriptor of this process lead to.
+/// The canonical name among all names of a descriptor of this process.
 fn given(path: &Path) -> Option<PathBuf> {
     let path = path.to_str()?;
     let number = match path {
@@ -235,10 +235,10 @@ fn is_pipe(path: &Path) -> Result<bool, NotRead> {
     Ok(NotAFile::of(&stat(path)?) == Some(NotAFile::Pipe))
 }
 
-/// Few pipes have more to read, in bytes.
+/// Few pipes deliver more bytes.
 const USUAL_PIPE: u64 = 1024 * 1024;
 
-/// Opens a pipe that this process was started with. Standard input is taken as it is: another user's pipe
+/// Opens a pipe that this process was started with. Standard input is used directly, because another user's pipe
 /// cannot be opened by its name.
 fn open_pipe(path: &Path) -> io::Result<File> {
     if path == Path::new("/proc/self/fd/0") {
@@ -256,10 +256,10 @@ fn read_pipe(
     let until = Instant::now() + patience;
     let mut piece = zeroize::Zeroizing::new([0; 4096]);
     let before = content.len();
-    // What is read may be a secret, of which a buffer that grows leaves parts behind.
+    // The content may be a secret: a growing buffer would leave parts of it.
     content.reserve_exact(usize::try_from(max.min(USUAL_PIPE)).unwrap_or_default());
     loop {
-        // What is ready does not block, whatever the descriptor is set to.
+        // Reading what is ready does not block, whatever the descriptor's mode.
         wait(pipe, until)?;
         match pipe.read(piece.as_mut_slice()) {
             Ok(0) if content.len() == before => return Err(NotRead::Drained),
@@ -275,7 +275,7 @@ fn read_pipe(
     }
 }
 
-/// Waits until there is something to read, or the end of it.
+/// Waits until there is something to read, or the end of the pipe.
 fn wait(pipe: impl AsFd, until: Instant) -> Result<(), NotRead> {
     let left = until.saturating_duration_since(Instant::now());
     let timeout = Timespec::try_from(left).unwrap_or_default();

@@ -12,10 +12,10 @@ use uzers::os::unix::GroupExt as _;
 
 /// In a directory with this bit nobody can rename or remove what belongs to others.
 pub const STICKY: u32 = 0o1000;
-/// Whoever is in the group can read the file.
+/// Members of the group can read the file.
 pub(crate) const GROUP_MAY_READ: u32 = 0o040;
 const GROUP_MAY_WRITE: u32 = 0o020;
-/// Whoever is in the group can reach what is in the directory.
+/// Members of the group can enter the directory.
 pub(crate) const GROUP_MAY_ENTER: u32 = 0o010;
 const OTHERS_MAY_WRITE: u32 = 0o002;
 
@@ -88,7 +88,7 @@ pub(crate) enum Group {
     Private,
     /// Other users.
     Shared(String),
-    /// Unknown to the databases of users and groups.
+    /// A group that is not in the databases of users and groups.
     Unknown,
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn group_with(right: u32, found: &Stat, opened: impl AsFd) -> Group {
     if found.st_mode & right == 0 {
         return Group::None;
     }
-    // With a list of its own, the bits of the group are a bound for all users and groups in it.
+    // If there is an access list, the group's mode bits limit all users and groups in it.
     let opened = format!("/proc/self/fd/{}", opened.as_fd().as_raw_fd());
     let nothing: &mut [u8] = &mut [];
     match getxattr(opened, "system.posix_acl_access", nothing) {
@@ -113,8 +113,8 @@ pub(crate) fn group_with(right: u32, found: &Stat, opened: impl AsFd) -> Group {
     group_of(found.st_gid, &[found.st_uid, geteuid().as_raw()])
 }
 
-/// Whether a group is the own one of one of these users, as `adduser` makes them: under the user's name, the
-/// user's first group, and without other members. A first group alone may be that of all users.
+/// Whether a group is one of these users' own, as `adduser` creates it: with the user's name, as the user's primary
+/// group, and without other members. A primary group alone may be that of all users.
 fn group_of(gid: u32, users: &[u32]) -> Group {
     let Some(group) = uzers::get_group_by_gid(gid) else {
         return Group::Unknown;
@@ -138,8 +138,8 @@ fn group_of(gid: u32, users: &[u32]) -> Group {
     }
 }
 
-/// Whether a group is the first one of another user of this machine, too: those are not among its members.
-/// Users whom only a name service on the network knows cannot be listed.
+/// Whether a group is the primary group of another user of this machine: such users are not listed among its members.
+/// Users known only to a name service on the network cannot be listed.
 fn is_first_of_another(gid: u32, user: u32) -> bool {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     is_first_of_another_in(&users, gid, user)

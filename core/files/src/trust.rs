@@ -35,7 +35,7 @@ const OTHERS_MAY_ENTER: u32 = 0o001;
 pub enum Denied {
     /// It cannot be read, or is not a suitable file.
     NotRead(NotRead),
-    /// Others could have written it, or can read it: what is wrong and what to do.
+    /// Others could have written it, or can read it; with what is wrong and what to do.
     Distrusted(String),
 }
 
@@ -59,7 +59,7 @@ impl From<Astray<String>> for Denied {
 /// Reads the files of one configuration, and remembers doubts about them. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
-    /// None where anybody's files are read, since nothing in them is done.
+    /// `None` if anybody's files are read, because nothing in them is executed.
     doubt: Option<Arc<Mutex<Option<String>>>>,
 }
 
@@ -136,7 +136,7 @@ pub fn readers_of_key(path: &Path) -> Option<String> {
     judge.others
 }
 
-/// Judges the file too.
+/// A judge that judges the file as well.
 trait FileJudge: Judge<Reason = String> {
     /// `above` are the directories that lead to it.
     fn file(
@@ -171,7 +171,7 @@ fn open<J: FileJudge>(path: &Path, judge: J) -> Result<(File, J), Denied> {
     Ok((file, judge))
 }
 
-/// Refuses what somebody else could have written or put there.
+/// Refuses files that somebody else could have written or placed there.
 #[derive(Default)]
 struct Writers {
     doubt: Option<String>,
@@ -223,10 +223,10 @@ impl FileJudge for Writers {
     }
 }
 
-/// Refuses what everybody can read.
+/// Refuses files that everybody can read.
 #[derive(Default)]
 struct Readers {
-    /// Who else can read the file nevertheless.
+    /// Other users who can read the file nevertheless.
     others: Option<String>,
 }
 
@@ -250,7 +250,7 @@ impl FileJudge for Readers {
         file: &File,
         above: &[Step],
     ) -> Result<(), String> {
-        // Whom a directory keeps out cannot use the modes below it.
+        // Users who cannot enter a directory cannot use the modes below it.
         let shut = || above.iter().filter(|step| keeps_out_others(step));
         if shut().any(keeps_out_the_group) {
             return Ok(());
@@ -287,7 +287,7 @@ fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {
         return Ok(());
     }
     let us = geteuid().as_raw();
-    // Of a directory only the owner knows what else is in it.
+    // Only its owner knows what else is in a directory.
     let advice = if what == "the file" {
         format!(
             "run `chown {us} {}`, or run evbus as user {}",

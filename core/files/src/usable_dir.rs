@@ -77,18 +77,18 @@ fn directory(walk: &Walk<Ours>, end: &End) -> io::Result<Metadata> {
     }
 }
 
-/// Takes a way that only this user and root can change.
+/// Accepts only a path that nobody but this user and root can change.
 struct Ours {
-    /// The mode of directories that are made; none where nothing is.
+    /// The mode of new directories; `None` if none are created.
     mode: Option<Mode>,
-    /// What is wrong with the directory that was entered last, if it is one above.
+    /// What is wrong with the directory entered last, as a parent directory.
     last: Result<(), String>,
     made: Vec<PathBuf>,
 }
 
 enum Refused {
     Because(io::Error),
-    /// Nothing is there, and a directory could be.
+    /// It does not exist, but could be created.
     CouldBeMade,
 }
 
@@ -149,7 +149,7 @@ impl Judge for Ours {
         };
         match mkdirat(directory, name, mode) {
             Ok(()) => self.made.push(directory.path.join(name)),
-            // Somebody else made it meanwhile, and it is looked at like any other.
+            // Another process made it in the meantime; it is checked like any other.
             Err(rustix::io::Errno::EXIST) => {}
             Err(error) => return Err(Refused::Because(error.into())),
         }
@@ -170,7 +170,7 @@ fn check_owner(what: &str, path: &Path, found: &Stat) -> Result<(), String> {
 }
 
 fn writable(directory: &Step) -> io::Result<()> {
-    // As the user whose rights files are opened with.
+    // With the rights that are used for opening files.
     accessat(
         directory,
         ".",
@@ -187,7 +187,7 @@ fn writable(directory: &Step) -> io::Result<()> {
     Ok(())
 }
 
-/// File systems in which the permissions promise more than can be made, with the kernel's numbers for them.
+/// File systems whose permissions do not guarantee that files can be created, with the kernel's numbers for them.
 const KERNELS: [(rustix::fs::FsWord, &str); 9] = [
     (0x9fa0, "proc"),
     (0x6265_6572, "sysfs"),

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
 use rustix::io::Errno;
 
-/// So many links lead to a place at most, as for the kernel.
+/// The most links followed in one path, as in the kernel.
 const MAX_LINKS: usize = 40;
 
 /// Decides for each step whether the walk continues.
@@ -72,7 +72,7 @@ pub struct Step {
     pub found: Stat,
 }
 
-/// Good for looking, and for opening what is inside.
+/// Can be used to inspect the directory, and to open what is in it.
 impl AsFd for Step {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
@@ -91,7 +91,7 @@ pub enum End {
 pub struct Walk<J> {
     steps: Vec<Step>,
     links: usize,
-    /// Says of each step whether the walk goes on.
+    /// Tells after each step whether the walk continues.
     pub judge: J,
 }
 
@@ -122,8 +122,8 @@ impl<J: Judge> Walk<J> {
         self.steps.last().expect("the root is never left")
     }
 
-    /// The judge, and the directories that really lead to the place, from the root: none that a link or `..`
-    /// left.
+    /// The judge, and the directories that lead to the end of the path, from the root, without those that a link or
+    /// `..` left again.
     pub(crate) fn into_parts(self) -> (J, Vec<Step>) {
         (self.judge, self.steps)
     }
@@ -138,7 +138,7 @@ impl<J: Judge> Walk<J> {
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOENT))?;
         let mut rest = VecDeque::new();
         self.put_first(&path, &mut rest);
-        // The link that is being followed, and how many steps are left behind it.
+        // The link that is being followed, and how many steps remain after it.
         let mut followed: Option<(PathBuf, usize)> = None;
         while let Some(name) = rest.pop_front() {
             followed = followed.filter(|(_, behind)| rest.len() >= *behind);
@@ -183,7 +183,7 @@ impl<J: Judge> Walk<J> {
         Ok(End::Directory)
     }
 
-    /// Puts the steps to `path` before those that are left.
+    /// Puts the steps of `path` before the remaining ones.
     fn put_first(&mut self, path: &Path, rest: &mut VecDeque<OsString>) {
         if path.has_root() {
             self.steps.truncate(1);
@@ -208,10 +208,10 @@ impl<J: Judge> Walk<J> {
     }
 }
 
-/// Opens a name for looking at it.
+/// Opens a name for inspection only.
 fn look(directory: &Step, name: &OsStr) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // As a directory first, which has a file system mounted that is mounted when it is needed.
+    // First as a directory, which triggers automounting.
     match openat(directory, name, flags | OFlags::DIRECTORY, Mode::empty()) {
         Err(Errno::NOTDIR) => openat(directory, name, flags, Mode::empty()),
         opened => opened,

@@ -51,7 +51,7 @@ impl Place {
             Err(astray) => return Err(astray.into()),
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        // One that may be written to and not listed will do.
+        // A directory that may be written but not listed is good enough.
         let directory = match openat(walk.here(), ".", flags, Mode::empty()) {
             Err(Errno::ACCESS) => openat(walk.here(), ".", flags | OFlags::PATH, Mode::empty())?,
             opened => opened?,

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use evbus_fuzz::pull::Bench;
 
 thread_local! {
-    /// libFuzzer gives all inputs on one thread.
+    /// libFuzzer passes all inputs on one thread.
     static BENCH: RefCell<Bench> = RefCell::new(Bench::start());
 }
 

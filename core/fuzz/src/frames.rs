@@ -26,7 +26,7 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// What the decoder finds in a stream that comes in pieces.
+/// What the decoder finds in a stream that arrives in pieces.
 fn decode(pieces: &[&[u8]], stream: &[u8]) -> Frames {
     let mut decoder = Decoder::new();
     let mut frames = Frames {
@@ -72,7 +72,7 @@ fn check_payload(payload: &[u8]) {
     let text = data_to_json(found.data).expect("checked DATA becomes JSON");
     let whole = rmpv::Value::Map(expected.map.clone());
     assert_eq!(String::from_utf8_lossy(&text), json_of(&whole));
-    // Bytes become an object, which may lie one level deeper than they did.
+    // Bytes become an object, which may add one level.
     let around = found.head.as_ref().is_some_and(|head| head.wrap);
     assert!(depth(&text) <= MAX_DEPTH + usize::from(around) + 1);
     if depth(&text) <= MAX_DEPTH {
@@ -84,7 +84,7 @@ fn check_payload(payload: &[u8]) {
     check_body(&found, &expected);
 
     if around {
-        // Its DATA may have a level that no Salt event has.
+        // Its DATA may be one level deeper than any event of Salt.
         return;
     }
     let stamped = stamp_data(found.data, "now").expect("DATA can be fired");
@@ -92,7 +92,7 @@ fn check_payload(payload: &[u8]) {
     expected.retain(|(key, _)| !model::is_str(key, "_stamp"));
     expected.push(("_stamp".into(), "now".into()));
     let stamped = model::value(&stamped).expect("what is stamped is one msgpack value");
-    // As text, since NaN is not the same as itself.
+    // Compared as text, because NaN does not equal itself.
     assert_eq!(json_of(&stamped), json_of(&rmpv::Value::Map(expected)));
 
     let frame = Frame::of_salt(found.tag, found.data).expect("it came in a frame");
@@ -105,7 +105,7 @@ fn check_payload(payload: &[u8]) {
     }
 }
 
-/// The body that destinations get.
+/// The body that destinations receive.
 fn check_body(found: &Content<'_>, expected: &model::Content) {
     match (found.body_json(), expected.body()) {
         (Ok(found), Some(expected)) => assert_eq!(

@@ -1,6 +1,6 @@
-//! What an input means: a stream, and the pieces it comes in.
+//! The meaning of an input: a stream, and the pieces in which it arrives.
 
-/// How many pieces a stream comes in at most: each costs a system call.
+/// The most pieces of a stream: each costs a system call.
 const MAX_PIECES: usize = 48;
 
 /// An input with its three bytes of settings taken off.
@@ -24,7 +24,7 @@ impl<'a> Input<'a> {
         Self {
             mode: setting(0),
             seed: setting(1),
-            // Seldom, since it takes long.
+            // Rarely, because it takes long.
             stuffing: usize::from(setting(2).saturating_sub(0xe0)) * 5,
             stream,
         }

@@ -13,13 +13,13 @@ use crate::same::json_of;
 /// How a walk over one msgpack value ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Walk {
-    /// The value has so many bytes.
+    /// The value's length in bytes.
     Whole(usize),
-    /// The input ends within it.
+    /// The input ends within the value.
     Unfinished,
-    /// It announces more than a frame may have.
+    /// The value announces more than a frame may contain.
     TooLong,
-    /// It has the byte c1.
+    /// The value contains the byte c1.
     Reserved,
 }
 
@@ -31,12 +31,12 @@ pub fn walk(input: &[u8]) -> Walk {
         let Some((&first, rest)) = rest.and_then(<[u8]>::split_first) else {
             return Walk::Unfinished;
         };
-        // A big-endian number of that many bytes, if they have come.
+        // A big-endian number of that many bytes, if they are there.
         let number = |bytes: usize| {
             let bytes = rest.get(..bytes)?;
             Some(bytes.iter().fold(0, |n, byte| n * 256 + u64::from(*byte)))
         };
-        // Bytes after the first that are the value's own, and values within it.
+        // Bytes of the value itself after the first, and the number of values inside it.
         let (own, within) = match first {
             0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => (Some(0), Some(0)),
             0x80..=0x8f => (Some(0), Some(u64::from(first - 0x80) * 2)),
@@ -64,7 +64,7 @@ pub fn walk(input: &[u8]) -> Walk {
         };
         at += 1 + own;
         values = values - 1 + within;
-        // Every value has a byte at least.
+        // Every value takes at least one byte.
         if at + values > MAX_FRAME_BYTES as u64 {
             return Walk::TooLong;
         }
@@ -80,7 +80,7 @@ pub fn walk(input: &[u8]) -> Walk {
 pub struct Frames {
     /// Where the payloads lie.
     pub payloads: Vec<Range<usize>>,
-    /// Whether the host gives the stream up.
+    /// Whether the host gives up on the stream.
     pub lost_sync: bool,
     /// Where what is not a whole frame begins.
     pub end: usize,
@@ -172,12 +172,12 @@ pub struct Head {
     pub json: Option<Vec<u8>>,
 }
 
-/// rmpv reads by recursion; inputs are too short to be nested deeper.
+/// rmpv reads recursively; inputs are too short to be nested more deeply.
 const DEPTH: usize = 65_535;
 
 /// Reads exactly one value.
 pub fn value(bytes: &[u8]) -> Option<Value> {
-    // rmpv takes the byte c1 for nil.
+    // rmpv accepts the byte c1 as nil.
     if walk(bytes) != Walk::Whole(bytes.len()) {
         return None;
     }
@@ -192,7 +192,7 @@ pub fn content(payload: &[u8]) -> Option<Content> {
     let Value::Map(pairs) = value(payload)? else {
         return None;
     };
-    // The last of several counts.
+    // If a key is repeated, the last one counts.
     let entry = |name: &str| {
         let named = |key: &Value| is_str(key, name) || *key == Value::Binary(name.into());
         pairs.iter().rev().find(|(key, _)| named(key))
@@ -209,7 +209,7 @@ pub fn content(payload: &[u8]) -> Option<Content> {
         return None;
     }
     let head = head(entry("head").map(|(_, head)| head))?;
-    // A map around a body is none of its levels.
+    // A map around a body does not count as a level.
     let around = head.as_ref().is_some_and(|head| head.wrap);
     let whole = value(data)?;
     if !is_sound(&whole, MAX_DEPTH + usize::from(around)) {
@@ -232,7 +232,7 @@ pub fn is_of_evbus(payload: &[u8]) -> bool {
         return false;
     };
     let named = |key: &Value| is_str(key, "head") || *key == Value::Binary("head".into());
-    // The last of several counts.
+    // If a key is repeated, the last one counts.
     match pairs.iter().rev().find(|(key, _)| named(key)) {
         Some((_, Value::Map(head))) => head.iter().any(|(key, _)| is_str(key, "evbus")),
         _ => false,
@@ -244,7 +244,7 @@ pub fn is_str(value: &Value, text: &str) -> bool {
     matches!(value, Value::String(found) if found.as_bytes() == text.as_bytes())
 }
 
-/// Nested at most that deep, and no container is a key.
+/// Nested to at most this depth, and without containers as keys.
 fn is_sound(value: &Value, levels: usize) -> bool {
     match value {
         Value::Array(_) | Value::Map(_) if levels == 0 => false,
@@ -256,13 +256,13 @@ fn is_sound(value: &Value, levels: usize) -> bool {
     }
 }
 
-/// Reads the `evbus` entry: `Some(None)` if there is none, `None` if it is of no use.
+/// Reads the `evbus` entry: `Some(None)` if there is none, `None` if it is invalid.
 #[allow(clippy::option_option, reason = "absent and useless are two things")]
 fn head(head: Option<&Value>) -> Option<Option<Head>> {
     let Some(Value::Map(head)) = head else {
         return Some(None);
     };
-    // The first of several counts.
+    // If a key is repeated, the first one counts.
     let Some((_, entry)) = head.iter().find(|(key, _)| is_str(key, "evbus")) else {
         return Some(None);
     };

@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// A host, and those who are connected to it all the time.
 #[derive(Debug)]
 pub struct Bench {
-    /// One thread for all, so that the same input runs the same code.
+    /// Only one thread, so that the same input runs the same code.
     runtime: Runtime,
     peers: Peers,
     _host: Host,
@@ -33,16 +33,16 @@ pub struct Bench {
 #[derive(Debug)]
 struct Peers {
     dir: TempDir,
-    /// A program that behaves.
+    /// A program that behaves well.
     bystander: UnixStream,
-    /// Makes the bystander's tags.
+    /// Makes the bystander's tags unpredictable.
     secret: RandomState,
     listener: UnixStream,
-    /// What the listener has read and makes no whole frame yet.
+    /// Bytes read by the listener that are not a whole frame yet.
     unread: Vec<u8>,
     /// How many events the bystander has fired.
     fired: u64,
-    /// How many of them the listener has got.
+    /// How many of them the listener has received.
     heard: u64,
 }
 
@@ -130,7 +130,7 @@ impl Bench {
 }
 
 impl Peers {
-    /// Sends a stream on a connection of its own; gives the answer.
+    /// Sends a stream on a new connection; returns the answer.
     async fn send(&mut self, pieces: &[&[u8]]) -> Vec<u8> {
         let path = self.dir.path().join(PULL_SOCKET);
         let mut stream = UnixStream::connect(path).await.expect("the host listens");
@@ -138,7 +138,7 @@ impl Peers {
             if at == pieces.len() / 2 {
                 self.fire().await;
             }
-            // It may have ended already.
+            // The connection may be closed already.
             if stream.write_all(piece).await.is_err() {
                 break;
             }
@@ -165,7 +165,7 @@ impl Peers {
         fired.expect("the host serves those who behave");
     }
 
-    /// What has been published since this was last called, without the bystander's.
+    /// What was published since the last call, without the bystander's events.
     async fn listen(&mut self) -> Vec<Vec<u8>> {
         let mut next = self.heard + 1;
         self.fire().await;
@@ -192,7 +192,7 @@ impl Peers {
     }
 }
 
-/// A sound frame of so many kibibytes.
+/// A valid frame of this many kibibytes.
 fn stuffing(kibibytes: usize) -> Vec<u8> {
     if kibibytes == 0 {
         return Vec::new();
@@ -205,7 +205,7 @@ fn stuffing(kibibytes: usize) -> Vec<u8> {
     salt_frame("stuffing", &data)
 }
 
-/// An event of the bystander. Its tag cannot be known before, so no input holds it.
+/// An event of the bystander. Its tag is unpredictable, so no input contains it.
 fn bystander_frame(secret: &RandomState, number: u64) -> Vec<u8> {
     let tag = format!("bystander/{:016x}", secret.hash_one(number));
     salt_frame(&tag, &[0x80])
@@ -223,12 +223,12 @@ fn salt_frame(tag: &str, data: &[u8]) -> Vec<u8> {
     written
 }
 
-/// Whether the host takes it for an event.
+/// Whether the host accepts it as an event.
 fn is_event(content: &Content) -> bool {
     content.head.is_none() || content.body().is_some_and(|body| is_json(&body))
 }
 
-/// Fails unless a frame is what listeners are to get of an event.
+/// Fails unless a frame is what listeners must receive for an event.
 fn check_published(frame: &[u8], event: &Content) {
     let Some(head) = &event.head else {
         assert_eq!(frame, salt_frame(&event.tag, &event.data));

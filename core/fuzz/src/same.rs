@@ -1,4 +1,4 @@
-//! Whether a msgpack value and a JSON text say the same.
+//! Whether a msgpack value and a JSON text mean the same.
 
 use std::collections::HashMap;
 
@@ -71,7 +71,7 @@ fn is_same(packed: &Value, json: &Json) -> bool {
             packed.len() == json.len() && packed.iter().zip(json).all(|(a, b)| is_same(a, b))
         }
         (Value::Map(packed), Json::Object(json)) => {
-            // Of keys that are there twice, `serde_json` keeps the last.
+            // If a key is repeated, `serde_json` keeps the last one.
             let last: HashMap<&[u8], &Value> = (packed.iter())
                 .filter_map(|(key, value)| match key {
                     Value::String(key) => Some((key.as_bytes(), value)),

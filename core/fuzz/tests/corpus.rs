@@ -1,4 +1,4 @@
-//! Every kept input, with an ordinary build.
+//! Replays every stored input with an ordinary build.
 
 use std::fs;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::path::Path;
 use evbus_fuzz::frames;
 use evbus_fuzz::pull::Bench;
 
-/// Gives every kept input of a target to a check, on a thread whose stack takes the deepest of
-/// them: the model, unlike the host, reads by recursion.
+/// Passes every stored input of a target to a check, on a thread with enough stack for the deepest: unlike the host,
+/// the model reads recursively.
 fn replay(target: &str, check: impl FnMut(&[u8]) + Send) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")

@@ -36,7 +36,7 @@ use evbus_report::counted;
 use evbus_store::deadletters::{self, Filter};
 use evbus_store::{StateDir, StoreName};
 
-/// What a deployment is made from, beside plugins.
+/// What a deployment is made from, besides plugins.
 #[derive(Debug)]
 pub(crate) struct Sources {
     pub acct_file: Option<AcctSource>,
@@ -48,28 +48,28 @@ pub(crate) struct Sources {
     pub retire_within: Duration,
 }
 
-/// The numbers of the latest catalog, beside it: the catalog itself is locked during a scan.
+/// The numbers of the latest catalog, kept apart because the catalog is locked during a scan.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PluginsSeen(Arc<Mutex<PluginsStatus>>);
 
 impl PluginsSeen {
-    /// The numbers at this moment.
+    /// The current numbers.
     pub(crate) fn status(&self) -> PluginsStatus {
         *self.0.lock()
     }
 
-    /// Notes a catalog that is now in use.
+    /// Records a catalog that is now in use.
     pub(crate) fn note(&self, catalog: &Catalog) {
         self.recount(catalog);
         self.0.lock().generation += 1;
     }
 
-    /// Counts again: an acct file has plugins loaded that it uses.
+    /// Counts again, because an acct file has loaded the plugins that it uses.
     pub(crate) fn recount(&self, catalog: &Catalog) {
         let refused = |state: &PluginState| matches!(state, PluginState::Refused { .. });
         let reports = catalog.reports();
         let mut seen = self.0.lock();
-        // Not the files that are in use: what a removed one held may serve on.
+        // Not the files in use: a removed file may still serve.
         seen.loaded = catalog.in_use();
         seen.refused = (reports.iter().filter(|report| refused(&report.state))).count();
     }
@@ -81,15 +81,15 @@ pub(crate) struct Deployment {
     sources: Sources,
     acct: Option<AcctFile>,
     acct_stamp: Stamp,
-    /// The stamp of the file that `acct` is; `acct_stamp` may be of a later one that was refused.
+    /// The stamp of the file in `acct`; `acct_stamp` may belong to a later file that was refused.
     acct_in_use: Stamp,
     settling: Option<Settling>,
     registry: Registry,
-    /// How long what is foreign is waited for.
+    /// How long foreign code and files are waited for.
     patience: Patience,
-    /// What is in use.
+    /// The catalog in use.
     catalog: Catalog,
-    /// What was found last, in use or not.
+    /// The latest scan, whether or not it is in use.
     scanned: Scanned,
     scanned_is_in_use: bool,
     seen: PluginsSeen,
@@ -130,7 +130,7 @@ impl Deployment {
             retiring: HashMap::new(),
             losses: Arc::default(),
         };
-        // First, so that a file that cannot be used is told before plugins are looked at.
+        // First, so that an invalid acct file is reported before plugins are inspected.
         let acct = deployment.read_acct().await?;
         let catalog = deployment.scan(acct.clone()).await?;
         plugins::report(&Scanned::default(), &catalog);
@@ -146,10 +146,10 @@ impl Deployment {
         &self.catalog
     }
 
-    /// Looks at the plugins and reads the acct file again because somebody asked for it, so that
-    /// the file may remove every destination; see [`Host::reload`](crate::Host::reload).
+    /// Scans the plugins and reads the acct file again on request, so the file may remove every destination; see
+    /// [`Host::reload`](crate::Host::reload).
     pub(crate) async fn reload(&mut self) -> Result<Reloaded, ReloadError> {
-        // What failed when it was noticed has another chance now.
+        // Changes that failed when they were noticed are tried again now.
         self.rescan(true).await?;
         let acct = self.read_acct().await?;
         let reloaded = self.apply(acct).await?;
@@ -157,21 +157,21 @@ impl Deployment {
         Ok(reloaded)
     }
 
-    /// Does work that reads foreign files or asks plugins on a thread that may block. It is left behind
-    /// where the host ends meanwhile: nobody can take a thread away from a file that hangs.
+    /// Runs work that reads files or calls plugins, on a thread that may block. The work is abandoned if the host ends
+    /// meanwhile: a thread that hangs on a file cannot be stopped.
     async fn unless_ending<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ReloadError> {
         tokio::select! {
             biased;
-            // A panic in it is a fault of this program and stays one.
+            // A panic in it is a fault of this program and is passed on.
             done = tokio::task::spawn_blocking(work) => Ok(done.expect("it comes to its end")),
             () = self.patience.ended() => Err(ReloadError::Ending),
         }
     }
 
-    /// Plans on a thread that may block: secrets are read, and plugins asked.
+    /// Makes a plan on a thread that may block: secrets are read, and plugins are called.
     async fn plan(
         &self,
         catalog: &Catalog,
@@ -190,7 +190,7 @@ impl Deployment {
         Ok(Some(plan))
     }
 
-    /// Brings the lanes in line with an acct file that has no fault.
+    /// Applies a valid acct file to the lanes.
     async fn apply(&mut self, acct: Option<AcctFile>) -> Result<Reloaded, ReloadError> {
         let catalog = self.catalog.clone();
         let Some(plan) = self.plan(&catalog, acct.as_ref()).await? else {
@@ -225,7 +225,7 @@ impl Deployment {
                     Some(done) => done.await.unwrap_or_else(|_| Err(is_ending(lane))),
                     None => Err(is_ending(lane)),
                 },
-                // Nobody is at work on that store; its events wait there.
+                // No lane uses that store; the events wait in it.
                 None => deadletters::replay_file(&file, filter).map_err(|error| error.to_string()),
             };
             replayed += done.map_err(|error| after(&error, replayed, "put back"))?;
@@ -235,7 +235,7 @@ impl Deployment {
 
     /// Deletes dead letters.
     pub(crate) async fn purge(&self, filter: &Filter) -> Result<u64, String> {
-        /// So many at a time hold up nobody who writes to the same store.
+        /// Small portions, so that nobody who writes to the same store has to wait.
         const AT_ONCE: usize = 1000;
         let mut purged = 0;
         for (file, name, numbers) in self.dead_letters(filter).await? {
@@ -258,7 +258,7 @@ impl Deployment {
         Ok(purged)
     }
 
-    /// The stores with the dead letters in each that the filter takes.
+    /// The stores with matching dead letters, and these dead letters.
     async fn dead_letters(
         &self,
         filter: &Filter,
@@ -272,20 +272,20 @@ impl Deployment {
         selected.map_err(|error| error.to_string())
     }
 
-    /// A removed lane that still writes its store; nobody stops it while it is held. Waits for one that
-    /// is being stopped.
+    /// A removed lane that still writes to its store; it is not stopped while it is held. Waits for one that is being
+    /// stopped.
     async fn hold(&self, name: &StoreName) -> Option<retiring::Held> {
         let retiring = self.retiring.get(name)?;
         let held = retiring.hold();
         if held.is_none() {
-            // Two must not write one store.
+            // Two lanes must not write to one store.
             retiring.stopped().await;
         }
         held
     }
 
-    /// Ends all lanes. Returns their last numbers, in the order of the acct file; then those of
-    /// removed ones that had not ended, and of removed ones that had and lost events.
+    /// Ends all lanes. Returns their last numbers in the order of the acct file, then those of removed lanes that had
+    /// not ended, then those of removed lanes that had ended and lost events.
     pub(crate) async fn stop(&mut self, grace: Duration) -> Vec<LaneStatus> {
         let mut all = self.bus.routes().lanes.clone();
         for (_, retiring) in self.retiring.drain() {
@@ -302,7 +302,7 @@ impl Deployment {
             })
             .collect();
         for stopped in stopping {
-            // A task that panicked has said so.
+            // A task that panicked has logged it.
             let _ = stopped.await;
         }
         let mut left: Vec<LaneStatus> = all.iter().map(|lane| lane.status()).collect();
@@ -318,7 +318,7 @@ fn is_ending(lane: &Lane) -> String {
     )
 }
 
-/// Says what was done before something failed.
+/// Adds to an error what was done before it.
 fn after(error: &str, done: u64, what: &str) -> String {
     if done == 0 {
         return error.to_owned();

@@ -206,7 +206,7 @@ pub struct Host {
     control: Option<crate::control::Server>,
     deployment: Arc<Mutex<Deployment>>,
     state_dir: Option<StateDir>,
-    /// How long plugins that are loaded are waited for.
+    /// The time limit of plugins that are being loaded.
     loading: Patience,
     watching: JoinHandle<()>,
 }
@@ -265,7 +265,7 @@ impl Host {
             plugins.clone(),
         )
         .await?;
-        // Before anybody can fire: what was taken would be lost with a host that is told to end meanwhile.
+        // Before anybody can fire: a host that is told to end in the meantime would lose what it accepted.
         required(&bus).await?;
         let (dirs, options) = (builder.socket_dirs, builder.socket_options);
         let mut server =
@@ -371,7 +371,7 @@ impl Host {
         self.watching.abort();
         self.loading.end();
         if let Some(server) = &mut self.server {
-            // What programs have written already is still taken, as long as there is room for it.
+            // What programs have already written is still accepted, as long as there is room.
             let _ = tokio::time::timeout(drain, server.stop_intake()).await;
         }
         for follower in &mut self.followers {
@@ -384,16 +384,16 @@ impl Host {
         let grace = until.saturating_duration_since(tokio::time::Instant::now());
         let grace = grace.max(MIN_GRACE);
         if let Some(state_dir) = &self.state_dir {
-            // What holds the deployment may be copying a large store.
+            // The holder of the deployment may be copying a large store.
             state_dir.begin_closing();
         }
         let left = self.deployment.lock().await.stop(grace).await;
         if let Some(server) = &mut self.server {
-            // Programs that waited for room have been told by now that there will be none.
+            // By now, programs that waited for room have been refused.
             let _ = tokio::time::timeout(MIN_GRACE, server.stop_intake()).await;
         }
         if let Some(server) = self.server.take() {
-            // Listeners still get what was published before.
+            // Listeners still get events published before.
             server.close(grace).await;
         }
         if let Some(control) = self.control.take() {
@@ -403,7 +403,7 @@ impl Host {
     }
 }
 
-/// An instance gets at least this long to disconnect, whatever the drain has left.
+/// An instance gets at least this long to disconnect, however little of the drain timeout remains.
 const MIN_GRACE: Duration = Duration::from_millis(500);
 
 /// See [`HostBuilder::retire_within`].
@@ -455,10 +455,10 @@ async fn required(bus: &Bus) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Reloads in a task of its own: whoever asked may go away half-way.
+/// Reloads in a separate task, because the caller may be cancelled.
 pub(crate) async fn reload(deployment: &Arc<Mutex<Deployment>>) -> Result<Reloaded, ReloadError> {
     let mut deployment = Arc::clone(deployment).lock_owned().await;
     let reloading = tokio::spawn(async move { deployment.reload().await });
-    // It is not cancelled; a panic in it is a fault of this program and stays one.
+    // It is never cancelled; a panic in it is a fault of this program and is passed on.
     reloading.await.expect("a reload comes to its end")
 }

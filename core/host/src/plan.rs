@@ -64,13 +64,13 @@ impl Planned {
 #[derive(Debug)]
 pub struct Plan {
     pub(crate) served: Vec<Planned>,
-    /// Answers with positions in `served`.
+    /// Returns positions in `served`.
     pub(crate) router: Router,
     pub(crate) unserved: Vec<String>,
-    /// Those of them that are a fault.
+    /// Those of them that are faults.
     faulty: BTreeSet<String>,
     pub(crate) errors: Vec<AcctError>,
-    /// Entries with a fault, whose patterns are looked at all the same.
+    /// Entries with a fault, whose patterns are checked nevertheless.
     refused: Vec<Entry>,
 }
 
@@ -168,7 +168,7 @@ impl Plan {
         plan
     }
 
-    /// Leaves out every entry that `fault` has something against, as path and message.
+    /// Removes every entry for which `fault` returns a path and a message.
     fn refuse(&mut self, fault: impl Fn(&Planned) -> Option<(String, String)>) {
         for planned in &self.served {
             if let Some((path, message)) = fault(planned) {
@@ -178,7 +178,7 @@ impl Plan {
         AcctError::sort(&mut self.errors);
     }
 
-    /// Refuses every destination that needs a queue on disk, for a host without a state directory.
+    /// Refuses every destination that needs a queue on disk, if the host has no state directory.
     pub(crate) fn refuse_queues_on_disk(&mut self) {
         self.refuse(|planned| {
             let policy = planned.policy();
@@ -233,7 +233,7 @@ impl Plan {
         self.refused.push(entry);
     }
 
-    /// Compiles the patterns; those with a fault are reported and left out.
+    /// Compiles the patterns; those with a fault are reported and removed.
     fn compile(&mut self, acct: &AcctFile, catalog: &Catalog) {
         let Some(plugin) = catalog.matcher(acct.match_plugin()) else {
             // Without a destination there is nothing to match.
@@ -248,7 +248,7 @@ impl Plan {
         let refused: Vec<&str> = (self.refused.iter())
             .map(|entry| entry.pattern.as_str())
             .collect();
-        // Why the plugin itself cannot be used is told below.
+        // Why the plugin itself cannot be used is reported below.
         if !refused.is_empty()
             && let Err(CompileError::Patterns(faults)) = Router::compile(&plugin, &refused)
         {
@@ -285,7 +285,7 @@ impl Plan {
         match Router::compile(&plugin, &self.patterns()) {
             Ok(router) if !left_out.is_empty() => self.router = router,
             _ => {
-                // A plugin that names no pattern, or still finds faults, is of no use.
+                // A plugin that names no pattern, or still reports faults, is unusable.
                 self.errors.push(acct.match_plugin_fault(&format!(
                     "match plugin {} cannot compile the patterns of this file",
                     acct.match_plugin()
@@ -312,7 +312,7 @@ fn pattern_fault(entry: &Entry, acct: &AcctFile, reason: &str) -> AcctError {
     entry.fault("", &message)
 }
 
-/// The connector as the entry wants it.
+/// The connector, isolated if the entry wants it.
 fn isolate(entry: &Entry, connector: &Connector, program: Option<&Arc<Path>>) -> Connector {
     match (connector, entry.policy.isolate) {
         (Connector::Plugin(plugin), Isolation::Process) => {

@@ -40,7 +40,7 @@ impl Schema {
         });
         if let (Value::Object(whole), Value::Object(schema)) = (&mut whole, schema) {
             for (key, value) in schema {
-                // What the types say of themselves is about Rust.
+                // The types' own descriptions are about Rust.
                 whole.entry(key).or_insert(value);
             }
         }
@@ -143,7 +143,7 @@ pub fn schema(name: &str) -> Option<&'static Schema> {
 
 fn of<T: JsonSchema>() -> Value {
     let mut settings = SchemaSettings::draft2020_12();
-    // One format is read from top to bottom.
+    // Inlined, so that a format can be read from top to bottom.
     settings.inline_subschemas = true;
     settings.meta_schema = None;
     SchemaGenerator::new(settings)
@@ -192,7 +192,7 @@ fn plain(schema: &mut Value) {
     };
     let mut plain = RecursiveTransform(|schema: &mut schemars::Schema| {
         if let Some(Value::String(text)) = schema.get_mut("description") {
-            // Its lines end where those of the source do.
+            // Its line breaks are those of the source.
             *text = text.replace('\n', " ");
         }
         let choices = schema.get("oneOf").and_then(Value::as_array);

@@ -15,21 +15,21 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehav
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
-use crate::place::position_of;
+use crate::position::position_of;
 use crate::source_map::SourceMap;
 use crate::{Location, Position, TemplateError, filters, methods};
 use evbus_destination::environment::KEY_VARIABLE;
 use evbus_files::named_file::NotRead;
 use evbus_files::trust::{Denied, Trust};
 
-/// Steps of one rendering; the data it makes counts too, 64 bytes as a step. So a template makes 64 MiB at
-/// most, in a second or two.
+/// Steps of one rendering. The data it produces counts too, 64 bytes as a step, so a template produces at most 64 MiB,
+/// within a second or two.
 const FUEL: u64 = 1_000_000;
-/// How deep macros may call each other.
+/// The deepest nesting of macro calls.
 const MAX_RECURSION: usize = 100;
-/// A template renders to no more than this, in bytes.
+/// The largest result, in bytes.
 const MAX_RENDERED: u64 = 16 * 1024 * 1024;
-/// A template that is included is not larger than this, in bytes.
+/// The largest included template, in bytes.
 const MAX_INCLUDE: u64 = 1024 * 1024;
 
 /// Whether a text contains anything to render.
@@ -113,7 +113,7 @@ fn environment(dir: &Path, refused: Refusal, trust: Trust) -> Environment<'stati
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(MAX_RECURSION);
-    // Errors then know which name was undefined.
+    // Makes errors name the undefined variable.
     environment.set_debug(true);
     minijinja_contrib::add_to_environment(&mut environment);
     filters::add_to(&mut environment);
@@ -149,8 +149,8 @@ pub fn loader(
     move |name| include(&dir, name, &trust).map_err(|message| refused.error(message))
 }
 
-/// The text of a template to include; none where there is none. No message has its name, which an
-/// expression may have computed of a secret: its place is shown.
+/// The text of a template to include; `None` if it does not exist. Messages show the position of the include, not the
+/// name, which an expression may have computed from a secret.
 fn include(dir: &Path, name: &str, trust: &Trust) -> Result<Option<String>, String> {
     let outside = || {
         "found a template outside the directory of the file that includes it, expected one in that directory or below; move it there".to_owned()
@@ -170,12 +170,12 @@ fn include(dir: &Path, name: &str, trust: &Trust) -> Result<Option<String>, Stri
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(&error)),
     };
-    // A link must not lead out of it either.
+    // A link must not lead out of the directory either.
     if !dir.canonicalize().is_ok_and(|dir| path.starts_with(dir)) {
         return Err(outside());
     }
     let mut content = Zeroizing::new(Vec::new());
-    // By its name, so that every link on the way is judged.
+    // Opened by its name, so that every link on the way is checked.
     trust
         .read(&named, MAX_INCLUDE, &mut content)
         .map_err(|denied| match denied {
@@ -198,7 +198,7 @@ fn include(dir: &Path, name: &str, trust: &Trust) -> Result<Option<String>, Stri
 struct Variables;
 
 fn variable(name: &str) -> Option<Value> {
-    // Templates do not see the key.
+    // The key is hidden from templates.
     if name == KEY_VARIABLE {
         return None;
     }
@@ -220,7 +220,7 @@ impl Object for Variables {
     }
 }
 
-/// The engine's error in words that hold no value.
+/// The engine's error in words that contain no value.
 fn fault(
     error: &Error,
     text: &str,
@@ -257,7 +257,7 @@ fn fault(
         ErrorKind::InvalidOperation if detail.contains("recursion limit") => format!("macros or includes call each other more than {MAX_RECURSION} levels deep; check where they end"),
         kind => format!("found an expression that cannot be evaluated ({kind}); check types and arguments"),
     });
-    let place = match range {
+    let position = match range {
         Some(range) if source.is_char_boundary(range.start) => {
             Some(position_of(source, range.start))
         }
@@ -267,7 +267,7 @@ fn fault(
         Some(name) if name != &**file => path_of(dir, name),
         _ => Arc::clone(file),
     };
-    TemplateError::new(Location::at(&file, place), &message)
+    TemplateError::new(Location::at(&file, position), &message)
 }
 
 /// The name of an included template in errors.
@@ -275,7 +275,7 @@ pub fn path_of(dir: &Path, name: &str) -> Arc<str> {
     Arc::from(dir.join(name).display().to_string())
 }
 
-/// An error in an included template is the reason of the one at the include.
+/// An error in an included template is the cause of the error at the include.
 fn innermost(error: &Error) -> &Error {
     let mut error = error;
     while let Some(source) = std::error::Error::source(error).and_then(|it| it.downcast_ref()) {
@@ -284,7 +284,7 @@ fn innermost(error: &Error) -> &Error {
     error
 }
 
-/// What the engine says of a name that a template's expression uses; `unknown` where it is not a name.
+/// The name in the engine's message; `unknown` if it is not a plain name.
 fn named(detail: &str) -> &str {
     if is_name(&detail.replace(' ', "_")) {
         detail
@@ -293,8 +293,8 @@ fn named(detail: &str) -> &str {
     }
 }
 
-/// The words of the engine's own for what it finds wrong with a template. A sentence with any other word
-/// repeats a part of the template, such as a password with braces in it.
+/// The words that the engine itself uses in messages about a template. A sentence with any other word repeats a part
+/// of the template, such as a password with braces in it.
 const VOCABULARY: [&str; 35] = [
     "after",
     "argument",

@@ -18,7 +18,7 @@ impl TemplateError {
     pub(crate) fn new(location: Location, message: &str) -> Self {
         Self {
             location,
-            // A name of the template can hold escape sequences, and a log line must stay one line.
+            // A template's name may contain escape sequences, and a log line must stay one line.
             message: foreign_text::shown(message).into_owned(),
         }
     }

@@ -11,12 +11,12 @@ mod engine;
 mod error;
 mod filters;
 mod methods;
-mod place;
+mod position;
 mod source_map;
 
 pub use engine::{
     Refusal, is_template, loader, path_of, render, render_with, without_last_line_end,
 };
 pub use error::TemplateError;
-pub use place::{Location, Position, position_of};
+pub use position::{Location, Position, position_of};
 pub use source_map::SourceMap;

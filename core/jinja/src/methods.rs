@@ -1,10 +1,10 @@
-//! Methods of Python's texts, lists and mappings that the engine lacks, or takes fewer arguments for.
+//! Methods of Python's texts, lists and mappings that the engine lacks, or accepts fewer arguments for.
 
 use minijinja::value::{Rest, Tuple, Value, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State};
 use minijinja_contrib::pycompat;
 
-/// Calls a method of a value: one of these, or else the engine's.
+/// Calls a method of a value: one of these, otherwise the engine's.
 pub(crate) fn call(
     state: &mut State<'_, '_>,
     value: &Value,
@@ -32,7 +32,7 @@ fn invalid(message: &'static str) -> Error {
 
 fn of_list(list: &Value, method: &str, args: &[Value]) -> Result<Option<Value>, Error> {
     match method {
-        // Nothing changes a list in place, so that it is its own copy.
+        // Lists cannot be changed in place, so a list can be its own copy.
         "copy" => {
             let () = from_args(args)?;
             Ok(Some(list.clone()))
@@ -41,18 +41,18 @@ fn of_list(list: &Value, method: &str, args: &[Value]) -> Result<Option<Value>, 
             let (item, start, end): (&Value, Option<i64>, Option<i64>) = from_args(args)?;
             let items: Vec<Value> = list.try_iter()?.collect();
             let (start, end) = slice(items.len(), start, end);
-            let place = (start..end).find(|place| items[*place] == *item);
-            place
-                .map(|place| Some(Value::from(place)))
+            let index = (start..end).find(|index| items[*index] == *item);
+            index
+                .map(|index| Some(Value::from(index)))
                 .ok_or_else(|| invalid("the item is not in the list"))
         }
         _ => Ok(None),
     }
 }
 
-/// The places that `[start:end]` stands for.
+/// The range that `[start:end]` selects.
 fn slice(length: usize, start: Option<i64>, end: Option<i64>) -> (usize, usize) {
-    let place = |index: i64| {
+    let offset = |index: i64| {
         let distance = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX);
         if index < 0 {
             length.saturating_sub(distance)
@@ -61,8 +61,8 @@ fn slice(length: usize, start: Option<i64>, end: Option<i64>) -> (usize, usize) 
         }
     };
     (
-        start.map_or(0, place),
-        end.map_or(length, place).min(length),
+        start.map_or(0, offset),
+        end.map_or(length, offset).min(length),
     )
 }
 
@@ -76,7 +76,7 @@ fn of_text(
         "find" | "rfind" | "index" | "rindex" => {
             let found = find(text, args, method.starts_with('r'))?;
             match found {
-                Some(place) => Value::from(place),
+                Some(index) => Value::from(index),
                 None if method.ends_with("find") => Value::from(-1),
                 None => return Err(invalid("the text is not in the other")),
             }
@@ -163,7 +163,7 @@ fn of_text(
 /// Methods without arguments.
 fn simple(text: &str, method: &str) -> Option<Value> {
     Some(match method {
-        // The special cases of folding that lower case does not have are few: the sharp s is the one in use.
+        // Case folding differs from lower case in a few characters; only the sharp s is in common use.
         "casefold" => Value::from(
             text.to_lowercase()
                 .replace('\u{df}', "ss")
@@ -187,16 +187,16 @@ fn simple(text: &str, method: &str) -> Option<Value> {
     })
 }
 
-/// The part of a text that `[start:end]` stands for, and the characters before it; none where it begins
-/// behind the end.
+/// The part of a text that `[start:end]` selects, and how many characters precede it; `None` if it begins after the
+/// end.
 fn within(text: &str, start: Option<i64>, end: Option<i64>) -> Option<(usize, &str)> {
     let length = text.chars().count();
     let (start, end) = slice(length, start, end);
     if start > end {
         return None;
     }
-    let byte = |place: usize| {
-        let found = text.char_indices().nth(place);
+    let byte = |index: usize| {
+        let found = text.char_indices().nth(index);
         found.map_or(text.len(), |(at, _)| at)
     };
     Some((start, &text[byte(start)..byte(end)]))
@@ -226,7 +226,7 @@ fn split<'t>(text: &'t str, separator: &str, most: Option<usize>, right: bool) -
     }
 }
 
-/// What is left after the last split keeps its blanks on the far side.
+/// After the last split, the rest keeps its blanks on the far side.
 fn split_at_blanks(text: &str, most: Option<usize>, right: bool) -> Vec<&str> {
     let mut rest = if right {
         text.trim_end()
@@ -281,7 +281,7 @@ fn pad(state: &State<'_, '_>, text: &str, method: &str, args: &[Value]) -> Resul
     };
     let left = match method {
         "ljust" => 0,
-        // Python puts the odd one to the left where the width is odd.
+        // If the width is odd, Python puts the extra space on the left.
         "center" => missing / 2 + (missing & width & 1),
         _ => missing,
     };
@@ -366,7 +366,7 @@ mod tests {
 
     use evbus_files::trust::Trust;
 
-    /// The expected texts are Jinja2's, of each expression.
+    /// The expected text of each expression is Jinja2's.
     #[test]
     fn methods_of_texts_lists_and_mappings_are_those_of_python() {
         let cases = include_str!("../fixtures/methods.jsonl");

@@ -1,14 +1,14 @@
-//! Maps places in a rendered text back to its template.
+//! Maps positions in a rendered text back to its template.
 
 use minijinja::{OutputSpan, OutputSpanKind};
 use zeroize::Zeroizing;
 
 use crate::Position;
 
-/// The lines of a text, for going from bytes to positions and back.
+/// The lines of a text, for converting between bytes and positions.
 struct Lines {
     text: Zeroizing<String>,
-    /// The byte each line begins with.
+    /// The offset of each line's first byte.
     starts: Vec<usize>,
 }
 
@@ -48,7 +48,7 @@ pub struct SourceMap {
 }
 
 impl SourceMap {
-    /// `spans` are those of `rendered`; those of a template other than `name` are left out.
+    /// `spans` are those of `rendered`; those of other templates than `name` are ignored.
     pub(crate) fn new(
         source: &str,
         rendered: Zeroizing<String>,
@@ -63,7 +63,7 @@ impl SourceMap {
         }
     }
 
-    /// The place in the template for a `place` in the rendered text: the exact place if the template contains
+    /// The position in the template for a position in the rendered text: the exact one if the template contains
     /// the text, else the expression that printed it, else the end of what precedes it.
     pub fn place(&self, place: Position) -> Position {
         let offset = self.rendered.offset(place);

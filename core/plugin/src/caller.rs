@@ -11,15 +11,14 @@ use parking_lot::Mutex;
 
 use super::patience::{LIMIT, Over, Patience};
 
-/// How often the answer is looked for where the thread may hold a lock of the dynamic linker, at first and
-/// later.
+/// How often to check for an answer if the thread may hold a lock of the dynamic linker, at first and later.
 const POLL_SOON: Duration = Duration::from_micros(100);
 const POLL: Duration = Duration::from_millis(2);
 
-/// So often it is looked for soon.
+/// How many of these checks are early ones.
 const SOON: u32 = 50;
 
-/// What a thread is doing.
+/// A call in progress.
 #[derive(Debug, Clone)]
 pub(crate) struct AtWork {
     pub who: String,
@@ -29,7 +28,7 @@ pub(crate) struct AtWork {
 
 struct Job {
     at_work: AtWork,
-    /// Nobody waits for it.
+    /// Whether nobody waits for it.
     is_abandoned: Arc<AtomicBool>,
     work: Box<dyn FnOnce() + Send>,
 }
@@ -39,7 +38,7 @@ struct Job {
 pub(crate) enum Wait {
     /// Sleeping until it arrives.
     Sleeping,
-    /// Without a thread-local of its own: see `linker::is_opening`.
+    /// Without a thread-local variable: see `linker::is_opening`.
     Polling,
 }
 
@@ -84,7 +83,7 @@ impl Caller {
                             since: Instant::now(),
                             ..job.at_work
                         });
-                        // Whoever waits learns it from the answer that is dropped.
+                        // A panic drops the sender of the answer, which informs the waiting caller.
                         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job.work));
                         *at_work.lock() = None;
                     }
@@ -98,7 +97,7 @@ impl Caller {
         })
     }
 
-    /// Whether this is its thread.
+    /// Whether the current thread is this one.
     pub(crate) fn is_here(&self) -> bool {
         self.thread == std::thread::current().id()
     }
@@ -108,14 +107,14 @@ impl Caller {
         (self.at_work.lock().clone()).filter(|at_work| at_work.since.elapsed() >= LIMIT)
     }
 
-    /// Whether it is inside of a plugin now.
+    /// Whether it is in a plugin's code now.
     pub(crate) fn is_at_work(&self) -> bool {
-        // Called while the process ends, by whichever thread.
+        // Called while the process ends, from any thread.
         (self.at_work.try_lock()).is_none_or(|at_work| at_work.is_some())
     }
 
-    /// Runs `work` on the thread: `doing` what with plugin `who`, as in "while it was loaded". Blocks
-    /// until it is done, or as long as `patience` lasts.
+    /// Runs `work` on the thread; `doing` and `who` say what is done with which plugin, as in "while it was loaded".
+    /// Blocks until it is done, or as long as `patience` lasts.
     ///
     /// # Errors
     ///
@@ -200,7 +199,7 @@ mod tests {
         while caller.at_work.lock().is_none() {
             std::thread::yield_now();
         }
-        // Nobody waits for a host that ends.
+        // A host that is shutting down does not wait.
         patience.end();
         let over = waiting.join().expect("no panic");
         assert!(

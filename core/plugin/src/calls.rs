@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::exit_guard;
 
-/// A call that takes longer makes its instance one that has a thread of its own.
+/// A call that takes longer moves its instance to its own thread.
 const BRIEFLY: Duration = Duration::from_millis(5);
 
 static POOL: Pool = Pool {
@@ -31,11 +31,11 @@ static POOL: Pool = Pool {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The calls of one instance, and of the attempt to make it. They run one at a time, in their order.
+/// The calls of one instance, and of the attempt to create it. They run one at a time, in order.
 #[derive(Clone)]
 pub(crate) struct Calls(Arc<Handle>);
 
-/// Held by whoever may make further calls.
+/// Held by everybody who may make further calls.
 struct Handle(Arc<InstanceQueue>);
 
 impl Drop for Handle {
@@ -48,7 +48,7 @@ impl Drop for Handle {
 #[derive(Default)]
 struct InstanceQueue {
     state: Mutex<QueueState>,
-    /// Its own thread waits here.
+    /// Wakes the instance's own thread.
     changed: Condvar,
 }
 
@@ -57,16 +57,16 @@ struct QueueState {
     /// Bounded by the batches that a lane has in flight.
     jobs: VecDeque<Job>,
     runner: Runner,
-    /// A call has taken long.
+    /// Whether a call took long.
     is_slow: bool,
-    /// There will be no more calls.
+    /// Whether there will be no more calls.
     is_closed: bool,
 }
 
-/// Who runs the calls of an instance.
+/// Which thread runs the calls of an instance.
 #[derive(Default, PartialEq)]
 enum Runner {
-    /// There are none.
+    /// None, because there are no calls.
     #[default]
     Nobody,
     Pool,
@@ -74,7 +74,7 @@ enum Runner {
 }
 
 impl Calls {
-    /// For another instance. Its first call has a thread of its own.
+    /// For a new instance, whose first call has its own thread.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Calls {
         Ok(Self(Arc::new(Handle(queue))))
     }
 
-    /// Has `call` run after those before it. Does not wait for it.
+    /// Runs `call` after those before it. Does not wait for it.
     pub(crate) fn then(&self, call: impl FnOnce() + Send + 'static) {
         let queue = &(self.0).0;
         let mut state = queue.state.lock();
@@ -112,17 +112,17 @@ impl Calls {
         drop(jobs);
     }
 
-    /// For the instance that may come of the first call. Holds no thread.
+    /// For the instance that the first call may create. Holds no thread.
     pub(crate) fn awaited(&self) -> Awaited {
         Awaited(Arc::clone(&(self.0).0))
     }
 }
 
-/// The calls of an instance that a plugin has been asked for and may never make.
+/// The calls of an instance that was requested from a plugin and may never be created.
 pub(crate) struct Awaited(Arc<InstanceQueue>);
 
 impl Awaited {
-    /// The instance whose calls these are, for whoever must not wait for it.
+    /// The instance with these calls, for a caller that must not wait for it.
     pub(crate) fn instance(self, instance: InstanceV1, plugin: &str) -> InstanceV1 {
         self.0.state.lock().is_closed = false;
         let limits = instance.limits;
@@ -141,14 +141,14 @@ impl InstanceQueue {
         let job = self.state.lock().jobs.pop_front();
         let Some(job) = job else { return };
         let started = Instant::now();
-        // Whoever waits for its answer learns of a panic from the answer that is dropped.
+        // A panic drops the sender of the answer, which informs the waiting caller.
         let _ = catch_unwind(AssertUnwindSafe(job));
         if started.elapsed() >= BRIEFLY {
             self.state.lock().is_slow = true;
         }
     }
 
-    /// Runs calls on this thread, until there will be no more, or the pool can have them.
+    /// Runs calls on this thread, until there are no more, or until the pool can run them.
     fn stay(self: Arc<Self>) {
         loop {
             {
@@ -176,10 +176,10 @@ impl InstanceQueue {
     }
 }
 
-/// Stands for an instance. All calls go to `calls`, and so does dropping it.
+/// Stands for an instance. All calls go through `calls`, and so does dropping it.
 struct Called {
     calls: Calls,
-    /// Until this is dropped.
+    /// Present until this is dropped.
     instance: Option<Arc<InstanceV1>>,
     plugin: Arc<str>,
 }
@@ -207,7 +207,7 @@ impl InstanceObjectV1 for Called {
 
 impl Drop for Called {
     fn drop(&mut self) {
-        // A batch that still waits here was given up, and goes to another instance.
+        // A batch that still waits here was given up and goes to another instance.
         self.calls.abandon();
         let (instance, plugin) = (self.instance.take(), Arc::clone(&self.plugin));
         (self.calls).then(move || {
@@ -236,15 +236,15 @@ struct Pool {
 
 struct PoolState {
     waiting: VecDeque<Arc<InstanceQueue>>,
-    /// The calls that threads are in, and since when.
+    /// Calls in progress, and since when.
     at_work: Vec<(u64, Instant)>,
-    /// Threads that wait or look on, and those on their way.
+    /// Idle threads, including those that are starting.
     idle: usize,
     last_ticket: u64,
 }
 
 impl PoolState {
-    /// Until when a thread is expected back, if any is.
+    /// When a thread is expected to be free, if any is.
     fn expected(&self) -> Option<Instant> {
         let back = |(_, since): &(u64, Instant)| *since + BRIEFLY;
         let now = Instant::now();
@@ -266,7 +266,7 @@ impl Pool {
         let mut state = self.state.lock();
         state.waiting.push_back(queue);
         if state.idle == 0 {
-            // None could be started before.
+            // No thread could be started before; try again.
             let _ = self.add_thread(&mut state);
         }
         self.changed.notify_one();
@@ -293,7 +293,7 @@ impl Pool {
                 continue;
             };
             state.idle -= 1;
-            // If none can be started, calls wait for this one.
+            // If no thread can be started, calls wait until this one has finished.
             if state.idle == 0 {
                 let _ = self.add_thread(&mut state);
             }
@@ -304,7 +304,7 @@ impl Pool {
             queue.run_next();
             state = self.state.lock();
             state.at_work.retain(|(other, _)| *other != ticket);
-            // The last thread of the pool cannot leave it.
+            // The last thread of the pool must stay in it.
             let can_leave = state.idle > 0 || self.add_thread(&mut state).is_ok();
             {
                 let mut own = queue.state.lock();
@@ -320,7 +320,7 @@ impl Pool {
                 }
             }
             if state.idle >= 2 {
-                // Another one took over meanwhile.
+                // Another thread took over in the meantime.
                 self.changed.notify_one();
                 return;
             }
@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn an_instance_that_was_slow_once_has_a_thread_of_its_own() {
         let slow = calls();
-        // The first call is apart in any case.
+        // The first call runs on its own thread in any case.
         thread_of(&slow);
         slow.then(|| std::thread::sleep(2 * BRIEFLY));
         let own = thread_of(&slow);
@@ -418,7 +418,7 @@ mod tests {
             .collect();
         let began = Instant::now();
         thread_of(&calls());
-        // One after the other they would take this long to be seen to hang.
+        // If hangs were noticed one after the other, it would take this long.
         assert!(began.elapsed() < 200 * BRIEFLY, "{:?}", began.elapsed());
         drop((release, hanging));
     }

@@ -10,30 +10,30 @@ use super::Plugin;
 use super::loading::{CHANGED, Copied, Loading, PluginFile};
 use super::manifest::Manifest;
 
-/// What became of a candidate.
+/// What happened to a candidate.
 #[derive(Debug, Clone)]
 pub(crate) enum Fate {
-    /// Nothing has needed it.
+    /// Nothing has needed it yet.
     Discovered,
     Loaded(Arc<Plugin>),
-    /// Why it cannot be loaded, in one sentence.
+    /// It cannot be loaded; one sentence says why.
     Refused(String),
 }
 
 /// A plugin: its manifest, and the plugin itself once it is loaded.
 #[derive(Debug)]
 pub struct Candidate {
-    /// None for a plugin that is linked in.
+    /// `None` for a linked plugin.
     path: Option<PathBuf>,
-    /// Tells it from every other candidate.
+    /// Distinguishes it from every other candidate.
     number: u64,
-    /// Read when somebody wants to know.
+    /// Computed when it is needed.
     hash: OnceLock<String>,
     id: String,
     version: String,
     providers: Vec<String>,
     matchers: Vec<String>,
-    /// None for a plugin that is linked in.
+    /// `None` for a linked plugin.
     manifest: Option<Manifest>,
     fate: Mutex<Fate>,
 }
@@ -54,7 +54,7 @@ impl Candidate {
         }
     }
 
-    /// A plugin that is linked into this program.
+    /// A plugin linked into this program.
     pub(crate) fn linked(plugin: Arc<Plugin>) -> Self {
         Self {
             path: None,
@@ -85,18 +85,18 @@ impl Candidate {
         self.number
     }
 
-    /// The hash of its file's content. Blocks for reading that where it is not known; none where it cannot
-    /// be read, and for a plugin that is linked in.
+    /// The hash of its file's content. Blocks to read the file if the hash is not known; `None` if it cannot be read,
+    /// and for a linked plugin.
     pub(crate) fn hash(&self) -> Option<&str> {
         if self.hash.get().is_none() {
             let read = PluginFile::open(self.path.as_deref()?).and_then(|file| file.hash());
-            // Whoever was quicker has read the same.
+            // If another thread was faster, it has read the same hash.
             let _ = self.hash.set(read.ok()?);
         }
         self.known_hash()
     }
 
-    /// The same where it was read before.
+    /// The hash, if it was computed before.
     pub(crate) fn known_hash(&self) -> Option<&str> {
         self.hash.get().map(String::as_str)
     }
@@ -113,7 +113,7 @@ impl Candidate {
         self.fate.lock().clone()
     }
 
-    /// The plugin, where it is loaded.
+    /// The plugin, if it is loaded.
     pub(crate) fn plugin(&self) -> Option<Arc<Plugin>> {
         match &*self.fate.lock() {
             Fate::Loaded(plugin) => Some(Arc::clone(plugin)),
@@ -126,7 +126,7 @@ impl Candidate {
         matches!(*self.fate.lock(), Fate::Refused(_))
     }
 
-    /// Copies it where nobody has tried to load it. Blocks, see [`Loading::copy`].
+    /// Copies it, unless somebody has tried to load it. Blocks, see [`Loading::copy`].
     pub(crate) fn copy(&self, loading: &Loading) -> Option<Result<Copied, String>> {
         let (Fate::Discovered, Some(path), Some(manifest)) =
             (self.fate(), &self.path, &self.manifest)
@@ -136,7 +136,7 @@ impl Candidate {
         Some(loading.copy(path, manifest))
     }
 
-    /// Loads what was copied. Blocks, see [`Loading::load`].
+    /// Loads the copy. Blocks, see [`Loading::load`].
     pub(crate) fn load(&self, loading: &Loading, copied: Result<Copied, String>) {
         let (Some(path), Some(manifest)) = (&self.path, &self.manifest) else {
             return;

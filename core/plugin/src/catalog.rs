@@ -64,13 +64,13 @@ pub enum PluginState {
     },
 }
 
-/// So many plugins are copied at a time.
+/// How many plugins are copied at a time.
 const SIDE_BY_SIDE: usize = 8;
 
 /// How many refused files a message names.
 const SHOWN_REFUSALS: usize = 3;
 
-/// A file (none for a plugin that is linked in), and what it is or why it is not used.
+/// A file (`None` for a linked plugin), and its candidate or why it is not used.
 pub(crate) type Found = (Option<PathBuf>, Result<Arc<Candidate>, String>);
 
 /// A file that was found.
@@ -78,7 +78,7 @@ pub(crate) type Found = (Option<PathBuf>, Result<Arc<Candidate>, String>);
 struct Entry {
     file: Option<PathBuf>,
     candidate: Option<Arc<Candidate>>,
-    /// What the catalog has decided; else it is what became of the candidate.
+    /// The state decided by the catalog; otherwise that of the candidate.
     decided: Option<PluginState>,
 }
 
@@ -89,7 +89,7 @@ pub struct Catalog {
     entries: Vec<Entry>,
     providers: BTreeMap<String, Arc<Candidate>>,
     matchers: BTreeMap<String, Arc<Candidate>>,
-    /// Names that nobody serves because two files have the id of the plugin that does; and why.
+    /// Names that nobody serves, because two files have the id of the plugin that would; with the reason.
     vanished: BTreeMap<String, String>,
     /// A sentence for each name that two plugins serve.
     shadowed: Vec<String>,
@@ -147,7 +147,7 @@ impl Catalog {
         for name in candidate.providers().iter().chain(candidate.matchers()) {
             self.vanished
                 .entry(name.clone())
-                .or_insert_with(|| format!("{}: {reason}", place(file)));
+                .or_insert_with(|| format!("{}: {reason}", shown(file)));
         }
     }
 
@@ -161,9 +161,9 @@ impl Catalog {
                     self.shadowed.push(format!(
                         "{kind} {name} is served by plugin {} ({}); {} ({}) also serves it and is not used for it",
                         other.id(),
-                        place(other.path()),
+                        shown(other.path()),
                         candidate.id(),
-                        place(file),
+                        shown(file),
                     ));
                 } else {
                     map.insert(name.clone(), Arc::clone(candidate));
@@ -186,13 +186,13 @@ impl Catalog {
         used.chunks(SIDE_BY_SIDE).for_each(|some| self.load(some));
     }
 
-    /// Copies them side by side, and loads one after the other.
+    /// Copies them in parallel, and loads them one after the other.
     fn load(&self, some: &[&Candidate]) {
         thread::scope(|scope| {
             let copying: Vec<_> = (some.iter())
                 .map(|candidate| {
                     let copy = || candidate.copy(&self.loading);
-                    // Where the system gives no thread, it is done on this one.
+                    // If no thread can be started, this thread does the work.
                     (thread::Builder::new().name("evbus copier".to_owned()))
                         .spawn_scoped(scope, copy)
                         .ok()
@@ -227,7 +227,7 @@ impl Catalog {
                     "{name} is still served by the loaded plugin {} {}, although its file {} was removed or refused",
                     candidate.id(),
                     candidate.version(),
-                    place(candidate.path()),
+                    shown(candidate.path()),
                 );
                 new.insert(name.clone(), Arc::clone(candidate));
             }
@@ -274,7 +274,7 @@ impl Catalog {
             .into_iter()
             .flatten()
             .find_map(|candidate| match candidate.fate() {
-                Fate::Refused(reason) => Some(format!("{}: {reason}", place(candidate.path()))),
+                Fate::Refused(reason) => Some(format!("{}: {reason}", shown(candidate.path()))),
                 _ => None,
             })
             .or_else(|| self.vanished.get(name).cloned())
@@ -290,7 +290,7 @@ impl Catalog {
         let refused: Vec<String> = (self.reports().iter())
             .filter_map(|report| match &report.state {
                 PluginState::Refused { reason } => {
-                    Some(format!("{}: {reason}", place(report.file.as_deref())))
+                    Some(format!("{}: {reason}", shown(report.file.as_deref())))
                 }
                 _ => None,
             })
@@ -342,10 +342,9 @@ impl Entry {
     }
 }
 
-/// What becomes of a file because of others with its id, whose positions are `namesakes`; nothing where it
-/// is the one to be used.
+/// The state of a file because of others with its id, whose positions are `namesakes`; `None` if this file is used.
 fn namesake_of(position: usize, namesakes: &[usize], found: &[Found]) -> Option<PluginState> {
-    // The content is read only where there is something to compare it with.
+    // The content is read only if there is something to compare it with.
     let id_and_content = |position: usize| {
         let (file, candidate) = &found[position];
         let hash = candidate.as_ref().ok().and_then(|c| c.hash());
@@ -357,7 +356,7 @@ fn namesake_of(position: usize, namesakes: &[usize], found: &[Found]) -> Option<
         return None;
     }
     if found[first].0.is_none() {
-        // It cannot be removed, so that there is no question which one is meant.
+        // A linked plugin cannot be removed, so it is the one that is used.
         return (first != position).then(|| PluginState::Refused {
             reason: format!(
                 "a plugin with the same id {id} is linked into this program and is used instead; remove the file"
@@ -371,19 +370,19 @@ fn namesake_of(position: usize, namesakes: &[usize], found: &[Found]) -> Option<
         return Some(PluginState::Refused {
             reason: format!(
                 "it has the same plugin id {id} as {} but different content, so neither is used; remove one of the two files, or give one plugin a different id",
-                place(other)
+                shown(other)
             ),
         });
     }
     (first != position).then(|| PluginState::Discovered {
         reason: Some(format!(
             "it is identical to {}, which is used instead",
-            place(id_and_content(first).0)
+            shown(id_and_content(first).0)
         )),
     })
 }
 
-fn place(path: Option<&Path>) -> String {
+fn shown(path: Option<&Path>) -> String {
     path.map_or_else(
         || "this program".to_owned(),
         |path| path.display().to_string(),

@@ -11,14 +11,14 @@ use rustix::mm::{Advice, madvise};
 /// program has started.
 pub fn release_startup_code() {
     if is_traced() {
-        // A debugger has put breakpoints into the code.
+        // A debugger may have put breakpoints into the code.
         return;
     }
     let (Ok(maps), Ok(program)) = (
         fs::read_to_string("/proc/self/maps"),
         fs::read_link("/proc/self/exe"),
     ) else {
-        // It stays mapped, which costs memory and nothing else.
+        // Then the code stays mapped, which only costs memory.
         return;
     };
     let Some(program) = program.to_str() else {
@@ -26,15 +26,15 @@ pub fn release_startup_code() {
     };
     for code in maps.lines().filter_map(|line| code_of(line, program)) {
         let start = std::ptr::with_exposed_provenance_mut::<c_void>(code.start);
-        // SAFETY: the range is a private, executable and unwritable mapping of the program's file. Nothing
-        // was ever written to it: the program has no relocations in its code, which the linker refuses by
-        // default, and no debugger is there to change it. So every page has the content of the file, from which it is read again; the kernel keeps anybody from
-        // writing to the file of a running program. An error means that it stays mapped.
+        // SAFETY: the range is a private, executable and unwritable mapping of the program's file. Nothing was ever
+        // written to it: the program has no relocations in its code, which the linker refuses by default, and no
+        // debugger changes it. So every page has the content of the file, from which it is read again, and the kernel
+        // prevents writing to the file of a running program. An error means that the code stays mapped.
         let _ = unsafe { madvise(start, code.len(), Advice::LinuxDontNeed) };
     }
 }
 
-/// Whether a debugger is attached. What cannot be found out counts as yes.
+/// Whether a debugger is attached, or whether that is unknown.
 fn is_traced() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let tracer = status
@@ -43,7 +43,7 @@ fn is_traced() -> bool {
     tracer.is_none_or(|pid| pid.trim() != "0")
 }
 
-/// The addresses of a line of `/proc/self/maps`, where it is code of this program.
+/// The addresses in a line of `/proc/self/maps`, if it is code of this program.
 fn code_of(line: &str, program: &str) -> Option<Range<usize>> {
     let (range, rest) = line.split_once(' ')?;
     let mut fields = rest.split_ascii_whitespace();
@@ -84,7 +84,7 @@ mod tests {
         let (_, all) = code_in_memory();
         assert_eq!(all, code.len() / 1024);
         release_startup_code();
-        // What looks at it is there again.
+        // Code that has run since is mapped again.
         let (_, after) = code_in_memory();
         assert!(after < all, "{all} KiB before, {after} after");
     }

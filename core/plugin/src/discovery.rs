@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::place::{self, Unusable};
 use super::registry::is_looked_at;
+use super::trusted_path::{self, Unusable};
 
-/// Searched after the directories that are given, in this order, where they exist.
+/// Searched after the given directories, in this order, if they exist.
 const SYSTEM_DIRS: [&str; 2] = ["/usr/local/lib/evbus/plugins", "/usr/lib/evbus/plugins"];
 
 /// A directory that is searched for plugins.
@@ -66,11 +66,11 @@ pub fn plugin_dirs(given: &[PathBuf]) -> Vec<PluginDir> {
 ///
 /// One sentence on why the directory is not used; an absent default is an empty one.
 pub(crate) fn plugin_files(dir: &PluginDir) -> Result<Vec<PathBuf>, String> {
-    // Whoever may be above a default directory that is not there.
+    // If it does not exist, it does not matter who owns the directories above.
     if dir.source == PluginDirSource::Default && !dir.path.exists() {
         return Ok(Vec::new());
     }
-    let names = place::names_in(&dir.path).map_err(|unusable| match unusable {
+    let names = trusted_path::names_in(&dir.path).map_err(|unusable| match unusable {
         Unusable::Absent => "the directory does not exist; create it or give another".to_owned(),
         Unusable::Because(reason) => reason,
     })?;

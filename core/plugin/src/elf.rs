@@ -13,11 +13,11 @@ use object::{Endianness, ReadRef, elf};
 use super::manifest::Manifest;
 use evbus_report::foreign_text;
 
-/// A longer name of a symbol is cut.
+/// A longer symbol name is truncated.
 const MAX_SYMBOL_BYTES: usize = 64;
 
-/// Checks that `data` is a whole shared library for this machine with a v1 plugin header, and gives
-/// its manifest. Reads little more than the headers of it.
+/// Checks that `data` is a complete shared library for this machine with a v1 plugin header, and returns its manifest.
+/// Reads little more than its headers.
 ///
 /// # Errors
 ///
@@ -39,8 +39,7 @@ pub(crate) fn read<'d>(data: impl ReadRef<'d>) -> Result<Manifest, String> {
     Manifest::parse(json)
 }
 
-/// Whether the file asks the dynamic linker for libraries beside itself. A file that cannot be read
-/// does not.
+/// Whether the file makes the dynamic linker search for libraries beside it. False if the file cannot be read.
 pub(crate) fn looks_beside_itself(bytes: &[u8]) -> bool {
     const NAMES: [&[u8]; 2] = [b"$ORIGIN", b"${ORIGIN}"];
     let Ok(Headers { endian, sections }) = headers(bytes) else {
@@ -55,8 +54,8 @@ pub(crate) fn looks_beside_itself(bytes: &[u8]) -> bool {
     })
 }
 
-/// Where what is asked of a file stands. The table of all symbols, which is a seventh of a plugin, is
-/// left alone: unlike `object::File` this reads only what it is asked for.
+/// The positions of what is read from a file. The table of all symbols, which is a seventh of a plugin, is not read,
+/// unlike with `object::File`.
 struct Headers<'d, R: ReadRef<'d>> {
     endian: Endianness,
     sections: SectionTable<'d, FileHeader64<Endianness>, R>,

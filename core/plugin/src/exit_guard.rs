@@ -21,18 +21,18 @@ use super::loader;
 /// The exit code of a process that a plugin ends: an internal error in the terms of sysexits.h.
 pub const EXIT_CODE: u8 = 70;
 
-/// The whole process is guarded, not only calls into plugins.
+/// Whether the whole process is guarded, not only calls into plugins.
 static GUARDED: AtomicBool = AtomicBool::new(false);
 
 /// See [`ExitGuard::before_end`].
 static LAST: OnceLock<fn()> = OnceLock::new();
 
-/// The process is there to try a plugin, and its exit code tells what that did.
+/// Whether this process probes a plugin, so that its exit code is the plugin's.
 static PROBING: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// What this thread is doing with which plugin, while it runs foreign code. Without a
-    /// destructor, so that it is there when `exit` runs.
+    /// What this thread is doing with which plugin, while it runs foreign code. Has no destructor, so it still exists
+    /// when `exit` runs.
     static CALLED: Cell<Option<(&'static str, *const str)>> = const { Cell::new(None) };
 }
 
@@ -58,7 +58,7 @@ impl ExitGuard {
 
     /// Calls `last` once before a process that a plugin ends; `last` must return quickly.
     pub fn before_end(last: fn()) {
-        // Whoever comes second has nothing of its own to write.
+        // A second caller has nothing of its own to write.
         let _ = LAST.set(last);
     }
 
@@ -83,7 +83,7 @@ impl Drop for ExitGuard {
 
 /// Runs foreign code on this thread: `doing` what with `plugin`, as in "loading".
 pub fn call<T>(doing: &'static str, plugin: &str, code: impl FnOnce() -> T) -> T {
-    /// Puts back what was there, however the call ends.
+    /// Restores the previous value, however the call ends.
     struct Back(Option<(&'static str, *const str)>);
     impl Drop for Back {
         fn drop(&mut self) {
@@ -104,14 +104,14 @@ fn register() {
     });
 }
 
-/// Ends the process with a plugin's own exit code where it calls `exit`, as long as the process lives.
+/// From now on, a plugin that calls `exit` ends this process with its own exit code.
 pub(crate) fn probing() {
     register();
     PROBING.store(true, Ordering::SeqCst);
 }
 
-/// Ends the process because the constructor of `plugin` hangs: it holds a lock of the dynamic linker that
-/// every thread needs sooner or later, so that nothing here can go on, and no signal is obeyed.
+/// Ends the process because the constructor of `plugin` hangs: it holds a lock of the dynamic linker that every thread
+/// needs sooner or later, so that nothing here can continue, not even signal handling.
 pub(crate) fn end_hanging(plugin: &str, seconds: u64) -> ! {
     say(&format!(
         "error: plugin {plugin}: its constructor did not return within {seconds} s and blocks the whole process: exiting with status {EXIT_CODE}; remove or fix that plugin"
@@ -119,16 +119,16 @@ pub(crate) fn end_hanging(plugin: &str, seconds: u64) -> ! {
     _exit(c_int::from(EXIT_CODE));
 }
 
-/// Straight to the descriptor: another thread may hold the lock of standard error for ever. Where nobody
-/// reads it the line is lost.
+/// Writes directly to the descriptor, because another thread may hold the lock of standard error forever. If nobody
+/// reads it, the line is lost.
 pub(crate) fn say(line: &str) {
     const AT_ONCE: usize = 4096;
     let stderr = rustix::stdio::stderr();
-    // The path of a plugin may hold anything.
+    // A plugin's path may contain any character.
     let line = foreign_text::shown(line) + "\n";
     let bytes = line.as_bytes();
     let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
-    // A pipe that is ready takes so much without waiting.
+    // A pipe that is ready accepts this much without blocking.
     if poll(&mut ready, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
         let _ = rustix::io::write(stderr, &bytes[..bytes.len().min(AT_ONCE)]);
     }
@@ -148,7 +148,7 @@ extern "C" fn exiting_quickly() {
     refuse_foreign();
 }
 
-/// Ends the process with our code where it is not this program that ends it.
+/// Ends the process with this program's exit code if foreign code called `exit`.
 fn refuse_foreign() {
     let called = CALLED.get();
     if called.is_none() && !GUARDED.load(Ordering::SeqCst) {

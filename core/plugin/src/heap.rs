@@ -4,7 +4,7 @@
 //! such pieces, in as many heaps as there are threads. A burst of long frames is then kept for good:
 //! 200 MiB of 240 MiB, measured. docs/ARCHITECTURE.md compares what else would do.
 
-/// Pieces of this length and longer are mappings of their own, which go back when they are freed.
+/// Blocks of at least this length get their own mapping, which is returned to the system when they are freed.
 #[cfg(target_env = "gnu")]
 const MAPPED_FROM: std::ffi::c_int = 128 * 1024;
 
@@ -21,7 +21,7 @@ pub fn return_freed_memory() {
         /// `M_MMAP_THRESHOLD` and `M_TRIM_THRESHOLD` of glibc's `malloc.h`.
         const MMAP_THRESHOLD: std::ffi::c_int = -3;
         const TRIM_THRESHOLD: std::ffi::c_int = -1;
-        // Setting one ends the learning. It fails only for values out of range.
+        // Setting a threshold stops glibc from adapting it. This fails only for values out of range.
         mallopt(MMAP_THRESHOLD, MAPPED_FROM);
         mallopt(TRIM_THRESHOLD, MAPPED_FROM);
     }

@@ -17,20 +17,20 @@ use super::loading::PluginFile;
 use super::manifest::Manifest;
 use evbus_files::usable_dir;
 
-/// The longest part of an id in the name of a copy.
+/// The length to which an id is truncated in the name of a copy.
 const MAX_SHOWN_ID: usize = 64;
 
 /// A copy of a plugin file.
 #[derive(Debug)]
 pub(crate) struct Image {
-    /// For reading only: nobody who gets the descriptor can change what is mapped.
+    /// Read-only, so that nobody who receives the descriptor can change what is mapped.
     pub(crate) file: File,
-    /// Where the linker finds it.
+    /// The path that the linker opens.
     pub(crate) path: PathBuf,
 }
 
 impl Image {
-    /// A copy of a plugin file, in memory or, for debuggers, in a directory; and SHA-256 of its content.
+    /// Copies a plugin file, into memory or, for debuggers, into a directory; also returns SHA-256 of its content.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl Image {
         let name = format!("evbus:{}", shown(id));
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let memory = match memfd_create(&*name, flags | MemfdFlags::EXEC) {
-            // Before Linux 6.3 every such file can be executed.
+            // Before Linux 6.3 every such file is executable.
             Err(Errno::INVAL) => memfd_create(&*name, flags),
             Err(error @ Errno::ACCESS) => {
                 return Err(failed(&format_args!(
@@ -97,14 +97,14 @@ impl Image {
             .map_err(|error| failed(&error))?;
         let hash = plugin.copy_to(&mut copy, |error| failed(&error))?;
         let path = dir.join(file_name(id, &hash));
-        // Another host may have mapped the one that has the name now, so it is left as it is.
+        // Another host may have mapped the file that has the name now, so that file is not changed.
         copy.persist(&path).map_err(|error| failed(&error.error))?;
         let file = File::open(&path).map_err(|error| failed(&error))?;
         Ok((Self { file, path }, hash))
     }
 }
 
-/// Refuses a plugin that is larger than this process may write a file, which counts for copies in memory, too.
+/// Refuses a plugin larger than this process's file size limit, which applies to copies in memory too.
 fn check_size_limit(plugin: &PluginFile) -> Result<(), String> {
     let (size, limit) = (
         u64::try_from(plugin.found.st_size).unwrap_or(0),
@@ -120,21 +120,21 @@ fn check_size_limit(plugin: &PluginFile) -> Result<(), String> {
     }
 }
 
-/// Makes sure that nobody can change a file in memory any more, this process included.
+/// Makes sure that nobody, including this process, can change a file in memory any more.
 ///
-/// Writing is sealed for the future only. That is as strong here, for nothing has ever mapped the file,
-/// and it does not fail: sealing `WRITE` waits until nothing in the kernel refers to a page of the file,
-/// and gives up after 150 ms, which moving pages on a busy machine can outlast.
+/// Only future writing is sealed. That is as strong here, because nothing has mapped the file yet, and it does not
+/// fail: sealing `WRITE` waits until nothing in the kernel refers to a page of the file, and gives up after 150 ms,
+/// which moving pages on a busy machine can exceed.
 fn seal(memory: &File) -> rustix::io::Result<()> {
     let seals = SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     match fcntl_add_seals(memory, seals | SealFlags::FUTURE_WRITE) {
-        // Before Linux 5.1 there is no such seal.
+        // Linux before 5.1 does not know this seal.
         Err(Errno::INVAL) => fcntl_add_seals(memory, seals | SealFlags::WRITE),
         sealed => sealed,
     }
 }
 
-/// Makes a directory that is ours alone, or sees to it that it is.
+/// Makes a directory that is private to this user, or checks that an existing one is.
 fn private(dir: &Path) -> std::io::Result<()> {
     usable_dir::make(dir, 0o700)?;
     let found = fs::symlink_metadata(dir)?;
@@ -149,12 +149,12 @@ fn private(dir: &Path) -> std::io::Result<()> {
     )))
 }
 
-/// The name of a copy, of which there is one for each content.
+/// The name of a copy, which is unique for each content.
 fn file_name(id: &str, hash: &str) -> String {
     format!("{}-{hash}.so", shown(id))
 }
 
-/// An id as part of a file's name.
+/// An id as part of a file name.
 fn shown(id: &str) -> String {
     id.chars()
         .take(MAX_SHOWN_ID)
@@ -165,7 +165,7 @@ fn shown(id: &str) -> String {
         .collect()
 }
 
-/// The place through which the linker opens a descriptor of this process anew.
+/// The path through which the linker can open a descriptor of this process again.
 fn descriptor_path(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
@@ -199,7 +199,7 @@ mod tests {
         let mut read = String::new();
         (&image.file).read_to_string(&mut read).expect("readable");
         assert_eq!(read, "bytes");
-        // Through its path it could be opened for writing, were it not sealed.
+        // Without the seals, it could be opened for writing through its path.
         let writing = fs::OpenOptions::new().write(true).open(&image.path);
         let written = writing.and_then(|mut file| file.write_all(b"other"));
         assert!(written.is_err());
@@ -215,7 +215,7 @@ mod tests {
         let mut memory = File::from(memory.expect("a file in memory"));
         memory.write_all(&[7; 8192]).expect("it can be written");
         let (_read, write) = rustix::pipe::pipe().expect("a pipe");
-        // A pipe refers to the pages themselves, as the kernel does while it moves them.
+        // A pipe holds references to the pages, as the kernel does while it moves them.
         let flags = rustix::pipe::SpliceFlags::empty();
         let spliced = rustix::pipe::splice(&memory, Some(&mut 0), &write, None, 8192, flags);
         assert_eq!(spliced, Ok(8192));
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_whole_and_its_hash_is_that_of_all_of_it() {
-        // Several pieces, and a part of one.
+        // Several full pieces and a partial one.
         let bytes: Vec<u8> = (0..300_001_u32).map(|at| (at % 251) as u8).collect();
         let (image, hash) = copied(&bytes, "a", None).expect("a copy");
         assert_eq!(fs::read(&image.path).expect("readable"), bytes);

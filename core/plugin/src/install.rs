@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Plugin, PluginDir, PluginReport, Registry, elf, inspect, place};
+use super::{Plugin, PluginDir, PluginReport, Registry, elf, inspect, trusted_path};
 use evbus_files::{named_file, usable_dir};
 
 /// A larger file is not a plugin, in bytes.
@@ -41,7 +41,7 @@ pub fn install(
         ));
     }
     usable_dir::make(dir, 0o755).map_err(|error| format!("{}: {error}", dir.display()))?;
-    place::names_in(dir)?;
+    trusted_path::names_in(dir)?;
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", dir.display());
     let mut copy = tempfile::Builder::new()
         .prefix(".installing-")
@@ -54,7 +54,7 @@ pub fn install(
         })
         .and_then(|()| copy.as_file().sync_all())
         .map_err(|error| at(&error))?;
-    // A file that would be refused shall not replace one that works.
+    // A file that would be refused must not replace one that works.
     let plugin =
         inspect(copy.path(), program).map_err(|reason| format!("{}: {reason}", file.display()))?;
     let target = dir.join(name);
@@ -70,7 +70,7 @@ pub fn install(
     Ok((target, plugin))
 }
 
-/// A file with the plugin's id and other content, other than the one at `target`.
+/// Another file than `target` that has the plugin's id and different content.
 fn namesake(plugin: &Plugin, target: &Path, searched: &[PluginDir]) -> Option<PathBuf> {
     let replaced = place_of(target);
     let reports = Registry::new(searched.to_vec(), Vec::new())
@@ -80,7 +80,7 @@ fn namesake(plugin: &Plugin, target: &Path, searched: &[PluginDir]) -> Option<Pa
         .filter(|report| report.id.as_deref() == Some(plugin.id()))
         .map(PluginReport::with_hash)
         .filter(|report| report.hash.as_deref() != plugin.hash());
-    // A link to the replaced file leads to the new one then.
+    // After the replacement, a link to the old file leads to the new one.
     let is_replaced =
         |other: &Path| place_of(other) == replaced || other.canonicalize().ok() == replaced;
     others
@@ -88,7 +88,7 @@ fn namesake(plugin: &Plugin, target: &Path, searched: &[PluginDir]) -> Option<Pa
         .find(|other| !is_replaced(other))
 }
 
-/// The name of a file in the true path of its directory; the file itself may be a link.
+/// The file's name in the canonical path of its directory; the file itself may be a link.
 fn place_of(file: &Path) -> Option<PathBuf> {
     Some(file.parent()?.canonicalize().ok()?.join(file.file_name()?))
 }

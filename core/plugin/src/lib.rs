@@ -1,6 +1,6 @@
 //! Plugins: found in directories at run time, checked, loaded, described, and run in processes of their own.
 //!
-//! The path of a file: `discovery` lists the directories, `place` opens files that no other user can
+//! The path of a file: `discovery` lists the directories, `trusted_path` opens files that no other user can
 //! have written, `elf` and `manifest` identify the plugin without running it, and `catalog` decides
 //! which plugin serves which name. A plugin that is used is loaded: `loading` probes it in a process of
 //! its own, unless `tried` remembers it, `image` makes an immutable copy, and `linker` opens the copy on
@@ -43,10 +43,10 @@ mod loading;
 mod log;
 mod manifest;
 mod patience;
-mod place;
 mod process;
 mod registry;
 mod tried;
+mod trusted_path;
 mod watch;
 
 pub use evbus_abi::ABI_VERSION;

@@ -28,7 +28,7 @@ use evbus_report::foreign_text::{self, MAX_BYTES};
 /// A longer schema is refused.
 const MAX_SCHEMA_BYTES: usize = 1024 * 1024;
 
-/// So many names of a plugin, or faults of a configuration, are taken.
+/// How many names of a plugin, or faults of a configuration, are accepted.
 const MAX_LISTED: usize = 1000;
 
 /// A loaded plugin. It stays loaded until the process ends: its code may run in threads of its own
@@ -40,7 +40,7 @@ pub struct Plugin {
     description: String,
     path: Option<PathBuf>,
     hash: Option<String>,
-    /// What was loaded, whatever became of the file since; none for one that is linked in.
+    /// The loaded copy, whatever happened to the file since; `None` for a linked plugin.
     image: Option<File>,
     provider: Option<ProviderV1>,
     provider_names: Vec<String>,
@@ -49,7 +49,7 @@ pub struct Plugin {
     attach: extern "C" fn(HostV1),
     secrets: SecretsShown,
     patience: Patience,
-    /// Where it is asked what is not asked of an instance: one that hangs holds up nobody else.
+    /// The thread for calls that belong to no instance: a call that hangs blocks nothing else.
     caller: OnceLock<Result<Caller, String>>,
 }
 
@@ -63,7 +63,7 @@ pub enum CompileError {
 }
 
 impl Plugin {
-    /// Loads a plugin on the thread for that. `path` is the file that `image` is a copy of.
+    /// Loads a plugin on the loader's thread. `path` is the file that `image` was copied from.
     ///
     /// # Errors
     ///
@@ -101,9 +101,8 @@ impl Plugin {
         })
     }
 
-    /// Loads a plugin in its own process from what the host has made ([`image`](Self::image)):
-    /// the very same pages, which both processes share, and no second copy. Calls `opened` when its
-    /// constructors are done and it is asked for its names.
+    /// Loads a plugin in its own process from the host's copy ([`image`](Self::image)), whose pages both processes
+    /// share. Calls `opened` when its constructors have run and before it is asked for its names.
     ///
     /// # Errors
     ///
@@ -154,7 +153,7 @@ impl Plugin {
         }
     }
 
-    /// Gives the library its voice in this process's log.
+    /// Connects the library to this process's log.
     fn give_voice(&self) {
         let voice = Voice::new(&self.id, self.secrets.clone());
         self.attach(HostV1::new(voice, max_level()));
@@ -167,8 +166,8 @@ impl Plugin {
         });
     }
 
-    /// Asks it something on a thread of its own: `doing` what, as in "while it was loaded"; `late` says
-    /// what did not happen in time. Blocks, for ten seconds at most.
+    /// Calls the plugin on a separate thread; `doing` says what is done, as in "while it was loaded", and `late` what
+    /// did not happen in time. Blocks, for ten seconds at most.
     fn ask<T: Send + 'static>(
         &self,
         (doing, late): (&'static str, &'static str),
@@ -194,7 +193,7 @@ impl Plugin {
         })
     }
 
-    /// Whether the plugin says of itself what its file says: by that it was chosen.
+    /// Whether the loaded plugin agrees with its file's manifest, by which it was selected.
     fn agrees_with(&self, manifest: &Manifest) -> Result<(), String> {
         let names = |names: &[String]| format!("{names:?}");
         let text = |text: &str| format!("{text:?}");
@@ -323,7 +322,7 @@ impl Plugin {
                 return vec![(String::new(), message)];
             }
         };
-        // Hidden first: what is left of a secret that was cut cannot be found again.
+        // Secrets are hidden before truncating: a truncated secret would not be found.
         let owned = |text: &str| foreign_text::line(&secrets.hide(text), MAX_BYTES).into_owned();
         let mut listed: Vec<_> = (faults.iter().take(MAX_LISTED))
             .map(|ConfigFaultV1 { path, message }| (owned(path), owned(message)))
@@ -361,9 +360,9 @@ impl Plugin {
         Ok(())
     }
 
-    /// Asks for an instance; returns when the plugin does.
+    /// Requests an instance; returns when the plugin does.
     pub(crate) fn connect(&self, config: &str, host: HostV1, done: CompletionV1<ConnectOutcomeV1>) {
-        // Without a provider the completion is dropped: a failed attempt.
+        // Without a provider the completion is dropped, which counts as a failed attempt.
         if let Some(provider) = &self.provider {
             exit_guard::call("it was asked to connect", &self.id, || {
                 (provider.connect)(config.into(), host, done);

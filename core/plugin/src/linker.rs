@@ -15,25 +15,24 @@ use super::elf;
 use super::image::Image;
 use evbus_report::foreign_text;
 
-/// The linker's words are cut after so much.
+/// The linker's message is truncated to this length.
 const MAX_WORDS_BYTES: usize = 1024;
 
-/// The descriptors of all that was opened. The linker knows a library by its path: were one closed, its
-/// number would name another file, and whoever opened that would get the old library.
+/// The descriptors of everything that was opened. The linker identifies a library by its path: if a descriptor was
+/// closed, its number could name another file, and opening that would return the old library.
 static OPENED: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
-/// A library's constructors run.
+/// Whether a library's constructors are running.
 static IS_OPENING: AtomicBool = AtomicBool::new(false);
 
-/// Whether a library's constructors run now. Meanwhile the linker's lock is held, and glibc takes it
-/// wherever a thread uses a thread-local with a destructor for the first time: whoever looks must use
-/// none.
+/// Whether a library's constructors are running. Meanwhile the linker's lock is held, and glibc takes it when a thread
+/// first uses a thread-local with a destructor, so the caller must not use one.
 pub(crate) fn is_opening() -> bool {
     IS_OPENING.load(Ordering::SeqCst)
 }
 
-/// Opens a library that nobody changes any more, and checks its types. It is never unloaded. Runs its
-/// constructors, and blocks for that. Gives another descriptor of it: the one that its path names stays open.
+/// Opens a library that can no longer change, and checks its types. It is never unloaded. Runs its constructors, and
+/// blocks until they return. Returns another descriptor of it: the one named by its path stays open.
 pub(crate) fn open(image: Image) -> Result<(PluginV1Ref, File), String> {
     let another =
         (image.file.try_clone()).map_err(|error| format!("it cannot be opened: {error}"))?;
@@ -61,7 +60,7 @@ pub(crate) fn open(image: Image) -> Result<(PluginV1Ref, File), String> {
     Ok((module, another))
 }
 
-/// What the linker says, which is behind what the error itself says.
+/// The linker's message, which is the source of the error.
 fn refused(error: &libloading::Error, path: &Path) -> String {
     let words = (error.source()).map_or_else(|| error.to_string(), ToString::to_string);
     let words = words.replace(&*path.to_string_lossy(), "it");

@@ -14,13 +14,13 @@ use super::{exit_guard, linker};
 
 static LOADER: OnceLock<Result<Caller, String>> = OnceLock::new();
 
-/// Whether the thread is inside of a plugin now, and may hold a lock of the dynamic linker.
+/// Whether the thread is in a plugin's code now, and may hold a lock of the dynamic linker.
 pub(crate) fn is_at_work() -> bool {
     matches!(LOADER.get(), Some(Ok(loader)) if loader.is_at_work())
 }
 
-/// Runs `work` on the loader's thread: `doing` what with plugin `who`, as in "while it was loaded".
-/// Blocks until it is done, or as long as `patience` lasts; `late` says what did not happen then.
+/// Runs `work` on the loader's thread; `doing` and `who` say what is done with which plugin, as in "while it was
+/// loaded". Blocks until it is done, or as long as `patience` lasts; `late` says what did not happen then.
 ///
 /// # Errors
 ///
@@ -41,7 +41,7 @@ pub(crate) fn run<T: Send + 'static>(
         Err(no_answer) => no_answer,
     };
     if matches!(no_answer, NoAnswer::Over(Over::Ending)) {
-        // A host that ends waits for no plugin, but needs that lock as well.
+        // A host that is shutting down does not wait for plugins, but it needs the dynamic linker's lock too.
         while linker::is_opening() && began.elapsed() < LIMIT {
             std::thread::sleep(GLANCE);
         }
@@ -82,7 +82,7 @@ mod tests {
         });
         let (id, name) = first.expect("it ends");
         assert_eq!(name.as_deref(), Some("evbus loader"));
-        // Another waiting thread, the same loader; and it may ask itself.
+        // Called from another thread, it runs on the same loader; a job may also start another job.
         let again = std::thread::spawn(move || {
             let patience = Patience::default();
             run("b", DOING, &patience.clone(), move || {

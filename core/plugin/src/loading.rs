@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 use super::image::Image;
 use super::manifest::Manifest;
 use super::patience::Patience;
-use super::place;
 use super::tried::Tried;
+use super::trusted_path;
 use super::{Plugin, elf};
 use crate::process::probe;
 use evbus_report::hex;
@@ -25,7 +25,7 @@ const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 /// How plugins are loaded.
 #[derive(Debug, Default)]
 pub struct Loading {
-    /// The program whose processes try files that were never loaded; without one none is tried.
+    /// The program that probes files that were never loaded; `None` disables probing.
     program: Option<Arc<Path>>,
     tried: Option<Tried>,
     copies: Option<PathBuf>,
@@ -33,7 +33,7 @@ pub struct Loading {
 }
 
 impl Loading {
-    /// As [`Registry::trying`](super::Registry::trying) says.
+    /// See [`Registry::trying`](super::Registry::trying).
     pub(crate) fn trying(&mut self, program: Option<Arc<Path>>, state_dir: Option<&Path>) {
         self.program = program;
         self.tried = state_dir.map(Tried::new);
@@ -49,8 +49,8 @@ impl Loading {
         &self.patience
     }
 
-    /// Copies the file that has this manifest, and tries the copy where none like it was tried before.
-    /// Blocks for that, for some ten seconds at most.
+    /// Copies the file that has this manifest, and probes the copy unless its content was probed before. Blocks, for
+    /// some ten seconds at most.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl Loading {
         Ok(Copied { image, hash })
     }
 
-    /// Loads what was copied. Blocks for its constructors, for some ten seconds at most.
+    /// Loads the copy. Blocks for its constructors, for some ten seconds at most.
     ///
     /// # Errors
     ///
@@ -93,10 +93,10 @@ impl Loading {
     }
 }
 
-/// What became of a file while it was on its way.
+/// Why a file is refused that was changed while it was read.
 pub(crate) const CHANGED: &str = "it changed while it was being loaded";
 
-/// A plugin that nothing stands in the way of, as far as can be seen from outside.
+/// A copied plugin that passed every check from outside.
 #[derive(Debug)]
 pub(crate) struct Copied {
     image: Image,
@@ -107,25 +107,25 @@ pub(crate) struct Copied {
 /// A plugin file that nobody else can have written.
 pub(crate) struct PluginFile {
     file: File,
-    /// What it was when it was opened.
+    /// The file's attributes when it was opened.
     pub(crate) found: Stat,
 }
 
 impl PluginFile {
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
-        let (file, found) = place::open_file(path)?;
+        let (file, found) = trusted_path::open_file(path)?;
         if u64::try_from(found.st_size).unwrap_or(u64::MAX) > MAX_FILE_BYTES {
             return Err(too_large());
         }
         Ok(Self { file, found })
     }
 
-    /// Its manifest. Most of the file is not read for that.
+    /// Its manifest. Most of the file is not read.
     pub(crate) fn manifest(&self) -> Result<Manifest, String> {
         elf::read(&ReadCache::new(&self.file))
     }
 
-    /// Copies all of it, in pieces that a processor's cache holds, and gives SHA-256 of its content in
+    /// Copies the whole file in pieces that fit into a processor's cache, and returns SHA-256 of its content in
     /// hexadecimal digits.
     ///
     /// # Errors
@@ -164,7 +164,7 @@ impl PluginFile {
     }
 }
 
-/// So much of a file is in memory at a time.
+/// How much of a file is in memory at a time.
 const PIECE_BYTES: usize = 128 * 1024;
 
 fn too_large() -> String {

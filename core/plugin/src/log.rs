@@ -35,7 +35,7 @@ pub struct About<'a> {
     pub profile: Option<&'a str>,
 }
 
-/// Lines that one speaker may log in a second.
+/// How many lines one speaker may log per second.
 const MAX_LINES_A_SECOND: u32 = 500;
 
 /// The limit of lines that an instance may log, so that a flood does not drown the others.
@@ -59,7 +59,7 @@ pub fn admits(rate: &LogRate, about: About<'_>) -> bool {
     true
 }
 
-/// A longer name of a module is cut.
+/// A longer module name is truncated.
 const MAX_MODULE_BYTES: usize = 256;
 
 /// Writes a plugin's line into the host's log. The level must be a constant at the call site.
@@ -76,26 +76,26 @@ pub fn log(level: LevelV1, about: About<'_>, module: &str, message: &str) {
     }
 }
 
-/// What a plugin says outside of its instances: while it checks a configuration, compiles or matches
-/// patterns, or from threads of its own.
+/// Log lines of a plugin outside of its instances: while it checks a configuration, compiles or matches patterns, or
+/// from its own threads.
 pub(crate) struct Voice {
     plugin: String,
     rate: LogRate,
     secrets: SecretsShown,
 }
 
-/// The secrets of so many configurations are kept.
+/// The secrets of this many configurations are kept.
 const MAX_SHOWN: usize = 1024;
 
-/// Lines that a plugin may log a second outside of its instances: the secrets of all are looked for in each.
+/// How many lines a plugin may log per second outside of its instances: each is searched for all secrets.
 const MAX_LINES_OF_VOICE: u32 = 50;
 
-/// The secrets of the configurations that a plugin was shown: it may speak of them later.
+/// The secrets of the configurations shown to a plugin, which it may log later.
 #[derive(Clone, Default)]
 pub(crate) struct SecretsShown(Arc<Mutex<VecDeque<Secrets>>>);
 
 impl SecretsShown {
-    /// The plugin is shown a configuration with these.
+    /// Records the secrets of a configuration that the plugin is shown.
     pub(crate) fn note(&self, secrets: &Secrets) {
         let mut shown = self.0.lock();
         if secrets.is_empty() || shown.contains(secrets) {
@@ -109,7 +109,7 @@ impl SecretsShown {
 
     fn hide(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        // Nobody waits for the looking.
+        // A clone, so that nobody waits for the lock during the search.
         let shown = self.0.lock().clone();
         for secrets in &shown {
             if let Cow::Owned(hidden) = secrets.hide(&text) {

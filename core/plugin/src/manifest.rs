@@ -40,7 +40,7 @@ impl Manifest {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let end = bytes.iter().rposition(|byte| *byte != 0);
         let json = &bytes[..end.map_or(0, |end| end + 1)];
-        // Before the fields, which another format may have in another form.
+        // Checked before the fields, which another format may define differently.
         let Format { manifest } = serde_json::from_slice(json).map_err(|error| unusable(&error))?;
         if manifest != MANIFEST_FORMAT {
             return Err(format!(

@@ -7,13 +7,13 @@ use tokio::sync::watch;
 
 use super::{exit_guard, linker};
 
-/// How long a plugin may take for being loaded, and for each call in which it only says something.
+/// How long loading a plugin may take, and each call that only returns information.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
-/// After this time it is said whom the host waits for.
+/// After this time, the host logs what it waits for.
 const SAID_AFTER: Duration = Duration::from_secs(5);
 
-/// How often whoever waits looks up.
+/// How often a waiting thread checks.
 pub(crate) const GLANCE: Duration = Duration::from_millis(50);
 
 /// How long plugins are waited for: `LIMIT` each, and no longer once the host ends. Clones share one
@@ -35,7 +35,7 @@ impl Patience {
 
     /// Resolves when all waits have been ended.
     pub async fn ended(&self) {
-        // The sender is in `self`.
+        // The sender is in `self`, so this cannot fail.
         let _ = self.0.subscribe().wait_for(|ended| *ended).await;
     }
 
@@ -61,7 +61,7 @@ pub struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// To be called repeatedly while waiting.
+    /// Must be called repeatedly while waiting.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Waiting<'_> {
 pub enum Over {
     /// It took longer than the limit.
     Late,
-    /// The host ends.
+    /// The host is shutting down.
     Ending,
 }
 

@@ -63,7 +63,7 @@ impl Registry {
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Loading)) {
-        // Nobody has it before a scan.
+        // Nobody else holds it before the first scan.
         if let Some(loading) = Arc::get_mut(&mut self.loading) {
             change(loading);
         }
@@ -114,7 +114,7 @@ impl Registry {
             }
         }
         self.seen.retain(|path, _| files.contains(path));
-        // What is loaded stays so, and needs not be loaded again when its file comes back.
+        // Loaded plugins stay known, so that they are not loaded again when their file returns.
         (self.known)
             .retain(|candidate| candidate.plugin().is_some() || Arc::strong_count(candidate) > 1);
         Catalog::new(&found, Arc::clone(&self.loading))
@@ -144,7 +144,7 @@ impl Registry {
         let is_loaded =
             |known: &&Arc<Candidate>| known.id() == manifest.id && known.plugin().is_some();
         let mut loaded = self.known.iter().filter(is_loaded).peekable();
-        // Only what is loaded needs not be loaded again: the content of a new file says nothing yet.
+        // Only a loaded plugin can save loading the new file, whose content nobody knows yet.
         if loaded.peek().is_some() {
             let hash = file.hash()?;
             if let Some(same) = loaded.find(|known| known.hash() == Some(&*hash)) {

@@ -21,7 +21,7 @@ const HEAD: &str = concat!(
     " (2)"
 );
 
-/// So many contents are remembered; the oldest is forgotten first.
+/// How many contents are remembered; the oldest is forgotten first.
 const MAX_HASHES: usize = 1024;
 
 /// A longer file is not one of ours.
@@ -53,7 +53,7 @@ impl Tried {
         let Some(dir) = self.0.parent().filter(|dir| dir.is_dir()) else {
             return;
         };
-        // Made with mode 0600.
+        // The temporary file has mode 0600.
         let written = tempfile::Builder::new()
             .prefix(".plugins-tried-")
             .tempfile_in(dir)

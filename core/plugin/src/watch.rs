@@ -34,7 +34,7 @@ pub struct PluginWatch {
 
 /// A watcher that has got its thread. Without one it would panic when it is used or dropped.
 fn at_work(mut watcher: RecommendedWatcher) -> notify::Result<RecommendedWatcher> {
-    // The only question that is answered with an error where there is no thread.
+    // `configure` is the only call that fails if the watcher has no thread.
     if watcher.configure(notify::Config::default()).is_ok() {
         return Ok(watcher);
     }
@@ -45,7 +45,7 @@ fn at_work(mut watcher: RecommendedWatcher) -> notify::Result<RecommendedWatcher
 impl PluginWatch {
     /// Starts watching plugin directories, and one file in a directory that may contain others.
     pub fn new(dirs: &[PluginDir], file: Option<&Path>) -> Self {
-        // One waiting message is enough: it says "look", not "what".
+        // One waiting message is enough: it means "look", whatever changed.
         let (sender, changes) = mpsc::channel(1);
         let mut dirs: Vec<PathBuf> = dirs.iter().map(|dir| dir.path.clone()).collect();
         let plugin_dirs = dirs.clone();
@@ -70,7 +70,7 @@ impl PluginWatch {
                     EventKind::Modify(ModifyKind::Data(_)) => {
                         writing.store(true, Ordering::Relaxed);
                     }
-                    // Closed, or another file has its name now.
+                    // A file was closed, or its name now belongs to another file.
                     EventKind::Access(_)
                     | EventKind::Create(_)
                     | EventKind::Remove(_)
@@ -93,7 +93,7 @@ impl PluginWatch {
             );
         })
         .ok();
-        // A file that is replaced is another file, so its directory is watched.
+        // The directory is watched, because a replaced file is a different file.
         dirs.extend(file.map(|file| match file.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
@@ -119,7 +119,7 @@ impl PluginWatch {
         tokio::select! {
             change = self.changes.recv() => {
                 if change.is_none() {
-                    // No watcher: the period alone counts.
+                    // Without a watcher, only the period applies.
                     tokio::time::sleep(PERIOD).await;
                 }
                 let patience = tokio::time::Instant::now() + MAX_WAIT;

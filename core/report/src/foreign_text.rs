@@ -11,7 +11,7 @@ pub const MAX_BYTES: usize = 16 * 1024;
 
 /// One line of at most `max` bytes without control characters; a note at the end says if it was truncated.
 pub fn line(text: &str, max: usize) -> Cow<'_, str> {
-    // A text that comes out of another process has been cut there, and says so behind its beginning.
+    // A text from another process was truncated there, and its note must not be cut off.
     if text.len() <= max.saturating_add(SAID) {
         return if text.contains(is_unclean) {
             text.replace(is_unclean, " ").into()

@@ -14,7 +14,7 @@ pub fn size(bytes: u64) -> String {
         Some((name, unit)) if bytes.is_multiple_of(*unit) => format!("{} {name}", bytes / unit),
         Some((name, unit)) => {
             let (whole, rest) = (bytes / unit, bytes % unit);
-            // Rounded down, so that it never shows a whole unit more.
+            // Rounded down, so that it never shows one unit too many.
             format!(
                 "{whole}.{} {name}",
                 u128::from(rest) * 10 / u128::from(*unit)

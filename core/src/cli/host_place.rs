@@ -82,7 +82,7 @@ fn choose(
     if let Some(path) = variable("EVBUS_STATE_DIR") {
         return named(path, NamedBy::Variable);
     }
-    // A unit may have several, joined by colons; the first is the host's.
+    // A unit may have several directories, joined by colons; the first one is the host's.
     let systemd = variable("STATE_DIRECTORY")
         .and_then(|dirs| std::env::split_paths(&dirs).next())
         .filter(|path| path.is_absolute());

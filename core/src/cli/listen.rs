@@ -97,7 +97,7 @@ fn listen(
     let failed = |error: Error| Exit::failed(error.to_string());
     let builder = Client::builder(&args.sock_dir).reconnect(!args.no_reconnect);
     let mut client = builder.connect_blocking().map_err(failed)?;
-    // Nobody waits for it where the wait has no end.
+    // Without `--wait` nobody receives this.
     let _ = connected.send(());
     let (mut shown, mut was_turned_away) = (0, false);
     // The wait counts from one matching event to the next. A wait too long for the clock never ends.

@@ -95,7 +95,7 @@ impl Signals {
             self.ends += 1;
             return Asked::End;
         }
-        // Several at once ask for one reload.
+        // Several signals at once cause one reload.
         self.reloads = heard.reloads;
         Asked::Reload
     }
@@ -177,7 +177,7 @@ impl Ending {
                 Some((limit, why)) if Instant::now() >= limit => {
                     evbus::acct::end_commands();
                     logging::flush(Some(AT_ONCE));
-                    // What hangs may hold the thread that writes the log.
+                    // A hanging writer may hold the thread that writes the log.
                     ExitGuard::say(&format!("error: {why}"));
                     ExitGuard::end_at_once(1);
                 }

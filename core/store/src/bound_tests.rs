@@ -1,4 +1,4 @@
-//! Dead letters have a bound of their own; what is beyond it is dropped and counted for ever.
+//! Dead letters have a separate bound; those beyond it are dropped and counted permanently.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -24,7 +24,7 @@ fn oldest(events: u64) -> DeadLetterLimits {
     limits(events, u64::MAX, DeadLettersFull::DropOldest)
 }
 
-/// The reason says which it is.
+/// The reason contains the number.
 fn burial(number: u64, event: Arc<Event>) -> Burial {
     Burial {
         seq: None,
@@ -51,7 +51,7 @@ async fn bury(journal: &Journal, from: u64, last: u64) {
     settled(journal).await;
 }
 
-/// Everything that was handed in is written: the writer has answered a read since.
+/// Waits until everything handed in is written: the writer answers reads in order.
 async fn settled(journal: &Journal) {
     journal.read(0, 1, usize::MAX).await.unwrap();
 }
@@ -118,7 +118,7 @@ async fn a_bound_in_bytes_holds_reasons_and_attributes_as_well_as_bodies() {
     bury(&journal, 101, 130).await;
     assert_eq!(kept(dir.path()), (126..=130).collect::<Vec<u64>>());
     assert_eq!(journal.letters().bytes(), 5 * each);
-    // One that is larger than all may be takes no other with it.
+    // A dead letter larger than the limit does not displace others.
     let mut large = burial(131, event(131));
     large.error = format!(
         "refused 000131{}",
@@ -177,7 +177,7 @@ async fn purged_and_replayed_dead_letters_are_room_for_others() {
     journal.close().await.unwrap();
 }
 
-/// A directory for a certain number of bytes.
+/// A state directory limited to this many bytes.
 fn small(dir: &Path, max_bytes: u64) -> StateDir {
     let limits = StateLimits {
         max_bytes,
@@ -200,7 +200,7 @@ async fn all_dead_letters_take_a_quarter_of_the_limit_and_are_in_no_queues_way()
     ]) {
         journal.bound_letters(limits(u64::MAX, u64::MAX, when_full));
     }
-    // Two at a time, so that they take the room from each other.
+    // Two at a time, so that they compete for the room.
     tokio::join!(bury(&journals[0], 1, 1000), bury(&journals[1], 1, 1000));
     let bytes: u64 = journals
         .iter()
@@ -214,7 +214,7 @@ async fn all_dead_letters_take_a_quarter_of_the_limit_and_are_in_no_queues_way()
         assert!(letters.dropped() > 0, "{letters:?}");
     }
     let newest = journals[0].letters().kept();
-    // The third finds no room: nothing of another destination is dropped for it.
+    // The third finds no room, and no other destination loses a dead letter for it.
     bury(&journals[2], 1, 10).await;
     assert!(journals[2].letters().dropped() >= 9);
     assert_eq!(journals[0].letters().kept(), newest);
@@ -233,7 +233,7 @@ async fn all_dead_letters_take_a_quarter_of_the_limit_and_are_in_no_queues_way()
 async fn whoever_waits_for_room_is_woken_when_what_is_written_out_makes_it() {
     const MIB: u64 = 1024 * 1024;
     let dir = tempfile::tempdir().unwrap();
-    // 150 MiB are for queues.
+    // Queues may use 150 MiB.
     let state = small(dir.path(), 200 * MIB);
     let next = 100 * MIB;
     state.add(51 * MIB);
@@ -389,7 +389,7 @@ fn a_burial_that_is_not_committed_gives_its_room_back() {
                 for parameter in 2..=4 {
                     insert.raw_bind_parameter(parameter, 1)?;
                 }
-                super::record::bind(insert, 5, super::record::NO_PLACE, &event(1))
+                super::record::bind(insert, 5, super::record::NO_POSITION, &event(1))
             })
             .unwrap();
     };
@@ -435,7 +435,7 @@ async fn damage_to_either_table_of_numbers_does_not_forget_what_was_dropped() {
         std::fs::write(&file, content).unwrap();
         let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
         journal.bound_letters(oldest(10));
-        // Whether the damage is met at the start or at the first write.
+        // Whether the damage shows at the start or at the first write.
         bury(&journal, 26, 26).await;
         let letters = journal.letters();
         assert_eq!((letters.kept(), letters.dropped()), (10, 16), "{table}");

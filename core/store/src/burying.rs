@@ -11,7 +11,7 @@ use super::StateDir;
 use super::schema::{self, Harm, LETTER_SIZE};
 use evbus_destination::{DeadLetterLimits, DeadLettersFull};
 
-/// How many dead letters are there, and what they take.
+/// How many dead letters there are, and their size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Letters {
     pub(super) rows: i64,
@@ -24,7 +24,7 @@ impl Letters {
     }
 }
 
-/// Holds whatever it is given; for stores whose lane has not said how much they may.
+/// No bound: for stores whose lane has not set one yet.
 pub(super) const UNBOUNDED: DeadLetterLimits = DeadLetterLimits {
     events: u64::MAX,
     bytes: u64::MAX,
@@ -37,15 +37,15 @@ pub(super) struct Burying {
     pub(super) dropped: i64,
     limits: DeadLetterLimits,
     state: StateDir,
-    /// Bytes taken of the room that all stores share.
+    /// Bytes taken from the room that all stores share.
     taken: u64,
-    /// Bytes of dropped dead letters that no other took.
+    /// Bytes of dropped dead letters that no other has used.
     spare: u64,
     is_committed: bool,
 }
 
 impl Burying {
-    /// Where there are more than the bound already, it lets no more be there than that.
+    /// If there are already more than the bound allows, their number may stay but not grow.
     pub(super) fn new(before: Letters, bound: &DeadLetterLimits, state: StateDir) -> Self {
         Self {
             kept: before,
@@ -71,7 +71,7 @@ impl Burying {
         let drops_newest = self.limits.when_full == DeadLettersFull::DropNewest;
         let next = Letters {
             rows: self.kept.rows + 1,
-            // No dead letter takes less.
+            // The least that a dead letter takes.
             bytes: self.kept.bytes + super::journal::RECORD_BYTES,
         };
         if drops_newest && next.exceed(&self.limits) {
@@ -104,7 +104,7 @@ impl Burying {
         }
     }
 
-    /// Drops dead letters, `most` at a time, while `is_too_much` says so of what is kept.
+    /// Drops dead letters, `most` at a time, as long as `is_too_much` says so of those kept.
     pub(super) fn trim(
         &mut self,
         store: &Connection,
@@ -120,7 +120,7 @@ impl Burying {
         Ok(())
     }
 
-    /// Takes note of what was dropped, as the last thing before the commit.
+    /// Records what was dropped; the last step before the commit.
     pub(super) fn conclude(&self, store: &Connection) -> rusqlite::Result<()> {
         if self.dropped == 0 {
             return Ok(());
@@ -132,13 +132,13 @@ impl Burying {
         schema::add_harm(store, more)
     }
 
-    /// Everything is on disk: gives room back that others may take.
+    /// After the commit: gives back the room that others may use.
     pub(super) fn committed(&mut self) {
         self.is_committed = true;
         self.state.give_letters(self.spare);
     }
 
-    /// Whether dropping all the others would make room for one of this size, which is there already.
+    /// Whether dropping all the others would make room for one of this size, which is stored already.
     fn can_make_room(&self, size: u64) -> bool {
         let others = self.kept.bytes.saturating_sub(size);
         let room = (self.state.room_for_letters())
@@ -157,7 +157,7 @@ impl Burying {
         takes
     }
 
-    /// Drops the oldest or the newest; gives what it took.
+    /// Drops the oldest or the newest dead letter, and returns its size.
     fn drop_one(&mut self, store: &Connection, which: DeadLettersFull) -> rusqlite::Result<u64> {
         let order = match which {
             DeadLettersFull::DropOldest => "ASC",
@@ -169,10 +169,10 @@ impl Burying {
             ))?
             .query_row([], |row| Ok((row.get(0)?, row.get::<_, u64>(1)?)))
             .optional()?;
-        // There should be one: rows are missing, as in a store whose pages are damaged.
+        // There should be a row; a store with damaged pages may lack it.
         let (number, size) = first.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         delete(store, number)?;
-        // A record that was damaged since may say that it takes more than it did.
+        // A record that was damaged later may claim a larger size.
         let size = size.min(self.kept.bytes);
         self.kept.rows -= 1;
         self.kept.bytes -= size;

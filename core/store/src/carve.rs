@@ -12,7 +12,7 @@ use rusqlite::types::ValueRef;
 use super::image::u32_at;
 use super::wal::PAGE;
 
-/// How much of a record stands in the page, as the format says.
+/// How much of a record is stored in the page itself, according to the format.
 const MOST: usize = PAGE - 35;
 const LEAST: usize = (PAGE - 12) * 32 / 255 - 23;
 
@@ -26,7 +26,7 @@ const COLUMNS: usize = 16;
 pub(super) struct Row {
     pub(super) key: i64,
     record: Vec<u8>,
-    /// The type of each column, and where it stands.
+    /// The type of each column, and its position in the record.
     columns: Vec<(u64, usize, usize)>,
 }
 
@@ -52,7 +52,7 @@ impl Row {
         }
     }
 
-    /// The row's columns as numbers, where all are.
+    /// The row's columns as numbers, if all are numbers.
     pub(super) fn numbers(&self) -> Option<Vec<i64>> {
         let number = |column| match self.get(column) {
             ValueRef::Integer(number) => Some(number),
@@ -62,8 +62,7 @@ impl Row {
     }
 }
 
-/// Gives the rows of a leaf page to `see`. `overflow` reads pages in which records go on; none is
-/// longer than `longest`.
+/// Passes the rows of a leaf page to `see`. `overflow` reads overflow pages; no record is longer than `longest`.
 pub(super) fn rows<E: From<io::Error>>(
     page: &[u8],
     longest: usize,
@@ -114,7 +113,7 @@ fn row(
             return Ok(None);
         };
         let mut next = u32_at(next, 0);
-        // What a chain lacks is missing from the record, which its checksum notices.
+        // If pages of the chain are missing, the record's checksum shows it.
         while record.len() < size && next != 0 {
             let Some(page) = overflow(next)? else { break };
             next = u32_at(&page, 0);
@@ -129,7 +128,7 @@ fn row(
     }))
 }
 
-/// Where the columns of a record stand.
+/// The positions of a record's columns.
 fn columns(record: &[u8]) -> Option<Vec<(u64, usize, usize)>> {
     let mut rest = record;
     let header = usize::try_from(varint(&mut rest)?).ok()?;
@@ -145,7 +144,7 @@ fn columns(record: &[u8]) -> Option<Vec<(u64, usize, usize)>> {
             6 | 7 => 8,
             kind => (kind - 12) / 2,
         };
-        // The last ones may be cut off.
+        // The last values may be truncated.
         let to = from
             .checked_add(usize::try_from(size).ok()?)?
             .min(record.len());
@@ -158,7 +157,7 @@ fn columns(record: &[u8]) -> Option<Vec<(u64, usize, usize)>> {
     Some(columns)
 }
 
-/// A number of one to eight bytes, with its sign.
+/// A signed number of one to eight bytes.
 fn integer(bytes: &[u8]) -> i64 {
     let negative = bytes.first().is_some_and(|first| first & 0x80 != 0);
     let start = if negative { -1 } else { 0 };
@@ -167,7 +166,7 @@ fn integer(bytes: &[u8]) -> i64 {
         .fold(start, |number: i64, byte| number << 8 | i64::from(*byte))
 }
 
-/// Takes a number of one to nine bytes off the front.
+/// Reads a number of one to nine bytes from the front.
 fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for at in 0..9 {

@@ -1,5 +1,5 @@
-//! Stores whose files are damaged by blocks, and salvage that ends anywhere: what was written is read,
-//! or counted.
+//! Stores whose files have damaged blocks, and salvage that is interrupted anywhere: everything written is read, or
+//! counted as lost.
 #![allow(clippy::unwrap_used)]
 
 mod full_disk;
@@ -42,7 +42,7 @@ impl Saved {
     }
 }
 
-/// A store with the events 1 to `last` that a killed process left: its log is not in its file.
+/// A store with the events 1 to `last`, as a killed process leaves it: the log is not in the file yet.
 async fn left(dir: &Path, last: u64, together: u64) -> Saved {
     let state_dir = state(dir);
     let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
@@ -57,8 +57,8 @@ async fn left(dir: &Path, last: u64, together: u64) -> Saved {
     saved
 }
 
-/// Opens the store and reads everything; gives how many events are there, and how many of those that
-/// are not are accounted for.
+/// Opens the store and reads everything; returns how many events there are, and how many missing ones are counted as
+/// lost.
 async fn account(dir: &Path) -> (u64, u64) {
     let state = state(dir);
     let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
@@ -188,7 +188,7 @@ async fn a_destroyed_block_of_dead_letters_is_counted_apart_from_the_queue() {
     journal.close().await.unwrap();
 }
 
-/// A damaged store, and where its salvage may have ended.
+/// A damaged store; a salvage of it may be interrupted at any step.
 async fn damaged(dir: &Path) -> PathBuf {
     let file = filled(dir, 3000).await;
     let mut content = fs::read(&file).unwrap();
@@ -203,7 +203,7 @@ async fn salvage_goes_on_wherever_it_ended() {
     let source = tempfile::tempdir().unwrap();
     let file = damaged(source.path()).await;
     let damaged = fs::read(&file).unwrap();
-    // What a salvage makes of it.
+    // What an undisturbed salvage produces.
     let (there, told) = account(source.path()).await;
     let copy = fs::read(&file).unwrap();
     for step in 0..5 {
@@ -216,15 +216,15 @@ async fn salvage_goes_on_wherever_it_ended() {
         }
         fs::write(beside(&file, "-shm"), b"an index").unwrap();
         match step {
-            // The copy is not complete.
+            // Killed while the copy was written.
             0 => fs::write(beside(&file, ".salvage"), &copy[..copy.len() / 2]).unwrap(),
-            // It is, and nothing is moved; and a log is, that does not belong to the copy.
+            // Killed before anything was moved; in the next step, with a log that does not belong to the copy.
             1 => fs::write(&salvaged, &copy).unwrap(),
             2 => {
                 fs::write(&salvaged, &copy).unwrap();
                 fs::write(beside(&file, "-wal"), b"a log").unwrap();
             }
-            // The damaged file is moved.
+            // Killed after the damaged file was moved.
             3 => {
                 fs::write(&salvaged, &copy).unwrap();
                 let time = fs::metadata(&salvaged).unwrap();
@@ -232,7 +232,7 @@ async fn salvage_goes_on_wherever_it_ended() {
                 let kept = format!("{}-{time}.db", name("idem-*", 0).file_stem());
                 fs::write(state_dir.quarantine().join(kept), &damaged).unwrap();
             }
-            // The copy has its place.
+            // Killed after the copy was renamed.
             _ => {
                 fs::write(&file, &copy).unwrap();
                 let _ = fs::remove_file(beside(&file, "-shm"));
@@ -281,10 +281,10 @@ async fn a_store_of_the_first_format_is_taken_over() {
     assert_eq!(account(dir.path()).await, (100, 0));
 }
 
-/// Names the state directory to the test binary that is started again as a child.
+/// Passes the state directory to the test program that is started as a child.
 const CHILD: &str = "EVBUS_STATE_DIR_OF_A_CHILD";
 
-/// What the child does that other tests start and kill; by itself it has nothing to do.
+/// The child that other tests start and kill; run directly, it does nothing.
 #[test]
 fn a_child_opens_its_store() {
     if let Some(dir) = std::env::var_os(CHILD) {
@@ -323,7 +323,7 @@ async fn kills_at_any_moment_of_a_salvage_lose_nothing_more() {
         drop(state_dir);
         for again in 0..2 {
             let mut child = child(dir.path());
-            // A moment, not one that anything waits for.
+            // A moment of the work, not a wait for a condition.
             std::thread::sleep(takes * (round + 1) / 10 / (again + 1));
             child.kill().unwrap();
             child.wait().unwrap();
@@ -358,7 +358,7 @@ async fn a_salvage_ends_soon_when_the_store_is_closed_and_goes_on_later() {
     assert_eq!(there + told, 3000);
 }
 
-/// A small file system of its own; needs root, as other tests do.
+/// A small file system; mounting needs root.
 struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
@@ -393,7 +393,7 @@ impl Drop for Tmpfs {
     }
 }
 
-/// What is in the directory of stores, and in the quarantine.
+/// The files in the directory of stores, and in the quarantine.
 fn files(dir: &Path) -> Vec<String> {
     let names = ["queues", "quarantine"].map(|name| fs::read_dir(dir.join(name)).unwrap());
     let names = names.into_iter().flatten();

@@ -18,7 +18,7 @@ use super::state_dir::{StateError, StateLimits, store_files};
 use super::{StateDir, StoreName};
 use evbus_event::EventId;
 
-/// How many dead letters are read at a time, and about how many bytes of them.
+/// How many dead letters are read at a time, and about how many bytes.
 const PAGE_LETTERS: usize = 500;
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -71,7 +71,7 @@ fn rfc3339<S: serde::Serializer>(unix_ns: &u64, serializer: S) -> Result<S::Ok, 
 
 /// Which dead letters are meant; all conditions have to hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
-// A condition that this version does not know must not be left out: more would be taken.
+// Ignoring an unknown condition would match too much.
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
     /// The destination's provider.
@@ -140,7 +140,7 @@ fn each_of(
     if !filter.takes_store(&name) {
         return Ok(true);
     }
-    // Those that come while it looks are left out: it may take long.
+    // The search may take long; dead letters that arrive in the meantime are ignored.
     let last: i64 = store.query_row(
         "SELECT coalesce(max(number), 0) FROM dead_letters",
         [],
@@ -167,8 +167,8 @@ fn each_of(
     }
 }
 
-/// The next dead letters. Whoever sees them may take their time, as a pager does, and while a store is
-/// being read its log grows with every commit; so it is not read meanwhile.
+/// The next dead letters. The caller may take its time between pages, as a pager does, so the store is not read
+/// meanwhile: its log grows with every commit while somebody reads it.
 fn page_of(
     select: &mut Statement<'_>,
     name: &StoreName,
@@ -209,7 +209,7 @@ fn page_of(
     Ok(page)
 }
 
-/// The numbers of a store's dead letters that the filter takes.
+/// The numbers of the dead letters in a store that match the filter.
 fn numbers(store: &Connection, filter: &Filter) -> rusqlite::Result<Vec<i64>> {
     let mut numbers = Vec::new();
     each_of(store, filter, false, &mut |letter| {
@@ -244,14 +244,14 @@ pub fn purge(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
 pub fn purge_file(file: &Path, numbers: &[i64]) -> Result<u64, StateError> {
     let mut store = schema::open_beside(file, true)?;
     let (purged, _) = delete(&mut store, numbers).map_err(in_store("write", file))?;
-    // The next host does that, too.
+    // If this fails, the next host does it.
     let _ = super::shrink::give_all_back(&store);
     Ok(purged as u64)
 }
 
-/// Keeps all others from writing below a state directory; nothing where there are no stores in it.
+/// Keeps all other processes from writing below a state directory; `None` if there are no stores in it.
 fn hold(state_dir: &Path) -> Result<Option<StateDir>, StateError> {
-    // A directory without any is not touched, whatever it is.
+    // A directory without stores is not changed, whatever it is.
     if store_files(state_dir)?.is_empty() {
         return Ok(None);
     }
@@ -316,23 +316,23 @@ pub fn selected(
     Ok(selected)
 }
 
-/// What was moved from the dead letters to the queue.
+/// Dead letters that were moved to the queue.
 pub(super) struct Requeued {
     pub(super) moved: usize,
-    /// What they take in the queue.
+    /// Their size in the queue.
     pub(super) bytes: u64,
-    /// What they took among the dead letters.
+    /// Their size among the dead letters.
     pub(super) letter_bytes: u64,
 }
 
-/// Moves dead letters to the queue, at `first_seq` and the places that follow. One whose record is damaged
-/// stays where it is.
+/// Moves dead letters to the queue, to `first_seq` and the positions after it. A dead letter whose record is damaged
+/// stays.
 pub(super) fn requeue(
     store: &mut Connection,
     numbers: &[i64],
     first_seq: u64,
 ) -> rusqlite::Result<Requeued> {
-    // Another process that reads or writes is waited for.
+    // Waits for other processes that read or write.
     let transaction = store.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (mut moved, mut bytes, mut letter_bytes) = (0, 0, 0);
     {
@@ -344,7 +344,7 @@ pub(super) fn requeue(
         for (number, seq) in numbers.iter().zip(first_seq..) {
             let mut rows = select.query([number])?;
             let Some(row) = rows.next()? else { continue };
-            let event = match record::read(row, 0, record::NO_PLACE) {
+            let event = match record::read(row, 0, record::NO_POSITION) {
                 Ok(event) => event,
                 Err(RowFault::Damaged) => continue,
                 Err(RowFault::Unreadable(error)) => return Err(error),
@@ -374,9 +374,9 @@ pub(super) fn requeue(
     })
 }
 
-/// Deletes dead letters; gives how many there were, and what they took.
+/// Deletes dead letters; returns how many there were, and their size.
 pub(super) fn delete(store: &mut Connection, numbers: &[i64]) -> rusqlite::Result<(usize, u64)> {
-    /// Far below what a statement may have.
+    /// Far less than a statement may have.
     const AT_ONCE: usize = 500;
     let transaction = store.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (mut deleted, mut bytes) = (0, 0);

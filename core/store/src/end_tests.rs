@@ -1,4 +1,4 @@
-//! Stores whose writer or whose files go, and what whoever waits for them is told.
+//! Stores that lose their writer or their files, and what is reported to those who wait for them.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -22,7 +22,7 @@ async fn whoever_waits_for_a_writer_that_panics_is_told() {
     let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
     journal.append(1, 0, &event(1), true);
     journal.receipt(1).written().await.unwrap();
-    // It stands still until all the others wait, and then panics.
+    // It stops until all the others wait, and then panics.
     let (stand, stands) = mpsc::channel();
     let (go, wait) = mpsc::channel();
     let panics = move |_| {
@@ -47,7 +47,7 @@ async fn whoever_waits_for_a_writer_that_panics_is_told() {
     assert!(soon("a read", read).await.is_err());
     assert!(soon("a purge", purge).await.is_err());
     assert!(soon("a replay", replayed).await.unwrap().is_err());
-    // Those who come later are told as well.
+    // Later callers get the error too.
     journal.append(5, 0, &event(5), true);
     let late = soon("a late receipt", journal.receipt(5).written()).await;
     assert!(late.unwrap_err().contains("panicked"));
@@ -79,7 +79,7 @@ async fn a_store_that_cannot_be_opened_after_it_was_written_again_has_everything
     for ending in ["", "-wal", "-shm"] {
         fs::remove_file(beside(&file, ending)).unwrap();
     }
-    // It gets its name again, and cannot be opened.
+    // The file gets its name back, but cannot be opened.
     let obstacle = beside(&file, "-journal");
     fs::create_dir_all(obstacle.join("in the way")).unwrap();
     journal.append(101, 0, &event(101), true);
@@ -119,7 +119,7 @@ async fn a_salvage_ends_soon_when_the_host_ends_and_the_next_start_goes_on() {
     assert!(state_dir.closing().get().is_none());
     let long_ago = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
     state_dir.closing().set(long_ago).unwrap();
-    // It counts from the first time.
+    // The time counts from the first call.
     state_dir.begin_closing();
     let refused = Journal::open(&state_dir, &name("idem-*", 0)).unwrap_err();
     let refused = refused.to_string();
@@ -162,7 +162,7 @@ async fn replayed_events_have_places_of_their_own_whatever_ends_the_host() {
     };
     assert!(journal.replay(vec![1, 2], 6, Box::new(done)));
     assert_eq!(replayed.await.unwrap(), Ok(2));
-    // What a crash at this moment would leave.
+    // What a crash at this moment would leave behind.
     let crashed = root.path().join("crashed");
     let mut copy = std::process::Command::new("cp");
     let copied = copy.arg("-r").args([&dir, &crashed]).status().unwrap();
@@ -170,7 +170,7 @@ async fn replayed_events_have_places_of_their_own_whatever_ends_the_host() {
     journal.close().await.unwrap();
     drop((journal, state_dir));
     for dir in [&dir, &crashed] {
-        // What a salvage would go by.
+        // What a salvage would rely on.
         let file = state(dir).store_file(&named);
         let store = rusqlite::Connection::open(file).unwrap();
         let counts = "SELECT queued, first_seq, last_seq FROM counts";
@@ -181,7 +181,7 @@ async fn replayed_events_have_places_of_their_own_whatever_ends_the_host() {
             .unwrap();
         assert_eq!(counts, (2, 6, 7));
         drop(store);
-        // Places of settled events are not given again.
+        // Positions of settled events are not reused.
         let state_dir = state(dir);
         let journal = Journal::open(&state_dir, &named).unwrap();
         let found = journal.found();

@@ -9,7 +9,7 @@ use rustix::fs::statvfs;
 use super::StateError;
 use super::state_dir::QUEUES;
 
-/// Less than this on a file system is none: what `SQLite` keeps beside a file alone takes 32 KiB.
+/// A file system with less free space counts as full: what `SQLite` keeps beside a file alone takes 32 KiB.
 const LEAST_ROOM: u64 = 64 * 1024;
 
 /// The error of a file operation.
@@ -53,8 +53,8 @@ pub(super) fn is_full_file(error: &io::Error) -> bool {
     )
 }
 
-/// Whether an operation on the store at `path` found no room. For some files beside it `SQLite` only says
-/// that input or output failed.
+/// Whether an operation on the store at `path` found no room. For some files beside the store, `SQLite` reports only
+/// an I/O error.
 pub(super) fn is_full(error: &rusqlite::Error, path: &Path) -> bool {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => true,
@@ -67,7 +67,7 @@ fn has_no_room(path: &Path) -> bool {
     let dir = path.parent().unwrap_or(path);
     statvfs(dir).is_ok_and(|found| {
         let room = found.f_bavail.saturating_mul(found.f_frsize);
-        // Some file systems do not count files.
+        // Some file systems do not limit the number of files.
         room < LEAST_ROOM || (found.f_files > 0 && found.f_favail == 0)
     })
 }

@@ -10,15 +10,15 @@ use std::path::Path;
 use super::salvage::beside;
 use super::wal::{self, Log, PAGE};
 
-/// A pointer map describes so many pages behind it, in entries of 5 bytes.
+/// A page of the pointer map describes this many pages after it, in entries of 5 bytes.
 #[allow(clippy::cast_possible_truncation)] // A page has 4096 bytes.
 const MAPPED: u32 = (PAGE / 5) as u32;
 
-/// What the pointer map says of a page.
+/// Types of pages in the pointer map.
 const FREE: u8 = 2;
 const TREE: [u8; 2] = [1, 5];
 
-/// The kinds of pages that trees are made of; the first byte of each.
+/// The first byte of each kind of page of a tree.
 const LEAF: u8 = 13;
 const KINDS: [u8; 4] = [2, 5, 10, LEAF];
 
@@ -33,11 +33,11 @@ pub(super) struct Image {
 /// What a page is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It has rows.
+    /// A page with rows.
     Leaf,
-    /// It should be part of a tree and is not.
+    /// A page that should be part of a tree but is not.
     Destroyed,
-    /// It has no rows.
+    /// A page without rows.
     Other,
 }
 
@@ -57,7 +57,7 @@ impl Image {
         };
         image.pages = match image.log.pages() {
             Some(pages) => pages,
-            // Pages of the log may be beyond the end of the file, and whatever can be read is looked at.
+            // Pages in the log may be beyond the end of the file; every page that can be read counts.
             None => (image.latest.keys().copied().max().unwrap_or_default())
                 .max(image.log.most_pages())
                 .min(in_file.saturating_add(1 << 20))
@@ -67,7 +67,7 @@ impl Image {
         Ok(image)
     }
 
-    /// The latest image of a page; none where there is no such page.
+    /// The latest image of a page; `None` if there is no such page.
     pub(super) fn page(&self, number: u32) -> io::Result<Option<Vec<u8>>> {
         match self.latest.get(&number) {
             Some(frame) => self.log.page(*frame).map(Some),
@@ -96,17 +96,17 @@ impl Image {
         self.latest.contains_key(&number)
     }
 
-    /// Whether no later image of a page may be among what is damaged.
+    /// Whether no later image of a page may be among the damaged frames.
     pub(super) fn is_current(&self, number: u32) -> bool {
         self.log.is_current(number, self.frame(number))
     }
 
-    /// The frame that the latest image of a page is in; none: in the file.
+    /// The frame with the latest image of a page; `None` if it is in the file.
     pub(super) fn frame(&self, number: u32) -> Option<usize> {
         self.latest.get(&number).copied()
     }
 
-    /// What a page is, by the pointer map and by what stands in it.
+    /// The kind of a page, according to the pointer map and its content.
     pub(super) fn kind(&self, number: u32, page: &[u8]) -> io::Result<Kind> {
         let map = map_of(number);
         if number < 2 || number == map {
@@ -114,14 +114,13 @@ impl Image {
         }
         let at = 5 * (number - map - 1) as usize;
         let mapped = self.page(map)?.map_or(0, |map| map[at]);
-        // A page that names free ones may be what is damaged; where the two differ, rows are looked at.
+        // The list of free pages may itself be damaged; if it contradicts the map, the page is searched for rows.
         if mapped == FREE || (self.free.contains(&number) && !TREE.contains(&mapped)) {
             return Ok(Kind::Other);
         }
         let found = page[0];
         Ok(if found == LEAF {
-            // Whatever the map says: a page in which a record goes on begins with another page's number,
-            // and no store has so many.
+            // Regardless of the map: an overflow page begins with a page number, and no store has that many pages.
             Kind::Leaf
         } else if TREE.contains(&mapped) && !KINDS.contains(&found) {
             Kind::Destroyed
@@ -130,14 +129,14 @@ impl Image {
         })
     }
 
-    /// The pages that the first page says are free: what stands in them was deleted.
+    /// The pages that the first page lists as free: their content was deleted.
     fn free_pages(&self) -> io::Result<HashSet<u32>> {
         let mut free = HashSet::new();
         let mut next = match self.page(1)? {
             Some(first) => u32_at(&first, 32),
             None => 0,
         };
-        // A chain that is damaged may be a ring.
+        // A damaged chain may be a cycle.
         while next != 0 && next <= self.pages && free.insert(next) {
             let Some(trunk) = self.page(next)? else { break };
             let count = u32_at(&trunk, 4) as usize;
@@ -151,7 +150,7 @@ impl Image {
     }
 }
 
-/// The page that has the entry of the pointer map for this one.
+/// The page with the pointer map's entry for this one.
 fn map_of(number: u32) -> u32 {
     number.saturating_sub(2) / (MAPPED + 1) * (MAPPED + 1) + 2
 }

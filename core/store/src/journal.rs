@@ -22,18 +22,19 @@ use super::{StateDir, StateError, StoreName, writer};
 use evbus_destination::DeadLetterLimits;
 use evbus_event::Event;
 
-/// How many bytes of events may wait to be written. A program that fires faster than the disk
-/// writes waits, as its destination's policy says.
+/// How many bytes of events may wait to be written. A program that fires faster than the disk writes waits, if its
+/// destination's policy says so.
 pub(super) const MAX_STAGED_BYTES: usize = 8 * 1024 * 1024;
 
-/// With less room than this on the file system, for each store that is open, an event counts as taken when it
-/// is on disk, and not while it waits to be written: twice for the log and the file, and as much to spare.
+/// If the file system has less free space than this for each open store, an event counts as accepted only when it is
+/// on disk, not while it waits to be written. Twice the staged bytes, for the log and the file, and as much again as a
+/// reserve.
 const ROOMY_BYTES: u64 = 4 * MAX_STAGED_BYTES as u64;
 
 /// How many events may wait to be written.
 pub(super) const MAX_STAGED_EVENTS: usize = 65_536;
 
-/// What an event takes on disk beside its body and profile, about.
+/// About what an event takes on disk besides its body and profile.
 pub(crate) const RECORD_BYTES: u64 = 100;
 
 /// The size of an event on disk, reckoned as that of the events found at a start.
@@ -41,24 +42,24 @@ pub fn record_bytes(event: &Event) -> u64 {
     (event.body().len() + event.profile().len()) as u64 + RECORD_BYTES
 }
 
-/// What lane and writer share.
+/// What the lane and the writer share.
 pub(super) struct Shared {
     pub(super) pending: Mutex<Pending>,
     pub(super) wake: Condvar,
     pub(super) progress: watch::Sender<Progress>,
-    /// Whoever found no room waits here.
+    /// Notified when there is room again.
     pub(super) room: Notify,
-    /// What is handed in and not settled, buried or lost.
+    /// Events handed in that are not settled, buried or lost.
     taken: Mutex<Taken>,
     state: StateDir,
-    /// When the store was asked to be closed; a salvage does not go on for long then.
+    /// When closing began; after that, a salvage must end soon.
     closing: Closing,
     letters: Arc<LetterCounts>,
-    /// Whatever waits to be written has room on disk, as far as was seen last.
+    /// Whether, at the last check, there was room on disk for everything that waits to be written.
     is_roomy: AtomicBool,
 }
 
-/// Events of a store, and what they take on disk.
+/// Events of a store, and their size on disk.
 #[derive(Debug, Clone, Copy, Default)]
 struct Taken {
     events: u64,
@@ -66,7 +67,7 @@ struct Taken {
 }
 
 impl Shared {
-    /// Looks whether the disk has room for all that may wait to be written.
+    /// Checks whether the disk has room for everything that may wait to be written.
     pub(super) fn look_for_room(&self) {
         let is_roomy = self.state.has_free(ROOMY_BYTES);
         self.is_roomy.store(is_roomy, Ordering::Relaxed);
@@ -80,11 +81,11 @@ impl Shared {
         self.state.add(bytes);
     }
 
-    /// Gives the room of events back.
+    /// Gives back the room of events.
     pub(super) fn subtract(&self, events: u64, bytes: u64) {
         let mut taken = self.taken.lock();
         taken.events = taken.events.saturating_sub(events);
-        // Of events that damage took it is not known what they took: where none is left, it is nothing.
+        // The size of events lost to damage is unknown; if no event remains, the rest is zero.
         let bytes = if taken.events == 0 {
             taken.bytes
         } else {
@@ -95,7 +96,7 @@ impl Shared {
         self.state.subtract(bytes);
     }
 
-    /// The writer has ended, and nobody serves what waits for it: whoever waits is told.
+    /// The writer has ended: everybody who waits for it is informed.
     pub(super) fn end(&self, fault: Option<&str>, unwritten: u64, unwritten_letters: u64) {
         let mut pending = self.pending.lock();
         pending.ended = true;
@@ -116,7 +117,7 @@ impl Shared {
         self.room.notify_waiters();
     }
 
-    /// Events that were handed in when there was no writer any more are not on disk.
+    /// Counts events handed in after the writer ended as not on disk.
     fn lose_unserved(&self, unserved: &Unserved) {
         if unserved.events > 0 {
             self.progress
@@ -124,7 +125,7 @@ impl Shared {
         }
     }
 
-    /// Gives room back that was taken by what is now on disk.
+    /// Gives back the staging room of what is now on disk.
     pub(super) fn committed(&self, done: Size) {
         let mut pending = self.pending.lock();
         pending.staged_events -= done.events;
@@ -290,10 +291,10 @@ impl Journal {
 
     /// Counts events that should be on disk but are missing.
     pub fn lose(&self, events: u64) {
-        // How large they were is lost as well.
+        // The size of the lost events is unknown, so the average is used.
         let taken = *self.shared.taken.lock();
         let bytes = u128::from(taken.bytes) * u128::from(events) / u128::from(taken.events.max(1));
-        // It is no more than there is.
+        // Never more than the total.
         self.shared
             .subtract(events, u64::try_from(bytes).unwrap_or(u64::MAX));
         self.change(|pending| pending.lost += events);
@@ -339,7 +340,7 @@ impl Journal {
         }
     }
 
-    /// Whoever waits for room is woken by the writer, too.
+    /// The writer also wakes those who wait for room.
     pub fn room_notify(&self) -> &Notify {
         &self.shared.room
     }
@@ -451,7 +452,7 @@ impl Journal {
             .map_err(drop);
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
-            // It has nothing left to do; whether it panicked was seen by its closed channel.
+            // The thread has finished; a panic of it was already noticed by the closed channel.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
         match ended {
@@ -464,7 +465,7 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        // What stays in the file is counted again by whoever opens it next.
+        // Whatever remains in the file is counted again when it is next opened.
         self.shared.subtract(u64::MAX, u64::MAX);
         self.shared.closing.get_or_init(Instant::now);
         self.shared.pending.lock().close = true;

@@ -12,10 +12,10 @@ use super::schema::Harm;
 use super::writer::{Writer, changes, is_damage};
 use evbus_destination::DeadLettersFull;
 
-/// How many dead letters beyond a bound that was lowered are dropped in one transaction.
+/// How many dead letters are dropped in one transaction after a bound was lowered.
 const SLICE: usize = 1000;
 
-/// How long to wait before that is tried again where it failed.
+/// The wait after dropping them failed.
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// The counts of a store's dead letters.
@@ -48,7 +48,7 @@ impl LetterCounts {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// What a store says of times before it was opened.
+    /// Adopts the counts of losses from before the store was opened.
     pub(super) fn set_past(&self, harm: &Harm) {
         let dropped = harm.dead_dropped.max(0).cast_unsigned();
         let lost = harm.dead_letters_lost.max(0).cast_unsigned();
@@ -64,7 +64,7 @@ impl Writer {
         Burying::new(self.dead, bound, self.state.clone())
     }
 
-    /// Takes over what was committed.
+    /// Adopts what was committed.
     pub(super) fn buried(&mut self, mut burying: Burying) {
         burying.committed();
         self.dead = burying.kept;
@@ -89,14 +89,14 @@ impl Writer {
         }
     }
 
-    /// Lets others see what is kept.
+    /// Publishes the counts of kept and dropped dead letters.
     pub(super) fn tell_letters(&self) {
         let rows = self.dead.rows.max(0).cast_unsigned();
         self.letters.kept.store(rows, Ordering::Relaxed);
         (self.letters.bytes).store(self.dead.bytes, Ordering::Relaxed);
     }
 
-    /// Dead letters are not there any more.
+    /// Subtracts dead letters that are gone.
     fn forget(&mut self, rows: usize, bytes: u64) {
         let bytes = bytes.min(self.dead.bytes);
         self.dead.rows -= changes(rows);
@@ -106,7 +106,7 @@ impl Writer {
         self.shrinking.committed();
     }
 
-    /// When dead letters are to be dropped that are too many, where there are.
+    /// When surplus dead letters are to be dropped, if there are any.
     pub(super) fn next_trim(&self) -> Option<Instant> {
         self.is_too_much(self.dead).then_some(self.trim_at)
     }
@@ -118,7 +118,7 @@ impl Writer {
             })
     }
 
-    /// Drops some of the dead letters that are beyond a bound that was lowered, where it is time.
+    /// Drops some dead letters beyond a lowered bound, if it is time.
     pub(super) fn trim(&mut self) {
         if self.next_trim().is_none_or(|at| Instant::now() < at) {
             return;
@@ -160,13 +160,13 @@ impl Writer {
     /// Puts dead letters back into the queue.
     pub(super) fn replay(&mut self, shared: &Shared, mut replay: Replay) {
         let (numbers, first_seq) = (std::mem::take(&mut replay.numbers), replay.first_seq);
-        // The places are used up, whether anything comes to be there or not.
+        // These positions count as used, even if nothing is stored there.
         self.last_seq = self.last_seq.max(first_seq + numbers.len() as u64 - 1);
         let moved = if self.held.is_empty() {
             deadletters::requeue(&mut self.store, &numbers, first_seq)
                 .map_err(|error| format!("store {}: {error}", self.path.display()))
         } else {
-            // They would stand on disk before events that are older and not there yet.
+            // They would be on disk before older events that are not.
             Err(format!(
                 "store {}: the disk does not accept events at the moment; try again later",
                 self.path.display()
@@ -186,7 +186,7 @@ impl Writer {
         if let Ok((purged, bytes)) = &purged {
             self.forget(*purged, *bytes);
         }
-        // Whoever asked may have gone.
+        // The caller may be gone.
         let _ = purge.reply.send(
             purged
                 .map(|(purged, _)| purged as u64)

@@ -9,13 +9,13 @@ use super::state_dir::StateError;
 
 const FILE: &str = "lock";
 
-/// Finds what would keep every process from taking the lock of a directory.
+/// Reports what would keep any process from taking the lock of a directory.
 pub(super) fn examine(dir: &Path) -> Result<(), StateError> {
     let path = dir.join(FILE);
     FileLock::examine(&path).map_err(at("lock the state directory with", &path))
 }
 
-/// Takes the lock of a directory; makes its file, which stays.
+/// Takes the lock of a directory; creates its file, which remains.
 pub(super) fn take(dir: &Path) -> Result<FileLock, StateError> {
     let path = dir.join(FILE);
     let taken = FileLock::take(&path).map_err(at("lock the state directory with", &path))?;

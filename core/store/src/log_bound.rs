@@ -11,30 +11,31 @@ use super::beside;
 use super::writer::Writer;
 use evbus_report::OncePerBurst;
 
-/// A log is cut back to 16 MiB; one of more than twice that is being read, or a commit was very long.
+/// A log is normally truncated to 16 MiB; if it is more than twice as long, somebody reads it, or a commit was very
+/// long.
 const USUAL: u64 = 32 * MIB;
 
-/// The longest log, where `--state-limit` allows as much.
+/// The longest log, if `--state-limit` permits it.
 const MOST: u64 = 256 * MIB;
 
-/// A long log is tried to be cut back when it has grown by this much, or after this time.
+/// Truncating a long log is tried again when it has grown by this much, or after this time.
 const STEP: u64 = 8 * MIB;
 const AGAIN: Duration = Duration::from_millis(500);
 
 const MIB: u64 = 1024 * 1024;
 
-/// A log that may be too long.
+/// The bound of a log's length.
 #[derive(Debug, Default)]
 pub(super) struct LogBound {
-    /// What the state directory was told that the log takes beyond the usual.
+    /// The length beyond the usual that was reported to the state directory.
     told: u64,
-    /// When it could not be cut back the last time, and its length then.
+    /// When truncating last failed, and the length then.
     tried: Option<(Instant, u64)>,
     burst: OncePerBurst,
 }
 
 impl Writer {
-    /// Cuts a long log back. Says why it cannot where it must not grow any more.
+    /// Truncates a long log. Fails if that is not possible and the log must not grow any more.
     pub(super) fn bound_log(&mut self) -> Result<(), String> {
         let len = self.log_len();
         if len <= USUAL {
@@ -51,7 +52,7 @@ impl Writer {
                     return Ok(());
                 }
                 Ok(false) => {}
-                // The disk is full or fails, and says so where it is written to.
+                // A full or failing disk is reported by the next write.
                 Err(_) => return Ok(()),
             }
             self.log.tried = Some((Instant::now(), len));
@@ -75,9 +76,9 @@ impl Writer {
         ))
     }
 
-    /// Whether the log is long and somebody keeps it so.
+    /// Whether the log is long because somebody reads it.
     pub(super) fn log_is_held(&mut self) -> bool {
-        // It is not written to now, so it does not matter how long it may be.
+        // Nothing is written to the log now, so its length does not matter.
         let _ = self.bound_log();
         self.log.told > 0
     }
@@ -86,7 +87,7 @@ impl Writer {
         std::fs::metadata(beside(&self.path, "-wal")).map_or(0, |log| log.len())
     }
 
-    /// Tells the state directory what the log takes beyond the usual.
+    /// Reports the length beyond the usual to the state directory.
     pub(super) fn tell_log(&mut self, beyond: u64) {
         if beyond == 0 {
             self.log.tried = None;

@@ -1,4 +1,4 @@
-//! What is not a file where a store has one.
+//! Something other than a file at the path of a store.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;

@@ -15,14 +15,14 @@ pub(super) struct Append {
     pub(super) seq: u64,
     pub(super) attempts: u32,
     pub(super) event: Arc<Event>,
-    /// Somebody waits until it is on disk for good.
+    /// Somebody waits until it is safely on disk.
     pub(super) durable: bool,
-    /// Its row has been handed in before, and counted.
+    /// Its row was handed in before, and counted.
     pub(super) again: bool,
 }
 
 impl Append {
-    /// Whether there is nothing to write unless damage took its row.
+    /// Whether there is nothing to write, unless damage took its row.
     pub(super) fn is_spare(&self) -> bool {
         self.again && self.attempts == 0
     }
@@ -51,11 +51,11 @@ pub(super) struct Size {
     /// Events and dead letters.
     pub(super) events: usize,
     pub(super) bytes: usize,
-    /// Of dead letters alone.
+    /// Of dead letters only.
     pub(super) letter_bytes: usize,
 }
 
-/// What a dead letter takes while it waits to be written; an empty body takes something, too.
+/// The size of a dead letter while it waits to be written; an empty body has a size too.
 pub(super) fn letter_bytes(burial: &Burial) -> usize {
     burial.event.size() + burial.error.len() + 100
 }
@@ -79,38 +79,38 @@ pub(super) struct ReadRequest {
     pub(super) reply: oneshot::Sender<Loaded>,
 }
 
-/// What waits for the writer.
+/// Work for the writer.
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) appends: Vec<Append>,
     pub(super) burials: Vec<Burial>,
-    /// Places of settled events.
+    /// Positions of settled events.
     pub(super) settled: Vec<u64>,
-    /// What those take on disk until they are deleted.
+    /// The size of these on disk, until they are deleted.
     pub(super) settled_bytes: u64,
-    /// Events that should be on disk and are not.
+    /// Events that should be on disk but are not.
     pub(super) lost: u64,
     pub(super) reads: Vec<ReadRequest>,
     pub(super) replays: Vec<Replay>,
     pub(super) purges: Vec<Purge>,
-    /// Another bound of dead letters.
+    /// A new bound of dead letters.
     pub(super) letter_limits: Option<DeadLetterLimits>,
     pub(super) close: bool,
     /// The writer has ended.
     pub(super) ended: bool,
-    /// Of appends and burials, those that the writer has taken and not committed included.
+    /// Number of appends and burials, including those that the writer has taken and not committed.
     pub(super) staged_events: usize,
     pub(super) staged_bytes: usize,
-    /// Of burials alone.
+    /// Bytes of burials only.
     pub(super) staged_letter_bytes: usize,
 }
 
-/// Dead letters that go back into the queue.
+/// Dead letters to be put back into the queue.
 pub(super) struct Replay {
     pub(super) numbers: Vec<i64>,
-    /// Their places in the queue: this one and those that follow.
+    /// Their positions in the queue: this one and those after it.
     pub(super) first_seq: u64,
-    /// None once it is told.
+    /// `None` once it was called.
     done: Option<OnReplayed>,
 }
 
@@ -131,15 +131,15 @@ impl Replay {
 }
 
 impl Drop for Replay {
-    /// Whatever became of the writer: the lane waits for the places.
+    /// The lane waits for these positions, so it is informed however the writer ended.
     fn drop(&mut self) {
         self.tell(Err("the store's thread ended unexpectedly".to_owned()));
     }
 }
 
-/// What waited for a writer that has ended. Dropping it tells whoever waits for an answer.
+/// Work left when the writer ended. Dropping it informs everybody who waits for an answer.
 pub(super) struct Unserved {
-    /// Events that were to be written.
+    /// Events that were not written.
     pub(super) events: u64,
     _reads: Vec<ReadRequest>,
     _replays: Vec<Replay>,
@@ -150,7 +150,7 @@ pub(super) struct Unserved {
 /// can be read back.
 pub type OnReplayed = Box<dyn FnOnce(Result<u64, String>) + Send>;
 
-/// Dead letters that are deleted.
+/// Dead letters to be deleted.
 pub(super) struct Purge {
     pub(super) numbers: Vec<i64>,
     pub(super) reply: oneshot::Sender<Result<u64, String>>,
@@ -168,7 +168,7 @@ impl Pending {
             && self.letter_limits.is_none()
     }
 
-    /// Takes out what nobody will serve.
+    /// Takes out everything that will not be done any more.
     pub(super) fn drain(&mut self) -> Unserved {
         let waiting = std::mem::take(self);
         self.close = waiting.close;
@@ -190,18 +190,18 @@ impl Pending {
     }
 }
 
-/// How far the writer is.
+/// The writer's progress.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
-    /// All events up to this place are on disk, or settled.
+    /// All events up to this position are on disk or settled.
     pub(super) written_to: u64,
-    /// Why the disk takes nothing at the moment.
+    /// Why the disk accepts nothing at the moment.
     pub(super) fault: Option<Arc<str>>,
     /// Commits that were flushed, for durable events.
     pub(super) flushed_commits: u64,
-    /// Events that the disk did not take before it was closed.
+    /// Events that could not be written before the store was closed.
     pub(super) unwritten: u64,
-    /// Dead letters, beside those events, that it did not take either.
+    /// Dead letters, besides those events, that could not be written either.
     pub(super) unwritten_letters: u64,
     pub(super) closed: bool,
 }

@@ -38,8 +38,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Must be called as soon as they are open. A file beside them that was opened and closed here would
-    /// take the locks of the store with it.
+    /// Must be called right after opening the store. Opening and closing one of these files here would release the
+    /// store's locks on it.
     pub(super) fn of(path: &Path) -> Self {
         Self {
             file: id_at(path),
@@ -50,7 +50,7 @@ impl Place {
 }
 
 impl Writer {
-    /// Sees to it that the store is the one that has its name; says why it is not.
+    /// Makes sure that the open store is the file at its path; returns why it is not.
     pub(super) fn stay_in_place(&mut self) -> Result<(), String> {
         let is_here = self.place == Place::of(&self.path) && self.state.is_held();
         if is_here && !self.astray {
@@ -86,7 +86,7 @@ impl Writer {
                 }
                 _ => {}
             }
-            // Nobody else may read it; an empty file is taken for one that is not there.
+            // Nobody else may read it; SQLite treats an empty file as a new one.
             let file = File::options()
                 .write(true)
                 .create_new(true)
@@ -111,15 +111,15 @@ impl Writer {
                     put_aside(&self.state, &path)?;
                 }
             }
-            // Closing it removes its log by name, so that has to be done before the new one has one.
+            // Closing removes the log by name, so it must happen before the new store has one.
             self.store = Connection::open_in_memory().map_err(in_store("close", &self.path))?;
         }
         for ending in ["-wal", "-shm"] {
-            // Its own, or none.
+            // These are the store's own, or do not exist.
             let _ = fs::remove_file(beside(&self.path, ending));
         }
         match fs::rename(&whole, &self.path) {
-            // An earlier try came as far as this.
+            // An earlier attempt got this far.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.path.exists() => {}
             renamed => renamed.map_err(at("rename", &whole))?,
         }
@@ -132,14 +132,14 @@ impl Writer {
                 reason,
             },
         })?;
-        // A log is made by the first look.
+        // The first query creates the log.
         let _ = schema::destination(&self.store);
         self.place = Place::of(&self.path);
         Ok(())
     }
 }
 
-/// Goes on where a host ended while it wrote a store again: the copy is whole and has everything.
+/// Completes a rewrite that a host had not finished: the copy is complete.
 pub(super) fn finish(state: &StateDir, path: &Path) -> Result<(), StateError> {
     let whole = beside(path, ".whole");
     if !whole.exists() {
@@ -155,7 +155,7 @@ pub(super) fn finish(state: &StateDir, path: &Path) -> Result<(), StateError> {
     sync_dir_of(path)
 }
 
-/// Moves a file that is not this host's into the quarantine.
+/// Moves a file that is not this host's to the quarantine.
 fn put_aside(state: &StateDir, path: &Path) -> Result<(), StateError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let kept = (state.quarantine()).join(format!("{}-{name}", now_unix_ns()));

@@ -1,4 +1,4 @@
-//! A store that another process reads: its log has a bound, and the commands of this program are no such
+//! A store that another process reads: its log is bounded, and this program's own commands do not count as such a
 //! process.
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ use evbus_event::Event;
 
 const MIB: u64 = 1024 * 1024;
 
-/// With it a log may have a quarter: 32 MiB.
+/// With this limit, a log may take a quarter: 32 MiB.
 fn limits() -> StateLimits {
     StateLimits {
         max_bytes: 128 * MIB,
@@ -32,7 +32,7 @@ fn log_len(store: &Path) -> u64 {
     fs::metadata(beside(store, "-wal")).map_or(0, |log| log.len())
 }
 
-/// A connection that reads and does not end to.
+/// A connection with a read transaction that stays open.
 fn reader(store: &Path) -> Connection {
     let reader = Connection::open(store).unwrap();
     reader.execute_batch("BEGIN").unwrap();
@@ -68,7 +68,7 @@ async fn a_reader_that_does_not_end_fills_the_disk_no_further_than_the_bound() {
     assert!(log_len(&path) < 40 * MIB, "{}", log_len(&path));
     let usual = 128 * MIB * 3 / 4 - state.bytes();
     assert!(!state.has_room(usual), "a long log takes of the limit");
-    // What is settled needs no room.
+    // Settled events need no room.
     journal.settle(vec![1, 2], record_bytes(&event(1)) + record_bytes(&long));
     drop(reader);
     written_at_last(&journal, last).await;

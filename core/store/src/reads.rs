@@ -11,13 +11,13 @@ use super::writer::{Writer, is_damage};
 use evbus_event::now_unix_ns;
 
 impl Writer {
-    /// Answers a read from the disk and from what is not on it yet.
+    /// Answers a read from the disk and from pending work.
     pub(super) fn answer(&mut self, shared: &Shared, request: ReadRequest) {
         let mut loaded = Loaded::default();
         let mut bytes = 0_usize;
         let read = loop {
             if self.astray && !place::is_on_disk(&self.store) {
-                // It is to be written again first; what stands in for it has no tables.
+                // The file must be written again first; until then, an empty store without tables stands in for it.
                 break false;
             }
             if self.mend().is_err() {
@@ -26,7 +26,7 @@ impl Writer {
             match self.read(shared, &request, &mut loaded, &mut bytes) {
                 Err(RowFault::Damaged) => {}
                 Err(RowFault::Unreadable(error)) if is_damage(&error) => {
-                    // What was buried on the way stays buried.
+                    // Records that were buried before this stay buried.
                     loaded.events.clear();
                     bytes = 0;
                     if self.replace(&error.to_string()).is_err() {
@@ -70,11 +70,11 @@ impl Writer {
         if whole {
             loaded.complete_to = Some(self.last_seq);
         }
-        // The lane may be gone; its events stay here.
+        // If the lane is gone, its events stay in the store.
         let _ = request.reply.send(loaded);
     }
 
-    /// Reads on from where `loaded` ends. Returns whether there is nothing beyond.
+    /// Reads on from the end of `loaded`. Returns whether nothing follows.
     fn read(
         &mut self,
         shared: &Shared,
@@ -119,8 +119,8 @@ impl Writer {
         Err(RowFault::Damaged)
     }
 
-    /// A record that is damaged becomes a dead letter, as much as there is of it, for somebody to look
-    /// at. Gives what it took in the queue.
+    /// Turns a damaged record into a dead letter, with as much as remains of it, for inspection. Returns its size in
+    /// the queue.
     fn bury_damaged(&mut self, seq: i64) -> rusqlite::Result<u64> {
         tracing::error!(
             "store {:?}: record {seq} is damaged; moved to the dead letters",
@@ -137,7 +137,7 @@ impl Writer {
             let mut rows = select.query([seq])?;
             if let Some(row) = rows.next()? {
                 if record::read(row, 0, seq.cast_unsigned()).is_ok() {
-                    // Another has its place, which is whole: a key is damaged, and so is the tree.
+                    // The record at this key is whole, so the damaged one has a wrong key: the tree is damaged.
                     return Err(rusqlite::Error::QueryReturnedNoRows);
                 }
                 let profile = record::text(row.get_ref(2)?).chars().count();
@@ -147,7 +147,7 @@ impl Writer {
                     insert.raw_bind_parameter(2, 0)?;
                     insert.raw_bind_parameter(3, now)?;
                     insert.raw_bind_parameter(4, now)?;
-                    // The type of a value may be what is damaged, and the table takes no other.
+                    // The type of a value may be damaged, and the table accepts only the right one.
                     insert.raw_bind_parameter(5, record::bytes(row.get_ref(0)?))?;
                     insert.raw_bind_parameter(6, record::number(row.get_ref(1)?))?;
                     insert.raw_bind_parameter(7, record::text(row.get_ref(2)?))?;
@@ -159,7 +159,7 @@ impl Writer {
             }
         }
         if transaction.execute("DELETE FROM queue WHERE seq = ?", [seq])? == 0 {
-            // It was met on the way and is not found by its key: the tree itself is damaged.
+            // The record was found by a scan but not by its key: the tree is damaged.
             return Err(rusqlite::Error::QueryReturnedNoRows);
         }
         let more = burying.kept.rows - before;

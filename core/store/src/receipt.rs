@@ -8,7 +8,7 @@ use super::pending::Progress;
 #[derive(Debug, Clone)]
 pub struct Receipt {
     pub(super) seq: u64,
-    /// A disk that takes nothing is waited for, as long as the store is open.
+    /// Whether to wait for a disk that accepts nothing, as long as the store is open.
     pub(super) is_patient: bool,
     pub(super) progress: watch::Receiver<Progress>,
 }

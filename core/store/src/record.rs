@@ -8,10 +8,10 @@ use rusqlite::{Row, Statement};
 
 use evbus_event::{Body, ContentType, Event, EventId, Origin, StringTags};
 
-/// The columns that make an event, in every table.
+/// The columns of an event, in every table.
 pub(super) const COLUMNS: &str = "id, time, profile, content_type, attributes, body, checksum";
 
-/// As many parameters as [`COLUMNS`] has names.
+/// One parameter for each name in [`COLUMNS`].
 pub(super) const PARAMETERS: &str = "?, ?, ?, ?, ?, ?, ?";
 
 /// An event that was read back.
@@ -28,7 +28,7 @@ pub struct Stored {
 /// Why a row is not an event.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RowFault {
-    /// The row was read and is not what was written.
+    /// The row's content is not what was written.
     #[error("its record on disk is damaged")]
     Damaged,
     /// The store cannot read the row.
@@ -36,15 +36,15 @@ pub(super) enum RowFault {
     Unreadable(#[from] rusqlite::Error),
 }
 
-/// The place under which dead letters are checked: they have none in the queue.
-pub(super) const NO_PLACE: u64 = 0;
+/// The position that dead letters are checked with: they have none in the queue.
+pub(super) const NO_POSITION: u64 = 0;
 
-/// Binds the values of [`COLUMNS`] to a statement's parameters from `first` on. `place` is the
-/// event's place in the queue, which a record is checked for, too.
+/// Binds the values of [`COLUMNS`] to a statement's parameters from `first` on. `position` is the event's position in the
+/// queue, which the checksum covers too.
 pub(super) fn bind(
     statement: &mut Statement<'_>,
     first: usize,
-    place: u64,
+    position: u64,
     event: &Event,
 ) -> rusqlite::Result<()> {
     let pairs: Vec<(&str, &str)> = event.attributes().collect();
@@ -52,7 +52,7 @@ pub(super) fn bind(
         // Strings can always be written as JSON.
         .then(|| serde_json::to_string(&pairs).unwrap_or_default());
     let content_type = event.content_type().as_str();
-    // Nanoseconds pass the largest signed number in the year 2262.
+    // Nanoseconds exceed the largest signed number in the year 2262.
     let time = event.time_unix_ns().cast_signed();
     let id = event.id();
     let parts = Parts {
@@ -63,7 +63,7 @@ pub(super) fn bind(
         attributes: attributes.as_deref(),
         body: event.body(),
     };
-    let checksum = parts.checksum(place);
+    let checksum = parts.checksum(position);
     statement.raw_bind_parameter(first, id.as_bytes())?;
     statement.raw_bind_parameter(first + 1, time)?;
     statement.raw_bind_parameter(first + 2, event.profile())?;
@@ -73,7 +73,7 @@ pub(super) fn bind(
     statement.raw_bind_parameter(first + 6, checksum)
 }
 
-/// The values of [`COLUMNS`], of the types that they are written with.
+/// The values of [`COLUMNS`], with their types.
 struct Parts<'a> {
     id: &'a [u8],
     time: i64,
@@ -84,10 +84,10 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Takes the values where they are what was written for `place`.
+    /// Returns the values if they are what was written for `position`.
     fn new(
         get: impl Fn(usize) -> rusqlite::Result<ValueRef<'a>>,
-        place: u64,
+        position: u64,
     ) -> Result<Self, RowFault> {
         let number = |column| get(column)?.as_i64().map_err(|_| RowFault::Damaged);
         let text = |column| get(column)?.as_str().map_err(|_| RowFault::Damaged);
@@ -101,16 +101,16 @@ impl<'a> Parts<'a> {
             attributes,
             body: bytes(5)?,
         };
-        if i64::from(parts.checksum(place)) != number(6)? {
+        if i64::from(parts.checksum(position)) != number(6)? {
             return Err(RowFault::Damaged);
         }
         Ok(parts)
     }
 
-    /// CRC-32 over all that makes the event; lengths keep neighbours apart.
-    fn checksum(&self, place: u64) -> u32 {
+    /// CRC-32 over all columns of the event; the lengths separate neighbours.
+    fn checksum(&self, position: u64) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&place.to_le_bytes());
+        hasher.update(&position.to_le_bytes());
         hasher.update(&self.time.to_le_bytes());
         for part in [
             self.id,
@@ -126,14 +126,14 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether the values of [`COLUMNS`] are what was written for `place`.
-pub(super) fn is_whole<'a>(get: impl Fn(usize) -> ValueRef<'a>, place: u64) -> bool {
-    Parts::new(|column| Ok(get(column)), place).is_ok()
+/// Whether the values of [`COLUMNS`] are what was written for `position`.
+pub(super) fn is_whole<'a>(get: impl Fn(usize) -> ValueRef<'a>, position: u64) -> bool {
+    Parts::new(|column| Ok(get(column)), position).is_ok()
 }
 
-/// Reads the event whose [`COLUMNS`] begin at column `first`, and which was written for `place`.
-pub(super) fn read(row: &Row<'_>, first: usize, place: u64) -> Result<Event, RowFault> {
-    let parts = Parts::new(|column| row.get_ref(first + column), place)?;
+/// Reads the event whose [`COLUMNS`] begin at column `first`, and which was written for `position`.
+pub(super) fn read(row: &Row<'_>, first: usize, position: u64) -> Result<Event, RowFault> {
+    let parts = Parts::new(|column| row.get_ref(first + column), position)?;
     let tags: StringTags = match parts.attributes {
         None => StringTags::default(),
         Some(json) => serde_json::from_str::<Vec<(Cow<'_, str>, Cow<'_, str>)>>(json)
@@ -147,7 +147,7 @@ pub(super) fn read(row: &Row<'_>, first: usize, place: u64) -> Result<Event, Row
         profile: parts.profile,
         body: body_of(parts.content_type, parts.body).ok_or(RowFault::Damaged)?,
         tags: &tags,
-        // Only listeners ask for the origin, and they heard of the event when it was fired.
+        // Only listeners use the origin, and they received the event when it was fired.
         origin: Origin::Fired,
     };
     Ok(parts.into())
@@ -175,12 +175,12 @@ pub(super) fn bytes(value: ValueRef<'_>) -> Vec<u8> {
     }
 }
 
-/// A value of any type as text; what is not UTF-8 in it is replaced.
+/// A value of any type as text; invalid UTF-8 is replaced.
 pub(super) fn text(value: ValueRef<'_>) -> String {
     String::from_utf8_lossy(&bytes(value)).into_owned()
 }
 
-/// A value of any type as a number; 0 for what is none.
+/// A value of any type as a number; 0 if it is not a number.
 pub(super) fn number(value: ValueRef<'_>) -> i64 {
     match value {
         ValueRef::Integer(number) => number,

@@ -42,20 +42,20 @@ use evbus_report::counted;
 /// How many damaged files of one store are kept.
 const KEPT: usize = 3;
 
-/// How long a salvage may go on when the store is to be closed. What it has done by then is done again.
+/// How long a salvage may continue when the store is to be closed. If it is interrupted, the next one starts again.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// Columns of the rows of each table: the key, what stands before the event's own, and those.
+/// The number of columns of each table: the key, the table's own columns, and those of the event.
 const QUEUE_WIDTH: usize = 9;
 const DEAD_WIDTH: usize = 12;
-/// Of `counts`, in this format, in its early stores and in the first format; and of `harm`.
+/// The same for `counts`, in this format, in its early stores and in the first format; and for `harm`.
 const COUNTS_WIDTHS: [usize; 3] = [8, 7, 2];
 const HARM_WIDTHS: [usize; 2] = [4, 3];
 
 /// When a store was asked to be closed.
 pub(super) type Closing = Arc<OnceLock<Instant>>;
 
-/// What a writer knows of a store that turns out to be damaged.
+/// What a writer knows about a store that turns out to be damaged.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
     pub(super) queued: i64,
@@ -63,7 +63,7 @@ pub(super) struct Known {
     pub(super) last_seq: u64,
 }
 
-/// Opens a store; one that is damaged is replaced, and a replacement that was not finished is.
+/// Opens a store; a damaged one is replaced first, and an interrupted replacement is finished.
 pub(super) fn open(
     state: &StateDir,
     path: &Path,
@@ -88,18 +88,19 @@ pub(super) fn open(
     }
 }
 
-/// Closes a store that is damaged, and leaves its files as they are.
+/// Closes a damaged store without changing its files.
 pub(super) fn leave(store: Connection) {
-    // What is in the log would go into a file that is damaged. Where this fails, it does.
+    // Otherwise the log would be written into a damaged file. If this call fails, it is.
     let _ = store.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     drop(store);
 }
 
-/// Makes a new store of what can be read of a damaged one, which must not be open, and moves that into
-/// the quarantine. Where this fails, the damaged store is where it was.
+/// Makes a new store from what can be read of a damaged one, which must not be open, and moves the damaged one to the
+/// quarantine. If this fails, the damaged store stays where it was.
 ///
-/// Events that are lost are counted as such in the new store, unless a writer says what it `known`:
-/// then they still are in its number of queued events, and the lane finds out which it has anyway.
+/// Lost events are counted as such in the new store,
+/// unless a writer passes what it has `known`: then they stay in the number of queued events, because the lane finds
+/// out anyway which are lost.
 pub(super) fn replace(
     state: &StateDir,
     path: &Path,
@@ -108,7 +109,7 @@ pub(super) fn replace(
     known: Option<Known>,
     closing: &Closing,
 ) -> Result<Connection, StateError> {
-    // An earlier try may have ended between its steps.
+    // An earlier attempt may have been interrupted between its steps.
     if finish(state, path)?.is_none() {
         make(state, path, name, why, known, closing)?;
     }
@@ -123,7 +124,7 @@ pub(super) fn replace(
     }
 }
 
-/// Copies a damaged store and puts the copy in its place.
+/// Copies a damaged store and replaces it with the copy.
 fn make(
     state: &StateDir,
     path: &Path,
@@ -137,7 +138,7 @@ fn make(
     remove(&new).map_err(at("remove", &new))?;
     let read = copy(path, &new, name, known, [closing, state.closing()]).map_err(|fault| {
         let is_full = fault.is_full(&new);
-        // It may be what fills the disk. The next try begins with removing it.
+        // The copy may be what fills the disk. If it stays, the next attempt removes it first.
         let _ = remove(&new);
         if is_full {
             return full_disk::full("salvage the store", path.to_owned());
@@ -160,8 +161,8 @@ fn make(
     Ok(())
 }
 
-/// Puts a complete copy in the place of the damaged store, as far as that is not done. Gives where
-/// the damaged one is, where there was something to do.
+/// Replaces the damaged store with a complete copy, as far as that is not done yet. Returns the new path of the
+/// damaged store, if there was something to do.
 fn finish(state: &StateDir, path: &Path) -> Result<Option<PathBuf>, StateError> {
     let complete = beside(path, ".salvaged");
     let queues = path.parent().unwrap_or(state.path());
@@ -170,13 +171,13 @@ fn finish(state: &StateDir, path: &Path) -> Result<Option<PathBuf>, StateError> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(at("read", &complete)(error)),
     };
-    // The names of complete copies are on disk before anything is moved.
+    // The name of the complete copy must be on disk before anything is moved.
     sync(queues)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    // By the time of the copy, so that a second try finds the same name.
+    // Named by the time of the copy, so that another attempt uses the same name.
     let time = made.mtime() * 1_000_000_000 + made.mtime_nsec();
     let kept = state.quarantine().join(format!("{stem}-{time}.db"));
-    // A log or a journal must not be there when a store that it does not belong to is opened.
+    // When a store is opened, no log or journal of another store may be there.
     for ending in ["-journal", "-wal", ""] {
         let (from, to) = (beside(path, ending), beside(&kept, ending));
         match fs::rename(&from, &to) {
@@ -226,7 +227,7 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Removes a store and what `SQLite` keeps beside it, where they are there.
+/// Removes a store, and what `SQLite` keeps beside it.
 fn remove(path: &Path) -> io::Result<()> {
     for ending in ["-journal", "-wal", "-shm", ""] {
         remove_one(&beside(path, ending))?;
@@ -246,7 +247,7 @@ fn sync(directory: &Path) -> Result<(), StateError> {
     synced.map_err(at("sync", directory))
 }
 
-/// Why a store was not copied. None of it says that the store is damaged.
+/// Why a store was not copied. No variant means that the store is damaged.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
     #[error("it cannot be read: {0}; it is left unchanged")]
@@ -272,37 +273,37 @@ impl Fault {
 /// What was read from a damaged store.
 #[derive(Default)]
 struct Read {
-    /// Rows in the copy, by table.
+    /// Rows in the copy.
     queued: i64,
     dead: i64,
-    /// The places of the queue between which the whole ones are.
+    /// The first and the last position of whole rows in the queue.
     first: Option<i64>,
     last: Option<i64>,
     lost: i64,
     dead_lost: i64,
-    /// What `counts` says, and in which frame of the log; none: in the file.
+    /// The content of `counts`, and its frame in the log; `None` if it was in the file.
     counts: Option<(Option<usize>, Counts)>,
-    /// What `harm` says.
+    /// The content of `harm`.
     harm: Option<Harm>,
-    /// The last number that a dead letter got, ever.
+    /// The last number given to a dead letter.
     last_dead: Option<i64>,
-    /// Pages of trees that are none any more.
+    /// Pages that should be part of a tree but are not.
     destroyed: usize,
-    /// Where the rows are whose records are damaged, and their keys: of the queue, of dead letters.
+    /// Damaged rows, with their keys: of the queue, of the dead letters.
     damaged: Vec<(Source, i64)>,
     dead_damaged: Vec<(Source, i64)>,
 }
 
-/// Where a row stands.
+/// Where a row was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Source {
     /// In the latest image of a page.
     Page(u32),
-    /// In a frame of the log that has no place.
+    /// In a frame of the log that belongs to an unknown page.
     Frame(usize),
 }
 
-/// A page, and the frame of the log without a place that may have its image.
+/// A page, and a frame of the log that may have its image.
 type Guess = Option<(u32, usize)>;
 
 fn copy(
@@ -313,13 +314,13 @@ fn copy(
     closing: [&Closing; 2],
 ) -> Result<Read, Fault> {
     let image = Image::open(path)?;
-    // `SQLite` would give it the mode that the process gives to files.
+    // `SQLite` would create it with the process's default mode.
     (File::options().create_new(true).write(true).mode(0o600))
         .open(new)
         .map_err(Fault::TargetFile)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let store = Connection::open_with_flags(new, flags)?;
-    // It is thrown away unless it is complete, and written out then.
+    // An incomplete copy is thrown away, and a complete one is synced at the end.
     schema::create(&store, name)?;
     let transaction = store.unchecked_transaction()?;
     let read = Copying {
@@ -337,13 +338,13 @@ fn copy(
     Ok(read)
 }
 
-/// Whether a row of the queue or of the dead letters is what was written.
+/// Whether the content of a row is what was written.
 fn is_whole(row: &Row) -> bool {
     let first = row.width() - COLUMNS.split(',').count();
-    let place = if row.width() == QUEUE_WIDTH {
+    let position = if row.width() == QUEUE_WIDTH {
         row.key.cast_unsigned()
     } else {
-        record::NO_PLACE
+        record::NO_POSITION
     };
-    record::is_whole(|column| row.get(first + column), place)
+    record::is_whole(|column| row.get(first + column), position)
 }

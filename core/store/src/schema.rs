@@ -15,19 +15,19 @@ use super::salvage::{beside, remove_one};
 use super::state_dir::{StateError, sync_dir_of};
 use super::writer::is_damage;
 
-/// Marks a file as a store of this program ("evbs"); `file` and `SQLite`'s tools show it.
+/// Identifies a file as a store of this program ("evbs"); `file` and `SQLite`'s tools show it.
 const APPLICATION_ID: i64 = 0x6576_6273;
 
 /// The version of the layout below.
 pub(super) const FORMAT: i64 = 2;
 
-/// How long to wait for another process that reads or changes the file.
+/// How long to wait for another process that reads or writes the file.
 pub(super) const BUSY: Duration = Duration::from_secs(10);
 
-/// `queue` has an event until it is settled; `seq` is its place, and the checksum is over all of an
-/// event's columns. `counts` says how many rows there should be and from which place to which, so that
-/// missing ones are missed, how many there were that damage took, ever, and how many dead letters were
-/// dropped for want of room. `harm` repeats these numbers, so that no one page that is damaged takes them.
+/// `queue` has an event until it is settled; `seq` is its position, and the checksum covers all of an event's columns.
+/// `counts` has the expected number and range of rows, so that missing ones are noticed, how many were lost to damage
+/// in total, and how many dead letters were dropped for lack of room. `harm` repeats these numbers, so that no single
+/// damaged page loses them.
 const SCHEMA: &str = "
 CREATE TABLE destination (provider TEXT NOT NULL, pattern TEXT NOT NULL, nth INTEGER NOT NULL) STRICT;
 CREATE TABLE counts (
@@ -53,7 +53,7 @@ CREATE TABLE harm (
 INSERT INTO harm VALUES (0, 0, 0, 0);
 ";
 
-/// Makes a store of format 1 one of this format.
+/// Converts a store of format 1 to this format.
 const FROM_FORMAT_1: &str = "
 BEGIN IMMEDIATE;
 CREATE TEMP TABLE before AS SELECT queued, dead FROM counts;
@@ -74,8 +74,8 @@ PRAGMA user_version = 2;
 COMMIT;
 ";
 
-/// Gives a store of this format the numbers of dropped dead letters that it did not have at first. The
-/// tables are made anew, since their text is compared with [`SCHEMA`].
+/// Adds the numbers of dropped dead letters, which early stores of this format lack. The tables are created again,
+/// because their text is compared with [`SCHEMA`].
 const WITH_DEAD_DROPPED: &str = "
 BEGIN IMMEDIATE;
 CREATE TEMP TABLE before AS SELECT * FROM counts;
@@ -97,16 +97,16 @@ DROP TABLE harm_before;
 COMMIT;
 ";
 
-/// What a dead letter takes, about; it never needs what is in the pages of a long body.
+/// About the size of a dead letter; computing it does not read the pages of a long body.
 pub(super) const LETTER_SIZE: &str = "(octet_length(body) + octet_length(profile) + \
     coalesce(octet_length(attributes), 0) + octet_length(error) + 100)";
 
 /// Why a store was not opened.
 #[derive(Debug)]
 pub(super) enum OpenFault {
-    /// The file is not what was written.
+    /// The file's content is not what was written.
     Damage(String),
-    /// Another trouble.
+    /// Another error.
     State(StateError),
 }
 
@@ -116,11 +116,11 @@ impl From<StateError> for OpenFault {
     }
 }
 
-/// Refuses a store if it or a file beside it is something else than a regular file: opening a named pipe waits.
+/// Refuses a store if it, or a file beside it, is not a regular file: opening a named pipe would block.
 pub(super) fn check_files(path: &Path) -> Result<(), StateError> {
     for ending in ["", "-wal", "-shm", "-journal", ".whole", ".salvaged"] {
         let path = beside(path, ending);
-        // What else may be wrong is said by whoever opens it.
+        // Other faults are reported when the file is opened.
         if let Err(NotRead::Is(kind)) = named_file::regular_if_there(&path) {
             return Err(StateError::NotAFile { path, kind });
         }
@@ -128,7 +128,7 @@ pub(super) fn check_files(path: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-/// Opens a store for writing, and makes it where it is missing.
+/// Opens a store for writing; creates it if it is missing.
 pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFault> {
     let fault = |error: rusqlite::Error| {
         if is_damage(&error) {
@@ -138,7 +138,7 @@ pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFaul
         }
     };
     check_files(path)?;
-    // An earlier version of this program made an empty file first.
+    // An earlier version of this program created an empty file first.
     let is_there = fs::metadata(path).is_ok_and(|found| found.len() > 0);
     if !is_there {
         make(path, name)?;
@@ -172,7 +172,7 @@ pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFaul
     Ok(store)
 }
 
-/// Opens a store that another process may be writing, to look at it or to change dead letters.
+/// Opens a store that another process may be writing to, to read it or to change dead letters.
 pub(super) fn open_beside(path: &Path, write: bool) -> Result<Connection, StateError> {
     let access = if write {
         OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -185,7 +185,7 @@ pub(super) fn open_beside(path: &Path, write: bool) -> Result<Connection, StateE
     store.busy_timeout(BUSY).map_err(in_store("open", path))?;
     match format_of(&store).map_err(in_store("read", path))? {
         Format::Known => Ok(store),
-        // Its dead letters are those of this format.
+        // Their dead letters have the current format.
         Format::Older | Format::Early if !write => Ok(store),
         Format::Older => {
             migrate(&store, FROM_FORMAT_1).map_err(in_store("write", path))?;
@@ -204,13 +204,13 @@ pub(super) fn open_beside(path: &Path, write: bool) -> Result<Connection, StateE
     }
 }
 
-/// Makes an empty store, whole or not at all: it gets its name once it is on disk. One transaction
-/// without a journal, and one of each file written out, is a fifth of what `SQLite` does for the same.
+/// Creates an empty store, completely or not at all: it gets its name once it is on disk. One transaction without a
+/// journal, and one sync of each file, take a fifth of the time of `SQLite`'s own way.
 fn make(path: &Path, name: &StoreName) -> Result<(), StateError> {
     let new = beside(path, ".new");
     remove_one(&new).map_err(at("remove", &new))?;
     let make = || {
-        // Nobody else may read events; `SQLite` gives its other files the mode of this one.
+        // Nobody else may read events; `SQLite` gives its other files the same mode.
         let file = (File::options().create_new(true).write(true).mode(0o600))
             .open(&new)
             .map_err(at("create the store", &new))?;
@@ -218,7 +218,7 @@ fn make(path: &Path, name: &StoreName) -> Result<(), StateError> {
         file.write_all_at(&LOGGED, LOGGED_AT)
             .and_then(|()| file.sync_all())
             .map_err(at("sync the store", &new))?;
-        // What is left of a file that is gone does not belong to this one.
+        // Leftovers of a removed file do not belong to this one.
         for ending in ["-journal", "-wal", "-shm"] {
             let left = beside(path, ending);
             remove_one(&left).map_err(at("remove", &left))?;
@@ -228,14 +228,14 @@ fn make(path: &Path, name: &StoreName) -> Result<(), StateError> {
     make().inspect_err(|_| {
         let _ = fs::remove_file(&new);
     })?;
-    // The file's name must survive a power cut as well as its content. Where that fails it is made again.
+    // The file's name must survive a power failure as well as its content. If that fails, the file is made again.
     sync_dir_of(path).inspect_err(|_| {
         let _ = fs::remove_file(path);
     })
 }
 
-/// The versions of the format of a file that is used with a log, where `SQLite` has them:
-/// <https://sqlite.org/fileformat.html>, 1.3.3. What `PRAGMA journal_mode` writes, without its journal.
+/// The versions of the file format for use with a log, where `SQLite` keeps them:
+/// <https://sqlite.org/fileformat.html>, 1.3.3. This is what `PRAGMA journal_mode` writes, without its journal.
 const LOGGED: [u8; 2] = [2, 2];
 const LOGGED_AT: u64 = 18;
 
@@ -279,8 +279,8 @@ fn counts_dropped(store: &Connection) -> rusqlite::Result<bool> {
     )
 }
 
-/// Whether a format that looks newer is this one with a bit flipped: then the tables are this one's,
-/// too. A format to come has other tables, or a number that more than one bit sets apart.
+/// Whether a format that looks newer is this one with a flipped bit: then the tables are this format's too. A future
+/// format has other tables, or a number that differs in more than one bit.
 fn is_flipped(store: &Connection, found: i64) -> rusqlite::Result<bool> {
     if (found ^ FORMAT).count_ones() != 1 {
         return Ok(false);
@@ -302,14 +302,14 @@ fn newer(path: &Path, found: i64) -> StateError {
     }
 }
 
-/// Makes an empty file a store. Nothing is written out, and there is no way back: for a file that is thrown
-/// away unless it becomes whole.
+/// Turns an empty file into a store, without syncing or rollback: for a file that is thrown away unless it is
+/// completed.
 pub(super) fn create(store: &Connection, name: &StoreName) -> rusqlite::Result<()> {
     store.pragma_update(None, "synchronous", "OFF")?;
     store.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     store.pragma_update(None, "journal_mode", "OFF")?;
     store.pragma_update(None, "page_size", 4096)?;
-    // Before there are tables, or it has no effect: freed pages can be given back.
+    // Has no effect once there are tables; it allows freed pages to be given back.
     store.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     store.execute_batch(&format!("BEGIN;{SCHEMA}"))?;
     store.execute(
@@ -324,7 +324,7 @@ pub(super) fn create(store: &Connection, name: &StoreName) -> rusqlite::Result<(
 fn migrate(store: &Connection, steps: &str) -> rusqlite::Result<()> {
     let done = store.execute_batch(steps);
     if done.is_err() && !store.is_autocommit() {
-        // What failed is what is told.
+        // The first error is the one that is reported.
         let _ = store.execute_batch("ROLLBACK");
     }
     done
@@ -332,9 +332,9 @@ fn migrate(store: &Connection, steps: &str) -> rusqlite::Result<()> {
 
 fn configure(store: &Connection) -> rusqlite::Result<()> {
     store.pragma_update(None, "journal_mode", "WAL")?;
-    // Every commit of durable events asks for more; see `writer`.
+    // Commits of durable events raise this; see `writer`.
     store.pragma_update(None, "synchronous", "NORMAL")?;
-    // 2 MiB of pages are kept in memory, and the log is cut back to 16 MiB.
+    // 2 MiB of pages are cached, and the log is truncated to 16 MiB.
     store.pragma_update(None, "cache_size", -2048)?;
     store.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024)?;
     store.set_prepared_statement_cache_capacity(32);
@@ -356,19 +356,19 @@ pub(super) fn destination(store: &Connection) -> rusqlite::Result<StoreName> {
     )
 }
 
-/// What damage, or the bound of its dead letters, took from a store, ever.
+/// What a store has lost to damage, or to the bound of its dead letters, in total.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Harm {
-    /// Records of the queue whose remains are among the dead letters.
+    /// Records of the queue whose remains are dead letters.
     pub(super) damaged: i64,
     /// Records of the queue that are gone.
     pub(super) lost: i64,
     pub(super) dead_letters_lost: i64,
-    /// Dead letters that were dropped for want of room.
+    /// Dead letters dropped for lack of room.
     pub(super) dead_dropped: i64,
 }
 
-/// Adds to what was taken from a store, within the transaction that takes note of it.
+/// Adds to a store's losses, within the transaction that records them.
 pub(super) fn add_harm(transaction: &Connection, more: Harm) -> rusqlite::Result<()> {
     transaction.execute(
         "UPDATE counts SET damaged = damaged + ?, lost = lost + ?, \
@@ -386,7 +386,7 @@ pub(super) fn add_harm(transaction: &Connection, more: Harm) -> rusqlite::Result
     )
 }
 
-/// Says what was taken from a store, within a transaction.
+/// Sets a store's losses, within a transaction.
 pub(super) fn set_harm(transaction: &Connection, harm: Harm) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "UPDATE counts SET damaged = 0, lost = 0, dead_letters_lost = 0, dead_dropped = 0",

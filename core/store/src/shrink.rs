@@ -11,36 +11,36 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::writer::Writer;
 
-/// How many pages are given back in one transaction: 1 MiB, which takes some milliseconds.
+/// How many pages are given back in one transaction: 1 MiB, which takes a few milliseconds.
 const SLICE: u64 = 256;
 
-/// How many where the disk is full: what such a slice adds to the log fits where no more does.
+/// The same on a full disk: the log of a slice this small still fits.
 const LEAST_SLICE: u64 = 4;
 
-/// Free pages that a busy store keeps, and that any store keeps.
+/// Free pages that a busy store keeps, and that a quiet store keeps.
 const KEPT_BUSY: u64 = 4096;
 const KEPT: u64 = 64;
 
-/// A store is left alone after this time without a commit.
+/// A store counts as quiet after this time without a commit.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// A busy store spends this many times as long on its work as on giving back.
 const SHARE: u32 = 4;
 
-/// How long to wait after the file could not be made smaller: the disk is full, or somebody reads it.
+/// The wait after the file could not be made smaller, because the disk is full or somebody reads it.
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// Bytes of a page; stores are made with this size.
 const PAGE: u64 = 4096;
 
-/// When a store is to be looked after, and what it can give back.
+/// When to tidy a store, and what it can give back.
 #[derive(Debug)]
 pub(super) struct Shrinking {
-    /// The next look; none where nothing was written since the last.
+    /// The next check; `None` if nothing was written since the last.
     next: Option<Instant>,
     committed: Instant,
     slice: u64,
-    /// What the state directory was told that this store gives back.
+    /// The bytes to give back that were reported to the state directory.
     told: u64,
 }
 
@@ -48,7 +48,7 @@ impl Default for Shrinking {
     fn default() -> Self {
         let now = Instant::now();
         Self {
-            // What a host that was killed has left is looked after, too.
+            // Leftovers of a killed host are cleaned up too.
             next: Some(now + QUIET),
             committed: now,
             slice: SLICE,
@@ -63,7 +63,7 @@ impl Shrinking {
         self.next
     }
 
-    /// What the state directory was told that this store gives back.
+    /// The bytes to give back that were reported to the state directory.
     pub(super) fn told(&self) -> u64 {
         self.told
     }
@@ -75,14 +75,14 @@ impl Shrinking {
 }
 
 impl Writer {
-    /// Gives a slice of free pages back, where it is time. `refused`: the disk takes nothing.
+    /// Gives back a slice of free pages, if it is time. `refused`: the disk accepts nothing.
     pub(super) fn tidy(&mut self, refused: bool) {
         let now = Instant::now();
         if self.shrinking.next.is_none_or(|next| now < next) {
             return;
         }
         if self.log_is_held() {
-            // Giving pages back would add to it.
+            // Giving pages back would make the log longer.
             self.shrinking.next = Some(now + AGAIN);
             return;
         }
@@ -106,7 +106,7 @@ impl Writer {
         };
     }
 
-    /// Gives back as much as fits into a slice; says when to go on.
+    /// Gives back as much as fits into a slice; returns when to continue.
     fn give_back(&mut self, pages: u64, is_quiet: bool) -> Instant {
         let started = Instant::now();
         let slice = self.shrinking.slice.min(pages);
@@ -133,34 +133,34 @@ impl Writer {
         }
     }
 
-    /// Copies the log into the file, so that the log's own room on disk is written again.
+    /// Copies the log into the file, so that the log's space on disk is reused.
     pub(super) fn reuse_log(&self) {
-        // Where that fails, the next write says so.
+        // If this fails, the next write reports it.
         let _ = checkpoint(&self.store, "PASSIVE");
     }
 
-    /// Copies the log into the file and makes both as small as what they hold. Waits for nobody who
-    /// reads; false where somebody does.
+    /// Copies the log into the file and truncates both to their content. Does not wait for readers; returns false if
+    /// there are any.
     pub(super) fn empty_log(&self) -> bool {
         self.cut_log_back().unwrap_or(false)
     }
 
-    /// The same; tells a disk that fails from somebody who reads.
+    /// The same, but tells a failing disk from a reader.
     pub(super) fn cut_log_back(&self) -> rusqlite::Result<bool> {
         let emptied = (self.store.busy_timeout(Duration::ZERO))
             .and_then(|()| checkpoint(&self.store, "TRUNCATE"));
-        // It was set before, so it can be set again.
+        // Setting it worked before.
         let _ = self.store.busy_timeout(super::schema::BUSY);
         emptied
     }
 
-    /// Bytes of the file that can be written without any of the file system's.
+    /// Bytes of the file that can be overwritten without using free space of the file system.
     pub(super) fn free_bytes(&self) -> u64 {
         self.pages("freelist_count") * PAGE
     }
 
     pub(super) fn pages(&self, pragma: &str) -> u64 {
-        // A store that does not even say that has nothing to give back.
+        // A store that cannot answer has nothing to give back.
         self.store
             .pragma_query_value(None, pragma, |row| row.get(0))
             .unwrap_or_default()
@@ -173,7 +173,7 @@ impl Writer {
     }
 }
 
-/// Gives all free pages back, where nobody waits for the store.
+/// Gives all free pages back, when nobody waits for the store.
 pub(super) fn give_all_back(store: &Connection) -> rusqlite::Result<()> {
     while store.pragma_query_value(None, "freelist_count", |row| row.get::<_, u64>(0))? > 0 {
         vacuum(store, SLICE)?;
@@ -181,16 +181,16 @@ pub(super) fn give_all_back(store: &Connection) -> rusqlite::Result<()> {
     checkpoint(store, "TRUNCATE").map(drop)
 }
 
-/// Runs one transaction that gives back as many pages.
+/// Runs one transaction that gives back this many pages.
 fn vacuum(store: &Connection, pages: u64) -> rusqlite::Result<()> {
-    // Each step gives back one page: the statement has to be run to its end.
+    // Each step gives back one page, so the statement must run to its end.
     let mut statement = store.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
     let mut rows = statement.raw_query();
     while rows.next()?.is_some() {}
     Ok(())
 }
 
-/// Returns whether all of the log is in the file.
+/// Returns whether the whole log is in the file.
 fn checkpoint(store: &Connection, how: &str) -> rusqlite::Result<bool> {
     store.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |row| {
         Ok(row.get::<_, i64>(0)? == 0)

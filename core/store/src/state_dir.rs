@@ -148,16 +148,16 @@ struct Inner {
     bytes: AtomicU64,
     /// Bytes of dead letters in all stores.
     letters: AtomicU64,
-    /// Bytes of logs beyond what logs usually have, since somebody reads their stores.
+    /// Bytes of logs beyond the usual, because somebody reads their stores.
     logs: AtomicU64,
     /// How many stores are open.
     stores: AtomicU64,
-    /// Bytes of the files that are free in them and about to be given back to the file system.
+    /// Free bytes in the files that are about to be given back to the file system.
     returning: AtomicU64,
     room: Notify,
     closing: Closing,
     lock: ArcSwap<FileLock>,
-    /// Whoever takes the lock again.
+    /// Held while the lock is taken again.
     taking: Mutex<()>,
 }
 
@@ -167,7 +167,7 @@ fn make(path: &Path) -> Result<(), StateError> {
         .map_err(at("use the state directory", path))
 }
 
-/// Whether nobody else can read or change what is in the directory.
+/// Checks that nobody else can read or change the directory.
 fn check(path: &Path, found: &fs::Metadata) -> Result<(), StateError> {
     if found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0 {
         return Ok(());
@@ -179,7 +179,7 @@ fn check(path: &Path, found: &fs::Metadata) -> Result<(), StateError> {
     })
 }
 
-/// A name in a directory must survive a power cut as well as the file's content.
+/// A name in a directory must survive a power failure as well as the file's content.
 pub(super) fn sync_dir_of(path: &Path) -> Result<(), StateError> {
     let dir = path.parent().unwrap_or(path);
     let opened = File::open(dir).map_err(at("open", dir))?;
@@ -227,7 +227,7 @@ impl StateDir {
     pub fn examine(path: &Path) -> Result<(), StateError> {
         let look =
             |path: &Path| usable_dir::look(path).map_err(at("use the state directory", path));
-        // As when it is opened: whose it is comes before what this user may do there.
+        // In the same order as when it is opened: first the owner, then this user's rights.
         let found = usable_dir::find(path).map_err(at("use the state directory", path))?;
         if let Some(found) = &found {
             check(path, found)?;
@@ -265,7 +265,7 @@ impl StateDir {
         self.inner.lock.load().is_there()
     }
 
-    /// Makes a directory that was removed again, and takes its lock.
+    /// Creates the directory again after it was removed, and takes its lock.
     pub(super) fn hold_again(&self) -> Result<(), StateError> {
         let _taking = self.inner.taking.lock();
         for path in [
@@ -303,7 +303,7 @@ impl StateDir {
 
     pub(super) fn subtract(&self, bytes: u64) {
         let before = self.inner.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        // Nobody waits where even the largest event had room.
+        // Nobody waits if there was already room for the largest event.
         let largest = MAX_BODY_BYTES as u64 + 1024 * 1024;
         let used = before.saturating_add(self.inner.logs.load(Ordering::Relaxed));
         if bytes > 0 && used.saturating_add(largest) > self.most_queued() {
@@ -334,17 +334,17 @@ impl StateDir {
         queued == 0 || queued.saturating_add(logs).saturating_add(bytes) <= self.most_queued()
     }
 
-    /// What the queues of all stores may take together.
+    /// The limit of the queues of all stores together.
     fn most_queued(&self) -> u64 {
         self.inner.limits.max_bytes - self.most_letters()
     }
 
-    /// What all stores may take together.
+    /// The limit of all stores together.
     pub(super) fn max_bytes(&self) -> u64 {
         self.inner.limits.max_bytes
     }
 
-    /// The log of a store takes these bytes beyond the usual, instead of those it told before.
+    /// Sets the length of a store's log beyond the usual, which was `before`.
     pub(super) fn add_logs(&self, bytes: u64, before: u64) {
         self.inner.logs.fetch_add(bytes, Ordering::Relaxed);
         self.inner.logs.fetch_sub(before, Ordering::Relaxed);
@@ -353,7 +353,7 @@ impl StateDir {
         }
     }
 
-    /// What the dead letters of all stores may take together.
+    /// The limit of the dead letters of all stores together.
     fn most_letters(&self) -> u64 {
         self.inner.limits.max_bytes / 4
     }
@@ -363,24 +363,24 @@ impl StateDir {
         self.inner.letters.load(Ordering::Relaxed)
     }
 
-    /// A store with these bytes of dead letters was opened.
+    /// Adds a store with this many bytes of dead letters.
     pub(super) fn opened(&self, letters: u64) {
         self.inner.stores.fetch_add(1, Ordering::Relaxed);
         self.add_letters(letters);
     }
 
-    /// A store with these bytes of dead letters was closed.
+    /// Removes a store with this many bytes of dead letters.
     pub(super) fn closed(&self, letters: u64) {
         self.inner.stores.fetch_sub(1, Ordering::Relaxed);
         self.give_letters(letters);
     }
 
-    /// Takes room for dead letters that are there, whether there is as much or not.
+    /// Takes room for existing dead letters, even beyond the limit.
     pub(super) fn add_letters(&self, bytes: u64) {
         self.inner.letters.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Takes room for dead letters, where there is as much.
+    /// Takes room for dead letters, if there is enough.
     pub(super) fn take_letters(&self, bytes: u64) -> bool {
         let most = self.most_letters();
         let take = |now: u64| Some(now.saturating_add(bytes)).filter(|then| *then <= most);
@@ -390,10 +390,10 @@ impl StateDir {
                 .is_ok()
     }
 
-    /// Gives room back that dead letters had.
+    /// Gives back the room of dead letters.
     pub(super) fn give_letters(&self, bytes: u64) {
         let give = |now: u64| Some(now.saturating_sub(bytes));
-        // The function always gives a value.
+        // The function always returns a value, so this cannot fail.
         let _ = (self.inner.letters).fetch_update(Ordering::Relaxed, Ordering::Relaxed, give);
     }
 
@@ -401,15 +401,15 @@ impl StateDir {
         self.most_letters().saturating_sub(self.dead_letter_bytes())
     }
 
-    /// Whether all dead letters together are too much, as where the limit was lowered, and a store that
-    /// has as many has more than its share of them; `dropped` are about to go.
+    /// Whether all dead letters together exceed the limit, for example because it was lowered, and a store with `own`
+    /// bytes has more than its share; `dropped` bytes are about to be dropped.
     pub(super) fn has_too_many_letters(&self, own: u64, dropped: u64) -> bool {
         let stores = self.inner.stores.load(Ordering::Relaxed).max(1);
         self.dead_letter_bytes().saturating_sub(dropped) > self.most_letters()
             && own > self.most_letters() / stores
     }
 
-    /// A store gives back these bytes of the file system, instead of those it told before.
+    /// Sets the bytes that a store gives back to the file system, which were `before`.
     pub(super) fn add_returning(&self, bytes: u64, before: u64) {
         self.inner.returning.fetch_add(bytes, Ordering::Relaxed);
         self.inner.returning.fetch_sub(before, Ordering::Relaxed);
@@ -420,7 +420,7 @@ impl StateDir {
         self.inner.returning.load(Ordering::Relaxed)
     }
 
-    /// Whether the file system has this much room for each store that is open.
+    /// Whether the file system has this much free space for each open store.
     pub(super) fn has_free(&self, bytes: u64) -> bool {
         let stores = self.inner.stores.load(Ordering::Relaxed).max(1);
         statvfs(&self.inner.path).is_ok_and(|found| {
@@ -428,8 +428,7 @@ impl StateDir {
         })
     }
 
-    /// Says why nothing more may be written, where too little of the file system is free; `promised` of
-    /// that is taken already.
+    /// Fails with the reason if too little of the file system is free; `promised` bytes of that are already taken.
     pub(super) fn check_free(&self, promised: u64) -> Result<(), String> {
         let found = statvfs(&self.inner.path)
             .map_err(|error| format!("cannot read the free space: {error}"))?;

@@ -1,4 +1,4 @@
-//! A store by itself: what is handed in is there again, whatever happened to the file.
+//! A store by itself: events that were passed to it are there again, whatever happened to the file.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -30,8 +30,8 @@ pub(super) fn state(dir: &Path) -> StateDir {
     opened(dir, StateLimits::default())
 }
 
-/// Opens a state directory that was another's a moment ago. A process that another test starts has a
-/// copy of every descriptor, that of its lock included, until it becomes another program.
+/// Opens a state directory that another owner has just closed. A process that another test starts holds a copy of
+/// every descriptor, including the lock's, until it calls exec.
 pub(super) fn opened(dir: &Path, limits: StateLimits) -> StateDir {
     let start = std::time::Instant::now();
     loop {
@@ -58,8 +58,7 @@ pub(super) async fn filled(dir: &Path, last: u64) -> std::path::PathBuf {
     state.store_file(&name("idem-*", 0))
 }
 
-/// Reads everything; gives the places of the events, and how many are damaged or missing.
-/// Waits until an event is written that the disk did not take before.
+/// Waits until an event is written that the disk refused before.
 pub(super) async fn written_at_last(journal: &Journal, seq: u64) {
     let written = tokio::time::timeout(std::time::Duration::from_mins(1), async {
         while journal.receipt(seq).written().await.is_err() {
@@ -77,7 +76,7 @@ pub(super) async fn read_all(journal: &Journal) -> (Vec<u64>, u64) {
         damaged += loaded.damaged;
         for stored in &loaded.events {
             let body: serde_json::Value = serde_json::from_slice(stored.event.body()).unwrap();
-            assert_eq!(body["number"], stored.seq, "every body is at its place");
+            assert_eq!(body["number"], stored.seq, "every body is at its position");
             seqs.push(stored.seq);
             from = stored.seq + 1;
         }
@@ -239,26 +238,26 @@ async fn a_flipped_bit_anywhere_in_the_file_is_survived_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     let file = filled(dir.path(), 3000).await;
     let whole = fs::read(&file).unwrap();
-    // Every part of the file gets its turn, its first page more than others.
-    let places = (0..40)
+    // Covers the whole file, the first page more densely.
+    let offsets = (0..40)
         .map(|n| n * 97)
         .chain((0..60).map(|n| n * whole.len() / 60 + n));
-    for (round, place) in places.enumerate() {
+    for (round, offset) in offsets.enumerate() {
         let mut damaged = whole.clone();
-        damaged[place] ^= 1 << (round % 8);
+        damaged[offset] ^= 1 << (round % 8);
         fs::write(&file, damaged).unwrap();
         let state = state(dir.path());
         let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
         let found = journal.found();
         let (seqs, bad) = read_all(&journal).await;
-        assert!(seqs.is_sorted(), "place {place}");
+        assert!(seqs.is_sorted(), "byte {offset}");
         let missing = 3000 - seqs.len() as u64;
         assert!(
             found.lost + bad >= missing,
-            "bit at {place}: {missing} are missing, {} told",
+            "bit of byte {offset}: {missing} are missing, {} told",
             found.lost + bad
         );
-        assert!(missing <= 60, "bit at {place}: {missing} are missing");
+        assert!(missing <= 60, "bit of byte {offset}: {missing} are missing");
         journal.close().await.unwrap();
         drop((journal, state));
         for name in ["-wal", "-shm"] {
@@ -339,7 +338,7 @@ async fn no_flipped_bit_in_the_head_of_the_file_stops_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let file = filled(dir.path(), 50).await;
     let whole = fs::read(&file).unwrap();
-    // What says how to read the file: page size and versions; formats, encoding, marks.
+    // The fields that define how the file is read: page size and versions; formats, encoding, marks.
     for bit in (16 * 8..24 * 8).chain(44 * 8..72 * 8) {
         let mut damaged = whole.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
@@ -360,7 +359,7 @@ async fn no_flipped_bit_in_the_head_of_the_file_stops_the_start() {
     }
 }
 
-/// The bodies of what a store has, opened as the next start would.
+/// Counts the events that the next start would find.
 async fn reopened(dir: &Path) -> u64 {
     let state = state(dir);
     let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
@@ -416,7 +415,7 @@ async fn files_that_are_removed_or_replaced_under_the_writer_are_there_again_bef
             StateDir::open(&dir, StateLimits::default()).is_err(),
             "{what}: the directory is held"
         );
-        // What a crash at this moment would leave.
+        // What a crash at this moment would leave behind.
         let crashed = root.path().join("crashed");
         let copied = std::process::Command::new("cp")
             .arg("-r")
@@ -425,7 +424,7 @@ async fn files_that_are_removed_or_replaced_under_the_writer_are_there_again_bef
             .unwrap();
         assert!(copied.success());
         assert_eq!(reopened(&crashed).await, 101, "{what}");
-        // And at the end, with nothing to write.
+        // Damage that is noticed only at the end, with nothing to write.
         harm(&dir, &held.store_file(&name("idem-*", 0)));
         journal.close().await.unwrap();
         drop((journal, held));

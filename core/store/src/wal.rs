@@ -4,19 +4,18 @@
 //! nothing, because the log of a crash ends like that. Damage looks the same, and everything from there
 //! on would be lost silently. So the log is read to the end of the file before `SQLite` opens it:
 //!
-//! - A frame is whole where its checksum goes on from the frame before.
-//! - One bit of a frame that flipped is found by the checksum, which is linear, and flipped back. For
-//!   the upper bits of a word, several places may be found; then it stays, and every record's own
-//!   checksum decides about the page.
-//! - Behind a frame whose head is destroyed, the next one with this log's salts begins a chain again.
-//!   It cannot be proven whole, so records' checksums decide about it; those that follow can.
-//! - A frame's page number and size of the store are believed only where the checksum proves them. A
-//!   page of which it is not sure where it belongs has no place; its rows are looked at all the same.
-//! - Frames of before the last reset have other salts, and are never taken.
+//! - A frame is whole if its checksum continues that of the frame before.
+//! - A single flipped bit of a frame is found by the checksum, which is linear, and flipped back. For the upper bits of
+//!   a word, there may be several candidates; then the frame stays as it is, and every record's own checksum decides.
+//! - After a frame with a destroyed header, the next one with this log's salts begins a new chain. That frame itself
+//!   cannot be proven, so records' checksums decide about it; those that follow can.
+//! - A frame's page number and the size of the store are trusted only if the checksum proves them. An image whose page
+//!   is uncertain has no place in the store, but its rows are read nevertheless.
+//! - Frames from before the last reset have other salts, and are never used.
 //!
-//! A log was committed up to where its index (`-shm`) says, which is there after a killed process, or
-//! up to the last commit that is whole. What stands behind is what a power failure leaves of a write
-//! that nobody was told of: it is dropped, as `SQLite` does.
+//! The log is committed up to the frame given by its index (`-shm`), which exists after a process was killed, or up to
+//! the last whole commit. What follows is what a power failure leaves of a write that was never confirmed: it is
+//! dropped, as `SQLite` does.
 //!
 //! The format is that of <https://www.sqlite.org/fileformat2.html#walformat>.
 
@@ -41,33 +40,33 @@ const FRAME: usize = FRAME_HEADER + PAGE;
 const MAGIC: u32 = 0x377f_0682;
 const VERSION: u32 = 3_007_000;
 
-/// In how many bits the salts of a frame may be damaged. Frames left over from before the last reset
-/// have other salts, which differ at random in 32 bits, and so in more.
+/// How many bits of a frame's salts may be damaged. Frames from before the last reset have other salts, which differ
+/// at random in 32 bits, so in more.
 const SALT_BITS: u32 = 2;
 
-/// How many frames the damage that took the head of the log may have taken with it: a block covers
-/// the head and a frame. Chains that begin later may be of before the last reset.
+/// How many frames may be lost together with the log's header: a block covers the header and one frame. Chains that
+/// begin later may be from before the last reset.
 const TAKEN_WITH_THE_HEAD: usize = 2;
 
-/// What a frame is worth.
+/// How far a frame can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// As it was written.
     Whole,
-    /// As it was written, once these bytes are put at this place of the frame.
+    /// As it was written, after these bytes are written to this position of the frame.
     Mended(Option<(usize, [u8; 4])>),
-    /// One bit of it flipped, and it is not known which.
+    /// One bit is flipped, but it is not known which.
     Flipped,
-    /// Behind a gap, so that its checksum proves nothing about itself.
+    /// After a gap, so that its checksum proves nothing about it.
     Unproven,
-    /// More is damaged than a bit.
+    /// More than one bit is damaged.
     Damaged,
-    /// It is not of this log, or its head is destroyed.
+    /// It does not belong to this log, or its header is destroyed.
     Gone,
 }
 
 impl State {
-    /// Whether the frame belongs to a commit that can be taken by itself.
+    /// Whether a commit with this frame can be used.
     fn is_well(self) -> bool {
         matches!(self, Self::Whole | Self::Mended(_) | Self::Flipped)
     }
@@ -76,24 +75,24 @@ impl State {
 #[derive(Debug, Clone)]
 struct Frame {
     page: u32,
-    /// Pages of the store after the commit that this frame ends; 0 where it ends none.
+    /// The number of pages after the commit that this frame ends; 0 if it does not end one.
     commit: u32,
     state: State,
-    /// What the head may have been instead.
+    /// Other possible readings of the header.
     doubt: Doubt,
 }
 
-/// What else may be the head of a frame with a flipped bit that may be in the head or elsewhere.
+/// Possible readings of the header of a frame in which a bit flipped, there or elsewhere.
 #[derive(Debug, Clone, Default)]
 struct Doubt {
-    /// Other numbers that its page may have.
+    /// Other possible page numbers.
     pages: Vec<u32>,
-    /// Its commit may be another.
+    /// Whether the commit may be a different one.
     commit: bool,
 }
 
 impl Doubt {
-    /// By the words that may have flipped, in the order of the file.
+    /// From the words that may contain the flipped bit, in the order of the file.
     fn new(words: &[(usize, u32)]) -> Self {
         let pages = words.iter().filter(|(at, _)| *at == 0);
         Self {
@@ -104,17 +103,17 @@ impl Doubt {
 }
 
 impl Frame {
-    /// Whether its image is that of its page for sure.
+    /// Whether it is certain which page the image belongs to.
     fn is_placed(&self) -> bool {
         self.state.is_well() && self.doubt.pages.is_empty()
     }
 
-    /// Whether it is more than a bit, or an unknown number of them, that may be wrong with it.
+    /// Whether more than one bit may be wrong, or an unknown number.
     fn is_bad(&self) -> bool {
         matches!(self.state, State::Damaged | State::Gone)
     }
 
-    /// Whether its image is as it was written, but for a bit, and has no place.
+    /// Whether the image is intact, except for one bit, but its page is unknown.
     fn is_unplaced(&self) -> bool {
         !self.is_bad() && !self.is_placed()
     }
@@ -124,15 +123,15 @@ impl Frame {
 #[derive(Debug, Default)]
 pub(super) struct Log {
     file: Option<File>,
-    /// What was committed.
+    /// The committed frames.
     frames: Vec<Frame>,
-    /// Frames that were committed and are not in the file any more.
+    /// Committed frames that are no longer in the file.
     missing: usize,
-    /// The last frame of which it is not known what it was.
+    /// The last frame about which nothing is known.
     last_unknown: Option<usize>,
-    /// Those whose images have no place.
+    /// Frames whose page is unknown.
     unplaced: Vec<usize>,
-    /// Whether `SQLite` would not take all that was committed.
+    /// Whether `SQLite` would not read everything that was committed.
     pub(super) is_damaged: bool,
 }
 
@@ -146,26 +145,26 @@ pub(super) fn read(path: &Path, index: &Path) -> io::Result<Log> {
 }
 
 impl Log {
-    /// How many frames of it are damaged or missing.
+    /// How many frames are damaged or missing.
     pub(super) fn bad_frames(&self) -> usize {
         self.damaged().count() + self.missing
     }
 
-    /// How many pages the store has after the last commit; none where the log does not say.
+    /// The number of pages after the last commit; `None` if the log does not contain it.
     pub(super) fn pages(&self) -> Option<u32> {
         let last = self.frames.last()?;
         let is_sure = last.state.is_well() && !last.doubt.commit;
         (is_sure && self.missing == 0 && last.commit > 0).then_some(last.commit)
     }
 
-    /// How many pages the store had after any commit whose size is sure.
+    /// The largest number of pages after any commit whose size is certain.
     pub(super) fn most_pages(&self) -> u32 {
         let sure = self.frames.iter();
         let sure = sure.filter(|frame| frame.state.is_well() && !frame.doubt.commit);
         sure.map(|frame| frame.commit).max().unwrap_or_default()
     }
 
-    /// The latest image of every page that is in the log and has its place for sure.
+    /// The frame with the latest image of every page, among the frames whose page is certain.
     pub(super) fn latest(&self) -> HashMap<u32, usize> {
         let numbered = self.frames.iter().enumerate();
         numbered
@@ -174,8 +173,8 @@ impl Log {
             .collect()
     }
 
-    /// Whether nothing that is damaged, missing or without a place may have been a later image of
-    /// `page`, whose latest is in this frame; none: in the store itself.
+    /// Whether no frame that is damaged, missing or of an unknown page may have a later image of `page` than this
+    /// frame; `None` is the store itself.
     pub(super) fn is_current(&self, page: u32, frame: Option<usize>) -> bool {
         let may_be = |number: &usize| {
             let other = &self.frames[*number];
@@ -184,17 +183,17 @@ impl Log {
         self.is_sound_behind(frame) && !self.unplaced.iter().any(may_be)
     }
 
-    /// Whether all that was committed behind this frame can be read, whatever page it may be.
+    /// Whether everything committed after this frame can be read, whatever page it belongs to.
     pub(super) fn is_sound_behind(&self, frame: Option<usize>) -> bool {
         self.missing == 0 && self.last_unknown <= frame
     }
 
-    /// Whether a frame was proven by its checksum, but for a bit.
+    /// Whether the checksum proves a frame, except for one bit.
     pub(super) fn is_well(&self, frame: usize) -> bool {
         (self.frames.get(frame)).is_some_and(|frame| frame.state.is_well())
     }
 
-    /// The frames that are damaged: rows that are whole may be in them.
+    /// The damaged frames, which may contain whole rows.
     pub(super) fn damaged(&self) -> impl Iterator<Item = usize> {
         let numbered = self.frames.iter().enumerate();
         numbered
@@ -202,7 +201,7 @@ impl Log {
             .map(|(number, _)| number)
     }
 
-    /// The frames whose images have no place, and the pages that each may be an image of.
+    /// The frames whose page is unknown, and the pages that each may belong to.
     pub(super) fn unplaced(&self) -> impl Iterator<Item = (usize, Vec<u32>)> {
         self.unplaced.iter().map(|number| {
             let frame = &self.frames[*number];
@@ -262,7 +261,7 @@ fn walk(file: File, index: &[u8]) -> io::Result<Log> {
     let Some(salts) = salts else {
         return Ok(Log::default());
     };
-    // What was left from before a reset is wholly in the store.
+    // Frames from before a reset are completely in the store.
     let index = index.filter(|index| index.salts == salts);
     let before = is_header_well.then(|| (u32_at(&header, 24), u32_at(&header, 28)));
     let frames = frames(&file, slots, salts, before, big_endian)?;
@@ -287,7 +286,7 @@ fn walk(file: File, index: &[u8]) -> io::Result<Log> {
     })
 }
 
-/// The salts of the first frames that hang together.
+/// The salts of the first frames that form a chain.
 fn first_chain(file: &File, slots: usize, big_endian: bool) -> io::Result<Option<[u8; 8]>> {
     for number in 0..=TAKEN_WITH_THE_HEAD {
         if number + 1 >= slots {
@@ -301,7 +300,7 @@ fn first_chain(file: &File, slots: usize, big_endian: bool) -> io::Result<Option
     Ok(None)
 }
 
-/// Finds out what every frame of a log is worth. `before` is the sum that the first one goes on from.
+/// Judges every frame of a log. `before` is the checksum that the first one continues.
 fn frames(
     file: &File,
     slots: usize,
@@ -338,8 +337,8 @@ fn frames(
     Ok(frames)
 }
 
-/// What a frame is worth, what else its head may have been, and the sum that the next one goes on from,
-/// where that is known.
+/// Judges a frame; returns its state, the other possible readings of its header, and the checksum that the next one
+/// continues, if known.
 fn judge(
     frame: &[u8],
     next: Option<&[u8]>,
@@ -357,7 +356,7 @@ fn judge(
         return match distance {
             0 => (State::Unproven, sure, Some(stored)),
             _ if distance <= SALT_BITS && goes_on => (State::Unproven, sure, Some(stored)),
-            // Its sum is believed where the next frame bears witness to it.
+            // The stored sum is believed if the next frame confirms it.
             _ => (State::Gone, sure, goes_on.then_some(stored)),
         };
     };
@@ -372,7 +371,7 @@ fn judge(
     }
     let is_last = next.is_none_or(|next| salts_of(next) != salts);
     let found = flip_back(frame, computed, stored, big_endian);
-    // A flipped bit of a page, or of a head, may look like one in the stored sum; the next frame tells.
+    // One flipped bit of a page or a head may look like a flipped bit of the sum; the next frame decides.
     if sum_distance(computed, stored) == 1 && !goes_on {
         let doubt = if goes_on_from(computed) {
             sure
@@ -384,7 +383,7 @@ fn judge(
     match flip::choose(&found, frame, is_last) {
         Flip::One(at, word) => {
             let state = State::Mended(Some((at, word.to_be_bytes())));
-            // Where there are others, it is only the likeliest.
+            // If there are other candidates, this is only the likeliest.
             let doubt = if found.len() > 1 {
                 Doubt::new(&found)
             } else {
@@ -393,16 +392,16 @@ fn judge(
             (state, doubt, Some(stored))
         }
         Flip::Several => (State::Flipped, Doubt::new(&found), Some(stored)),
-        // The sum itself may be what is damaged.
+        // The sum itself may be damaged.
         Flip::None => (State::Damaged, sure, goes_on.then_some(stored)),
     }
 }
 
-/// Where the last commit ends that is whole, as far as the log itself can tell.
+/// The end of the last whole commit, as far as the log itself shows.
 fn last_whole_commit(frames: &[Frame]) -> usize {
     let (mut end, mut is_whole) = (0, true);
     for (number, frame) in frames.iter().enumerate() {
-        // A commit with a gap counts where a whole one stands behind it.
+        // A commit with a gap counts if a whole one follows it.
         is_whole &= frame.state.is_well();
         if frame.commit > 0 && (frame.state.is_well() || frame.state == State::Unproven) {
             if is_whole {
@@ -414,7 +413,7 @@ fn last_whole_commit(frames: &[Frame]) -> usize {
     end
 }
 
-/// Whether the sum of `next`, which has these salts, goes on from what `frame` says is its own.
+/// Whether the checksum of `next`, which has these salts, continues the one stored in `frame`.
 fn goes_on(frame: &[u8], next: &[u8], salts: [u8; 8], big_endian: bool) -> bool {
     goes_on_from(stored_sum(frame), next, salts, big_endian)
 }
@@ -423,7 +422,7 @@ fn goes_on_from(sum: Sum, next: &[u8], salts: [u8; 8], big_endian: bool) -> bool
     salts_of(next) == salts && frame_sum(next, sum, big_endian) == stored_sum(next)
 }
 
-/// Flips the one bit of the header that makes it right, as the first frame bears witness.
+/// Flips the one bit of the header that makes it consistent with the first frame.
 fn restore_header(header: &mut [u8], first: &[u8]) {
     for bit in 0..HEADER * 8 {
         header[bit / 8] ^= 1 << (bit % 8);
@@ -434,7 +433,7 @@ fn restore_header(header: &mut [u8], first: &[u8]) {
     }
 }
 
-/// Several bits may make the checksum right: what else is known has to be right as well.
+/// Several bits may make the checksum right, so everything else that is known must be right too.
 fn goes_before(header: &[u8], first: &[u8]) -> bool {
     let big_endian = header[3] & 1 == 1;
     let sum = frame_sum(first, (u32_at(header, 24), u32_at(header, 28)), big_endian);
@@ -454,7 +453,7 @@ fn salts_of(frame: &[u8]) -> [u8; 8] {
     [0, 1, 2, 3, 4, 5, 6, 7].map(|at| frame[8 + at])
 }
 
-/// The checksum of a frame: over the first 8 bytes of its header and its page.
+/// The checksum of a frame: over the first 8 bytes of its header, and its page.
 fn frame_sum(frame: &[u8], sum: Sum, big_endian: bool) -> Sum {
     let sum = checksum(&frame[..8], sum, big_endian);
     checksum(&frame[FRAME_HEADER..], sum, big_endian)
@@ -464,12 +463,12 @@ fn stored_sum(frame: &[u8]) -> Sum {
     (u32_at(frame, 16), u32_at(frame, 20))
 }
 
-/// In how many bits two sums differ.
+/// The number of bits in which two checksums differ.
 fn sum_distance(one: Sum, other: Sum) -> u32 {
     (one.0 ^ other.0).count_ones() + (one.1 ^ other.1).count_ones()
 }
 
-/// In how many bits the salts of a frame differ from the right ones.
+/// The number of bits in which a frame's salts differ from the right ones.
 fn salt_distance(frame: &[u8], salts: [u8; 8]) -> u32 {
     let bits = frame[8..16]
         .iter()

@@ -33,69 +33,69 @@ use evbus_destination::DeadLetterLimits;
 use evbus_report::OncePerBurst;
 use evbus_report::counted;
 
-/// How long to wait before the disk is asked again.
+/// The wait before another try on a disk that refused.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// How long to wait before a damaged store is copied again, where that failed, at first and at most.
+/// The wait before a damaged store is copied again after a failure, at first and at most.
 const MEND_AGAIN: Duration = Duration::from_secs(1);
 const MEND_AGAIN_MOST: Duration = Duration::from_mins(1);
 
-/// The free space is looked at after this many bytes, or this much time.
+/// The free space is checked after this many bytes, or this much time.
 const FREE_CHECK_BYTES: u64 = 1024 * 1024;
 const FREE_CHECK_PERIOD: Duration = Duration::from_secs(1);
 
-/// How long a disk may be full before that is a fault: room may be on its way; and how long where
-/// other stores are giving room back to the file system.
+/// How long a disk may be full before that is reported: room may become free; and how long if other stores are giving
+/// room back.
 const PATIENCE: Duration = Duration::from_secs(1);
 const OTHERS_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often the disk is asked meanwhile.
+/// How often a write is tried in the meantime.
 const PATIENT_RETRY: Duration = Duration::from_millis(50);
 
-/// How many events are written at a time where the disk does not take all of them.
+/// How many events are written at a time if the disk does not accept all of them.
 const PART: usize = 64;
 
 pub(super) struct Writer {
     pub(super) state: StateDir,
     pub(super) name: StoreName,
     pub(super) path: PathBuf,
-    /// Empty and in memory while the store is damaged and could not be replaced.
+    /// An empty store in memory while the damaged one cannot be replaced.
     pub(super) store: Connection,
     damaged: Option<Damaged>,
     pub(super) closing: Closing,
     pub(super) letters: Arc<LetterCounts>,
-    /// Taken and not committed.
+    /// Taken from the pending work, and not committed yet.
     pub(super) held: Held,
-    /// Rows that should be in the two tables.
+    /// The number of rows that should be in the two tables.
     pub(super) queued: i64,
     pub(super) dead: Letters,
-    /// The bound of the latter; none until the lane says it.
+    /// The bound of the dead letters; `None` until the lane sets it.
     pub(super) letter_limits: Option<DeadLetterLimits>,
-    /// When dead letters beyond it are looked after, where there are any.
+    /// When dead letters beyond it are dropped, if there are any.
     pub(super) trim_at: Instant,
     pub(super) dropping: OncePerBurst,
-    /// Those of the queue that damage took. Events of some may be in the lane's memory; the lane says
-    /// how many of them are lost.
+    /// Rows of the queue lost to damage. Events of some may be in the lane's memory; the lane reports how many of them
+    /// are lost.
     missing: i64,
     pub(super) last_seq: u64,
     written_since_check: u64,
     checked: Option<Instant>,
     pub(super) shrinking: Shrinking,
     pub(super) log: LogBound,
-    /// The files that it is in; and whether they are known not to have its name any more.
+    /// The open files, and whether they are known to have lost their names.
     pub(super) place: Place,
     pub(super) astray: bool,
-    /// Since when the disk is full, and whether it may have room in a moment.
+    /// Since when the disk has been full, and whether there may be room soon.
     full_since: Option<Instant>,
     is_patient: bool,
-    /// The store is to be closed: what is not written now is lost.
+    /// The store is being closed: what is not written now is lost.
     ends: bool,
 }
 
-/// A store that waits to be replaced.
+/// A damaged store that waits to be replaced.
 struct Damaged {
     why: String,
-    /// Why it was not, the last time.
+    /// Why it was not replaced the last time.
     fault: String,
     wait: Duration,
     again: Instant,
@@ -106,7 +106,7 @@ pub(super) struct Held {
     pub(super) appends: Vec<Append>,
     burials: Vec<Burial>,
     settled: Vec<u64>,
-    /// What the events at those places take on disk.
+    /// The size of the events at those positions on disk.
     settled_bytes: u64,
     /// Events that the lane found missing.
     lost: u64,
@@ -120,7 +120,7 @@ impl Held {
             && self.lost == 0
     }
 
-    /// What it takes of the room for what waits to be written.
+    /// Its share of the staging room.
     fn size(&self) -> Size {
         let events = self.appends.iter().map(|append| &append.event);
         let buried = self.burials.iter().map(|burial| &burial.event);
@@ -133,11 +133,11 @@ impl Held {
 }
 
 impl Held {
-    /// Takes a part that can be written by itself. What an event needs before it is in an earlier part.
+    /// Splits off a part that can be written by itself. What an event depends on is in an earlier part.
     fn split_front(&mut self, most: usize) -> Self {
         let mut part = Self::default();
         if !self.settled.is_empty() || self.lost > 0 {
-            // It only frees room.
+            // These only free room.
             part.lost = std::mem::take(&mut self.lost);
             part.settled = std::mem::take(&mut self.settled);
             part.settled_bytes = std::mem::take(&mut self.settled_bytes);
@@ -160,7 +160,7 @@ impl Held {
     }
 }
 
-/// What the writer is asked for, beside what is to be written.
+/// Requests to the writer, besides what is to be written.
 struct Taken {
     reads: Vec<ReadRequest>,
     replays: Vec<Replay>,
@@ -168,11 +168,11 @@ struct Taken {
     close: bool,
 }
 
-/// What those who wait for a writer are told when it panicked.
+/// The error for those who wait for a writer that panicked.
 const PANICKED: &str =
     "the store's thread panicked, and the store is closed until the host restarts";
 
-/// Tells those who wait for a writer that it has ended, should even its end panic.
+/// Informs those who wait for a writer that it has ended, even if its end panics.
 struct Told<'a>(&'a Shared);
 
 impl Drop for Told<'_> {
@@ -183,7 +183,7 @@ impl Drop for Told<'_> {
     }
 }
 
-/// Why the disk does not take what is held.
+/// Why the disk does not accept what is held.
 struct Refused {
     is_full: bool,
     reason: String,
@@ -244,13 +244,13 @@ impl Writer {
         };
         writer.letters.set_past(&counts.harm);
         writer.tell_letters();
-        // Where the disk refuses even this, the next commit says so.
+        // If the disk refuses even this, the next commit reports it.
         let _ = counts.correct(&mut writer.store, &found);
         Ok((writer, found))
     }
 
-    /// Works until the store is to be closed and everything is on disk. Whatever ends it, a panic included,
-    /// those who wait for it are told.
+    /// Works until the store is to be closed and everything is on disk. However it ends, even by a panic, those who
+    /// wait for it are informed.
     pub(super) fn run(mut self, shared: &Shared) {
         let _told = Told(shared);
         let worked = catch_unwind(AssertUnwindSafe(|| self.work(shared)));
@@ -275,7 +275,7 @@ impl Writer {
             );
         }
         let unwritten = if panicked {
-            // What it had taken may be gone with it.
+            // What the writer had taken may be lost with it.
             let pending = shared.pending.lock();
             let waiting = pending.appends.len() + pending.burials.len();
             pending.staged_events.saturating_sub(waiting) as u64
@@ -309,7 +309,7 @@ impl Writer {
         }
     }
 
-    /// Waits for something to do and takes it.
+    /// Waits for work and takes it.
     fn gather(&mut self, shared: &Shared, failing: bool) -> Taken {
         let mut pending = shared.pending.lock();
         let is_idle = |pending: &mut Pending| pending.is_idle() && !pending.close;
@@ -347,8 +347,8 @@ impl Writer {
         }
     }
 
-    /// Replaces a store that turns out to be damaged. Where that fails, it says why, and is tried again
-    /// by [`mend`](Self::mend); the damaged store is left as it is.
+    /// Replaces a store that turns out to be damaged. If that fails, it returns why, and [`mend`](Self::mend) tries
+    /// again; the damaged store is not changed.
     pub(super) fn replace(&mut self, why: &str) -> Result<(), String> {
         let placeholder = Connection::open_in_memory().map_err(|error| error.to_string())?;
         salvage::leave(std::mem::replace(&mut self.store, placeholder));
@@ -361,7 +361,7 @@ impl Writer {
         self.mend()
     }
 
-    /// Replaces a store that is damaged and could not be replaced before, if it is time.
+    /// Replaces a damaged store that could not be replaced before, if it is time.
     pub(super) fn mend(&mut self) -> Result<(), String> {
         let Some(damaged) = &mut self.damaged else {
             return Ok(());
@@ -417,11 +417,11 @@ impl Writer {
 }
 
 pub(super) fn changes(rows: usize) -> i64 {
-    // A statement changes no more rows than a file can have.
+    // No statement changes more rows than a file can hold.
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
-/// Whether an error says that the file is not what was written.
+/// Whether an error means that the file's content is not what was written.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     match error {
         rusqlite::Error::SqliteFailure(failure, message) => {
@@ -434,7 +434,7 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
                     .any(|damage| text.contains(damage))
             })
         }
-        // A damaged schema shows as SQL that makes no sense.
+        // A damaged schema appears as invalid SQL.
         rusqlite::Error::SqlInputError { .. }
         | rusqlite::Error::QueryReturnedNoRows
         | rusqlite::Error::InvalidColumnType(..)

@@ -174,7 +174,7 @@ fn a_file_of_another_key_is_replaced_by_force_only() {
         check(&bench.acct(&edit), 2, refusal);
         assert_eq!(fs::read(bench.path("out")).unwrap(), old);
 
-        // With its own key it is written anew.
+        // With the file's own key, it is overwritten.
         fs::write(bench.path("acct.yml"), "kafka: {a: {x: 1}}\n").unwrap();
         let output = bench.acct(&with(&["--acct-key-file", "key"]));
         assert!(output.status.success(), "{}", stderr(&output));
@@ -213,7 +213,7 @@ fn a_plain_file_is_replaced_by_force_only() {
         assert_ne!(bench.read("out"), "the old file");
         fs::write(bench.path("out"), "the old file").unwrap();
     }
-    // Nothing is lost with an empty one.
+    // An empty file may be overwritten, because nothing is lost.
     fs::write(bench.path("out"), "").unwrap();
     let args = [&["decrypt", "acct.yml.fernet"][..], &own_key[..]].concat();
     let output = bench.acct(&args);
@@ -275,7 +275,7 @@ fn a_new_key_is_not_made_where_standard_output_keeps_nothing() {
         assert_eq!(bench.read("out"), "the old file", "{script}");
     }
     assert_eq!(bench.dir().read_dir().unwrap().count(), 2);
-    // With a place for the key, nothing is said on standard output.
+    // If the key goes into a file, standard output is not used.
     let args = ["encrypt", "acct.yml", "--new-key-file", "key"];
     let status = bench.command(&args).stdout(Stdio::null()).status();
     assert!(status.unwrap().success());
@@ -370,7 +370,7 @@ fn a_new_key_goes_into_a_file_of_its_own_and_never_over_one_that_is_there() {
         "{}",
         stderr(&output)
     );
-    // Nor does a file that cannot be read cost the key.
+    // An acct file that cannot be read does not cost the key either.
     fs::write(bench.path("acct.yml"), "kafka: [\n").unwrap();
     assert!(!bench.acct(&encrypt).status.success());
     assert_eq!(bench.read("key"), key);
@@ -418,7 +418,7 @@ fn the_file_of_the_key_is_never_the_one_that_is_written() {
     }
 }
 
-/// Only root can play the other user.
+/// Only root can act as another user.
 #[test]
 fn nobody_gets_a_file_by_having_put_one_in_its_place() {
     if !rustix::process::geteuid().is_root() {

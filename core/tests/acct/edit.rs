@@ -1,4 +1,4 @@
-//! `evbus acct edit`: what the editor gets and leaves, and what is left of it.
+//! `evbus acct edit`: what the editor receives and returns, and what is left behind.
 mod ends;
 mod places;
 mod terminal;
@@ -24,7 +24,7 @@ impl Bench {
         bench
     }
 
-    /// Makes the editor: a shell's script.
+    /// Writes the editor, a shell script.
     fn editor(&self, text: &str) {
         let path = self.path("editor");
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -61,11 +61,11 @@ fn texts_in(place: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Tells a test what the editor was given.
+/// Shows a test what the editor was given.
 const LOOK: &str = "dir=$(dirname \"$1\"); echo \"$dir\" > where; stat -c %a \"$dir\" \"$1\" > modes; \
 stat -f -c %T \"$dir\" > kind; echo \"$ACCT_KEY\" > seen; echo \"$TMPDIR\" >> seen; touch \"$dir/.acct.yaml.swp\"";
 
-/// The n-th time it is started, keeps the text as `text.n` and leaves that of `next.n`.
+/// When started for the n-th time, saves the text as `text.n` and replaces it with `next.n`.
 const IN_TURN: &str =
     "n=$(ls text.* 2> /dev/null | wc -l); cat \"$1\" > \"text.$n\"; cat \"next.$n\" > \"$1\"";
 
@@ -151,7 +151,7 @@ fn a_file_stays_as_it_was_when_the_editor_fails_or_leaves_nonsense() {
         ("rm \"$1\"; mkfifo \"$1\"", 1, "the editor left no file"),
     ] {
         bench.editor(&format!("{LOOK}; {script}"));
-        // Whoever is not at a terminal is asked nothing.
+        // Without a terminal, no question is asked.
         let output = run(&mut bench.edit(), b"y\ny\n");
         check(&output, code, sentence);
         assert!(!stderr(&output).contains("edit again?"));
@@ -196,7 +196,7 @@ fn at_a_terminal_broken_text_can_be_given_up() {
         let mut session = Session::start(&bench.edit());
         session.wait_for("edit again? [Y/n] ");
         session.press(answer);
-        // One that comes too early is taken for the editor's.
+        // An answer that is given too early goes to the editor.
         session.wait_until("the answer to be taken", |session| {
             if answer == "\x03" {
                 session.press(answer);

@@ -117,7 +117,7 @@ fn a_changed_secret_makes_a_changed_destination_on_reload() {
         (lines_of(&target("two")).len() == 1).then_some(())
     });
 
-    // A secret that is gone changes nothing, and is named.
+    // A missing secret changes nothing and is reported.
     fs::remove_file(&secret).unwrap();
     kill_process(
         Pid::from_raw(host.pid().try_into().unwrap()).unwrap(),
@@ -130,7 +130,7 @@ fn a_changed_secret_makes_a_changed_destination_on_reload() {
         (lines_of(&target("two")).len() == 2).then_some(())
     });
 
-    // What the plugin says of it is hidden, in the status and in the log.
+    // Secrets in the plugin's error are hidden in the status and in the log.
     fs::write(
         &secret,
         dir.path().join("none/hunter2").display().to_string(),
@@ -184,7 +184,7 @@ fn an_acct_file_from_a_command_is_read_and_a_named_pipe_is_not_waited_for() {
     let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
     let dir = tempfile::tempdir().unwrap();
     encrypted_in(dir.path(), "fixture-good:\n  \"*\": {path: out.jsonl}\n");
-    // The shell tells the names of its pipes.
+    // The shell passes the names of its pipes.
     let command = evbus(dir.path());
     let line =
         "\"$0\" check --plugin-dir \"$1\" --acct-file <(cat acct.yml) --acct-key-file <(cat key)";
@@ -210,7 +210,7 @@ fn an_acct_file_from_a_command_is_read_and_a_named_pipe_is_not_waited_for() {
     }
 }
 
-/// A daemon in a session of its own keeps the output of the command that started it open, whatever is killed.
+/// A daemon in its own session keeps the output of the command that started it open, whatever is killed.
 #[test]
 fn a_secret_command_that_leaves_a_daemon_behind_costs_a_host_nothing() {
     let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);

@@ -1,4 +1,4 @@
-//! What a running host's memory holds of keys and passwords.
+//! What the memory of a running host contains of keys and passwords.
 
 use std::fs;
 use std::fs::File;
@@ -30,7 +30,7 @@ fn acct(dir: &Path) -> String {
     )
 }
 
-/// Makes an encrypted acct file, and a file with its key; gives the key.
+/// Writes an encrypted acct file and its key file; returns the key.
 fn encrypted(dir: &Path, cipher: &str) -> String {
     fs::write(dir.join("plain.yml"), acct(dir)).unwrap();
     let output = run(
@@ -48,12 +48,12 @@ fn encrypted(dir: &Path, cipher: &str) -> String {
     key.trim().to_owned()
 }
 
-/// Everything a key can be recognized by: its text as it was printed, and in the other alphabet, and its
-/// bytes, of which fernet signs with the one half and encrypts with the other.
+/// Everything that a key can be recognized by: its text as printed and in the other alphabet, and its bytes. Fernet
+/// signs with one half and encrypts with the other.
 fn traces(key: &str) -> Vec<(&'static str, Vec<u8>)> {
     let decoded = URL_SAFE.decode(key).or_else(|_| STANDARD.decode(key));
     let bytes = decoded.unwrap();
-    // Parts are enough: what is let go loses its beginning first.
+    // Parts are enough: freed memory loses its beginning first.
     let part = |text: &str| text.as_bytes()[16..32].to_vec();
     let (url_safe, standard) = (URL_SAFE.encode(&bytes), STANDARD.encode(&bytes));
     let other = if url_safe == key { standard } else { url_safe };
@@ -65,7 +65,7 @@ fn traces(key: &str) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// A part of a process's memory that can be written to.
+/// A writable part of a process's memory.
 #[derive(Debug)]
 struct Mapping {
     range: Range<u64>,
@@ -89,11 +89,11 @@ fn mappings(process: u32) -> Vec<Mapping> {
         .collect()
 }
 
-/// Where the kernel put the environment that the process was started with.
+/// The addresses at which the kernel put the environment of the process.
 fn environment(process: u32) -> Range<u64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let (_, behind_name) = stat.rsplit_once(')').unwrap();
-    // proc_pid_stat(5) counts from 1, and the state behind the name is the third.
+    // The numbers are those of proc_pid_stat(5), which counts from 1; the state after the name is number 3.
     let field = |number: usize| -> u64 {
         let text = behind_name.split_whitespace().nth(number - 3);
         text.unwrap().parse().unwrap()
@@ -101,14 +101,14 @@ fn environment(process: u32) -> Range<u64> {
     field(50)..field(51)
 }
 
-/// The places in a process's memory where something is, those in `except` left out.
-fn places(process: u32, what: &[u8], except: &Range<u64>) -> Vec<String> {
+/// The addresses of a text in a process's memory, except those in `except`.
+fn addresses(process: u32, what: &[u8], except: &Range<u64>) -> Vec<String> {
     let memory = File::open(format!("/proc/{process}/mem")).unwrap();
     let mut found = Vec::new();
     for Mapping { range, name } in mappings(process) {
         let length = usize::try_from(range.end - range.start).unwrap();
         let mut content = vec![0; length];
-        // What only the kernel reads, such as [vvar], cannot be.
+        // Ranges that only the kernel reads, such as [vvar], cannot be read.
         if memory.read_exact_at(&mut content, range.start).is_err() {
             continue;
         }
@@ -133,7 +133,7 @@ fn children(process: u32) -> Vec<u32> {
     tasks
         .read_dir()
         .unwrap()
-        // A thread may end meanwhile.
+        // A thread may end in the meantime.
         .filter_map(|task| fs::read_to_string(task.unwrap().path().join("children")).ok())
         .flat_map(|line| {
             let numbers = line.split_whitespace();
@@ -142,28 +142,28 @@ fn children(process: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Nothing of the key and of other tools' values is in the host's memory, nor in that of its plugin's process.
+/// Neither the key nor other tools' values are in the memory of the host or of its plugin's process.
 fn check(host: &RunningHost, key: &str) {
     let process = host.pid();
     let environment = environment(process);
-    // One destination has a process of its own. A reload reads its secret, by a command.
+    // One destination has its own process, and a reload reads its secret with a command.
     let child = wait_for("one process", || match children(process)[..] {
         [child] => Some(child),
         _ => None,
     });
     for (what, trace) in traces(key) {
-        let found = places(process, &trace, &environment);
+        let found = addresses(process, &trace, &environment);
         assert!(found.is_empty(), "{what}: {found:?}");
-        let found = places(child, &trace, &(0..0));
+        let found = addresses(child, &trace, &(0..0));
         assert!(
             found.is_empty(),
             "{what} in the plugin's process: {found:?}"
         );
     }
     for process in [process, child] {
-        let found = places(process, FOREIGN.as_bytes(), &(0..0));
+        let found = addresses(process, FOREIGN.as_bytes(), &(0..0));
         assert!(found.is_empty(), "{found:?}");
-        let found = places(process, SERVED.as_bytes(), &(0..0));
+        let found = addresses(process, SERVED.as_bytes(), &(0..0));
         assert!(!found.is_empty(), "what is there is not found");
     }
 }
@@ -185,9 +185,9 @@ fn keys_and_foreign_values_are_wiped(cipher: &str, by_file: bool) {
         });
         check(&host, &key);
     }
-    // The only place is the one that the kernel shows in /proc/PID/environ.
+    // The only copy is the one that the kernel shows in /proc/PID/environ.
     let (_, text) = &traces(&key)[0];
-    let anywhere = places(host.pid(), text, &(0..0));
+    let anywhere = addresses(host.pid(), text, &(0..0));
     assert_eq!(anywhere.len(), usize::from(!by_file), "{anywhere:?}");
 }
 
@@ -213,7 +213,7 @@ fn an_aesgcm256_key_from_the_environment_is_nowhere_else() {
 
 /// A host with an encrypted acct file.
 fn start(dir: TempDir, plugins: &TempDir, key: &str, by_file: bool) -> RunningHost {
-    // It becomes the host.
+    // `env` becomes the host.
     let mut launcher = Command::new("env");
     let key_file = dir.path().join("key").display().to_string();
     let mut more = Vec::new();

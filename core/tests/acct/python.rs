@@ -1,4 +1,4 @@
-//! Acct files with acct for Python itself: what either reads and encrypts, the other reads the same.
+//! Acct files read and encrypted by acct for Python and by this project, with the same result.
 mod documents;
 mod generator;
 mod reader;
@@ -12,7 +12,7 @@ use evbus::acct::{AcctDocument, AcctKey, AcctSource, Cipher, KeySource};
 use generator::Generator;
 use serde_json::{Value, json};
 
-/// acct, in one process of Python for all that is asked.
+/// acct, in one Python process for all questions.
 struct Acct(JsonServer);
 
 impl Acct {
@@ -69,7 +69,7 @@ fn two_hundred_files_are_the_same_data_in_both_plain_and_encrypted_by_either() {
         acct.encrypt(&file, cipher, &key, &theirs);
         assert_eq!(open(&theirs, &key), expected, "seed {seed}");
 
-        // What is shown is read back by Idem, too.
+        // Idem reads what is shown, too.
         let shown = dir.path().join("shown.yml");
         let yaml = document.to_yaml().replace('{', "{{ '{' }}");
         fs::write(&shown, format!("{yaml}\n")).unwrap();

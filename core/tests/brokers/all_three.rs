@@ -93,7 +93,7 @@ fn all_real_events_reach_file_rabbitmq_and_kafka_at_once() {
         ),
         ids
     );
-    // Neither routing key nor topic: the profile's name.
+    // Without routing key and topic, the profile's name is used.
     let ids = same("amqp, default", &queue("default", default.len()), &default);
     assert_eq!(
         same(
@@ -106,7 +106,7 @@ fn all_real_events_reach_file_rabbitmq_and_kafka_at_once() {
 
     let (code, log) = host.stop();
     assert_eq!(code.code(), Some(0), "{log}");
-    // The profile `logger` is nobody's.
+    // No destination matches the profile `logger`.
     let faults = log
         .lines()
         .filter(|line| !line.contains("no destination's pattern matches"));
@@ -114,20 +114,20 @@ fn all_real_events_reach_file_rabbitmq_and_kafka_at_once() {
         .filter(|line| line.contains("WARN") || line.contains("ERROR"))
         .collect();
     assert!(faults.is_empty(), "{log}");
-    // Counts are exact: nothing came late.
+    // The counts are exact: nothing arrived late.
     assert!(queue("all", 0).is_empty() && queue("status", 0).is_empty());
     assert_eq!(read_topic(&servers, "all", all.len()).len(), all.len());
 }
 
-/// Asserts that the very events that were fired arrived, in their order. Gives their ids.
+/// Asserts that exactly the fired events arrived, in order. Returns their ids.
 #[track_caller]
-fn same(place: &str, arrived: &Arrived, fired: &[Value]) -> Vec<String> {
-    assert_eq!(arrived.len(), fired.len(), "{place}");
+fn same(broker: &str, arrived: &Arrived, fired: &[Value]) -> Vec<String> {
+    assert_eq!(arrived.len(), fired.len(), "{broker}");
     for ((_, arrived), fired) in arrived.iter().zip(fired) {
-        assert_eq!(arrived, fired, "{place}");
+        assert_eq!(arrived, fired, "{broker}");
     }
     let ids: BTreeSet<&String> = arrived.iter().map(|(id, _)| id).collect();
-    assert_eq!(ids.len(), fired.len(), "{place}: each id once");
+    assert_eq!(ids.len(), fired.len(), "{broker}: each id once");
     arrived.iter().map(|(id, _)| id.clone()).collect()
 }
 

@@ -28,7 +28,7 @@ fn with_acct(command: &[&str], acct: &str, plugins: &Path, more: &[&str]) -> Out
     run(evbus.arg("--plugin-dir").arg(plugins).args(more), b"")
 }
 
-/// Where `evbus route` says that an event of a profile goes: providers and their entries.
+/// The destinations that `evbus route` reports for a profile: providers and their entries.
 fn routes(acct: &str, plugins: &Path, profile: &str) -> Value {
     let output = with_acct(&["route"], acct, plugins, &[profile]);
     assert!(output.status.success(), "{}", stderr(&output));

@@ -21,11 +21,11 @@ use xtask::brokers::{Kafka, RabbitMq};
 
 const EVENTS: usize = 100_000;
 const KEYS: usize = 10;
-/// What a broker has at least when it is stopped.
+/// The least number of events at a broker when it is stopped.
 const PART: usize = 5_000;
 const PARTITIONS: u32 = 3;
 
-/// The timeouts are shorter than an outage, so that the host's own retries are part of it.
+/// The timeouts are shorter than an outage, so that the host's own retries are tested too.
 const ACCT: &str = "
 kafka:
   restart:
@@ -84,7 +84,7 @@ fn ordered_events_survive_restarts_of_both_brokers_in_their_order() {
         });
         kafka.stop().expect("Kafka stops");
     });
-    // What is fired while both are away has room on disk alone.
+    // Events fired while both are away fit only on disk.
     host.put_events(&lines(EVENTS / 2..EVENTS));
     for destination in ["kafka[0]", "rabbitmq[0]"] {
         wait_for_retry(&host, destination);
@@ -110,7 +110,7 @@ fn ordered_events_survive_restarts_of_both_brokers_in_their_order() {
     check("rabbitmq", &Queue::open(&rabbit).read());
 }
 
-/// Lines for `evbus put --events`; the keys take turns.
+/// Lines for `evbus put --events`; the keys alternate.
 fn lines(numbers: Range<usize>) -> String {
     let mut lines = String::new();
     for n in numbers {
@@ -124,27 +124,26 @@ fn lines(numbers: Range<usize>) -> String {
     lines
 }
 
-/// Asserts that every event arrived at least once, and that of each key none came for the first
-/// time after a later one.
+/// Asserts that every event arrived at least once, and that for each key the first arrivals are in order.
 #[track_caller]
-fn check(place: &str, arrived: &[Body]) {
+fn check(broker: &str, arrived: &[Body]) {
     let mut seen = vec![false; EVENTS];
     let mut last = [None; KEYS];
     for Body { key, n } in arrived {
-        assert_eq!(n % KEYS, *key, "{place}");
+        assert_eq!(n % KEYS, *key, "{broker}");
         if std::mem::replace(&mut seen[*n], true) {
             continue;
         }
         assert!(
             last[*key] < Some(*n),
-            "{place}: {n} came after {:?}",
+            "{broker}: {n} came after {:?}",
             last[*key]
         );
         last[*key] = Some(*n);
     }
     let missing = seen.iter().filter(|seen| !**seen).count();
-    assert_eq!(missing, 0, "{place}: {} arrived", arrived.len());
-    println!("{place}: {} duplicates", arrived.len() - EVENTS);
+    assert_eq!(missing, 0, "{broker}: {} arrived", arrived.len());
+    println!("{broker}: {} duplicates", arrived.len() - EVENTS);
 }
 
 fn lanes(host: &RunningHost) -> Vec<Value> {
@@ -152,7 +151,7 @@ fn lanes(host: &RunningHost) -> Vec<Value> {
     answer["destinations"].as_array().unwrap().clone()
 }
 
-/// Waits until the host has had events back from a destination.
+/// Waits until a destination has returned events to the host for a retry.
 fn wait_for_retry(host: &RunningHost, destination: &str) {
     wait_for(&format!("a retry at {destination}"), || {
         host.log()
@@ -184,12 +183,12 @@ impl Queue {
             channel,
             _connection: connection,
         };
-        // As the plugin would make it, whoever is first.
+        // As the plugin declares it, whichever of the two is first.
         queue.declare();
         queue
     }
 
-    /// Gives how many messages there are.
+    /// Returns the number of messages.
     fn declare(&self) -> u32 {
         let options = QueueDeclareOptions {
             durable: true,
@@ -206,7 +205,7 @@ impl Queue {
         self.declare() as usize
     }
 
-    /// Takes everything that is there.
+    /// Takes all messages.
     fn read(&self) -> Vec<Body> {
         let mut arrived = Vec::new();
         let options = BasicGetOptions { no_ack: true };
@@ -239,8 +238,7 @@ impl Topic {
         Self(consumer)
     }
 
-    /// How many records each partition has; the producer makes no transactions, whose markers would
-    /// count.
+    /// How many records each partition has; the producer uses no transactions, whose markers would be counted.
     fn ends(&self) -> Vec<usize> {
         (0..PARTITIONS.cast_signed())
             .map(|partition| {
@@ -257,7 +255,7 @@ impl Topic {
         self.ends().iter().sum()
     }
 
-    /// Reads everything that is there, which one partition must have.
+    /// Reads all records, which one partition must contain.
     fn read(&self) -> Vec<Body> {
         let ends = self.ends();
         let used: Vec<usize> = (0..ends.len()).filter(|index| ends[*index] > 0).collect();

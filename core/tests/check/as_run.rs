@@ -1,4 +1,4 @@
-//! `evbus check` finds what `evbus run` is refused for, all of it at once, and disturbs nobody.
+//! `evbus check` finds everything for which `evbus run` would be refused, all at once, and disturbs nobody.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
@@ -119,7 +119,7 @@ fn what_run_is_refused_for_is_what_check_says() {
         let told = stderr(&started);
         assert_eq!(started.status.code(), Some(*code), "{flags:?}: {told}");
         assert!(told.contains(sentence), "{flags:?}: {told}");
-        // What the host had made before it found the fault.
+        // Removes what the host created before it found the fault.
         for made in bench.names() {
             if !["acct.yml", "file", "open"].contains(&&*made) {
                 let made = bench.dir.path().join(made);
@@ -254,7 +254,7 @@ fn directories_that_could_not_be_made_or_led_elsewhere_are_a_fault_of_both() {
         1,
         "nothing was made"
     );
-    // What a host made before it came to the directory.
+    // What a host creates before it inspects the directory.
     let made = ["acct.yml", "default-state", "out"];
     let mut names = bench.names();
     names.retain(|name| !made.contains(&&**name));

@@ -1,4 +1,4 @@
-//! Bad input: one clear sentence, the right exit code, and the rest goes on working.
+//! Bad input: one clear sentence, the right exit code, and everything else still works.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use evbus_testkit::{built, plugin_dir};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Plugins, and room for files.
+/// Plugins, and a directory for files.
 struct Bench {
     plugins: TempDir,
     dir: TempDir,
@@ -126,7 +126,7 @@ fn every_kind_of_file_that_is_no_plugin_is_refused_with_its_reason_and_the_rest_
         assert!(found.contains(reason), "{file}: {found}");
     }
 
-    // The others work all the same.
+    // The other plugins still work.
     bench.good_acct();
     let output = bench.evbus(&["put", "--acct-file", "acct.yml", "idem-run", "1"], b"");
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -245,7 +245,7 @@ fn bodies_that_are_no_json_or_too_deep_are_refused_and_large_ones_arrive() {
         "nothing was sent"
     );
 
-    // Lines of standard input: the bad ones are named, the others arrive.
+    // Invalid lines of standard input are reported, and the others arrive.
     let large = format!("\"{}\"", "x".repeat(64 * 1024 * 1024));
     let input = format!("1\nnonsense\n{deep}\n{large}\n\n2\n");
     let output = bench.evbus(
@@ -441,7 +441,7 @@ fn route_prints_one_line_per_name_from_arguments_and_standard_input() {
         ]
     );
 
-    // What is not a name is reported, and stops nothing.
+    // An invalid name is reported and does not stop the command.
     let long = "x".repeat(1024 * 1024);
     let input = [long.as_bytes(), b"\n\xff\nother\n"].concat();
     let output = bench.evbus(&["route", "--acct-file", "acct.yml"], &input);
@@ -482,7 +482,7 @@ fn listen_shows_what_is_put_and_ends_as_asked() {
 
     let mut command = listen(&["--full", "--count", "2", "--tag", "idem-", "--wait", "60"]);
     let listening = std::thread::spawn(move || run(&mut command, b""));
-    // Fires until the listener has seen what it wants.
+    // Fires until the listener has seen enough.
     wait_for("the listener to end", || {
         host.put("other", "{\"n\": 0}");
         host.put("idem-run", "{\"n\": 1}");

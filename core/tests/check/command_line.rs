@@ -1,4 +1,4 @@
-//! What commands take and say, whichever it is: durations, versions, names of plugins, ways in.
+//! What all commands have in common: durations, versions, names of plugins, inputs.
 
 use std::fs;
 use std::io::Write as _;
@@ -151,7 +151,7 @@ fn a_plugin_is_installed_only_where_no_other_file_has_its_id() {
     }
     assert!(fs::read_dir(at("mine")).unwrap().next().is_none());
 
-    // The same content is the same plugin, and a file makes room for the one that replaces it.
+    // A file with the same content is the same plugin, and the old file is removed.
     let output = install(&library, &["--plugin-dir", &mine, "--json"]);
     let said = stderr(&output);
     assert!(output.status.success(), "{said}");
@@ -225,7 +225,7 @@ fn a_host_that_nothing_could_reach_is_refused() {
         "{said}"
     );
     assert!(!said.lines().any(|line| line == "ready"), "{said}");
-    // What is wrong with the file is said first.
+    // Faults of the file are reported first.
     let output = host("fixture-good: {p: {paht: out}}\n");
     assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
     assert!(!crate::support::default_state_dir(home.path()).exists());
@@ -292,13 +292,12 @@ fn directories_may_have_paths_longer_than_a_sockets_address() {
     }
 }
 
-/// What runs with so many processes and threads at most. Root has no such limit, so that it takes another
-/// user's part.
+/// Runs a command with a limit of processes and threads. Root has no such limit, so it becomes another user.
 fn limited(dir: &Path, processes: u32) -> Command {
     let mut command = Command::new("bash");
     command.args(["-c", &format!("ulimit -u {processes}; exec \"$@\""), "bash"]);
     if geteuid().is_root() {
-        // The program may be where no other user comes by.
+        // Other users may not be able to reach the program's directory.
         let copy = dir.join("evbus");
         if !copy.exists() {
             fs::copy(program(), &copy).unwrap();
@@ -312,7 +311,7 @@ fn limited(dir: &Path, processes: u32) -> Command {
     command
 }
 
-/// Nobody's, so that no other process counts.
+/// A user that has no other processes.
 const OTHER: u32 = 54_323;
 
 #[test]
@@ -324,7 +323,7 @@ fn a_limit_of_processes_is_one_clear_line_and_no_panic() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot start a thread"), "{said}");
     assert!(said.contains("TasksMax="), "{said}");
-    // Whatever it is that does not get its thread.
+    // Whichever thread cannot be started.
     for processes in 2..16 {
         let log = dir.path().join("log");
         let path = |name: &str| dir.path().join(name);

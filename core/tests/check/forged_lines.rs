@@ -1,4 +1,4 @@
-//! One message is one line: no name and no value of an acct file makes two of it, turns it around, or makes it endless.
+//! One message is one line: no name or value of an acct file can split it, reverse it, or make it endless.
 
 use std::fs;
 
@@ -6,20 +6,20 @@ use crate::support::{RunningHost, evbus, run, stderr};
 use evbus_testkit::plugin_dir;
 use serde_json::{Value, json};
 
-/// Ends a line and goes on as one of the host's own, with characters that turn text around or are not seen.
+/// Ends a line and continues like a line of the host, with characters that reverse text or are invisible.
 const FORGED: &str =
     "x\n2026-11-30T00:00:00.000000Z ERROR forged \u{202e}by\u{200b} \u{1b}[31msomebody";
 
-/// As people are to see it where it is a name.
+/// The same as it must be displayed in a name.
 const SHOWN: &str =
     r"x\n2026-11-30T00:00:00.000000Z ERROR forged \u{202e}by\u{200b} \u{1b}[31msomebody";
 
 const PLUGINS: [&str; 4] = ["plugin-glob", "plugin-file", "plugin-kafka", "plugin-pika"];
 
-/// So long may a line of what is said be.
+/// The longest permitted line.
 const LONG: usize = 8 * 1024;
 
-/// An entry for each place from which a text comes into messages.
+/// An entry for each source of texts in messages.
 fn acct() -> Value {
     let long = format!("/nonexist/{}", "y".repeat(300_000));
     json!({
@@ -36,7 +36,7 @@ fn acct() -> Value {
     })
 }
 
-/// Whether every line is one that the program itself began, and of a length that can be read.
+/// Asserts that the program itself began every line, and that no line is too long.
 #[track_caller]
 fn assert_one_line_each(what: &str, said: &str) {
     for line in said.lines() {
@@ -63,7 +63,7 @@ fn whatever_an_acct_file_holds_each_message_of_a_command_is_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let acct = acct();
     fs::write(dir.path().join("acct.yml"), acct.to_string()).unwrap();
-    // A fault of the file itself: a section that is none.
+    // A fault of the file itself: a section that is not a mapping.
     fs::write(
         dir.path().join("faulty.yml"),
         json!({FORGED: 5, "file": {FORGED: {FORGED: 5}}}).to_string(),
@@ -87,7 +87,7 @@ fn whatever_an_acct_file_holds_each_message_of_a_command_is_one_line() {
         let what = format!("{args:?} {file}");
         let mut said = stderr(&output);
         if args[0] == "check" {
-            // Its table; the others print JSON, or nothing.
+            // `check` prints a table; the others print JSON or nothing.
             said += &String::from_utf8_lossy(&output.stdout);
         }
         assert_one_line_each(&what, &said);
@@ -124,7 +124,7 @@ fn whatever_an_acct_file_holds_each_line_of_a_hosts_log_is_its_own() {
     assert_one_line_each("run", &log);
 }
 
-/// The YAML parser panics at such a tag. Places that only look like it do not hide one.
+/// The YAML parser panics at such a tag. Text that only looks like it must not hide it.
 #[test]
 fn what_the_yaml_parser_panics_at_is_one_line_about_the_file() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What is wrong is found and named: bad input, `evbus check`, the command line.
+//! Faults are found and named: bad input, `evbus check`, the command line.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod acct_file;

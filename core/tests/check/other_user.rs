@@ -1,4 +1,4 @@
-//! What belongs to somebody else is refused by `check` in the words of `run`.
+//! What belongs to another user is refused by `check` in the same words as by `run`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use crate::support::{evbus, run, stderr};
 use evbus_testkit::plugin_dir;
 
-/// Only root can play the other user.
+/// Only root can act as another user.
 #[test]
 fn a_directory_of_root_is_refused_in_the_same_words() {
     if !rustix::process::geteuid().is_root() {

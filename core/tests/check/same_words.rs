@@ -1,4 +1,4 @@
-//! What `evbus check` finds, other commands find as well, all of it at once and in the same words.
+//! What `evbus check` finds is also found by other commands, all at once and in the same words.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

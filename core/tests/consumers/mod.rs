@@ -1,4 +1,4 @@
-//! Consumers of the brokers that are none of ours: lapin and librdkafka by themselves.
+//! Consumers of the brokers that are not this project's plugins: lapin and librdkafka themselves.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 use std::time::{Duration, Instant};

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 const REAL: &str = include_str!("../../../plugins/testkit/fixtures/idem-events.jsonl");
 
-/// Reads a body as a type; gives what that type writes, and the body of the event that it makes.
+/// Parses a body as a type; returns what the type serializes to, and the body of its event.
 macro_rules! both_ways {
     ($type:ty, $body:expr) => {{
         let typed: $type = serde_json::from_value($body.clone()).unwrap_or_else(|error| {
@@ -28,7 +28,7 @@ macro_rules! both_ways {
     }};
 }
 
-/// Goes both ways with the type of the profile; nothing where the profile has none.
+/// Converts to the type of the profile and back; `None` if the profile has no type.
 fn through_types(profile: &str, body: &Value) -> Option<[Value; 2]> {
     Some(match (profile, body["tags"]["type"].as_str()) {
         ("idem-status", _) => both_ways!(StatusEvent, body),
@@ -135,7 +135,7 @@ fn every_event_of_a_real_run_goes_through_its_type_and_keeps_to_its_schema() {
             assert_eq!(checker.check(profile, body), Checked::Undocumented);
         }
     }
-    // `default` and `idem-custom`, which hold whatever their programs fire.
+    // `default` and `idem-custom`, whose bodies may be anything.
     assert_eq!(free, 2);
 }
 
@@ -171,7 +171,7 @@ fn the_constructors_make_what_idem_fires_undocumented() {
         serde_json::from_slice::<Value>(esm.body()).unwrap(),
         real["body"]
     );
-    // String tags travel beside the body, too.
+    // String tags are also passed beside the body.
     let attributes: Vec<_> = esm.attributes().collect();
     assert_eq!(
         attributes,

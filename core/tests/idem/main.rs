@@ -1,4 +1,4 @@
-//! Idem: its events, its templates, its serial forms, beside the real one.
+//! Idem: its events, its templates and its serial forms, compared with the real one.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod events;

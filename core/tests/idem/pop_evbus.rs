@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 const SEED: u64 = 1;
 const FILES: u64 = 200;
 
-/// One file in so many also goes through the command line.
+/// One of this many files also goes through the command line.
 const COMMAND_EVERY: u64 = 50;
 
 const ACCT_FILE: &str = "acct.yml";
@@ -68,7 +68,7 @@ fn compare(match_plugin: impl Fn(u64) -> Option<&'static str>) {
     runtime.block_on(ours.host.shutdown(PATIENCE));
     let fired = usize::try_from(files).unwrap() * case::NAMES;
     println!("{matches} of {fired} events reach a queue");
-    // Names that match nothing would prove nothing.
+    // The comparison proves little if few names match.
     assert!(
         files < FILES || matches > fired / 3,
         "only {matches} of {fired}"
@@ -81,7 +81,7 @@ fn from_environment(name: &str) -> Option<u64> {
     Some(number.unwrap_or_else(|_| panic!("{name}={text:?}; expected a number")))
 }
 
-/// A host that reads one acct file after the other.
+/// A host that reloads one acct file after another.
 struct Ours {
     host: Host,
     dir: TempDir,
@@ -106,10 +106,10 @@ impl Ours {
         self.dir.path().join(ACCT_FILE)
     }
 
-    /// What the host delivers, and where it says that it would.
+    /// What the host delivers, and what it says it would deliver.
     async fn fire(&self, told: &Told<'_>) -> (Reached, Vec<Vec<Destination>>) {
         let Case { file, names, .. } = told.case;
-        // At once: the host also looks at the file by itself.
+        // Atomically, because the host also watches the file.
         let next = self.dir.path().join("next.yml");
         fs::write(&next, file).unwrap();
         fs::rename(&next, self.acct_file()).unwrap();
@@ -120,7 +120,7 @@ impl Ours {
         let mut routed = Vec::new();
         for (number, name) in names.iter().enumerate() {
             let event = bus.event(name).unwrapped(&json!({"event": number}));
-            // Both ways in which programs fire.
+            // Both ways in which programs fire events.
             let fired = if number % 2 == 0 {
                 bus.put_event_nowait(event.unwrap()).unwrap()
             } else {
@@ -136,7 +136,7 @@ impl Ours {
         (delivered, routed)
     }
 
-    /// Empties the queues of every routing key, those of files before this one included.
+    /// Empties the queues of all routing keys, including those of earlier files.
     fn read(&self, told: &Told<'_>) -> Reached {
         let mut delivered = vec![Vec::new(); told.case.names.len()];
         for key in case::ROUTING_KEYS {
@@ -154,7 +154,7 @@ impl Ours {
         delivered
     }
 
-    /// `evbus route` says the same as the library.
+    /// Asserts that `evbus route` agrees with the library.
     fn command(&self, told: &Told<'_>, routed: &[Vec<Destination>]) {
         let mut command = evbus(self.dir.path());
         command.args(["route", "--acct-file"]).arg(self.acct_file());
@@ -163,7 +163,7 @@ impl Ours {
             .arg(self.plugins.path())
             .arg("--");
         let expected: Vec<Value> = (told.case.names.iter().zip(routed))
-            // It stands for standard input.
+            // `-` means standard input.
             .filter(|(name, _)| *name != "-")
             .map(|(name, destinations)| {
                 command.arg(name);
@@ -176,7 +176,7 @@ impl Ours {
     }
 }
 
-/// A case, as a test that failed tells of it.
+/// A case, as described by a failed test.
 struct Told<'a> {
     first: u64,
     seed: u64,

@@ -1,4 +1,4 @@
-//! The serial forms and the real pop-serial: the same values, given to both.
+//! The serial forms compared with the real pop-serial: the same values, given to both.
 mod delivered;
 mod value;
 
@@ -17,7 +17,7 @@ fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-/// One by one what differs between languages, or has a border.
+/// Values that differ between languages, or are at a limit.
 fn picked() -> Vec<Value> {
     let mut values = vec![
         Value::None,
@@ -100,7 +100,7 @@ fn picked() -> Vec<Value> {
     ] {
         values.push(text(piece));
     }
-    // A text that is the whole body is never quoted.
+    // Only nested, because a text that is the whole body is never quoted.
     let nested: Vec<_> = (values.iter().cloned())
         .map(|value| Value::List(vec![value]))
         .collect();
@@ -127,8 +127,7 @@ async fn what_both_languages_have_is_the_same_in_every_form() {
     }
 }
 
-/// A value, a result in each form that does not differ from pop-serial's where it is `None`, and what
-/// pop-serial's is where it is not.
+/// A value; for each form, the host's result if it differs from pop-serial's; and pop-serial's results.
 type Difference = (Value, [Option<(&'static str, &'static str)>; 3]);
 
 /// The table in docs/EVENTS.md. msgpack is shown in hexadecimal digits.
@@ -224,7 +223,7 @@ async fn what_is_written_otherwise_is_as_documented() {
             };
             assert_eq!(text(&ours[form]), here, "{value:?} as {}", FORMS[form]);
             let theirs = text(&theirs[form]);
-            // A set's own order is random there.
+            // The order of a set is random in Python.
             let same = theirs == there || there == "{…}" && theirs.starts_with('{');
             assert!(
                 same,
@@ -261,7 +260,7 @@ async fn what_json_lacks_is_an_error_where_it_is_fired() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn json_text_of_any_layout_is_the_value_that_it_is_in_python() {
-    // Spaces, every form of a number, escapes; and with no form in UTF-8, half a surrogate pair.
+    // Spaces, every form of a number, escapes; and half a surrogate pair, which has no form in UTF-8.
     let same = [
         " { \"a\" : [ 1 , 2.50 , null ] ,\n\t\"b\":true}\r\n",
         "[-0, -0.0, 0e5, 1E5, 1e+16, 100000000000000000000.0, 1e-0400]",
@@ -288,7 +287,7 @@ async fn json_text_of_any_layout_is_the_value_that_it_is_in_python() {
         let ours = hosts
             .ours(|| Event::builder("default").unwrapped_json(*text))
             .await;
-        // Byte for byte, whatever it is.
+        // The bytes are unchanged, whatever they are.
         assert_eq!(ours[0].as_deref(), Ok(text.as_bytes()));
         if position < same.len() {
             for form in 1..FORMS.len() {
@@ -314,7 +313,7 @@ async fn json_text_of_any_layout_is_the_value_that_it_is_in_python() {
     assert_eq!(whole[2], Err("UnicodeEncodeError".to_owned()));
     assert_eq!(ours[1].as_deref(), Ok(&b"\xa4\xef\xbf\xbdx"[..]));
     assert_eq!(ours[2].as_deref(), Ok("\u{fffd}x".as_bytes()));
-    // A key that is there twice stays so, where Python keeps the last.
+    // The host keeps both entries of a repeated key; Python keeps the last one.
     let ours = hosts
         .ours(|| Event::builder("default").unwrapped_json(twice))
         .await;

@@ -33,7 +33,7 @@ fn beside_the_test(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/idem/real_idem")).join(name)
 }
 
-/// `idem`, in a directory of its own.
+/// `idem`, in a new directory.
 fn idem(dir: &Path, args: &[&str]) -> Command {
     let mut command = crate::script::command(&crate::script::python().with_file_name("idem"));
     command.env("HOME", dir).current_dir(dir).args(args);
@@ -45,7 +45,7 @@ fn state(dir: &Path) -> Command {
     fs::copy(beside_the_test("run.sls"), dir.join("run.sls")).unwrap();
     let mut command = idem(dir, &["state", "run.sls", "--run-name", "nightly"]);
     command
-        // It would try the failing state again, after a while.
+        // Otherwise Idem would retry the failing state after a while.
         .args(["--reconciler", "none"])
         .arg("--cache-dir")
         .arg(dir.join("cache"))
@@ -54,7 +54,7 @@ fn state(dir: &Path) -> Command {
     command
 }
 
-/// Calls a function that fires an event of its own.
+/// Calls a function that fires its own event.
 fn exec(dir: &Path) -> Command {
     idem(
         dir,
@@ -82,7 +82,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// Where the parts of an acct file for a broker go: a queue for each profile, and one for all.
+/// An acct file for a broker: a queue for each profile, and one for all.
 fn acct(provider: &str, url: &str, prefix: &str) -> String {
     use std::fmt::Write as _;
     let mut acct = format!("{provider}:\n");
@@ -100,7 +100,7 @@ fn acct(provider: &str, url: &str, prefix: &str) -> String {
 fn the_host_delivers_exactly_what_idem_delivers_itself() {
     let rabbit = RabbitMq::start().expect("RabbitMQ starts");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    // Idem's own provider does not declare them, and what has no queue is lost.
+    // Idem's own provider does not declare the queues, and an event without a queue is lost.
     let (_connection, channel) = runtime.block_on(declare(&rabbit.url()));
     let plugins = plugin_dir(&["plugin-glob", "plugin-pika"]);
     let host = RunningHost::start(&acct("pika", &rabbit.url(), "host"), plugins.path(), &[]);
@@ -115,7 +115,7 @@ fn the_host_delivers_exactly_what_idem_delivers_itself() {
             .arg(&own);
         ran(&mut command);
     }
-    // Both have sent everything when Idem has ended; the host has yet to deliver it.
+    // When Idem has ended, both have sent everything, but the host may still be delivering.
     let (code, log) = host.stop();
     assert!(code.success(), "{log}");
 
@@ -197,7 +197,7 @@ fn a_run_without_providers_of_its_own_sends_everything_and_one_without_a_host_is
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("Idem can be started")
     };
-    // Side by side, since most of a run is Python's imports.
+    // In parallel, because a run mostly waits for Python's imports.
     let with = start(Some(&host.sock_dir()), "with");
     let gone = start(Some("/nonexistent"), "gone");
     let unset = start(None, "unset");
@@ -236,7 +236,7 @@ fn a_host_that_reads_nothing_costs_the_end_of_a_run_five_seconds_at_most() {
     let said = text(&output);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("did not get 2 events"), "{said}");
-    // The rest of the time is Python's start on a busy machine.
+    // Python starts slowly on a busy machine, hence the upper limit.
     assert!(
         took >= Duration::from_secs(5) && took < Duration::from_mins(1),
         "{took:?}"

@@ -23,7 +23,7 @@ fn beside_the_test(name: &str) -> PathBuf {
     .join(name)
 }
 
-/// What a file renders to, if it does, and what it fires.
+/// What a file renders to, if anything, and what it fires.
 #[derive(Debug, PartialEq)]
 struct Rendered {
     text: Option<String>,
@@ -44,7 +44,7 @@ fn ours(path: &Path, text: &str) -> (Rendered, Option<String>) {
     (Rendered { text, events }, error)
 }
 
-/// Idem cannot read the statement of its own documents: there it has a `do`.
+/// Idem cannot read the statement of its own documentation, so it gets a `do` there.
 fn with_do(text: &str) -> String {
     let statement = Regex::new(
         r"(?s)(\{#.*?#\}|\{%[-+]?\s*raw\s*[-+]?%\}.*?\{%[-+]?\s*endraw\s*[-+]?%\})|(\{%[-+]?\s*)(hub\s*\.)",
@@ -134,7 +134,7 @@ fn in_the_sandbox_that_is_idems_default_put_nowait_fires_and_put_does_not() {
     }
 }
 
-/// `docs/ACCT_FILE.md` names them.
+/// Named in `docs/ACCT_FILE.md`.
 const MISSING: [&str; 7] = [
     "center",
     "forceescape",
@@ -161,7 +161,7 @@ fn every_filter_test_and_function_of_jinja2_is_there_but_those_that_are_document
         for name in names {
             let name = name.as_str().unwrap();
             let (_, error) = ours(Path::new("name.sls"), &format!("{before}{name} }}}}"));
-            // Any other error is about the value.
+            // Any other error comes from the value.
             let unknown = |error: &String| {
                 error.contains("not a filter, test") || error.contains("undefined name")
             };
@@ -173,7 +173,7 @@ fn every_filter_test_and_function_of_jinja2_is_there_but_those_that_are_document
     assert_eq!(missing, MISSING);
 }
 
-/// A template, what it renders to here, and what in Idem. `docs/ACCT_FILE.md` has them.
+/// A template, what it renders to here, and what in Idem. They are listed in `docs/ACCT_FILE.md`.
 const DIFFERENCES: [(&str, Option<&str>, &str); 11] = [
     (
         "{% for c in 'ab' %}{{ c }}{{ loop.last }} {% endfor %}",

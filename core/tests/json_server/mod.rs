@@ -1,4 +1,4 @@
-//! A Python program beside a test that answers one JSON line per JSON line.
+//! A Python program that answers each JSON line of a test with a JSON line.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -7,12 +7,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// One process for all that is asked, in the environment with the real Idem.
+/// One process for all questions, in the environment with the real Idem.
 pub(crate) struct JsonServer {
     child: Child,
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
-    /// Where it runs: pop writes a log there.
+    /// Its working directory, in which pop writes a log.
     _dir: TempDir,
 }
 

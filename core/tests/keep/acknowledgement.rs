@@ -17,7 +17,7 @@ fn plugins() -> TempDir {
     plugin_dir(&["plugin-glob", "plugin-regex", "fixture-good"])
 }
 
-/// A host with a state directory, and a second one's worth of patience for a destination that is away.
+/// A host with a state directory that waits only a second for a destination that is away.
 fn start(acct: &str, plugins: &TempDir) -> RunningHost {
     let home = tempfile::tempdir().unwrap();
     let state = home.path().join("state");
@@ -74,7 +74,7 @@ fn lane(host: &RunningHost, number: usize) -> Value {
     host.status()["destinations"][number].clone()
 }
 
-/// Waits until the program waits: its event has been read and published, and is not in the queue.
+/// Waits until the program waits: its event was read and published, but is not in the queue.
 fn wait_until_it_waits(host: &RunningHost, child: &mut Child, read: u64) {
     wait_for("the host to have read the event", || {
         let events = host.status()["host"]["intake"]["events"].as_u64().unwrap();
@@ -83,8 +83,7 @@ fn wait_until_it_waits(host: &RunningHost, child: &mut Child, read: u64) {
     assert!(child.try_wait().unwrap().is_none(), "the program waits");
 }
 
-/// A host with an event at its destination, which is away and has room for no other, and a program
-/// that waits there.
+/// A host whose destination is away and has a full queue, and a program that waits for room in it.
 fn one_that_waits(plugins: &TempDir, policy: &str) -> (RunningHost, Child) {
     let host = start(&away("*", policy), plugins);
     assert_kept(&put(&host, "p", "1"));
@@ -212,7 +211,7 @@ fn a_program_that_waits_when_the_host_ends_is_refused() {
             said.contains("stopped before it took the event: the host is shutting down;"),
             "{said}"
         );
-        // What was kept before is still there, or the host says that it is not.
+        // Events kept before are still there, or the host reports that they are not.
         let is_on_disk = log.contains(" kept in ") || code.code() == Some(1);
         assert!(is_on_disk, "{log}");
     }
@@ -278,7 +277,7 @@ fn an_event_that_the_match_plugin_cannot_decide_is_refused_every_time_and_counte
         let output = put(&host, &profile, &number.to_string());
         assert_not_kept(&output, "cannot decide whether profile");
     }
-    // The destination that is known to match has them all the same.
+    // The destination that is known to match gets them all the same.
     wait_for("the events at the other destination", || {
         (bodies(&host.path("sure.jsonl")).len() == 3).then_some(())
     });
@@ -298,7 +297,7 @@ fn a_frame_without_an_event_is_refused_with_its_reason() {
     let mut stream =
         std::os::unix::net::UnixStream::connect(host.path("s").join(evbus::sockets::PULL_SOCKET))
             .unwrap();
-    // An event, so that there is an answer, and a frame whose body is not an event.
+    // A valid event, so that there is an answer, and a frame whose body is not an event.
     let body = evbus::Event::builder("p").message(&1).unwrap();
     let fired = evbus_wire::Fired {
         json: body.body(),
@@ -326,7 +325,7 @@ fn a_frame_without_an_event_is_refused_with_its_reason() {
 #[test]
 fn full_destinations_are_waited_for_at_the_same_time() {
     let plugins = plugins();
-    // Listed first, away for good; listed second, full for a moment.
+    // The first is down for good; the second is full for a moment.
     let policy =
         "queue: {events: 1}, when_full: block, retry: {first_delay: 0.01, max_delay: 0.05}";
     let acct = format!(
@@ -400,7 +399,7 @@ fn an_error_event_goes_to_listeners_and_other_destinations_and_not_to_the_one_th
         (&1.into(), &1.into()),
         "its error event is not a second dead letter: {failed}"
     );
-    // Replayed, the one event comes back alone.
+    // After a replay, only this event arrives again.
     let mut replay = evbus(host.dir.path());
     replay
         .args(["deadletters", "replay", "--all", "--state-dir"])
@@ -413,7 +412,7 @@ fn an_error_event_goes_to_listeners_and_other_destinations_and_not_to_the_one_th
     });
 }
 
-/// `evbus put` of more events than sockets and queues hold gives up, and does not wait for ever with them.
+/// `evbus put` of more events than sockets and queues hold gives up instead of waiting forever.
 #[test]
 fn a_put_of_many_events_gives_up_when_nothing_is_taken_for_its_timeout() {
     let plugins = plugins();

@@ -73,7 +73,7 @@ fn letters(host: &RunningHost) -> Vec<u64> {
         .collect()
 }
 
-/// What status says of the destination that refuses everything: kept, dropped, dead-lettered.
+/// The destination that refuses everything: kept, dropped, dead-lettered.
 fn numbers(host: &RunningHost) -> (u64, u64, u64) {
     let status = host.status();
     let lane = &status["destinations"][0];
@@ -169,14 +169,14 @@ fn dead_letters_that_fill_their_part_of_the_limit_keep_no_durable_event_from_bei
     let acct = ACCT.replace("{events: 10}", "{when_full: drop_newest}");
     let host = host(tempfile::tempdir().unwrap(), &acct, plugins.path());
     let fill = "x".repeat(200_000);
-    // Twice as much as the whole limit.
+    // Twice the limit.
     let mut lines = String::new();
     for number in 0..40 {
         let body = format!("{{\"number\": {number}, \"fill\": \"{fill}\"}}");
         writeln!(lines, "{{\"profile\": \"bad-run\", \"body\": {body}}}").unwrap();
     }
     host.put_events(&lines);
-    // One that has the text of an event in it is dropped or fits in the rest.
+    // An error event contains the event's text, so it is dropped or fits into the rest.
     wait_for("all to be refused", || {
         let (kept, dropped, dead_lettered) = numbers(&host);
         (dead_lettered == 40 && kept + dropped == 40 && kept <= 5).then_some(())

@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// A store in format 1, which this and every later version has to read.
+/// A store in format 1, which this and every later version must be able to read.
 const FORMAT_1: &str = "
 PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA journal_mode = WAL;
@@ -130,7 +130,7 @@ fn bury(
         0x01, 0xa2, 0x06, 0x8f, 0xb3, 0x71, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, id,
     ];
     let mut checksum = crc32fast::Hasher::new();
-    // A dead letter has no place in the queue.
+    // A dead letter has no position in the queue.
     checksum.update(&0_u64.to_le_bytes());
     checksum.update(&TIME.to_le_bytes());
     for part in [
@@ -276,7 +276,7 @@ fn purge_deletes_what_it_was_told_to() {
         "",
     );
     assert_eq!(bench.rows("dead_letters"), 3);
-    // Nobody writes behind the back of whoever holds the directory.
+    // Nobody else may write while a process holds the directory.
     let held = StateDir::open(&bench.state(), StateLimits::default()).unwrap();
     check(&bench.run(&["list"]), 0, "");
     check(

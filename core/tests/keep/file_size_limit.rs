@@ -1,4 +1,4 @@
-//! A limit of the size of files, as a service manager or `ulimit -f` sets one.
+//! A file size limit, as set by a service manager or `ulimit -f`.
 
 use crate::support::{RunningHost, evbus, lines_of, run, stderr, wait_for};
 use evbus_testkit::plugin_dir;
@@ -18,7 +18,7 @@ fn a_limit_of_file_size_is_an_error_that_is_tried_again_and_not_the_end_of_the_h
     let plugins = plugin_dir(&["plugin-glob", "plugin-file"]);
     let host = RunningHost::start(ACCT, plugins.path(), &[]);
     let pid = Pid::from_raw(host.pid().cast_signed());
-    // After the start, which writes the plugins' copies.
+    // After the start, which copies the plugins.
     let before = prlimit(
         pid,
         Resource::Fsize,
@@ -47,7 +47,7 @@ fn a_limit_of_file_size_is_an_error_that_is_tried_again_and_not_the_end_of_the_h
     assert_eq!(ended.code(), Some(0), "{said}");
 }
 
-/// A command of the shell with such a limit, in front of an evbus with these arguments.
+/// Runs evbus with these arguments in a shell with such a limit.
 fn limited(limit: &str, args: &[&str]) -> (Option<i32>, String) {
     let home = tempfile::tempdir().unwrap();
     let acct = ACCT.replace("{dir}", home.path().to_str().unwrap());

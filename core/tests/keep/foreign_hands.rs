@@ -1,4 +1,4 @@
-//! What somebody else does in the state directory: named, and nothing waits for it.
+//! Changes to the state directory by somebody else are reported, and nothing waits for them.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Dead letters of a running host: kept, seen beside it, put back through it and without it.
+//! Dead letters of a running host: kept, shown while it runs, replayed by it and without it.
 
 use std::path::Path;
 use std::process::Output;
@@ -75,7 +75,7 @@ fn a_dead_letter_is_tried_again_by_the_host_that_runs_and_delivered_by_one_that_
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let status = &json_lines(&output)[0];
     assert_eq!(status["host"]["state_dir"]["path"], json!(state));
-    // The other event; error events about a destination do not go to it.
+    // The other event. A destination does not get error events about itself.
     assert_eq!(status["destinations"][0]["accepted"], 1);
 
     let (ended, log) = host.stop();

@@ -1,4 +1,4 @@
-//! A disk that is full again and again: what the queues had is room again when they are empty.
+//! A disk that is full again and again: space of the queues is free again when they are empty.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use evbus::{Host, PutError};
 use evbus_testkit::plugin_dir;
 use tempfile::TempDir;
 
-/// Mebibytes of the disk, and how often it is filled; `EVBUS_LONG_TESTS=1` asks for more of both.
+/// The size of the disk in mebibytes, and how often it is filled; `EVBUS_LONG_TESTS=1` increases both.
 fn extent() -> (usize, usize) {
     if std::env::var_os("EVBUS_LONG_TESTS").is_some() {
         (100, 20)
@@ -20,8 +20,7 @@ fn extent() -> (usize, usize) {
     }
 }
 
-/// A host on a small disk whose destination `filled` can be away, and whose `other` has nothing to do
-/// with that.
+/// A host on a small disk whose destination `filled` can be away, and whose `other` is not affected by that.
 struct Bench {
     host: Host,
     acct: PathBuf,
@@ -70,7 +69,7 @@ impl Bench {
         self.host.reload().await.unwrap();
     }
 
-    /// Puts durable events until the disk takes no more; says how many bytes it took.
+    /// Puts durable events until the disk is full; returns how many bytes it accepted.
     async fn fill(&self) -> usize {
         let body = "x".repeat(100_000);
         let mut bytes = 0;
@@ -126,7 +125,7 @@ async fn a_small_disk_that_was_full_takes_durable_events_whenever_the_queues_are
         }
         bench.set_away(true).await;
         let full = bench.size();
-        // Every other time the files are filled while they are being made smaller.
+        // In every second round, the disk is filled while the files shrink.
         if round % 2 == 0 {
             let took = bench
                 .wait_until("small files", |bench| bench.size() < 2_000_000)
@@ -156,7 +155,7 @@ async fn an_event_that_spills_to_a_full_disk_is_not_taken_before_it_is_there() {
         .plugin_dir(plugins.path())
         .state_dir(disk.path().join("state"));
     let host = host.start().await.unwrap();
-    // The first one stays in memory, the second has room on disk.
+    // The first one stays in memory, the second one goes to disk.
     for body in ["1", "2"] {
         host.bus().put("p", body).await.unwrap();
     }

@@ -66,8 +66,8 @@ fn status(host: &RunningHost) -> Value {
     answer
 }
 
-/// A directory that does not exist yet: `fixture-good` cannot open its file in it, so its destination
-/// is down until the directory is made.
+/// A directory that does not exist yet: `fixture-good` cannot open its file in it, so its destination is down until
+/// the directory is created.
 fn down(host_dir: &Path) -> PathBuf {
     host_dir.join("later/out.jsonl")
 }
@@ -159,7 +159,7 @@ fn a_put_to_a_host_that_is_killed_meanwhile_does_not_succeed() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // The destination is down and its queue full: the host takes no more, and the put waits.
+    // The destination is down and its queue full: the host accepts no more, and the put waits.
     std::io::Write::write_all(&mut put.stdin.take().unwrap(), numbered(0..500).as_bytes()).unwrap();
     wait_for("a full queue", || {
         (status(&host)["destinations"][0]["received"] == 100).then_some(())
@@ -188,7 +188,7 @@ fixture-good:
     first.put_events("{\"profile\": \"idem-run\", \"body\": {\"tags\": {\"type\": \"t\"}, \"message\": 7, \"run_name\": \"r\"}}\n");
     first.put_events("{\"profile\": \"idem-run\", \"body\": {\"tags\": {}, \"message\": 8, \"run_name\": \"r\"}}\n");
     let all = first.path("all.jsonl");
-    // The error event goes to the other destination alone.
+    // Only the other destination gets the error event.
     let told = wait_for("the error event", || {
         let lines = lines_of(&all);
         (lines.len() == 3).then(|| {
@@ -233,7 +233,7 @@ fixture-good:
     assert!(time("first_attempt") <= time("last_attempt"));
     assert_eq!(status(&first)["destinations"][0]["dead_lettered"], 1);
 
-    // The destination is mended, and what it had refused is fired at it again.
+    // The destination is repaired, and the event that it refused is replayed to it.
     let (_, _, home) = first.stop_and_keep();
     assert_eq!(letters(home.path()).len(), 1, "it survives the host");
     let mended = acct.replace(", reject_containing: '7'", "");
@@ -295,7 +295,7 @@ fn a_full_disk_loses_nothing_that_was_acknowledged_and_is_told() {
             "0.5",
         ],
     );
-    // Rounds of durable events until the disk takes no more: each that succeeds counts.
+    // Rounds of durable events until the disk is full: every event of a successful round counts.
     let mut acknowledged = BTreeSet::new();
     let fill = "x".repeat(2000);
     let mut refused = String::new();
@@ -379,7 +379,7 @@ fn a_disk_that_is_full_at_the_start_is_named_with_what_to_do() {
             b"",
         )
     };
-    // With no room at all; with room for a file but not for what is beside it; and for some of that.
+    // With no room at all, with room for the file alone, and with room for some of what is beside it.
     for left in [0, 4096, 40_000] {
         let filler = disk.path().join("filler");
         fs::write(&filler, vec![1_u8; (1 << 20) - left]).unwrap_or_default();

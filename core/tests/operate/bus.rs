@@ -12,7 +12,7 @@ struct Started {
     _plugins: tempfile::TempDir,
 }
 
-/// A host on an acct file; `{dir}` in it stands for a directory of its own.
+/// A host with an acct file, in which `{dir}` stands for a new directory.
 async fn start(acct: &str) -> Started {
     let plugins = tokio::task::spawn_blocking(|| {
         plugin_dir(&[
@@ -102,7 +102,7 @@ fixture-panicking:
     let lanes = started.host.shutdown(Duration::from_secs(5)).await;
     assert_adds_up(&bus);
     let counts: Vec<_> = lanes.iter().map(|lane| lane.counts).collect();
-    // What was fired, and the error events of what was not delivered at the others.
+    // The fired events, and the error events of those that the others did not deliver.
     let told = |number: usize| counts[number].received.checked_sub(8000);
     let [
         Some(all),
@@ -190,7 +190,7 @@ fixture-hanging:
         let bus = bus.clone();
         async move { bus.put("idem-run", &1).await }
     });
-    // The destination with room has the second event at once, and other programs go on.
+    // The destination that has room gets the second event at once, and other programs are not delayed.
     tokio::time::timeout(MINUTE, async {
         bus.put("other", &2).await.unwrap();
         while bus.status()[0].counts.accepted < 3 {

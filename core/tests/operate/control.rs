@@ -1,4 +1,4 @@
-//! Asking a running host: `evbus status`, and the control socket under bad treatment.
+//! Querying a running host: `evbus status`, and the control socket with misbehaving clients.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -57,7 +57,7 @@ fn status_says_how_host_and_destinations_are() {
     let status_now = wait_for("the events to be settled", || {
         let status = status_json(&host);
         let lane = &status["destinations"][0];
-        // The error event of the refused one does not go back to where it was refused.
+        // A destination does not get the error event of an event that it refused.
         (lane["accepted"] == 2 && lane["dead_lettered"] == 1).then_some(status)
     });
     let about = &status_now["host"];
@@ -81,7 +81,7 @@ fn status_says_how_host_and_destinations_are() {
             number("received"),
             "{lane}"
         );
-        // The other destination has the error event, too.
+        // The other destination also gets the error event.
         let received = if lane["index"] == 0 { 3 } else { 4 };
         assert_eq!(lane["received"], received, "{lane}");
     }
@@ -218,7 +218,7 @@ fn where_no_host_answers_status_says_so() {
         let output = run(evbus(home.path()).args(args), b"");
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     }
-    // What stands in for the flags; a variable that is set to nothing counts as one that is not set.
+    // Variables replace the flags; an empty variable counts as unset.
     for (state, sock, expected) in [
         (None, None, "default-state"),
         (Some(""), None, "default-state"),
@@ -243,7 +243,7 @@ fn where_no_host_answers_status_says_so() {
 #[test]
 fn bad_treatment_of_the_control_socket_leaves_the_host_working() {
     let (host, _plugins) = start();
-    // Random-looking bytes, half a line, a line without end, questions whose answers nobody reads.
+    // Random bytes, half a line, a line without end, questions whose answers nobody reads.
     let garbage: Vec<u8> = (0..100_000_u32).map(|n| (n * 167 % 251) as u8).collect();
     let mut kept = Vec::new();
     for bytes in [
@@ -255,7 +255,7 @@ fn bad_treatment_of_the_control_socket_leaves_the_host_working() {
         for _ in 0..5 {
             let mut stream = connect(&host);
             stream.set_nonblocking(true).unwrap();
-            // As much as the host takes without being read from.
+            // As much as the host accepts before its answers are read.
             let _ = stream.write_all(bytes);
             kept.push(stream);
         }
@@ -269,8 +269,8 @@ fn bad_treatment_of_the_control_socket_leaves_the_host_working() {
     });
 }
 
-/// As root, a thread takes on another user and asks; no other user can play that part, and then it
-/// asks as itself and is answered.
+/// As root, a thread becomes another user and asks. Other users cannot do that, so they ask as themselves and are
+/// answered.
 #[test]
 fn another_user_gets_no_answer_even_where_the_modes_let_it_in() {
     use rustix::thread::set_thread_res_uid;
@@ -289,7 +289,7 @@ fn another_user_gets_no_answer_even_where_the_modes_let_it_in() {
     open("s/evbus_control.ipc", 0o666);
     let path = host.path("s/evbus_control.ipc");
     let said = std::thread::spawn(move || {
-        // Holds for this thread alone.
+        // Affects only this thread.
         set_thread_res_uid(other, other, other).unwrap();
         let mut stream = UnixStream::connect(path).unwrap();
         let _ = stream.write_all(b"{\"evbus\": 1, \"ask\": \"status\"}\n");

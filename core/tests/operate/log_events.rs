@@ -41,7 +41,7 @@ fn the_hosts_log_is_fired_from_its_first_line_to_its_last() {
                 .find(|event| event.message.contains(text))
         })
     };
-    // Before there was a bus.
+    // Logged before there was a bus.
     let loaded = event(" loaded");
     assert_eq!(loaded.tags.level, "INFO");
     assert_eq!(loaded.tags.module, "evbus::plugin::candidate");
@@ -57,7 +57,7 @@ fn the_hosts_log_is_fired_from_its_first_line_to_its_last() {
         "{}",
         loaded.tags.timestamp
     );
-    // What another destination's plugin says, with its own module.
+    // Logged by another destination's plugin, with its own module.
     let opened = event("opened");
     assert_eq!(opened.tags.module, "fixture_good");
     assert!(
@@ -72,7 +72,7 @@ fn the_hosts_log_is_fired_from_its_first_line_to_its_last() {
     let events = log_events(&dir.path().join("log.jsonl"));
     let said = |text: &str| events.iter().any(|event| event.message.contains(text));
     assert!(said("shutting down: delivering queued events"), "{log}");
-    // Of the destination that receives log events, standard error alone tells.
+    // Lines about the destination that receives log events go only to standard error.
     assert!(
         log.contains("destination fixture-good[0] idem-logger: connected"),
         "{log}"
@@ -104,7 +104,7 @@ fn without_the_flag_nothing_is_fired_and_the_level_holds_with_it() {
 #[test]
 fn a_destination_that_fails_is_told_of_elsewhere_and_never_feeds_on_itself() {
     let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
-    // Both refuse every log event, and each refusal is an error in the log.
+    // Both refuse every log event, and each refusal logs an error.
     let acct = r#"
 fixture-good:
 - idem-*: {path: '{dir}/1.jsonl', reject_containing: timestamp}
@@ -114,14 +114,14 @@ fixture-good:
     let more = ["--log-plugin", "event", "--log-level", "debug"];
     let host = RunningHost::start(acct, plugins.path(), &more);
     let mut listener = listener(&host);
-    // Nothing else is logged from here on but what this event causes: one refusal at `other`, which
-    // both others are told of, and refuse; and of which nobody is told.
+    // From here on, only this event causes log lines: one refusal at `other`, which is reported to both others; their
+    // refusals are reported to nobody.
     wait_for("both to refuse what the start logged", || settled(&host));
     let before = numbers(&host);
     host.put("other", "\"bad\"");
     let mut heard = Vec::new();
     wait_for("all three refusals to be heard of", || {
-        // There may be nothing to read at the moment.
+        // There may be nothing to read yet.
         let _ = listener.read_to_end(&mut heard);
         let text = String::from_utf8_lossy(&heard);
         let refused = |n: u32| text.contains(&format!("destination fixture-good[{n}]"));
@@ -130,10 +130,10 @@ fixture-good:
     wait_for("an end", || settled(&host));
     let after = numbers(&host);
     for lane in 0..2 {
-        // One event for the line about `other`, and the error event of the other one who refused it.
+        // The event of the line about `other`, and the error event of the other destination that refused it.
         assert_eq!(after[lane].0 - before[lane].0, 2, "{before:?} {after:?}");
     }
-    // A probe goes through everything that could still be on its way.
+    // The probe arrives after everything that could still be on its way.
     host.put("other", "\"good\"");
     let others = host.path("3.jsonl");
     wait_for("the probe", || {
@@ -167,7 +167,7 @@ fn settled(host: &RunningHost) -> Option<()> {
 #[test]
 fn what_finds_no_room_is_counted_and_told_once() {
     let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
-    // The first cannot connect until there is a directory, and has room for two events.
+    // The first cannot connect until there is a directory, and its queue holds two events.
     let acct = r#"
 fixture-good:
 - idem-logger:
@@ -182,7 +182,7 @@ fixture-good:
     }
     let mut heard = Vec::new();
     wait_for("the refusals to be fired", || {
-        // There may be nothing to read at the moment.
+        // There may be nothing to read yet.
         let _ = listener.read_to_end(&mut heard);
         (refused_events(&heard).len() == 20).then_some(())
     });
@@ -217,14 +217,14 @@ fixture-good:
     );
 }
 
-/// The ids of the events of which lines in these frames say that they are not delivered.
+/// The ids of the events that, according to log lines in these frames, were not delivered.
 fn refused_events(frames: &[u8]) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(frames);
     let ids = text.split(" event=").skip(1);
     ids.map(|rest| rest.chars().take(36).collect()).collect()
 }
 
-/// A listener that hears all that is published after this; it never waits for it.
+/// A listener for everything published from now on; it never waits for it.
 fn listener(host: &RunningHost) -> UnixStream {
     let listener = UnixStream::connect(host.path("s/master_event_pub.ipc")).unwrap();
     listener.set_nonblocking(true).unwrap();

@@ -1,4 +1,4 @@
-//! A host day to day: started, asked, reloaded, stopped.
+//! Operating a host: started, queried, reloaded, stopped.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod bus;

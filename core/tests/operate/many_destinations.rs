@@ -1,4 +1,4 @@
-//! Many destinations: as many as the process may have open files for, and a clear word where there are more.
+//! Many destinations: up to the process's limit of open files, and a clear message beyond it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -72,7 +72,7 @@ fn a_reload_to_more_destinations_than_open_files_is_refused_and_changes_nothing(
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
-/// Runs a command on `acct.yml` with so many open files at most.
+/// Runs a command on `acct.yml` with this limit of open files.
 fn limited(files: u64, command: &str, dir: &Path, plugins: &Path) -> Output {
     let host = evbus(dir);
     let mut limited = Command::new("sh");

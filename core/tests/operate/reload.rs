@@ -20,7 +20,7 @@ fn plugins() -> TempDir {
 
 fn write(host: &RunningHost, acct: &str) {
     let text = acct.replace("{dir}", &host.dir.path().to_string_lossy());
-    // Whole or not at all, as an operator's editor does.
+    // Replaced atomically, as an editor does.
     fs::write(host.path("acct.new"), text).unwrap();
     fs::rename(host.path("acct.new"), host.path("acct.yml")).unwrap();
 }
@@ -293,7 +293,7 @@ fn a_reload_that_fails_half_way_leaves_every_queue_as_it_was() {
         "--drain-timeout",
         "60",
     ];
-    // The store of a destination, as a newer version of evbus leaves it.
+    // A destination's store, as left by a newer version of evbus.
     let host = RunningHost::start_in(home, &format!("{STAYING}{NEWER}"), plugins.path(), &options);
     let (status, log, home) = host.stop_and_keep();
     assert_eq!(status.code(), Some(0), "{log}");
@@ -318,7 +318,7 @@ fn a_reload_that_fails_half_way_leaves_every_queue_as_it_was() {
         "removed fixture-good[1] slow\n0 added, 1 removed, 0 changed, 1 unchanged\n"
     );
 
-    // It would be brought back, if it were not for the other one.
+    // It would be added again if the other one had no fault.
     write(&host, &format!("{STAYING}{SLOW}{NEWER}"));
     for _ in 0..3 {
         let failed = reload(&host);
@@ -358,7 +358,7 @@ fn a_destination_removed_and_renamed_a_hundred_times_loses_no_event() {
     let plugins = plugins();
     let home = tempfile::tempdir().unwrap();
     let state = home.path().join("state");
-    // The removed one is stopped at about the time at which it comes back.
+    // The removed destination is stopped at about the time when it is added again.
     let options = [
         "--state-dir",
         state.to_str().unwrap(),
@@ -411,7 +411,7 @@ fn an_acct_file_that_is_being_written_is_used_when_it_is_complete() {
     );
     let half = text.find("  - idem-*").unwrap();
     let mut file = fs::File::create(host.path("acct.yml")).unwrap();
-    // Longer than a file must be quiet for; half of it is a valid file with a destination less.
+    // Longer than the host waits for a file to settle; half of the file is valid and lacks a destination.
     for (number, part) in [&whole[..half], ""].into_iter().enumerate() {
         file.write_all(part.as_bytes()).unwrap();
         std::thread::sleep(Duration::from_millis(1500));
@@ -468,7 +468,7 @@ fn a_reload_that_is_asked_for_says_why_nothing_was_changed() {
     let refused = reload(&host);
     assert_eq!(refused.status.code(), Some(1));
     let said = stderr(&refused);
-    // Each fault in a line of its own; whoever reads the log alone knows, too.
+    // Each fault has its own line, in the log too.
     let file = host.path("acct.yml").display().to_string();
     for fault in ["2:16: fixture-good.a.one", "3:7: fixture-good.b.path"] {
         let fault = format!("{file}:{fault}");

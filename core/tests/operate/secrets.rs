@@ -4,13 +4,13 @@
 //!
 //! * names of keys, providers, patterns and match plugins, and what a reference names (a variable, a
 //!   file, a program, without its arguments): a fault that does not say where it is helps nobody;
-//! * a text of the right type at one of the keys of [`places::NAMES`]: what a message must name;
+//! * a text of the right type at one of the keys of [`locations::NAMES`]: what a message must name;
 //! * names that an expression of a template uses: they are part of the template, not a value;
 //! * in the environment of processes that the host starts, what is in its own: it is not of the file.
 mod broken;
 mod broker;
 mod canary;
-mod places;
+mod locations;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -36,7 +36,7 @@ fn plugins() -> TempDir {
     plugin_dir(&PLUGINS)
 }
 
-/// A directory with what references refer to.
+/// Creates what the references in a directory refer to.
 fn secrets_in(dir: &Path) {
     fs::write(dir.join("canary"), canary("file") + "\n").unwrap();
     fs::write(dir.join("path"), path("file")).unwrap();
@@ -63,7 +63,7 @@ fn command(dir: &Path, plugins: &Path, args: &[&str]) -> Output {
     run(&mut command, b"")
 }
 
-/// Every place of every provider's configuration with every canary.
+/// Every position in every provider's configuration, with every canary.
 fn every_place(dir: &Path, plugins: &Path, written: &mut Written) -> String {
     let mut acct = Map::new();
     for entry in fs::read_dir(plugins).unwrap() {
@@ -76,7 +76,7 @@ fn every_place(dir: &Path, plugins: &Path, written: &mut Written) -> String {
         written.add_output("plugins inspect", &inspected);
         let found: Value = serde_json::from_slice(&inspected.stdout).unwrap();
         if let Some(provider) = found["providers"][0].as_str() {
-            let entries = places::entries(provider, &found["config_schema"]);
+            let entries = locations::entries(provider, &found["config_schema"]);
             acct.insert(provider.to_owned(), entries.into());
         }
     }
@@ -132,14 +132,14 @@ fn a_value_of_any_type_at_any_place_is_never_shown() {
         ],
         0,
     );
-    // Everything that reads a file; what reads it afterwards is the same for an encrypted one.
+    // Everything that reads a file; the steps after that are the same for an encrypted one.
     call(&[&["check", "--json", "--strict"], &plain[..]].concat(), 78);
     call(&[&["put", "any", "{}"], &plain[..]].concat(), 78);
     call(&[&["route", "any"], &plain[..]].concat(), 78);
     for file in [&plain[..], &encrypted] {
         let checked = call(&[&["check", "--log-level", "trace"], file].concat(), 78);
         let said = stderr(&checked) + &String::from_utf8_lossy(&checked.stdout);
-        for (provider, place) in [
+        for (provider, location) in [
             (
                 "kafka",
                 "connection-text: found text, expected a mapping with the keys",
@@ -158,12 +158,12 @@ fn a_value_of_any_type_at_any_place_is_never_shown() {
             ("file", "rotate.keep-nested"),
             ("fixture-good", "delay_ms-env"),
         ] {
-            let place = place.split(": ").map(str::to_owned).collect::<Vec<_>>();
+            let location = location.split(": ").map(str::to_owned).collect::<Vec<_>>();
             let found = said.lines().any(|line| {
-                line.contains(&format!("{provider}.{}", place[0]))
-                    && place.iter().all(|part| line.contains(part.as_str()))
+                line.contains(&format!("{provider}.{}", location[0]))
+                    && location.iter().all(|part| line.contains(part.as_str()))
             });
-            assert!(found, "{provider} {place:?} is not in\n{said}");
+            assert!(found, "{provider} {location:?} is not in\n{said}");
         }
         let run = [
             "run",
@@ -205,7 +205,7 @@ fn a_file_that_cannot_be_read_is_not_repeated() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Destinations that fail in every way in which a secret could be told, and one that hears of it.
+/// Destinations that fail in every way that could reveal a secret, and one that receives the reports.
 fn failing(port: u16) -> Value {
     let policy = json!({"retry": {"max_age": 1, "first_delay": 0.05, "max_delay": 0.2}});
     let apart = json!({"retry": {"max_age": 1, "max_delay": 0.2, "first_delay": 0.05}, "isolate": "process"});
@@ -247,12 +247,12 @@ fn failing(port: u16) -> Value {
     })
 }
 
-/// What `/proc` has of a process and all it has started.
+/// What `/proc` shows of a process and its descendants.
 fn processes(pid: u32, written: &mut Written) {
     let proc = format!("/proc/{pid}");
     let read = |name: &str| fs::read(format!("{proc}/{name}")).unwrap_or_default();
     written.add(format!("{proc}/cmdline"), read("cmdline"));
-    // The variables with canaries are the host's own.
+    // The canaries are in variables of the host itself.
     let environ = read("environ");
     for variable in environ.split(|byte| *byte == 0) {
         if !variable.starts_with(b"EVBUS_CANARY") {
@@ -341,12 +341,12 @@ fn a_running_host_tells_nobody() {
     let reloaded = call(&["reload", "--sock-dir", &sockets]);
     assert!(!reloaded.status.success(), "{}", stderr(&reloaded));
     call(&["reload", "--json", "--sock-dir", &sockets]);
-    // A message is cut after 64 KiB, and there are more faults than that.
+    // There are more faults than the 64 KiB after which a message is truncated.
     host.wait_for_log("the acct file is invalid; keeping the previous configuration");
     processes(host.pid(), &mut written);
     let (_, log, dir) = host.stop_and_keep();
     written.add("the host's log", log);
-    // Not the files that hold the canaries.
+    // Without the files that contain the canaries.
     written.add_files("state directory", &state);
     let heard = fs::read(dir.path().join("heard.jsonl")).unwrap();
     written.add("events", heard);

@@ -12,10 +12,10 @@ use evbus_testkit::plugin_dir;
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process_group};
 
-/// How soon a host ends that has nothing to deliver; a second on a machine that does nothing else.
+/// How soon a host with nothing to deliver ends; one second on an idle machine.
 const AT_ONCE: Duration = Duration::from_secs(4);
 
-/// A pipe that takes nothing more, since nobody reads what is in it.
+/// A full pipe that nobody reads.
 fn full_pipe() -> (PipeReader, Stdio) {
     let (reader, mut writer) = pipe().unwrap();
     fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
@@ -62,7 +62,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
         status.status.success().then_some(())
     });
     let events = 2_000;
-    // Each of them is worth a line at the level trace, of a name of its own.
+    // At the level trace, each event logs a line with its own name.
     let mut lines = String::new();
     for number in 0..events {
         let name = "x".repeat(4_000);
@@ -103,7 +103,7 @@ fn a_second_signal_ends_a_host_that_waits_for_a_destination() {
     assert!(log.contains("ended at once by a second signal"), "{log}");
 }
 
-/// An acct file whose password comes from a command that never ends, and says that it runs.
+/// An acct file whose password comes from a command that never ends, and that shows when it runs.
 fn slow_secret(dir: &std::path::Path) -> String {
     format!(
         "fixture-good: {{p: {{path: {{$exec: [sh, -c, 'echo $$ > {}/pid; sleep 600 & wait']}}}}}}\n",
@@ -111,7 +111,7 @@ fn slow_secret(dir: &std::path::Path) -> String {
     )
 }
 
-/// The group of that command.
+/// The process group of that command.
 fn group(dir: &std::path::Path) -> Pid {
     let text = wait_for("the command to run", || {
         let text = fs::read_to_string(dir.join("pid")).unwrap_or_default();
@@ -174,7 +174,7 @@ fn standard_output_that_nobody_reads_holds_up_no_other_destination() {
     let pipe = tempfile::tempdir().unwrap();
     let path = pipe.path().join("out");
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
-    // Open, and never read.
+    // Open, but never read.
     let _reader = fs::File::options()
         .read(true)
         .write(true)
@@ -187,7 +187,7 @@ fn standard_output_that_nobody_reads_holds_up_no_other_destination() {
     let dir = tempfile::tempdir().unwrap();
     let more = ["--drain-timeout", "0"];
     let host = RunningHost::start_through(launcher, dir, acct, plugins.path(), &more);
-    // More than a pipe takes.
+    // More than a pipe holds.
     host.put("out-1", &format!("\"{}\"", "x".repeat(100_000)));
     let destination = |index: usize| host.status()["destinations"][index].clone();
     wait_for("the event to be on its way", || {

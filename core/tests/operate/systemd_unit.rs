@@ -1,4 +1,4 @@
-//! The unit for systemd of the documentation: systemd takes it, and it gives the host little of the machine.
+//! The systemd unit in the documentation: systemd accepts it, and it restricts the host.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ fn unit() -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// What the unit says, key by key.
+/// The values of a key in the unit.
 fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
     let lines = unit.lines().filter_map(|line| line.split_once('='));
     lines
@@ -36,13 +36,13 @@ fn systemd_analyze(arguments: &[&str]) -> (bool, String) {
 fn systemd_takes_the_unit_and_rates_it_well() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("evbus.service");
-    // Where it is installed here is another place.
+    // Tests use the program that was built, not the installed one.
     let text = unit().replace("/usr/bin/evbus", program().to_str().unwrap());
     fs::write(&file, text).unwrap();
     let file = file.to_str().unwrap();
     let (is_well, said) = systemd_analyze(&["verify", file]);
     assert!(is_well && said.is_empty(), "{said}");
-    // In tenths of the number that it shows.
+    // The option takes tenths of the number that is shown.
     let (is_well, said) = systemd_analyze(&[
         "security",
         "--offline=yes",
@@ -66,7 +66,7 @@ fn what_the_unit_runs_is_what_this_version_takes() {
         assert_eq!(words[0], "/usr/bin/evbus");
         let output = run(evbus(home.path()).args(&words[1..]).arg("--help"), b"");
         assert!(output.status.success(), "{key}: {}", stderr(&output));
-        // Every flag of it, as --help is taken before anything is looked at.
+        // With --help, no flag is evaluated, so all of them are looked up.
         let help = String::from_utf8(output.stdout).unwrap();
         for flag in words.iter().filter(|word| word.starts_with("--")) {
             assert!(help.contains(&format!("{flag} ")), "{key}: {flag}");

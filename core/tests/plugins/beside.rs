@@ -1,4 +1,4 @@
-//! What is to hold beside a plugin that does harm: the other destination delivers, and the host ends at once.
+//! What must hold beside a harmful plugin: the other destination delivers, and the host ends at once.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ pub(crate) fn delivers(host: &RunningHost, body: &str) {
     });
 }
 
-/// Ends a host that has nothing to deliver, which has to be done at once. Gives its log.
+/// Ends a host with nothing to deliver, which must not take long. Returns its log.
 pub(crate) fn ends_at_once(host: RunningHost) -> String {
     ends_at_once_with(host, 0)
 }
@@ -26,7 +26,7 @@ pub(crate) fn ends_at_once_with(host: RunningHost, code: i32) -> String {
     ends_within(host, at_once(), code)
 }
 
-/// Ends a host, which has to be done within a limit.
+/// Ends a host, which must end within a limit.
 pub(crate) fn ends_within(host: RunningHost, limit: Duration, code: i32) -> String {
     let began = Instant::now();
     let (status, log, _dir) = host.end(Signal::TERM);
@@ -36,7 +36,7 @@ pub(crate) fn ends_within(host: RunningHost, limit: Duration, code: i32) -> Stri
     log
 }
 
-/// A second; more for a debug build on a machine that does other things, too.
+/// A second, or more for a debug build on a busy machine.
 fn at_once() -> Duration {
     let is_release = program().iter().any(|part| part == "release");
     Duration::from_secs(if is_release { 1 } else { 4 })

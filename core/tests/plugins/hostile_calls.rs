@@ -1,4 +1,4 @@
-//! Plugins that hang or panic where the host calls them while it runs: the host names them, and goes on.
+//! Plugins that hang or panic when a running host calls them: the host names them and continues.
 
 use std::fs;
 use std::process::Output;
@@ -29,7 +29,7 @@ fn acct(match_plugin: &str, more: &str) -> String {
     )
 }
 
-/// Asks the host to read another acct file, in the background.
+/// Makes the host read another acct file, in the background.
 fn reload_with(host: &RunningHost, acct: &str) -> JoinHandle<Output> {
     let acct = acct.replace("{dir}", &host.dir.path().to_string_lossy());
     fs::write(host.path("acct.yml"), acct).unwrap();
@@ -65,13 +65,13 @@ fn a_plugin_that_hangs_over_a_configuration_or_patterns_is_named_and_refused() {
         assert!(!output.status.success(), "{said}");
         assert!(said.contains(sentence), "{said}");
         delivers(&host, "afterwards");
-        // It is not waited for again.
+        // The host does not wait for it again.
         let again = reload_with(&host, &acct(match_plugin, more))
             .join()
             .unwrap();
         let said = stderr(&again);
         assert!(said.contains("because it has hung for"), "{said}");
-        // And what does not need it works.
+        // What does not need it works.
         let output = reload_with(&host, &acct("glob", "")).join().unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
         ends_at_once(host);
@@ -94,7 +94,7 @@ fn a_host_that_waits_for_a_plugin_ends_when_it_is_told_to() {
 #[test]
 fn names_that_a_match_plugin_hangs_for_stop_nobody_else() {
     let host = host_with("fixture-hostile");
-    // More than the runtime has threads, and than may hang.
+    // More than the runtime has threads, and more than may hang.
     for number in 0..6 {
         let mut put = evbus(host.dir.path());
         let name = format!("match-hang {number}");
@@ -114,7 +114,7 @@ fn names_that_a_match_plugin_hangs_for_stop_nobody_else() {
         }
     }
     assert_eq!(host.status()["destinations"][0]["accepted"], 1);
-    // What was asked about before is still known.
+    // Names answered before are still known.
     delivers(&host, "afterwards");
     host.wait_for_log(
         "match plugin fixture-hostile did not answer within 1 s for profile \"match-hang 0\"",
@@ -141,7 +141,7 @@ fn after_sixty_four_calls_that_hang_in_pattern_sets_of_the_past_the_set_that_ans
     };
     std::thread::scope(|scope| {
         for round in 0..16 {
-            // As many as one set may have.
+            // As many as may hang for one set.
             for nth in 0..4 {
                 scope.spawn(move || {
                     let output = put(format!("match-hang {round} {nth}"));
@@ -151,7 +151,7 @@ fn after_sixty_four_calls_that_hang_in_pattern_sets_of_the_past_the_set_that_ans
             wait_for("a thread for each", || {
                 (hanging() >= 4 * (round + 1)).then_some(())
             });
-            // Another set of patterns.
+            // A different set of patterns.
             let more = format!("  other-{round}: {{path: {{dir}}/other}}\n");
             let output = reload_with(&host, &acct("fixture-hostile", &more));
             let output = output.join().unwrap();
@@ -170,7 +170,7 @@ fn after_sixty_four_calls_that_hang_in_pattern_sets_of_the_past_the_set_that_ans
         assert!(output.status.success() || said.contains(sentence), "{said}");
         (!output.status.success()).then_some(())
     });
-    // One of them is that of the set that is asked now.
+    // One of them belongs to the current set.
     wait_for("no more threads than that", || {
         (hanging() == 65).then_some(())
     });

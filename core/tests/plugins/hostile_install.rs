@@ -1,4 +1,4 @@
-//! `evbus plugins install` of files that do harm: refused, with nothing left behind.
+//! `evbus plugins install` of harmful files: they are refused, and nothing is left behind.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -79,7 +79,7 @@ fn a_file_that_does_harm_is_not_installed_and_replaces_nothing() {
                 let (dir, file) = (home.path().join("plugins"), home.path().join("new.so"));
                 fs::create_dir(&dir).unwrap();
                 fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).unwrap();
-                // What works, under the name of what is to come.
+                // A working plugin, which the new file would replace.
                 fs::write(dir.join("new.so"), null).unwrap();
                 fs::set_permissions(dir.join("new.so"), PermissionsExt::from_mode(0o644)).unwrap();
                 fs::write(&file, bytes).unwrap();

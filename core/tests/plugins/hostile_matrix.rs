@@ -10,7 +10,7 @@ use crate::support::{RunningHost, evbus, lines_of, run, stderr, wait_for};
 use evbus_testkit::plugin_dir;
 use serde_json::Value;
 
-/// More than the runtime has threads on most machines.
+/// More than most runtimes have threads.
 const EACH: usize = 4;
 
 /// An acct file with a good destination, and `each` of every deed.
@@ -43,7 +43,7 @@ fn calls_of_an_instance_that_hang_or_panic_are_contained_in_the_hosts_own_proces
             "publish-panic",
             "the plugin dropped the batch without an answer",
         ),
-        // These are met by a reload, and at the end.
+        // These show at a reload and at the end.
         ("close-hang", ": connected"),
         ("close-panic", ": connected"),
         ("drop-hang", ": connected"),
@@ -67,7 +67,7 @@ fn calls_of_an_instance_that_hang_or_panic_are_contained_in_the_hosts_own_proces
     }
     delivers(&host, "meanwhile");
 
-    // All of these instances are let go of, and others serve.
+    // The harmful instances are released, and others serve.
     let tame = acct(&["nothing"; 7], EACH, "deadline: 5");
     let tame = tame.replace("{dir}", &host.dir.path().to_string_lossy());
     fs::write(host.path("acct.new"), tame).unwrap();
@@ -80,7 +80,7 @@ fn calls_of_an_instance_that_hang_or_panic_are_contained_in_the_hosts_own_proces
     });
     ends_at_once(host);
 
-    // And where nothing is mended the host ends as soon.
+    // If the plugins stay harmful, the host ends just as fast.
     let host = RunningHost::start(&harmful, plugins.path(), &["--drain-timeout", "0"]);
     delivers(&host, "before the end");
     let log = ends_at_once_with(host, 1);
@@ -199,6 +199,6 @@ fn events_survive_a_plugin_that_ends_its_process_in_ways_of_its_own() {
         let all = status["destinations"].as_array().unwrap();
         all.iter().all(|lane| lane["queued"] == 0).then_some(())
     });
-    // Each of them ends its process once more when it is closed.
+    // Each of them ends its process again when it is closed.
     ends_at_once(host);
 }

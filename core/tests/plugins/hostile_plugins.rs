@@ -1,4 +1,4 @@
-//! Plugin files that do harm before they are used: refused by name, and the host goes on.
+//! Plugin files that do harm before they are used: they are refused by name, and the host continues.
 mod linking;
 
 use std::fs;
@@ -23,7 +23,7 @@ fixture-null:
   idem-*: {evbus: {isolate: process}}
 ";
 
-/// Puts bytes under a name at once, as `mv` does.
+/// Puts bytes under a name atomically, as `mv` does.
 pub(crate) fn put_in(dir: &Path, name: &str, bytes: &[u8]) {
     let copy = dir.join("copying");
     fs::write(&copy, bytes).unwrap();
@@ -31,7 +31,7 @@ pub(crate) fn put_in(dir: &Path, name: &str, bytes: &[u8]) {
     fs::rename(copy, dir.join(name)).unwrap();
 }
 
-/// A host in whose environment the hostile plugin does a deed.
+/// A host whose environment tells the hostile plugin what to do.
 fn host_with(deed: &str, plugins: &Path) -> RunningHost {
     let mut launcher = Command::new("env");
     launcher.arg(format!("{DEED}={deed}"));
@@ -192,7 +192,7 @@ fn a_running_host_goes_on_and_ends_at_once_whatever_is_dropped_in() {
     }
 }
 
-/// Whether a process of the host is there for a plugin.
+/// Whether the host has a child process for a plugin.
 fn has_child_for(host: &RunningHost, plugin: &str) -> bool {
     let children = format!("/proc/{0}/task", host.pid());
     let threads = fs::read_dir(children).unwrap();
@@ -248,7 +248,7 @@ fn a_plugin_that_passed_and_hangs_later_ends_the_process_and_is_named() {
         "a head and two plugins: {hashes}"
     );
 
-    // Not tried any more, so that the process itself meets it.
+    // The plugin is not probed again, so the process itself meets the hang.
     for command in [&["check"][..], &["run", "--sock-dir", "s"]] {
         let output = run(evbus(command).env(DEED, "load-hang"), b"");
         let said = stderr(&output);
@@ -260,7 +260,7 @@ fn a_plugin_that_passed_and_hangs_later_ends_the_process_and_is_named() {
             assert!(said.contains(sentence), "{said}");
         }
     }
-    // What is not a constructor holds nobody up.
+    // A hang outside a constructor blocks nobody.
     let output = run(evbus(&["check"]).env(DEED, "names-hang"), b"");
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(78), "{said}");
@@ -271,13 +271,13 @@ fn a_plugin_that_passed_and_hangs_later_ends_the_process_and_is_named() {
 #[test]
 fn a_plugin_file_that_is_damaged_at_any_of_200_places_does_not_take_a_running_host_down() {
     const HOSTS: u64 = 4;
-    const PLACES: usize = 50;
+    const FILES: usize = 50;
     let whole = fs::read(built("fixture-null")).unwrap();
     let refused: usize = std::thread::scope(|scope| {
         let hosts: Vec<_> = (0..HOSTS)
             .map(|seed| {
                 let whole = &whole;
-                scope.spawn(move || damaged_files(whole, 0x5eed + seed, PLACES))
+                scope.spawn(move || damaged_files(whole, 0x5eed + seed, FILES))
             })
             .collect();
         (hosts.into_iter()).map(|host| host.join().unwrap()).sum()
@@ -285,8 +285,8 @@ fn a_plugin_file_that_is_damaged_at_any_of_200_places_does_not_take_a_running_ho
     assert!(refused > 0, "no damage was found");
 }
 
-/// Drops damaged files into a running host's directory, one after the other. Gives how many were refused.
-fn damaged_files(whole: &[u8], mut seed: u64, places: usize) -> usize {
+/// Puts damaged files into a running host's directory, one after the other. Returns how many were refused.
+fn damaged_files(whole: &[u8], mut seed: u64, files: usize) -> usize {
     let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
     let host = host_with("", plugins.path());
     let mut random = || {
@@ -294,13 +294,13 @@ fn damaged_files(whole: &[u8], mut seed: u64, places: usize) -> usize {
         usize::try_from(seed >> 33).unwrap()
     };
     let mut refused = 0;
-    for number in 0..places {
+    for number in 0..files {
         let mut damaged = whole.to_vec();
-        // Where the headers, the symbols and the relocations are.
+        // The part with the headers, the symbols and the relocations.
         damaged[random() % (64 * 1024)] ^= 1 << (random() % 8);
         let name = format!("damaged-{number}.so");
         put_in(plugins.path(), &name, &damaged);
-        // A line of the log says what became of it.
+        // The log reports what happened to it.
         host.wait_for_log(&name);
         let log = host.log();
         refused += usize::from(log.contains(&format!("{name}: not used")));
@@ -314,7 +314,7 @@ fn damaged_files(whole: &[u8], mut seed: u64, places: usize) -> usize {
     refused
 }
 
-/// What `evbus plugins inspect` says of a file that it refuses.
+/// The reason for which `evbus plugins inspect` refuses a file.
 fn refused(file: &Path) -> String {
     let home = file.parent().unwrap();
     let output = run(evbus(home).args(["plugins", "inspect"]).arg(file), b"");
@@ -398,7 +398,7 @@ fn a_plugin_with_an_allocator_of_its_own_connects_and_delivers() {
             (destinations.filter(done).count() == 4).then_some(())
         });
     };
-    // One larger than what these allocators keep for a thread among them.
+    // Among them, one larger than what these allocators cache per thread.
     let large = "x".repeat(100_000);
     let mut events = format!("{{\"profile\": \"idem-run\", \"body\": {large:?}}}\n");
     events += &"{\"profile\": \"idem-run\", \"body\": 1}\n".repeat(EVENTS - 1);
@@ -406,14 +406,14 @@ fn a_plugin_with_an_allocator_of_its_own_connects_and_delivers() {
     host.put_events(&events);
     each_accepts(EVENTS);
 
-    // Instances made while the memory of those before them is given back.
+    // New instances while the memory of the old ones is freed.
     let text = acct(4).replace("{dir}", &host.dir.path().to_string_lossy());
     fs::write(host.path("acct.new"), text).unwrap();
     fs::rename(host.path("acct.new"), host.path("acct.yml")).unwrap();
     each_says(": configuration changed, reconnecting");
     host.put_events(&events);
     each_accepts(2 * EVENTS);
-    // Another plugin beside them works as ever, and the host ends.
+    // Another plugin beside them works as before, and the host ends.
     host.put("idem-other", "1");
     wait_for("the event at the other destination", || {
         (lines_of(&host.path("good.jsonl")).len() == 1).then_some(())
@@ -443,7 +443,7 @@ fn copies_for_debuggers_are_what_is_mapped_and_nobody_elses() {
     let copies = dir.path().join("copies");
     let acct = "fixture-good:\n  idem-*: {path: {dir}/good.jsonl}\n";
     let copies = copies.to_str().unwrap().to_owned();
-    // Whatever the user's habit is.
+    // Whatever the user's umask is.
     let mut launcher = Command::new("sh");
     launcher.args(["-c", "umask 0; exec \"$@\"", "sh"]);
     let flags = ["--plugin-copies", &copies];
@@ -461,7 +461,7 @@ fn copies_for_debuggers_are_what_is_mapped_and_nobody_elses() {
     let (status, log) = host.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 
-    // A directory that others can reach is none for plugins.
+    // Plugins are not copied into a directory that others can write to.
     let dir = tempfile::tempdir().unwrap();
     fs::write(
         dir.path().join("acct.yml"),

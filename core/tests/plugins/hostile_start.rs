@@ -1,4 +1,4 @@
-//! Plugins that hang while a host starts, or when it has known them for long.
+//! Plugins that hang while a host starts, even if it has loaded them before.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::support::{RunningHost, default_state_dir, evbus, run, stderr};
 use evbus_testkit::{built, plugin_dir};
 use tempfile::TempDir;
 
-/// A constructor has ten seconds, of which five are over when the host is told to end.
+/// A constructor may take ten seconds, five of which have passed when the host is told to end.
 const LIMIT: Duration = Duration::from_secs(9);
 
 /// A directory with an acct file.
@@ -56,7 +56,7 @@ fn a_configuration_that_a_plugin_hangs_over_is_refused_and_a_start_that_waits_fo
     });
 }
 
-/// Has a host with this home know the hostile plugin as one that was tried and is well.
+/// Makes hosts with this home know the hostile plugin as probed and good.
 fn know(home: &Path) {
     let plugins = plugin_dir(&["plugin-glob", "fixture-hostile"]);
     fs::create_dir(default_state_dir(home)).unwrap();
@@ -75,7 +75,7 @@ fn know(home: &Path) {
     );
 }
 
-/// A host of the tests, in whose environment the constructor of the hostile plugin hangs.
+/// A host in whose environment the constructor of the hostile plugin hangs.
 fn hanging(dir: &Path) -> Command {
     let mut host = evbus(dir);
     host.env(DEED, "load-hang");
@@ -86,7 +86,7 @@ fn hanging(dir: &Path) -> Command {
 fn a_host_whose_own_thread_hangs_in_a_constructor_ends_when_it_is_told_to() {
     let hangs = "libfixture_hostile.so has not answered for 5 s";
     std::thread::scope(|scope| {
-        // While it starts.
+        // At the start of a host.
         scope.spawn(|| {
             let dir = with_acct("fixture-hostile: {p: }\n");
             know(dir.path());
@@ -98,7 +98,7 @@ fn a_host_whose_own_thread_hangs_in_a_constructor_ends_when_it_is_told_to() {
             let sentence = "error: forced to end: the host hung while starting";
             assert!(log.contains(sentence), "{log}");
         });
-        // When the file is put into the directory of a host that runs.
+        // When the file appears in the directory of a running host.
         scope.spawn(|| {
             let acct =
                 "fixture-good:\n  idem-*: {path: {dir}/good.jsonl}\nfixture-hostile: {p: }\n";

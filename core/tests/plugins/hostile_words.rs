@@ -1,4 +1,4 @@
-//! What plugins say that is too much or not so: bounded, counted, and never taken for the host's own words.
+//! Excessive or false messages of plugins: limited, counted, and never mistaken for the host's own.
 
 use std::fs;
 
@@ -55,7 +55,7 @@ fn a_link_that_flaps_and_a_plugin_that_floods_the_log_are_cut_short_and_counted(
             );
             "dropped: the plugin logs too much"
         } else {
-            // Of what the host does not read in time only the newest state of the link is kept.
+            // If the host reads too slowly, it gets only the newest state of the link.
             ": the plugin logs "
         };
         fires_until_the_log_says(&host, sentence);
@@ -92,7 +92,7 @@ fn a_reason_of_a_megabyte_is_one_short_line_wherever_it_is_shown() {
         assert!(output.status.success(), "{}", stderr(&output));
         assert!(output.stdout.len() < 20_000, "{}", output.stdout.len());
         let letters = json_lines(&output);
-        // Of the event, and of the error event that the other destination fired.
+        // For the event, and for the error event that the other destination fired.
         (letters.len() == 4).then_some(letters)
     });
     for letter in letters {
@@ -105,7 +105,7 @@ fn a_reason_of_a_megabyte_is_one_short_line_wherever_it_is_shown() {
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(shown.lines().count(), 5, "a head and four letters: {shown}");
     assert_not_forged(&shown);
-    // The error events that others get.
+    // The error events at the other destinations.
     wait_for("the error events", || {
         (lines_of(&host.path("good.jsonl")).len() >= 3).then_some(())
     });
@@ -131,7 +131,7 @@ fixture-drops-completion:
 - h: {evbus: {isolate: process, retry: {max_attempts: 2, first_delay: 0.001}}}
 ";
     let (host, _plugins) = start(hostile, &[]);
-    // The match plugin names positions that there are not, and one of those that there are three times.
+    // The match plugin returns positions that do not exist, and one valid position three times.
     host.put_events(&"{\"profile\": \"beyond\", \"body\": 1}\n".repeat(50));
     let settled = wait_for("all events to be settled", || {
         let status = host.status();
@@ -144,7 +144,7 @@ fixture-drops-completion:
     assert_eq!(settled.len(), 9);
     for lane in settled {
         let number = |key: &str| lane[key].as_u64().unwrap();
-        // The error events of what was given up are received, too, but not by a destination that gave up.
+        // A destination receives the error events of the others, but none about itself.
         let is_dropping = lane["provider"] == "fixture-drops-completion";
         assert!(number("received") >= 50, "{lane}");
         assert_eq!(
@@ -159,7 +159,7 @@ fixture-drops-completion:
     let fired = (bodies.iter()).filter(|line| line["body"] == "1").count();
     assert_eq!(fired, 50, "each event once");
 
-    // It is not known of which pattern that was said, so the event is refused.
+    // It is unknown which pattern the plugin meant, so the event is refused.
     let mut put = evbus(host.dir.path());
     put.args(["put", "doubt", "1", "--sock-dir"])
         .arg(host.sock_dir());
@@ -168,7 +168,7 @@ fixture-drops-completion:
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.len() < 4096, "{} bytes", said.len());
     assert_not_forged(&said);
-    // The dead letters are nowhere, for there is no state directory.
+    // Without a state directory, the dead letters are lost.
     let log = ends_at_once_with(host, 1);
     assert_not_forged(&log);
 }

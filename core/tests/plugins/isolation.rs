@@ -1,12 +1,12 @@
-//! A destination that hangs or panics costs no other destination anything.
+//! A destination that hangs or panics does not affect the others.
 
 use std::fmt::Write as _;
 
 use crate::support::{RunningHost, lines_of, wait_for};
 use evbus_testkit::plugin_dir;
 
-/// One destination hangs for ever, one panics on every batch; both drop what finds no room, so
-/// they never hold the program that fires up.
+/// One destination hangs forever, one panics on every batch; both drop events when their queue is full, so they never
+/// delay the program that fires.
 const ACCT: &str = "
 fixture-good:
   idem-*:
@@ -44,8 +44,8 @@ fn third_gets_everything_in_order(how: &str) {
     let received: Vec<String> = lines_of(&out)
         .iter()
         .map(|line| line["body"].as_str().unwrap().to_owned())
-        // An event that crashed the panicking destination often enough is a dead letter there, and
-        // its error event goes to every destination of its profile.
+        // An event that crashed the panicking destination too often becomes a dead letter there, and every destination
+        // of its profile gets the error event.
         .filter(|body| !body.contains("publish_event_error_message"))
         .collect();
     let expected: Vec<String> = (0..EVENTS).map(|number| number.to_string()).collect();

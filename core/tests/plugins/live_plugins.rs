@@ -1,4 +1,4 @@
-//! Plugin files that come and change while the host runs.
+//! Plugin files that are added and changed while the host runs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +15,7 @@ fixture-null:
   idem-*:
 ";
 
-/// Fires events until one arrives, since a file that was just put there is noticed in a moment.
+/// Fires events until one arrives, because a new file is noticed only after a moment.
 fn wait_until_served(host: &RunningHost, out: &Path) {
     wait_for("an event to arrive", || {
         host.put("idem-run", "\"probe\"");
@@ -24,7 +24,7 @@ fn wait_until_served(host: &RunningHost, out: &Path) {
 }
 
 fn put_in(dir: &Path, package: &str, name: &str) {
-    // As `cp` does it: into the place, in several writes.
+    // As `cp` writes it: directly, in several writes.
     let target = dir.join(name);
     fs::copy(built(package), &target).unwrap();
     fs::set_permissions(&target, fs::Permissions::from_mode(0o644)).unwrap();
@@ -73,7 +73,7 @@ fn a_plugin_that_comes_while_the_acct_file_is_gone_serves_it_when_it_is_back() {
 #[test]
 fn a_plugin_overwritten_in_place_is_used_and_the_host_lives_on() {
     let plugins = plugin_dir(&["plugin-glob"]);
-    // Under the name of the plugin that is to come stands another one, and is at work.
+    // Another plugin is already in use under the file name of the new one.
     put_in(plugins.path(), "fixture-null", "provider.so");
     let host = RunningHost::start(ACCT, plugins.path(), &[]);
     host.put("idem-run", "1");
@@ -82,7 +82,7 @@ fn a_plugin_overwritten_in_place_is_used_and_the_host_lives_on() {
     let out = host.path("good.jsonl");
     wait_until_served(&host, &out);
 
-    // Cut short, as by a copy that failed: refused; what is loaded goes on.
+    // Truncated, as by a copy that failed: it is refused, and the loaded plugin stays in use.
     let whole = fs::read(plugins.path().join("provider.so")).unwrap();
     fs::write(
         plugins.path().join("provider.so"),
@@ -113,7 +113,7 @@ fn a_second_file_with_the_id_of_a_plugin_at_work_is_reported_once_and_changes_no
     let sentence = "namesake.so: not used: it has the same plugin id fixture-good as";
     host.wait_for_log(sentence);
     host.wait_for_log("libfixture_good.so: not used: it has the same plugin id fixture-good as");
-    // Another look at the directory.
+    // Makes the host scan the directory again.
     put_in(plugins.path(), "fixture-null", "znull.so");
     host.wait_for_log("znull.so: not used: it is identical to");
     host.put("idem-run", "\"afterwards\"");
@@ -138,7 +138,7 @@ fn a_file_that_has_the_content_of_another_is_that_plugin_once_more() {
 
 #[test]
 fn plugins_that_cannot_be_used_are_told_of_once_and_secrets_are_read_when_something_changed() {
-    /// More than two of the rounds in which the host looks at its plugins anyway.
+    /// More than two of the periods in which the host scans its plugins anyway.
     const ROUNDS_S: f64 = 11.5;
 
     let plugins = plugin_dir(&["plugin-glob", "fixture-null", "fixture-good"]);
@@ -148,7 +148,7 @@ fixture-null: {p: {}}
 ";
     let host = RunningHost::start(acct, plugins.path(), &[]);
     let good = fs::read(plugins.path().join("libfixture_good.so")).unwrap();
-    // Damaged from the beginning, damaged while it serves, and one that others may write.
+    // Damaged from the beginning, damaged while in use, and one that others may write to.
     fs::write(plugins.path().join("cut.so"), &good[..20_000]).unwrap();
     fs::write(plugins.path().join("libfixture_null.so"), "garbage").unwrap();
     let open = plugins.path().join("open.so");
@@ -160,7 +160,7 @@ fixture-null: {p: {}}
     host.wait_for_log("fixture-null is still served by the loaded plugin fixture-null 0.1.0");
     let reads = || fs::read_to_string(host.path("reads")).unwrap();
     let uptime = || host.status()["host"]["uptime_s"].as_f64().unwrap();
-    // What was changed is looked at within one round.
+    // Changes are noticed within one round.
     let since = uptime();
     wait_for("a round", || {
         (uptime() > since + ROUNDS_S / 2.0).then_some(())

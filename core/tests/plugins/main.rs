@@ -12,6 +12,7 @@ mod isolation;
 mod live_plugins;
 mod missing_plugins;
 mod out_of_tree;
+mod process_greeting;
 mod process_isolation;
 mod process_limit;
 #[path = "../support/mod.rs"]

@@ -26,8 +26,8 @@ impl Bench {
     }
 
     fn evbus(&self, args: &[&str], variables: &[(&str, &str)]) -> Output {
-        // Behind the command's name and before its positional arguments, one of which may be the
-        // command that `exec` runs.
+        // After the command's name and before its positional arguments, which may include the command that `exec`
+        // runs.
         run(
             evbus(self.dir.path())
                 .arg(args[0])
@@ -40,7 +40,8 @@ impl Bench {
         )
     }
 
-    /// Every command that reads an acct file and its plugins ends with this code and sentence.
+    /// Asserts that every command that reads an acct file and its plugins exits with this code and prints this
+    /// sentence.
     fn all(&self, code: i32, sentence: &str) {
         for command in [
             &["run"][..],
@@ -154,7 +155,7 @@ fn two_plugins_with_one_id_are_an_error_that_names_both_files() {
     );
     assert!(said.contains("libfixture_namesake.so"), "{said}");
     assert!(said.contains("so neither is used; remove one"), "{said}");
-    // Also where the file does not name it.
+    // Even if the file does not name it.
     fs::write(
         bench.dir.path().join("acct.yml"),
         "fixture-namesake: {p: {}}\n",
@@ -165,7 +166,7 @@ fn two_plugins_with_one_id_are_an_error_that_names_both_files() {
         78,
         "it has the same plugin id fixture-good as",
     );
-    // Once one of them is removed the other is used, whichever version it has.
+    // When one of them is removed, the other is used, whatever its version.
     fs::remove_file(bench.plugins.path().join("libfixture_good.so")).unwrap();
     check(&bench.evbus(&["check"], &[]), 0, "");
 }

@@ -32,7 +32,7 @@ fn a_plugin_made_by_the_book_serves_a_running_host_and_one_that_was_rebuilt() {
     host.put("idem-run", "\"before\"");
 
     install(&library, plugins.path());
-    // The host notices the file by itself; until it has, events have no destination.
+    // Until the host notices the file by itself, events have no destination.
     let first = wait_for("an event to arrive", || {
         host.put("idem-run", "\"probe\"");
         received.recv_timeout(Duration::from_millis(50)).ok()
@@ -43,8 +43,8 @@ fn a_plugin_made_by_the_book_serves_a_running_host_and_one_that_was_rebuilt() {
     let (status, log) = host.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 
-    // A host that was compiled again, and differently, with the same file of the plugin. The
-    // command ends well only when the destination has acknowledged.
+    // A host that was compiled again with other settings, and the same plugin file. The command succeeds only when the
+    // destination has acknowledged.
     let rebuilt = build_another_host();
     let bytes = |path: &Path| fs::read(path).expect("a built host can be read");
     assert_ne!(bytes(&rebuilt), bytes(Path::new(HOST)));
@@ -94,7 +94,7 @@ fn install(library: &Path, dir: &Path) {
     );
 }
 
-/// Tests and builds the documented provider; gives its shared library.
+/// Tests and builds the documented provider; returns its shared library.
 fn build_the_provider() -> PathBuf {
     let package = OutOfTree::new("evbus-tcp-lines");
     package.write("src/lib.rs", &documented("src/lib.rs"));
@@ -124,8 +124,7 @@ fn workspace() -> PathBuf {
         .to_owned()
 }
 
-/// The target directory and the profile of this build, by the place of its host:
-/// `TARGET/PROFILE/evbus`.
+/// The target directory and the profile of this build, from the path of its host: `TARGET/PROFILE/evbus`.
 fn this_build() -> (PathBuf, &'static str) {
     let profile = Path::new(HOST).parent().expect("it lies in a directory");
     let target = profile.parent().expect("it lies in a target directory");
@@ -133,13 +132,13 @@ fn this_build() -> (PathBuf, &'static str) {
     (target.to_owned(), if is_dev { "dev" } else { "release" })
 }
 
-/// Where crates outside of the workspace are built: kept, so that only the first run compiles what
-/// they depend on.
+/// Where crates outside of the workspace are built. It is kept, so that only the first run compiles their
+/// dependencies.
 fn out_of_tree() -> PathBuf {
     this_build().0.join("out-of-tree")
 }
 
-/// A crate in a directory of its own, with the documented manifest.
+/// A crate in a temporary directory, with the documented manifest.
 struct OutOfTree(TempDir);
 
 impl OutOfTree {
@@ -153,10 +152,10 @@ impl OutOfTree {
             .replace("path = \"../evbus/", &evbus);
         package.write("Cargo.toml", &manifest);
         package.write("src/lib.rs", "");
-        // The versions that the workspace is tested with, and that are there without a network.
+        // The versions that the workspace is tested with, which are available without a network.
         let lock = fs::read_to_string(workspace().join("Cargo.lock"));
         package.write("Cargo.lock", &lock.expect("the workspace has a lock file"));
-        // Every run has another directory and would leave another copy of the crate's own output.
+        // Every run uses a new directory and would leave a copy of the crate's output.
         package.run(&["clean", "--package", name]);
         package
     }
@@ -183,8 +182,8 @@ impl OutOfTree {
     }
 }
 
-/// Builds the host a second time: the same sources, another optimization of the host and of the
-/// contract, everything else shared with this build. Only the finished file goes elsewhere.
+/// Builds the host a second time: the same sources, but another optimization level of the host and the contract;
+/// everything else is shared with this build. Only the finished file goes elsewhere.
 fn build_another_host() -> PathBuf {
     let (target, profile) = this_build();
     let mut cargo = cargo();
@@ -213,7 +212,7 @@ fn build_another_host() -> PathBuf {
 
 fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Build scripts that watch these would run again for no reason.
+    // Build scripts that watch these variables would run again needlessly.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -233,8 +232,8 @@ fn succeed(command: &mut Command) {
     );
 }
 
-/// A receiver for the documented provider on a free port: gives its address, and the bodies of the
-/// events that it gets.
+/// A receiver for the documented provider on a free port; returns its address, and the bodies of the events that it
+/// receives.
 fn receiver() -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let address = listener.local_addr().expect("it is bound").to_string();
@@ -244,7 +243,7 @@ fn receiver() -> (String, mpsc::Receiver<String>) {
             let bodies = bodies.clone();
             thread::spawn(move || {
                 let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
-                // Whoever does not show the token gets no answer, and no event is received.
+                // A client without the token gets no answer, and no event is received.
                 if lines.next().as_deref() != Some("correct horse") {
                     return;
                 }
@@ -262,7 +261,7 @@ fn receiver() -> (String, mpsc::Receiver<String>) {
     (address, received)
 }
 
-/// Whether a body comes, later than others perhaps.
+/// Whether a body arrives, possibly after others.
 fn arrives(received: &mpsc::Receiver<String>, body: &str) -> bool {
     let start = Instant::now();
     loop {

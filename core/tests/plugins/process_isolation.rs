@@ -1,4 +1,4 @@
-//! `isolate: process`: whatever takes a plugin's process down costs neither the host nor an event.
+//! `isolate: process`: whatever ends a plugin's process, the host continues and no event is lost.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ fn lives(pid: i32) -> bool {
     state_and_parent(pid).is_some_and(|(state, _)| state != 'Z')
 }
 
-/// From `/proc/PID/stat`: the name may hold anything, but no `)` comes after it.
+/// From `/proc/PID/stat`: the name may contain anything, but the rest contains no `)`.
 fn state_and_parent(pid: i32) -> Option<(char, i32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut rest = stat.rsplit_once(") ")?.1.split(' ');
@@ -102,7 +102,7 @@ file:
     for body in [
         Value::from("ä \u{1f680} \" \\ \n"),
         serde_json::json!({"tags": {"ref": "idem.run", "type": "state"}, "message": {"a": [1, null]}, "run_name": "r"}),
-        // Larger than the socket takes at once.
+        // Larger than the socket's buffer.
         Value::from("x".repeat(3_000_000)),
     ] {
         writeln!(events, "{{\"profile\": \"idem-more\", \"body\": {body}}}").unwrap();
@@ -126,7 +126,7 @@ file:
     );
 }
 
-/// Fires events through a plugin that ends its process at every `every`th event it gets.
+/// Fires events through a plugin that ends its process at every `every`th event.
 fn nothing_is_lost(how: &str, events: usize, every: usize, sentence: &str) {
     let plugins = plugin_dir(&["plugin-glob", "fixture-crashing", "fixture-good"]);
     let acct = format!(
@@ -266,7 +266,7 @@ fixture-hanging:
         (seen.len() >= 20).then_some(())
     });
     host.wait_for_log("the plugin did not answer within 0.3 s");
-    // One thread may be reaping.
+    // One thread may be waiting for the end of a process.
     assert!(
         threads(&host) <= before + 2,
         "{} of {before}",
@@ -353,7 +353,7 @@ fn the_configuration_is_in_neither_arguments_nor_environment() {
     }
 }
 
-/// What `evbus check --connect` says of an acct file.
+/// The output of `evbus check --connect` for an acct file.
 fn check(acct: &str, plugins: &Path) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("acct.yml");
@@ -378,7 +378,7 @@ fn faults_read_the_same_in_either_process() {
         let acct = |isolate| {
             format!("fixture-good:\n  idem-*: {{evbus: {{isolate: {isolate}}}, {config}}}\n")
         };
-        // As wide as the other, so that places agree.
+        // Equally long, so that the columns are the same.
         let inside = check(&acct("none   "), plugins.path());
         assert!(inside.contains(expected), "{inside}");
         assert_eq!(check(&acct("process"), plugins.path()), inside);
@@ -408,7 +408,7 @@ fn the_command_of_a_plugins_process_is_not_for_people() {
     assert!(!String::from_utf8_lossy(&help.stdout).contains("plugin-child"));
 }
 
-/// What a host says of an isolated destination whose processes are of this program.
+/// Waits until a host that runs isolated plugins with `program` reports `expected`.
 async fn said_with(program: Option<&Path>, expected: &str) {
     let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
     let dir = tempfile::tempdir().unwrap();
@@ -423,7 +423,7 @@ async fn said_with(program: Option<&Path>, expected: &str) {
     };
     let mut host = builder();
     if let Some(program) = program {
-        // A host of the right program has tried the plugins before.
+        // Probed before, with the right program, so that only the connection fails.
         let tried = builder().isolation_program(env!("CARGO_BIN_EXE_evbus"));
         let tried = tried.start().await.unwrap();
         tried.shutdown(Duration::ZERO).await;
@@ -455,7 +455,7 @@ async fn a_program_that_embeds_a_host_names_the_program_for_isolated_plugins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_sends_nonsense_or_closes_its_socket_is_killed() {
+async fn a_process_that_sends_nonsense_closes_its_socket_or_is_of_another_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     for (name, script, expected) in [
         (
@@ -467,6 +467,19 @@ async fn a_process_that_sends_nonsense_or_closes_its_socket_is_killed() {
             "closing",
             "exec 0</dev/null",
             "was killed because it closed its socket before it",
+        ),
+        (
+            "other",
+            r"printf '\013\000\000\000EVBP\011\0009.9.9' >&0",
+            &format!(
+                "/other, is evbus 9.9.9 (protocol 9), but this host is evbus {} (protocol ",
+                env!("CARGO_PKG_VERSION")
+            ),
+        ),
+        (
+            "unknown",
+            r"printf '\001\000\000\000\012' >&0",
+            "/unknown, is of an unknown version, but this host is evbus ",
         ),
     ] {
         let program = dir.path().join(name);

@@ -11,7 +11,7 @@ use crate::support::{RunningHost, evbus, program, run, stderr, wait_for};
 use evbus_testkit::plugin_dir;
 use rustix::process::geteuid;
 
-/// Nobody's, so that no other process counts.
+/// A user that has no other processes.
 const OTHER: u32 = 54_324;
 
 const ACCT: &str = "
@@ -29,7 +29,7 @@ fn ten_thousand_plugin_files_need_no_threads_and_what_gets_none_says_so_and_chan
     }
     let plugins = plugin_dir(&["plugin-glob", "fixture-good", "fixture-panicking"]);
     let dir = tempfile::tempdir().unwrap();
-    // The program may be where no other user comes by.
+    // Other users may not be able to reach the program's directory.
     let copy = dir.path().join("evbus");
     fs::copy(program(), &copy).unwrap();
     chown(dir.path(), Some(OTHER), Some(OTHER)).unwrap();
@@ -55,7 +55,7 @@ fn ten_thousand_plugin_files_need_no_threads_and_what_gets_none_says_so_and_chan
     host.wait_for_log("new-9999.so: not used: it is damaged or truncated");
     delivers(&host, "afterwards");
 
-    // From here on the host gets no more threads.
+    // From now on, the host cannot start threads.
     let mut limit = Command::new("prlimit");
     limit.args(["--nproc=1", "--pid", &host.pid().to_string()]);
     let limited = run(limit.uid(OTHER).gid(OTHER), b"");
@@ -70,7 +70,7 @@ fn ten_thousand_plugin_files_need_no_threads_and_what_gets_none_says_so_and_chan
     });
     delivers(&host, "all the same");
 
-    // Whatever the host could not do is not begun.
+    // A reload that fails leaves nothing half done.
     let acct = format!("{ACCT}  other: {{}}\n");
     let acct = acct.replace("{dir}", &host.dir.path().to_string_lossy());
     fs::write(host.path("acct.yml"), acct).unwrap();

@@ -1,4 +1,4 @@
-//! The event library against a host, and `evbus listen`, which is on it.
+//! The event library with a real host, and `evbus listen`, which uses it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -32,7 +32,7 @@ fn an_event_that_a_client_fires_reaches_listeners_and_destinations() {
     let prefixed = prefixed.path().join("s");
     let more = ["--prefixed-sock-dir", prefixed.to_str().unwrap()];
     let host = RunningHost::start(ACCT, plugins.path(), &more);
-    // Which framing a directory has is nothing a listener must know.
+    // A listener need not know the framing of a directory.
     let mut listeners = [host.path("s"), prefixed].map(|dir| Client::connect(dir).unwrap());
     let data = BTreeMap::from([("result", true)]);
     for framing in [
@@ -73,7 +73,7 @@ fn a_sender_is_answered_and_its_events_have_an_id_and_their_exact_body() {
         assert_eq!(event.body_json().unwrap(), n.to_string());
         assert!(event.id().is_some() && event.time_unix_ns().is_some());
     }
-    // Without an event there is nothing to be answered.
+    // Without an event, there is nothing to acknowledge.
     let sender = Sender::connect(&host.path("s")).unwrap();
     sender.finish(PATIENCE).unwrap();
 }
@@ -86,7 +86,7 @@ fn a_restart_of_the_host_is_a_gap_to_both_clients() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let connect = evbus_client::Client::connect(host.path("s"));
     let mut client = runtime.block_on(connect).unwrap();
-    // Read before the host is killed, which takes with it what it has not written yet.
+    // Read before the host is killed, because what it has not written yet is lost.
     host.put("one", "{}");
     let event = runtime.block_on(client.get_event(patient())).unwrap();
     assert_eq!(event.unwrap().tag(), "one");
@@ -158,7 +158,7 @@ fn a_client_that_does_not_read_is_cut_off_and_knows_since_when_events_are_missin
     assert_eq!(event.tag(), "small");
 }
 
-/// What the host says of its listeners.
+/// The host's status of its listeners.
 fn listeners(host: &RunningHost) -> Value {
     host.status()["host"]["listeners"].clone()
 }
@@ -166,13 +166,13 @@ fn listeners(host: &RunningHost) -> Value {
 /// `evbus listen`, killed when dropped.
 struct Listening {
     child: Child,
-    /// `None` when nobody reads any more.
+    /// `None` once the output is no longer read.
     lines: Option<BufReader<ChildStdout>>,
     errors: BufReader<ChildStderr>,
 }
 
 impl Listening {
-    /// Starts it and waits until the host has it.
+    /// Starts it and waits until the host has accepted it.
     fn start(host: &RunningHost, args: &[&str]) -> Self {
         let before = listeners(host)["listeners"].as_u64().unwrap();
         let mut child = command(&host.path("s"), args)
@@ -210,7 +210,7 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -289,7 +289,7 @@ fn listen_ends_with_0_on_an_interrupt_even_while_nobody_reads_what_it_writes() {
         listening.end()
     };
     let mut idle = Listening::start(&host, &[]);
-    // Its handler is there when it has shown something.
+    // Its signal handler is installed once it has shown an event.
     host.put("one", "{}");
     idle.json();
     assert_eq!(interrupt(&mut idle), Some(0));

@@ -90,8 +90,8 @@ fn the_sockets_of_a_killed_host_are_replaced_and_those_of_a_living_one_are_not()
     host.put("again", "1");
 }
 
-/// As root, a thread takes on another user and the group; no other user can play that part, and then
-/// the thread is this user, whom every rule lets in.
+/// As root, a thread becomes another user in the group. Other users cannot do that, so the thread stays this user, who
+/// has every right.
 #[test]
 fn a_group_may_fire_and_listen_and_not_control() {
     let is_root = geteuid().is_root();
@@ -104,13 +104,13 @@ fn a_group_may_fire_and_listen_and_not_control() {
     }
     let control = host.path("s/evbus_control.ipc");
     assert_eq!(mode(&control), 0o600);
-    // The way to the directory.
+    // Lets the member enter the directory above.
     fs::set_permissions(host.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let as_member = |act: &(dyn Fn() + Sync)| {
         std::thread::scope(|scope| {
             let acting = || {
                 if is_root {
-                    // These hold for this thread alone.
+                    // These affect only this thread.
                     let nobody = (Uid::from_raw(65_534), Gid::from_raw(65_534));
                     rustix::thread::set_thread_groups(&[Gid::from_raw(gid)]).unwrap();
                     rustix::thread::set_thread_res_gid(nobody.1, nobody.1, nobody.1).unwrap();
@@ -166,7 +166,7 @@ fn a_thousand_listeners_need_no_other_limit_than_the_systems_highest() {
     };
     setrlimit(Resource::Nofile, raised).unwrap();
     let mut command = Command::new("sh");
-    // What systems give a program, and less.
+    // A limit that is usual, and a lower one.
     command.args(["-c", "ulimit -Sn 256; exec \"$@\"", "sh"]);
     let plugins = tempfile::tempdir().unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -199,7 +199,7 @@ fn listeners_that_do_not_read_are_cut_off_counted_and_told_of_once() {
         (host.status()["host"]["listeners"]["cut_off"] == 3).then_some(())
     });
     for stream in &mut slow {
-        // What the kernel had taken for it, and then the end.
+        // What the kernel had buffered, then the end.
         let _ = stream.read_to_end(&mut Vec::new());
     }
     let shown = run(
@@ -219,7 +219,7 @@ fn listeners_that_do_not_read_are_cut_off_counted_and_told_of_once() {
 fn a_listener_that_the_host_turns_away_says_so_and_ends() {
     let dir = tempfile::tempdir().unwrap();
     let socket = UnixListener::bind(dir.path().join("master_event_pub.ipc")).unwrap();
-    // What a host does with other users: it closes, twice here.
+    // A host closes the connections of other users; here it does so twice.
     let host = std::thread::spawn(move || (0..2).for_each(|_| drop(socket.accept().unwrap())));
     let mut listen = evbus(dir.path());
     let output = run(listen.args(["listen", "--sock-dir"]).arg(dir.path()), b"");
@@ -253,7 +253,7 @@ fn a_socket_that_is_removed_under_a_running_host_is_named() {
 fn a_listener_waits_no_longer_for_a_connection_than_for_an_event() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(evbus::sockets::PUB_SOCKET);
-    // A host that is stopped, and others before us.
+    // A host that is stopped, with a full queue of connections.
     let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
     rustix::net::listen(&socket, 0).unwrap();
     let mut before = Vec::new();
@@ -290,7 +290,7 @@ fn a_listener_waits_no_longer_for_a_connection_than_for_an_event() {
 #[test]
 fn events_of_programs_that_have_left_and_that_a_host_cannot_keep_at_its_end_are_counted() {
     let plugins = plugin_dir(&["plugin-glob", "plugin-file"]);
-    // The directory is missing, and the queue has room for one event.
+    // The directory is missing, and the queue holds one event.
     let acct =
         "file: {'*': {path: '{dir}/missing/out', evbus: {queue: {events: 1}, when_full: block}}}\n";
     let host = RunningHost::start(acct, plugins.path(), &["--drain-timeout", "0"]);

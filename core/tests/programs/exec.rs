@@ -200,7 +200,7 @@ fn signals_are_passed_on() {
         let script = format!(
             "trap 'echo got {name}; exit 7' {name}; echo ready; while :; do read -r x || :; done"
         );
-        // Whoever runs the tests may ignore signals, as shells do for what runs in the background.
+        // The test runner may ignore signals, as shells do for background jobs.
         let mut child = behind(&["env", "--default-signal"], &desk.script(&[], &script))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -212,10 +212,10 @@ fn signals_are_passed_on() {
         assert_eq!(&ready, b"ready\n");
         kill_process(Pid::from_child(&child), signal).unwrap();
         let mut rest = String::new();
-        // The shell reads in vain until its trap has run.
+        // The shell reads again and again until its trap has run.
         let mut input = child.stdin.take().unwrap();
         let status = wait_for("the command to end", || {
-            // It may have ended already.
+            // The command may have ended already.
             let _ = input.write_all(b"\n");
             child.try_wait().unwrap()
         });

@@ -33,7 +33,7 @@ fn events_of_salt_3008_reach_the_destinations_through_a_restart_of_the_master() 
 fn follows_a_master(release: &str) {
     let sockets = tempfile::tempdir().unwrap();
     let plugins = plugin_dir(&["plugin-file", "plugin-glob"]);
-    // The host comes first, and waits.
+    // The host starts first and waits.
     let host = RunningHost::start(
         ACCT,
         plugins.path(),
@@ -89,12 +89,12 @@ fn follows_a_master(release: &str) {
     assert!(status.success(), "{log}");
 }
 
-/// What a host fires itself does not reach the master.
+/// Events of the host do not reach the master.
 fn nothing_goes_back(host: &RunningHost, salt: &mut Salt, sockets: &Path) {
     let mut listener = UnixStream::connect(sockets.join("master_event_pub.ipc")).unwrap();
     host.put("salt/job/3/ret/ours", "{}");
     delivered(host, 4);
-    // Behind anything that the host may have written before.
+    // Fired after anything that the host may have written.
     salt.fire("salt/last", &json!({}));
     let mut heard = Vec::new();
     wait_for("the last event", || {
@@ -160,12 +160,12 @@ fn a_hosts_own_directory_is_no_master() {
     assert!(said.contains("is this host's own"), "{said}");
 }
 
-/// An event as the destination has it, without id and time.
+/// An event as the destination receives it, without id and time.
 fn line((tag, data): &(&str, Value)) -> Value {
     json!({"profile": tag, "body": data})
 }
 
-/// The events that the destination has, once there are as many, without ids, times and stamps.
+/// The events at the destination once there are `count`, without ids, times and stamps.
 fn delivered(host: &RunningHost, count: usize) -> Vec<Value> {
     let out = host.path("out.jsonl");
     let lines = wait_for(&format!("{count} events: {}", host.log()), || {
@@ -175,7 +175,7 @@ fn delivered(host: &RunningHost, count: usize) -> Vec<Value> {
     (lines.into_iter())
         .map(|mut line| {
             let mut body = line["body"].take();
-            // The destination gets the data as Salt made them.
+            // The destination gets the data as Salt built it.
             if let Some(body) = body.as_object_mut() {
                 body.shift_remove("_stamp");
             }
@@ -235,7 +235,7 @@ impl Master {
     }
 
     fn end(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = kill_process(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
     }
@@ -279,7 +279,7 @@ impl Salt {
 
 impl Drop for Salt {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -32,7 +32,7 @@ fn script(name: &str) -> PathBuf {
     .join(name)
 }
 
-/// Waits until that many events have arrived at the file, and gives its lines.
+/// Waits until that many events have arrived in the file, and returns its lines.
 fn arrived(host: &RunningHost, count: usize) -> Vec<Value> {
     let path = host.path("out.jsonl");
     wait_for(&format!("{count} events"), || {
@@ -89,7 +89,7 @@ fn what_is_fired_arrives_as_its_exact_text() {
             ),
         ];
         let path = host.path("out.jsonl");
-        // Half a surrogate pair is text to Python, and to this test's parser no JSON.
+        // Half a surrogate pair is text for Python, but invalid JSON for this test's parser.
         let text = wait_for("all events", || {
             let text = fs::read_to_string(&path).ok()?;
             (text.matches('\n').count() > expected.len()).then_some(text)
@@ -160,7 +160,7 @@ fn a_restarted_host_is_a_gap_to_those_who_iterate_and_firing_goes_on() {
         assert_eq!(listener.line(), "gap the host closed the connection");
         host.put("second", "2");
         assert_eq!(listener.line(), "event second 2");
-        // It fires with and without waiting now, as it did before the restart.
+        // It fires with and without waiting, as before the restart.
         assert_eq!(listener.line(), "fired");
         listener.finish();
         let profiles: Vec<_> = arrived(&host, 8)
@@ -168,7 +168,7 @@ fn a_restarted_host_is_a_gap_to_those_who_iterate_and_firing_goes_on() {
             .map(|line| line["profile"].as_str().unwrap().to_owned())
             .collect();
         assert_eq!(profiles[..4], ["put", "nowait", "salt", "first"]);
-        // Listeners may hear of an event before its destinations have it: only a program's own order is kept.
+        // Listeners may get an event before its destinations do: only the order of each program is kept.
         let (second, fired): (Vec<_>, Vec<_>) =
             (profiles[4..].iter()).partition(|profile| *profile == "second");
         assert_eq!(second.len(), 1);

@@ -1,4 +1,4 @@
-//! A Python program beside a test, in the environment with this project's packages and Idem.
+//! A Python program that a test runs in the environment with this project's packages and Idem.
 #![allow(dead_code, unreachable_pub)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -80,7 +80,7 @@ impl Script {
         let mut stderr = child.stderr.take().unwrap();
         let said = std::thread::spawn(move || {
             let mut said = String::new();
-            // What cannot be read was not said.
+            // Text that cannot be read is ignored.
             let _ = stderr.read_to_string(&mut said);
             said
         });
@@ -114,9 +114,9 @@ impl Script {
         assert!(status.success() && said.is_empty(), "{status}: {said}");
     }
 
-    /// Ends it, and gives what it said.
+    /// Ends it, and returns its output.
     fn end(&mut self) -> String {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.said

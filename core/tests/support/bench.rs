@@ -14,7 +14,7 @@ pub const PLAIN: &str = "kafka:\n  idem-*:\n    connection: {login: guest, passw
 
 pub struct Bench {
     dir: TempDir,
-    /// In memory, and nobody else's: where an edited text is.
+    /// A private directory in memory, for edited texts.
     runtime: TempDir,
 }
 

@@ -53,7 +53,7 @@ pub fn evbus(home: &Path) -> Command {
         command.env_remove(name);
     }
     command.env("HOME", home);
-    // The default state directory, which for root is the machine's own otherwise.
+    // Sets the default state directory, which for root would be that of the machine.
     command.env("STATE_DIRECTORY", default_state_dir(home));
     command
 }
@@ -74,7 +74,7 @@ pub fn run(command: &mut Command, input: &[u8]) -> Output {
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     let writer = std::thread::spawn(move || {
-        // A command that does not read its input closes it.
+        // Fails if the command does not read its input.
         let _ = stdin.write_all(&input);
     });
     let output = child.wait_with_output().unwrap();
@@ -97,8 +97,7 @@ pub fn json_lines(output: &Output) -> Vec<Value> {
     values
 }
 
-/// No number in it is one that programs cannot read exactly, which keep all numbers as 64 bits of floating
-/// point.
+/// Asserts that every number is one that programs with 64-bit floating point numbers read exactly.
 fn assert_exact(value: &Value) {
     const EXACT: u64 = 1 << 53;
     match value {
@@ -293,7 +292,7 @@ impl RunningHost {
         (status, log)
     }
 
-    /// As `stop`; gives the host's directory for another one.
+    /// As `stop`; returns the host's directory for another host.
     pub fn stop_and_keep(mut self) -> (ExitStatus, String, TempDir) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).expect("the host runs");
@@ -311,7 +310,7 @@ impl RunningHost {
         (status, self.log(), self.take_dir())
     }
 
-    /// Sends SIGKILL and waits for the end; gives the host's directory for another one.
+    /// Sends SIGKILL and waits for the end; returns the host's directory for another host.
     pub fn kill(mut self) -> TempDir {
         self.child.kill().expect("the host runs");
         self.child.wait().unwrap();
@@ -330,7 +329,7 @@ fn write_acct(dir: &TempDir, text: &str) {
 
 impl Drop for RunningHost {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

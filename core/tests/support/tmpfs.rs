@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// A file system of its own, small; needs root, as the rest of what tests of other users do.
+/// A small file system; needs root, like the tests that act as other users.
 pub struct Tmpfs(TempDir);
 
 impl Tmpfs {
@@ -41,7 +41,7 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Lazily: a host that is being killed may still hold it.
+        // Lazily, because a host that is being killed may still use it.
         let _ = std::process::Command::new("umount")
             .arg("-l")
             .arg(self.path())

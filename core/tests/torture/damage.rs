@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::random::Random;
 
-/// The head of a store's log, and a frame in it: a head and a page.
+/// The size of the header of a store's log, and of a frame: a header and a page.
 const LOG_HEAD: u64 = 32;
 const FRAME_HEAD: u64 = 24;
 const FRAME: u64 = FRAME_HEAD + PAGE;
@@ -17,13 +17,13 @@ pub(crate) fn is_log(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "db-wal")
 }
 
-/// Appends what a write leaves that a crash cut short.
+/// Appends what a write leaves behind that a crash interrupts.
 pub(crate) fn tear(log: &Path, random: &mut Random) {
     let content = fs::read(log).unwrap();
     let part = random.within(1..FRAME);
     let frame = content.get(32..32 + usize::try_from(part).unwrap());
     let torn = match frame {
-        // The beginning of a frame that is like others.
+        // The beginning of a frame that resembles others.
         Some(frame) if random.below(2) == 0 => frame.to_vec(),
         _ => random.bytes(part),
     };
@@ -31,8 +31,7 @@ pub(crate) fn tear(log: &Path, random: &mut Random) {
     log.write_all(&torn).unwrap();
 }
 
-/// Flips one bit of a file, often one of those that the rest depends on. Gives its place; nothing
-/// where the file is empty.
+/// Flips one bit of a file, often one that the rest depends on. Returns its position; `None` if the file is empty.
 pub(crate) fn flip(path: &Path, random: &mut Random) -> Option<u64> {
     let mut content = fs::read(path).unwrap();
     let len = content.len() as u64;
@@ -55,8 +54,7 @@ pub(crate) fn flip(path: &Path, random: &mut Random) -> Option<u64> {
     Some(byte * 8 + bit)
 }
 
-/// Zeroes or garbles a block of the disk that holds a part of the file. Gives its number; nothing
-/// where there is none whose loss can be noticed.
+/// Zeroes or garbles a disk block of the file. Returns its number; `None` if no block's loss could be noticed.
 pub(crate) fn ruin_block(path: &Path, random: &mut Random) -> Option<u64> {
     let mut content = fs::read(path).unwrap();
     let end = if is_log(path) {
@@ -79,8 +77,8 @@ pub(crate) fn ruin_block(path: &Path, random: &mut Random) -> Option<u64> {
     Some(block)
 }
 
-/// Where the last commit of a log begins. A block in that one looks like what a power failure
-/// leaves of a write that nobody was told of, so no host can count what it held.
+/// The beginning of a log's last commit. A damaged block in it looks like what a power failure leaves of a write that
+/// was never confirmed, so no host can count what it contained.
 fn before_last_commit(log: &[u8]) -> u64 {
     let (mut before, mut end) = (0, 0);
     let salts = log.get(16..24);

@@ -10,10 +10,10 @@ pub(crate) struct Destination {
     pub(crate) dir: &'static str,
     pub(crate) pattern: &'static str,
     policy: &'static str,
-    /// Whether what it has acknowledged survives `kill -9`.
+    /// Whether its acknowledged events survive `kill -9`.
     pub(crate) durable: bool,
     pub(crate) ordered: bool,
-    /// Whether it drops what finds no room.
+    /// Whether it drops events when its queue is full.
     pub(crate) drops: bool,
 }
 
@@ -61,7 +61,7 @@ pub(crate) static DESTINATIONS: [Destination; 7] = [
         drops: true,
         ..KEEPS
     },
-    // Programs wait at the first of these two; the other one shows that they do.
+    // Programs have to wait for the first of these two; the other one proves it.
     Destination {
         dir: "f",
         pattern: "wait-*",
@@ -75,7 +75,7 @@ pub(crate) static DESTINATIONS: [Destination; 7] = [
     },
 ];
 
-/// Places in [`DESTINATIONS`]: where programs wait, and where one sees that they do.
+/// Indices in [`DESTINATIONS`]: where programs wait, and where their waiting shows.
 pub(crate) const WAITED_AT: usize = 5;
 pub(crate) const WITNESS: usize = 6;
 
@@ -88,7 +88,7 @@ pub(crate) const PROFILES: [&str; 4] = ["idem-run", "idem-state", "salt-run", "s
 /// What `WAITED_AT` matches once it has been renamed, and the file it then writes.
 const RENAMED: (&str, &str) = ("wait-[a]", "f/renamed.jsonl");
 
-/// A destination whose store cannot be made, since a directory is in its place.
+/// A destination whose store cannot be created, because a directory is in its place.
 pub(crate) const BROKEN: &str = "broken-*";
 
 impl Destination {
@@ -109,13 +109,13 @@ impl Destination {
     }
 }
 
-/// What the acct file says of the destination at which programs wait.
+/// The destination at which programs wait, in the acct file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waited {
     There,
     Removed,
     Renamed,
-    /// Under its old and its new name: what was kept under either arrives.
+    /// Under its old and its new name: events kept under either arrive.
     Both,
 }
 

@@ -1,4 +1,4 @@
-//! The state directory: on a small file system of its own in some runs, which can be filled.
+//! The state directory: in some runs on a small file system, which can be filled.
 
 use std::fs;
 use std::io::Write as _;
@@ -7,12 +7,12 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Large enough for what a run has waiting as a rule, and small enough to be filled at once.
+/// Large enough for what usually waits in a run, and small enough to be filled quickly.
 const SIZE: &str = "size=48m,mode=0700";
 
 pub(crate) struct Disk {
     dir: TempDir,
-    /// Whether it is a file system of its own; mounting one takes root, as other tests do.
+    /// Whether it is a separate file system; mounting one needs root.
     pub(crate) is_small: bool,
     pub(crate) is_full: bool,
 }
@@ -41,7 +41,7 @@ impl Disk {
         self.dir.path().join("filler")
     }
 
-    /// Takes all room but `left` bytes.
+    /// Fills the disk except for `left` bytes.
     pub(crate) fn fill(&mut self, left: u64) {
         assert!(self.is_small, "only a file system of its own is filled");
         let mut filler = fs::File::create(self.filler()).unwrap();
@@ -79,7 +79,7 @@ fn is_store(path: &Path) -> bool {
 impl Drop for Disk {
     fn drop(&mut self) {
         if self.is_small {
-            // Lazily: a host that is being killed may still hold it.
+            // Lazily, because a host that is being killed may still use it.
             let mut umount = Command::new("umount");
             let _ = umount.arg("-l").arg(self.dir.path()).status();
         }

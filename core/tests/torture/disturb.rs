@@ -1,4 +1,4 @@
-//! What happens to a running host.
+//! Disturbances of a running host.
 
 use std::fs;
 use std::io::Write as _;
@@ -21,13 +21,13 @@ impl Run<'_> {
         match self.random.below(9) {
             0 => drop(self.numbers(host)),
             1 => self.change(host, number),
-            // A host that still has to follow SIGHUP would take the empty file: it is told to.
+            // A host with a pending SIGHUP would read the empty file.
             2 if !self.has_hung_up => self.rewrite_slowly(host),
             3 | 4 => self.fail_half_way(host),
             5 | 6 => self.let_programs_wait(host),
             7 if self.disk.is_small => self.fill(host),
             _ => {
-                // An instance that is connected holds its file: only another one fails.
+                // A connected instance keeps its file open, so only a new one fails.
                 self.toggle(host.dir.path(), number);
                 self.change(host, number);
             }
@@ -50,7 +50,7 @@ impl Run<'_> {
         self.reload(host, false);
     }
 
-    /// Replaces the acct file and tells the host, by the command or by SIGHUP.
+    /// Replaces the acct file and informs the host, by the command or by SIGHUP.
     fn reload(&mut self, host: &RunningHost, broken: bool) {
         let text = self.text(host, broken);
         fs::write(host.path("acct.new"), text).unwrap();
@@ -77,7 +77,7 @@ impl Run<'_> {
             .replace("{dir}", &host.dir.path().to_string_lossy())
     }
 
-    /// Writes the acct file anew in place: for a while it is empty, and then half.
+    /// Rewrites the acct file in place: for a while it is empty, and then incomplete.
     fn rewrite_slowly(&mut self, host: &RunningHost) {
         let text = self.text(host, false);
         let mut file = fs::File::create(host.path("acct.yml")).unwrap();
@@ -89,8 +89,8 @@ impl Run<'_> {
         self.tally.reloads += 1;
     }
 
-    /// A reload that fails when some of it may have been done: it changes nothing. A destination
-    /// that was taken out before may still be on its way out.
+    /// A reload that fails after some of it may have been prepared must change nothing. A destination that was removed
+    /// before may still be ending.
     fn fail_half_way(&mut self, host: &RunningHost) {
         let digest = Sha256::digest(format!("fixture-good\n0\n{BROKEN}"));
         let hash = digest[..6]
@@ -120,8 +120,8 @@ impl Run<'_> {
         self.reload(host, false);
     }
 
-    /// Programs wait for room at a destination that is away, perhaps until the host ends; and
-    /// perhaps the destination is removed, renamed or comes back.
+    /// Programs wait for room at a destination that is away, perhaps until the host ends; perhaps the destination is
+    /// removed, renamed or comes back.
     fn let_programs_wait(&mut self, host: &RunningHost) {
         if !self.down[WAITED_AT] {
             self.toggle(host.dir.path(), WAITED_AT);
@@ -141,8 +141,8 @@ impl Run<'_> {
             let waits = thread::spawn(move || vec![fire(put, &home, &sockets)]);
             self.waiting.push(waits);
         }
-        // On a full disk nobody gets as far as the witness, and an event that is fired after its
-        // destination was removed matches nothing there, rightly.
+        // On a full disk the events do not reach the witness, and an event that is fired after its destination was
+        // removed rightly matches nothing.
         let is_witnessed = !self.disk.is_small;
         if is_witnessed {
             wait_for("the programs to have fired", || {

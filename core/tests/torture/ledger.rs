@@ -64,12 +64,12 @@ impl Put {
     }
 }
 
-/// What the end of a life excuses.
+/// What may be lost at the end of a life.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Life {
-    /// It ended by `kill -9`, or had no room on disk for what it had in memory.
+    /// It ended by `kill -9`, or had no room on disk for the events in memory.
     pub(crate) took_memory_with_it: bool,
-    /// What `drop_newest` had dropped, where the host was asked after the last answer to a program.
+    /// How many events `drop_newest` had dropped, if the host was asked after its last answer to a program.
     pub(crate) dropped: Option<u64>,
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct Ledger(BTreeMap<usize, Put>);
 #[derive(Default)]
 pub(crate) struct Arrived {
     pub(crate) duplicates: usize,
-    /// Acknowledged events that are not there, and that the host has counted.
+    /// Acknowledged events that are missing, and that the host has counted.
     pub(crate) counted: usize,
 }
 
@@ -99,11 +99,11 @@ impl Ledger {
         acknowledged.map(|put| put.events.len()).sum()
     }
 
-    /// Compares with what is in the files of the destinations; panics where it is not as it must be.
-    /// `harmed` is how many events of each destination the host has counted as damaged or lost.
+    /// Compares with the files of the destinations, and panics if they are wrong. `harmed` is how many events of each
+    /// destination the host has counted as damaged or lost.
     pub(crate) fn check(&self, home: &Path, lives: &[Life], harmed: &[u64]) -> Arrived {
         let mut arrived = Arrived::default();
-        // An event has one id, wherever and however often it arrives.
+        // An event has the same id wherever and however often it arrives.
         let mut ids = HashMap::new();
         let mut contradictions = String::new();
         for (destination, harmed) in DESTINATIONS.iter().zip(harmed) {
@@ -113,9 +113,9 @@ impl Ledger {
             for put in self.0.values().filter(|put| put.acknowledged) {
                 let life = lives[put.life];
                 for (event, (profile, _)) in put.events.iter().enumerate() {
-                    let place = (put.number, event);
+                    let position = (put.number, event);
                     if !destination.wants(profile)
-                        || seen.contains(&place)
+                        || seen.contains(&position)
                         || (!destination.durable && life.took_memory_with_it)
                     {
                         continue;
@@ -123,7 +123,7 @@ impl Ledger {
                     if destination.drops {
                         dropped[put.life] += 1;
                     } else {
-                        missing.push(place);
+                        missing.push(position);
                     }
                 }
             }
@@ -154,7 +154,7 @@ impl Ledger {
         arrived
     }
 
-    /// The places of all events that are at a destination.
+    /// The positions of all events at a destination.
     fn read(
         &self,
         home: &Path,
@@ -166,40 +166,43 @@ impl Ledger {
         let mut last: HashMap<usize, usize> = HashMap::new();
         let files = destination.files().into_iter();
         for line in files.flat_map(|file| lines(&home.join(file))) {
-            let (place, profile) = self.find(&line);
+            let (position, profile) = self.find(&line);
             assert!(
                 destination.wants(profile),
                 "{profile} at {}",
                 destination.pattern
             );
             let id = line["id"].as_str().unwrap().to_owned();
-            let known = ids.entry(place).or_insert_with(|| id.clone());
-            assert_eq!(*known, id, "the id of event {place:?}");
-            if !seen.insert(place) {
+            let known = ids.entry(position).or_insert_with(|| id.clone());
+            assert_eq!(*known, id, "the id of event {position:?}");
+            if !seen.insert(position) {
                 arrived.duplicates += 1;
             } else if destination.ordered {
-                let before = last.insert(place.0, place.1);
-                assert!(before < Some(place.1), "{place:?} came behind {before:?}");
+                let before = last.insert(position.0, position.1);
+                assert!(
+                    before < Some(position.1),
+                    "{position:?} came behind {before:?}"
+                );
             }
         }
         seen
     }
 
-    /// Which event it is, and its profile; it must be exactly what was fired.
+    /// Identifies an event, which must be exactly what was fired.
     fn find(&self, line: &Value) -> ((usize, usize), &'static str) {
         let body = line["body"].as_str().unwrap();
         let mut parts = body.trim_start_matches('[').split(',');
         let mut number = || -> usize { parts.next().unwrap().parse().unwrap() };
-        let place = (number(), number());
-        let (profile, fired) = &self.0[&place.0].events[place.1];
-        assert!(body == fired, "the body of event {place:?} is {body}");
+        let position = (number(), number());
+        let (profile, fired) = &self.0[&position.0].events[position.1];
+        assert!(body == fired, "the body of event {position:?} is {body}");
         assert_eq!(line["profile"], *profile);
-        (place, profile)
+        (position, profile)
     }
 }
 
-/// The whole lines of a file. A plugin that is killed while it writes leaves the beginning of a
-/// line, and the next one goes on behind that.
+/// The whole lines of a file. A plugin that is killed while it writes leaves the beginning of a line, and the next
+/// line follows directly.
 fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);

@@ -6,7 +6,7 @@ use super::Run;
 use super::destinations::DESTINATIONS;
 use super::support::RunningHost;
 
-/// What a host says of a destination.
+/// The numbers of a destination.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Numbers {
     pub(crate) received: u64,
@@ -17,8 +17,8 @@ pub(crate) struct Numbers {
 }
 
 impl Run<'_> {
-    /// Asks the host for its numbers, which must add up, and gives those of each destination.
-    /// Nothing for one that is not in the acct file.
+    /// Asks the host for its numbers, which must add up, and returns those of each destination; `None` for one that is
+    /// not in the acct file.
     pub(crate) fn numbers(&mut self, host: &RunningHost) -> [Option<Numbers>; DESTINATIONS.len()] {
         self.tally.sums += 1;
         let mut all = [None; DESTINATIONS.len()];

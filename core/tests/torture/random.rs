@@ -1,5 +1,5 @@
-//! Random numbers from a seed. Their own few lines rather than a crate: a seed that failed must fail
-//! again, whatever becomes of a dependency.
+//! Random numbers from a seed. They are implemented here, because a seed that failed must fail again whatever happens
+//! to a dependency.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ pub(crate) struct Random(u64);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
-        // Seeds beside each other are to have nothing in common, and none may be 0.
+        // Neighbouring seeds must give unrelated numbers, and the state must not be 0.
         let spread = (seed ^ (seed >> 30)).wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut random = Self(spread.wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1);
         random.next();
@@ -24,7 +24,7 @@ impl Random {
 
     /// From 0 on, less than `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
-        // The upper bits are the better ones.
+        // The upper bits are more random.
         (self.next() >> 16) % end
     }
 

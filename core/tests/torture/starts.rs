@@ -1,4 +1,4 @@
-//! Hosts that are ended while they start: at any moment of reading, mending and salvaging stores.
+//! Hosts that are ended while they start: at any moment of reading, repairing and salvaging stores.
 
 use std::fs;
 use std::path::Path;
@@ -13,8 +13,8 @@ use super::support::{evbus, wait_for};
 use super::{DRAIN_TIMEOUT, Run};
 
 impl Run<'_> {
-    /// Starts a host over the state directory and ends it at a random moment, perhaps with the disk
-    /// full. Whatever it was about to do, the next one goes on with it.
+    /// Starts a host over the state directory and ends it at a random moment, perhaps with the disk full. The next one
+    /// continues whatever it had begun.
     pub(crate) fn interrupt_start(&mut self, home: &Path) {
         if self.disk.is_small && self.random.below(2) == 0 {
             let left = self.random.below(2) * self.random.below(2_000_000);
@@ -47,7 +47,7 @@ impl Run<'_> {
             0 => Signal::TERM,
             _ => Signal::KILL,
         };
-        // It may have ended by itself, where the disk is full.
+        // It may have ended by itself if the disk is full.
         let _ = kill_process(Pid::from_child(&host), signal);
         wait_for("a host that starts to end", || host.try_wait().unwrap());
         self.log += "-- a start that is interrupted\n";

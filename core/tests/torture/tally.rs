@@ -18,10 +18,10 @@ pub(crate) struct Tally {
     pub(crate) torn: usize,
     pub(crate) flips: usize,
     pub(crate) blocks: usize,
-    /// How often the numbers were added up.
+    /// How often the numbers were checked.
     pub(crate) sums: usize,
     pub(crate) duplicates: usize,
-    /// Acknowledged, not delivered, and counted by the host as damaged or lost.
+    /// Acknowledged, not delivered, but counted by the host as damaged or lost.
     pub(crate) counted: usize,
 }
 

@@ -1,5 +1,5 @@
 //! What the tests of this crate share.
-// Each test file uses a part of it.
+// Each test file uses only a part of it.
 #![allow(dead_code)]
 
 use std::fs;
@@ -22,7 +22,7 @@ pub(crate) async fn connect(config: Value) -> Instance {
     connected.expect("the file can be opened")
 }
 
-/// Events that tell themselves apart: their bodies are `{"n": N}` for every N of the range.
+/// Distinguishable events: their bodies are `{"n": N}` for every N of the range.
 pub(crate) fn numbered(range: std::ops::Range<usize>) -> Vec<TestEvent> {
     range
         .map(|n| TestEvent::json("idem-run", json!({"n": n})))

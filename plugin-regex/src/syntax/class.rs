@@ -15,7 +15,7 @@ pub(super) fn parse_class(parser: &mut Parser) -> Result<Node, SyntaxError> {
     loop {
         let item_start = parser.source.offset();
         let token = next(parser, start)?;
-        // A `]` that stands first is a member.
+        // A `]` in first position is a member.
         if token == Token::Char(']') && !items.is_empty() {
             break;
         }

@@ -173,8 +173,7 @@ fn named(source: &mut Source, start: usize) -> Result<u32, SyntaxError> {
         })
 }
 
-/// The crate's look-up also takes names with other spacing, which Python refuses; formal aliases
-/// both take.
+/// The crate's lookup also accepts names with different spacing, which Python refuses; both accept formal aliases.
 fn is_python_name(name: &str, c: char) -> bool {
     let normal = |text: &str| text.replace([' ', '-', '_'], "").to_ascii_uppercase();
     let official = unicode_names2::name(c).map(|official| official.to_string());

@@ -6,7 +6,7 @@ use super::{Case, SyntaxError};
 
 const KNOWN: &str = "aiLmstux";
 
-/// The flags in force at a place of the pattern.
+/// The flags in force at a position in the pattern.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -14,7 +14,7 @@ const KNOWN: &str = "aiLmstux";
 )]
 pub(super) struct Flags {
     pub(super) ascii: bool,
-    /// `(?u)`, which is the default, was written: Python then refuses a further `(?a)`.
+    /// Whether `(?u)`, which is the default, was written: Python then refuses a later `(?a)`.
     pub(super) unicode: bool,
     pub(super) ignore_case: bool,
     pub(super) multi_line: bool,
@@ -47,7 +47,7 @@ impl Flags {
     }
 }
 
-/// What a group that begins with flags turned out to be.
+/// The kind of a group that begins with flags.
 pub(super) enum FlagGroup {
     /// `(?i)`, read to its end; the flags are in force.
     Global,

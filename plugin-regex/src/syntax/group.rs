@@ -225,7 +225,7 @@ fn conditional(parser: &mut Parser, start: usize) -> Result<Node, SyntaxError> {
     })
 }
 
-/// What Python's `int()` takes: white space around, a sign, single underscores between digits.
+/// What Python's `int()` accepts: white space around it, a sign, single underscores between digits.
 fn group_number(text: &str) -> Option<usize> {
     let digits = text.trim();
     let digits = digits.strip_prefix('+').unwrap_or(digits);

@@ -13,7 +13,7 @@ use super::{Assertion, Node, RepeatKind, SyntaxError};
 /// Longest pattern, in bytes.
 const MAX_LENGTH: usize = 64 * 1024;
 
-/// Deepest nesting of groups: bounds the recursion of everything that walks a tree.
+/// The deepest nesting of groups; limits the recursion of everything that walks a tree.
 const MAX_NESTING: usize = 100;
 
 /// Python's `MAXREPEAT`; a count must be below.
@@ -76,7 +76,7 @@ pub(super) struct Parser {
     pub(super) names: HashMap<String, usize>,
     /// Inside a look-behind: the number of groups there were before the outermost one.
     pub(super) look_behind_from: Option<usize>,
-    /// Groups that conditions refer to by number, and where: they may open later.
+    /// Groups that conditions refer to by number, with positions: they may open later.
     pub(super) forward_references: Vec<(usize, usize)>,
     nesting: usize,
 }

@@ -67,7 +67,7 @@ impl Source {
         self.next
     }
 
-    /// Goes back to a position that [`Self::offset`] gave.
+    /// Goes back to a position returned by [`Self::offset`].
     pub(super) fn seek(&mut self, offset: usize) {
         self.next = offset;
     }
@@ -97,7 +97,7 @@ impl Source {
         found
     }
 
-    /// Takes up to `most` plain characters that `accept` accepts.
+    /// Takes up to `most` plain characters for which `accept` is true.
     pub(super) fn take_while(&mut self, most: usize, accept: fn(char) -> bool) -> String {
         let mut taken = String::new();
         while taken.len() < most

@@ -1,6 +1,6 @@
 //! The tree of a parsed pattern.
 
-/// What letters a literal, a class or a back-reference ignores the case of.
+/// Which letters match in either case, in a literal, a class or a back-reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Case {
     /// None.
@@ -19,7 +19,7 @@ pub(crate) enum Category {
     Word,
 }
 
-/// A member of a character class. Code points, because Python's patterns may name surrogates.
+/// A member of a character class. Code points, because Python's patterns may contain surrogates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SetItem {
     Range(u32, u32),
@@ -38,7 +38,7 @@ pub(crate) struct CharSet {
     pub(crate) case: Case,
 }
 
-/// What holds at a position without taking a character.
+/// A condition at a position that matches no character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Assertion {
     /// `\A`, and `^` without `(?m)`.
@@ -76,7 +76,7 @@ pub(crate) enum Node {
     },
     Set(CharSet),
     Assertion(Assertion),
-    /// A capturing group; they are numbered in the order in which they open.
+    /// A capturing group; groups are numbered in the order in which they open.
     Capture(Box<Node>),
     Group(Box<Node>),
     Atomic(Box<Node>),

@@ -37,7 +37,7 @@ pub(super) fn width(node: &Node, groups: &[Option<Width>]) -> Width {
         Node::Literal { .. } | Node::Any { .. } | Node::Set(_) => Width::ONE,
         Node::Assertion(_) | Node::Look { .. } => Width::NONE,
         Node::Capture(body) | Node::Group(body) | Node::Atomic(body) => width(body, groups),
-        // The parser lets a reference through only when its group is closed.
+        // The parser accepts a reference only after its group is closed.
         Node::BackReference { group, .. } => {
             groups.get(*group).copied().flatten().unwrap_or(Width::NONE)
         }

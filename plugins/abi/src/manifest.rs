@@ -81,7 +81,7 @@ impl Manifest<'_> {
     }
 }
 
-/// Writes JSON at compile time; what does not fit is only counted.
+/// Writes JSON at compile time; counts what does not fit.
 struct Writer<const N: usize> {
     out: [u8; N],
     len: usize,

@@ -92,7 +92,7 @@ impl<'a> Event<'a> {
 }
 
 impl fmt::Debug for Event<'_> {
-    // Bodies may hold anything, so they stay out of logs.
+    // Bodies may contain anything, so they are not shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
             .field("id", &format_args!("{}", self.id()))

@@ -16,7 +16,7 @@ pub struct ConfigFault {
     pub path: String,
     /// What is wrong: what was found and what was expected; never the value of a secret.
     pub message: String,
-    /// No other key can be what is wrong.
+    /// Whether only this key can be wrong.
     pub(crate) of_its_key: bool,
 }
 
@@ -113,8 +113,7 @@ impl Secret {
 }
 
 impl<'de> Deserialize<'de> for Secret {
-    /// Like a string, but an error does not show the value: a password of digits that was written
-    /// without quotes is a number in YAML.
+    /// Like a string, but an error does not show the value: a password of digits without quotes is a number in YAML.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Hidden;
 
@@ -141,7 +140,7 @@ impl<'de> Deserialize<'de> for Secret {
             }
         }
 
-        // `deserialize_str` would report the wrong value itself.
+        // The error of `deserialize_str` would contain the value.
         deserializer.deserialize_any(Hidden)
     }
 }
@@ -276,7 +275,7 @@ mod tests {
         );
     }
 
-    /// A type whose deserializer repeats what it refuses, as many do.
+    /// A type whose deserializer repeats the refused value, as many do.
     #[derive(JsonSchema, Debug)]
     #[schemars(transparent)]
     struct Loud(#[allow(dead_code)] String);

@@ -10,7 +10,7 @@ use serde_path_to_error::{Path, Segment};
 use crate::known_keys;
 use crate::reading::Step;
 
-/// A schema may say what it expects in words of its own under this keyword.
+/// With this keyword, a schema describes in words what it expects.
 const IN_WORDS: &str = "x-expected";
 
 /// More keys of a mapping are not listed.
@@ -19,9 +19,9 @@ const MAX_KEYS: usize = 20;
 /// Deeper schemas are not described.
 const MAX_DEPTH: usize = 8;
 
-/// A place in a configuration, and what the schema says of it.
-pub(crate) struct Place<'a> {
-    /// How it is reached.
+/// A location in a configuration, and its schema.
+pub(crate) struct Location<'a> {
+    /// The steps that lead to it.
     pub(crate) steps: Vec<Step>,
     found: &'a Value,
     expected: Option<&'a Value>,
@@ -29,48 +29,48 @@ pub(crate) struct Place<'a> {
 
 /// What a refusal is about.
 pub(crate) enum Complaint {
-    /// The value at the place.
+    /// The value at the location.
     Value,
-    /// A key that is not in the mapping at the place.
+    /// A key that is not in the mapping at the location.
     Missing(String),
-    /// A key that is in the mapping at the place also under another name.
+    /// A key that the mapping at the location also contains under another name.
     Twice(String),
 }
 
-impl<'a> Place<'a> {
-    /// The place that a deserializer refused.
+impl<'a> Location<'a> {
+    /// The location at which a deserializer refused a configuration.
     pub(crate) fn of(schema: &'a Value, config: &'a Value, path: &Path) -> Self {
         let mut found = config;
-        let mut place = known_keys::resolve(schema, schema);
+        let mut node = known_keys::resolve(schema, schema);
         let mut steps = Vec::new();
         for segment in path {
             let (step, next) = match segment {
                 Segment::Map { key } | Segment::Enum { variant: key } => (
                     Step::Key(key.clone()),
-                    place.and_then(|place| below_key(schema, place, key, 0)),
+                    node.and_then(|node| below_key(schema, node, key, 0)),
                 ),
                 Segment::Seq { index } => (
                     Step::Item(*index),
-                    place.and_then(|place| below_list(schema, place, 0)),
+                    node.and_then(|node| below_list(schema, node, 0)),
                 ),
                 Segment::Unknown => break,
             };
-            // A variant that is written as a text alone has nothing below it.
+            // A variant that is only a text has nothing below it.
             let Some(value) = step.value_in(found) else {
                 break;
             };
             steps.push(step);
             found = value;
-            place = next;
+            node = next;
         }
         Self {
             steps,
             found,
-            expected: place,
+            expected: node,
         }
     }
 
-    /// What a refusal is about; only keys that the schema has are taken from its text.
+    /// The subject of a refusal; only keys that are in the schema are read from its text.
     pub(crate) fn complaint(&self, schema: &Value, refusal: &str) -> Complaint {
         let named = |begin| named(refusal, begin, schema, self.expected);
         if let Some(name) = named("missing field `") {
@@ -82,15 +82,15 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// The keys that the mapping here must have and has not. `None` where a key has another name than in
-    /// the schema, so that one of them may be there.
+    /// The required keys that the mapping here lacks. `None` if a key has another name than in the schema, because one
+    /// of them may be that key.
     pub(crate) fn missing(&self, schema: &Value) -> Option<Vec<String>> {
         let keys = self.found.as_object()?;
-        let place = self.expected?;
+        let node = self.expected?;
         let has_alias = keys
             .keys()
-            .any(|key| below_key(schema, place, key, 0).is_none());
-        let required = known_keys::resolve(schema, place)?.get("required")?;
+            .any(|key| below_key(schema, node, key, 0).is_none());
+        let required = known_keys::resolve(schema, node)?.get("required")?;
         let required = required.as_array()?.iter().filter_map(Value::as_str);
         (!has_alias).then(|| {
             required
@@ -106,31 +106,31 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The lists that stand where the schema has a mapping, with what is wrong with each. `serde` takes a list
-/// for a mapping, its first item for the first key, so that a password becomes the name of a file.
+/// Lists in positions where the schema has a mapping, each with its fault. `serde` accepts a list as a mapping, with
+/// its first item as the first key, so that a password could become the name of a file.
 pub(crate) fn lists_for_mappings(schema: &Value, config: &Value) -> Vec<(Vec<Step>, String)> {
-    look_for(schema, config, &|place, found| {
-        found.is_array() && !allows(schema, place, found, 0) && takes_mapping(schema, place, 0)
+    look_for(schema, config, &|node, found| {
+        found.is_array() && !allows(schema, node, found, 0) && takes_mapping(schema, node, 0)
     })
 }
 
-/// The numbers outside the range that the schema gives their key, with what is wrong with each.
+/// Numbers outside of the range that the schema gives for their key, each with its fault.
 pub(crate) fn out_of_range(schema: &Value, config: &Value) -> Vec<(Vec<Step>, String)> {
-    look_for(schema, config, &|place, found| {
+    look_for(schema, config, &|node, found| {
         let Some(found) = found.as_f64() else {
             return false;
         };
-        let Some(place) = known_keys::follow(schema, place) else {
+        let Some(node) = known_keys::follow(schema, node) else {
             return false;
         };
-        let bound = |word| place.get(word).and_then(Value::as_f64);
+        let bound = |word| node.get(word).and_then(Value::as_f64);
         bound("minimum").is_some_and(|least| found < least)
             || bound("maximum").is_some_and(|most| found > most)
     })
 }
 
-/// The places of a configuration that `is_wrong` is true of, given their schema and the value, and the sentence for
-/// each. What is in such a value is not looked at.
+/// The locations in a configuration for which `is_wrong` is true, given their schema and value, with a sentence for each.
+/// The inside of such a value is not examined.
 fn look_for(
     schema: &Value,
     config: &Value,
@@ -150,14 +150,14 @@ fn look_for(
 
 fn look_in(
     schema: &Value,
-    place: &Value,
+    node: &Value,
     found: &Value,
     is_wrong: &dyn Fn(&Value, &Value) -> bool,
     at: &mut Vec<Step>,
     wrong: &mut Vec<(Vec<Step>, String)>,
 ) {
-    if is_wrong(place, found) {
-        wrong.push((at.clone(), sentence(schema, found, Some(place))));
+    if is_wrong(node, found) {
+        wrong.push((at.clone(), sentence(schema, found, Some(node))));
         return;
     }
     let mut look = |step, below, value| {
@@ -167,7 +167,7 @@ fn look_in(
     };
     match found {
         Value::Array(items) => {
-            if let Some(below) = below_list(schema, place, 0) {
+            if let Some(below) = below_list(schema, node, 0) {
                 for (index, item) in items.iter().enumerate() {
                     look(Step::Item(index), below, item);
                 }
@@ -175,7 +175,7 @@ fn look_in(
         }
         Value::Object(pairs) => {
             for (key, value) in pairs {
-                if let Some(below) = below_key(schema, place, key, 0) {
+                if let Some(below) = below_key(schema, node, key, 0) {
                     look(Step::Key(key.clone()), below, value);
                 }
             }
@@ -184,24 +184,24 @@ fn look_in(
     }
 }
 
-fn takes_mapping(schema: &Value, place: &Value, depth: usize) -> bool {
-    let place = known_keys::follow(schema, place).filter(|_| depth < MAX_DEPTH);
-    place.is_some_and(|place| {
-        types(place).contains(&"object")
-            || variants(place).any(|variant| takes_mapping(schema, variant, depth + 1))
+fn takes_mapping(schema: &Value, node: &Value, depth: usize) -> bool {
+    let node = known_keys::follow(schema, node).filter(|_| depth < MAX_DEPTH);
+    node.is_some_and(|node| {
+        types(node).contains(&"object")
+            || variants(node).any(|variant| takes_mapping(schema, variant, depth + 1))
     })
 }
 
-fn sentence(schema: &Value, found: &Value, place: Option<&Value>) -> String {
+fn sentence(schema: &Value, found: &Value, node: Option<&Value>) -> String {
     let kind = kind(found);
-    match place.and_then(|place| expected(schema, place, 0)) {
+    match node.and_then(|node| expected(schema, node, 0)) {
         Some(Expected { words, whole: true }) => format!("found {kind}, expected {words}"),
         Some(Expected { words, .. })
-            if !place.is_some_and(|place| allows(schema, place, found, 0)) =>
+            if !node.is_some_and(|node| allows(schema, node, found, 0)) =>
         {
             format!("found {kind}, expected {words}")
         }
-        // What is in it is wrong, and its kind may be all that is known of what is expected.
+        // Something inside it is wrong, and its kind may be all that is known about what was expected.
         Some(Expected { words, .. }) if words != kind => {
             format!("found {kind} that cannot be used here, expected {words}")
         }
@@ -209,7 +209,7 @@ fn sentence(schema: &Value, found: &Value, place: Option<&Value>) -> String {
     }
 }
 
-/// What a value is, without the value.
+/// The kind of a value, without the value.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",
@@ -221,33 +221,29 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The key that a refusal of `serde` itself names, if the schema has it: so it is none of the file's.
+/// The key named in a refusal of `serde`, if it is in the schema: then it is not a text from the file.
 fn named<'a>(
     refusal: &'a str,
     begin: &str,
     schema: &Value,
-    place: Option<&Value>,
+    node: Option<&Value>,
 ) -> Option<&'a str> {
     let (name, _) = refusal.strip_prefix(begin)?.split_once('`')?;
-    below_key(schema, place?, name, 0).map(|_| name)
+    below_key(schema, node?, name, 0).map(|_| name)
 }
 
-/// What the schema says of a key.
+/// The schema of a key.
 pub(crate) fn below_key<'s>(
     schema: &'s Value,
-    place: &'s Value,
+    node: &'s Value,
     key: &str,
     depth: usize,
 ) -> Option<&'s Value> {
-    let place = known_keys::follow(schema, place)?;
-    let own = place.get("properties").and_then(|keys| keys.get(key));
-    let free = || {
-        place
-            .get("additionalProperties")
-            .filter(|it| it.is_object())
-    };
+    let node = known_keys::follow(schema, node)?;
+    let own = node.get("properties").and_then(|keys| keys.get(key));
+    let free = || node.get("additionalProperties").filter(|it| it.is_object());
     own.or_else(|| {
-        variants(place)
+        variants(node)
             .filter(|_| depth < MAX_DEPTH)
             .find_map(|variant| below_key(schema, variant, key, depth + 1))
     })
@@ -256,29 +252,29 @@ pub(crate) fn below_key<'s>(
 
 pub(crate) fn below_list<'s>(
     schema: &'s Value,
-    place: &'s Value,
+    node: &'s Value,
     depth: usize,
 ) -> Option<&'s Value> {
-    let place = known_keys::follow(schema, place)?;
-    place.get("items").or_else(|| {
-        variants(place)
+    let node = known_keys::follow(schema, node)?;
+    node.get("items").or_else(|| {
+        variants(node)
             .filter(|_| depth < MAX_DEPTH)
             .find_map(|variant| below_list(schema, variant, depth + 1))
     })
 }
 
-/// The schemas of which a value fits one, or that it fits together.
-fn variants(place: &Value) -> impl Iterator<Item = &Value> {
+/// The alternatives or parts of a schema.
+fn variants(node: &Value) -> impl Iterator<Item = &Value> {
     ["anyOf", "oneOf", "allOf"]
         .into_iter()
-        .filter_map(|word| place.get(word)?.as_array())
+        .filter_map(|word| node.get(word)?.as_array())
         .flatten()
 }
 
-/// A description of what belongs at a place.
+/// A description of what is expected at a location.
 struct Expected {
     words: String,
-    /// It says all there is to say, not only of which type the value is.
+    /// Whether it is complete, not only the type of the value.
     whole: bool,
 }
 
@@ -297,17 +293,17 @@ impl Expected {
     }
 }
 
-fn expected(schema: &Value, place: &Value, depth: usize) -> Option<Expected> {
+fn expected(schema: &Value, node: &Value, depth: usize) -> Option<Expected> {
     if depth > MAX_DEPTH {
         return None;
     }
-    let place = known_keys::follow(schema, place)?;
-    if let Some(words) = place.get(IN_WORDS).and_then(Value::as_str) {
+    let node = known_keys::follow(schema, node)?;
+    if let Some(words) = node.get(IN_WORDS).and_then(Value::as_str) {
         return Some(Expected::whole(words));
     }
-    let mut choices = choices(place);
+    let mut choices = choices(node);
     let mut others = Vec::new();
-    for variant in variants(place) {
+    for variant in variants(node) {
         let variant = known_keys::follow(schema, variant)?;
         let own = self::choices(variant);
         if !own.is_empty() {
@@ -334,13 +330,13 @@ fn expected(schema: &Value, place: &Value, depth: usize) -> Option<Expected> {
             whole: others.iter().any(|other| other.whole),
         });
     }
-    of_type(schema, place, depth)
+    of_type(schema, node, depth)
 }
 
-/// The values that a schema lists, as the file would have them.
-fn choices(place: &Value) -> Vec<String> {
-    let listed = place.get("enum").and_then(Value::as_array);
-    let values = listed.into_iter().flatten().chain(place.get("const"));
+/// The values listed in a schema, as they are written in the file.
+fn choices(node: &Value) -> Vec<String> {
+    let listed = node.get("enum").and_then(Value::as_array);
+    let values = listed.into_iter().flatten().chain(node.get("const"));
     values
         .filter(|value| !value.is_null())
         .map(|value| match value {
@@ -350,9 +346,9 @@ fn choices(place: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The types that a schema names, but for the one of a key without a value.
-fn types(place: &Value) -> Vec<&str> {
-    match place.get("type") {
+/// The types named in a schema, except the one of a key without a value.
+fn types(node: &Value) -> Vec<&str> {
+    match node.get("type") {
         Some(Value::String(one)) => vec![one.as_str()],
         Some(Value::Array(some)) => some.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
@@ -362,23 +358,23 @@ fn types(place: &Value) -> Vec<&str> {
     .collect()
 }
 
-fn of_type(schema: &Value, place: &Value, depth: usize) -> Option<Expected> {
-    let names = types(place);
+fn of_type(schema: &Value, node: &Value, depth: usize) -> Option<Expected> {
+    let names = types(node);
     let mut described = Vec::new();
     for name in &names {
         described.push(match *name {
-            "string" if place.get("format").is_some_and(|it| it == "password") => {
+            "string" if node.get("format").is_some_and(|it| it == "password") => {
                 Expected::type_only("text; write the secret in quotes")
             }
-            "string" => match place.get("pattern").and_then(Value::as_str) {
+            "string" => match node.get("pattern").and_then(Value::as_str) {
                 Some(pattern) => Expected::whole(format!("text that matches {pattern}")),
                 None => Expected::type_only("text"),
             },
-            "integer" => range(place, "a whole number"),
-            "number" => range(place, "a number"),
+            "integer" => range(node, "a whole number"),
+            "number" => range(node, "a number"),
             "boolean" => Expected::type_only("true or false"),
             "array" => Expected::type_only(
-                match place
+                match node
                     .get("items")
                     .and_then(|it| expected(schema, it, depth + 1))
                 {
@@ -387,7 +383,7 @@ fn of_type(schema: &Value, place: &Value, depth: usize) -> Option<Expected> {
                     None => "a list".to_owned(),
                 },
             ),
-            "object" => Expected::type_only(mapping(place)),
+            "object" => Expected::type_only(mapping(node)),
             _ => return None,
         });
     }
@@ -398,8 +394,8 @@ fn of_type(schema: &Value, place: &Value, depth: usize) -> Option<Expected> {
     })
 }
 
-fn mapping(place: &Value) -> String {
-    let Some(keys) = place.get("properties").and_then(Value::as_object) else {
+fn mapping(node: &Value) -> String {
+    let Some(keys) = node.get("properties").and_then(Value::as_object) else {
         return "a mapping".to_owned();
     };
     let mut listed: Vec<&str> = keys.keys().map(String::as_str).collect();
@@ -415,8 +411,8 @@ fn mapping(place: &Value) -> String {
     format!("a mapping with the keys {}", listed.join(", "))
 }
 
-fn range(place: &Value, what: &str) -> Expected {
-    let format = place.get("format").and_then(Value::as_str);
+fn range(node: &Value, what: &str) -> Expected {
+    let format = node.get("format").and_then(Value::as_str);
     let (least, most) = match format {
         Some("int8") => (Some("-128"), Some("127")),
         Some("int16") => (Some("-32768"), Some("32767")),
@@ -428,8 +424,7 @@ fn range(place: &Value, what: &str) -> Expected {
         _ => (None, None),
     };
     let given = |word| {
-        place
-            .get(word)
+        node.get(word)
             .filter(|it| it.is_number())
             .map(Value::to_string)
     };
@@ -443,9 +438,9 @@ fn range(place: &Value, what: &str) -> Expected {
     }
 }
 
-/// Whether a value is of a type that the place takes.
-fn allows(schema: &Value, place: &Value, value: &Value, depth: usize) -> bool {
-    let Some(place) = known_keys::follow(schema, place).filter(|_| depth < MAX_DEPTH) else {
+/// Whether a value has a type that is permitted at the location.
+fn allows(schema: &Value, node: &Value, value: &Value, depth: usize) -> bool {
+    let Some(node) = known_keys::follow(schema, node).filter(|_| depth < MAX_DEPTH) else {
         return true;
     };
     let name = match value {
@@ -457,8 +452,8 @@ fn allows(schema: &Value, place: &Value, value: &Value, depth: usize) -> bool {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    let own = types(place);
+    let own = types(node);
     own.contains(&name)
         || (name == "integer" && own.contains(&"number"))
-        || variants(place).any(|variant| allows(schema, variant, value, depth + 1))
+        || variants(node).any(|variant| allows(schema, variant, value, depth + 1))
 }

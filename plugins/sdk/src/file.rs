@@ -56,9 +56,9 @@ impl std::error::Error for FileFault {
 /// The file is not a regular file, is larger than `max` bytes, or cannot be read.
 pub fn read_file(path: impl AsRef<Path>, max: u64) -> Result<Vec<u8>, FileFault> {
     let (file, length) = open(path.as_ref(), max)?;
-    // With room to spare, so that the buffer does not grow and leave parts of a secret behind.
+    // Larger than needed, so that the buffer does not grow and leave parts of a secret behind.
     let mut content = Vec::with_capacity(usize::try_from(length + 64).unwrap_or_default());
-    // One byte more than allowed tells a file that grew.
+    // One byte more than permitted shows that the file grew.
     file.take(max.saturating_add(1))
         .read_to_end(&mut content)
         .map_err(FileFault::Unreadable)?;
@@ -79,7 +79,7 @@ pub fn check_file(path: impl AsRef<Path>, max: u64) -> Result<(), FileFault> {
 
 fn open(path: &Path, max: u64) -> Result<(File, u64), FileFault> {
     let unreadable = |error: rustix::io::Errno| FileFault::Unreadable(error.into());
-    // Opening some devices sets something off, so they are not opened in the first place.
+    // Opening some devices has side effects, so the kind is checked first.
     regular(&stat(path).map_err(unreadable)?)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(unreadable)?;

@@ -29,7 +29,7 @@ pub(crate) fn start<P: Provider>(
 ) {
     let host = Arc::new(host);
     let name = format!("evbus {}", P::NAMES.first().copied().unwrap_or("plugin"));
-    // What a thread that cannot be started would have is gone with it, so it gets it when it is there.
+    // If the thread cannot be started, what was moved into it is lost, so it receives its arguments later.
     let (give, given) = std::sync::mpsc::sync_channel(1);
     let started = std::thread::Builder::new().name(name).spawn(move || {
         let Ok((config, host, done)) = given.recv() else {
@@ -38,7 +38,7 @@ pub(crate) fn start<P: Provider>(
         instance::<P>(config, host, done);
     });
     match started {
-        // It waits for it.
+        // The thread waits for this.
         Ok(_) => drop(give.send((config, host, done))),
         Err(error) => {
             let error = ConnectError::retry(format!(
@@ -49,7 +49,7 @@ pub(crate) fn start<P: Provider>(
     }
 }
 
-/// The life of an instance, on its thread.
+/// Runs an instance on its thread.
 fn instance<P: Provider>(
     config: P::Config,
     host: Arc<HostV1>,
@@ -68,7 +68,7 @@ fn instance<P: Provider>(
         }
     };
     run::<P>(&runtime, config, host, done);
-    // Tasks that the plugin left behind must not hold the thread.
+    // Tasks that the plugin left behind must not block the thread.
     runtime.shutdown_background();
 }
 
@@ -96,7 +96,7 @@ fn run<P: Provider>(
     });
 }
 
-/// Room for what the host may have in flight, and for the close.
+/// Enough for the batches in flight, and for the close.
 fn channel_size(limits: Limits) -> usize {
     (limits.max_in_flight.max(1) as usize)
         .saturating_add(1)
@@ -113,11 +113,11 @@ async fn serve<P: Provider>(provider: Arc<P>, mut queue: mpsc::Receiver<Command>
                 }
                 Some(Command::Close(done)) => {
                     while publishing.join_next().await.is_some() {}
-                    // A panic in close changes nothing: the instance is at its end.
+                    // A panic in close changes nothing, because the instance ends anyway.
                     let _ = AssertUnwindSafe(async { provider.close().await }).catch_unwind().await;
                     return done.complete(());
                 }
-                // The host let go without a close: what is in flight is dropped, unanswered.
+                // The host dropped the instance without a close: batches in flight are dropped without an answer.
                 None => return,
             },
             Some(_) = publishing.join_next() => {}
@@ -144,7 +144,7 @@ async fn publish<P: Provider>(
     done.complete(outcomes.into_abi(events));
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
@@ -180,7 +180,7 @@ impl InstanceObjectV1 for Handle {
     }
 
     fn close(&self, done: CompletionV1<()>) {
-        // On failure the completion is dropped, which tells the host that it need not wait.
+        // On failure the completion is dropped, so the host does not wait.
         let _ = self.commands.try_send(Command::Close(done));
     }
 }

@@ -1,12 +1,11 @@
-//! Which keys a configuration takes at a place, read from its JSON Schema.
+//! Which keys a configuration may have at a location, read from its JSON Schema.
 
 use serde_json::Value;
 
 use crate::expectation::{below_key, below_list};
 use crate::reading::Step;
 
-/// The keys that may stand beside the one that the last step leads to. `None` where the schema does
-/// not say, as with a map of free keys.
+/// The keys that may occur beside the one that the last step leads to. `None` if the schema permits any, as for a map.
 pub(crate) fn beside(schema: &Value, steps: &[Step]) -> Option<Vec<String>> {
     let (_, parents) = steps.split_last()?;
     let mut node = resolve(schema, schema)?;
@@ -22,7 +21,7 @@ pub(crate) fn beside(schema: &Value, steps: &[Step]) -> Option<Vec<String>> {
     Some(keys)
 }
 
-/// The key that is meant by one that there is not, if one is like it.
+/// The known key that an unknown key resembles, if any.
 pub(crate) fn nearest<'k>(unknown: &str, keys: &'k [String]) -> Option<&'k str> {
     keys.iter()
         .map(|key| (strsim::damerau_levenshtein(unknown, key), key))
@@ -31,10 +30,10 @@ pub(crate) fn nearest<'k>(unknown: &str, keys: &'k [String]) -> Option<&'k str> 
         .map(|(_, key)| key.as_str())
 }
 
-/// Follows references, and the layer that an `Option` adds.
+/// Follows references, and the layer of an `Option`.
 pub(crate) fn resolve<'a>(schema: &'a Value, node: &'a Value) -> Option<&'a Value> {
     let mut node = follow(schema, node)?;
-    // A schema from a Rust type refers to no more than a few definitions in a row.
+    // The schema of a Rust type has only a few references in a row.
     for _ in 0..16 {
         let Some(variants) = node.get("anyOf").and_then(Value::as_array) else {
             return Some(node);

@@ -46,7 +46,7 @@ pub fn open(path: &Path) -> Result<PluginV1Ref, OpenFailure> {
     let header = unsafe { library.get::<AbiHeaderRef>(SYMBOL_V1) }
         .map(|symbol| *symbol)
         .map_err(|error| failure("no plugin header in", error))?;
-    // Threads of the plugin run its code to the end of the process: it is never unloaded.
+    // Never unloaded: threads of the plugin run its code until the process ends.
     std::mem::forget(library);
     open_v1(header).map_err(|error| OpenFailure {
         sentence: format!("{}: {}", path.display(), error.sentence),

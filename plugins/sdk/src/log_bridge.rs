@@ -17,14 +17,14 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<HostV1>>> = const { RefCell::new(None) };
 }
 
-/// Takes lines from threads that no instance owns (those of C libraries, say).
+/// Receives lines from threads without an instance, such as those of C libraries.
 static LATEST: Mutex<Weak<HostV1>> = Mutex::new(Weak::new());
 
-/// Takes lines of calls and threads that belong to no instance.
+/// Receives lines of calls and threads without an instance.
 static LIBRARY: OnceLock<Arc<HostV1>> = OnceLock::new();
 
-/// The most verbose level that any host asked for. `tracing` compares with it before all else, so
-/// that a client library's trace lines cost next to nothing.
+/// The most verbose level that any host asked for. `tracing` checks it first, so a client library's trace lines cost
+/// almost nothing.
 static MOST_VERBOSE: AtomicU8 = AtomicU8::new(0);
 
 /// The provider's [`LOG_CEILINGS`](crate::Provider::LOG_CEILINGS).
@@ -32,25 +32,25 @@ static CEILINGS: OnceLock<&[(&str, LevelFilter)]> = OnceLock::new();
 
 /// Sets the ceilings of this library's provider, once.
 pub(crate) fn limit(ceilings: &'static [(&'static str, LevelFilter)]) {
-    // A second provider in one program is a test's; it has no bridge.
+    // A second provider in one program occurs only in tests; it gets no bridge.
     let _ = CEILINGS.set(ceilings);
 }
 
-/// Makes this library's `tracing` and `log` lines go to the host. Does nothing where the plugin is
-/// linked into a program that has its own subscriber.
+/// Sends this library's `tracing` and `log` lines to the host. Does nothing if the plugin is linked into a program
+/// that has its own subscriber.
 pub(crate) fn install() {
     if tracing::subscriber::set_global_default(Bridge).is_ok() {
         let _ = tracing_log::LogTracer::init();
     }
 }
 
-/// Takes the library's own voice: the first one, since a library is attached once.
+/// Sets the library's own host object; only the first call counts, because a library is attached once.
 pub(crate) extern "C" fn attach(host: HostV1) {
     listens_to(host.max_level);
     let _ = LIBRARY.set(Arc::new(host));
 }
 
-/// Lines of this thread go to the library's own voice, if it has one, until the guard is dropped.
+/// Until the guard is dropped, lines of this thread go to the library's own host object, if there is one.
 pub(crate) fn enter_library() -> Option<LogScope> {
     LIBRARY.get().map(|host| scope(Arc::clone(host)))
 }
@@ -62,7 +62,7 @@ pub(crate) fn enter(host: Arc<HostV1>) -> LogScope {
     scope(host)
 }
 
-/// Somebody wants lines of this level.
+/// Records that somebody wants lines of this level.
 fn listens_to(level: LevelV1) {
     if MOST_VERBOSE.fetch_max(level.0, Ordering::Relaxed) < level.0 {
         tracing::callsite::rebuild_interest_cache();
@@ -81,13 +81,13 @@ fn scope(host: Arc<HostV1>) -> LogScope {
 #[derive(Debug)]
 pub struct LogScope {
     before: Option<Arc<HostV1>>,
-    /// It must be dropped on the thread it was made on.
+    /// It must be dropped on the thread that created it.
     _stays: PhantomData<*const ()>,
 }
 
 impl Drop for LogScope {
     fn drop(&mut self) {
-        // The thread may be past the end of its thread-locals.
+        // The thread-locals may be destroyed already.
         let _ = CURRENT.try_with(|current| *current.borrow_mut() = self.before.take());
     }
 }
@@ -122,7 +122,7 @@ fn level(level: Level) -> LevelV1 {
     }
 }
 
-/// Whether lines of this level may leave the library at all, given their target.
+/// Whether lines with this target and level may leave the library at all.
 fn below_ceiling(metadata: &Metadata<'_>) -> bool {
     let ceilings = CEILINGS.get().copied().unwrap_or_default();
     ceilings
@@ -132,15 +132,15 @@ fn below_ceiling(metadata: &Metadata<'_>) -> bool {
         .is_none_or(|(_, ceiling)| metadata.level() <= ceiling)
 }
 
-/// Whether a target is a module or lies inside of it; `a::bc` does not lie inside of `a::b`.
+/// Whether a target is a module or is inside of it; `a::bc` is not inside of `a::b`.
 fn is_within(target: &str, module: &str) -> bool {
     target
         .strip_prefix(module)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// Whether it is a line, or the question whether one would be written: that of `tracing::enabled!` is
-/// neither an event nor a span.
+/// Whether it is a line, or a query whether one would be written: that of `tracing::enabled!` is neither an event nor
+/// a span.
 fn may_be_a_line(metadata: &Metadata<'_>) -> bool {
     !metadata.is_span()
 }
@@ -170,7 +170,7 @@ impl Subscriber for Bridge {
         &self,
         metadata: &'static Metadata<'static>,
     ) -> tracing::subscriber::Interest {
-        // What is enabled depends on the thread's host, so it is asked every time.
+        // What is enabled depends on the thread's host, so it is checked for every event.
         if may_be_a_line(metadata) {
             tracing::subscriber::Interest::sometimes()
         } else {
@@ -216,7 +216,7 @@ impl Visit for Line {
         // Writing to a String cannot fail.
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
-            // Repeats of the metadata, made by the bridge from the `log` crate.
+            // Copies of the metadata, added by the bridge from the `log` crate.
             name if name.starts_with("log.") => Ok(()),
             name => write!(self.fields, " {name}={value:?}"),
         };

@@ -62,7 +62,7 @@ impl Outcome {
                 code: OutcomeCodeV1::RETRY,
                 retry_after_ms: after.map_or(0, |after| {
                     let after = after.min(MAX_RETRY_AFTER).as_millis();
-                    // The bound fits; 0 would leave the delay to the host.
+                    // Bounded, so it fits; 0 would leave the delay to the host.
                     u32::try_from(after).unwrap_or(u32::MAX).max(1)
                 }),
                 reason: RString::from(reason),
@@ -123,7 +123,7 @@ impl Outcomes {
         self
     }
 
-    /// What crosses for a batch of this many events.
+    /// The form that crosses the ABI, for a batch of this many events.
     pub(crate) fn into_abi(self, events: usize) -> BatchOutcomeV1 {
         let Self {
             mut all,
@@ -142,7 +142,7 @@ impl Outcomes {
         let mut of_list = Vec::new();
         if let Some(listed) = listed.filter(|listed| *listed < events) {
             tracing::error!("{WRONG_COUNT} {listed} of {events} events; the others are retried");
-            // Nothing is known of the rest, so it is the listed ones that are the exceptions.
+            // Nothing is known of the rest, so the listed outcomes become the exceptions.
             of_list = vec![Outcome::Accepted; listed];
             all = Outcome::retry(format!(
                 "the plugin returned outcomes for {listed} of the {events} events of the batch, but \
@@ -219,7 +219,7 @@ impl ConnectError {
 mod tests {
     use super::*;
 
-    /// The codes as a host reads them.
+    /// The codes that a host reads.
     fn codes(outcomes: Outcomes, events: usize) -> Vec<OutcomeCodeV1> {
         let outcome = outcomes.into_abi(events);
         let mut codes = vec![outcome.all.code; events];

@@ -101,7 +101,7 @@ extern "C" fn config_schema<P: Provider>() -> RString {
             .into_root_schema_for::<P::Config>();
         RString::from(schema.as_value().to_string())
     })
-    // A schema that cannot be made promises nothing.
+    // If the schema cannot be written, `true` accepts everything.
     .unwrap_or_else(|_| RString::from("true"))
 }
 
@@ -121,7 +121,7 @@ extern "C" fn check_config<P: Provider>(json: RStr<'_>) -> RVec<ConfigFaultV1> {
             let checked = contained(|| P::check(&config).err().unwrap_or_default());
             let checked = checked.unwrap_or_else(panicked);
             let known: Vec<String> = faults.iter().map(|it| it.path.clone()).collect();
-            // The schema may already say the same of a key.
+            // The schema may already have reported the same key.
             let is_new = |it: &ConfigFault| it.path.is_empty() || !known.contains(&it.path);
             let checked = checked.into_iter().filter(is_new);
             faults.extend(checked.filter(|it| is_whole || it.of_its_key));
@@ -137,7 +137,7 @@ extern "C" fn connect<P: Provider>(
     host: HostV1,
     done: CompletionV1<ConnectOutcomeV1>,
 ) {
-    // A panic drops the completion, which the host takes for a failed attempt.
+    // A panic drops the completion, which the host treats as a failed attempt.
     let _ = contained(|| match config::parse_config(json.as_str()) {
         Ok(config) => instance::start::<P>(config, host, done),
         Err(faults) => {

@@ -7,21 +7,21 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::expectation::{self, Complaint, Place};
+use crate::expectation::{self, Complaint, Location};
 use crate::{ConfigFault, known_keys};
 
-/// So many unknown keys are reported one by one: each costs a search for the known ones beside it.
+/// How many unknown keys are reported individually: each costs a search for similar known ones.
 const MAX_UNKNOWN: usize = 100;
 
-/// How often a configuration is read at most; it may be a list of any length that is wrong throughout.
+/// How often a configuration is read at most; it may be a long list in which everything is wrong.
 const MAX_READINGS: usize = 100;
 
-/// What a configuration says and what is wrong with it.
+/// A configuration and its faults.
 pub(crate) struct Reading<C> {
-    /// What can be read, without the values that cannot.
+    /// What can be read, without invalid values.
     pub(crate) config: Option<C>,
     pub(crate) faults: Vec<ConfigFault>,
-    /// No value of a known key is left out of `config`.
+    /// Whether no value of a known key is left out of `config`.
     pub(crate) is_whole: bool,
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn read<C: DeserializeOwned + JsonSchema>(json: &str) -> Reading<C> {
             Err(refusal) => rest.drop_refused(&track.path(), &refusal.to_string()),
         }
     }
-    // Whatever else is missing or wrong; the deserializer refuses some of them, too.
+    // In addition to other faults; the deserializer reports some of these too.
     for (steps, message) in out_of_range {
         if !rest.refused.contains(&steps) {
             rest.faults.push(ConfigFault::new(path(&steps), message));
@@ -95,12 +95,12 @@ pub(crate) fn read<C: DeserializeOwned + JsonSchema>(json: &str) -> Reading<C> {
     }
 }
 
-/// What is left of a configuration.
+/// The remaining configuration.
 struct Rest<'a> {
     schema: &'a Value,
     value: Value,
     is_nothing: bool,
-    /// Where values were taken out because they were refused, as the whole configuration has it.
+    /// The positions in the whole configuration from which invalid values were removed.
     refused: Vec<Vec<Step>>,
     faults: Vec<ConfigFault>,
 }
@@ -118,7 +118,7 @@ impl<'a> Rest<'a> {
         for (steps, message) in &lists {
             rest.faults.push(ConfigFault::new(path(steps), message));
         }
-        // From the last one on, so that the positions of the others remain.
+        // From the last one backwards, so that the positions of the others stay valid.
         for (steps, _) in lists.into_iter().rev() {
             rest.take_out(&steps);
             rest.refused.push(steps);
@@ -142,14 +142,14 @@ impl<'a> Rest<'a> {
     }
 
     fn drop_refused(&mut self, at: &serde_path_to_error::Path, refusal: &str) {
-        let place = Place::of(self.schema, &self.value, at);
-        let given = self.as_given(&place.steps);
+        let location = Location::of(self.schema, &self.value, at);
+        let given = self.as_given(&location.steps);
         let key = |name: &str| [given.as_slice(), &[Step::Key(name.to_owned())]].concat();
         let mut found = Vec::new();
-        let mut out = place.steps.clone();
-        match place.complaint(self.schema, refusal) {
+        let mut out = location.steps.clone();
+        match location.complaint(self.schema, refusal) {
             Complaint::Missing(name) => {
-                let mut names = place.missing(self.schema).unwrap_or_default();
+                let mut names = location.missing(self.schema).unwrap_or_default();
                 if !names.contains(&name) {
                     names.push(name);
                 }
@@ -160,14 +160,14 @@ impl<'a> Rest<'a> {
                 found.push(format!(
                     "found the key `{name}` twice, once under an alias; keep only one"
                 ));
-                let one = [place.steps.as_slice(), &[Step::Key(name)]].concat();
+                let one = [location.steps.as_slice(), &[Step::Key(name)]].concat();
                 if leads_to(&one, &self.value) {
                     out = one;
                 }
             }
-            // What is left of a value whose parts were refused is not what the file has.
+            // Parts of the value were removed, so the complaint is not about what the file contains.
             Complaint::Value if self.refused.iter().any(|it| it.starts_with(&given)) => {}
-            Complaint::Value => found.push(place.sentence(self.schema)),
+            Complaint::Value => found.push(location.sentence(self.schema)),
         }
         let at = path(&given);
         let found = found.into_iter();
@@ -177,7 +177,7 @@ impl<'a> Rest<'a> {
         self.take_out(&out);
     }
 
-    /// The same place in the whole configuration, whose lists have all their items.
+    /// The same location in the whole configuration, in which lists have all their items.
     fn as_given(&self, steps: &[Step]) -> Vec<Step> {
         let mut given = Vec::new();
         for step in steps {
@@ -220,7 +220,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// Where `serde_ignored` was, and what is there. It does not show the key that is a variant of an enum.
+/// The position at which `serde_ignored` was, and the value there. It does not show the key of an enum's variant.
 fn steps<'a>(config: &'a Value, path: &serde_ignored::Path<'_>) -> (Vec<Step>, Option<&'a Value>) {
     use serde_ignored::Path;
 

@@ -37,7 +37,7 @@ pub fn plugin_dir(packages: &[&str]) -> TempDir {
 pub fn built_all(packages: &[&str]) -> Vec<PathBuf> {
     static BUILT: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
 
-    // A panic in another test's build leaves a map that is merely incomplete.
+    // If another test's build panics, the map is merely incomplete.
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let built = built.get_or_insert_default();
     let missing: Vec<&str> = packages
@@ -60,8 +60,8 @@ pub fn built_all(packages: &[&str]) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Builds the workspace; gives the shared libraries by library name. A package by itself may want other
-/// features of crates that it shares, and those would be compiled for it once more.
+/// Builds the workspace; returns the shared libraries by library name. A single package may need other features of
+/// shared crates, which would be compiled again.
 fn run_cargo() -> HashMap<String, PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -74,7 +74,7 @@ fn run_cargo() -> HashMap<String, PathBuf> {
         cargo.arg("--profile").arg(profile);
         cargo.arg("--target-dir").arg(target_dir);
     }
-    // Build scripts that watch these would run again for no reason.
+    // Build scripts that watch these variables would run again needlessly.
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -93,7 +93,7 @@ fn run_cargo() -> HashMap<String, PathBuf> {
         .collect()
 }
 
-/// The name and the file of the shared library that a message of cargo tells of, if it does.
+/// The name and the file of the shared library that a message of cargo reports, if any.
 fn library(message: &Value) -> Option<(String, PathBuf)> {
     let name = message["target"]["name"].as_str()?.replace('-', "_");
     let file = message["filenames"]
@@ -104,8 +104,7 @@ fn library(message: &Value) -> Option<(String, PathBuf)> {
     Some((name, file))
 }
 
-/// The target directory and the profile that the running executable was built in, if it lies where
-/// cargo puts test executables.
+/// The target directory and the profile of the running executable, if it is where cargo puts test executables.
 fn this_build() -> Option<(PathBuf, String)> {
     let executable = std::env::current_exe().ok()?;
     let dir = executable.parent()?;

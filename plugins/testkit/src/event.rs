@@ -100,7 +100,7 @@ impl TestEvent {
         &self.body
     }
 
-    /// The body as JSON; panics when it is none.
+    /// The body as JSON; panics if it is not JSON.
     pub fn body_json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("the body of this test event is JSON")
     }

@@ -28,9 +28,9 @@ pub struct Harness {
 pub enum ConnectFailure {
     /// Another attempt may succeed.
     Retry(String),
-    /// Somebody has to change something first.
+    /// Somebody must change something first.
     Permanent(String),
-    /// The plugin let go of the attempt without an answer.
+    /// The plugin dropped the attempt without an answer.
     Dropped,
 }
 
@@ -134,7 +134,7 @@ impl Harness {
         let recorder = self.recorder.for_instance();
         let (done, answer) = oneshot::channel();
         let completion = CompletionV1::new(move |outcome| {
-            // Nobody waits any more when the test gave up.
+            // The test may have given up.
             let _ = done.send(outcome);
         });
         (self.provider_functions().connect)(

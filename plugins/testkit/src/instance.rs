@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use crate::seen::Recorder;
 use crate::{Seen, TestEvent};
 
-/// Longest wait between two attempts of [`Instance::publish_all`] that the plugin does not ask for.
+/// The longest wait between two attempts of [`Instance::publish_all`], unless the plugin asks for a longer one.
 const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
-/// One connected instance of a provider. Dropping it lets go of it without a close.
+/// One connected instance of a provider. Dropping it drops the plugin's instance without a close.
 #[derive(Debug)]
 pub struct Instance {
     instance: InstanceV1,
@@ -32,19 +32,19 @@ pub struct Instance {
 pub enum Outcome {
     /// The far system acknowledged it.
     Accepted,
-    /// To be tried again.
+    /// To be retried.
     Retry {
         /// Why.
         reason: String,
         /// Not before this time has passed, if the plugin said so.
         after: Option<Duration>,
     },
-    /// Never to be tried again.
+    /// Never to be retried.
     Rejected {
         /// Why.
         reason: String,
     },
-    /// The plugin let go of the batch without an answer; a host tries again.
+    /// The plugin dropped the batch without an answer; a host retries it.
     Dropped,
 }
 
@@ -126,7 +126,7 @@ pub struct Published {
 impl Published {
     /// The whole answer, with what holds for the batch as such.
     pub async fn answer(self) -> Answer {
-        // A sender that is gone without a word means the same as a dropped completion.
+        // A dropped sender means the same as a dropped completion.
         Answer::new(self.events, self.answer.await.ok().flatten())
     }
 }
@@ -164,7 +164,7 @@ impl Instance {
     pub fn publish(&self, events: Vec<TestEvent>) -> Published {
         let (done, answer) = oneshot::channel();
         let completion = CompletionV1::new(move |outcome| {
-            // Nobody waits any more when the test gave up.
+            // The test may have given up.
             let _ = done.send(outcome);
         });
         let count = events.len();
@@ -250,14 +250,14 @@ impl Instance {
         batch
     }
 
-    /// Asks for an orderly end and waits for it. False: the plugin let go of the call unanswered.
+    /// Asks for an orderly close and waits for it. Returns false if the plugin dropped the call without an answer.
     ///
     /// The instance can still be handed batches, to see that it answers them.
     pub async fn close(&self) -> bool {
         let (done, answer) = oneshot::channel();
         self.instance
             .close(CompletionV1::new(move |closed: Option<()>| {
-                // Nobody waits any more when the test gave up.
+                // The test may have given up.
                 let _ = done.send(closed.is_some());
             }));
         answer.await.unwrap_or(false)

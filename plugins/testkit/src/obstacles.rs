@@ -1,4 +1,4 @@
-//! What a configuration may name by mistake: files that are none, and ports that speak something else.
+//! What a configuration may name by mistake: other things than regular files, and ports with another protocol.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -12,7 +12,7 @@ use std::process::Command;
 /// [`read_file`](evbus_sdk::read_file) says of it.
 pub fn odd_files(dir: &Path, max: u64) -> [(PathBuf, String); 4] {
     let socket = dir.join("socket");
-    // Its name stays when it is closed.
+    // The socket's file remains after it is closed.
     UnixListener::bind(&socket).expect("a socket");
     let large = dir.join("large");
     File::create(&large)

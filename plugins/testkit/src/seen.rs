@@ -1,4 +1,4 @@
-//! What a plugin told the host beside its answers, and what it has not given back.
+//! What a plugin reported to the host besides its answers, and what it has not returned.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use evbus_abi::v1::{HostObjectV1, HostV1, LevelV1, LinkV1};
 use tokio::sync::watch;
 
-/// Most log lines that are kept; the oldest go first.
+/// How many log lines are kept; the oldest are dropped first.
 const MAX_LINES: usize = 10_000;
 
 /// One log line of a plugin.
@@ -48,7 +48,7 @@ impl Seen {
     }
 }
 
-/// What the plugin holds of the host's.
+/// What the plugin holds of the host's objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) batches: usize,
@@ -63,7 +63,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder for one instance, which counts what is held together with `self`.
+    /// A recorder for one instance, which counts together with `self`.
     pub(crate) fn for_instance(&self) -> Self {
         Self {
             seen: Arc::default(),
@@ -103,7 +103,7 @@ impl Recorder {
         }
     }
 
-    /// The host for one instance: what it says is recorded for the instance and for the harness.
+    /// The host object for one instance: calls are recorded for the instance and for the harness.
     pub(crate) fn host(&self, instance: &Recorder) -> HostV1 {
         let host = Host {
             recorders: [Arc::clone(&self.seen), Arc::clone(&instance.seen)],

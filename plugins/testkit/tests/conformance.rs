@@ -1,4 +1,4 @@
-//! The suite passes what conforms and fails what does not.
+//! The suite passes plugins that conform, and fails others.
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 const WITHIN: Duration = Duration::from_secs(30);
-/// Long enough for a local call to be answered, if it is at all.
+/// If a local call has not been answered by then, it never will be.
 const NEVER: Duration = Duration::from_millis(200);
 
 const FIXTURES: [&str; 8] = [
@@ -183,7 +183,7 @@ async fn a_panic_is_an_answer_wherever_it_happens() {
             .await
             .expect("it connects");
         let answer = instance.publish(vec![event("a")]).answer().await;
-        // The fixture notices by itself that a task of its own panicked.
+        // The fixture itself notices that its task panicked.
         let expected = if at == "task" {
             Fate::BROKEN
         } else {

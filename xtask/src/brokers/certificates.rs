@@ -1,4 +1,4 @@
-//! Certificates for TLS listeners, made anew for each broker.
+//! Certificates for TLS listeners, created for each broker.
 
 use std::fs;
 use std::path::{Path, PathBuf};

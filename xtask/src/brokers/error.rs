@@ -1,4 +1,4 @@
-//! Why a broker could not be had.
+//! Why a broker is not available.
 
 use std::fmt;
 use std::io;
@@ -13,7 +13,7 @@ use crate::system::SystemError;
 pub enum BrokerError {
     /// The system lacks a program.
     System(SystemError),
-    /// A file, a port or a process could not be had.
+    /// A file, a port or a process was not available.
     Io {
         /// What was being done.
         doing: String,

@@ -21,7 +21,7 @@ pub use options::KafkaBuilder;
 /// Any 16 bytes in URL-safe base64.
 const CLUSTER: &str = "ZXZidXMtdGVzdC1icm9rZQ";
 const TOPIC_LIMIT: Duration = Duration::from_secs(15);
-/// A server that lives for one test gains nothing from the second compiler and a big heap.
+/// A server for one test does not benefit from the second compiler and a large heap.
 const SMALL_JVM: &[&str] = &["-XX:TieredStopAtLevel=1", "-Xmx256m"];
 const LARGE_JVM: &[&str] = &["-Xmx1g"];
 const COMMON_JVM: &[&str] = &[
@@ -54,7 +54,7 @@ impl KafkaBuilder {
     pub fn start(self) -> Result<Kafka, BrokerError> {
         let installed = install::install()?;
         if !installed.archive.is_file() {
-            // It only makes starts faster, and what keeps a server from starting shows below.
+            // It only makes starts faster; if the server cannot start, that shows below.
             let _ = record(&installed);
         }
         self.start_with(installed, &[])
@@ -330,7 +330,7 @@ impl Kafka {
 
     fn java(&self, more: &[String]) -> Command {
         let mut command = self.server.command(&self.installed.java);
-        // It would change what the flags below say.
+        // It would override the flags below.
         command
             .env_remove("JAVA_TOOL_OPTIONS")
             .env_remove("JDK_JAVA_OPTIONS");

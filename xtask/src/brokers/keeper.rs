@@ -13,12 +13,11 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::BrokerError;
 
-/// The environment variable every process of a broker carries.
+/// An environment variable of every process of a broker.
 const MARK: &str = "EVBUS_BROKER_DIR";
 
-/// A process may be about to start another one while it is looked for, so the search ends after two
-/// rounds that found nothing. The rounds are limited because a process in an uninterruptible state
-/// stays.
+/// A process may be about to start another one during the search, so the search ends only after two rounds that found
+/// nothing. The number of rounds is limited, because a process in an uninterruptible state stays.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 sweep() {
@@ -86,7 +85,7 @@ impl Keeper {
         let orders = process.stdin.take();
         let answers = process.stdout.take().expect("standard output is piped");
         Ok(Self {
-            // From here on the keeper removes it.
+            // From now on, the keeper removes it.
             dir: dir.keep(),
             process,
             orders,
@@ -141,7 +140,7 @@ impl Keeper {
     /// Ends the broker's processes, removes its directory and waits for both.
     pub(crate) fn finish(&mut self) {
         if self.orders.take().is_some() {
-            // It was started by us and is waited for once: there is nothing to do about a failure.
+            // A failure cannot be handled: this program started the process and waits for it once.
             let _ = self.process.wait();
         }
     }
@@ -180,7 +179,7 @@ fn script(dir: &Path) -> Command {
         .args(["-c", SCRIPT, "evbus-keeper", MARK])
         .arg(dir)
         .env_remove(MARK)
-        // It must not hold a directory that somebody wants to remove or unmount.
+        // It must not keep a directory busy that somebody wants to remove or unmount.
         .current_dir("/")
         .process_group(0)
         .stderr(Stdio::null());

@@ -34,13 +34,13 @@ pub const USER: &str = "evbus";
 /// The password of [`USER`].
 pub const PASSWORD: &str = "evbus-secret";
 
-/// Where things that outlive one run are kept: the Kafka jars and the state of [`up`].
+/// Where things that outlive a run are stored: the Kafka jars and the state of [`up`].
 fn shared_dir() -> PathBuf {
     crate::target_dir().join("brokers")
 }
 
-/// Waits until no other process works in `dir`, which is made if need be; the lock lasts as long as
-/// the file is open.
+/// Waits until no other process works in `dir`, which is created if necessary; the lock lasts as long as the file is
+/// open.
 fn lock(dir: &Path) -> Result<File, BrokerError> {
     fs::create_dir_all(dir).map_err(BrokerError::file("make", dir))?;
     let path = dir.join("lock");

@@ -8,16 +8,17 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 
 use super::HOST;
 
-/// Below the range from which the kernel takes ports for outgoing connections (32768 and up), so
-/// that no stranger's connection lands on the port of a broker that is down for a moment.
+/// Below the range that the kernel uses for outgoing connections (32768 and up), so that no other connection gets the
+/// port of a broker that is down for a moment.
 const FIRST: u16 = 21_000;
 const COUNT: u16 = 4_000;
 
-/// A port that no other process using this module takes while the value lives.
+/// A port that no other process with this module uses while the value lives.
 #[derive(Debug)]
 pub(crate) struct Port {
     number: u16,
-    /// A name in the kernel's abstract socket namespace: held by one process at a time, gone with it.
+    /// A name in the kernel's abstract socket namespace: only one process at a time can have it, and it disappears
+    /// with that process.
     _claim: UnixListener,
 }
 
@@ -28,7 +29,7 @@ impl Port {
     ///
     /// When none of the candidates is free.
     pub(crate) fn reserve() -> io::Result<Self> {
-        // Processes that begin at different places seldom try for the same port.
+        // Processes that begin at different numbers seldom try the same port.
         let start = usize::from(RandomState::new().hash_one(FIRST).to_be_bytes()[0]) * 16;
         (FIRST..FIRST + COUNT)
             .cycle()

@@ -17,10 +17,10 @@ use crate::system::{self, Need};
 pub use options::RabbitMqBuilder;
 
 const NODE: &str = "evbus@localhost";
-/// Erlang's resolver must not ask the network for names: a slow answer delays every start by
-/// seconds, and the helper program it would use leaves the process group.
+/// Erlang's resolver must not use the network: a slow answer would delay every start by seconds, and its helper
+/// program leaves the process group.
 const RESOLVER: &str = "{lookup, [file]}.\n{host, {127,0,0,1}, [\"localhost\"]}.\n";
-/// One scheduler of each kind starts a second faster than one for each core.
+/// A single scheduler of each kind starts a second faster than one for each core.
 const SMALL_RUNTIME: &str = "+S 1:1 +A 1 +SDio 1 +SDcpu 1";
 
 /// A private `RabbitMQ` without plugins. Dropping it ends it and removes its files.
@@ -185,7 +185,7 @@ impl RabbitMq {
     }
 
     fn launch(&mut self) -> Result<(), BrokerError> {
-        // A private port mapper: the system's is not touched, and this one ends with the server.
+        // A private port mapper, which ends with the server and leaves the system's untouched.
         let port = self.epmd.number();
         let mut epmd = self.server.command("epmd");
         epmd.args(["-address", HOST, "-port"]).arg(port.to_string());
@@ -199,7 +199,7 @@ impl RabbitMq {
         })
     }
 
-    /// A command with the environment the server and its tools find each other by.
+    /// A command with the environment by which the server and its tools find each other.
     fn erlang(&self, program: PathBuf) -> Command {
         let mut command = self.server.command(program);
         for (name, _) in std::env::vars_os() {
@@ -251,8 +251,8 @@ impl RabbitMq {
     }
 }
 
-/// Makes `home` look like the installed server without its optional plugins. Erlang looks for each
-/// module in every plugin's directory: without them the server starts in two thirds of the time.
+/// Makes `home` look like the installed server without its optional plugins. Erlang searches every plugin's directory
+/// for each module: without them the server starts in two thirds of the time.
 fn link_installation(home: &Path) -> Result<(), BrokerError> {
     let installed = system::rabbitmq_home()?;
     let link = |from: &Path, to: &Path| symlink(from, to).map_err(BrokerError::file("link", to));
@@ -283,7 +283,7 @@ fn url(scheme: &str, user: &str, password: &str, host: &str, port: u16, vhost: &
     format!("{scheme}://{user}:{password}@{host}:{port}/{vhost}")
 }
 
-/// Percent-encodes all that RFC 3986 does not leave unreserved.
+/// Percent-encodes everything except RFC 3986's unreserved characters.
 fn escaped(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         match byte {

@@ -10,11 +10,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::BrokerError;
 use super::keeper::Keeper;
 
-/// How long a server may take to become ready; a busy machine with two cores needs a good part.
+/// How long a server may take to become ready; on a busy machine with two cores it needs much of that.
 const START_LIMIT: Duration = Duration::from_mins(2);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
-/// Erlang's account of a failed start is long, and the cause stands at its beginning.
+/// Erlang's report of a failed start is long, and begins with the cause.
 const TAIL_LINES: usize = 80;
 
 /// A server process and its directory.
@@ -128,12 +128,12 @@ impl Server {
         }
     }
 
-    /// Asks the server to end and waits until nothing of it is left but its directory.
+    /// Asks the server to end and waits until only its directory is left.
     pub(crate) fn stop(&mut self) -> Result<(), BrokerError> {
         let Some(child) = &mut self.child else {
             return Ok(());
         };
-        // It may have ended by itself: then there is nobody to ask.
+        // It may have ended by itself.
         let _ = kill_process(Pid::from_child(child), Signal::TERM);
         let deadline = Instant::now() + STOP_LIMIT;
         let ended = loop {
@@ -166,10 +166,10 @@ impl Server {
         Ok(())
     }
 
-    /// Lets the server live on without an owner and answers with its directory.
+    /// Leaves the server running without an owner and returns its directory.
     pub(crate) fn leave(mut self) -> Result<PathBuf, BrokerError> {
         self.keeper.leave()?;
-        // Nobody waits for them here: they become children of init.
+        // Nobody waits for them here: init becomes their parent.
         self.child = None;
         self.helpers.clear();
         Ok(self.dir().to_owned())
@@ -191,7 +191,7 @@ impl Drop for Server {
     }
 }
 
-/// The last lines of a log; why it cannot be read if it cannot.
+/// The last lines of a log, or why it cannot be read.
 pub(crate) fn tail(log: &Path) -> String {
     match fs::read(log) {
         Ok(bytes) => last_lines(&String::from_utf8_lossy(&bytes)),

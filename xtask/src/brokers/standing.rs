@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{BrokerError, HOST, Kafka, RabbitMq, keeper, lock, shared_dir};
 
-/// The file that remembers them: a line with port and directory of each, an empty line, and the text
-/// that was answered.
+/// The file that describes them: a line with port and directory of each, an empty line, and the text that was printed.
 const STATE: &str = "up";
 
 /// Starts a `RabbitMQ` and a Kafka that stay until [`down`], and answers with a text for people:
@@ -47,7 +46,7 @@ fn up_in(dir: &Path) -> Result<String, BrokerError> {
         ],
         text: describe(&rabbitmq, &kafka),
     };
-    // Before they are left alone, so that nothing stays that nobody knows of.
+    // Before they are left running, so that none of them is unknown.
     state.write(&path)?;
     rabbitmq.leave()?;
     kafka.leave()?;
@@ -97,7 +96,7 @@ impl State {
         fs::write(path, content).map_err(BrokerError::file("write", path))
     }
 
-    /// Whether they are there still: a reboot ends them and may leave their directories.
+    /// Whether they are still running: a reboot ends them and may leave their directories.
     fn answers(&self) -> bool {
         self.brokers
             .iter()

@@ -25,8 +25,8 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    /// Reads the destinations of an acct file, and which of the events each should receive. The file
-    /// must be as plain as the demo's: a line `PATTERN:` and, below it, a line `path: FILE`.
+    /// Reads the destinations of an acct file, and which of the events each should receive. The file must be as simple
+    /// as the demo's: a line `PATTERN:` and, below it, a line `path: FILE`.
     pub(super) fn read_all(acct: &str, events: &[Event]) -> Result<Vec<Self>, String> {
         let mut destinations: Vec<Self> = Vec::new();
         let mut pattern = None;
@@ -73,7 +73,7 @@ impl Destination {
         })
     }
 
-    /// Takes what was written since the last call; `show` sees the pattern and every event.
+    /// Reads what was written since the last call; `show` gets the pattern and every event.
     pub(super) fn receive(
         &mut self,
         mut show: impl FnMut(&str, &Event) -> Result<(), Failure>,
@@ -134,17 +134,17 @@ impl Destination {
         self.received
     }
 
-    /// What it should have received and has not.
+    /// The events that it should have received but has not.
     pub(super) fn missing(&self) -> &[Event] {
         &self.missing
     }
 
-    /// Lines that are not an event it should have received, or one it has already.
+    /// Lines that are not an event it should have received, or that repeat one.
     pub(super) fn unexpected(&self) -> &[String] {
         &self.unexpected
     }
 
-    /// Whether it received what it should, and nothing else.
+    /// Whether it received exactly what it should.
     pub(super) fn is_well(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.pending.is_empty()
     }
@@ -184,7 +184,7 @@ mod tests {
             .to_vec()
     }
 
-    /// What a destination for `idem-run` makes of a file, received line by line.
+    /// A destination for `idem-run` after it received these lines.
     fn received(lines: &[&str]) -> Destination {
         let dir = tempfile::tempdir().expect("makes");
         let path = dir.path().join("runs.jsonl");

@@ -42,7 +42,7 @@ impl Event {
         }
     }
 
-    /// What it says, on one line of at most `width` characters.
+    /// A summary of it on one line of at most `width` characters.
     pub(super) fn brief(&self, width: usize) -> String {
         let message = self.body.get("message").unwrap_or(&self.body);
         let text = message.to_string();

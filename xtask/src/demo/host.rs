@@ -14,10 +14,10 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
-/// Longer than the ten seconds the host takes at most to deliver what it has.
+/// Longer than the ten seconds that the host takes at most to deliver its events.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// `evbus run`. Its end is the keeper's business, unless it is stopped.
+/// `evbus run`. The keeper ends it, unless it is stopped before.
 #[derive(Debug)]
 pub(super) struct Host {
     process: Child,
@@ -26,7 +26,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Starts it and waits until its sockets accept. What it says besides goes to standard error.
+    /// Starts it and waits until its sockets accept connections. The rest of its output goes to standard error.
     pub(super) fn start(
         mut evbus: Command,
         acct_file: &Path,
@@ -54,11 +54,11 @@ impl Host {
             .map_err(Failure::io("start evbus run"))?;
         let stderr = process.stderr.take().expect("standard error is piped");
         let (ready, is_ready) = mpsc::channel();
-        // Ends with the host, which holds the other end.
+        // Ends when the host closes the other end.
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if line == "ready" {
-                    // Nobody waits for it any more when the time is up.
+                    // The receiver is gone when the time is up.
                     let _ = ready.send(());
                 } else {
                     eprintln!("host: {line}");
@@ -95,7 +95,7 @@ impl Host {
         self.took
     }
 
-    /// Fails when it has ended.
+    /// Fails if it has ended.
     pub(super) fn check(&mut self) -> Result<(), Failure> {
         match self.process.try_wait() {
             Ok(None) => Ok(()),
@@ -106,7 +106,7 @@ impl Host {
         }
     }
 
-    /// Asks it to end and waits until it has; it delivers what it still has.
+    /// Asks it to end and waits until it has; before that, it delivers its remaining events.
     pub(super) fn stop(mut self, interrupt: &Interrupt) -> Result<(), Failure> {
         let ended = self.process.try_wait();
         if ended.map_err(Failure::io("wait for the host"))?.is_some() {
@@ -121,7 +121,7 @@ impl Host {
                     .map_err(Failure::io("wait for the host"))
             })?
             .ok_or_else(|| late("the host", STOP_LIMIT))?;
-        // What it could not deliver is what the comparison finds missing.
+        // The comparison reports what it could not deliver.
         if !status.success() {
             eprintln!("host: ended with {status}");
         }

@@ -50,7 +50,7 @@ const BUILD_LIMIT: Duration = Duration::from_mins(30);
 const PUT_LIMIT: Duration = Duration::from_mins(1);
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
 
-/// The longest path a socket can have, without the NUL at its end.
+/// The longest path of a socket, without the NUL at its end.
 const SOCKET_PATH_BYTES: usize = 107;
 
 /// Runs the demo.
@@ -98,14 +98,14 @@ pub(crate) fn run() -> Result<(), Failure> {
     let arrived = arrive(&interrupt, &mut host, put, &mut destinations, &screen);
     let took = begin.elapsed();
     let undisturbed = match arrived {
-        // The comparison still says what is missing because of it.
+        // The comparison then reports what is missing.
         Err(Failure::Failed(why)) => {
             eprintln!("error: {why}");
             false
         }
         other => other.map(|()| true)?,
     };
-    // After the host's end nothing can arrive any more, so what is there now is all.
+    // After the host has ended, nothing more can arrive.
     host.stop(&interrupt)?;
     receive(&mut destinations, &screen)?;
     screen.summary(&destinations, events.len(), took)?;
@@ -116,8 +116,8 @@ pub(crate) fn run() -> Result<(), Failure> {
     }
 }
 
-/// Where temporary files go, or `/tmp` where a socket's path would get too long there, or unfit for
-/// the quotes of the acct file.
+/// The directory for temporary files; `/tmp` if a socket's path would become too long otherwise, or contain characters
+/// that the acct file's quotes do not permit.
 fn parent() -> PathBuf {
     let dir = std::env::temp_dir();
     let socket = dir.join("evbus-demo-XXXXXX/s/master_event_pull.ipc");
@@ -130,12 +130,11 @@ fn parent() -> PathBuf {
     }
 }
 
-/// Builds the host and the plugins with the profile `dev`. Cargo and its compilers belong to the
-/// keeper.
+/// Builds the host and the plugins with the profile `dev`. The keeper ends cargo and its compilers.
 fn build(keeper: &Keeper, interrupt: &Interrupt) -> Result<Built, Failure> {
     let mut cargo = cargo::prepare(keeper.command(cargo::program()));
     cargo.args(["build", cargo::TELL]).args(BUILD);
-    // A file needs nobody who reads it while cargo writes.
+    // A file, because nobody reads a pipe while cargo writes.
     let told = keeper.dir().join("cargo.jsonl");
     let stdout = fs::File::create(&told).map_err(Failure::file("write", &told))?;
     let mut cargo = cargo
@@ -166,8 +165,8 @@ fn put(mut evbus: Command, sock_dir: &Path, root: &Path) -> Result<std::process:
         .map_err(Failure::io("start evbus put"))
 }
 
-/// Shows what arrives until `put` has ended and everything is there, or time is up. That something
-/// is missing is not a failure here: the comparison says what.
+/// Shows what arrives until `put` has ended and everything is there, or time is up. Missing events are not a failure
+/// here: the comparison reports them.
 fn arrive(
     interrupt: &Interrupt,
     host: &mut Host,
@@ -196,7 +195,7 @@ fn arrive(
     Ok(())
 }
 
-/// Takes and shows what arrived since the last call.
+/// Reads and shows what arrived since the last call.
 fn receive(destinations: &mut [Destination], screen: &Screen) -> Result<(), Failure> {
     for (index, destination) in destinations.iter_mut().enumerate() {
         destination.receive(|pattern, event| screen.event(index, pattern, event))?;
@@ -204,8 +203,8 @@ fn receive(destinations: &mut [Destination], screen: &Screen) -> Result<(), Fail
     Ok(())
 }
 
-/// A command that knows nothing of the user's own acct file, plugins and directories, and leaves its
-/// temporary files where the keeper removes them.
+/// A command that ignores the user's own acct file, plugins and directories, and puts its temporary files where the
+/// keeper removes them.
 fn quiet(mut command: Command, dir: &Path) -> Command {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

@@ -7,13 +7,13 @@ use super::destination::Destination;
 use super::event::Event;
 use crate::failure::Failure;
 
-/// Of the terminal's colours, those that read well on black and on white, by destination.
+/// Colours that are readable on black and on white, one for each destination.
 const COLOURS: [&str; 5] = ["36", "32", "35", "33", "34"];
 const GOOD: &str = "32";
 const BAD: &str = "31";
 const FAINT: &str = "2";
 
-/// How many faults of a destination are shown; the table has their number.
+/// How many faults of a destination are shown; the table contains their number.
 const SHOWN: usize = 10;
 const MESSAGE_WIDTH: usize = 60;
 
@@ -24,7 +24,7 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// Looks whether colours are wanted.
+    /// Checks whether colours are wanted.
     pub(super) fn open() -> Self {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         Self {
@@ -129,7 +129,7 @@ fn faults(destination: &Destination) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints a line at once: a pipe would hold it back.
+/// Prints a line and flushes, because a pipe would delay it.
 fn print(line: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}")

@@ -1,4 +1,4 @@
-//! Running one fuzz target, and saying what came of it.
+//! Running one fuzz target, and reporting the result.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,13 +15,13 @@ use crate::interrupt::Interrupt;
 /// The longest input, in bytes: frames are short, and long ones are made by the targets.
 const MAX_LEN: &str = "-max_len=4096";
 
-/// How long one input may take, in seconds: longer than what the targets themselves wait.
+/// How long one input may take, in seconds: longer than the targets' own limits.
 const TIMEOUT: &str = "-timeout=40";
 
-/// The most memory, in MiB. The targets need about 50, and a frame may announce 100 that never come.
+/// The memory limit in MiB. The targets need about 50, and a frame may announce 100 that never arrive.
 const MEMORY: &str = "-rss_limit_mb=160";
 
-/// How long past its time a program may take to read the corpus and to end.
+/// How long after its time limit a program may take to read the corpus and to end.
 const GRACE: Duration = Duration::from_mins(5);
 
 /// A fuzz target, built.
@@ -35,7 +35,7 @@ pub(super) struct Program {
 /// A program at work.
 pub(super) struct Running {
     child: Child,
-    /// For what the program leaves behind: libFuzzer ends it without cleaning up.
+    /// For files that the program leaves behind, because libFuzzer ends it without cleaning up.
     _temporary: TempDir,
 }
 
@@ -62,22 +62,21 @@ impl Program {
         self.target
     }
 
-    /// Starts to fuzz with what is in the directories, and puts what is new into the first.
+    /// Starts to fuzz with the inputs in the directories, and stores new ones in the first.
     pub(super) fn fuzz(&self, limit: Duration, corpora: &[&Path]) -> Result<Running, Failure> {
         eprintln!("fuzz: {} for {} s", self.target, limit.as_secs());
         let limit = format!("-max_total_time={}", limit.as_secs());
         self.start(&[&limit, "-print_final_stats=1"], corpora)
     }
 
-    /// Copies the fewest inputs into the first directory that reach all that is reached from the
-    /// others.
+    /// Copies into the first directory the fewest inputs that reach everything reached by the others.
     pub(super) fn merge(
         &self,
         into: &Path,
         from: &[&Path],
         interrupt: &Interrupt,
     ) -> Result<(), Failure> {
-        // How often a place was reached depends on timing, and would keep thousands.
+        // Counters depend on timing and would keep thousands of inputs.
         let options = ["-set_cover_merge=1", "-use_counters=0"];
         let running = self.start(&options, &[&[into], from].concat())?;
         self.wait(running, GRACE, interrupt).map(|_| ())
@@ -127,7 +126,7 @@ impl Program {
         Ok(())
     }
 
-    /// Waits until a program has ended well; gives what it said.
+    /// Waits until a program has succeeded; returns its output.
     fn wait(
         &self,
         mut running: Running,
@@ -169,7 +168,7 @@ impl Program {
     }
 }
 
-/// What a panic, or libFuzzer itself, says in one line.
+/// The message of a panic or of libFuzzer itself, on one line.
 fn panic_of(log: &str) -> String {
     let mut lines = log.lines();
     let panic = lines.by_ref().find(|line| line.contains("panicked at"));
@@ -181,7 +180,7 @@ fn panic_of(log: &str) -> String {
     said.chars().take(300).collect()
 }
 
-/// The word that last stood after a name.
+/// The last word that follows a name.
 fn last<'a>(log: &'a str, name: &str) -> Option<&'a str> {
     let (_, after) = log.rsplit_once(name)?;
     after.split_whitespace().next()

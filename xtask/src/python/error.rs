@@ -1,4 +1,4 @@
-//! Why a Python environment could not be had.
+//! Why a Python environment is not available.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ use crate::system::SystemError;
 pub enum PythonError {
     /// The system lacks a program.
     System(SystemError),
-    /// A file or a process could not be had.
+    /// A file or a process was not available.
     Io {
         /// What was being done.
         doing: String,
@@ -21,7 +21,7 @@ pub enum PythonError {
     },
     /// A program that was run on the way failed.
     Step {
-        /// What it was to do.
+        /// What it was supposed to do.
         doing: String,
         /// Its exit status and the end of what it printed.
         why: String,

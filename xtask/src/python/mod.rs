@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 pub use error::PythonError;
 
-/// Enough for the cause of what pip says; it says it at the end.
+/// Enough for the cause, which pip prints last.
 const TAIL_LINES: usize = 12;
 
 /// Waits until no other process installs; the lock lasts as long as the file is open.
@@ -60,8 +60,8 @@ pub(crate) fn pip(environment: &Path) -> Command {
     command
 }
 
-/// Runs a program to its end, with nothing of Python's settings but those of pip, which may say where
-/// packages come from.
+/// Runs a program to its end, without Python's environment variables except those of pip, which may name a package
+/// index.
 pub(crate) fn step(doing: &str, command: &mut Command) -> Result<(), PythonError> {
     for name in [
         "PYTHONPATH",

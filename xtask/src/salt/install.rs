@@ -13,8 +13,8 @@ use crate::python::{
     self, PythonError, environment, interpreter, pip, site_packages, step, version,
 };
 
-/// What Salt's event library imports. Salt asks for some fifty packages more, in versions that not every
-/// Python has.
+/// What Salt's event library imports. Salt requires some fifty more packages, in versions that are not available for
+/// every Python.
 pub(super) const REQUIREMENTS: &[&str] = &[
     "distro",
     "jinja2",
@@ -26,7 +26,7 @@ pub(super) const REQUIREMENTS: &[&str] = &[
     "requests",
     "tornado",
 ];
-/// What pip needs to read what a source package says of itself; it does so before it keeps one.
+/// What pip needs to read the metadata of a source package, which it does before it caches one.
 const BUILD_TOOLS: &[&str] = &[
     "importlib-metadata",
     "looseversion",
@@ -34,7 +34,7 @@ const BUILD_TOOLS: &[&str] = &[
     "setuptools",
     "wheel",
 ];
-/// Imports what a program that listens and fires imports, which Salt does partly when it connects.
+/// Imports what a program that listens and fires imports; Salt imports some of it only when it connects.
 const TRY: &str = "\
 import sys
 import salt.utils.event
@@ -43,7 +43,7 @@ import salt.version
 assert salt.version.__version__ == sys.argv[1], salt.version.__version__
 ";
 
-/// Makes the environments of these releases, side by side.
+/// Creates the environments of these releases in parallel.
 pub(super) fn install(home: &Path, releases: &[&str]) -> Result<(), PythonError> {
     if releases.is_empty() {
         return Ok(());
@@ -61,7 +61,7 @@ pub(super) fn install(home: &Path, releases: &[&str]) -> Result<(), PythonError>
             .iter()
             .map(|release| scope.spawn(|| make(home, release, &tools, work.path())))
             .collect();
-        // All are waited for, and the first one's error is told.
+        // Waits for all of them and reports the first error.
         let made: Vec<_> = making
             .into_iter()
             .map(thread::ScopedJoinHandle::join)
@@ -109,7 +109,7 @@ fn make(home: &Path, release: &str, tools: &Path, work: &Path) -> Result<(), Pyt
             .arg(&packages)
             .arg(format!("salt-{release}/salt")),
     )?;
-    // It also compiles what is imported, so that no test waits for that.
+    // This also compiles what is imported, so that no test waits for it.
     step(
         &format!("use Salt {release}"),
         Command::new(interpreter(&whole)).args(["-I", "-c", TRY, release]),

@@ -16,7 +16,7 @@ use crate::target_dir;
 /// The first one listens to length-prefixed frames, the others to bare ones.
 pub const RELEASES: [&str; 3] = ["3006.30", "3007.13", "3008.5"];
 
-/// What the file that tells of a whole environment is called. It is written last.
+/// The name of the file that marks a complete environment. It is written last.
 const MARKER: &str = "complete";
 
 /// Installs every release that is not there yet; blocks for up to a minute or two then, and for a moment
@@ -64,14 +64,14 @@ fn missing(home: &Path) -> Vec<&'static str> {
     RELEASES.into_iter().filter(|it| !whole(it)).collect()
 }
 
-/// Whether an environment was made to its end, as this version of the recipe makes it, and its Python
-/// is still the one it was made for: a newer one does not find what was installed.
+/// Whether an environment is complete, was made by this version of the recipe, and has the Python that it was made
+/// for: a newer one does not find what was installed.
 fn is_whole(environment: &Path, release: &str) -> bool {
     let noted = std::fs::read_to_string(environment.join(MARKER));
     noted.is_ok_and(|noted| version(environment).is_some_and(|it| noted == note(release, &it)))
 }
 
-/// What the marker of a whole environment says.
+/// The content of a complete environment's marker.
 fn note(release: &str, python: &str) -> String {
     let requirements = install::REQUIREMENTS.join(" ");
     format!("salt {release}, {requirements}, for Python {python}\n")

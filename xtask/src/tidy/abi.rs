@@ -11,7 +11,7 @@ const DOCUMENT: &str = "docs/ABI.md";
 const SOURCES: &str = "plugins/abi/src/";
 const KEY: &str = "abi-source-sha256: ";
 
-/// The document carries the hash of the sources it describes.
+/// Checks that the document contains the hash of the sources that it describes.
 pub(super) fn is_described(tree: &Tree) -> Vec<String> {
     let noted = tree.text(DOCUMENT).and_then(noted);
     if noted == Some(hash(tree).as_str()) {
@@ -50,7 +50,7 @@ fn noted(document: &str) -> Option<&str> {
         .map(str::trim)
 }
 
-/// Line ends and blanks before them mean nothing.
+/// Line breaks and blanks before them do not count.
 fn hash(tree: &Tree) -> String {
     let mut hash = Sha256::new();
     for (path, text) in tree.rust().filter(|(path, _)| path.starts_with(SOURCES)) {

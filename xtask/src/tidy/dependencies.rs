@@ -8,10 +8,10 @@ const HOST: &str = "evbus";
 const SDK: &str = "evbus-sdk";
 const ABI: &str = "evbus-abi";
 
-/// What other programs use.
+/// Crates for other programs.
 const CLIENTS: [&str; 3] = ["evbus-client", "evbus-fnmatch", "evbus-wire"];
 
-/// Checks what `cargo metadata` says. Dependencies of tests are not looked at.
+/// Checks the output of `cargo metadata`. Dependencies of tests are ignored.
 pub(super) fn point_the_right_way(metadata: &Value) -> Vec<String> {
     let graph = graph(metadata);
     let mut findings = Vec::new();

@@ -2,7 +2,7 @@
 
 use super::tree::Tree;
 
-/// What not to write, what may stand before it all the same, and what to write.
+/// What not to write, which words before it make it acceptable, and what to write instead.
 const PHRASES: &[(&str, &[&str], &str)] = &[
     (" is no ", &["there", "this"], "is not a"),
     (" are no ", &["there", "these"], "are not"),
@@ -17,12 +17,12 @@ const PHRASES: &[(&str, &[&str], &str)] = &[
     ("does without it", &[], "does not use it"),
 ];
 
-/// Words behind ` is no ` with which it is good English.
+/// Words that make ` is no ` good English if they follow it.
 const GOOD_AFTER: &[&str] = &[
     "longer", "more", "less", "slower", "faster", "reader's", "page's", "such", "use",
 ];
 
-/// The pages, the comments and the texts of programs are free of them.
+/// Pages, comments and messages do not contain these phrases.
 pub(super) fn is_plain(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
     let code = tree.rust().map(|(path, text)| (path, text, false));
@@ -48,7 +48,7 @@ pub(super) fn is_plain(tree: &Tree) -> Vec<String> {
     findings
 }
 
-/// The changelog keeps what it said; this list of phrases has them all.
+/// The changelog keeps its wording; this list itself contains all of the phrases.
 fn is_read(path: &str) -> bool {
     path != "CHANGELOG.md" && !path.starts_with("xtask/src/tidy/") && !path.contains("/fixtures/")
 }
@@ -58,7 +58,7 @@ fn found(line: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
         let is_found = line.match_indices(phrase).any(|(at, _)| {
             let before = line[..at].trim_end().to_lowercase();
             let after = line[at + phrase.len()..].split_whitespace().next();
-            // At the beginning of a line the sentence began on the one before.
+            // At the beginning of a line, the sentence may have begun on the line before.
             let is_open = matches!(before.trim_start(), "" | "//" | "///" | "//!");
             let is_good = unless.iter().any(|word| before.ends_with(word))
                 || (phrase.ends_with(" no ")

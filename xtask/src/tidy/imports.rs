@@ -120,7 +120,7 @@ const PAGE: &str = "docs/ARCHITECTURE.md";
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// Checks what `cargo metadata` says against the table. Dependencies of tests are not looked at.
+/// Checks the output of `cargo metadata` against the table. Dependencies of tests are ignored.
 pub(super) fn lead_downward(metadata: &Value) -> Vec<String> {
     let allowed: BTreeMap<&str, &[&str]> = ALLOWED.iter().copied().collect();
     let mut findings = Vec::new();
@@ -142,7 +142,7 @@ pub(super) fn lead_downward(metadata: &Value) -> Vec<String> {
     findings
 }
 
-/// The diagram shows what there is.
+/// The diagram shows the actual dependencies.
 pub(super) fn are_drawn(tree: &Tree, metadata: &Value) -> Vec<String> {
     let drawn: BTreeSet<(String, String)> = tree
         .text(PAGE)

@@ -2,7 +2,7 @@
 
 use super::tree::Tree;
 
-/// What bounds a crate's subject.
+/// Words that show the limits of a crate's subject.
 const BOUNDS: &[&str] = &[" not ", " no ", " nothing ", " never ", " nor ", " none"];
 
 /// The documentation of a crate of `core/` has a heading sentence, a bound and an API boundary.

@@ -28,7 +28,7 @@ const TOP_LEVEL: &[&str] = &[
     "xtask",
 ];
 
-/// The top level is laid out once; only plugins are added to it.
+/// The top level is fixed; only plugins are added to it.
 pub(super) fn top_level_is_known(tree: &Tree) -> Vec<String> {
     let entries: BTreeSet<&str> = tree
         .files()

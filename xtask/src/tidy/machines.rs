@@ -1,4 +1,4 @@
-//! The project stands alone: it names no developer's machine, and no place packages come from.
+//! The project is self-contained: it names no developer's machine and no package registry.
 
 use super::tree::Tree;
 
@@ -20,7 +20,7 @@ const REGISTRIES: &[&str] = &[
     concat!("deb.debian", ".org"),
 ];
 
-/// Cargo writes it, and names its registry in it.
+/// Written by cargo, with the address of its registry.
 const LOCK: &str = "Cargo.lock";
 
 /// No home directories and no package registries.

@@ -5,6 +5,7 @@
 
 mod abi;
 mod dependencies;
+mod duplicates;
 mod english;
 mod imports;
 mod introductions;
@@ -23,7 +24,7 @@ use crate::cargo;
 use crate::failure::Failure;
 use tree::Tree;
 
-/// A rule that needs the files alone.
+/// A rule that needs only the files.
 type Rule = fn(&Tree) -> Vec<String>;
 
 const RULES: &[Rule] = &[
@@ -41,7 +42,7 @@ const RULES: &[Rule] = &[
     once::is_written,
 ];
 
-/// Checks every rule, or notes that the document of the plugin contract is up to date.
+/// Checks every rule, or records that the document of the plugin contract is up to date.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let bless = match args {
         [] => false,
@@ -61,6 +62,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     findings.extend(dependencies::point_the_right_way(&metadata));
     findings.extend(imports::lead_downward(&metadata));
     findings.extend(imports::are_drawn(&tree, &metadata));
+    findings.extend(duplicates::are_listed(&tree, &duplicates::listing()?));
     findings.sort();
     for finding in &findings {
         eprintln!("{finding}");
@@ -76,7 +78,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     }
 }
 
-/// What cargo knows about the packages of the workspace.
+/// Cargo's description of the packages of the workspace.
 fn metadata() -> Result<Value, Failure> {
     let output = cargo::command()
         .args([

@@ -3,7 +3,7 @@
 use super::rust_text::RustText;
 use super::tree::Tree;
 
-/// Code that only one place may have: what to look for, where it belongs, what to use.
+/// Code that may exist only once: what to search for, where it belongs, what to use instead.
 const ONCE: &[(&str, &str, &str)] = &[
     ("fn fnmatch", "clients/fnmatch/", "the crate evbus-fnmatch"),
     ("fn hex(", "core/report/src/hex.rs", "evbus_report::hex"),
@@ -25,8 +25,8 @@ const ONCE: &[(&str, &str, &str)] = &[
     ("struct Signals", "core/src/cli/signals.rs", "cli::signals"),
 ];
 
-/// A second copy is found, in code that is not a test's. A plugin is built without the crates of `core/`, so it may
-/// have its own of what is there.
+/// Finds second copies outside of tests. Plugins are built without the crates of `core/`, so they may have their own
+/// copy of what is there.
 pub(super) fn is_written(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
     for (path, text) in tree.rust().filter(|(path, _)| !path.contains("/tests/")) {

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// The parts of a Rust source text. Each is as long as the whole, with blanks in place of the other
-/// part and of what is in quotes, so that places mean the same in all.
+/// The parts of a Rust source text. Each is as long as the whole, with blanks instead of the other part and of what is
+/// in quotes, so that positions are the same in all.
 #[derive(Debug)]
 pub(super) struct RustText {
     pub(super) code: String,
@@ -80,8 +80,8 @@ fn block_comment(rest: &[u8]) -> usize {
     rest.len()
 }
 
-/// The length of what begins with the quote at `at`. An `r` before it, with or without hashes between,
-/// makes it a raw one.
+/// The length of the literal that begins with the quote at `at`. A preceding `r`, with or without hashes, makes it a
+/// raw one.
 fn quoted(bytes: &[u8], at: usize) -> usize {
     let before = &bytes[..at];
     let hashes = before.iter().rev().take_while(|b| **b == b'#').count();
@@ -102,13 +102,13 @@ fn quoted(bytes: &[u8], at: usize) -> usize {
     bytes.len() - at
 }
 
-/// The length of the character literal at `at`, or 1 when it is the quote of a lifetime.
+/// The length of the character literal at `at`, or 1 if the quote belongs to a lifetime.
 fn character(text: &str, at: usize) -> usize {
     let inside: Range<usize> = at + 1..text.len();
     let mut rest = text[inside].char_indices();
     match rest.next() {
         Some((_, '\\')) => {
-            // What is escaped may be a quote itself.
+            // The escaped character may be a quote itself.
             rest.next();
             rest.find(|(_, c)| *c == '\'')
                 .map_or(1, |(index, _)| index + 2)

@@ -5,8 +5,7 @@ use super::tree::Tree;
 
 const MAX_LINES: usize = 500;
 
-/// The contract, the SDK over it, the host's crate that opens plugins, and the tests' counterparts
-/// of these.
+/// The contract, the SDK over it, the host's crate that opens plugins, and their counterparts in the tests.
 const UNSAFE: &[&str] = &[
     "plugins/abi/",
     "plugins/sdk/",
@@ -28,7 +27,7 @@ pub(super) fn files_are_short(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
-/// Unsafe code has its places.
+/// Unsafe code is only in these directories.
 pub(super) fn unsafe_is_confined(tree: &Tree) -> Vec<String> {
     tree.rust()
         .filter(|(path, _)| !UNSAFE.iter().any(|place| path.starts_with(place)))
@@ -78,7 +77,7 @@ fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     followed(text, word, "")
 }
 
-/// As [`words`], where the word is followed by something.
+/// Like [`words`], but only if something follows the word.
 fn followed<'a>(text: &'a str, word: &'a str, after: &'a str) -> impl Iterator<Item = usize> + 'a {
     let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
     text.lines().enumerate().flat_map(move |(index, line)| {

@@ -8,19 +8,19 @@ use std::process::{Command, Stdio};
 use crate::failure::Failure;
 use crate::workspace;
 
-/// Larger files are not read: nobody wrote them by hand.
+/// Larger files are not read: nobody writes such files by hand.
 const READ_BYTES: u64 = 4 * 1024 * 1024;
 
 /// All files that are, or would be, under version control.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: PathBuf,
-    /// By path from the root, with `/`; the text is empty where the file is none.
+    /// By path from the root, with `/`; the text is empty if it is not a regular file.
     files: BTreeMap<String, String>,
 }
 
 impl Tree {
-    /// Reads the checkout. Git says which files there are.
+    /// Reads the checkout. Git lists the files.
     pub(super) fn of_checkout() -> Result<Self, Failure> {
         let root = workspace::root();
         let output = Command::new("git")
@@ -45,7 +45,7 @@ impl Tree {
         let mut files = BTreeMap::new();
         for path in String::from_utf8_lossy(&output.stdout).split_terminator('\0') {
             let file = root.join(path);
-            // A file that was removed and not yet committed is still listed.
+            // A file that was removed but not committed is still listed.
             let Ok(metadata) = fs::metadata(&file) else {
                 continue;
             };
@@ -89,12 +89,12 @@ impl Tree {
             .map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
-    /// As [`Tree::files`], those of Rust alone.
+    /// Like [`Tree::files`], but only Rust files.
     pub(super) fn rust(&self) -> impl Iterator<Item = (&str, &str)> {
         self.with_extension("rs")
     }
 
-    /// As [`Tree::files`], those with an extension.
+    /// Like [`Tree::files`], but only files with this extension.
     pub(super) fn with_extension(&self, extension: &str) -> impl Iterator<Item = (&str, &str)> {
         self.files().filter(move |(path, _)| {
             path.rsplit_once('.')

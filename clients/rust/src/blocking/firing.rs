@@ -57,13 +57,13 @@ impl Firing {
         let frame = salt_frame(tag, data, self.framing)?;
         let now = Instant::now();
         let until = now.checked_add(self.timeout).unwrap_or(now + FAR);
-        // Whoever panicked while it held the lock had taken the connection out.
+        // If a thread panicked while it held the lock, it had already taken the connection out.
         let mut place = self
             .connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         loop {
-            // Taken out: a connection with half a frame on it must not be used again.
+            // Taken out, so that a connection that fails within a frame is not used again.
             let mut stream = match place.take() {
                 Some(stream) => stream,
                 None => self.connect(until)?,
@@ -73,7 +73,7 @@ impl Firing {
                     *place = Some(stream);
                     return Ok(());
                 }
-                // The host has not got all of the frame, so it has got no event.
+                // The host has not received the whole frame, so it has not received the event.
                 Err(error) if Instant::now() >= until => return Err(error.into()),
                 Err(_) => {}
             }

@@ -11,10 +11,10 @@ use crate::reception::Reception;
 use crate::request::Wait;
 use crate::{Error, Event, TagFilter};
 
-/// The longest single wait: how exactly a client knows when it last had everything.
+/// The longest single wait, and so the precision with which a client knows when it last had everything.
 const LONGEST_READ: Duration = Duration::from_secs(1);
 
-/// How often a call reads that does not wait, a block at a time.
+/// How often a call that does not wait may read, a block at a time.
 const MOST_READS: u32 = 64;
 
 /// Until when a call waits.
@@ -31,7 +31,7 @@ impl From<Wait> for Deadline {
         match wait {
             Wait::No => Self::Now,
             Wait::Forever => Self::Never,
-            // A wait that is too long for the clock is for ever.
+            // A wait that is too long for the clock never ends.
             Wait::For(wait) => Instant::now()
                 .checked_add(wait)
                 .map_or(Self::Never, Self::At),
@@ -40,7 +40,7 @@ impl From<Wait> for Deadline {
 }
 
 impl Deadline {
-    /// How much of `wish` may be waited; `None` for nothing.
+    /// How much of `wish` may be waited; `None` if nothing.
     fn allows(self, wish: Duration) -> Option<Duration> {
         let left = match self {
             Self::Never => wish,
@@ -50,7 +50,7 @@ impl Deadline {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Whether a call ends that has read so often: events that do not match must not hold it.
+    /// Whether a call that has read this often ends: events that do not match must not keep it forever.
     fn is_over(self, reads: u32) -> bool {
         match self {
             Self::Never => false,
@@ -60,15 +60,15 @@ impl Deadline {
     }
 }
 
-/// What a link has for its client.
+/// What a link returns to its client.
 pub(super) enum Next {
     Event(Event),
-    /// The connection has ended or come back; the reception has notices.
+    /// The connection was lost or made again; the reception has the details.
     Notice,
     TimeOver,
 }
 
-/// Where a client's connection is.
+/// The state of a client's connection.
 #[derive(Debug)]
 pub(super) struct Link {
     path: PathBuf,
@@ -80,14 +80,14 @@ pub(super) struct Link {
 #[derive(Debug)]
 enum State {
     Up(UnixStream),
-    /// To be connected then.
+    /// Connect again at this time.
     Down(Instant),
-    /// For good.
+    /// Permanently.
     Closed,
 }
 
 impl Link {
-    /// A link over a connection, or one that makes its connection when it is first used.
+    /// A link over a connection, or one that connects when it is first used.
     pub(super) fn new(path: PathBuf, reconnect: bool, connection: Option<UnixStream>) -> Self {
         Self {
             path,
@@ -181,7 +181,7 @@ fn down(reception: &mut Reception) -> State {
     State::Down(Instant::now() + reception.next_delay())
 }
 
-/// Reads what arrives within the time; without one, what has arrived.
+/// Reads what arrives within the time; without a time, what has already arrived.
 fn receive(stream: &mut UnixStream, block: &mut [u8], wait: Option<Duration>) -> io::Result<usize> {
     stream.set_nonblocking(wait.is_none())?;
     if wait.is_some() {

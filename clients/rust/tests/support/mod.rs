@@ -1,4 +1,4 @@
-//! A bus whose every byte the test chooses, and the two clients behind one face.
+//! A bus whose bytes the test determines, and the two clients behind one interface.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::io::{Read as _, Write as _};

@@ -13,7 +13,7 @@ const TAG: usize = 16;
 pub(super) fn encrypt(key: &[u8; KEY_BYTES], plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
     let mut nonce = [0; NONCE];
     super::random(&mut nonce)?;
-    // With room for the tag, so that the plain text is at one place only, which is overwritten.
+    // Room for the tag keeps the buffer from growing, so the plain text is in one place only, which is overwritten.
     let mut buffer = Vec::with_capacity(plain.len() + TAG);
     buffer.extend_from_slice(plain);
     Aes256Gcm::new(key.into())

@@ -33,8 +33,7 @@ pub(super) fn is_token(content: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_=".contains(byte))
 }
 
-/// A token without what editors, mail and shells put around and into one: a byte order mark, quotes, and the
-/// ends of folded lines.
+/// A token without what editors, mail and shells add to it: a byte order mark, quotes, and line breaks.
 fn bare(content: &[u8]) -> Vec<u8> {
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let content = content.trim_ascii();
@@ -48,7 +47,7 @@ fn bare(content: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn encrypt(key: &[u8; KEY_BYTES], plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
-    // A clock before 1970 is not a reason not to encrypt; nobody reads the time.
+    // A clock before 1970 must not prevent encryption; nobody reads the time.
     let time = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());

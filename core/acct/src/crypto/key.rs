@@ -68,7 +68,7 @@ impl AcctKey {
                 })
                 .collect(),
         );
-        // With room to spare, since the decoder asks for a little more than it needs.
+        // The decoder asks for slightly more room than it uses.
         let mut bytes = Zeroizing::new([0; KEY_BYTES + 16]);
         let length = DECODER
             .decode_slice(text.as_slice(), bytes.as_mut_slice())
@@ -153,7 +153,7 @@ impl KeySource {
 
 fn from_environment(name: &str) -> Result<AcctKey, String> {
     let text = std::env::var(name).map(Zeroizing::new).map_err(|error| {
-        // What is not text is in the error, and may be a key that was cut.
+        // The error contains the text, which may be a damaged key.
         if let std::env::VarError::NotUnicode(text) = error {
             drop(Zeroizing::new(text.into_encoded_bytes()));
         }

@@ -14,7 +14,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 pub use key::{AcctKey, KeySource};
 
-/// More than the ciphers need of the stack, in bytes, and much less than any thread has.
+/// More stack than the ciphers need, in bytes, and much less than any thread has.
 const STACK: usize = 128 * 1024;
 
 /// How an acct file is encrypted.
@@ -79,7 +79,7 @@ impl Cipher {
         let is_text = std::str::from_utf8(content).is_ok_and(|text| {
             !text.contains(|c: char| c.is_control() && !"\t\n\r\u{85}".contains(c))
         });
-        // Of the shortest file it writes, 28 random bytes, one in billions is such text.
+        // The shortest encrypted file is 28 random bytes; the chance that these are text is one in billions.
         (!is_text).then_some(Self::Aesgcm256)
     }
 
@@ -123,10 +123,10 @@ impl Cipher {
     }
 }
 
-/// Does what has a key in its variables, and overwrites the part of the stack that it used: types that wipe
-/// themselves leave copies behind where they are moved, and the ciphers' own variables are not wiped.
+/// Runs work that has a key in its variables, then overwrites the part of the stack that it used: types that wipe
+/// themselves leave copies behind when they are moved, and the ciphers' own variables are not wiped.
 fn wiping_the_stack<T>(work: impl FnOnce() -> T) -> T {
-    // Neither may become a part of this function, since they are to use the same part of the stack.
+    // Neither may be inlined: both must use the same part of the stack.
     #[inline(never)]
     fn run<T>(work: impl FnOnce() -> T) -> T {
         work()

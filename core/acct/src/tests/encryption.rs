@@ -1,4 +1,4 @@
-//! Encrypted files: those that acct for Python wrote, and our own.
+//! Encrypted files: those written by acct for Python, and this project's own.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -53,7 +53,7 @@ fn files_that_acct_wrote_are_read_whatever_their_cipher() {
         );
         let cipher = document.cipher().unwrap().name();
         assert_eq!(file.extension().unwrap(), cipher);
-        // Named right, it is the same; named wrong, it does not open.
+        // The right cipher opens the file; the wrong one does not.
         let named = with_key(&file, &key).cipher(cipher.parse::<Cipher>().unwrap());
         assert!(named.document().unwrap().same_data(&document));
     }
@@ -77,7 +77,7 @@ fn a_token_that_was_folded_quoted_or_marked_is_read() {
         fs::write(&file, &written).unwrap();
         let read = with_key(&file, key.reveal()).document().unwrap();
         assert!(read.same_data(&document), "{written:?}");
-        // Without a key it is not taken for YAML.
+        // Without a key, the file is not read as YAML.
         let error = AcctSource::new(&file).document().unwrap_err();
         assert!(
             error

@@ -247,7 +247,7 @@ fn the_examples_of_the_manual_are_valid() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    // The others need a template to be rendered, or secrets.
+    // The others need rendering or secrets.
     assert!(examples.len() >= 4);
     for example in examples {
         assert_eq!(faults(example), [""; 0], "{example}");

@@ -1,4 +1,4 @@
-//! Files as they are in use, with what Idem makes of each.
+//! Files as they are in use, with Idem's result for each.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Named pipes, sockets, devices and directories where files belong: in each place that names a file.
+//! Named pipes, sockets, devices and directories in place of files, wherever a file is named.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 
 use crate::{AcctSource, KeySource, MAX_FILE_BYTES};
 
-/// Reads an acct file one of whose files is another thing, and gives the only fault.
+/// Reads an acct file that uses an unusual file in one place, and returns the only fault.
 type Place = fn(dir: &Path, odd: &Path) -> String;
 
 const PLACES: [(&str, Place); 5] = [
@@ -66,7 +66,7 @@ fn what_is_no_regular_file_is_named_and_never_waited_for() {
             ("directory", "a directory"),
             ("device", "a device"),
         ] {
-            // A link that leads out of the directory is refused for that.
+            // The link is refused because it leads out of the directory.
             let found = match (place, odd) {
                 ("a file to include", "device") => "outside the directory",
                 _ => found,
@@ -82,7 +82,7 @@ fn what_is_no_regular_file_is_named_and_never_waited_for() {
 fn no_file_is_read_beyond_its_bound() {
     let folder = tempfile::tempdir().unwrap();
     let odd = folder.path().join("large");
-    // A file with a hole, which takes no room.
+    // A sparse file, which takes no space.
     let large = fs::File::create(&odd).unwrap();
     large.set_len(MAX_FILE_BYTES + 1).unwrap();
     fs::set_permissions(&odd, fs::Permissions::from_mode(0o600)).unwrap();

@@ -208,7 +208,7 @@ fn the_hosts_keys_in_a_wrong_place_are_sent_to_the_right_one() {
     ] {
         assert_eq!(faults(text), [expected], "{text}");
     }
-    // A pattern and a plugin's key may have that name.
+    // A pattern, or a key of the plugin, may be named `evbus` too.
     let named = entries("p:\n  evbus: {path: x}\n  x: {headers: {evbus: {path: y}}}\n");
     assert_eq!(named.len(), 2);
 }

@@ -1,4 +1,4 @@
-//! The render pipe: what templates come to, and how they fail.
+//! The render pipe: what templates render to, and how they fail.
 
 use std::fs;
 
@@ -221,7 +221,7 @@ fn faults_of_a_template_say_where_and_what() {
 
 #[test]
 fn what_is_wrong_with_a_rendered_text_is_told_where_the_template_has_it() {
-    // The loop makes three lines of one, so that the keys stand further down in what is rendered.
+    // The loop turns one line into three, so the keys are further down in the result.
     let text = "{% for n in [1, 2, 3] %}\nk{{ n }}: 1\n{% endfor %}\nlast: 1\nlast: 2\n";
     check_fault(
         text,

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::parse;
 
-/// What the text means below `v:`: JSON, or the sentence of the refusal.
+/// The meaning of the text below `v:`: JSON, or the sentence of the refusal.
 fn meaning(written: &str) -> Result<Json, String> {
     let entries = parse(&format!("p:\n  x:\n    v: {written}\n"), "f")
         .and_then(|file| file.sections()[0].entries());

@@ -153,7 +153,7 @@ fn what_a_command_leaves_behind_with_its_output_is_named_at_once_and_ended() {
         )]
     );
     await_end_of_all(dir.path());
-    // What goes on with an output of its own does not matter, nor what comes to its end.
+    // A process with its own output is left running, and one that ends by itself is not an error.
     script(
         dir.path(),
         "agent",
@@ -166,11 +166,11 @@ fn what_a_command_leaves_behind_with_its_output_is_named_at_once_and_ended() {
     assert!(killed.success(), "the agent is left alone");
 }
 
-/// Waits until the processes are gone that the file `pid` names.
+/// Waits until the processes listed in the file `pid` are gone.
 fn await_end_of_all(dir: &Path) {
     let pids = fs::read_to_string(dir.join("pid")).unwrap();
     for pid in pids.lines() {
-        // A signal takes effect when its process runs next; one that ended may wait for whoever inherited it.
+        // A signal takes effect when the process next runs, and a process that ended may wait for its new parent.
         let lives = || {
             let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             !state.is_empty() && !state.contains(") Z ") && !state.contains(") X ")

@@ -162,7 +162,7 @@ fn nesting_has_a_limit() {
             "f:1:103: found values nested more than 100 levels deep, expected fewer; check brackets and aliases"
         ]
     );
-    // Deeper than the parser itself allows.
+    // Deeper than the parser itself permits.
     assert_eq!(faults(&nested(100_000)).len(), 1);
 }
 

@@ -1,4 +1,4 @@
-//! Whose files are read. Other users' part only root can play; elsewhere those tests do what they can.
+//! Which users' files are read. Only root can act as another user; without root, those tests do what they can.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -12,9 +12,9 @@ use rustix::process::geteuid;
 
 use crate::{AcctSource, Cipher, KeySource};
 
-/// Somebody else, and a group that no database has.
+/// Another user, and a group that is in no database.
 const STRANGER: u32 = 54_321;
-/// What runs a program.
+/// An acct file that runs a program.
 const RUNS: &str = "kafka: {'*': {password: {$exec: [echo, secret]}}}\n";
 
 fn chmod(path: &Path, mode: u32) {
@@ -75,12 +75,12 @@ fn what_every_user_can_write_is_refused_wherever_it_is_on_the_way() {
         chmod(&place, open);
         let change = format!("`chmod o-w {}`", place.display());
         refused(&acct, &[&format!("mode {open:04o}"), &change]);
-        // For encrypting it, or showing it, it may be anybody's.
+        // To be encrypted or shown, the file may belong to anybody.
         let document = AcctSource::new(&acct).document();
         assert!(document.is_ok(), "{document:?}");
         chmod(&place, mode);
     }
-    // As in /tmp, nobody can put another file in the place of this one.
+    // As in /tmp, nobody else can replace this file.
     chmod(&dir, 0o1777);
     assert_eq!(read(&acct).as_deref(), Ok("secret"));
 }
@@ -118,7 +118,7 @@ fn a_link_to_an_included_template_is_checked_as_one_to_the_file() {
         return; // Nobody else can give a link away.
     }
     let (_root, dir) = folder();
-    // In a directory like /tmp others can put links, and choose what is included.
+    // In a directory like /tmp, others can create links and thus choose what is included.
     chmod(&dir, 0o1777);
     let (acct, link) = (dir.join("acct.yml"), dir.join("link.j"));
     fs::write(&acct, "{% include 'link.j' %}\n").expect("it is ours");

@@ -52,7 +52,7 @@ impl Bus {
     /// other destinations of its profile that have room for it. The destination that failed does not get
     /// it: its dead letters show the failure, and it may be unreachable.
     pub fn error_events(&self) -> OnDead {
-        // The lanes belong to the bus, so they must not keep it alive.
+        // Not the bus itself, which the lanes must not keep alive because they belong to it.
         let bus = self.downgrade();
         let untold = Arc::new(OncePerBurst::default());
         Arc::new(move |failed, event, error| {
@@ -73,7 +73,7 @@ impl Bus {
         })
     }
 
-    /// Fires an error event to the destinations that it is not about.
+    /// Fires an error event to the other destinations.
     fn tell_others(
         &self,
         routes: &Routes,

@@ -10,13 +10,13 @@ use quick_cache::sync::Cache;
 use super::{Route, Undecided};
 use evbus_report::foreign_text;
 
-/// Bytes that the answers for names seen before may take.
+/// How many bytes of answers are cached.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// How many answers that is about.
+/// About how many answers that is.
 const CACHE_ITEMS: usize = 100_000;
 
-/// The most of a match plugin's reason that is kept.
+/// A match plugin's reason is truncated to this length.
 const MAX_REASON_BYTES: usize = 300;
 
 /// Answers by name, in bounded memory. Use it from any number of threads.
@@ -29,7 +29,7 @@ impl Default for Answers {
 }
 
 impl Answers {
-    /// The answer for a name, unless it is to be asked again.
+    /// The answer for a name, unless the plugin must be asked again.
     pub(super) fn get(&self, name: &str) -> Option<Route> {
         self.0.get(name).filter(Route::is_current)
     }
@@ -51,13 +51,13 @@ impl Weighter<Box<str>, Route> for ByteWeight {
     }
 }
 
-/// What the plugin found of `count` patterns; `decided` is false where it panicked.
+/// The plugin's answer for `count` patterns; `decided` is false if it panicked.
 pub(super) fn read(found: &MatchesV1, decided: bool, count: usize) -> Route {
     if !decided {
-        // Whatever it had found until then, it has not finished.
+        // The plugin did not finish, so what it found until then does not count.
         return undecided(count, "the match plugin panicked");
     }
-    // Positions past the end are the plugin's fault and nobody's destination.
+    // Positions beyond the last pattern are a fault of the plugin and belong to no destination.
     let known = |index: &u32| (*index as usize) < count;
     let mut positions: Vec<u32> = (found.faults.iter())
         .map(|fault| fault.index)
@@ -66,12 +66,12 @@ pub(super) fn read(found: &MatchesV1, decided: bool, count: usize) -> Route {
     positions.sort_unstable();
     positions.dedup();
     if found.faults.iter().any(|fault| !known(&fault.index)) {
-        // It is not known of which pattern that is said.
+        // It is unknown which pattern the plugin meant.
         positions = all(count);
     }
     let mut matches: Vec<u32> = found.indices.iter().copied().filter(known).collect();
-    // Each destination gets an event once, however often its position is named, and none that
-    // is named as undecided too.
+    // Each destination gets an event once, however often its position is listed, and not at all if it is also
+    // undecided.
     matches.sort_unstable();
     matches.dedup();
     matches.retain(|index| positions.binary_search(index).is_err());
@@ -82,7 +82,7 @@ pub(super) fn read(found: &MatchesV1, decided: bool, count: usize) -> Route {
     }
 }
 
-/// Nothing is known of any of `count` patterns.
+/// None of the `count` patterns is decided.
 pub(super) fn undecided(count: usize, reason: &str) -> Route {
     Route {
         matches: Arc::new([]),
@@ -120,7 +120,7 @@ mod tests {
             assert!(answers.0.weight() <= CACHE_BYTES, "{}", answers.0.weight());
             assert!(answers.get(&name(names - 1)).is_some());
         }
-        // One that is larger than all that may be kept.
+        // Larger than the whole cache.
         let answers = Answers::default();
         let large = "x".repeat(usize::try_from(CACHE_BYTES).expect("it is") + 1);
         answers.keep(&large, undecided(3, "a reason"));

@@ -18,25 +18,25 @@ use super::answers::{self, Answers};
 use super::{ANSWER_WITHIN, Route};
 use evbus_report::OncePerBurst;
 
-/// Threads that one pattern set may have: one is enough while its plugin answers, and the others are what
-/// names may hang it on until no other is asked about.
+/// How many threads one pattern set may have. One is enough while its plugin answers; names may hang the others before
+/// nothing more is asked.
 const MAX_THREADS: usize = 4;
 
-/// Threads that hang in sets which a reload has left behind, of the whole process: then it is better to ask
-/// nobody any more than to lose four threads with each reload.
+/// How many threads of the process may hang in sets that a reload replaced. Beyond that, no set is asked, rather than
+/// losing four threads with each reload.
 const MAX_LEFT_BEHIND: usize = 64;
 
-/// A name that takes longer does not hold up others.
+/// A name that takes longer does not delay others.
 const BRIEFLY: Duration = Duration::from_millis(20);
 
-/// New names of one program that are asked about at a time.
+/// How many new names of one program are asked about at a time.
 const MAX_NAMES: usize = 1024;
 
 static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
 
-/// A pattern set, and what it said before.
+/// A pattern set, and its previous answers.
 pub(super) struct Asking {
-    /// Until it is dropped.
+    /// `None` only while it is dropped.
     inner: Option<Arc<Inner>>,
 }
 
@@ -51,14 +51,14 @@ struct Inner {
     late: OncePerBurst,
 }
 
-/// The names that are asked about.
+/// The names to be asked about.
 #[derive(Default)]
 struct Desk {
-    /// Bounded by the programs that fire, of which each waits for its own; what nobody waits for any more
-    /// is thrown out.
+    /// Bounded by the number of firing programs, because each waits for its own names; names that nobody waits for are
+    /// removed.
     waiting: VecDeque<(Box<str>, Arc<Group>)>,
     at_work: Vec<AtWork>,
-    /// Idle ones, and those that have been started and are on their way, included.
+    /// Including idle threads and those that are starting.
     threads: usize,
     is_closed: bool,
 }
@@ -66,11 +66,11 @@ struct Desk {
 struct AtWork {
     name: Box<str>,
     since: Instant,
-    /// Who waits for it.
+    /// Those who wait for the answer.
     groups: Vec<Arc<Group>>,
 }
 
-/// Names that somebody waits for together.
+/// Names that one caller waits for.
 struct Group {
     state: Mutex<GroupState>,
     settled: Condvar,
@@ -79,9 +79,9 @@ struct Group {
 
 struct GroupState {
     left: usize,
-    /// Whoever waited has given up.
+    /// The caller has given up.
     is_given_up: bool,
-    /// The last answer: the one of a single name, which may be too long to be kept.
+    /// The last answer; it may be too large for the cache, so a caller with a single name takes it from here.
     route: Option<Route>,
 }
 
@@ -104,12 +104,12 @@ impl Group {
         state.route = route;
         if state.left == 0 {
             self.settled.notify_all();
-            // One waits; where it does not yet, it is not to wait.
+            // At most one task waits; if it begins to wait later, it returns at once.
             self.settled_later.notify_one();
         }
     }
 
-    /// Blocks; false where that takes longer.
+    /// Blocks; returns false after the time limit.
     fn wait(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         let mut state = self.state.lock();
@@ -121,13 +121,13 @@ impl Group {
         true
     }
 
-    /// Waits; false where that takes longer.
+    /// Waits; returns false after the time limit.
     async fn wait_later(&self, limit: Duration) -> bool {
         let settled = self.settled_later.notified();
         tokio::time::timeout(limit, settled).await.is_ok()
     }
 
-    /// The answer, where there is one; nobody waits any more.
+    /// Gives up waiting; returns the answer if there is one.
     fn leave(&self) -> Option<Route> {
         let mut state = self.state.lock();
         state.is_given_up = true;
@@ -140,7 +140,7 @@ impl Group {
 }
 
 impl Asking {
-    /// Starts the first thread: a set that nobody can be asked about must not replace one that answers.
+    /// Starts the first thread, so that a set that cannot be asked does not replace one that answers.
     ///
     /// # Errors
     ///
@@ -167,12 +167,12 @@ impl Asking {
             .expect("it is there until it is dropped")
     }
 
-    /// What was answered before.
+    /// The cached answer.
     pub(super) fn known(&self, name: &str) -> Option<Route> {
         self.inner().answers.get(name)
     }
 
-    /// The answer for a name. Blocks where it is new.
+    /// The answer for a name. Blocks if the name is new.
     pub(super) fn answer(&self, name: &str) -> Route {
         if let Some(route) = self.known(name) {
             return route;
@@ -201,13 +201,13 @@ impl Asking {
         group.leave().unwrap_or_else(|| self.too_late(name))
     }
 
-    /// Asks about the new ones of these names, and waits.
+    /// Asks about the new ones among these names, and waits.
     pub(super) async fn prepare<'n>(&self, names: impl Iterator<Item = &'n str>) {
         let mut new: Vec<&str> = names.filter(|name| self.known(name).is_none()).collect();
         new.sort_unstable();
         new.dedup();
         new.truncate(MAX_NAMES);
-        // A single one is asked about when it is needed.
+        // A single name is asked about when it is needed.
         if new.len() < 2 {
             return;
         }
@@ -244,7 +244,7 @@ impl Asking {
         answers::undecided(self.inner().patterns, reason)
     }
 
-    /// There is no answer within the limit.
+    /// The answer if there was none within the limit.
     fn too_late(&self, name: &str) -> Route {
         let seconds = ANSWER_WITHIN.as_secs();
         if self.inner().late.begins() {
@@ -265,16 +265,16 @@ impl Asking {
         )
     }
 
-    /// Has another thread help where one name takes long.
+    /// Starts another thread if one name takes long.
     fn relieve(&self) {
         let mut desk = self.inner().desk.lock();
         if !desk.waiting.is_empty() {
-            // Whoever waits is told that there is no answer.
+            // If the call fails, the waiting callers learn that there is no answer.
             let _ = self.call_another(&mut desk);
         }
     }
 
-    /// Puts names on the desk, and sees to it that somebody works there.
+    /// Queues names, and makes sure that a thread works on them.
     fn ask<'n>(
         &self,
         names: impl ExactSizeIterator<Item = &'n str>,
@@ -303,7 +303,7 @@ impl Asking {
                     at_work.groups.push(Arc::clone(group));
                 }
                 Some(_) if is_one => return Err(self.no_answer()),
-                // Whoever needs it is told then.
+                // If the call fails, whoever needs the name learns it then.
                 Some(_) => group.settle_one(None),
                 None => desk.waiting.push_back((name.into(), Arc::clone(group))),
             }
@@ -314,16 +314,16 @@ impl Asking {
         inner.changed.notify_one();
         let called = self.call_another(&mut desk);
         if called.is_err() {
-            // Nobody takes them.
+            // No thread will take these names.
             desk.waiting.truncate(before);
         }
         called
     }
 
-    /// Starts a thread where all that there are have been busy for long.
+    /// Starts a thread if all existing ones have been busy for long.
     fn call_another(&self, desk: &mut Desk) -> Result<(), String> {
         let is_busy = |at_work: &AtWork| at_work.since.elapsed() >= BRIEFLY;
-        // One that is idle, or on its way to its first name, is at work on none.
+        // A thread that is idle or just starting works on no name.
         let all_at_work = desk.at_work.len() == desk.threads && desk.at_work.iter().all(is_busy);
         if !all_at_work || desk.threads >= MAX_THREADS {
             return Ok(());
@@ -361,14 +361,14 @@ impl Drop for Asking {
             LEFT_BEHIND.fetch_add(desk.at_work.len(), Ordering::Relaxed);
         }
         inner.changed.notify_all();
-        // Dropping the set is foreign code, too. Where there is no thread for it, it is done here.
+        // Dropping the set runs the plugin's code. If no thread can be started, it runs here.
         let dropping = std::thread::Builder::new().name("evbus matcher".to_owned());
         let _ = dropping.spawn(move || inner.leave());
     }
 }
 
 impl Inner {
-    /// Asks about one name after the other, until nobody has the router any more.
+    /// Asks about one name after the other until nobody uses the router any more.
     fn work(&self) {
         let mut found = MatchesV1::default();
         let mut desk = self.desk.lock();
@@ -416,7 +416,7 @@ impl Inner {
         desk.threads -= 1;
     }
 
-    /// Lets go of the set, and drops it where nobody else has it.
+    /// Releases the set, and drops it if nobody else uses it.
     fn leave(self: Arc<Self>) {
         let plugin = self.plugin.clone();
         evbus_plugin::guarded("it dropped its patterns", &plugin, move || drop(self));

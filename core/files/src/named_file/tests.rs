@@ -26,7 +26,7 @@ fn is_not_a_file(path: &Path, expected: NotAFile) {
     }
 }
 
-/// The name of a descriptor, as a shell passes a pipe on.
+/// The name of a descriptor, in the form in which a shell passes a pipe.
 fn descriptor(pipe: &impl AsFd) -> PathBuf {
     PathBuf::from(format!("/dev/fd/{}", pipe.as_fd().as_raw_fd()))
 }
@@ -53,7 +53,7 @@ fn no_more_of_a_file_is_taken_than_the_bound() {
     fs::write(&path, "0123456789").expect("a file");
     assert_eq!(read_all(&path, 10).expect("it fits"), b"0123456789");
     assert!(matches!(read_all(&path, 9), Err(NotRead::TooLarge)));
-    // This one does not tell its length.
+    // This file does not report its length.
     let longer = Path::new("/proc/self/status");
     assert!(matches!(read_all(longer, 9), Err(NotRead::TooLarge)));
 }
@@ -75,7 +75,7 @@ fn a_pipe_that_this_process_has_is_read_to_its_end_and_no_longer_than_its_time()
     writer.write_all(b"the end").expect("it has room");
     drop(writer);
     assert_eq!(read_all(&path, 10).expect("it has ended"), b"the end");
-    // It is not an empty file the second time.
+    // The second time, it is not reported as an empty file.
     assert!(matches!(read_all(&path, 10), Err(NotRead::Drained)));
 }
 

@@ -81,7 +81,7 @@ fn a_directory_above_that_others_can_write_to_is_refused_unless_it_is_sticky() {
     chmod(0o1777);
     assert!(look(&open.join("there")).unwrap().is_some());
     assert_eq!(make(&open.join("new/below"), 0o700).unwrap().len(), 2);
-    // Of the last one the caller knows what it needs.
+    // The last directory is left to the caller to judge.
     chmod(0o777);
     assert!(look(&open).unwrap().is_some());
 }

@@ -36,7 +36,7 @@ impl Controlled for Handle {
             run_name: self.run_name.clone(),
             plugins: self.plugins.status(),
             state_dir: self.state_dir.as_ref().map(|dir| StateDirStatus {
-                // Whoever asks may be in another directory than the host.
+                // Absolute, because the client may run in another directory.
                 path: std::path::absolute(dir.path()).unwrap_or_else(|_| dir.path().to_owned()),
                 bytes: dir.bytes(),
             }),

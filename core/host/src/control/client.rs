@@ -16,17 +16,17 @@ use super::CONTROL_SOCKET;
 use super::protocol::{Ask, Done, Purged, Reloaded, Replayed, Status};
 use evbus_store::deadletters::Filter;
 
-/// How long a host may take to say how it is, which costs it no work.
+/// How long a host may take to report its status, which costs it little.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The longest answer, in bytes; that of a host with a hundred thousand destinations.
+/// The longest answer, in bytes: that of a host with a hundred thousand destinations.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
-    /// No host can be asked there.
+    /// No host answers there.
     #[error(
         "no host answers on the control socket {path:?}: {source}; check that a host is running with this directory"
     )]
@@ -160,7 +160,7 @@ impl Client {
         }
         line.clear();
         let mut limited = (&mut self.stream).take(MAX_ANSWER_BYTES);
-        // A connection that breaks and one that ends are the same to whoever asked.
+        // To the client, a broken connection and a closed one are the same.
         let read = limited.read_until(b'\n', &mut line).await;
         if read.is_err() || line.last() != Some(&b'\n') {
             return Err(gone(&self.path));

@@ -27,13 +27,13 @@ pub(crate) trait Controlled: Send + Sync + 'static {
     /// The host and its destinations at this moment. Never waits.
     fn status(&self) -> (HostStatus, Vec<LaneStatus>);
 
-    /// Puts the dead letters that the filter takes back into their queues; gives how many, or a
-    /// sentence that says why not.
+    /// Puts the dead letters that match the filter back into their queues; returns how many, or a sentence that says
+    /// why not.
     fn replay(&self, filter: Filter) -> impl Future<Output = Result<u64, String>> + Send;
 
-    /// Deletes the dead letters that the filter takes; gives how many, or a sentence that says why not.
+    /// Deletes the dead letters that match the filter; returns how many, or a sentence that says why not.
     fn purge(&self, filter: Filter) -> impl Future<Output = Result<u64, String>> + Send;
 
-    /// Reads the acct file again; gives what that changed, or a sentence that says why nothing did.
+    /// Reads the acct file again; returns what that changed, or a sentence that says why nothing did.
     fn reload(&self) -> impl Future<Output = Result<Reloaded, String>> + Send;
 }

@@ -15,7 +15,7 @@ const VERSION: u64 = 1;
 /// The longest question, in bytes.
 pub(super) const MAX_QUESTION_BYTES: usize = 64 * 1024;
 
-/// What is asked.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ask {
     Status,
@@ -37,7 +37,7 @@ fn none<F>() -> Option<F> {
 }
 
 impl Ask {
-    /// Reads a line, or says in a sentence what is wrong with it.
+    /// Parses a line, or says in a sentence what is wrong with it.
     pub(super) fn read(line: &[u8]) -> Result<Self, String> {
         let question: Question<serde_json::Value> =
             serde_json::from_slice(line).map_err(|error| {
@@ -74,7 +74,7 @@ impl Ask {
         }
     }
 
-    /// The line without its end.
+    /// The line, without its line break.
     pub(super) fn write(self) -> Vec<u8> {
         let (ask, filter) = match self {
             Self::Status => ("status", None),
@@ -87,12 +87,12 @@ impl Ask {
             ask: ask.to_owned(),
             filter,
         };
-        // Strings and numbers always make JSON.
+        // Strings and numbers can always be written as JSON.
         serde_json::to_vec(&question).unwrap_or_default()
     }
 }
 
-/// The answer to a question that is not answered.
+/// The answer to a refused request.
 #[derive(Debug, Serialize)]
 pub(super) struct Refusal {
     pub(super) error: String,

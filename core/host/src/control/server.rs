@@ -22,14 +22,14 @@ use evbus_delivery::LaneStatus;
 use evbus_sockets::{SocketError, SocketFile, peer};
 use evbus_store::StateDir;
 
-/// How many may be connected at once. One more takes the place of the one that has been connected
-/// longest and is not being answered.
+/// How many clients may be connected at once. One more replaces the one that has been connected longest without a
+/// request in progress.
 const MAX_CONNECTIONS: usize = 64;
 
-/// How long a program may take for a question, and for reading an answer.
+/// How long a client may take to send a request, and to read an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long to wait after the system could not give a connection, as when files run out.
+/// How long to wait after accepting a connection failed, for example because files ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The control sockets at work. Dropping it ends all connections; [`close`](Self::close) waits
@@ -38,7 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Server {
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
-    /// Removed before the state directory's lock goes.
+    /// Removed before the state directory's lock is released.
     _file: Option<SocketFile>,
     _held: Option<StateDir>,
 }
@@ -56,7 +56,7 @@ pub(crate) fn serve(
 ) -> Result<Server, SocketError> {
     let mut bound = event_sockets.bind_in_all(CONTROL_SOCKET)?;
     let mut file = None;
-    // One directory may be both; then it has its socket already.
+    // If the directories are the same, it already has its socket.
     if let Some(dir) = state_dir.map(StateDir::path)
         && !bound.iter().any(|(other, _)| is_same(other, dir))
     {
@@ -93,7 +93,7 @@ impl Server {
     /// Closes all connections, and releases the host before it returns.
     pub(crate) async fn close(mut self) {
         self.stop.send_replace(true);
-        // An error means that it panicked, and has ended too.
+        // An error means that the task panicked, so it has ended too.
         let _ = (&mut self.serving).await;
     }
 }
@@ -104,9 +104,9 @@ impl Drop for Server {
     }
 }
 
-/// Somebody who is connected.
+/// A connected client.
 struct Guest {
-    /// A question has been read and its answer is not written yet.
+    /// A request was read, and its answer is not written yet.
     is_asking: Arc<AtomicBool>,
     task: AbortHandle,
 }
@@ -117,7 +117,7 @@ async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let refused = AtomicU64::new(0);
-    // In the order in which they came.
+    // In order of arrival.
     let mut guests: Vec<Guest> = Vec::new();
     let mut tasks = JoinSet::new();
     loop {
@@ -147,7 +147,7 @@ async fn run(
 
 /// Resolves when the server is to stop.
 async fn told(stop: &mut watch::Receiver<bool>) {
-    // An error means that the server is gone, which says the same.
+    // An error means that the server is gone, which is a stop too.
     let _ = stop.wait_for(|stopped| *stopped).await;
 }
 
@@ -163,7 +163,7 @@ async fn accept(sockets: &[UnixListener]) -> io::Result<UnixStream> {
     .await
 }
 
-/// Sends somebody away where there are too many. Returns whether there is room now.
+/// Disconnects a client if there are too many. Returns whether there is room now.
 fn make_room(guests: &mut Vec<Guest>) -> bool {
     if guests.len() < MAX_CONNECTIONS {
         return true;
@@ -175,7 +175,7 @@ fn make_room(guests: &mut Vec<Guest>) -> bool {
     idle.is_some()
 }
 
-/// Answers one program until it is done, is silent for too long, or does not read.
+/// Answers one client until it disconnects, is silent for too long, or does not read.
 pub(super) async fn attend(
     stream: UnixStream,
     controlled: Arc<impl Controlled>,

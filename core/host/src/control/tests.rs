@@ -1,4 +1,4 @@
-//! The control sockets by themselves, asked about a host that is none.
+//! The control sockets by themselves, without a host.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +17,7 @@ use evbus_event::Event;
 use evbus_sockets::{Framing, Intake, Publisher, SocketDir, Taken, Wanted};
 use evbus_store::{StateDir, StateLimits};
 
-/// Takes no events.
+/// Accepts no events.
 #[derive(Clone)]
 struct Nowhere;
 
@@ -41,7 +41,7 @@ impl Intake for Nowhere {
     }
 }
 
-/// Notes what it was asked.
+/// Records the requests.
 #[derive(Default)]
 struct Told {
     replays: Arc<Mutex<Vec<Filter>>>,
@@ -86,16 +86,16 @@ fn start(root: &Path, state: &str) -> (Server, evbus_sockets::Server, Arc<Mutex<
     (server, sockets, replays)
 }
 
-/// Everything that comes back for some bytes, until the host ends the connection.
+/// Everything that is returned for some bytes, until the host closes the connection.
 async fn raw(dir: &Path, bytes: &[u8]) -> String {
     let mut stream = UnixStream::connect(dir.join(CONTROL_SOCKET))
         .await
         .expect("it is served");
-    // A host that has heard enough may close before all is written.
+    // A host that has read enough may close before everything is written.
     let _ = stream.write_all(bytes).await;
     let _ = stream.shutdown().await;
     let mut text = Vec::new();
-    // What was not read when the host closed shows as an error, after the answers.
+    // Unread bytes at the host's close cause an error after the answers.
     let _ = stream.read_to_end(&mut text).await;
     String::from_utf8(text).expect("it is text")
 }
@@ -191,7 +191,7 @@ async fn who_asks_nothing_or_does_not_read_is_sent_away() {
     }
     let (mut deaf, stream) = UnixStream::pair().expect("there are files");
     let asking = tokio::spawn(async move {
-        // The answers fill the connection, and then nothing is read any more.
+        // The answers fill the connection, because the client never reads.
         while deaf.write_all(&Ask::Status.write()).await.is_ok()
             && deaf.write_all(b"\n").await.is_ok()
         {}

@@ -12,14 +12,14 @@ use super::ReloadError;
 use evbus_acct::{AcctFile, AcctSource};
 use evbus_plugin::Catalog;
 
-/// How long a changed file must stay as it is before it is used: a program that writes it in place
-/// has it empty or half for a while.
+/// How long a changed file must stay unchanged before it is used: while a program writes it in place, it is empty or
+/// incomplete.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// The same for one that removes destinations, as half a file does.
+/// The same for a file that removes destinations, as half a file does.
 const SETTLE_REMOVING: Duration = Duration::from_secs(5);
 
-/// How long a program that has the file open for writing, and writes nothing, is waited for.
+/// How long to wait for a program that has the file open for writing but writes nothing.
 const WRITER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A change of the acct file that may not be complete yet.
@@ -34,12 +34,12 @@ pub(super) struct Settling {
 pub(super) type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
 impl Deployment {
-    /// Uses the acct file where it was changed and nobody changes it any more. Returns when to look
-    /// again at the latest, where it is not complete yet.
+    /// Uses a changed acct file once nobody changes it any more. Returns when to check again at the latest, if it may
+    /// be incomplete.
     pub(crate) async fn follow_acct_file(&mut self, is_being_written: bool) -> Option<Duration> {
         let file = self.sources.acct_file.as_ref()?.path().to_owned();
         let stamp = stamp(&file);
-        // A file that is gone for a moment is being replaced.
+        // A file that is missing for a moment is being replaced.
         if stamp.is_none() || stamp == self.acct_stamp {
             self.settling = None;
             return None;
@@ -115,15 +115,15 @@ impl Deployment {
         let Some(file) = self.sources.acct_file.clone() else {
             return Ok(None);
         };
-        // Before it is read: a change in between is then seen as one.
+        // Stamped before reading, so that a change in between is noticed.
         let read = stamp(file.path());
         let loaded = self.unless_ending(move || file.load()).await?;
         self.acct_stamp = read;
         loaded.map(Some).map_err(ReloadError::Acct)
     }
 
-    /// The acct file as it was read; anew, where a plugin came for a provider whose section was let go. A
-    /// file that was changed since is left to the reload that follows from that.
+    /// The acct file in use, read again if a new plugin serves a provider whose section was dropped. If the file has
+    /// changed, that is left to the reload that follows from the change.
     pub(super) async fn acct_with_new_providers(&mut self, catalog: &Catalog) -> Option<AcctFile> {
         let acct = self.acct.clone()?;
         let lacking = acct
@@ -160,7 +160,7 @@ impl Deployment {
 
 fn stamp(path: &Path) -> Stamp {
     let found = fs::metadata(path).ok()?;
-    // A pipe of the command line is read once.
+    // A pipe given on the command line can be read only once.
     if !found.is_file() {
         return None;
     }

@@ -20,32 +20,32 @@ use evbus_delivery::{Lane, LaneStatus, OnDead, Setup};
 use evbus_report::counted;
 use evbus_store::{Journal, StateDir, StateError, StoreName};
 
-/// So many stores are opened side by side.
+/// How many stores are opened at a time.
 const OPENED_AT_ONCE: usize = 16;
 
-/// A plan that nothing stands in the way of any more. Dropping it leaves everything as it was.
+/// A plan that can be carried out. Dropping it changes nothing.
 pub(super) struct Prepared {
     plan: Plan,
-    /// By position in the plan: the store's name, and where its lane comes from.
+    /// By position in the plan: the store's name, and the source of its lane.
     lanes: Vec<(StoreName, Origin)>,
 }
 
 enum Origin {
-    /// At work already.
+    /// A lane in use.
     AtWork(Arc<Lane>),
-    /// Removed before, and not ended yet.
+    /// A removed lane that has not ended yet.
     Removed(Held),
-    /// To be started, with its store where there is a state directory.
+    /// A new lane, with its store if there is a state directory.
     New(Option<Journal>),
 }
 
 impl Deployment {
-    /// The first phase: finds or opens what every destination of the plan needs. Changes nothing:
-    /// where it fails, the stores that it opened are closed again and removed lanes go on ending.
+    /// The first phase: finds or opens what every destination of the plan needs. It changes nothing: if it fails, the
+    /// stores that it opened are closed, and removed lanes continue to end.
     pub(super) async fn prepare(&self, plan: Plan) -> Result<Prepared, ReloadError> {
         let names = names(&plan);
         check_file_limit(names.len(), self.sources.state_dir.is_some())?;
-        // Most of the time goes into waiting for the disk, which writes for many at once.
+        // Most of the time is spent waiting for the disk, which writes for many stores at once.
         let origins: Vec<_> = stream::iter(names)
             .map(async |name| (self.origin(&name).await, name))
             .buffered(OPENED_AT_ONCE)
@@ -89,8 +89,8 @@ impl Deployment {
         }
     }
 
-    /// The second phase: makes the lanes what the plan asks for. Those that stay keep their queues
-    /// and numbers, and their instances unless their setup changed.
+    /// The second phase: changes the lanes to those of the plan. Those that stay keep their queues and numbers, and
+    /// their instances unless their setup changed.
     pub(super) fn commit(&mut self, prepared: Prepared, acct: Option<AcctFile>) -> Reloaded {
         let Prepared { plan, lanes } = prepared;
         let mut reloaded = Reloaded::default();
@@ -151,7 +151,7 @@ impl Deployment {
             }
         }
         reloaded.removed.sort();
-        // It may hold other tools' passwords.
+        // The file may contain other tools' passwords.
         self.acct = acct.map(|mut acct| {
             acct.let_go(&self.unserved);
             acct
@@ -159,7 +159,7 @@ impl Deployment {
         reloaded
     }
 
-    /// Takes a lane out of work: it delivers what it has for a while, and keeps the rest on disk.
+    /// Retires a lane: it delivers its events for a while, and keeps the rest on disk.
     fn retire(&mut self, name: StoreName, lane: Arc<Lane>) {
         let limit = self.sources.retire_within;
         let rest = match &self.sources.state_dir {
@@ -184,7 +184,7 @@ impl Deployment {
         self.retiring.insert(name, retiring);
     }
 
-    /// The destinations that a plan has no place for.
+    /// The destinations that a plan does not contain.
     pub(super) fn removed_by(&self, plan: &Plan) -> Vec<String> {
         let names: HashSet<StoreName> = names(plan).into_iter().collect();
         let removed = self.lanes.iter().filter(|(name, _)| !names.contains(name));
@@ -193,8 +193,7 @@ impl Deployment {
             .collect()
     }
 
-    /// A program that itself waits for its events' delivery is told by their numbers, and not by
-    /// events of their own.
+    /// No error events for a program that itself waits for the delivery of its events: it reads the numbers.
     fn on_dead(&self) -> OnDead {
         if self.sources.without_state {
             Arc::new(|_, _, _| {})
@@ -206,11 +205,11 @@ impl Deployment {
 
 async fn open(state: StateDir, name: StoreName) -> Result<Journal, StateError> {
     let opening = tokio::task::spawn_blocking(move || Journal::open(&state, &name));
-    // The task is never cancelled; opening does not panic.
+    // The task is never cancelled, and opening does not panic.
     opening.await.expect("a store is opened or not")
 }
 
-/// Ends a lane and says what it could not keep.
+/// Ends a lane and logs what it could not keep.
 pub(super) async fn end(lane: &Lane, grace: Duration) {
     if let Err(reason) = lane.stop(grace).await {
         tracing::error!(
@@ -220,7 +219,7 @@ pub(super) async fn end(lane: &Lane, grace: Duration) {
     }
 }
 
-/// Says what a removed destination did not deliver.
+/// Logs what a removed destination did not deliver.
 fn tell_left(left: &LaneStatus) {
     let (lost, on_disk) = (left.left_in_memory(), left.counts.queued_on_disk);
     if lost > 0 {

@@ -15,7 +15,7 @@ pub enum ReloadError {
     /// The store of a new destination cannot be opened.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The host began to shut down meanwhile.
+    /// The host began to shut down.
     #[error("the host is shutting down")]
     Ending,
     /// This process may not open enough files for its destinations.
@@ -34,7 +34,7 @@ impl ReloadError {
         });
     }
 
-    /// Logs each fault on a line of its own, after `what` came of it.
+    /// Logs each fault on its own line, with `what` in front of it.
     pub(crate) fn log_after(&self, what: &str) {
         // Each fault of an acct file is one line.
         for sentence in self.to_string().lines() {
@@ -43,7 +43,7 @@ impl ReloadError {
     }
 }
 
-/// Each fault in a line of its own.
+/// Each fault on its own line.
 pub(crate) fn lines(errors: &[AcctError]) -> String {
     let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
     lines.join("\n")

@@ -13,7 +13,7 @@ const OF_A_STORE: u64 = 3;
 /// Open files of a host without destinations, at least.
 const OF_A_HOST: u64 = 32;
 
-/// More destinations than the process may have files open for.
+/// Too many destinations for this process's limit of open files.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{} at least {needed} open files, but this process is limited to {limit}; raise the limit (`ulimit -n`, or LimitNOFILE= of the unit)",
@@ -31,7 +31,7 @@ pub struct TooFewOpenFiles {
     pub limit: u64,
 }
 
-/// Refuses more destinations than this process may have files open for, before any of them is touched.
+/// Refuses more destinations than this process may have open files for, before any of them is started.
 pub(crate) fn check_file_limit(
     destinations: usize,
     has_state: bool,

@@ -9,31 +9,31 @@ use evbus_store::StoreName;
 /// How many removed destinations are remembered by name.
 const MOST: usize = 1000;
 
-/// The last numbers of destinations that were removed and lost events. One that was removed several times
-/// is here once, with all that it lost; those beyond [`MOST`] are here together.
+/// The last numbers of removed destinations that lost events. A destination that was removed several times is listed
+/// once, with its total losses; those beyond [`MOST`] are combined.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     named: BTreeMap<StoreName, LaneStatus>,
-    /// The first of the rest has all their numbers.
+    /// The first of the rest, with all their numbers.
     rest: Option<LaneStatus>,
 }
 
 impl Losses {
-    /// Takes note of a destination that has ended.
+    /// Records a destination that has ended.
     pub(super) fn note(&mut self, name: StoreName, mut left: LaneStatus) {
         if left.gone() == 0 {
             return;
         }
-        // What is on disk is not lost, and is counted by the one that has it next.
+        // Events on disk are not lost; the next lane that opens the store counts them.
         let counts = &mut left.counts;
         counts.received -= counts.queued_on_disk;
         counts.queued -= counts.queued_on_disk;
         counts.queued_on_disk = 0;
         let is_full = self.named.len() >= MOST;
         match self.named.entry(name) {
-            Entry::Occupied(mut place) => add(place.get_mut(), left),
-            Entry::Vacant(place) if !is_full => {
-                place.insert(left);
+            Entry::Occupied(mut entry) => add(entry.get_mut(), left),
+            Entry::Vacant(entry) if !is_full => {
+                entry.insert(left);
             }
             Entry::Vacant(_) => match &mut self.rest {
                 Some(rest) => {
@@ -49,7 +49,7 @@ impl Losses {
         }
     }
 
-    /// Gives them away.
+    /// Returns and forgets them.
     pub(super) fn take(&mut self) -> impl Iterator<Item = LaneStatus> + use<> {
         let Self { named, rest } = std::mem::take(self);
         named.into_values().chain(rest)
@@ -138,7 +138,7 @@ mod tests {
             let (name, left) = left(nth, 2);
             losses.note(name, left);
         }
-        // It is known by name, and stays so.
+        // A destination that is counted by name stays so.
         let (name, again) = left(0, 2);
         losses.note(name, again);
         let taken = taken(losses);

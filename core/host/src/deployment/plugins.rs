@@ -11,8 +11,8 @@ use evbus_acct::AcctFile;
 use evbus_plugin::{Catalog, PluginReport, PluginState};
 
 impl Deployment {
-    /// Looks at the plugin directories again, and brings the lanes in line with what is new there.
-    /// What could not be used is tried again only where it changed, or where that `is_asked`.
+    /// Scans the plugin directories again, and applies what changed to the lanes. What could not be used is tried
+    /// again only if it changed, or if `is_asked`.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Deployment {
         }
         let names = names(&plan);
         if let Some((_, lost)) = self.lanes.iter().find(|(name, _)| !names.contains(name)) {
-            // A plugin that came while the host runs must not take a working destination away.
+            // A plugin that arrives while the host runs must not take a working destination away.
             tracing::error!(
                 "the changed plugins are not used: they would end destination {}",
                 lost.destination()
@@ -70,7 +70,7 @@ impl Deployment {
 
     /// Scans, and loads what an acct file uses, on a thread that may block.
     pub(super) async fn scan(&mut self, acct: Option<AcctFile>) -> Result<Catalog, ReloadError> {
-        // A host that ends needs none any more.
+        // A host that is shutting down needs no plugins.
         let mut registry = std::mem::take(&mut self.registry);
         let scanning = move || {
             let catalog = registry.scan();
@@ -85,15 +85,15 @@ impl Deployment {
     }
 }
 
-/// What a scan has found, to be compared with the next one.
+/// The result of a scan, to be compared with the next.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Scanned {
     files: HashSet<Finding>,
     shadowed: Vec<String>,
 }
 
-/// A file with its content, and why it is not used. Whether it is loaded is left out: that changes with
-/// the acct file.
+/// A file, its content, and why it is not used. Whether it is loaded is not included, because that changes with the
+/// acct file.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Finding {
     file: Option<PathBuf>,
@@ -125,7 +125,7 @@ impl Scanned {
     }
 }
 
-/// Writes into the log what was not so `before`. What is loaded says so itself.
+/// Logs what differs from `before`. Plugins that are loaded are logged elsewhere.
 pub(super) fn report(before: &Scanned, catalog: &Catalog) {
     for report in catalog.reports() {
         let finding = Finding::of(&report);

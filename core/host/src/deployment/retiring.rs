@@ -25,13 +25,13 @@ use evbus_delivery::Lane;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// It delivers what it has.
+    /// It delivers its events.
     Draining,
-    /// A reload may want it back; nobody may stop it.
+    /// A reload may revive it, so it must not be stopped.
     Held,
-    /// It is at work for an entry of the acct file again.
+    /// It serves an entry of the acct file again.
     Revived,
-    /// It is being stopped, and cannot be had back.
+    /// It is being stopped and cannot be revived.
     Stopping,
     /// It has ended, and its store is closed.
     Stopped,
@@ -47,7 +47,7 @@ enum Step {
 }
 
 impl Phase {
-    /// The phase after a step; none where the step is not possible.
+    /// The phase after a step; `None` if the step is not possible.
     fn after(self, step: Step) -> Option<Self> {
         match (self, step) {
             (Self::Draining, Step::Hold) => Some(Self::Held),
@@ -80,8 +80,7 @@ impl State {
         })
     }
 
-    /// Decides for the lane's task, when its time is over: whether it is to stop the lane. Waits
-    /// while a reload holds it.
+    /// Decides for the lane's task, when its time is over, whether to stop the lane. Waits while a reload holds it.
     async fn may_stop(&self) -> bool {
         let mut phases = self.0.subscribe();
         loop {
@@ -89,7 +88,7 @@ impl State {
                 return true;
             }
             let decided = phases.wait_for(|phase| *phase != Phase::Held).await;
-            // The sender lives in `self`, so that there always is a phase.
+            // The sender lives in `self`, so this cannot fail.
             if decided.is_ok_and(|phase| *phase != Phase::Draining) {
                 return false;
             }
@@ -112,8 +111,7 @@ pub(super) struct Retiring {
 }
 
 impl Retiring {
-    /// Gives the lane `limit` to deliver what it has, then lets `end` stop it. Must be called
-    /// within a tokio runtime.
+    /// Gives the lane `limit` to deliver its events, then lets `end` stop it. Must be called within a tokio runtime.
     pub(super) fn start<E>(
         lane: Arc<Lane>,
         limit: Duration,
@@ -125,10 +123,10 @@ impl Retiring {
         let state = State::new();
         let (its, its_state, ending) = (Arc::clone(&lane), state.clone(), end(Arc::clone(&lane)));
         let task = tokio::spawn(async move {
-            // What is left after that is not lost where there is a disk.
+            // Events that remain after that are not lost if there is a disk.
             let _ = tokio::time::timeout(limit, its.shared().empty()).await;
             if its_state.may_stop().await {
-                // Whatever becomes of the stopping, nobody waits for it for ever.
+                // However stopping ends, nobody waits forever.
                 let _done = Done(&its_state);
                 ending.await;
             }
@@ -136,8 +134,8 @@ impl Retiring {
         Self { lane, state, task }
     }
 
-    /// Keeps the lane from being stopped until the guard is dropped. None where it is being
-    /// stopped already; then [`stopped`](Self::stopped) says when its store can be opened again.
+    /// Keeps the lane from being stopped until the guard is dropped. `None` if it is being stopped already; then
+    /// [`stopped`](Self::stopped) reports when its store can be opened again.
     pub(super) fn hold(&self) -> Option<Held> {
         (self.state.step(Step::Hold)).then(|| Held {
             lane: Arc::clone(&self.lane),
@@ -150,7 +148,7 @@ impl Retiring {
         self.state.stopped().await;
     }
 
-    /// Whether there is nothing left of it.
+    /// Whether it has ended completely.
     pub(super) fn is_over(&self) -> bool {
         self.task.is_finished()
     }
@@ -164,7 +162,7 @@ impl Drop for Done<'_> {
     }
 }
 
-/// A removed lane that is not stopped as long as this is there.
+/// A removed lane that is not stopped while this exists.
 #[derive(Debug)]
 pub(super) struct Held {
     lane: Arc<Lane>,
@@ -172,12 +170,12 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// The lane, which goes on delivering.
+    /// The lane, which continues to deliver.
     pub(super) fn lane(&self) -> &Arc<Lane> {
         &self.lane
     }
 
-    /// Takes the lane back; its task leaves it alone from now on.
+    /// Takes the lane back; its task no longer stops it.
     pub(super) fn revive(self) -> Arc<Lane> {
         self.state.step(Step::Revive);
         Arc::clone(&self.lane)
@@ -186,7 +184,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Not possible, and so without effect, where it was revived.
+        // If it was revived, this step is not possible and has no effect.
         self.state.step(Step::Release);
     }
 }
@@ -199,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    /// What the two parties have done with one lane.
+    /// What the two parties have done to one lane.
     #[derive(Default)]
     struct Deeds {
         stops: usize,
@@ -215,7 +213,7 @@ mod tests {
         }
     }
 
-    /// A reload that wants the lane back, and fails `failures` times before it gets that far.
+    /// A reload that revives the lane, after failing `failures` times.
     async fn reload(
         state: &State,
         failures: usize,
@@ -238,7 +236,7 @@ mod tests {
         "revives it"
     }
 
-    /// A point at which the other party may get its turn.
+    /// A point at which the other party may run.
     async fn pause() {
         let mut paused = false;
         std::future::poll_fn(|_| {
@@ -251,7 +249,7 @@ mod tests {
         .await;
     }
 
-    /// Runs both parties in the order that `turns` gives, then whoever is left.
+    /// Runs both parties in the order given by `turns`, then whichever remains.
     fn run(failures: usize, mut turns: u32) -> (&'static str, Deeds) {
         let state = State::new();
         let deeds = parking_lot::Mutex::default();
@@ -265,7 +263,7 @@ mod tests {
                 return (result, std::mem::take(&mut *deeds.lock()));
             }
             let is_tasks_turn = turns & 1 == 0;
-            // The bits that are used up make the two take turns.
+            // Each used bit returns inverted, so neither of the two is always first.
             turns = (turns >> 1) | ((turns & 1) ^ 1) << 31;
             if is_tasks_turn && !task_ended {
                 task_ended = task.as_mut().poll(&mut context).is_ready();

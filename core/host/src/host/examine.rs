@@ -35,12 +35,12 @@ impl HostBuilder {
     /// directories. Loads the plugins that the acct file uses.
     pub async fn examine(self) -> Examination {
         let examining = tokio::task::spawn_blocking(move || self.examine_blocking());
-        // The task is never cancelled, and what plugins can do to it is contained.
+        // The task is never cancelled, and faults of plugins are contained.
         examining.await.expect("an examination ends")
     }
 
     fn examine_blocking(self) -> Examination {
-        // Every file that cannot be opened would be blamed for it.
+        // Otherwise every file that cannot be opened would be blamed.
         if let Err(fault) = check_file_limit(0, false) {
             return Examination {
                 catalog: Catalog::default(),
@@ -69,7 +69,7 @@ impl HostBuilder {
                 Err(fault) => faults.push(fault.into()),
             }
         }
-        // A directory that is missing is not made for a check.
+        // A check does not create a missing directory.
         let copies = self
             .plugin_copies
             .filter(|dir| match usable_dir::look(dir) {
@@ -98,7 +98,7 @@ impl HostBuilder {
             .scan();
         let has_state = self.state_dir.is_some() || self.without_state;
         let plan = acct.map(|acct: AcctFile| {
-            // Looked at even where nobody reads them: programs that do may share the file.
+            // Checked even if nobody reads the queues here: programs that do may share the file.
             let internal = InternalQueues::default();
             let program = self.isolation_program.as_ref();
             let mut plan = Plan::new(&acct, &catalog, &internal, program);
@@ -132,7 +132,7 @@ impl HostBuilder {
         }
     }
 
-    /// What of the description contradicts itself.
+    /// Contradictions in the description itself.
     pub(super) fn own_faults(&self) -> Vec<StartError> {
         let own = || self.socket_dirs.iter().map(|own| own.path.as_path());
         let twice = (self.socket_dirs.iter().enumerate())

@@ -4,7 +4,7 @@ use evbus_delivery::Bus;
 use evbus_event::Event;
 use evbus_sockets::{Confirmation, Intake, Taken, Wanted};
 
-/// Fires what comes in through the sockets.
+/// Fires events from the event sockets.
 #[derive(Debug, Clone)]
 pub(crate) struct FromSockets(pub Bus);
 
@@ -41,7 +41,7 @@ impl Intake for FromSockets {
     }
 }
 
-/// What has to be on disk before a program is told that the host keeps its events.
+/// What must be on disk before a program is told that its events are kept.
 #[derive(Debug, Default)]
 pub(crate) struct OnDisk(evbus_delivery::Receipts);
 

@@ -4,7 +4,7 @@ use evbus_delivery::Listeners;
 use evbus_event::Event;
 use evbus_sockets::Publisher;
 
-/// Sends every event to those who listen at the event sockets.
+/// Sends every event to the listeners at the event sockets.
 #[derive(Debug)]
 pub(crate) struct AtSockets(pub Publisher);
 

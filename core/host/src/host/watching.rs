@@ -9,10 +9,10 @@ use crate::deployment::Deployment;
 use evbus_plugin::PluginWatch;
 use evbus_store::StateDir;
 
-/// How often it is looked whether the state directory is still there.
+/// How often to check that the state directory still exists.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Says so if somebody removes or replaces the state directory or its lock, also of a host that writes nothing.
+/// Logs if somebody removes or replaces the state directory or its lock, even if the host writes nothing.
 pub(super) async fn look_after(state: StateDir) {
     let mut was_held = true;
     loop {
@@ -28,12 +28,12 @@ pub(super) async fn look_after(state: StateDir) {
     }
 }
 
-/// Has the deployment look again whenever one of them may have changed.
+/// Lets the deployment check again whenever files may have changed.
 pub(super) async fn follow(mut watch: PluginWatch, deployment: Arc<Mutex<Deployment>>) {
     let mut again = None;
     loop {
         match again {
-            // What the watch has seen meanwhile is looked at, too.
+            // Changes that the watch notices in the meantime count too.
             Some(rest) => {
                 let _ = tokio::time::timeout(rest, watch.changed()).await;
             }

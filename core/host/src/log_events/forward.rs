@@ -14,13 +14,13 @@ use evbus_delivery::{Route, Routes, Shared, WeakBus};
 use evbus_event::TypedBody as _;
 use evbus_report::counted;
 
-/// Fires what comes until the host has ended.
+/// Fires entries until the host has ended.
 pub(super) async fn run(mut entries: mpsc::Receiver<Entry>, bus: WeakBus, inner: Arc<Inner>) {
     while let Some(entry) = entries.recv().await {
         let (line, about) = match entry {
             Entry::Line { line, about } => (line, about),
             Entry::Flushed(flushed) => {
-                // Whoever waited may have gone.
+                // The caller may have stopped waiting.
                 let _ = flushed.send(());
                 continue;
             }
@@ -34,13 +34,13 @@ pub(super) async fn run(mut entries: mpsc::Receiver<Entry>, bus: WeakBus, inner:
                 inner.lost.fetch_add(1, Ordering::Relaxed);
             }
             Err(PutError::Closed) => return,
-            // What a line says can always be written as JSON.
+            // Cannot happen: a log line can always be written as JSON.
             Err(_) => {}
         }
     }
 }
 
-/// Fires one line. Returns whether there was room for it everywhere.
+/// Fires one line. Returns whether every destination had room for it.
 fn fire(
     bus: &Bus,
     way: (&Routes, &Route),
@@ -52,7 +52,7 @@ fn fire(
     bus.offer(way, event, about)
 }
 
-/// Says once how many lines were lost, when there is room again.
+/// Fires one event about how many lines were lost, when there is room again.
 fn tell_lost(bus: &Bus, way: (&Routes, &Route), inner: &Inner) {
     let lost = inner.lost.swap(0, Ordering::Relaxed);
     if lost == 0 {

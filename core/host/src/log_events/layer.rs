@@ -14,11 +14,11 @@ use super::{Entry, LogEvents};
 use evbus_delivery::lane_at_work;
 
 thread_local! {
-    /// Whether lines of this thread are not taken now.
+    /// Whether log lines of this thread are ignored now.
     static DEAF: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does something whose lines become no events.
+/// Does something whose log lines become no events.
 pub(super) fn deaf<R>(work: impl FnOnce() -> R) -> R {
     let before = DEAF.replace(true);
     let result = work();
@@ -35,13 +35,13 @@ impl<S: Subscriber> Layer<S> for LogEvents {
         if *event.metadata().level() > self.inner.level || DEAF.get() {
             return;
         }
-        // A value's own text may log.
+        // Formatting a value may itself log.
         let line = deaf(|| Line::read(event));
         let entry = Entry::Line {
             line,
             about: lane_at_work(),
         };
-        // A closed channel says that the host has ended.
+        // A closed channel means that the host has ended.
         if let Err(TrySendError::Full(_)) = self.inner.entries.try_send(entry) {
             self.inner.lost.fetch_add(1, Ordering::Relaxed);
         }

@@ -9,7 +9,7 @@ use tracing::{Event, Level};
 use evbus_event::now_unix_ns;
 use evbus_idem::LoggerEvent;
 
-/// How many bytes of a line's text are fired.
+/// A line's text is truncated to this many bytes.
 const MAX_BYTES: usize = 8 * 1024;
 
 /// A line as it was written.
@@ -36,7 +36,7 @@ impl Line {
         }
     }
 
-    /// A line that the log events say of themselves.
+    /// A line about the log events themselves.
     pub(super) fn own(level: Level, text: String) -> Self {
         Self {
             module: "evbus::log_events".to_owned(),
@@ -52,14 +52,14 @@ impl Line {
             &self.module,
             self.level,
             &asctime(self.time_unix_ns),
-            // A reference on the hub has dots.
+            // References on Idem's hub have dots.
             &self.module.replace("::", "."),
             self.text.as_str(),
         )
     }
 }
 
-/// The host's crates show as modules of one: how it is divided is no reader's concern.
+/// The host's crates appear as modules of one crate: readers need not know how it is divided.
 fn module_of(target: &str) -> String {
     match target.strip_prefix("evbus_") {
         Some(rest) => format!("evbus::{rest}"),
@@ -67,7 +67,7 @@ fn module_of(target: &str) -> String {
     }
 }
 
-/// Python's name of a level, which is what readers of these events know.
+/// Python's name of a level, which readers of these events know.
 fn level_name(level: Level) -> &'static str {
     match level {
         Level::ERROR => "ERROR",
@@ -98,7 +98,7 @@ fn cut(mut text: String) -> String {
     text
 }
 
-/// What the fields of a line say.
+/// The fields of a line.
 #[derive(Default)]
 struct Fields {
     message: String,
@@ -123,7 +123,7 @@ impl Visit for Fields {
         // Writing to a String cannot fail.
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
-            // Places in the source, which are the target's business.
+            // Positions in the source; the target already names the module.
             name if name.starts_with("log.") => Ok(()),
             name => write!(self.others, " {name}={value:?}"),
         };

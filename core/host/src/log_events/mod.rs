@@ -64,13 +64,13 @@ pub struct LogEvents {
 struct Inner {
     level: LevelFilter,
     entries: mpsc::Sender<Entry>,
-    /// Until there is a bus.
+    /// Taken when there is a bus.
     waiting: Mutex<Option<mpsc::Receiver<Entry>>>,
-    /// Lines that found no room here.
+    /// Lines lost because the channel was full.
     lost: AtomicU64,
 }
 
-/// What waits to be fired.
+/// An entry to be fired.
 #[derive(Debug)]
 enum Entry {
     Line {
@@ -78,7 +78,7 @@ enum Entry {
         /// The destination that it is about.
         about: Option<Arc<Shared>>,
     },
-    /// Everything before it has been fired.
+    /// Answered when everything before it has been fired.
     Flushed(oneshot::Sender<()>),
 }
 
@@ -114,7 +114,7 @@ impl LogEvents {
             return;
         }
         let (flushed, done) = oneshot::channel();
-        // An error says that the bus has gone, and with it everything that waited.
+        // An error means that the bus is gone, and everything that waited with it.
         if self
             .inner
             .entries

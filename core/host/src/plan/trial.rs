@@ -11,7 +11,7 @@ use evbus_delivery::{closed, reason};
 use evbus_destination::Secrets;
 use evbus_plugin::{About, log};
 
-/// How long an instance may take to say goodbye.
+/// How long an instance may take to close.
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// The result of connecting to a destination.
@@ -61,7 +61,7 @@ impl Plan {
     }
 }
 
-/// Ends an instance. Gives whether it did in time.
+/// Closes an instance. Returns whether it closed in time.
 async fn close(instance: InstanceV1) -> bool {
     timeout(CLOSING, closed(&instance)).await.is_ok()
 }
@@ -80,7 +80,7 @@ impl Planned {
     }
 }
 
-/// The host, as an instance that is only tried sees it.
+/// The host, as seen by an instance that is only tried.
 struct TryingHost {
     secrets: Secrets,
     plugin: String,

@@ -7,8 +7,8 @@ use evbus_acct::{AcctError, AcctFile};
 use evbus_delivery::INTERNAL;
 use evbus_plugin::Catalog;
 
-/// What the plugins of this project serve. Used for nothing but telling a destination whose plugin
-/// is missing from another tool's section.
+/// What this project's plugins serve. Used only to distinguish a destination whose plugin is missing from another
+/// tool's section.
 const PUBLISHED: [(&str, &str); 5] = [
     ("amqp", "plugin-pika"),
     ("file", "plugin-file"),
@@ -17,14 +17,13 @@ const PUBLISHED: [(&str, &str); 5] = [
     ("rabbitmq", "plugin-pika"),
 ];
 
-/// Faults of the unserved providers, and which providers those are. One that may well be another tool's is
-/// none.
+/// Faults of unserved providers, and these providers. A section that may belong to another tool is not a fault.
 pub(super) fn faults(
     acct: &AcctFile,
     catalog: &Catalog,
     unserved: &[String],
 ) -> (Vec<AcctError>, BTreeSet<String>) {
-    // That nobody can read `internal` here is not a fault of the file, which programs may share.
+    // `internal` without a reader here is not a fault of the file, which other programs may share.
     let sections = acct.sections().iter().filter(|section| {
         !section.is_let_go()
             && section.provider() != INTERNAL
@@ -34,7 +33,7 @@ pub(super) fn faults(
     for section in sections.clone() {
         let name = section.provider();
         if catalog.is_empty() {
-            // One line says it for all of them.
+            // One line covers all of them.
             let fault = section.fault(&format!(
                 "no plugin serves it, because no plugins were found; give the plugin directory with --plugin-dir or EVBUS_PLUGIN_PATH{}",
                 catalog.refusals()
@@ -73,10 +72,10 @@ pub(super) fn faults(
     (faults, unusable)
 }
 
-/// The name that a misspelt one is probably meant to be.
+/// The provider that a misspelt name probably means.
 fn near<'a>(name: &str, catalog: &'a Catalog) -> Option<&'a str> {
     let name = &plain(name);
-    // Short names are near to many others.
+    // Short names resemble many others.
     let limit = if name.len() <= 4 { 1 } else { 2 };
     catalog
         .provider_names()
@@ -84,7 +83,7 @@ fn near<'a>(name: &str, catalog: &'a Catalog) -> Option<&'a str> {
         .find(|known| strsim::damerau_levenshtein(&plain(known), name) <= limit)
 }
 
-/// Names that differ only in these ways are meant to be one.
+/// The part of a name that remains if the usual differences in spelling are ignored.
 fn plain(name: &str) -> String {
     let letters = name.chars().filter(|c| !matches!(c, '-' | '_' | '.' | ' '));
     letters.flat_map(char::to_lowercase).collect()

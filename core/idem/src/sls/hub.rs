@@ -193,7 +193,7 @@ impl Hub {
 impl Object for Hub {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let name = key.as_str()?;
-        // A value that is the error: whatever a template does with it fails with this sentence.
+        // A value that is itself the error: any use of it in a template fails with this sentence.
         let unknown = || Value::from(self.unknown(&format!("{}.{name}", self.path)));
         Some(self.child(name).map_or_else(unknown, Value::from_object))
     }
@@ -221,7 +221,7 @@ impl Object for Hub {
     }
 }
 
-/// A value as Python's `json` writes it; none if it has more than this many levels.
+/// A value as Python's `json` writes it; an error beyond this many levels.
 struct Body<'a>(&'a Value, usize);
 
 impl Serialize for Body<'_> {

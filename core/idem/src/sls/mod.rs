@@ -83,11 +83,11 @@ pub fn render(
         let named = Arc::clone(&error.location().file);
         error.moved(|position| {
             if named != name {
-                return included.place(&named, position);
+                return included.original(&named, position);
             }
-            let mut place = insertions.place(position);
-            place.line += lines_before;
-            place
+            let mut original = insertions.original(position);
+            original.line += lines_before;
+            original
         })
     })?;
     Ok(rendered.to_string())
@@ -116,10 +116,10 @@ impl Included {
     }
 
     /// The position in the original file.
-    fn place(&self, file: &str, position: Position) -> Position {
+    fn original(&self, file: &str, position: Position) -> Position {
         let all = self.0.lock();
         all.get(file)
-            .map_or(position, |insertions| insertions.place(position))
+            .map_or(position, |insertions| insertions.original(position))
     }
 }
 

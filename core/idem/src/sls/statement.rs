@@ -6,15 +6,15 @@ use regex::Regex;
 
 use evbus_jinja::Position;
 
-/// What turns it into a statement of Jinja.
+/// Turns an expression into a statement of Jinja.
 const DO: &str = "do ";
 
-/// Comments and raw blocks, which stay as they are, and then the statement.
+/// Comments and raw blocks, which are not changed, and then the statement.
 static STATEMENT: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r"(?s)\{#.*?#\}|\{%[-+]?\s*raw\s*[-+]?%\}.*?\{%[-+]?\s*endraw\s*[-+]?%\}|\{%[-+]?\s*(hub)\s*\.",
     )
-    // A test of this module compiles it.
+    // A test of this module compiles the expression.
     .expect("it is a regular expression")
 });
 
@@ -24,7 +24,7 @@ pub(super) struct Insertions(Vec<Position>);
 
 impl Insertions {
     /// The position in the original text.
-    pub(super) fn place(&self, position: Position) -> Position {
+    pub(super) fn original(&self, position: Position) -> Position {
         let before = (self.0.iter())
             .filter(|at| at.line == position.line && at.column < position.column)
             .count();
@@ -96,13 +96,13 @@ mod tests {
             column: column.expect("it is there") + 1,
         };
         assert_eq!(
-            map.place(found),
+            map.original(found),
             Position {
                 line: 2,
                 column: 19
             }
         );
         let first = Position { line: 1, column: 1 };
-        assert_eq!(map.place(first), first);
+        assert_eq!(map.original(first), first);
     }
 }

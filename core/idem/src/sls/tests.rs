@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Firing, render};
 
-/// What a template renders to or is refused for, and what it fired.
+/// What a template renders to, or why it is refused, and what it fired.
 type Fired = Vec<(Firing, String, Value)>;
 
 fn rendered(text: &str) -> (Result<String, String>, Fired) {
@@ -79,7 +79,7 @@ fn every_form_fires_with_every_kind_of_argument() {
 
 #[test]
 fn a_fault_names_its_place_and_what_was_fired_before_stays() {
-    for (text, place, sentence) in [
+    for (text, position, sentence) in [
         (
             "a\n  {% hub.idem.event.putt(1) %}",
             "2:20",
@@ -146,11 +146,11 @@ fn a_fault_names_its_place_and_what_was_fired_before_stays() {
         let (out, fired) = rendered(&format!("{{% hub.idem.event.put(0) %}}{text}"));
         let said = out.expect_err("it has a fault");
         assert!(said.contains(sentence), "{text}: {said}");
-        let (line, column) = place.split_once(':').expect("a line and a column");
+        let (line, column) = position.split_once(':').expect("a line and a column");
         // The first line has a statement before it.
         let expected = match (line, column.parse::<usize>()) {
             ("1", Ok(column)) => format!("dir/app.sls:1:{}: ", column + 27),
-            _ => format!("dir/app.sls:{place}"),
+            _ => format!("dir/app.sls:{position}"),
         };
         assert!(
             said.starts_with(&expected),

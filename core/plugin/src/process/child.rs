@@ -4,7 +4,7 @@
 //! second one loads the plugin and calls it, a third sends what the socket did not take at once.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -38,7 +38,7 @@ const OOM_SCORE: i32 = 500;
 /// blocks and ends the process itself.
 pub fn child_main() -> ExitCode {
     let Err(reason) = run();
-    // There is no host to tell.
+    // There is no host to inform.
     eprintln!("error: {COMMAND}: {reason}");
     ExitCode::from(2)
 }
@@ -49,7 +49,16 @@ fn run() -> Result<std::convert::Infallible, String> {
     go_first();
     go_with_the_host();
     let image = receive_image(&socket).map_err(|error| error.to_string())?;
-    let sending = socket.try_clone().map_err(|error| error.to_string())?;
+    let mut sending = socket.try_clone().map_err(|error| error.to_string())?;
+    // Whether the host is gone shows when its greeting is read.
+    let _ = sending.write_all(&wire::greeting());
+    let mut socket = BufReader::with_capacity(64 * 1024, socket);
+    let Ok(first) = wire::read(&mut socket) else {
+        end();
+    };
+    if let Some(other) = wire::other_version(&first) {
+        return Err(wire::refused_host(&other));
+    }
     let outbox = Arc::new(Outbox::new(sending));
     let (calls, queue) = mpsc::channel();
     spawn("evbus sender", {
@@ -59,17 +68,17 @@ fn run() -> Result<std::convert::Infallible, String> {
     spawn("evbus caller", move || {
         serve(image, &queue, &outbox);
     })?;
-    let mut socket = BufReader::with_capacity(64 * 1024, socket);
     loop {
         match wire::read(&mut socket) {
-            // Bounded by what the host leaves in flight. The other end lives as long as the process.
+            // The queue is bounded by the host's limit of batches in flight. Its receiver lives as long as the
+            // process.
             Ok(frame) => drop(calls.send(frame)),
             Err(_) => end(),
         }
     }
 }
 
-/// Takes the socket off standard input, which a plugin, or a program it starts, might read.
+/// Takes the socket off standard input, which a plugin or its child processes might read.
 fn take_socket() -> Result<UnixStream, String> {
     let stdin = std::io::stdin();
     let is_socket =
@@ -89,10 +98,10 @@ fn take_socket() -> Result<UnixStream, String> {
     Ok(UnixStream::from(socket))
 }
 
-/// A terminal and a service manager send these to all processes of a host; but it is the host that
-/// decides when a plugin ends, after what is queued.
+/// A terminal and a service manager send these to all processes of a host, but the host decides when a plugin ends:
+/// after the queued events.
 fn ignore_signals() {
-    // Catching is the safe way to ignore; what is caught stays so without the runtime.
+    // Catching is the safe way to ignore a signal; it stays caught after the runtime is gone.
     if let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -102,28 +111,28 @@ fn ignore_signals() {
             SignalKind::interrupt(),
             SignalKind::terminate(),
             SignalKind::hangup(),
-            // A limit of the size of files is an error of the write that meets it.
+            // Without the signal, exceeding a file size limit is an error of the write.
             SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()),
         ] {
-            // Without it the process ends early, and the host starts another.
+            // If this fails, a signal ends the process early, and the host starts another.
             drop(signal(kind));
         }
     }
 }
 
-/// Where memory runs out the plugin goes before the host.
+/// If memory runs out, the kernel ends the plugin before the host.
 fn go_first() {
     const FILE: &str = "/proc/self/oom_score_adj";
     let now = std::fs::read_to_string(FILE).ok();
     if now.is_none_or(|now| now.trim().parse().unwrap_or(0) < OOM_SCORE) {
-        // Not everywhere allowed; then the kernel chooses.
+        // This may be forbidden; then the kernel chooses.
         let _ = std::fs::write(FILE, OOM_SCORE.to_string());
     }
 }
 
-/// A process that is stopped cannot see that its host is gone, and keeps what it has locked.
+/// A stopped process cannot notice that its host is gone, and would keep its locks.
 fn go_with_the_host() {
-    // Where it fails the end of the socket says the same to a process that runs.
+    // If this fails, a running process still notices the end of the socket.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
 }
 
@@ -135,10 +144,10 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String>
         .map_err(|error| format!("cannot start a thread: {error}"))
 }
 
-/// Ends the process at once: no destructor of a plugin gets a chance to hang.
+/// Ends the process at once, so that no destructor of a plugin can hang.
 fn end() -> ! {
     loop {
-        // Nothing refuses a process its own end.
+        // A process may always kill itself.
         let _ = kill_process(getpid(), Signal::KILL);
     }
 }
@@ -149,31 +158,17 @@ fn serve(image: OwnedFd, calls: &mpsc::Receiver<Bytes>, outbox: &Arc<Outbox>) {
         let reason = one_line(reason);
         outbox.answer(&ToHost::Failed { permanent, reason });
     };
-    let other = |version: &str| {
-        fail(
-            true,
-            &format!(
-                "the program for isolated plugins is evbus {}, but this host is {version}; use a program of the same version",
-                wire::VERSION
-            ),
-        );
-    };
-    // The main thread holds the other end as long as the process lives.
+    // The main thread holds the sender as long as the process lives.
     let first = calls.recv().unwrap_or_default();
-    let (version, max_level, path, config) = match wire::message(&first) {
+    let (max_level, path, config) = match wire::message(&first) {
         Ok(ToChild::Connect {
-            version,
             max_level,
             path,
             config,
-        }) => (version, LevelV1(max_level), path, config),
-        Ok(ToChild::Probe { version, .. }) if version != wire::VERSION => return other(version),
-        Ok(ToChild::Probe { path, .. }) => return probe::serve(image, path.as_ref(), outbox),
+        }) => (LevelV1(max_level), path, config),
+        Ok(ToChild::Probe { path }) => return probe::serve(image, path.as_ref(), outbox),
         _ => end(),
     };
-    if version != wire::VERSION {
-        return other(version);
-    }
     let plugin = match Plugin::of_image(image, path.as_ref(), || ()) {
         Ok(plugin) => plugin,
         Err(reason) => {
@@ -190,7 +185,7 @@ fn serve(image: OwnedFd, calls: &mpsc::Receiver<Bytes>, outbox: &Arc<Outbox>) {
         None => return fail(false, "the plugin dropped the request to connect"),
     };
     outbox.answer(&ToHost::Connected(instance.limits));
-    // Of a batch that is not complete.
+    // Events of a batch that is not complete yet.
     let mut received = Vec::new();
     while let Ok(frame) = calls.recv() {
         match wire::message(&frame) {
@@ -205,7 +200,7 @@ fn serve(image: OwnedFd, calls: &mpsc::Receiver<Bytes>, outbox: &Arc<Outbox>) {
                 }
             }
             Ok(ToChild::Close) => close(&instance, outbox),
-            // A host connects once, and says nothing else.
+            // A host connects only once and sends no other message.
             Ok(ToChild::Connect { .. } | ToChild::Probe { .. }) | Err(_) => end(),
         }
     }
@@ -239,14 +234,14 @@ fn publish(instance: &InstanceV1, batch: u64, events: Vec<ReceivedEvent>, outbox
     instance.publish(published, done);
 }
 
-/// Ends in order, and then the process.
+/// Closes the instance, and ends the process.
 fn close(instance: &InstanceV1, outbox: &Outbox) {
     let (sender, closed) = mpsc::sync_channel(1);
     instance.close(CompletionV1::new(move |_| {
-        // The other end waits below.
+        // The receiver waits below.
         let _ = sender.send(());
     }));
-    // A dropped completion closes the channel, which says the same.
+    // A dropped completion closes the channel, which counts as closed too.
     let _ = closed.recv();
     outbox.answer(&ToHost::Closed);
     outbox.flush();

@@ -21,8 +21,7 @@ use super::start::Start;
 use super::talk::{DYING, Reader, Talk, ended, misplaced_frame, next_message};
 use super::wire::{self, BatchFrames, ToChild, ToHost, WireError};
 
-/// A process that lived shorter is not replaced here: one that dies again and again is for the
-/// lane's backoff.
+/// A process that lived shorter is not replaced here: repeated crashes are left to the lane's backoff.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Batches without an answer, oldest first.
@@ -30,11 +29,11 @@ type Pending = Mutex<BTreeMap<u64, CompletionV1<BatchOutcomeV1>>>;
 
 /// Why a conversation is over.
 enum Over {
-    /// The lane let go of the instance.
+    /// The lane dropped the instance.
     LetGo,
-    /// The plugin has ended in order.
+    /// The plugin was closed in order.
     Closed,
-    /// The process is gone, or talks nonsense.
+    /// The process is gone, or sent something invalid.
     Dead(WireError),
 }
 
@@ -50,7 +49,7 @@ pub(super) struct Driver<H> {
 }
 
 impl<H: HostObjectV1> Driver<H> {
-    /// Until the lane lets go, or a process ends that is not replaced.
+    /// Runs until the lane drops the instance, or a process ends and is not replaced.
     pub(super) async fn run(mut self, mut talk: Talk) {
         loop {
             let since = Instant::now();
@@ -78,7 +77,7 @@ impl<H: HostObjectV1> Driver<H> {
             let settled = since.elapsed() >= SETTLED;
             let why = ended(&mut talk.process, &error).await;
             let unanswered = pending.into_inner();
-            // The lane learns it from its answers, unless there are none.
+            // The lane learns of it from the answers to its batches, if there are any.
             if unanswered.is_empty() && !self.queue.is_closed() {
                 self.host.link(LinkV1::DOWN, &why);
                 if closing.is_none()
@@ -93,13 +92,13 @@ impl<H: HostObjectV1> Driver<H> {
         }
     }
 
-    /// Puts another process behind the instance, where that is done without ado.
+    /// Starts a new process for the instance; `None` if that does not work at once.
     async fn replace(&mut self) -> Option<Talk> {
         let connected = tokio::select! {
             connected = self.start.connect(&self.host) => connected,
             _ = &mut self.gone => return None,
         };
-        // The lane has read the limits once and for all.
+        // The lane reads the limits only once, so they must not change.
         let (talk, _) = connected
             .ok()
             .filter(|(_, limits)| *limits == self.limits)?;
@@ -108,14 +107,14 @@ impl<H: HostObjectV1> Driver<H> {
         Some(talk)
     }
 
-    /// Gives all batches back to the lane, to be tried on another instance.
+    /// Returns all batches to the lane, to be retried on another instance.
     async fn give_back(
         mut self,
         why: &str,
         unanswered: impl Iterator<Item = CompletionV1<BatchOutcomeV1>>,
     ) {
         let _ = self.why.set(why.to_owned());
-        // From here on the instance itself answers.
+        // From now on the instance itself answers.
         self.queue.close();
         for done in unanswered {
             done.complete(try_again(why, FateV1::CRASHED));
@@ -128,7 +127,7 @@ impl<H: HostObjectV1> Driver<H> {
     }
 }
 
-/// Gives the plugin's answers to the lane.
+/// Passes the plugin's answers to the lane.
 async fn answers(reader: &mut Reader, host: &impl HostObjectV1, pending: &Pending) -> Over {
     loop {
         match next_message(reader, host).await {
@@ -138,7 +137,7 @@ async fn answers(reader: &mut Reader, host: &impl HostObjectV1, pending: &Pendin
                         "an answer to batch {batch}, which is not waiting for one"
                     )));
                 };
-                // Without an outcome the completion is dropped, as the plugin did.
+                // Without an outcome the completion is dropped here too.
                 if let Some(outcome) = outcome {
                     done.complete(outcome.into());
                 }
@@ -150,7 +149,7 @@ async fn answers(reader: &mut Reader, host: &impl HostObjectV1, pending: &Pendin
     }
 }
 
-/// Writes the lane's commands. Returns when the lane has let go of the instance.
+/// Writes the lane's commands. Returns when the lane has dropped the instance.
 async fn write(
     writer: &mut OwnedWriteHalf,
     queue: &mut mpsc::UnboundedReceiver<Command>,
@@ -174,7 +173,8 @@ async fn write(
                         }
                         Ok(false) => break Ok(()),
                         Err(_) => {
-                            // Dropped: the lane makes a new instance, for a half batch is not a batch.
+                            // The completion is dropped, and the lane makes a new instance: half a batch must not be
+                            // published.
                             pending.lock().remove(&number);
                             break Err(std::io::ErrorKind::InvalidInput.into());
                         }
@@ -190,7 +190,7 @@ async fn write(
             }
         };
         if written.is_err() {
-            // What is wrong with the process shows where its answers are read.
+            // The reader of the answers finds out what is wrong with the process.
             std::future::pending::<()>().await;
         }
     }

@@ -10,8 +10,8 @@
 //! The same kind of process probes a plugin file that the host has never loaded (`probe`).
 //!
 //! The process lives as long as its socket: it ends at end of file, so it does not outlive a host that
-//! was killed. (A death signal of the kernel's would follow the thread that started the process, and
-//! threads of a runtime come and go.)
+//! was killed. A process that is stopped gets the kernel's parent-death signal (`child`), which follows the thread that
+//! started it, so that is a thread that never ends (`spawn`).
 
 mod child;
 mod driver;
@@ -84,12 +84,11 @@ impl Isolated {
         };
         let path = self.plugin.path().unwrap_or(Path::new("")).display();
         let connect = wire::ToChild::Connect {
-            version: wire::VERSION,
             max_level: max_level.0,
             path: &path.to_string(),
             config,
         };
-        let Ok(request) = wire::frame(&connect) else {
+        let Ok(request) = wire::opening(&connect) else {
             return Err(permanent(
                 "the configuration is too large for a process of its own",
             ));

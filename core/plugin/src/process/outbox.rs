@@ -28,16 +28,16 @@ pub(super) struct Outbox {
 
 #[derive(Default)]
 struct Waiting {
-    /// The rest of a frame that went out in part. Nothing may come between.
+    /// The rest of a frame that was sent in part. It must be sent next.
     rest: Vec<u8>,
     answers: VecDeque<Vec<u8>>,
     link: Option<Vec<u8>>,
     lines: VecDeque<Vec<u8>>,
     line_bytes: usize,
     lines_lost: u64,
-    /// The thread is sending.
+    /// Whether the thread is sending.
     sending: bool,
-    /// The host is gone.
+    /// Whether the host is gone.
     over: bool,
 }
 
@@ -50,7 +50,7 @@ impl Waiting {
             && self.lines_lost == 0
     }
 
-    /// What is to be sent next.
+    /// The next bytes to be sent.
     fn next(&mut self) -> Option<Vec<u8>> {
         if !self.rest.is_empty() {
             return Some(std::mem::take(&mut self.rest));
@@ -65,7 +65,7 @@ impl Waiting {
         self.lost()
     }
 
-    /// Puts a line at the end, where there is room.
+    /// Appends a log line if there is room.
     fn line(&mut self, frame: Vec<u8>) {
         if self.line_bytes + frame.len() > MAX_WAITING_LINES {
             self.lines_lost += 1;
@@ -77,7 +77,7 @@ impl Waiting {
         }
     }
 
-    /// Says how many lines were lost, if any were.
+    /// A line with the number of lost lines, if there are any.
     fn lost(&mut self) -> Option<Vec<u8>> {
         let lost = std::mem::take(&mut self.lines_lost);
         (lost > 0).then(|| {
@@ -120,7 +120,7 @@ impl Outbox {
         }
         while let Some(mut frame) = waiting.next() {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            // An error is met again, and acted on, by the thread.
+            // The sending thread meets the same error and handles it.
             let sent = send(&self.socket, &frame, flags).unwrap_or(0);
             if sent < frame.len() {
                 waiting.rest = frame.split_off(sent);
@@ -130,7 +130,7 @@ impl Outbox {
         }
     }
 
-    /// Sends what the socket did not take at once. Runs on a thread of its own, and never returns.
+    /// Sends what the socket did not accept at once. Runs on its own thread, and never returns.
     pub(super) fn run(&self) {
         let mut waiting = self.waiting.lock();
         loop {
@@ -142,7 +142,7 @@ impl Outbox {
                     waiting = self.waiting.lock();
                     waiting.sending = false;
                     if sent.is_err() {
-                        // Whoever reads the socket ends the process.
+                        // The thread that reads the socket ends the process.
                         *waiting = Waiting {
                             over: true,
                             ..Waiting::default()
@@ -166,7 +166,7 @@ impl Outbox {
     }
 }
 
-/// The host, as the plugin in its own process sees it.
+/// The host, as seen by a plugin in its own process.
 pub(super) struct RemoteHost(pub(super) std::sync::Arc<Outbox>);
 
 impl HostObjectV1 for RemoteHost {
@@ -184,7 +184,7 @@ impl HostObjectV1 for RemoteHost {
     }
 }
 
-/// The host, as what belongs to no instance sees it: it has no link.
+/// The host, as seen by code that belongs to no instance and so has no link.
 pub(super) struct RemoteVoice(pub(super) std::sync::Arc<Outbox>);
 
 impl HostObjectV1 for RemoteVoice {
@@ -204,7 +204,7 @@ fn log(level: LevelV1, target: &str, message: &str) -> Vec<u8> {
     })
 }
 
-/// A message's frame. Only an outcome could be too large for one; the batch is then without an outcome.
+/// A message's frame. Only an outcome could be too large; the batch then gets no outcome.
 fn frame_of(message: &ToHost<'_>) -> Vec<u8> {
     wire::frame(message).unwrap_or_else(|_| {
         let ToHost::Outcome { batch, .. } = message else {
@@ -236,7 +236,7 @@ mod tests {
         let outbox = Arc::new(Outbox::new(theirs));
         let sending = Arc::clone(&outbox);
         std::thread::spawn(move || sending.run());
-        // Nobody reads yet, and none of this waits.
+        // Nobody reads yet, but nothing here waits.
         let remote = RemoteHost(Arc::clone(&outbox));
         for _ in 0..LINES {
             remote.log(LevelV1::INFO, "flood", &"x".repeat(100));

@@ -26,17 +26,17 @@ use evbus_report::foreign_text;
 /// The process sends nothing longer.
 const MAX_FRAME: usize = 64 * 1024;
 
-/// How long a process that let go of its socket may take to end by itself.
+/// How long a process that closed its socket may take to end by itself.
 const DYING: Duration = Duration::from_secs(2);
 
-/// How often its end is looked for.
+/// How often to check whether it has ended.
 const GLANCE: Duration = Duration::from_millis(5);
 
-/// What is done with the plugin.
+/// What is being done with the plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Stage {
-    /// The process has not begun.
+    /// The process has not started its work.
     Starting = 0,
     Loading = 1,
     Names = 2,
@@ -59,7 +59,7 @@ impl Stage {
         }
     }
 
-    /// What goes behind "it ended the process".
+    /// Follows "it ended the process".
     fn doing(self) -> &'static str {
         match self {
             Self::Starting => "before it was loaded",
@@ -72,7 +72,7 @@ impl Stage {
         }
     }
 
-    /// What goes before "within 10 s".
+    /// Precedes "within 10 s".
     fn late(self) -> &'static str {
         match self {
             Self::Starting => "the process to probe it in did not start",
@@ -107,32 +107,33 @@ pub(crate) fn probe(
     };
     let (child, mut socket) = spawn(program, id, image).map_err(failed)?;
     let mut probing = Probing {
+        program,
         child: Some(child),
+        has_greeted: false,
         stage: Stage::Starting,
         frames: wire::frames(MAX_FRAME),
         received: BytesMut::new(),
     };
     let shown = path.display().to_string();
-    // A process that is gone already is met when its answer is read.
-    let probe = ToChild::Probe {
-        version: wire::VERSION,
-        path: &shown,
-    };
-    let request = wire::frame(&probe).map_err(|error| error.to_string())?;
+    let probe = ToChild::Probe { path: &shown };
+    let request = wire::opening(&probe).map_err(|error| error.to_string())?;
+    // Whether the process is gone shows when its answer is read.
     let _ = socket.write_all(&request);
     probing.outcome(&mut socket, &shown, patience)
 }
 
-/// A process that tries a plugin. Dropping it ends it.
-struct Probing {
-    /// Empty once it has ended.
+/// A process that probes a plugin. Dropping it ends the process.
+struct Probing<'a> {
+    program: &'a Path,
+    /// `None` once it has ended.
     child: Option<Child>,
+    has_greeted: bool,
     stage: Stage,
     frames: LengthDelimitedCodec,
     received: BytesMut,
 }
 
-impl Probing {
+impl Probing<'_> {
     fn outcome(
         &mut self,
         socket: &mut UnixStream,
@@ -167,11 +168,23 @@ impl Probing {
     }
 
     fn said(&mut self) -> Result<Option<ToHost<'static>>, String> {
-        let frame = wire::next_frame(&mut self.frames, &mut self.received);
-        match frame.map_err(|_| nonsense())? {
+        if !self.has_greeted {
+            let Some(first) = self.frame()? else {
+                return Ok(None);
+            };
+            if let Some(other) = wire::other_version(&first) {
+                return Err(wire::refused_program(self.program, &other));
+            }
+            self.has_greeted = true;
+        }
+        match self.frame()? {
             Some(frame) => wire::message(&frame).map(Some).map_err(|_| nonsense()),
             None => Ok(None),
         }
+    }
+
+    fn frame(&mut self) -> Result<Option<BytesMut>, String> {
+        wire::next_frame(&mut self.frames, &mut self.received).map_err(|_| nonsense())
     }
 
     /// Reads what has come. Returns whether no more will.
@@ -216,7 +229,7 @@ impl Probing {
                 "it ended the process with signal {signal}{} {doing}; if the file is damaged, copy it again",
                 name(signal)
             ),
-            // Its code has not run yet.
+            // The plugin's code has not run yet.
             (None, code) if self.stage == Stage::Starting => format!(
                 "the process to probe it in exited with status {}; its standard error shows why",
                 code.unwrap_or_default()
@@ -226,10 +239,10 @@ impl Probing {
     }
 }
 
-impl Drop for Probing {
+impl Drop for Probing<'_> {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // Fails only where it is gone already.
+            // Fails only if the process is gone already.
             let _ = child.kill();
             reap(child);
         }
@@ -240,7 +253,7 @@ fn nonsense() -> String {
     "the process that probed it did not report a valid result".to_owned()
 }
 
-/// A voice that goes nowhere: what a plugin has to say is for the host that loads it.
+/// Ignores what a plugin reports: the host that loads it will receive that.
 struct Unheard;
 
 impl HostObjectV1 for Unheard {
@@ -267,7 +280,7 @@ pub(super) fn serve(image: OwnedFd, path: &Path, outbox: &Outbox) {
         Err(reason) => return fail(&reason),
     };
     begin(Stage::Attaching);
-    // At the level at which it does the most.
+    // At this level a plugin does the most.
     plugin.attach(HostV1::new(Unheard, LevelV1::TRACE));
     begin(Stage::Schema);
     if let Err(reason) = plugin.config_schema() {
@@ -277,7 +290,7 @@ pub(super) fn serve(image: OwnedFd, path: &Path, outbox: &Outbox) {
     drop(plugin.check_config(Zeroizing::new("{}".to_owned()), &Secrets::default()));
     if plugin.is_matcher() {
         begin(Stage::Compiling);
-        // What it has against an empty set shows in the host, with the patterns of the acct file.
+        // Faults of an empty set are reported by the host, with the patterns of the acct file.
         drop(plugin.compile(&[]));
     }
     outbox.answer(&ToHost::Probed);

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::spawn::Killer;
 
-/// What the lane asks for.
+/// The lane's requests.
 pub(super) enum Command {
     Publish(BatchV1, CompletionV1<BatchOutcomeV1>),
     Close(CompletionV1<()>),
@@ -19,11 +19,11 @@ pub(super) enum Command {
 /// The instance that the lane holds. Dropping it ends the process.
 pub(super) struct Proxy {
     pub(super) commands: mpsc::UnboundedSender<Command>,
-    /// Ends the process of the moment.
+    /// Ends the current process.
     pub(super) killer: Arc<Mutex<Killer>>,
-    /// How the last process ended, once there is no other.
+    /// How the last process ended, if there is no other.
     pub(super) why: Arc<OnceLock<String>>,
-    /// Tells the driver when it is dropped.
+    /// Dropping it informs the driver.
     pub(super) _held: oneshot::Sender<()>,
 }
 
@@ -38,7 +38,7 @@ impl InstanceObjectV1 for Proxy {
     }
 
     fn close(&self, done: CompletionV1<()>) {
-        // On failure the completion is dropped, which tells the lane that it need not wait.
+        // On failure the completion is dropped, so the lane does not wait.
         let _ = self.commands.send(Command::Close(done));
     }
 }
@@ -51,8 +51,7 @@ impl Drop for Proxy {
 
 const ENDED: &str = "the plugin's process has ended";
 
-/// All of the batch again, on another instance. `instance` says whether the process had the batch
-/// when it ended.
+/// Retries the whole batch on another instance. `instance` says whether the process had the batch when it ended.
 pub(super) fn try_again(reason: &str, instance: FateV1) -> BatchOutcomeV1 {
     BatchOutcomeV1 {
         all: OutcomeV1 {

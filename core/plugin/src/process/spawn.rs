@@ -17,14 +17,14 @@ use tokio::sync::oneshot;
 use crate::{Caller, Patience, Wait};
 use evbus_destination::environment;
 
-/// The command line's word for a plugin's process.
+/// The command line's name for a plugin's process.
 pub(super) const COMMAND: &str = "plugin-child";
 
-/// How long a process that is killed may take to be gone. Only the kernel can hold it longer.
+/// How long a killed process may take to disappear. Only the kernel can delay it.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Variables that are the host's own, beside the acct key, which would be a secret for everybody who may
-/// look into the process.
+/// Environment variables that are not passed on. Neither is the acct key, which anybody who can inspect the process
+/// could read.
 const HOST_VARIABLES: [&str; 2] = ["ACCT_FILE", "EVBUS_SOCK_DIR"];
 
 /// Ends the process at any time, from any thread.
@@ -32,9 +32,9 @@ const HOST_VARIABLES: [&str; 2] = ["ACCT_FILE", "EVBUS_SOCK_DIR"];
 pub(super) struct Killer(Arc<OwnedFd>);
 
 impl Killer {
-    /// Kills it, where it still lives. Does not wait.
+    /// Kills it if it is still running. Does not wait.
     pub(super) fn kill(&self) {
-        // Fails only where it is gone already.
+        // Fails only if the process is gone already.
         let _ = pidfd_send_signal(&self.0, Signal::KILL);
     }
 }
@@ -42,7 +42,7 @@ impl Killer {
 /// A running process. Dropping it kills the process and reaps it, without waiting.
 #[derive(Debug)]
 pub(super) struct PluginProcess {
-    /// Empty when somebody waits for its end already.
+    /// `None` once its end is being waited for.
     child: Option<Child>,
     killer: Killer,
 }
@@ -81,8 +81,8 @@ impl PluginProcess {
         self.killer.clone()
     }
 
-    /// Gives it `grace` to end by itself, then kills it. Returns how it ended, where that is known,
-    /// and whether it was killed here.
+    /// Gives it `grace` to end by itself, then kills it. Returns its exit status, if known, and whether it was killed
+    /// here.
     pub(super) async fn end(&mut self, grace: Duration) -> (Option<ExitStatus>, bool) {
         let Some(child) = self.child.take() else {
             return (None, false);
@@ -106,8 +106,8 @@ impl Drop for PluginProcess {
     }
 }
 
-/// Starts `program` for a plugin whose file is `image`; gives the host's end of the socket. The process
-/// ends with that.
+/// Starts `program` for a plugin with the file `image`; returns the host's end of the socket. When that is closed, the
+/// process ends.
 pub(super) fn spawn(
     program: &Path,
     plugin: &str,
@@ -136,8 +136,8 @@ pub(super) fn spawn(
     Ok((child, ours))
 }
 
-/// Runs it on a thread that lives as long as this process: a child that asks to end with its parent ends
-/// with the thread that started it.
+/// Runs `work` on a thread that lives as long as this process: a child that asks to end with its parent ends with the
+/// thread that started it.
 fn on_lasting_thread<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> std::io::Result<T> {
@@ -154,14 +154,14 @@ fn on_lasting_thread<T: Send + 'static>(
         .map_err(|_| std::io::Error::other("the system did not start it within 10 s"))?
 }
 
-/// Waits for the end of a process, on a thread of its own that ends with it.
+/// Waits for the end of a process on a separate thread.
 pub(super) fn reap(mut child: Child) -> oneshot::Receiver<ExitStatus> {
     let (sender, ended) = oneshot::channel();
     let reaping = std::thread::Builder::new()
         .name("evbus reaper".to_owned())
         .spawn(move || {
             if let Ok(status) = child.wait() {
-                // Mostly nobody wants to know any more.
+                // Usually nobody waits for the status.
                 let _ = sender.send(status);
             }
         });
@@ -171,7 +171,7 @@ pub(super) fn reap(mut child: Child) -> oneshot::Receiver<ExitStatus> {
     ended
 }
 
-/// How it ended, in one sentence.
+/// One sentence on how it ended.
 pub(super) fn describe(status: Option<ExitStatus>) -> String {
     let Some(status) = status else {
         return "the plugin's process has ended".to_owned();
@@ -195,7 +195,7 @@ pub(super) fn describe(status: Option<ExitStatus>) -> String {
     }
 }
 
-/// The names of the signals that processes die of.
+/// The names of the signals that end processes.
 pub(super) fn name(signal: i32) -> &'static str {
     const NAMES: [(Signal, &str); 12] = [
         (Signal::HUP, " (SIGHUP)"),
@@ -217,7 +217,7 @@ pub(super) fn name(signal: i32) -> &'static str {
         .map_or("", |(_, name)| name)
 }
 
-/// The descriptor's end of what [`PluginProcess::start`] sends first.
+/// Receives the descriptor that [`PluginProcess::start`] sends first.
 pub(super) fn receive_image(socket: &UnixStream) -> std::io::Result<OwnedFd> {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 

@@ -15,15 +15,15 @@ use super::LINKED;
 use super::driver::Driver;
 use super::proxy::Proxy;
 use super::spawn::PluginProcess;
-use super::talk::{Talk, ended, misplaced_frame, next_message};
+use super::talk::{Talk, ended, misplaced_frame, next_frame, next_message};
 use super::wire::{self, ToHost};
 use crate::{ConnectFailure, Plugin};
 
-/// What a process is started with.
+/// What is needed to start a process.
 pub(super) struct Start {
     pub(super) program: Arc<Path>,
     pub(super) plugin: Arc<Plugin>,
-    /// The first frame, with the configuration.
+    /// What is sent first: the greeting, and the configuration.
     pub(super) request: Vec<u8>,
     pub(super) deadline: Duration,
 }
@@ -35,7 +35,7 @@ impl Start {
         host: impl HostObjectV1,
     ) -> Result<InstanceV1, ConnectFailure> {
         let (talk, limits) = self.connect(&host).await?;
-        // Holds no more than the lane leaves in flight, and the close.
+        // Bounded by the lane's limit of batches in flight, and one close.
         let (commands, queue) = mpsc::unbounded_channel();
         let (held, gone) = oneshot::channel();
         let killer = Arc::new(Mutex::new(talk.process.killer()));
@@ -59,7 +59,7 @@ impl Start {
         Ok(InstanceV1::new(proxy, limits))
     }
 
-    /// Starts a process and has it connect, within the deadline. Cancel safe.
+    /// Starts a process and lets it connect, within the deadline. Cancel safe.
     pub(super) async fn connect(
         &self,
         host: &impl HostObjectV1,
@@ -81,11 +81,12 @@ impl Start {
         &self,
         host: &impl HostObjectV1,
     ) -> Result<(Talk, LimitsV1), ConnectFailure> {
+        let permanent = |reason| ConnectFailure {
+            permanent: true,
+            reason,
+        };
         let Some(image) = self.plugin.image() else {
-            return Err(ConnectFailure {
-                permanent: true,
-                reason: LINKED.to_owned(),
-            });
+            return Err(permanent(LINKED.to_owned()));
         };
         let retry = |reason| ConnectFailure {
             permanent: false,
@@ -100,9 +101,16 @@ impl Start {
             })?;
         let (reader, mut writer) = socket.into_split();
         let mut reader = FramedRead::new(reader, wire::frames(wire::MAX_FRAME));
-        // A process that is gone already is met when its answer is read.
+        // Whether the process is gone shows when its answer is read.
         let _ = writer.write_all(&self.request).await;
-        let error = match next_message(&mut reader, host).await {
+        let answer = match next_frame(&mut reader).await {
+            Ok(first) => match wire::other_version(&first) {
+                Some(other) => return Err(permanent(wire::refused_program(&self.program, &other))),
+                None => next_message(&mut reader, host).await,
+            },
+            Err(error) => Err(error),
+        };
+        let error = match answer {
             Ok(ToHost::Connected(limits)) => {
                 let talk = Talk {
                     process,

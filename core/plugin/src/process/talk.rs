@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use evbus_abi::v1::HostObjectV1;
-use evbus_abi::v1::{LevelV1, LinkV1};
+use bytes::BytesMut;
+use evbus_abi::v1::{HostObjectV1, LevelV1, LinkV1};
 use futures_util::StreamExt as _;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
@@ -11,8 +11,7 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 use super::spawn::{PluginProcess, describe};
 use super::wire::{self, ToHost, WireError};
 
-/// How long a process that let go of its socket may take to end by itself: it is dying, and its own
-/// end tells more than ours.
+/// How long a process that closed its socket may take to end by itself: its own exit status says more than a kill.
 pub(super) const DYING: Duration = Duration::from_secs(2);
 
 /// The frames of the process.
@@ -25,16 +24,21 @@ pub(super) struct Talk {
     pub(super) writer: OwnedWriteHalf,
 }
 
+/// The next frame, which is the process's greeting if it is the first.
+pub(super) async fn next_frame(reader: &mut Reader) -> Result<BytesMut, WireError> {
+    match reader.next().await {
+        Some(frame) => frame.map_err(|error| wire::broken_frame(error, reader.decoder())),
+        None => Err(WireError::End(None)),
+    }
+}
+
 /// The next message that is for the instance; lines and link states go to the host.
 pub(super) async fn next_message(
     reader: &mut Reader,
     host: &impl HostObjectV1,
 ) -> Result<ToHost<'static>, WireError> {
     loop {
-        let Some(frame) = reader.next().await else {
-            return Err(WireError::End(None));
-        };
-        match wire::message(&frame.map_err(|error| wire::broken_frame(error, reader.decoder()))?)? {
+        match wire::message(&next_frame(reader).await?)? {
             ToHost::Log {
                 level,
                 target,
@@ -46,12 +50,12 @@ pub(super) async fn next_message(
     }
 }
 
-/// A frame that is none of the host's business now.
+/// A frame that the host does not expect now.
 pub(super) fn misplaced_frame() -> WireError {
     WireError::Malformed("an unexpected frame".to_owned())
 }
 
-/// Sees to it that the process has ended, and says in one sentence how.
+/// Makes sure that the process has ended, and says in one sentence how.
 pub(super) async fn ended(process: &mut PluginProcess, error: &WireError) -> String {
     match error {
         WireError::Malformed(what) => {

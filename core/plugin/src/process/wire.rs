@@ -1,8 +1,10 @@
 //! The messages between the host and a plugin's process.
 //!
-//! Each is a frame: its length (`u32`, little-endian) and itself in postcard's encoding. Bytes and text are
+//! Each is a frame: its length (`u32`, little-endian) and the message in postcard's encoding. The first frame in each
+//! direction is a greeting instead (`greeting`), which shows whether both ends know the messages. Bytes and text are
 //! copied once on each side, into the frame and out of the socket: a received event shares its frame.
 
+mod greeting;
 mod outcome;
 
 use std::borrow::Cow;
@@ -15,10 +17,8 @@ use evbus_report::foreign_text::{self, MAX_BYTES};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio_util::codec::{Decoder as _, LengthDelimitedCodec};
 
+pub(super) use greeting::{greeting, other_version, refused_host, refused_program};
 pub(super) use outcome::BatchOutcome;
-
-/// Both ends must be the same program; this shows when they are not.
-pub(super) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (4)");
 
 /// The largest frame. An event takes at most its body, as much again for its attributes, which the
 /// body contains too, and its profile.
@@ -49,7 +49,6 @@ impl From<std::io::Error> for WireError {
 pub(super) enum ToChild<'a> {
     /// Load the plugin and connect.
     Connect {
-        version: &'a str,
         max_level: u8,
         /// The file the plugin came from, for messages.
         path: &'a str,
@@ -67,7 +66,6 @@ pub(super) enum ToChild<'a> {
     Close,
     /// Load the plugin, ask it what it is, and exit.
     Probe {
-        version: &'a str,
         /// The file the plugin came from, for messages.
         path: &'a str,
     },
@@ -217,7 +215,7 @@ struct Text(Bytes);
 
 impl Text {
     fn as_str(&self) -> &str {
-        // It was a `str` when it was read.
+        // The bytes were read as a `str`, so they are UTF-8.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
@@ -246,9 +244,9 @@ pub(super) enum ToHost<'a> {
     },
     /// The plugin has shut down in order.
     Closed,
-    /// What is done next with a plugin that is probed; see `probe`.
+    /// What is done next with a plugin that is being probed; see `probe`.
     Stage(u8),
-    /// A plugin that was probed has done nothing wrong.
+    /// The plugin has passed the probe.
     Probed,
 }
 
@@ -286,6 +284,15 @@ fn append(mut out: Vec<u8>, message: &impl Serialize) -> Result<Vec<u8>, WireErr
         }
         _ => Err(too_large(MAX_FRAME)),
     }
+}
+
+/// The greeting and the first message behind it.
+///
+/// # Errors
+///
+/// The message's frame would be larger than [`MAX_FRAME`].
+pub(super) fn opening(message: &impl Serialize) -> Result<Vec<u8>, WireError> {
+    append(greeting(), message)
 }
 
 /// A message's frame.
@@ -363,7 +370,7 @@ pub(super) fn next_frame(
 /// Why there is no next frame of the plugin's process.
 pub(super) fn broken_frame(error: std::io::Error, frames: &LengthDelimitedCodec) -> WireError {
     match error.kind() {
-        // What the codec reports about lengths.
+        // The codec reports only wrong lengths with this kind.
         std::io::ErrorKind::InvalidData => too_large(frames.max_frame_length()),
         _ => error.into(),
     }

@@ -108,7 +108,7 @@ impl Terminal {
     fn restore(&self) {
         let is_ours = tcgetpgrp(stdin()).is_ok_and(|group| group == getpgrp());
         if let Some(before) = self.0.as_ref().filter(|_| is_ours) {
-            // A terminal that is gone needs nothing.
+            // A terminal that is gone needs no restoring.
             let _ = tcsetattr(stdin(), OptionalActions::Now, before);
         }
     }
@@ -148,7 +148,7 @@ pub(super) async fn run(
     let ended = tokio::select! {
         ended = &mut waiting => ended,
         () = signals.end() => {
-            // It has not been waited for, so the process id is still its own.
+            // The child was not waited for, so its process id is still its own.
             let _ = kill_process(pid, Signal::TERM);
             if tokio::time::timeout(GRACE, &mut waiting).await.is_err() {
                 let _ = kill_process(pid, Signal::KILL);

@@ -34,7 +34,7 @@ impl PrivateDir {
         let temporary = std::env::temp_dir();
         let shared = PathBuf::from("/dev/shm");
         let places = runtime.into_iter().chain([shared, temporary.clone()]);
-        // Whoever could rename what is in a place could put another file before the editor.
+        // Whoever can rename something in the directory could present another file to the editor.
         let usable = |place: &PathBuf| {
             usable_dir::look(place).is_ok_and(|found| found.as_ref().is_some_and(keeps_names))
         };

@@ -97,7 +97,7 @@ async fn pass_on(
         };
         match now {
             Whose::Command(command) if !comes_from_terminal(kind) => {
-                // It may have ended in this moment.
+                // The command may have just ended.
                 let _ = pidfd_send_signal(&command, kind);
             }
             Whose::Ours(since) if since.elapsed() > AFTERMATH => interrupted.notify_one(),

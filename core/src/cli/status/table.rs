@@ -404,7 +404,7 @@ mod tests {
                 "file      *                   connected          0     0             -        0",
             ]
         );
-        // What is wide enough for all looks as it does everywhere.
+        // A terminal that is wide enough shows the same table as a file.
         let wide = table(&status, Some(300), false);
         assert_eq!(wide, table(&status, None, false));
     }

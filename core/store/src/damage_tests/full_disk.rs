@@ -1,4 +1,4 @@
-//! Salvage where there is no room for the copy.
+//! Salvage without enough room for the copy.
 #![allow(clippy::wildcard_imports)] // It is a part of the tests above it.
 
 use super::*;

@@ -1,4 +1,4 @@
-//! Flipped bits in the heads of a log's frames: which page is in a frame, and how many the store has.
+//! Flipped bits in the headers of a log's frames: the page number, and the size of the store.
 #![allow(clippy::wildcard_imports)] // It is a part of the tests above it.
 
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::*;
 use evbus_event::Event;
 
-/// The head of the log, and of a frame.
+/// The sizes of the log's header, and of a frame's.
 const LOG_HEAD: usize = 32;
 const FRAME: usize = 24 + 4096;
 
-/// Where the frames of a log begin.
+/// The positions of the frames of a log.
 fn frames(log: &[u8]) -> impl Iterator<Item = usize> {
     (LOG_HEAD..log.len()).step_by(FRAME)
 }
@@ -23,14 +23,14 @@ fn flipped(whole: &[u8], bit: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_flipped_bit_in_the_head_of_a_frame_loses_nothing() {
-    // Ids and times make every log another one.
+    // Ids and times make every log different.
     for last in [3, 6] {
         let dir = tempfile::tempdir().unwrap();
         let saved = left(dir.path(), last, 1).await;
         let (log, whole) = saved.0[1].clone();
         let whole = whole.unwrap();
         for frame in frames(&whole) {
-            // All of those of page and commit that may have flipped elsewhere, and some of the others.
+            // All bits of page number and commit that may also be flipped elsewhere, and a sample of the others.
             let bits = (24..32).chain(56..64).chain((0..192).step_by(37));
             for bit in bits {
                 saved.restore();
@@ -45,7 +45,7 @@ async fn a_flipped_bit_in_the_head_of_a_frame_loses_nothing() {
     }
 }
 
-/// An event that goes on in other pages than its row's.
+/// An event that needs overflow pages.
 fn large(number: u64) -> Arc<Event> {
     let fill = "x".repeat(9000);
     let body = format!("{{\"number\":{number},\"fill\":\"{fill}\"}}");
@@ -90,7 +90,7 @@ async fn a_flipped_bit_in_a_head_costs_no_large_event_no_dead_letter_and_no_orde
     let (log, whole) = saved.0[1].clone();
     let whole = whole.unwrap();
     for frame in frames(&whole) {
-        // Of other bits it is proven in which frame they are.
+        // For other bits, it can be proven which frame they are in.
         for bit in (24..32).chain([56, 59]) {
             let what = format!("bit {bit} of the frame at {frame}");
             saved.restore();
@@ -104,7 +104,7 @@ async fn a_flipped_bit_in_a_head_costs_no_large_event_no_dead_letter_and_no_orde
             assert_eq!(found.last_seq, 13, "{what}");
             let (seqs, bad) = read_all(&journal).await;
             assert_eq!(bad, 0, "{what}");
-            // What was settled may be there again.
+            // Settled events may return.
             assert!(
                 live.iter().all(|seq| seqs.contains(seq)),
                 "{what}: {seqs:?}"

@@ -1,9 +1,9 @@
-//! Flipped bits in what a store says of itself: its numbers, its keys, its free pages.
+//! Flipped bits in what a store records about itself: its counts, its keys, its free pages.
 #![allow(clippy::wildcard_imports)] // It is a part of the tests above it.
 
 use super::*;
 
-/// A store that has had the events 1 to `ever`, of which the last, and each fifth before `from`, are left.
+/// A store that has had the events 1 to `ever`; left are the last, and every fifth before `from`.
 async fn sparse(dir: &Path, from: u64, ever: u64) -> (PathBuf, Vec<u64>) {
     let file = filled(dir, ever).await;
     let live = |seq: &u64| *seq >= from || seq.is_multiple_of(5);
@@ -15,8 +15,8 @@ async fn sparse(dir: &Path, from: u64, ever: u64) -> (PathBuf, Vec<u64>) {
     (file, live)
 }
 
-/// Opens the store, which is taken for damaged where `salvage` says so, and reads everything. All that is
-/// `live` has to be there or told of, and there is no more than there `ever` was.
+/// Opens the store, as a damaged one if `salvage` says so, and reads everything. All that is `live` must be there or
+/// be counted as lost, and there must not be more than there `ever` was.
 async fn check(dir: &Path, file: &Path, salvage: bool, live: &[u64], ever: u64, what: &str) -> u64 {
     let state_dir = state(dir);
     let named = name("idem-*", 0);
@@ -51,7 +51,7 @@ fn number(bytes: &[u8], at: usize) -> usize {
     usize::from(bytes[at]) << 8 | usize::from(bytes[at + 1])
 }
 
-/// The number at a place that takes a byte for each seven bits, and how many bytes it takes.
+/// Decodes a number of seven bits a byte; returns it and how many bytes it takes.
 fn varint(bytes: &[u8]) -> (usize, usize) {
     let len = bytes.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
     let number = bytes[..len]
@@ -60,7 +60,7 @@ fn varint(bytes: &[u8]) -> (usize, usize) {
     (number, len)
 }
 
-/// Where the rows of a leaf page begin.
+/// The positions of the rows of a leaf page.
 fn cells(content: &[u8], page: usize) -> Vec<usize> {
     let start = page * BLOCK;
     (0..number(content, start + 3))
@@ -135,7 +135,7 @@ async fn a_flipped_bit_of_a_key_costs_its_event_and_no_other() {
                 let state_dir = state(dir.path());
                 let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
                 let found = journal.found();
-                assert_eq!(found.last_seq, 60, "{what}: no place was added");
+                assert_eq!(found.last_seq, 60, "{what}: no position was added");
                 assert_eq!(found.damaged + found.lost, missing, "{what}");
                 journal.close().await.unwrap();
             }
@@ -160,7 +160,7 @@ async fn a_damaged_page_of_free_pages_hides_no_event() {
         let missing = check(dir.path(), &file, true, &live, 650, &what).await;
         assert_eq!(missing, 0, "{what}");
     }
-    // One that names every page there is.
+    // A list of free pages that names every page.
     let mut damaged = whole.clone();
     let pages = whole.len() / BLOCK;
     damaged[trunk + 4..trunk + 8].copy_from_slice(&u32::try_from(pages).unwrap().to_be_bytes());

@@ -1,9 +1,9 @@
-//! Stores that are damaged while they are used, and what becomes of events in memory and of their room.
+//! Stores that are damaged while in use, and the effect on events in memory and on their room.
 #![allow(clippy::wildcard_imports)] // It is a part of the tests above it.
 
 use super::*;
 
-/// Where the body of an event is in a store's file.
+/// The position of an event's body in a store's file.
 fn body_of(content: &[u8], number: u64) -> usize {
     let text = format!("{{\"number\":{number},");
     let mut windows = content.windows(text.len());
@@ -22,7 +22,7 @@ fn destroy(file: &Path, numbers: &[u64]) {
     fs::write(file, content).unwrap();
 }
 
-/// Reads on from a place to the end; gives the events, and how many records were damaged.
+/// Reads on from a position to the end; returns the events, and how many records were damaged.
 async fn read_from(journal: &Journal, from: u64) -> (Vec<Stored>, u64) {
     let (mut events, mut damaged, mut from) = (Vec::new(), 0, from);
     loop {
@@ -36,7 +36,7 @@ async fn read_from(journal: &Journal, from: u64) -> (Vec<Stored>, u64) {
     }
 }
 
-/// What events take on disk.
+/// The size of events on disk.
 fn bytes_of(events: &[Stored]) -> u64 {
     events
         .iter()
@@ -66,11 +66,11 @@ async fn the_room_of_damaged_records_is_free_as_soon_as_they_are_dead_letters() 
 #[tokio::test]
 async fn the_room_of_lost_events_is_free_when_none_is_left() {
     let dir = tempfile::tempdir().unwrap();
-    // More than what is kept of it in memory.
+    // More than SQLite caches.
     let file = filled(dir.path(), 20_000).await;
     let state_dir = state(dir.path());
     let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
-    // They are larger than others, about, by a digit of their number.
+    // Their numbers have one digit more, so they are slightly larger.
     destroy(&file, &[15_000, 19_000]);
     let (events, damaged) = read_from(&journal, 0).await;
     let missing = 20_000 - events.len() as u64 - damaged;
@@ -87,11 +87,11 @@ async fn the_room_of_lost_events_is_free_when_none_is_left() {
 #[tokio::test]
 async fn a_damaged_key_takes_no_other_event_with_it() {
     let dir = tempfile::tempdir().unwrap();
-    // More than what is kept of it in memory.
+    // More than SQLite caches.
     let file = filled(dir.path(), 20_000).await;
     let state_dir = state(dir.path());
     let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
-    // As it stands before the record of 1000; with a bit less it is that of 992.
+    // The key of record 1000 as stored before it; one bit less makes it 992.
     let key = [0x87, 0x68];
     let mut content = fs::read(&file).unwrap();
     let body = body_of(&content, 1000);
@@ -111,7 +111,7 @@ async fn an_event_in_memory_whose_row_damage_took_is_written_again_and_counted_o
     let file = filled(dir.path(), 20_000).await;
     let state_dir = state(dir.path());
     let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
-    // Some are in the lane's memory when their page is destroyed.
+    // Some events are in the lane's memory when their page is destroyed.
     let first = journal.read(0, 20, usize::MAX).await.unwrap();
     assert_eq!(first.events.len(), 20);
     destroy(&file, &[5, 9000]);
@@ -119,7 +119,7 @@ async fn an_event_in_memory_whose_row_damage_took_is_written_again_and_counted_o
     events.extend(first.events);
     let missing = 20_000 - events.len() as u64 - damaged;
     journal.lose(missing);
-    // As a lane that ends: some had attempts.
+    // As a lane that ends does; some events had attempts.
     for stored in &events {
         let attempts = u32::try_from(stored.seq % 2).unwrap();
         journal.update(stored.seq, attempts, &stored.event);
@@ -141,12 +141,12 @@ async fn an_event_in_memory_whose_row_damage_took_is_written_again_and_counted_o
 #[tokio::test]
 async fn a_store_that_is_damaged_while_it_is_used_loses_what_is_counted() {
     let dir = tempfile::tempdir().unwrap();
-    // More than what is kept of it in memory.
+    // More than SQLite caches.
     let file = filled(dir.path(), 20_000).await;
     let state_dir = state(dir.path());
     let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
     let found = journal.found();
-    // Some are in the lane's memory when their page is destroyed.
+    // Some events are in the lane's memory when their page is destroyed.
     let first = journal.read(0, 20, usize::MAX).await.unwrap();
     assert_eq!(first.events.len(), 20);
     destroy(&file, &[5, 1500]);

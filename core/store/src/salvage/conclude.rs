@@ -7,27 +7,27 @@ use super::copying::Numbers;
 use super::*;
 
 impl Copying<'_> {
-    /// The places between which events are: no damaged row may change them.
+    /// The range of the events' positions, which no damaged row may change.
     fn range(&self, numbers: &Numbers) -> (i64, i64) {
-        let places = numbers.counts.and_then(|counts| counts.places);
-        let firsts = places.map(|(first, _)| first).into_iter();
+        let positions = numbers.counts.and_then(|counts| counts.positions);
+        let firsts = positions.map(|(first, _)| first).into_iter();
         let last = match numbers.known {
             Some(known) => known.last_seq.cast_signed(),
-            None => (self.read.last.unwrap_or_default()).max(places.map_or(0, |(_, last)| last)),
+            None => (self.read.last.unwrap_or_default()).max(positions.map_or(0, |(_, last)| last)),
         };
         let first = firsts.chain(self.read.first).min();
         (first.unwrap_or(last + 1).max(1), last)
     }
 
-    /// Copies rows whose records are damaged, where there is no other of their place. The remains of
-    /// damaged events are among the dead letters.
+    /// Copies rows with damaged records, unless another row has their position. The remains of damaged events go to
+    /// the dead letters.
     pub(super) fn damaged_rows(&mut self, numbers: &Numbers) -> Result<(), Fault> {
         let (first, last) = self.range(numbers);
         let (mut seen, mut seen_dead) = (HashSet::new(), HashSet::new());
         let mut astray = Vec::new();
         for (source, key) in std::mem::take(&mut self.read.damaged) {
             let is_current = matches!(source, Source::Page(page) if self.image.is_current(page));
-            // Where none is missing, one in an old image was settled since, and what it went on in is another's.
+            // If no record is missing, one from an old image was settled, and its overflow pages belong to another.
             let is_old = !is_current && numbers.queued().is_some_and(|all| self.read.queued >= all);
             if is_old || !seen.insert((source, key)) {
                 continue;
@@ -43,14 +43,14 @@ impl Copying<'_> {
                 astray.push((source, key, is_in_range));
             }
         }
-        let mut places = Places {
+        let mut positions = Positions {
             first,
             last,
             next: first,
             is_bounded: numbers.known.is_some(),
         };
         for (source, key, is_in_range) in astray {
-            // One in whose place another is may be an old one; so it is only one of those that are missing.
+            // A record whose place is taken may be outdated, so it counts only if a record is missing.
             let is_expected = match numbers.queued() {
                 Some(queued) => self.read.queued < queued,
                 None => !is_in_range,
@@ -59,8 +59,8 @@ impl Copying<'_> {
                 continue;
             }
             self.damaged_row(source, key, |this, row| {
-                if let Some(place) = places.free(this.insert.store)?
-                    && this.insert.insert(row, Some(place), false)?
+                if let Some(position) = positions.free(this.insert.store)?
+                    && this.insert.insert(row, Some(position), false)?
                 {
                     this.read.queued += 1;
                 }
@@ -81,7 +81,7 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// Gives the first damaged row of the queue with this key in a page.
+    /// Passes on the first damaged row of the queue with this key in a page.
     fn damaged_row(
         &mut self,
         source: Source,
@@ -98,19 +98,19 @@ impl Copying<'_> {
         })
     }
 
-    /// Finds out what is lost, and writes the numbers of the copy.
+    /// Finds out what is lost, and writes the counts of the copy.
     pub(super) fn conclude(&mut self, numbers: &Numbers) -> Result<(), Fault> {
         let (first, last) = self.range(numbers);
         let bad_frames = self.image.log.bad_frames();
         let read = &mut self.read;
-        // So many rows may have been in what is damaged, and no more.
+        // The damaged pages can have held at most this many rows.
         let destroyed = i64::try_from(bad_frames + read.destroyed).unwrap_or(i64::MAX);
         let most = destroyed.saturating_mul(SOME_ROWS);
         read.lost = if let Some(queued) = numbers.queued() {
             queued - read.queued
         } else {
-            // The number is of before the damage, or gone: places that are missing in between
-            // may all be events. Where none is, something else may be that nothing tells of.
+            // The number is older than the damage, or gone: every missing position may be an event. If none is
+            // missing, there may still be lost events without a trace.
             let missing = last.saturating_sub(first).saturating_add(1) - read.queued;
             let expected = numbers.counts.map_or(0, |counts| counts.queued);
             let unknown = bad_frames > 0 || read.destroyed > 1;
@@ -124,7 +124,7 @@ impl Copying<'_> {
             known.dead - read.dead
         } else {
             let dead = said.map_or(0, |counts| counts.dead);
-            // Each has a number.
+            // Every dead letter has a number.
             match read.last_dead {
                 Some(last) if dead > last => most.min(last - read.dead),
                 _ => dead - read.dead,
@@ -146,7 +146,7 @@ impl Copying<'_> {
             harm.lost = harm.lost.saturating_add(read.lost);
         }
         let store = self.insert.store;
-        // What is missing has places, too.
+        // Missing events keep their positions.
         store.execute(
             "UPDATE counts SET queued = ?1, dead = ?2, \
              first_seq = min(?3, coalesce((SELECT min(seq) FROM queue), ?3)), \
@@ -158,18 +158,18 @@ impl Copying<'_> {
     }
 }
 
-/// Places for damaged rows whose own is damaged as well.
-struct Places {
+/// Positions for damaged rows whose own position is damaged too.
+struct Positions {
     first: i64,
     last: i64,
-    /// All before it are taken.
+    /// All positions before it are taken.
     next: i64,
-    /// There is none behind the last.
+    /// There is none after the last one.
     is_bounded: bool,
 }
 
-impl Places {
-    /// The next place that no other row has: one that is missing, else beside the others.
+impl Positions {
+    /// The next position that no other row has: a missing one if possible, otherwise one after the others.
     fn free(&mut self, store: &Connection) -> rusqlite::Result<Option<i64>> {
         let mut exists = store.prepare_cached("SELECT 1 FROM queue WHERE seq = ?")?;
         let mut behind = store.prepare_cached(

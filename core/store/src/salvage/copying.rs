@@ -25,8 +25,8 @@ impl<'a> Inserts<'a> {
         })
     }
 
-    /// Writes a row of the queue, or of the dead letters, under this key, or the next that no dead letter
-    /// had; says whether it was not there.
+    /// Writes a row of the queue or of the dead letters under this key, or under the next number that no dead letter
+    /// had; returns whether it was new.
     pub(super) fn insert(
         &mut self,
         row: &Row,
@@ -39,7 +39,7 @@ impl<'a> Inserts<'a> {
             &mut self.queued
         };
         statement.raw_bind_parameter(1, key)?;
-        // Attempts and times of attempts; before them, the error of a dead letter.
+        // The columns before the common ones: attempts and times, or the error of a dead letter.
         let own = row.width() - COLUMNS.split(',').count();
         for column in 1..row.width() {
             let value = row.get(column);
@@ -52,7 +52,7 @@ impl<'a> Inserts<'a> {
                 Some(_) => Type::Text,
             };
             match kind {
-                // The type of a value may be what is damaged, and the table takes no other.
+                // The type of a value may be damaged, and the table accepts only the right one.
                 Type::Number => statement.raw_bind_parameter(parameter, record::number(value))?,
                 Type::Text => statement.raw_bind_parameter(parameter, record::text(value))?,
                 Type::Bytes => statement.raw_bind_parameter(parameter, record::bytes(value))?,
@@ -70,18 +70,18 @@ enum Type {
     Bytes,
 }
 
-/// What tells how many events there should be.
+/// The sources for the expected number of events.
 pub(super) struct Numbers {
-    /// What a writer knew.
+    /// What the writer knew.
     pub(super) known: Option<Known>,
-    /// What the store says, where that can be true.
+    /// The store's own counts, if they are plausible.
     pub(super) counts: Option<Counts>,
-    /// Whether that is of the last commit.
+    /// Whether these are of the last commit.
     pub(super) is_sure: bool,
 }
 
 impl Numbers {
-    /// How many events there should be, where that is known.
+    /// How many events there should be, if known.
     pub(super) fn queued(&self) -> Option<i64> {
         let counted = self.counts.filter(|_| self.is_sure);
         (self.known.map(|known| known.queued)).or(counted.map(|counts| counts.queued))
@@ -92,13 +92,13 @@ pub(super) struct Copying<'a> {
     pub(super) image: &'a Image,
     pub(super) insert: Inserts<'a>,
     pub(super) read: Read,
-    /// Of the store, and of the host.
+    /// The closing signals of the store and of the host.
     pub(super) closing: [&'a Closing; 2],
 }
 
 impl Copying<'_> {
     pub(super) fn all(mut self, known: Option<Known>) -> Result<Read, Fault> {
-        // First what says how many there should be.
+        // The first pass finds out how many rows there should be.
         self.pages(|this, source, row| {
             this.count(source, &row);
             Ok(())
@@ -114,9 +114,9 @@ impl Copying<'_> {
         let is_sure = (self.read.counts).is_some_and(|(frame, _)| {
             log.is_sound_behind(frame) && frame.is_none_or(|frame| log.is_well(frame))
         });
-        // What comes before was settled, where an image may be an old one.
+        // Earlier positions were settled, if the image may be outdated.
         let from = counts
-            .and_then(|counts| counts.places)
+            .and_then(|counts| counts.positions)
             .filter(|_| is_sure)
             .map_or(0, |(first, _)| first);
         self.pages(|this, source, row| {
@@ -136,7 +136,7 @@ impl Copying<'_> {
         Ok(self.read)
     }
 
-    /// Gives every row in the latest images of all pages, and where it stands.
+    /// Passes on every row in the latest images of all pages, and where it was read.
     fn pages(
         &mut self,
         mut see: impl FnMut(&mut Self, Source, Row) -> Result<(), Fault>,
@@ -157,7 +157,7 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// Gives the rows in a page of its own.
+    /// Passes on the rows in one page.
     pub(super) fn rows(
         &mut self,
         source: Source,
@@ -186,7 +186,7 @@ impl Copying<'_> {
         carve::rows(page, longest, &overflow, |row| see(self, row))
     }
 
-    /// The frames of the log that have no place, and the pages that each may belong to.
+    /// The frames of the log whose page is unknown, and the pages that each may belong to.
     fn unplaced(&self) -> Vec<(usize, Vec<u32>)> {
         self.image.log.unplaced().collect()
     }
@@ -204,7 +204,7 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// Takes the numbers of how many there should be: the latest, whatever page they stand in.
+    /// Reads the expected counts: the latest, whatever page they are in.
     fn count(&mut self, source: Source, row: &Row) {
         let frame = match source {
             Source::Page(number) => self.image.frame(number),
@@ -236,12 +236,12 @@ impl Copying<'_> {
         }
     }
 
-    /// Copies a row that is whole, and remembers one that is not.
+    /// Copies a whole row, and records a damaged one.
     fn take(&mut self, source: Source, row: &Row, from: i64) -> Result<(), Fault> {
         match row.width() {
             QUEUE_WIDTH if is_whole(row) && row.key < from => {}
             QUEUE_WIDTH if is_whole(row) => self.queue(row)?,
-            // The key of a damaged one may be what is damaged.
+            // In a damaged record, the key may be damaged too.
             QUEUE_WIDTH if row.key >= from || from == 0 => {
                 self.read.damaged.push((source, row.key));
             }
@@ -268,13 +268,13 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// Whether the number of a dead letter is one that was given.
+    /// Whether the number of a dead letter was given to one.
     fn is_numbered(&self, row: &Row) -> bool {
         row.key > 0 && self.read.last_dead.is_none_or(|last| row.key <= last)
     }
 
-    /// Copies the rows that are whole from images that are no page's latest for sure: of damaged frames
-    /// of the log, of frames that have no place, and of pages whose later image may be one of those.
+    /// Copies whole rows from images that may not be their page's latest: from damaged frames of the log, from frames
+    /// whose page is unknown, and from pages that may have a later image among those.
     fn spare_images(&mut self, from: i64) -> Result<(), Fault> {
         let unplaced = self.unplaced();
         if self.image.log.bad_frames() == 0 && unplaced.is_empty() {
@@ -308,7 +308,7 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// Copies rows that are whole where a frame without a place is one of the pages that they go on in.
+    /// Copies rows that become whole if a frame whose page is unknown is one of their overflow pages.
     fn with_guesses(&mut self) -> Result<(), Fault> {
         let mut damaged = self.read.damaged.clone();
         damaged.extend(&self.read.dead_damaged);

@@ -23,17 +23,17 @@ fn word(bytes: &[u8], big_endian: bool) -> u32 {
     if big_endian { word } else { word.swap_bytes() }
 }
 
-/// Which one bit of a frame flipped.
+/// The flipped bit of a frame.
 pub(super) enum Flip {
-    /// The one in the word at this place, which was this.
+    /// In the word at this position, whose right value is this.
     One(usize, u32),
     Several,
     None,
 }
 
-/// Chooses among the words that may have flipped. `is_last`: it is the last frame of its log.
+/// Chooses among the words that may contain the flipped bit. `is_last`: the frame is the last of its log.
 pub(super) fn choose(found: &[(usize, u32)], frame: &[u8], is_last: bool) -> Flip {
-    // A log ends with a commit: where the last frame is none, that is what flipped.
+    // A log ends with a commit: if the last frame is not one, the flipped bit is in its mark of a commit.
     let commit = found.iter().find(|(at, _)| *at == 4);
     match (found, commit) {
         ([], _) => Flip::None,
@@ -43,12 +43,12 @@ pub(super) fn choose(found: &[(usize, u32)], frame: &[u8], is_last: bool) -> Fli
     }
 }
 
-/// Finds the words of a frame in one of which a bit flipped, and what each was: with any of them its
-/// checksum is the stored one. Words are read as the format has them, the first byte the highest.
+/// Finds the words of a frame that may contain the flipped bit, and their right values: each makes the checksum the
+/// stored one. Words are big-endian, as in the format.
 ///
-/// The sums are linear in the words they are taken over: a bit changes them by its own value, times
-/// what a word at its place counts, which follows from the place alone. Of the upper bits of words so
-/// little is left in 32 bits that many places count the same.
+/// The checksum is linear in the words: a bit changes it by its
+/// own value times the weight of the word, which follows from its position alone. So little is left of the upper bits
+/// of words in 32 bits that many positions have the same effect.
 pub(super) fn flip_back(
     frame: &[u8],
     computed: Sum,
@@ -59,7 +59,7 @@ pub(super) fn flip_back(
         stored.0.wrapping_sub(computed.0),
         stored.1.wrapping_sub(computed.1),
     );
-    // What the two words of the last chunk count; each chunk before that counts as `earlier` says.
+    // The weights of the last chunk's two words in the sums; `earlier` derives those of the chunk before.
     let mut counts: [Sum; 2] = [(1, 1), (0, 1)];
     let earlier = |(one, two): Sum| {
         let one = one.wrapping_add(two);

@@ -3,11 +3,10 @@
 use super::VERSION;
 use super::flip::checksum;
 
-/// Its head, of which there are two copies.
+/// The size of its header, of which there are two copies.
 const INDEX_HEADER: usize = 48;
 
-/// What the log's index says: salts, the order of the checksum's bytes, how many frames were
-/// committed.
+/// From the log's index: the salts, the byte order of the checksum, and how many frames were committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Index {
     pub(super) salts: [u8; 8],
@@ -15,7 +14,7 @@ pub(super) struct Index {
     pub(super) frames: usize,
 }
 
-/// Reads the index, where it is as it was written. Its numbers are in this machine's order.
+/// Reads the index, if it is intact. Its numbers are in this machine's byte order.
 pub(super) fn read_index(bytes: &[u8]) -> Option<Index> {
     let copies = bytes.get(..2 * INDEX_HEADER)?;
     let (one, other) = copies.split_at(INDEX_HEADER);

@@ -3,7 +3,7 @@
 use super::*;
 use std::fs;
 
-/// A log of three commits, as `SQLite` wrote it, with its index; without one where it is empty.
+/// A log of three commits, as `SQLite` wrote it, with its index, which may be empty.
 struct Files {
     dir: tempfile::TempDir,
     log: Vec<u8>,
@@ -15,7 +15,7 @@ impl Files {
         Self::with("")
     }
 
-    /// With what another statement writes.
+    /// With the effect of one more statement.
     fn with(more: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let store = rusqlite::Connection::open(dir.path().join("a.db")).expect("a store");
@@ -85,7 +85,7 @@ fn any_one_bit_is_flipped_back() {
             let page = log.page(number).expect("the page is read");
             let start = HEADER + number * FRAME + FRAME_HEADER;
             let written = &files.log[start..start + PAGE];
-            // Elsewhere, the records' own checksums tell.
+            // In other cases the records' own checksums show the damage.
             let is_unique = byte % 4 < 2 && byte < files.log.len() - 4;
             assert!(page == written || !is_unique, "damage at {byte}");
         }
@@ -94,7 +94,7 @@ fn any_one_bit_is_flipped_back() {
 
 #[test]
 fn a_head_with_a_flipped_bit_is_proven_or_not_believed() {
-    // Rows of another length make another log.
+    // Rows of another length make a different log.
     for more in [
         "",
         "DELETE FROM t",
@@ -150,7 +150,7 @@ fn a_destroyed_block_takes_only_the_frames_that_it_covers() {
                 let is_hit = start < range.end && start + FRAME > range.start;
                 let taken = !log.frames[number].is_bad();
                 assert!(is_hit || taken, "block {block}, frame {number}");
-                // The damage may be what stood there.
+                // The damage may equal the content.
                 let page = log.page(number).expect("the page is read");
                 let written = &files.log[start + FRAME_HEADER..start + FRAME];
                 assert!(is_hit || page == written, "block {block}, frame {number}");
@@ -177,7 +177,7 @@ fn frames_from_before_the_last_reset_are_left_alone() {
     let mut reused = files.log.clone();
     let last = files.log.len() - FRAME;
     reused[last + 8..last + 16].copy_from_slice(&[0x5a; 8]);
-    // And behind them what looks like a frame of now.
+    // Followed by what looks like a current frame.
     reused.extend_from_slice(&files.log[HEADER..HEADER + FRAME]);
     let log = files.read(&reused, &[]);
     assert!(!log.is_damaged);

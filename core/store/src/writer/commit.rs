@@ -4,20 +4,20 @@
 use super::*;
 
 impl Writer {
-    /// Writes what is held. Returns false where the disk refused.
+    /// Writes what is held. Returns false if the disk refused.
     pub(super) fn commit_all(&mut self, shared: &Shared) -> bool {
         if self.held.is_empty() && !self.astray && !self.ends {
             return true;
         }
         let before = self.held.size();
         let durable = self.held.appends.iter().any(|append| append.durable);
-        // Before any is dropped: whoever waits for an event that is settled already waits for its place.
+        // Before any is dropped: callers may wait for the position of an event that is already settled.
         if let Some(last) = self.held.appends.iter().map(|append| append.seq).max() {
             self.last_seq = self.last_seq.max(last);
         }
         self.drop_settled();
         let result = self.commit_in_place();
-        // Before room is given back to what is handed in next.
+        // Before room is given back to the next events.
         shared.look_for_room();
         let after = self.held.size();
         self.written_since_check += (before.bytes - after.bytes) as u64;
@@ -28,7 +28,7 @@ impl Writer {
         });
         let first_held = self.held.appends.iter().map(|append| append.seq).min();
         let written_to = match first_held {
-            // What is written would not be found again.
+            // What is written now would not be found again.
             _ if self.astray => 0,
             Some(seq) => seq.saturating_sub(1),
             None => self.last_seq,
@@ -63,7 +63,7 @@ impl Writer {
         self.check_free()?;
         if !self.held.is_empty() {
             match self.commit_held() {
-                // It is replaced before anything is told.
+                // The store is replaced before anybody is informed.
                 Err(error) if is_damage(&error) => {
                     self.replace(&error.to_string()).map_err(elsewhere)?;
                     self.commit_held()
@@ -75,7 +75,7 @@ impl Writer {
         self.stay_in_place().map_err(elsewhere)
     }
 
-    /// How many events that should be in the queue on disk will not be found there.
+    /// How many events that should be in the queue on disk will be missing there.
     pub(super) fn unwritten(&self) -> u64 {
         let held = &self.held.appends;
         if self.astray {
@@ -85,14 +85,14 @@ impl Writer {
             let mut select = (self.store).prepare_cached("SELECT 1 FROM queue WHERE seq = ?")?;
             select.exists([append.seq.cast_signed()])
         };
-        // What cannot be looked up is not there.
+        // If this fails, the event counts as not written.
         let unwritten = held
             .iter()
             .filter(|append| !exists(append).unwrap_or(false));
         unwritten.count() as u64
     }
 
-    /// Whether a disk that is full may have room in a moment.
+    /// Whether a full disk may have room soon.
     pub(super) fn waits_for_room(&mut self) -> bool {
         let own = self.shrinking.told() + self.held.settled_bytes;
         let patience = if self.state.returning() > own {
@@ -104,7 +104,7 @@ impl Writer {
         !self.ends && since.elapsed() < patience
     }
 
-    /// Writes what is held, or as much of it as the disk takes; the rest stays held.
+    /// Writes what is held, or as much of it as the disk accepts; the rest stays held.
     pub(super) fn commit_held(&mut self) -> rusqlite::Result<()> {
         let held = std::mem::take(&mut self.held);
         let Err((mut rest, error)) = self.commit(held) else {
@@ -129,7 +129,7 @@ impl Writer {
         result
     }
 
-    /// An event that is settled before it was written need not be.
+    /// An event that was settled before it was written need not be written.
     pub(super) fn drop_settled(&mut self) {
         if self.held.settled.is_empty() || self.held.appends.is_empty() {
             return;
@@ -139,7 +139,7 @@ impl Writer {
             appends, settled, ..
         } = &mut self.held;
         let is_settled = |append: &Append| settled.binary_search(&append.seq).is_ok();
-        // They were never on disk, so none of them is missing there.
+        // They were never on disk, so none is missing there.
         let unwritten: Vec<u64> = (appends.iter())
             .filter(|append| append.attempts == 0 && !append.again && is_settled(append))
             .map(|append| append.seq)
@@ -155,7 +155,7 @@ impl Writer {
             || self
                 .checked
                 .is_none_or(|checked| checked.elapsed() >= FREE_CHECK_PERIOD);
-        // What only frees room is always allowed, and what would be lost if it was not written now.
+        // What only frees room is always allowed; so is what would be lost if it was not written now.
         let adds = !(self.held.appends.is_empty() && self.held.burials.is_empty());
         if !adds || self.ends {
             return Ok(());
@@ -170,16 +170,16 @@ impl Writer {
         if !due {
             return Ok(());
         }
-        // What is in the log, and what is written until the next look, takes room in the file, too.
+        // The log, and what is written until the next check, will need room in the file too.
         let log = self.log_len();
         let written = self.held.size().bytes as u64 + FREE_CHECK_BYTES;
         if let Err(reason) = self.state.check_free(log + 2 * written) {
-            // As long as there is room for that: then the log is room that nobody else can take, and
-            // what is settled can be deleted, and pages given back, on a disk without any.
+            // As long as there is room for it: then the log is room that nobody else can take, and even on a full disk
+            // settled events can be deleted and pages given back.
             self.reuse_log();
             self.commit_settled();
-            // What fits into free pages of the file takes no room of the file system, but for the log,
-            // which the file takes in.
+            // What fits into the file's free pages needs no room on the disk, except for the log, which the file
+            // absorbs.
             if self.free_bytes() < 2 * written {
                 return Err(Refused {
                     is_full: true,
@@ -192,18 +192,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Deletes what is settled, where that works.
+    /// Deletes settled events, if that works.
     fn commit_settled(&mut self) {
         if !self.held.settled.is_empty() {
             let settled = self.held.split_front(0);
             if let Err((settled, _)) = self.commit(settled) {
-                // It is tried again with the rest.
+                // It is retried with the rest.
                 self.held.put_front(settled);
             }
         }
     }
 
-    /// Writes a part of what is held, or gives it back.
+    /// Writes a part of what is held, or returns it.
     #[allow(clippy::result_large_err)] // It moves into its place again, once per refusal of the disk.
     pub(super) fn commit(&mut self, part: Held) -> Result<(), (Held, rusqlite::Error)> {
         match self.write(&part) {
@@ -220,14 +220,14 @@ impl Writer {
 
     pub(super) fn write(&mut self, part: &Held) -> rusqlite::Result<()> {
         let durable = part.appends.iter().any(|append| append.durable);
-        // FULL: the log is on disk before the commit returns. It is set between transactions only.
+        // FULL: the log is on disk before the commit returns. It can be set only between transactions.
         let level = if durable { "FULL" } else { "NORMAL" };
         self.store.pragma_update(None, "synchronous", level)?;
         let (mut queued, mut missing) = (self.queued, self.missing);
         let mut restored = 0;
         let dead_before = self.dead.rows;
         let mut burying = self.burying();
-        // A row that damage took is not there any more for its event to be settled.
+        // The event of a row lost to damage cannot be settled by deleting the row.
         let mut gone = |deleted: usize| {
             let over = changes(deleted);
             if deleted == 0 && missing > 0 {
@@ -253,7 +253,7 @@ impl Writer {
                 }
                 if !is_there {
                     if append.again && restored < self.missing {
-                        // Damage took its row; it was counted all the time.
+                        // Its row was lost to damage, but it was counted all the time.
                         restored += 1;
                     } else {
                         queued += 1;
@@ -271,7 +271,7 @@ impl Writer {
                     bury.raw_bind_parameter(2, burial.attempts)?;
                     bury.raw_bind_parameter(3, burial.first_attempt_ns.cast_signed())?;
                     bury.raw_bind_parameter(4, burial.last_attempt_ns.cast_signed())?;
-                    record::bind(bury, 5, record::NO_PLACE, &burial.event)
+                    record::bind(bury, 5, record::NO_POSITION, &burial.event)
                 })?;
                 if let Some(seq) = burial.seq {
                     queued -= gone(delete.execute([seq.cast_signed()])?);
@@ -300,7 +300,7 @@ impl Writer {
                     queued,
                     burying.kept.rows - dead_before,
                     self.last_seq.cast_signed(),
-                    // Those that are missing have places, too.
+                    // Missing events keep their positions.
                     missing,
                 ])?;
             burying.conclude(&transaction)?;
@@ -315,7 +315,7 @@ impl Writer {
     }
 }
 
-/// Puts the fault of the last commit into the progress; says when that changes.
+/// Records the fault of the last commit in the progress, and logs it when it changes.
 fn tell(fault: Option<&str>, progress: &mut Progress) {
     match fault {
         None => {

@@ -8,21 +8,21 @@ use super::super::salvage;
 use super::super::schema::{self, Harm, LETTER_SIZE};
 use evbus_report::counted;
 
-/// What a store says should be in it.
+/// The store's own counts of its rows.
 pub(super) struct Counts {
     pub(super) queued: i64,
     pub(super) dead: i64,
     pub(super) last_seq: u64,
-    /// What damage took, ever.
+    /// Total losses to damage.
     pub(super) harm: Harm,
-    /// Whether the two tables that say so differ.
+    /// Whether the two tables with these numbers differ.
     differ: bool,
-    /// Whether the places of the rows ascend, as their tree needs it to find them.
+    /// Whether the rows' positions ascend, as the tree needs it to find them.
     in_order: bool,
 }
 
 impl Counts {
-    /// Why what is found is not what was written.
+    /// Why the rows found are not what was written.
     pub(super) fn fault(&self, found: &Found) -> Option<String> {
         let queued = self.queued - found.events.cast_signed();
         let dead = self.dead - found.dead_letters.cast_signed();
@@ -32,14 +32,14 @@ impl Counts {
         } else if found.last_seq > self.last_seq {
             Some("a record has a number that was never used".to_owned())
         } else if missing > 0 {
-            // A page that leads to others may be wrong, so that they are there and not found.
+            // An inner page may be damaged, so that rows exist but are not found.
             Some(counted(missing, "record is missing", "records are missing"))
         } else {
             None
         }
     }
 
-    /// Corrects what a store says of itself, where it is not what is there.
+    /// Corrects the store's own counts if they are wrong.
     pub(super) fn correct(&self, store: &mut Connection, found: &Found) -> rusqlite::Result<()> {
         let rows = [found.events, found.dead_letters].map(u64::cast_signed);
         if rows == [self.queued, self.dead] && !self.differ {
@@ -59,7 +59,7 @@ pub(super) fn letters(found: &Found) -> Letters {
     }
 }
 
-/// Counts what is in a store; reads every page of the queue's tree, but not the bodies.
+/// Counts the rows of a store; reads every page of the queue's tree, but not the bodies.
 pub(super) fn count(store: &Connection) -> rusqlite::Result<(Found, Counts)> {
     let (dead_letters, dead_letter_bytes) = store.query_row(
         &format!("SELECT count(*), coalesce(sum({LETTER_SIZE}), 0) FROM dead_letters"),
@@ -110,9 +110,9 @@ pub(super) fn count(store: &Connection) -> rusqlite::Result<(Found, Counts)> {
     Ok((found, counts))
 }
 
-/// What damage took, by the columns from this one on.
+/// The losses to damage, in the columns from this one on.
 fn harm(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Harm> {
-    // Numbers below zero are damage.
+    // A negative number is damage.
     let number = |column| row.get::<_, u64>(first + column).map(u64::cast_signed);
     Ok(Harm {
         damaged: number(0)?,

@@ -1,4 +1,4 @@
-//! How evbus and its editor end, and what is left then.
+//! How evbus and its editor end, and what they leave behind.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,10 @@ use super::{FILE, LOOK};
 use crate::support::bench::{Bench, check};
 use crate::support::{stderr, wait_for};
 
-/// An editor that is open until it is ended; its process's number is in the file `started`.
+/// An editor that stays open until it is ended; its process id is in the file `started`.
 const STAYS: &str = "echo $$ > pid; mv pid started; exec sleep 600";
 
-/// Without the settings of whoever runs the tests.
+/// Vim without the settings of the user who runs the tests.
 const VIM: &str = "vim -u NONE";
 
 fn start(bench: &Bench) -> Child {
@@ -39,7 +39,7 @@ fn runs(process: Pid) -> bool {
         .exists()
 }
 
-/// The processes that have the text of this bench open, or in their command lines.
+/// How many processes have this bench's text open, or in their command lines.
 fn users_of(bench: &Bench) -> usize {
     let text = bench.runtime().to_str().unwrap();
     Path::new("/proc")
@@ -58,7 +58,7 @@ fn a_signal_ends_the_editor_and_removes_the_text() {
         bench.editor(&format!("{LOOK}; {STAYS}"));
         let child = start(&bench);
         let pid = Pid::from_child(&child);
-        // The terminal's signals are the editor's affair.
+        // Ctrl-C is for the editor, so evbus ignores it.
         kill_process(pid, Signal::INT).unwrap();
         kill_process(pid, signal).unwrap();
         let output = child.wait_with_output().unwrap();
@@ -134,7 +134,7 @@ fn an_editor_that_does_not_end_is_killed_and_the_terminal_made_usable() {
     bench.editor(
         "stty raw -echo; trap '' TERM; echo $$ > pid; mv pid started; while :; do sleep 0.05; done",
     );
-    // Either evbus is told to end, or somebody kills the editor.
+    // Either evbus is told to end, or the editor is killed.
     for (ended_by_us, sentence) in [
         (true, "ended by a signal; acct.yml.fernet is unchanged"),
         (false, "the editor failed with signal: 9"),

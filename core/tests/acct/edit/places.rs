@@ -1,4 +1,4 @@
-//! Where an edited text is, and which leftovers are swept from there.
+//! The directory of an edited text, and the leftovers that are removed from it.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -58,7 +58,7 @@ fn only_what_this_user_left_and_nobody_uses_is_swept() {
 #[test]
 fn the_directory_of_an_edit_that_goes_on_is_not_swept() {
     let bench = Bench::encrypted();
-    // The editor of one edit edits again, which sweeps.
+    // The editor of one edit starts another edit, which removes leftovers.
     bench.editor(
         "[ -e inner ] && exit 0; echo > inner; touch -d '-2 minutes' \"$(dirname \"$1\")\"; \
          \"$EVBUS\" acct edit acct.yml.fernet --acct-key-file key --editor ./editor && [ -e \"$1\" ] && echo 'a: {}' > \"$1\"",
@@ -69,7 +69,7 @@ fn the_directory_of_an_edit_that_goes_on_is_not_swept() {
     assert!(bench.data(super::FILE)["a"].is_object());
 }
 
-/// `evbus acct edit` where /dev/shm is on a disk, for it alone; `before` is run by a shell before it.
+/// `evbus acct edit` with a /dev/shm that is on a disk, only for this command; a shell runs `before` first.
 fn without_memory(bench: &Bench, disk: &Path, before: &str) -> Command {
     let edit = bench.edit();
     let mut command = Command::new("unshare");
@@ -129,7 +129,7 @@ fn a_tmpdir_in_memory_will_do() {
     assert!(Path::new(bench.read("where").trim()).starts_with(disk.path()));
 }
 
-/// Only root can play the other user.
+/// Only root can act as another user.
 #[test]
 fn a_place_of_another_user_is_not_used() {
     if !rustix::process::geteuid().is_root() {

@@ -1,4 +1,4 @@
-//! A command on a terminal of its own, and somebody who sits at it.
+//! A command on its own terminal, with a simulated user.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -18,7 +18,7 @@ pub(super) struct Session {
     keyboard: Option<File>,
     line: File,
     shown: Vec<u8>,
-    /// What was waited for is not found again.
+    /// What was already waited for is not found again.
     seen: usize,
 }
 
@@ -31,9 +31,9 @@ impl Session {
         let name = ptsname(&keyboard, Vec::new()).unwrap();
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let line = File::from(open(&*name, flags, Mode::empty()).unwrap());
-        // One thread reads and writes.
+        // Non-blocking, because one thread reads and writes.
         fcntl_setfl(&keyboard, OFlags::NONBLOCK).unwrap();
-        // It becomes the command, which has this process number then.
+        // `setsid` becomes the command, which keeps this process number.
         let mut session = Command::new("setsid");
         session.arg("--ctty").arg(command.get_program());
         session.args(command.get_args()).env("TERM", "xterm");
@@ -79,7 +79,7 @@ impl Session {
         });
     }
 
-    /// Waits for something else, while somebody looks at the terminal.
+    /// Waits for another condition, while the terminal is read.
     pub(super) fn wait_until(&mut self, what: &str, mut condition: impl FnMut(&mut Self) -> bool) {
         wait_for(what, || {
             self.look();
@@ -100,7 +100,7 @@ impl Session {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// The terminal goes away, and the command gets SIGHUP for it.
+    /// Closes the terminal, so that the command gets SIGHUP.
     pub(super) fn hang_up(&mut self) {
         self.keyboard = None;
     }
@@ -113,7 +113,7 @@ impl Session {
         })
     }
 
-    /// Whether what is typed is shown and comes in lines.
+    /// Whether typed text is echoed and read line by line.
     pub(super) fn takes_lines(&self) -> bool {
         let modes = tcgetattr(self.line.as_fd()).unwrap().local_modes;
         modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
@@ -137,7 +137,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,12 +1,12 @@
-//! YAML as people, programs and accidents write it, made up from a seed.
+//! YAML as people, programs and accidents write it, generated from a seed.
 
 use crate::python::yaml_words::{ENDS, PLAIN, QUOTED, SIGNS, STARTS, STOPS, TAGGED, TAGS};
 
-/// A small generator of numbers; the same seed gives the same text.
+/// A small random generator; the same seed gives the same text.
 pub(crate) struct Documents {
     state: u64,
     anchors: usize,
-    /// Whole files, of which texts are made by small changes.
+    /// Whole files, which are changed slightly to make texts.
     files: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl Documents {
         for _ in 0..changes {
             self.change(&mut text);
         }
-        // Other names of render pipes are not for the reader to judge.
+        // Unknown render pipes are not what is compared here.
         if text.starts_with("#!") && !text.starts_with("#!yaml\n") {
             text.replace_range(..2, "# ");
         }
@@ -67,18 +67,18 @@ impl Documents {
     }
 
     fn change(&mut self, text: &mut String) {
-        let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
-        if places.is_empty() {
+        let offsets: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+        if offsets.is_empty() {
             return;
         }
-        let at = places[self.below(places.len())];
+        let at = offsets[self.below(offsets.len())];
         match self.below(6) {
             0 => {
                 text.remove(at);
             }
             1 => text.truncate(at),
             2 => {
-                let to = places[self.below(places.len())];
+                let to = offsets[self.below(offsets.len())];
                 let part = text[at.min(to)..at.max(to)].to_owned();
                 text.insert_str(at, &part);
             }
@@ -135,7 +135,7 @@ impl Documents {
         };
         text.push(if is_list { '[' } else { '{' });
         let count = self.below(4);
-        for place in 0..count {
+        for index in 0..count {
             text.push_str(if self.below(3) == 0 { self.blank() } else { "" });
             if !is_list || self.below(6) == 0 {
                 if self.below(12) == 0 {
@@ -150,7 +150,7 @@ impl Documents {
             }
             text.push_str(&self.flow(depth + 1));
             text.push_str(if self.below(4) == 0 { self.blank() } else { "" });
-            if place + 1 < count || self.below(5) == 0 {
+            if index + 1 < count || self.below(5) == 0 {
                 text.push(',');
                 text.push_str(self.blank());
             }
@@ -182,9 +182,9 @@ impl Documents {
 
     fn block(&mut self, depth: usize, indent: usize, text: &mut String) {
         let is_list = self.below(3) == 0;
-        for place in 0..=self.below(4) {
-            if place > 0 {
-                // Now and then not where it belongs.
+        for index in 0..=self.below(4) {
+            if index > 0 {
+                // Occasionally wrong.
                 let shift = match self.below(25) {
                     0 => 1,
                     1 => -1,
@@ -199,7 +199,7 @@ impl Documents {
                     0 => "<<".to_owned(),
                     1..=5 => self.scalar(),
                     6 => self.flow(3),
-                    _ => format!("k{place}"),
+                    _ => format!("k{index}"),
                 };
                 let mark = self.one_of(&["", "", "", "", "", "", "", "", "? ", "?\t"]);
                 text.push_str(mark);

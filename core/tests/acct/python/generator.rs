@@ -1,8 +1,8 @@
-//! Acct files as people write them, made up from a seed.
+//! Acct files as people write them, generated from a seed.
 
 use std::fmt::Write as _;
 
-/// A small generator of numbers; the same seed gives the same file.
+/// A small random generator; the same seed gives the same file.
 pub(crate) struct Generator(u64);
 
 const WORDS: &[&str] = &[
@@ -121,7 +121,7 @@ impl Generator {
                     text += "  base: &base\n";
                     self.map(2, &mut text);
                     text += "  other:\n    <<: *base\n    own: 1\n  again: *base\n";
-                    // A name is used once per file, so that each section needs its own.
+                    // A name may be used once per file, so each section gets its own.
                     text = text.replace("base", &format!("base{section}"));
                 }
                 _ => {
@@ -153,7 +153,7 @@ impl Generator {
                         text,
                         "{pad}{name}: |\n{pad}  line {key}\n\n{pad}    more: [\n{pad}end: >-\n{pad}  a\n{pad}  b"
                     );
-                    // Its name is fixed, so that nothing may come behind it.
+                    // The name is fixed, so nothing may be appended.
                     return;
                 }
                 2 => {

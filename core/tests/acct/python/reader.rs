@@ -1,4 +1,4 @@
-//! The host's reader of YAML beside Idem's own, which is libyaml with rend's changes to `PyYAML`.
+//! The host's reader of YAML compared with Idem's, which is libyaml with rend's changes to `PyYAML`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use crate::json_server::JsonServer;
 use crate::python::documents::Documents;
 
-/// How many documents are compared; more with this variable.
+/// How many documents are compared; this variable asks for more.
 const DOCUMENTS: u64 = 1000;
 const MORE: &str = "EVBUS_YAML_DOCUMENTS";
 /// How many are sent at a time.
 const BATCH: usize = 500;
 
-/// Whole files, of which documents are made by small changes.
+/// Whole files, which are changed slightly to make documents.
 fn files() -> Vec<String> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("acct/fixtures");
     let mut files = Vec::new();
@@ -28,7 +28,7 @@ fn files() -> Vec<String> {
             }
         }
     }
-    // The same documents wherever the files are.
+    // The same order on every machine.
     files.sort();
     let read = |path| fs::read_to_string(path).unwrap();
     files.into_iter().map(read).collect()
@@ -38,14 +38,14 @@ fn files() -> Vec<String> {
 fn is_known(text: &str, ours: &Result<String, String>, theirs: &Value) -> bool {
     let refused = theirs["refused"].as_str();
     match (ours, refused) {
-        // More lenient: names of anchors that are used again, `=` and `<<` as values, merged keys.
+        // The host is more lenient: anchors defined twice, `=` and `<<` as values, merged keys.
         (Ok(_), Some(refused)) => {
             refused.contains("found duplicate anchor")
                 || refused.contains("for the tag 'tag:yaml.org,2002:value'")
                 || refused.contains("for the tag 'tag:yaml.org,2002:merge'")
                 || refused.contains("found conflicting ID") && refused.contains("MERGE")
         }
-        // Stricter: values inside themselves, keys that are one text to the host.
+        // The host is stricter: values that contain themselves, different keys with the same text.
         (Err(refused), None) => {
             refused.contains("found an alias inside the value that it refers to")
                 && theirs["itself"] == true
@@ -57,7 +57,7 @@ fn is_known(text: &str, ours: &Result<String, String>, theirs: &Value) -> bool {
     }
 }
 
-/// The text that both make the same of, or else what either says.
+/// The common result of a text, or both results if they differ.
 fn difference(text: &str, ours: &Result<String, String>, theirs: &Value) -> Option<String> {
     let agree = match (ours, theirs["refused"].as_str()) {
         (Ok(_), None) => theirs["same"] == true,
@@ -106,7 +106,7 @@ fn documents_of_every_sort_are_read_as_idem_reads_them_and_written_so_that_it_re
         }
     }
     assert!(different == 0, "{different} of {count}:\n{report}");
-    // Neither refusing nor accepting everything would do.
+    // The comparison is useless if almost everything is refused, or accepted.
     let count = usize::try_from(count).unwrap();
     assert!(
         read > count / 4 && read < count * 3 / 4,

@@ -264,7 +264,7 @@ pub(crate) const STOPS: &[&str] = &[
     "\u{feff}",
 ];
 
-/// What a small change puts into a text.
+/// What a small change inserts into a text.
 pub(crate) const SIGNS: &[&str] = &[
     " ", "\t", "\n", ":", ": ", "- ", "? ", "[", "]", "{", "}", ",", "#", " #", "'", "\"", "|",
     ">", "&a ", "*a", "!", "%", "\r", "\\", "0", "  ", "\n  ", "\n\t", "x", "~", "\u{85}", "<<: ",

@@ -60,7 +60,7 @@ fn a_profile_at_two_providers_is_one_event_at_kafka_and_one_at_rabbitmq() {
             assert_eq!(to, json!([["kafka", 0], ["pika", 0]]));
             fire(&network.acct(TWO_PROVIDERS, &replaced), plugins.path());
 
-            // The topic has the profile's name, and so has the queue.
+            // Topic and queue have the profile's name.
             let servers = kafka.bootstrap_servers();
             let at_kafka = read_topic(&servers, "event_profile_name", 2);
             assert_eq!(bodies(&at_kafka), fired());
@@ -111,12 +111,12 @@ fn fire(acct: &str, plugins: &Path) {
     for event in fired() {
         host.put("event_profile_name", &event.to_string());
     }
-    // Only the profile itself is meant.
+    // The pattern matches only the profile itself.
     host.put("event_profile_name_2", "\"other\"");
     host.put("idem-status", "\"other\"");
     let (code, log) = host.stop();
     assert_eq!(code.code(), Some(0), "{log}");
-    // The others are nobody's, which is said once.
+    // The others match no destination, which is logged once.
     assert_eq!(log.matches("WARN").count(), 1, "{log}");
     assert!(
         log.contains("WARN no destination's pattern matches"),
@@ -129,7 +129,7 @@ fn bodies(arrived: &Arrived) -> Vec<Value> {
     arrived.iter().map(|(_, body)| body.clone()).collect()
 }
 
-/// A Kafka, on port 9092 of this host where the network is the test's own.
+/// A Kafka server, on port 9092 of this host if the test has its own network.
 fn kafka(network: Network, host: &str) -> Kafka {
     let builder = match network {
         Network::Own => Kafka::builder().also_at(host, 9092),
@@ -142,7 +142,7 @@ fn kafka(network: Network, host: &str) -> Kafka {
     kafka
 }
 
-/// A `RabbitMQ` with its usual user, on its usual port where the network is the test's own.
+/// A `RabbitMQ` server with its default user, on its default port if the test has its own network.
 fn rabbit(network: Network) -> RabbitMq {
     let mut builder = RabbitMq::builder()
         .user("guest", "guest")

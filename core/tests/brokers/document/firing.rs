@@ -1,4 +1,4 @@
-//! "Firing Events": the calls as they are in Rust.
+//! "Firing Events": the calls in Rust.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// Receives what the examples fire, and nothing else.
 const ACCT: &str = "internal:\n  idem-*:\n    routing_key: mine\n";
 
-/// Starts a host, and asserts that what is fired arrives as every event looks.
+/// Starts a host, and asserts that the fired event arrives in the envelope.
 async fn arrives(fire: impl AsyncFnOnce(evbus::Bus) -> Fired) {
     let plugins = tokio::task::spawn_blocking(|| plugin_dir(&["plugin-glob"])).await;
     let plugins = plugins.unwrap();

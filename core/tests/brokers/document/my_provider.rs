@@ -1,4 +1,4 @@
-//! The profiles `idem-*` and those after it, at `my_provider`: a real plugin has that name.
+//! The profiles `idem-*` and those after it, at a real plugin named `my_provider`.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -23,7 +23,7 @@ const PROFILES: [&str; 8] = [
     "idem-logger",
 ];
 
-/// Names that are near to those; no section is about them.
+/// Similar names without a section.
 const OTHERS: [&str; 7] = [
     "idem",
     "idem-",
@@ -41,7 +41,7 @@ my_provider:
     provider_connection_data:
 ";
 
-/// The examples from `idem-status` to `idem-logger` differ in the profile alone.
+/// The examples from `idem-status` to `idem-logger` differ only in the profile.
 fn example(profile: &str) -> String {
     format!(
         "\
@@ -75,8 +75,8 @@ impl Example {
         }
     }
 
-    /// What comes, as (profile, body), in the order in which it was fired. The host has ended then:
-    /// nothing comes later.
+    /// The received events as (profile, body), in the order in which they were fired. Ends the host first, so nothing
+    /// arrives later.
     fn got(self) -> Vec<(String, Value)> {
         let (code, log, dir) = self.host.stop_and_keep();
         assert_eq!(code.code(), Some(0), "{log}");
@@ -92,8 +92,7 @@ fn event(line: &Value) -> (String, Value) {
     (line["profile"].as_str().unwrap().to_owned(), body)
 }
 
-/// What a real run of Idem fired, the message formats of the page, and events of profiles that are
-/// near.
+/// Events that a real run of Idem fired, the message formats of the page, and events of similar profiles.
 fn events() -> Vec<(String, Value)> {
     let real = idem_events();
     let real = real
@@ -110,8 +109,8 @@ fn events() -> Vec<(String, Value)> {
     events
 }
 
-/// Fires all events into a host with this acct file: `my_provider` gets those that are wanted, in
-/// their order, and nothing else.
+/// Fires all events into a host with this acct file, and asserts that `my_provider` gets exactly those that are
+/// wanted, in order.
 #[track_caller]
 fn gets(acct: &str, wanted: impl Fn(&str) -> bool) {
     let example = Example::start(acct, &[]);
@@ -148,7 +147,7 @@ fn with_match_plugin_regex_idem_star_is_idem_and_hyphens() {
     });
 }
 
-/// The page writes both in one line, which no match plugin is called.
+/// The page writes both on one line, which is not the name of a match plugin.
 #[test]
 fn match_plugin_is_one_of_both_and_the_error_for_the_line_as_it_stands_says_so() {
     let acct = format!("match_plugin: glob|regex\n{ALL}");
@@ -196,7 +195,7 @@ examples! {
 #[test]
 fn the_profile_idem_logger_receives_the_log_where_log_plugin_is_event() {
     let options = ["--log-level=debug", "--log-plugin=event"];
-    // That it tries a new plugin first a host says at the level debug.
+    // At the level debug, a host also logs that it probes a new plugin.
     let example = Example::start(&self::example("idem-logger"), &options);
     let file = example.host.path("events.jsonl");
     wait_for("a message", || lines_of(&file).pop());

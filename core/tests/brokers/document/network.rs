@@ -1,4 +1,4 @@
-//! A network of one test's own, in which the addresses of the documentation are free.
+//! A separate network for one test, in which the addresses of the documentation are free.
 
 use std::env;
 use std::fs;
@@ -8,26 +8,26 @@ use std::process::{Command, Stdio};
 use evbus_testkit::built_all;
 use xtask::brokers::Kafka;
 
-/// Tells the test in the namespaces that it is there.
+/// Tells the test that it runs in the namespaces.
 const INSIDE: &str = "EVBUS_TEST_OWN_NETWORK";
 
-/// What every host can resolve there, and the second server of the documentation.
+/// The names that the host resolves there, including the second server of the documentation.
 const HOSTS: &str = "127.0.0.1 localhost\n127.0.0.2 my_server\n";
 
-/// Readies the namespaces, then becomes the test.
+/// Prepares the namespaces, then becomes the test.
 const SCRIPT: &str = r#"set -e; ip link set lo up; mount --bind "$1" /etc/hosts; shift; exec "$@""#;
 
-/// Where a test's servers can be.
+/// Where a test's servers run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Network {
-    /// A network of its own: the servers are where the documentation has them.
+    /// In the test's own network, at the addresses of the documentation.
     Own,
-    /// The system lets nobody make networks, so that the servers are wherever there is room.
+    /// In the shared network, at free ports, because the system does not permit namespaces.
     Shared,
 }
 
 impl Network {
-    /// The example as it is, in a network of its own; with other addresses where there is none.
+    /// The example unchanged in the test's own network; otherwise with the addresses replaced.
     pub(crate) fn acct(self, example: &str, replaced: &[(&str, String)]) -> String {
         if self == Self::Own {
             return example.to_owned();
@@ -41,10 +41,9 @@ impl Network {
     }
 }
 
-/// Runs a test in network and mount namespaces of its own, by the name that this executable knows it
-/// by. Root may make namespaces, and so may everybody where user namespaces are permitted. Where the
-/// system refuses both (containers often do), the test runs here, says so, and its servers have other
-/// ports.
+/// Runs a test in its own network and mount namespaces; `test` is its name in this test program. Root may create
+/// namespaces, and so may everybody if user namespaces are permitted. If the system refuses both, as containers often
+/// do, the test runs here, prints that, and its servers use other ports.
 pub(crate) fn in_own_network(test: &str, body: fn(Network)) {
     if env::var_os(INSIDE).is_some() {
         return body(Network::Own);
@@ -56,7 +55,7 @@ pub(crate) fn in_own_network(test: &str, body: fn(Network)) {
         eprintln!("{test}: found no way to make a network namespace; other ports are used");
         return body(Network::Shared);
     };
-    // There is no way out of there: what has to be fetched is fetched here.
+    // The test inside has no network, so everything that it needs is downloaded here.
     built_all(super::event_profiles::PLUGINS);
     Kafka::prepare().expect("Kafka can be fetched");
     let output = inside
@@ -68,12 +67,12 @@ pub(crate) fn in_own_network(test: &str, body: fn(Network)) {
         .unwrap();
     let [stdout, stderr] =
         [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    // The second finds names that no test has.
+    // Without this, the filter might have matched no test.
     let passed = output.status.success() && stdout.contains("test result: ok. 1 passed");
     assert!(passed, "{}\n{stdout}\n{stderr}", output.status);
 }
 
-/// What runs a program in namespaces that are ready, with the options that the system lets this user have.
+/// The command that runs a program in prepared namespaces, with the options permitted to this user.
 fn inside(hosts: &Path) -> Option<Command> {
     let ways: [&[&str]; 2] = [
         &["--net", "--mount"],

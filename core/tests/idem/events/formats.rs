@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// The formats, word for word.
+/// The formats, verbatim.
 const FORMATS: [(&str, &str); 9] = [
     (
         "idem-status",
@@ -142,7 +142,7 @@ const FORMATS: [(&str, &str); 9] = [
     ),
 ];
 
-/// Where the documentation describes a value instead of showing one, and a value.
+/// The positions where the documentation describes a value instead of showing one, each with a value.
 const DESCRIBED: [(&str, &str, &str); 5] = [
     ("idem-status", "/message", r#""FINISHED""#),
     ("idem-run", "/message/__run_num", "3"),
@@ -158,13 +158,13 @@ pub(crate) fn documented() -> Vec<(&'static str, Value)> {
     FORMATS.iter().map(read).collect()
 }
 
-/// The places of a profile's format at which a value is described.
+/// The positions of a profile's format at which a value is described.
 pub(crate) fn described(profile: &str) -> Vec<&'static str> {
     let of_profile = DESCRIBED.iter().filter(|(of, ..)| *of == profile);
     of_profile.map(|(_, pointer, _)| *pointer).collect()
 }
 
-/// The formats with a value at each of these places.
+/// The formats with a value at each of these positions.
 pub(crate) fn filled() -> Vec<(&'static str, Value)> {
     let mut formats = documented();
     for (profile, body) in &mut formats {

@@ -1,4 +1,4 @@
-//! Acct files with the built-in provider `internal`, and names to fire under, made up from a seed.
+//! Acct files with the built-in provider `internal`, and names to fire under, generated from a seed.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ struct Profile {
     key: Option<&'static str>,
 }
 
-/// Of every case. Numbers are left out: the host takes only text for a routing key.
+/// For all cases. Without numbers, because the host accepts only text as a routing key.
 pub(crate) const ROUTING_KEYS: &[&str] =
     &["a", "b", "A", "run-events", "two words", "ключ", "7", ""];
 
@@ -70,8 +70,7 @@ impl Case {
 /// The section of `internal`, as a mapping of profiles or as a list of mappings.
 fn internal(patterns: &[Vec<Piece>], random: &mut Random, profiles: &mut Vec<Profile>) -> String {
     if patterns.is_empty() {
-        // Not without any value: that ends pop-evbus with an AttributeError, while the host has no
-        // destination then.
+        // Not without any value: pop-evbus then ends with an AttributeError, while the host simply has no destination.
         return ["", "internal: []\n", "internal: {}\n", "internal:\n- {}\n"][random.index(4)]
             .to_owned();
     }
@@ -88,13 +87,13 @@ fn internal(patterns: &[Vec<Piece>], random: &mut Random, profiles: &mut Vec<Pro
         if random.below(4) == 0 && !profiles.is_empty() {
             text.clone_from(&profiles[random.index(profiles.len())].pattern);
         }
-        // A mapping has each name once; both refuse another one.
+        // Both refuse a key that is repeated.
         if !taken.insert(text.clone()) {
             continue;
         }
         let key = (random.below(4) > 0).then(|| ROUTING_KEYS[random.index(ROUTING_KEYS.len())]);
         let data = match key {
-            // The queue of the empty name, under each of its names.
+            // The queue with the empty name, in every spelling.
             None => ["", "~", "{}", "{routing_key: ~}"][random.index(4)].to_owned(),
             Some(key) if is_flow || random.below(2) == 0 => {
                 format!("{{routing_key: {}}}", yaml(key, true, random))
@@ -126,9 +125,9 @@ fn internal(patterns: &[Vec<Piece>], random: &mut Random, profiles: &mut Vec<Pro
     }
 }
 
-/// What else stands in an acct file and is not a destination, whatever it holds.
+/// Other content of an acct file, which never is a destination.
 fn other(section: u64, random: &mut Random, file: &mut String) {
-    // Kafka's and RabbitMQ's providers are left out: pop-evbus would try to reach them.
+    // Without the providers of Kafka and RabbitMQ, which pop-evbus would try to reach.
     let _ = match random.below(8) {
         0 => writeln!(
             file,
@@ -140,7 +139,7 @@ fn other(section: u64, random: &mut Random, file: &mut String) {
         ),
         2 => writeln!(file, "gcp{section}: [1, text, ~]"),
         3 => writeln!(file, "vsphere{section}: text"),
-        // Looked at by nobody, although it begins with the name of a provider.
+        // Ignored, although it begins with the name of a provider.
         4 => writeln!(file, "internal.more{section}:\n  '*': {{routing_key: a}}"),
         5 if section == 0 => writeln!(file, "default: idem-run\nbackend_key: none"),
         5 if section == 1 => writeln!(file, "acct-backends: {{}}\n# '*': {{routing_key: a}}"),
@@ -155,14 +154,14 @@ fn names(patterns: &[Vec<Piece>], random: &mut Random) -> Vec<String> {
         let made = match random.below(12) {
             0 => "default".to_owned(),
             1 => format!("{}{}", word(random), word(random)),
-            // The answers for names seen before come from a cache.
+            // A repeated name is answered from the cache.
             2 if !names.is_empty() => names[random.index(names.len())].clone(),
-            // Characters of patterns are ordinary ones in a name.
+            // In a name, the special characters of patterns are ordinary.
             3 if !patterns.is_empty() => pattern::text(&patterns[random.index(patterns.len())]),
             _ if !patterns.is_empty() => name(&patterns[random.index(patterns.len())], random),
             _ => word(random).to_owned(),
         };
-        // The host refuses both of these with an error: Salt's event sockets have no way to say them.
+        // The host refuses the other names with an error: Salt's event sockets cannot express them.
         if !made.is_empty() && !made.contains("\n\n") {
             names.push(made);
         }

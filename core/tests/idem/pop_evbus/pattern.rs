@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 
-/// What a pattern is made of. It knows its own text and can make up what it matches.
+/// A part of a pattern. It knows its own text, and can generate what it matches.
 pub(crate) enum Piece {
     Literal {
         text: String,
@@ -28,17 +28,17 @@ pub(crate) enum Piece {
         least: u64,
         most: u64,
     },
-    /// The same text two times, by a back-reference.
+    /// The same text twice, by a back-reference.
     Twice {
         group: String,
         choices: Vec<&'static str>,
     },
-    /// Takes no character of the name.
+    /// Matches no character.
     Empty(String),
 }
 
-/// What literals and names are made of: ordinary names, and every character that a pattern, a YAML file
-/// or Unicode has something special about.
+/// The parts of literals and names: ordinary names, and every character that is special in a pattern, in a YAML file
+/// or in Unicode.
 const WORDS: &[&str] = &[
     "idem-", "idem", "run", "status", "state", "-logger", "a", "b", "z", "A", "Z", "0", "42", "_",
     "-", ".", "..", "/", "/log/", "é", "ß", "ẞ", "ſ", "K", "\u{212a}", "İ", "ı", "日本", "😀",
@@ -48,7 +48,7 @@ const WORDS: &[&str] = &[
 ];
 
 pub(crate) fn word(random: &mut Random) -> &'static str {
-    // Mostly the ordinary ones, so that patterns share names.
+    // Mostly the frequent words, so that patterns have names in common.
     let end = if random.below(3) == 0 {
         WORDS.len()
     } else {
@@ -67,7 +67,7 @@ pub(crate) fn text(pieces: &[Piece]) -> String {
     pieces.iter().map(Piece::text).collect()
 }
 
-/// A name made from a pattern, and then perhaps changed a little.
+/// A name generated from a pattern, and sometimes changed slightly.
 pub(crate) fn name(pieces: &[Piece], random: &mut Random) -> String {
     let mut name = String::new();
     for piece in pieces {
@@ -115,7 +115,7 @@ impl Piece {
         }
     }
 
-    /// Adds something that the piece matches, or nearly so.
+    /// Adds something that the piece matches, or almost matches.
     fn sample(&self, random: &mut Random, name: &mut String) {
         match self {
             Self::Literal { matches, .. } => name.push_str(matches),
@@ -126,7 +126,7 @@ impl Piece {
                 }
             }
             Self::Class { members, .. } => {
-                // Now and then not a member.
+                // Sometimes a character that is not a member.
                 if members.is_empty() || random.below(4) == 0 {
                     name.push(character(random));
                 } else {
@@ -158,7 +158,7 @@ impl Piece {
     }
 }
 
-/// A glob: any text is one.
+/// A random glob; every text is one.
 pub(crate) fn glob(random: &mut Random) -> Vec<Piece> {
     let pieces = random.within(1..6);
     (0..pieces)
@@ -174,11 +174,11 @@ pub(crate) fn glob(random: &mut Random) -> Vec<Piece> {
                     members,
                 }
             }
-            // Nothing closes it, unless a later piece does.
+            // Left open, unless a later piece closes it.
             6 => literal(["[", "[!", "[]", "[!]", "[a-"][random.index(5)], |c| {
                 c.to_string()
             }),
-            // Ranges the wrong way round: no character, any one, and any but `b`.
+            // Reversed ranges match no character, any character, and any character but `b`.
             7 if random.below(2) == 0 => Piece::Class {
                 text: ["[z-a]", "[!z-a]", "[z-a!b]"][random.index(3)].to_owned(),
                 members: vec!['a', 'b'],
@@ -224,11 +224,11 @@ fn escape(c: char) -> String {
     }
 }
 
-/// A regular expression that Python takes.
+/// A regular expression that Python accepts.
 pub(crate) fn regex(random: &mut Random) -> Vec<Piece> {
     let mut groups = 0;
     let mut pieces = sequence(random, 2, &mut groups);
-    // What ignoring case means to a back-reference is among the listed differences to CPython.
+    // Back-references that ignore case are a documented difference from CPython.
     if groups == 0 {
         let flags = ["", "", "(?i)", "(?s)", "(?a)"][random.index(5)];
         pieces.insert(0, Piece::Empty(flags.to_owned()));
@@ -243,7 +243,7 @@ fn sequence(random: &mut Random, depth: u64, groups: &mut u64) -> Vec<Piece> {
             0 | 1 => Piece::Star([".*", ".*?", "[^/]*", r"[\s\S]*"][random.index(4)]),
             2 => {
                 let piece = Box::new(character_piece(random));
-                // Nothing that repeats is repeated: Python's time for that is exponential.
+                // Repetitions are not nested, because Python would take exponential time.
                 let (suffix, least, most) = [
                     ("*", 0, 3),
                     ("+", 1, 3),

@@ -1,10 +1,10 @@
-//! Text in the forms that YAML has for it.
+//! Text in the different notations of YAML.
 
 use std::fmt::Write as _;
 
 use crate::random::Random;
 
-/// `text` in one of the forms that mean it. `is_flow`: between braces or brackets.
+/// `text` in one of its spellings in YAML. `is_flow`: between braces or brackets.
 pub(crate) fn yaml(text: &str, is_flow: bool, random: &mut Random) -> String {
     match random.below(3) {
         0 if is_plain(text, is_flow) => text.to_owned(),
@@ -13,7 +13,7 @@ pub(crate) fn yaml(text: &str, is_flow: bool, random: &mut Random) -> String {
     }
 }
 
-/// Whether the text alone stands for itself.
+/// Whether the text needs no quotes.
 fn is_plain(text: &str, is_flow: bool) -> bool {
     let special = if is_flow { "[]{}," } else { "" };
     let other_type = ["yes", "no", "on", "off", "true", "false", "null"];
@@ -24,9 +24,9 @@ fn is_plain(text: &str, is_flow: bool) -> bool {
         && !other_type.contains(&text.to_ascii_lowercase().as_str())
 }
 
-/// Whether it can stand in a file without escapes.
+/// Whether the text needs no escapes.
 fn is_printable(text: &str) -> bool {
-    // pop-evbus does not render the files that it reads as Jinja templates, the host does.
+    // Unlike the host, pop-evbus does not render its files as Jinja templates.
     let is_template = ["{{", "{%", "{#"].iter().any(|mark| text.contains(mark));
     !is_template && !text.contains(needs_escape)
 }

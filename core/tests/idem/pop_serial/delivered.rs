@@ -1,4 +1,4 @@
-//! What destinations get from this project and from pop-evbus, and how that is compared.
+//! What destinations receive from this project and from pop-evbus, and how that is compared.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use crate::pop_serial::value::Value;
 use crate::script::Script;
 
-/// The forms, each with pop-serial's name of it.
+/// The forms, each with its name in pop-serial.
 pub(crate) const FORMS: [Serial; 3] = [Serial::Json, Serial::Msgpack, Serial::Str];
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -36,10 +36,10 @@ pub(crate) fn beside_the_test(name: &str) -> PathBuf {
     .join(name)
 }
 
-/// What a destination gets in each form; the name of an error where there is one.
+/// What a destination receives in each form; the name of an error if there is one.
 pub(crate) type Delivered = [Result<Vec<u8>, String>; 3];
 
-/// What the real one delivers for each description.
+/// What pop-serial delivers for each description.
 pub(crate) fn theirs(dir: &Path, descriptions: &[Json]) -> Vec<Delivered> {
     let file = dir.join("values.jsonl");
     let lines: Vec<_> = descriptions.iter().map(Json::to_string).collect();
@@ -129,12 +129,12 @@ fn shown(delivered: &Result<Vec<u8>, String>) -> String {
 static SCALAR: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r#""(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"#).unwrap());
 
-/// JSON as a value in which numbers keep every digit that counts, and pairs their order.
+/// JSON as a value in which numbers keep all significant digits, and pairs keep their order.
 fn json_of(bytes: &[u8]) -> Json {
     fn keep_order(value: Json) -> Json {
         match value {
             Json::Array(items) => items.into_iter().map(keep_order).collect(),
-            // Equal maps may have different orders.
+            // Pairs, because equal maps may have different orders.
             Json::Object(pairs) => pairs
                 .into_iter()
                 .map(|(key, value)| json!([key, keep_order(value)]))
@@ -143,7 +143,7 @@ fn json_of(bytes: &[u8]) -> Json {
             scalar => scalar,
         }
     }
-    // The reader takes integers of more than 64 bits for floating point numbers.
+    // The reader parses integers of more than 64 bits as floating point numbers.
     let text = SCALAR.replace_all(
         std::str::from_utf8(bytes).unwrap(),
         |found: &regex::Captures<'_>| {
@@ -158,7 +158,7 @@ fn json_of(bytes: &[u8]) -> Json {
     keep_order(serde_json::from_str(&text).unwrap())
 }
 
-/// Holds one form of a value against the other: JSON as values, all else byte for byte.
+/// Compares one form of a value: JSON as values, all else byte for byte.
 #[track_caller]
 pub(crate) fn assert_same(
     form: usize,

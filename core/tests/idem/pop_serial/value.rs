@@ -9,14 +9,14 @@ use serde_json::{Value as Json, json};
 use crate::pop_serial::delivered::hex;
 use crate::random::Random;
 
-/// A value, with what serde calls it.
+/// A value, named as in serde.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     None,
     Unit,
     Some(Box<Value>),
     Bool(bool),
-    /// Any integer, written by the smallest Rust type that holds it.
+    /// Any integer, serialized as the smallest Rust type that holds it.
     Int(i128),
     Unsigned(u128),
     F64(f64),
@@ -92,7 +92,7 @@ impl Serialize for Value {
 }
 
 impl Value {
-    /// What the script builds the same value from.
+    /// The description from which the script builds the same value.
     pub(crate) fn description(&self) -> Json {
         let all = |items: &[Self]| items.iter().map(Self::description).collect::<Json>();
         match self {
@@ -102,7 +102,7 @@ impl Value {
             Self::Int(value) => json!({"int": value.to_string()}),
             Self::Unsigned(value) => json!({"int": value.to_string()}),
             Self::F64(value) => json!({"float": format!("{:016x}", value.to_bits())}),
-            // The number that the same decimal digits give.
+            // The number with the same decimal digits.
             Self::F32(value) => {
                 let value: f64 = value.to_string().parse().unwrap();
                 Self::F64(value).description()
@@ -131,7 +131,7 @@ impl Value {
         }
     }
 
-    /// A value that has one result in both programs, whichever the form.
+    /// A value with the same result in both programs, in every form.
     pub(crate) fn random(random: &mut Random, depth: u64) -> Self {
         let kinds = if depth == 0 { 9 } else { 13 };
         match random.below(kinds) {
@@ -161,7 +161,7 @@ impl Value {
             _ => {
                 let mut pairs: Vec<(Self, Self)> = Vec::new();
                 for at in 0..count(random) {
-                    // The number makes every key another one.
+                    // The number makes every key unique.
                     let key = Self::Text(format!("{}{at}", text(random)));
                     pairs.push((key, Self::random(random, depth - 1)));
                 }
@@ -171,7 +171,7 @@ impl Value {
     }
 }
 
-/// Mostly few, and sometimes more than the shortest header of msgpack can tell.
+/// Usually small, and sometimes more than the shortest header of msgpack can express.
 fn count(random: &mut Random) -> u64 {
     if random.below(16) == 0 {
         random.within(15..20)
@@ -180,7 +180,7 @@ fn count(random: &mut Random) -> u64 {
     }
 }
 
-/// Of any size; many beside the borders between sizes.
+/// Of any size, often near the limits between sizes.
 fn integer(random: &mut Random) -> i128 {
     let magnitude = 1_i128 << random.below(127);
     let value = match random.below(3) {
@@ -195,7 +195,7 @@ fn float(random: &mut Random) -> f64 {
     let any = f64::from_bits(random.next());
     match random.below(3) {
         0 if any.is_finite() => any,
-        // Where the exponent begins and ends.
+        // Near the sizes at which an exponent is written.
         1 => {
             let exponent = i32::try_from(random.below(48)).unwrap() - 24;
             let digits = u32::try_from(random.within(1..100_000)).unwrap();
@@ -205,7 +205,7 @@ fn float(random: &mut Random) -> f64 {
     }
 }
 
-/// Of every kind; those that are newer than Unicode 14 or not assigned are left out.
+/// Of every kind, except those newer than Unicode 14 or not assigned.
 fn character(random: &mut Random) -> char {
     const SOME: [char; 20] = [
         '\0', '\t', '\n', '\r', '\x1f', ' ', '"', '\'', '\\', '/', '\x7f', '\u{80}', '\u{a0}',
@@ -215,7 +215,7 @@ fn character(random: &mut Random) -> char {
         0 => SOME[random.index(SOME.len())],
         1 => char::from(u8::try_from(random.below(0x80)).unwrap()),
         2 => char::from(u8::try_from(random.below(0x100)).unwrap()),
-        // Han and Hangul, which have been full for long.
+        // Han and Hangul, which Unicode filled long ago.
         _ => char::from_u32(u32::try_from(random.within(0x4e00..0xd7a4)).unwrap())
             .filter(|c| !('\u{9ff0}'..'\u{ac00}').contains(c))
             .unwrap_or('a'),
@@ -224,7 +224,7 @@ fn character(random: &mut Random) -> char {
 
 fn text(random: &mut Random) -> String {
     let len = match random.below(12) {
-        // About where msgpack's headers grow.
+        // Near the lengths at which msgpack's headers grow.
         0 => random.within(30..34),
         1 => random.within(250..260),
         _ => random.below(12),

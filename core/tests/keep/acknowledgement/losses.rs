@@ -1,4 +1,4 @@
-//! What was kept and is lost all the same is said at the end, and the exit code is not 0.
+//! Kept events that are lost nevertheless are reported at the end, and the exit code is not 0.
 
 use super::*;
 

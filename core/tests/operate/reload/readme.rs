@@ -19,7 +19,7 @@ fn a_host_started_as_the_readme_says_delivers_past_a_destination_that_is_away() 
     host.put_events(&events("idem-run", 0..EVENTS));
     wait_for_lines(&host, "one.jsonl", EVENTS);
 
-    // The directory is found by the other commands, and taken by no second host.
+    // Other commands find the directory, and a second host does not use it.
     let mut status = evbus(host.dir.path());
     let status = run(status.args(["status", "--json"]), b"");
     assert!(status.status.success(), "{}", stderr(&status));

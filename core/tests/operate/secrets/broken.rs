@@ -1,6 +1,6 @@
 //! Files that cannot be read, each with a canary where a reader could repeat it.
 
-/// A text of the file, and what check says of it.
+/// An acct file's text, and the message of `check`.
 pub(crate) const BROKEN: [(&str, &str); 40] = [
     ("fixture-good: {a: {password: \"cAnArY", "found"),
     ("fixture-good: {a: {password: 'cAnArY\n", "found"),

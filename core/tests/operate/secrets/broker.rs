@@ -7,13 +7,13 @@ use std::net::{TcpListener, TcpStream};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Its port. It answers as long as the process lives.
+/// Starts it and returns its port. It answers as long as the process lives.
 pub(crate) fn start() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for (count, stream) in listener.incoming().map_while(Result::ok).enumerate() {
-            // Whoever is refused hangs up as it likes.
+            // A refused client may disconnect at any time.
             let _ = refuse(stream, count);
         }
     });
@@ -47,7 +47,7 @@ fn refuse(mut stream: TcpStream, count: usize) -> io::Result<()> {
     read_frame(&mut stream).map(drop)
 }
 
-/// The login in a start-ok: what is behind the mechanism's name.
+/// The login in a start-ok: it follows the mechanism's name.
 fn login(start_ok: &[u8]) -> String {
     let at = memchr::memmem::find(start_ok, b"\x05PLAIN").unwrap() + 6;
     let (length, rest) = start_ok[at..].split_at(4);

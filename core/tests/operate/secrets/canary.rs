@@ -1,4 +1,4 @@
-//! What is put in the place of secrets, and how it is found again in whatever was written.
+//! What replaces secrets in the test, and how it is found in everything that was written.
 
 use std::fs;
 use std::path::Path;
@@ -7,50 +7,50 @@ use std::process::Output;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-/// Every canary has this word at its beginning and at its end; nothing else has it.
+/// Every canary begins and ends with this word, and nothing else contains it.
 pub(crate) const WORD: &str = "cAnArY";
 /// A number that is a canary.
 pub(crate) const NUMBER: u64 = 773_310_942_215;
 
-/// A text as hard to hide as any: quotes, backslashes, a line end, percent signs, non-ASCII.
+/// A text that is as hard to hide as any: quotes, backslashes, a line break, percent signs, non-ASCII.
 pub(crate) fn canary(source: &str) -> String {
     format!("{WORD}-{source}\"q'\\b%41 ü$(x)\nsecond line {source} {WORD}")
 }
 
-/// A path that no file has, which programs like to shorten.
+/// A path that does not exist, and that programs like to shorten.
 pub(crate) fn path(source: &str) -> String {
     format!("./none/..//none/{WORD}-{source}//./{WORD}\"file")
 }
 
-/// Everything that was written, each piece with where it was.
+/// Everything that was written, each piece with its origin.
 #[derive(Default)]
 pub(crate) struct Written(Vec<(String, Vec<u8>)>);
 
 impl Written {
-    pub(crate) fn add(&mut self, place: impl Into<String>, bytes: impl Into<Vec<u8>>) {
-        self.0.push((place.into(), bytes.into()));
+    pub(crate) fn add(&mut self, origin: impl Into<String>, bytes: impl Into<Vec<u8>>) {
+        self.0.push((origin.into(), bytes.into()));
     }
 
-    pub(crate) fn add_output(&mut self, place: &str, output: &Output) {
-        self.add(format!("{place}: standard output"), &*output.stdout);
-        self.add(format!("{place}: standard error"), &*output.stderr);
+    pub(crate) fn add_output(&mut self, origin: &str, output: &Output) {
+        self.add(format!("{origin}: standard output"), &*output.stdout);
+        self.add(format!("{origin}: standard error"), &*output.stderr);
     }
 
     /// Every file in a directory and below.
-    pub(crate) fn add_files(&mut self, place: &str, dir: &Path) {
+    pub(crate) fn add_files(&mut self, origin: &str, dir: &Path) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                self.add_files(place, &path);
+                self.add_files(origin, &path);
             } else {
-                let name = format!("{place}: {}", path.display());
-                // Sockets are none.
+                let name = format!("{origin}: {}", path.display());
+                // Sockets cannot be read.
                 self.add(name, fs::read(&path).unwrap_or_default());
             }
         }
     }
 
-    /// How much there is.
+    /// The total size.
     pub(crate) fn bytes(&self) -> usize {
         self.0.iter().map(|(_, bytes)| bytes.len()).sum()
     }
@@ -62,14 +62,14 @@ impl Written {
             .any(|(_, bytes)| memchr::memmem::find(bytes, text.as_bytes()).is_some())
     }
 
-    /// The places with a canary in any form, with what is around it.
+    /// Where a canary appears in any form, with the text around it.
     pub(crate) fn leaks(&self) -> Vec<String> {
         let mut leaks = Vec::new();
-        for (place, bytes) in &self.0 {
+        for (origin, bytes) in &self.0 {
             for form in forms() {
                 if let Some(at) = memchr::memmem::find(bytes, form.as_bytes()) {
                     let around = &bytes[at.saturating_sub(160)..(at + 120).min(bytes.len())];
-                    leaks.push(format!("{place}: {}", String::from_utf8_lossy(around)));
+                    leaks.push(format!("{origin}: {}", String::from_utf8_lossy(around)));
                 }
             }
         }
@@ -77,7 +77,7 @@ impl Written {
     }
 }
 
-/// Quoted, escaped and percent-encoded it stays the word, being letters only.
+/// The word contains only letters, so it survives quoting, escaping and percent-encoding.
 fn forms() -> Vec<String> {
     let mut forms = vec![WORD.to_owned(), NUMBER.to_string()];
     for before in ["", "%", "\\x", "\\u00"] {

@@ -1,4 +1,4 @@
-//! Plugin files that the dynamic linker refuses: the refusal says what is to be built otherwise.
+//! Plugin files that the dynamic linker refuses: the message says how to build them.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 use super::refused;
 use crate::support::stderr;
 
-/// A library of C that says who it is, with this source besides, made with these flags of the linker.
+/// Compiles a C library with a function that identifies it, this further source, and these linker flags.
 fn c_library(dir: &Path, name: &str, more: &str, flags: &[&str]) {
     let source = dir.join("library.c");
     let manifest = r#"{"manifest":1,"abi":"1.0","id":"c","version":"1.0.0","providers":["c"]}"#;
@@ -53,7 +53,7 @@ fn a_plugin_that_looks_for_libraries_beside_itself_is_refused_with_the_reason() 
 fn a_plugin_that_needs_room_in_the_static_block_for_thread_locals_is_refused_in_the_linkers_words()
 {
     let dir = tempfile::tempdir().unwrap();
-    // As allocators have them, and larger than what the linker sets aside for files opened later.
+    // As allocators have them, and larger than the linker's reserve for files opened later.
     let locals = "__thread char heap[65536] __attribute__((tls_model(\"initial-exec\")));
         char *of_this_thread(void) { return heap; }";
     c_library(dir.path(), "static.so", locals, &[]);

@@ -13,7 +13,7 @@ fn handlers_on_an_event_loop_hear_what_is_fired_on_one() {
     let script =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/salt_library/asynchronous.py");
     let bus = Bus::start();
-    // One after the other, since each hears what the others fire.
+    // One after the other, because each receives what the others fire.
     for release in xtask::salt::RELEASES {
         let output = python::command(release)
             .arg(&script)
@@ -34,7 +34,7 @@ fn handlers_on_an_event_loop_hear_what_is_fired_on_one() {
             .map(|tag| tag.as_str().unwrap())
             .filter(|tag| *tag != "ready")
             .collect();
-        // Each call fires on a task or a connection of its own.
+        // Each call uses its own task or connection, so the order varies.
         heard.sort_unstable();
         let never_awaited = answer["warned"]
             .as_array()
@@ -42,8 +42,8 @@ fn handlers_on_an_event_loop_hear_what_is_fired_on_one() {
             .iter()
             .any(|text| *text == "coroutine 'PublishServer.publish' was never awaited");
         if release.starts_with("3007.") {
-            // A defect of the client: on an event loop it makes the coroutine that would send the event
-            // and drops it, as Python says. So nothing ever leaves it.
+            // A defect of the client: on an event loop it creates the coroutine that would send the event, but never
+            // awaits it, as Python warns. So nothing is ever sent.
             assert!(never_awaited, "{release}: {answer}");
             let expected = ["blocking/fire_event_async", "end", "fire_event"];
             assert_eq!(heard, expected, "{release}");

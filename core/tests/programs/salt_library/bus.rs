@@ -35,7 +35,7 @@ impl Bus {
         RunningHost::start_in(dir, ACCT, plugins.path(), &more)
     }
 
-    /// The host stops and another one takes its place; `meanwhile` there is none.
+    /// Stops the host and starts another one; `meanwhile` runs while there is none.
     pub(super) fn restart(self, meanwhile: impl FnOnce()) -> Self {
         let (status, log, dir) = self.host.stop_and_keep();
         assert!(status.success(), "{log}");
@@ -46,7 +46,7 @@ impl Bus {
         }
     }
 
-    /// Where a release of Salt finds the sockets that speak as it does.
+    /// The socket directory with the framing of a release of Salt.
     pub(super) fn sock_dir(&self, release: &str) -> PathBuf {
         if release.starts_with("3006.") {
             self.prefixed.path().to_owned()
@@ -69,7 +69,7 @@ impl Bus {
         all
     }
 
-    /// The events that the destination has, once there are as many, without their ids and times.
+    /// The events at the destination once there are `count`, without their ids and times.
     pub(super) fn delivered(&self, count: usize) -> Vec<Value> {
         let out = self.host.path("out.jsonl");
         let mut lines = wait_for(&format!("{count} events at the destination"), || {

@@ -1,4 +1,4 @@
-//! Firing: from every release to every release, to the host's destinations, and in masses.
+//! Firing: from every release to every release, to the host's destinations, and in large numbers.
 
 use serde_json::json;
 
@@ -19,11 +19,11 @@ fn every_release_hears_every_release_and_so_do_the_destinations() {
             python.run("event.fire_event(data, 'from/' + data['from'])"),
             true
         );
-        // fire_event notes the time in the data it was given.
+        // fire_event writes the time into the data.
         fired.push(python.run("data"));
     }
     for python in &mut all {
-        // In whichever order the three connections were read.
+        // The order depends on which of the three connections was read first.
         python.run("heard = [event.get_event(wait=30, full=True) for _ in range(3)]");
         python.run("heard.sort(key=lambda event: event['tag'])");
         for (index, from) in releases.iter().enumerate() {
@@ -81,7 +81,7 @@ fn a_thousand_events_reach_ten_listeners_in_order_and_none_is_lost() {
     const EVENTS: usize = 1000;
     let bus = Bus::start();
     let mut all = bus.pythons();
-    // Ten listeners in the three releases together; each is asked for all that it hears.
+    // Ten listeners in the three releases together; each must receive everything.
     for (python, listeners) in all.iter_mut().zip([4, 3, 3]) {
         python.run(&format!(
             "events = [salt.utils.event.MasterEvent(SOCK_DIR) for _ in range({listeners})]"
@@ -95,7 +95,7 @@ fn a_thousand_events_reach_ten_listeners_in_order_and_none_is_lost() {
         ));
     }
     let [first, second, third] = &mut all;
-    // Two hear at the time that one fires, which then hears what waits for it.
+    // Two listen while one fires, which then reads the events that wait for it.
     let round = |firing: &mut Python, others: [&mut Python; 2]| {
         let release = firing.release;
         let [one, two] = others;

@@ -1,4 +1,4 @@
-//! Listening: everything that `get_event` and its relatives take and give.
+//! Listening: everything that `get_event` and its relatives accept and return.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn get_event_gives_the_next_event_and_waits_for_it_as_long_as_it_is_told() {
             "    return [event.get_event(*args, **kwargs), time.monotonic() - start]\n",
         ));
     }
-    // The calls of the three run side by side.
+    // The three call at the same time.
     for (call, least) in [
         ("timed()", 4.9),
         ("timed(wait=1)", 0.9),
@@ -49,7 +49,7 @@ fn get_event_gives_the_next_event_and_waits_for_it_as_long_as_it_is_told() {
             );
         }
     }
-    // What comes after a wait that was in vain is given as ever.
+    // Events after a wait that timed out are returned as usual.
     for call in [
         "event.get_event(wait=0)",
         "event.get_event(wait=60, tag='')",
@@ -110,7 +110,7 @@ fn every_match_type_finds_what_it_is_documented_to_find() {
             "events = [salt.utils.event.MasterEvent(SOCK_DIR) for _ in range({})]",
             cases.len() + 1
         ));
-        // What holds where a call does not say.
+        // The default if a call does not name a match type.
         python.run(
             "events[-1].destroy(); \
              events[-1] = salt.utils.event.MasterEvent(SOCK_DIR, opts={'event_match_type': 'fnmatch'})",
@@ -162,7 +162,7 @@ fn iter_events_goes_on_giving_events() {
         }
         python.run("whole = event.iter_events(tag='[a-z]*/3$', full=True, match_type='regex')");
         assert_eq!(python.run("next(whole)['tag']"), "auth/3", "{release}");
-        // One that was waited for is given as well.
+        // An event that the call had to wait for is returned too.
         python.begin("next(authentications)");
     }
     std::thread::scope(|scope| {
@@ -189,7 +189,7 @@ fn no_block_never_waits_and_gives_what_is_there() {
     for python in &mut all {
         python.run("import time");
         assert_eq!(python.run("event.get_event(no_block=True)"), json!(null));
-        // Nothing tells a program when an event is there to be got without waiting.
+        // A program is not informed when an event can be read without waiting.
         python.run(concat!(
             "def poll(get):\n",
             "    end = time.monotonic() + 60\n",
@@ -208,7 +208,7 @@ fn no_block_never_waits_and_gives_what_is_there() {
     );
     let [salt_3006, others @ ..] = &mut all;
     for call in ["event.get_event_noblock()", "event.get_event_block()"] {
-        // A defect of the client: it takes the future of an event for the event, whatever comes.
+        // A defect of the client: it treats the future of an event as the event.
         assert_eq!(
             salt_3006.fails(call),
             "AttributeError: 'Future' object has no attribute 'partition'"
@@ -222,10 +222,10 @@ fn no_block_never_waits_and_gives_what_is_there() {
     }
 }
 
-/// Calls something that gives an event, in every Python, and fires events until all have one.
+/// Calls something that returns an event, in every Python, and fires events until all have one.
 ///
-/// One event would do but for a defect of 3007: without blocking, it does not see what its own stream has
-/// read already, and finds that when something more comes.
+/// One event would be enough, except for a defect of 3007: without blocking, it does not see what its own stream has
+/// already read, and finds that only when more arrives.
 fn keep_firing(bus: &Bus, all: &mut [Python], call: &str) -> Vec<Value> {
     for python in all.iter_mut() {
         python.begin(call);
@@ -282,7 +282,7 @@ fn a_late_listener_gets_everything_fired_after_it_connected() {
         .put_events(&"{\"profile\": \"early\", \"body\": {}}\n".repeat(20));
     for python in &mut all {
         python.run("late = salt.utils.event.MasterEvent(SOCK_DIR)");
-        // Fired by a program of Salt, the moment its own listener has connected.
+        // Fired by a program of Salt as soon as its own listener has connected.
         python.run("event.fire_event({}, 'late/' + salt.version.__version__)");
     }
     bus.host.put("late/us", "{}");
@@ -293,7 +293,7 @@ fn a_late_listener_gets_everything_fired_after_it_connected() {
             "while 'late/us' not in tags: tags.append(late.get_event(wait=30, full=True)['tag'])",
         ));
         let tags = python.run("tags");
-        // What the ones before fired may have been on its way still.
+        // Events fired earlier may still have been on their way.
         let whole = (0..=index).any(|first| tags == json!(fired[first..]));
         assert!(whole, "{}: {tags}", python.release);
     }

@@ -1,4 +1,4 @@
-//! The example programs of Salt's own documentation, word for word, as processes of their own.
+//! The example programs of Salt's own documentation, unchanged, as separate processes.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -17,14 +17,14 @@ struct Program(Child);
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Runs an example, which only differs in its directory, and prints at the end what it has found. The
-/// event that it looks for is fired until it has printed that, since it tells nobody when it listens.
+/// Runs an example with a changed directory, which prints at the end what it has found. The event that it looks for is
+/// fired until it has printed that, because it does not show when it listens.
 fn check(example: &str, lines: usize) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/programs/salt_library/examples")

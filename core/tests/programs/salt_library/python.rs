@@ -1,4 +1,4 @@
-//! Python with a release of Salt, run beside the test and told what to do, a line at a time.
+//! Python with a release of Salt, in a process that the test controls line by line.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,8 +14,7 @@ use crate::support::PATIENCE;
 /// What every program that uses the event library starts with.
 const IMPORT: &str = "import salt.utils.event";
 
-/// The Python of a release, seeing nothing of the developer's settings, and writing nothing beside the
-/// tests.
+/// The Python of a release, which ignores the developer's settings and writes nothing beside the tests.
 pub(super) fn command(release: &str) -> Command {
     static PYTHONS: OnceLock<[PathBuf; 3]> = OnceLock::new();
     let pythons = PYTHONS.get_or_init(|| {
@@ -37,7 +36,7 @@ pub(super) struct Python {
     child: Child,
     stdin: ChildStdin,
     answers: Receiver<String>,
-    /// An answer that has come and was not taken yet.
+    /// An answer that has arrived and was not taken yet.
     ready: Option<String>,
     said: Arc<Mutex<String>>,
 }
@@ -97,14 +96,14 @@ impl Python {
         all
     }
 
-    /// Runs Python: gives the value of an expression, and null for statements.
+    /// Runs Python: returns the value of an expression, or null for statements.
     #[track_caller]
     pub(super) fn run(&mut self, source: &str) -> Value {
         self.begin(source);
         self.finish()
     }
 
-    /// Runs Python that fails, and gives the exception as `"TypeError: ..."`.
+    /// Runs Python that fails, and returns the exception as `"TypeError: ..."`.
     #[track_caller]
     pub(super) fn fails(&mut self, source: &str) -> String {
         self.begin(source);
@@ -125,7 +124,7 @@ impl Python {
         writeln!(self.stdin, "{}", json!(source)).expect("Python reads");
     }
 
-    /// Waits for the end of what was begun.
+    /// Waits for the end of the code that was started.
     #[track_caller]
     pub(super) fn finish(&mut self) -> Value {
         let mut answer = self.answer();
@@ -151,7 +150,7 @@ impl Python {
         serde_json::from_str(&line).unwrap()
     }
 
-    /// Whether what was begun goes on.
+    /// Whether the code that was started is still running.
     pub(super) fn is_busy(&mut self) -> bool {
         if self.ready.is_none() {
             self.ready = self.answers.try_recv().ok();
@@ -166,7 +165,7 @@ impl Python {
 
 impl Drop for Python {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! A host that goes away and comes back, under programs that go on.
+//! A host that stops and starts again while programs keep running.
 
 use serde_json::json;
 
@@ -17,8 +17,8 @@ fn listeners_hear_again_after_a_restart_with_auto_reconnect() {
             "before"
         );
         python.begin(if python.release.starts_with("3006.") {
-            // A defect of the client: what reads for get_event hides the end of the connection from it,
-            // so that it has nothing to reconnect for, and gives nothing. The next call connects.
+            // A defect of the client: the reader behind get_event hides the end of the connection from it, so it does
+            // not reconnect and returns nothing. The next call connects.
             concat!(
                 "[event.get_event(wait=0, tag='after', auto_reconnect=True),",
                 " next(event.iter_events(tag='after', full=True, auto_reconnect=True))['tag']]",
@@ -28,7 +28,7 @@ fn listeners_hear_again_after_a_restart_with_auto_reconnect() {
         });
     }
     let bus = bus.restart(|| {});
-    // They come back by themselves, about once a second, and tell nobody.
+    // They reconnect about once a second, without a notification.
     wait_for("the listeners to hear the new host", || {
         bus.host.put("after", "{}");
         all.iter_mut().all(|python| !python.is_busy()).then_some(())
@@ -73,7 +73,7 @@ fn a_program_that_fired_before_a_restart_fires_after_it() {
             "{}",
             python.release
         );
-        // The first call of 3006 finds its connection closed, and fires nothing.
+        // The first call of 3006 finds its connection closed and fires nothing.
         let calls = if python.release.starts_with("3006.") {
             2
         } else {
@@ -96,7 +96,7 @@ fn listeners_that_do_not_ask_for_it_come_back_too() {
     let bus = Bus::start();
     let mut all = bus.listeners();
     for python in &mut all {
-        // A call ends without an event when the connection does, so they go on asking.
+        // A call returns without an event when the connection ends, so they call again.
         python.begin(concat!(
             "def hear():\n",
             "    while True:\n",

@@ -1,4 +1,4 @@
-//! What events hold: every kind of value, long and short tags, large events, in every direction.
+//! The content of events: every kind of value, long and short tags, large events, in every direction.
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ data = {
     'schlüssel': {2: {3: b''}},
 }";
 
-/// The same as destinations get it.
+/// The same as destinations receive it.
 const JSON: &str = concat!(
     r#"{"text":"Grüße, 漢字, 🎉, \u0000\"\\\n","raw":{"__bytes__":"AP8KCg=="},"#,
     r#""ascii":{"__bytes__":"cGxhaW4="},"when":"20240229T12:34:56.789012","#,
@@ -61,7 +61,7 @@ fn every_kind_of_value_arrives_at_salt_as_it_was_and_at_destinations_as_document
             python.run(&format!("event.fire_event(data, {release:?})")),
             true
         );
-        // What msgpack makes of it without any bus: tuples and sets are lists, long integers are text.
+        // What msgpack alone makes of it: tuples and sets become lists, long integers become text.
         python.run("packed = salt.payload.dumps(data, use_bin_type=True)");
         let expected = python.run("repr(salt.payload.loads(packed, encoding='utf-8'))");
         let stamp = python.run("data['_stamp']");
@@ -69,7 +69,7 @@ fn every_kind_of_value_arrives_at_salt_as_it_was_and_at_destinations_as_document
             let heard = python.run(&format!("repr(event.get_event(wait=30, tag={release:?}))"));
             assert_eq!(heard, expected, "{} hears {release}", python.release);
         }
-        // The exact text, numbers and order included.
+        // The exact text, including the form of numbers and the order.
         let text = wait_for("the event at the destination", || {
             let text = std::fs::read_to_string(bus.host.path("out.jsonl")).unwrap_or_default();
             let mut lines = text.lines().map(str::to_owned);
@@ -94,7 +94,7 @@ fn what_evbus_put_fires_arrives_at_salt_as_python_reads_its_json() {
             r#"{"largest": 18446744073709551615, "larger": 18446744073709551616}"#,
             json!({"largest": u64::MAX, "larger": "18446744073709551616"}),
         ),
-        // A body that is not a map, or that has a time of its own, stands under `body`.
+        // A body that is not a map, or that has its own time, is under `body`.
         ("null", json!({"body": null})),
         ("[1, 2]", json!({"body": [1, 2]})),
         (r#""text""#, json!({"body": "text"})),
@@ -112,7 +112,7 @@ fn what_evbus_put_fires_arrives_at_salt_as_python_reads_its_json() {
             assert_eq!(python.run("found['tag']"), format!("case/{number}"));
             let data = python.run("found['data']");
             assert_eq!(without_stamp(data), *expected, "{}: {body}", python.release);
-            // The stamp is a time as Salt's own programs write it, in UTC.
+            // The stamp is a UTC time in the form of Salt's own programs.
             let age = python.run(concat!(
                 "abs(datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)",
                 " - datetime.datetime.fromisoformat(found['data']['_stamp'][:26])).total_seconds()",
@@ -175,7 +175,7 @@ fn large_events_arrive_whole_and_what_salt_trims_arrives_trimmed() {
             "data = {{'raw': bytes(range(256)) * 4 * 450, 'text': 'ü' * {} }}",
             225 * KIB
         ));
-        // Above max_event_size the client itself leaves out the large values.
+        // Above max_event_size, the client itself omits large values.
         python.run(&format!("event.fire_event(data, 'large/{release}')"));
         python.run(&format!(
             "event.fire_event({{'n': 1, 'text': 'x' * {}}}, 'trimmed')",

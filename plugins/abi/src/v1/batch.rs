@@ -1,7 +1,6 @@
 //! Events on their way into a plugin.
 
 use std::ffi::c_void;
-use std::marker::PhantomData;
 
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RSlice, RStr};
@@ -62,11 +61,11 @@ unsafe impl Sync for BatchV1 {}
 
 /// The owner and the views that borrow from it, freed together.
 struct Owned<O> {
-    /// Dropped before the owner it borrows from: see `release`. So are the attributes.
+    /// Dropped by `release` before the owner, from which they borrow.
     events: Vec<EventV1<'static>>,
     attributes: Vec<AttributeV1<'static>>,
+    /// Not a `Box`: moving a box claims sole access to what it holds, from which the views borrow.
     owner: *mut O,
-    _owns: PhantomData<O>,
 }
 
 /// The events of a batch that is being made.
@@ -75,7 +74,7 @@ pub struct ViewsV1<'a> {
     events: Vec<EventV1<'a>>,
     /// The attributes of all events, one after the other.
     attributes: Vec<AttributeV1<'a>>,
-    /// Where the attributes of each event end.
+    /// The end of each event's attributes.
     ends: Vec<usize>,
 }
 
@@ -91,7 +90,7 @@ impl<'a> ViewsV1<'a> {
             value: value.into(),
         });
         self.attributes.extend(views);
-        // Only now, so that both are there even if the caller's iterator panics.
+        // Last, so that both are complete even if the caller's iterator panics.
         self.events.push(event);
         self.ends.push(self.attributes.len());
     }
@@ -144,7 +143,6 @@ impl BatchV1 {
             events,
             attributes,
             owner,
-            _owns: PhantomData,
         });
         Self {
             events: boxed.events.as_ptr(),

@@ -36,7 +36,7 @@ impl<T> CompletionV1<T> {
             // SAFETY: `state` came from `Box::into_raw` in `new` for this very `F`; `complete` and
             // `abandon` are called once between them.
             let answer = unsafe { Box::from_raw(state.cast::<F>()) };
-            // A panic must not unwind into the other side; the answer is lost, nothing else.
+            // A panic must not unwind across the border; only the answer is lost.
             let _ = catch_unwind(AssertUnwindSafe(move || answer(Some(value))));
         }
         unsafe extern "C" fn abandon<T, F: FnOnce(Option<T>)>(state: *mut c_void) {

@@ -39,9 +39,9 @@ impl LinkV1 {
 
 /// The host's side of [`HostV1`].
 pub trait HostObjectV1: Send + Sync + 'static {
-    /// Takes one log line. Must not block.
+    /// Receives one log line. Must not block.
     fn log(&self, level: LevelV1, target: &str, message: &str);
-    /// Takes a change of the link's state. Must not block.
+    /// Receives a change of the link's state. Must not block.
     fn link(&self, link: LinkV1, reason: &str);
 }
 

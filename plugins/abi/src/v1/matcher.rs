@@ -40,7 +40,7 @@ pub struct MatcherFnsV1 {
 
 /// The plugin's side of [`PatternSetV1`].
 pub trait PatternSetObjectV1: Send + Sync + 'static {
-    /// Fills `matches`, which comes empty.
+    /// Fills `matches`, which is empty before.
     fn matches(&self, name: &str, matches: &mut MatchesV1);
 }
 

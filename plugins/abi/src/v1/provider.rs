@@ -64,7 +64,7 @@ pub struct ProviderV1 {
 
 /// The plugin's side of [`InstanceV1`].
 pub trait InstanceObjectV1: Send + Sync + 'static {
-    /// Takes a batch and returns at once; answers through the completion.
+    /// Receives a batch and returns at once; answers through the completion.
     fn publish(&self, batch: BatchV1, done: CompletionV1<BatchOutcomeV1>);
     /// Finishes what is in flight, flushes, disconnects, then answers. Returns at once.
     fn close(&self, done: CompletionV1<()>);

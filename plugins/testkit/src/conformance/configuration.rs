@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Conformance, Report, ensure};
 
-/// No plugin has a key of this name.
+/// A key that no plugin has.
 const UNKNOWN: &str = "evbus_conformance_unknown";
 
 impl Conformance {
@@ -127,7 +127,7 @@ impl Conformance {
         Ok(())
     }
 
-    /// The configuration must have a fault at a path or below it.
+    /// Checks that the configuration has a fault at or below a path.
     fn faults_name(&self, config: &Value, path: &str, what: &str) -> Result<(), String> {
         let faults = self.harness.check(config);
         let named = faults.iter().any(|fault| {
@@ -142,7 +142,7 @@ impl Conformance {
         Ok(())
     }
 
-    /// Paths of all objects in the configuration whose keys are fixed, the whole first.
+    /// Paths of all objects in the configuration that have fixed keys, the whole first.
     fn objects(&self) -> Vec<Vec<String>> {
         let mut paths = vec![Vec::new()];
         let mut next = 0;
@@ -160,7 +160,7 @@ impl Conformance {
     }
 }
 
-/// The object at a path that [`Conformance::objects`] gave.
+/// The object at a path from [`Conformance::objects`].
 fn at<'a>(config: &'a mut Value, path: &[String]) -> &'a mut Map<String, Value> {
     let mut value = config;
     for key in path {

@@ -83,7 +83,7 @@ impl Conformance {
         closed(&instance).await
     }
 
-    /// A list of outcomes that does not fit its batch loses nothing, but holds events up for ever.
+    /// A list of outcomes that does not fit its batch loses nothing, but delays events forever.
     async fn answers_for_each(&self) -> Result<(), String> {
         let instance = self.connect(&self.config).await?;
         for count in [1, 2, 7] {
@@ -118,7 +118,7 @@ impl Conformance {
         closed(&instance).await
     }
 
-    /// Empty, text and binary bodies are answered one by one, not with the batch.
+    /// Empty, text and binary bodies each get an answer, not the batch as a whole.
     async fn takes_any_body(&self) -> Result<(), String> {
         let instance = self.connect(&self.config).await?;
         let profile = self.profile();
@@ -143,7 +143,7 @@ impl Conformance {
 
     async fn large_batch(&self) -> Result<(), String> {
         let instance = self.connect(&self.config).await?;
-        // A plugin that takes millions at once is not asked for one more.
+        // A plugin that accepts millions at once is not tested for one more.
         let count = instance.limits().max_batch_events.min(20_000) as usize + 1;
         let events = vec![self.ordinary_event(); count];
         let outcomes = instance.publish(events).await;
@@ -215,7 +215,7 @@ impl Conformance {
             .collect();
         drop(instance);
         for batch in published {
-            // Any outcome will do, a dropped completion too; waiting for ever will not.
+            // Any outcome is accepted, even a dropped completion, but not an endless wait.
             drop(batch.await);
         }
         let instance = self.connect(&self.config).await?;
@@ -224,9 +224,9 @@ impl Conformance {
         closed(&instance).await
     }
 
-    /// Runs last: everything before has let go of its instances.
+    /// Runs last, when all instances have been dropped.
     async fn gives_back(&self) -> Result<(), String> {
-        // Threads that end need a moment; the case's own time is not to be reached.
+        // Threads need a moment to end; this must not use up the time of the case.
         let within = self.within.min(Duration::from_secs(10));
         self.harness.all_given_back(within).await
     }
@@ -252,7 +252,7 @@ impl Conformance {
         TestEvent::json(self.profile(), body)
     }
 
-    /// Events of the suite's own go where the ordinary ones go.
+    /// The suite's own events use the same profile as the ordinary ones.
     fn profile(&self) -> &str {
         self.events.first().map_or("default", TestEvent::profile)
     }

@@ -5,7 +5,7 @@ use crate::{Harness, PatternSet};
 
 /// Size of the large set.
 const MANY: usize = 10_000;
-/// Threads that ask one set at once.
+/// Threads that use one set at the same time.
 const THREADS: usize = 4;
 
 /// The suite for one match plugin. Needs no far system and does not block on one.

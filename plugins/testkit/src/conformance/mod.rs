@@ -116,12 +116,12 @@ impl Conformance {
         report
     }
 
-    /// Connects as a host does: again, when the plugin says that it may work later.
+    /// Connects as a host does: again, if the plugin says that it may work later.
     async fn connect(&self, config: &Value) -> Result<Instance, String> {
         loop {
             match self.harness.connect(config).await {
                 Ok(instance) => return Ok(instance),
-                // The time of the case is the limit.
+                // The time limit of the case ends the loop.
                 Err(ConnectFailure::Retry(_)) => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }

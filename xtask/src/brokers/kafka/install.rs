@@ -10,7 +10,7 @@ use crate::system::{self, Need};
 
 /// The Kafka of the tests; its server runs on Java 17 and newer.
 pub const VERSION: &str = "4.2.0";
-/// What Kafka logs through: without it nothing is logged.
+/// Kafka's log library: without it nothing is logged.
 const LOGGER: &str = "1.7.36";
 
 /// What it takes to run Kafka.
@@ -18,12 +18,12 @@ const LOGGER: &str = "1.7.36";
 pub(super) struct Installed {
     pub(super) java: PathBuf,
     pub(super) libs: PathBuf,
-    /// Classes as one run had them in memory: Java starts Kafka in half the time with it. It depends
-    /// on the Java version and may not exist yet.
+    /// An archive of classes loaded by an earlier run, with which Java starts Kafka in half the time. It depends on
+    /// the Java version and may not exist yet.
     pub(super) archive: PathBuf,
 }
 
-/// Finds the jars, fetches them first if need be. Processes that come meanwhile wait.
+/// Finds the jars; downloads them first if necessary. Concurrent processes wait.
 pub(super) fn install() -> Result<Installed, BrokerError> {
     let (java, version) = system::java()?;
     let home = shared_dir().join(format!("kafka-{VERSION}"));

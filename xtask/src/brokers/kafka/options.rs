@@ -1,4 +1,4 @@
-//! How a private Kafka can differ from the default, and the configuration that says so to the server.
+//! How a private Kafka can differ from the default, and its configuration file.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -24,7 +24,7 @@ impl Listener {
         }
     }
 
-    /// The host clients are told: the name the certificate has where there is one.
+    /// The host name announced to clients: that of the certificate if there is one.
     pub(super) fn host(self) -> &'static str {
         match self {
             Self::Plaintext | Self::Sasl => HOST,
@@ -41,7 +41,7 @@ pub struct KafkaBuilder {
     pub(super) auto_create_topics: bool,
     pub(super) message_max_bytes: Option<u32>,
     pub(super) partitions: u16,
-    /// Host and port of a plaintext listener beside the private ones.
+    /// Host and port of another plaintext listener, besides the private ones.
     named: Option<(String, u16)>,
     pub(super) settings: Vec<(String, String)>,
     pub(super) for_benchmarks: bool,

@@ -133,7 +133,7 @@ fn call(
 }
 
 fn string(body: &mut Vec<u8>, text: &str) {
-    // Kafka's names have at most 249 characters: a longer one is cut and then refused by the server.
+    // Kafka's names have at most 249 characters: a longer name is truncated here and then refused by the server.
     let bytes = &text.as_bytes()[..text.len().min(1000)];
     body.extend(u16::try_from(bytes.len()).unwrap_or(0).to_be_bytes());
     body.extend(bytes);

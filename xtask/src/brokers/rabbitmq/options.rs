@@ -1,12 +1,11 @@
-//! How a private `RabbitMQ` can differ from the default, and the files that say so to the server.
+//! How a private `RabbitMQ` can differ from the default, and its configuration files.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::brokers::{Certificates, ClientCertificate, HOST, PASSWORD, USER};
 
-/// What a [`RabbitMq`](crate::brokers::RabbitMq) shall have beside the user [`USER`], who may do
-/// everything everywhere.
+/// The options of a [`RabbitMq`](crate::brokers::RabbitMq), in addition to the user [`USER`], who has all permissions.
 // No `Debug`: it holds passwords.
 #[derive(Default)]
 pub struct RabbitMqBuilder {

@@ -1,4 +1,4 @@
-//! What is written is what is read, and nonsense is refused.
+//! Messages are read as they were written, and invalid ones are refused.
 
 use evbus_abi::v1::{BatchOutcomeV1, BatchV1, ExceptionV1, FateV1, OutcomeCodeV1, OutcomeV1};
 
@@ -121,7 +121,7 @@ fn an_empty_batch_arrives() {
 
 #[test]
 fn a_line_that_is_too_long_is_cut_between_characters_and_says_so() {
-    // Each takes two bytes, and the first begins at an odd one.
+    // The characters take two bytes each and begin at odd offsets.
     let line = format!("a{}", "ä".repeat(10_000));
     let end = " (cut: it has 20001 bytes)";
     assert_eq!(one_line(&line), format!("a{}{end}", "ä".repeat(8191)));
@@ -140,7 +140,7 @@ fn what_is_not_a_message_is_refused_with_what_it_was() {
         (&[2, 0, 0, 0, 3, 1], "a message that ends too early"),
         (&[2, 0, 0, 0, 5, 1], "1 bytes after the end of a message"),
         (&[4, 0, 0, 0, 4, 1, 1, 0xff], "text that is not UTF-8"),
-        // A reason, and a list, that claim more than the frame has.
+        // A reason and a list that claim to be longer than the frame.
         (
             &[7, 0, 0, 0, 4, 1, 0xff, 0xff, 0xff, 0xff, 0x0f],
             "a message that ends too early",

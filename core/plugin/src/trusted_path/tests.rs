@@ -1,5 +1,4 @@
-//! Whom a place is taken from. Other users' part only root can play; elsewhere the tests of it do
-//! what they can.
+//! Whose paths are accepted. Only root can act as another user; without root, those tests do what they can.
 
 use std::fs;
 use std::io::Read as _;
@@ -11,7 +10,7 @@ use rustix::process::{Gid, Uid, geteuid};
 
 use super::*;
 
-/// Somebody else.
+/// Another user.
 const STRANGER: u32 = 54_321;
 
 fn chmod(path: &Path, mode: u32) {
@@ -97,7 +96,7 @@ fn a_directory_above_that_others_can_write_to_is_refused_unless_it_keeps_them_ap
     assert!(reason.contains("above has mode 0777"), "{reason}");
     chmod(&at("above"), 0o1777);
     assert_eq!(read(&at("above/plugins/a.so")).as_deref(), Ok("a"));
-    // Above, but not as the directory of plugins itself.
+    // Permitted above, but not as the plugin directory itself.
     chmod(&at("above/plugins"), 0o1777);
     refused(&at("above/plugins/a.so"), &["plugins has mode 1777"]);
 }
@@ -151,7 +150,7 @@ fn nothing_foreign_is_read_while_directories_are_swapped() {
     dir(&at("other"));
     file(&at("plugins/a.so"), "ours");
     file(&at("other/a.so"), "foreign");
-    // As good as another user's: nobody may trust it.
+    // As untrustworthy as another user's directory.
     chmod(&at("other"), 0o777);
     let (ours, other, is_over) = (at("plugins"), at("other"), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -160,7 +159,7 @@ fn nothing_foreign_is_read_while_directories_are_swapped() {
                 renameat_with(CWD, &ours, CWD, &other, RenameFlags::EXCHANGE).expect("they swap");
             }
         });
-        // However this ends, so does the other thread.
+        // The other thread ends with this one, whatever happens.
         let _over = SetWhenDropped(&is_over);
         let (mut used, mut refused) = (0, 0);
         while used < 200 || refused < 200 {

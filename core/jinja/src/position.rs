@@ -1,9 +1,9 @@
-//! Places in files.
+//! Positions in texts and files.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A place in a text. Both numbers count from 1; the column counts characters, not bytes.
+/// A position in a text. Both numbers count from 1; the column counts characters, not bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The line, from 1.
@@ -12,12 +12,12 @@ pub struct Position {
     pub column: usize,
 }
 
-/// A file and, if known, the place in it. Displayed as `FILE:LINE:COLUMN` or `FILE`.
+/// A file and, if known, the position in it. Displayed as `FILE:LINE:COLUMN` or `FILE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
     /// The file as the operator named it.
     pub file: Arc<str>,
-    /// The place; `None` means the file as a whole.
+    /// The position; `None` means the file as a whole.
     pub position: Option<Position>,
 }
 

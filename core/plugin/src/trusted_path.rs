@@ -16,13 +16,13 @@ use rustix::io::Errno;
 use evbus_files::named_file::{NotAFile, READING};
 use evbus_files::walk::{Astray, End, Judge, Step, Walk};
 
-/// Others may write to a directory above, where it keeps them from what is not theirs.
+/// Others may write to a parent directory with this bit, which protects what is not theirs.
 const STICKY: u32 = 0o1000;
 
-/// Why a place is not used.
+/// Why a path is not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unusable {
-    /// There is nothing.
+    /// It does not exist.
     Absent,
     /// One sentence.
     Because(String),
@@ -48,7 +48,7 @@ impl From<Astray<Self>> for Unusable {
     }
 }
 
-/// The names of the entries of a directory in which only the host's user and root can put files.
+/// The names in a directory in which only the host's user and root can create files.
 pub(crate) fn names_in(path: &Path) -> Result<Vec<OsString>, Unusable> {
     let mut walk = Walk::begin(Ours)?;
     match walk.to(path)? {
@@ -71,8 +71,8 @@ pub(crate) fn names_in(path: &Path) -> Result<Vec<OsString>, Unusable> {
     listed.map_err(|error| because(format!("it cannot be listed: {error}")))
 }
 
-/// Opens a regular file that only the host's user and root can have put there. Links lead on, and
-/// where they lead to is checked the same.
+/// Opens a regular file that only the host's user and root can have put there. Links are followed, and their targets
+/// are checked in the same way.
 pub(crate) fn open_file(path: &Path) -> Result<(File, Stat), Unusable> {
     let mut walk = Walk::begin(Ours)?;
     let name = match walk.to(path)? {
@@ -97,7 +97,7 @@ pub(crate) fn open_file(path: &Path) -> Result<(File, Stat), Unusable> {
     Ok((file.into(), found))
 }
 
-/// Takes what only the host's user and root can change.
+/// Accepts what only the host's user and root can change.
 struct Ours;
 
 impl Judge for Ours {
@@ -112,7 +112,7 @@ impl Judge for Ours {
     }
 }
 
-/// Whether nobody else can put a file into the last directory, be it one like `/tmp`.
+/// Whether nobody else can create files in the last directory, even in one like `/tmp`.
 fn is_ours(Step { path, found, .. }: &Step) -> Result<(), Unusable> {
     check("directory", path, found, 0)
 }

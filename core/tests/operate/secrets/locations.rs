@@ -1,12 +1,12 @@
-//! Every place of a configuration, from the plugins' own schemas, with a canary in it.
+//! Every location in a configuration, from the plugins' own schemas, with a canary in it.
 
 use serde_json::{Map, Value, json};
 
 use super::canary::{NUMBER, canary};
 
-/// Keys whose values are names, which messages show where they stand in the file as text: where to
-/// connect and as whom, what to publish to, which files to read. Given by reference, they are hidden too, and so
-/// is the password of an address.
+/// Keys whose values are names, which messages show if they are in the file as text: where to connect and as whom,
+/// what to publish to, which files to read. Given by reference, they are hidden too, and so is the password in an
+/// address.
 pub(crate) const NAMES: [(&str, &str); 17] = [
     ("kafka", "topics"),
     ("kafka", "key"),
@@ -39,21 +39,21 @@ const MORE: [(&str, &str); 8] = [
     ("kafka", "request.required.acks"),
 ];
 
-/// The entries of a provider, by pattern: each place of its schema with each kind of canary.
+/// The entries of a provider, by pattern: each position of its schema with each kind of canary.
 pub(crate) fn entries(provider: &str, schema: &Value) -> Map<String, Value> {
-    let mut places = Vec::new();
-    collect(schema, schema, &[], &mut places);
+    let mut locations = Vec::new();
+    collect(schema, schema, &[], &mut locations);
     for (_, name) in MORE.iter().filter(|(of, _)| *of == provider) {
-        places.push((vec!["connection".to_owned(), (*name).to_owned()], false));
+        locations.push((vec!["connection".to_owned(), (*name).to_owned()], false));
     }
-    places.push((vec!["no_such_key".to_owned()], false));
-    places.push((
+    locations.push((vec!["no_such_key".to_owned()], false));
+    locations.push((
         vec!["connection".to_owned(), "no.such.key".to_owned()],
         false,
     ));
     let mut entries = Map::new();
-    for (place, takes_keys) in places {
-        let path = place.join(".");
+    for (location, takes_keys) in locations {
+        let path = location.join(".");
         let is_name = NAMES.contains(&(provider, &*path));
         let mut values = vec![
             ("number", json!(NUMBER)),
@@ -72,39 +72,39 @@ pub(crate) fn entries(provider: &str, schema: &Value) -> Map<String, Value> {
             values.push(("list", json!([canary("list")])));
             values.push(("url", json!(format!("amqp://u:{}@h/", canary("url")))));
         }
-        // A mapping's own keys are shown, so that one that is unknown can be mended.
+        // Messages show a mapping's keys, so that an unknown one can be corrected.
         if !takes_keys {
             values.push(("key", json!({canary("key"): null})));
         }
         for (kind, value) in values {
-            entries.insert(format!("{path}-{kind}"), at(provider, &place, value));
+            entries.insert(format!("{path}-{kind}"), at(provider, &location, value));
         }
     }
     entries
 }
 
-/// A configuration with a value at a place, and what it cannot do without.
-fn at(provider: &str, place: &[String], value: Value) -> Value {
+/// A configuration with a value at a position, and the required keys.
+fn at(provider: &str, location: &[String], value: Value) -> Value {
     let mut value = value;
-    for key in place.iter().rev() {
+    for key in location.iter().rev() {
         value = json!({key: value});
     }
-    if matches!(provider, "file" | "fixture-good") && place[0] != "path" {
+    if matches!(provider, "file" | "fixture-good") && location[0] != "path" {
         value["path"] = json!("out.jsonl");
     }
     value
 }
 
-/// The places below a schema, and whether each takes a mapping.
-fn collect(root: &Value, node: &Value, above: &[String], places: &mut Vec<(Vec<String>, bool)>) {
+/// The positions below a schema, and whether each takes a mapping.
+fn collect(root: &Value, node: &Value, above: &[String], locations: &mut Vec<(Vec<String>, bool)>) {
     let node = follow(root, node);
     for (name, below) in node["properties"].as_object().into_iter().flatten() {
-        let place = [above, std::slice::from_ref(name)].concat();
-        places.push((place.clone(), takes_keys(root, below)));
-        collect(root, below, &place, places);
+        let location = [above, std::slice::from_ref(name)].concat();
+        locations.push((location.clone(), takes_keys(root, below)));
+        collect(root, below, &location, locations);
     }
     for variant in variants(node) {
-        collect(root, variant, above, places);
+        collect(root, variant, above, locations);
     }
 }
 

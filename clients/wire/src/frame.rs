@@ -371,7 +371,8 @@ impl<'a> EvbusHead<'a> {
             match (token::read(&mut &*key), value) {
                 (Ok(Token::Str(b"id")), Token::Bin(bytes)) => id = bytes.try_into().ok(),
                 (Ok(Token::Str(b"time")), Token::Uint(time)) => time_unix_ns = Some(time),
-                (Ok(Token::Str(b"wrap")), Token::Bool(value)) => wrap = value,
+                (Ok(Token::Str(b"wrap")), Token::True) => wrap = true,
+                (Ok(Token::Str(b"wrap")), Token::False) => wrap = false,
                 (Ok(Token::Str(b"json")), Token::Str(text)) => json = Some(text),
                 (Ok(Token::Str(b"id" | b"time" | b"wrap" | b"json")), _) => return None,
                 _ => {}

@@ -3,10 +3,14 @@
 use rmp::Marker;
 
 /// A scalar, or the opening of a container whose items follow.
+///
+/// What a token holds is as wide as a register, also where less would do: a token with narrow parts is copied by
+/// pieces that overlap, for which the processor waits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Token<'a> {
     Nil,
-    Bool(bool),
+    False,
+    True,
     Uint(u64),
     /// Below zero.
     Int(i64),
@@ -14,11 +18,12 @@ pub(crate) enum Token<'a> {
     /// Text by its type; whether it is UTF-8 is not checked.
     Str(&'a [u8]),
     Bin(&'a [u8]),
-    Ext(i8, &'a [u8]),
+    /// The type, which has eight bits.
+    Ext(i64, &'a [u8]),
     /// So many items follow.
-    Array(u32),
+    Array(u64),
     /// So many pairs of key and value follow.
-    Map(u32),
+    Map(u64),
 }
 
 /// Why no token could be read.
@@ -124,6 +129,17 @@ fn unsigned(bytes: &[u8]) -> u64 {
 /// Takes the token at the front of `input`.
 #[inline]
 pub(crate) fn read<'a>(input: &mut &'a [u8]) -> Result<Token<'a>, Stop> {
+    // Most tokens are short texts.
+    if let [first @ 0xa0..=0xbf, rest @ ..] = input
+        && let Some((text, rest)) = rest.split_at_checked(usize::from(first & 0x1f))
+    {
+        *input = rest;
+        return Ok(Token::Str(text));
+    }
+    read_any(input)
+}
+
+fn read_any<'a>(input: &mut &'a [u8]) -> Result<Token<'a>, Stop> {
     let head = Head::read(input)?;
     let whole = input.get(..head.len()).ok_or(Stop::Incomplete)?;
     let payload = &whole[head.header..];
@@ -133,8 +149,8 @@ pub(crate) fn read<'a>(input: &mut &'a [u8]) -> Result<Token<'a>, Stop> {
     let signed = || ((unsigned(payload) << bits).cast_signed()) >> bits;
     Ok(match head.marker {
         Marker::Null | Marker::Reserved => Token::Nil,
-        Marker::False => Token::Bool(false),
-        Marker::True => Token::Bool(true),
+        Marker::False => Token::False,
+        Marker::True => Token::True,
         Marker::FixPos(value) => Token::Uint(value.into()),
         Marker::FixNeg(value) => Token::Int(value.into()),
         Marker::U8 | Marker::U16 | Marker::U32 | Marker::U64 => Token::Uint(unsigned(payload)),
@@ -157,17 +173,10 @@ pub(crate) fn read<'a>(input: &mut &'a [u8]) -> Result<Token<'a>, Stop> {
         | Marker::FixExt16
         | Marker::Ext8
         | Marker::Ext16
-        | Marker::Ext32 => Token::Ext(whole[head.header - 1].cast_signed(), payload),
-        Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => {
-            Token::Array(count(head.children))
-        }
-        Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => Token::Map(count(head.children / 2)),
+        | Marker::Ext32 => Token::Ext(whole[head.header - 1].cast_signed().into(), payload),
+        Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => Token::Array(head.children),
+        Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => Token::Map(head.children / 2),
     })
-}
-
-fn count(children: u64) -> u32 {
-    // The length on the wire has 32 bits.
-    u32::try_from(children).unwrap_or(u32::MAX)
 }
 
 /// Takes the whole value at the front of `input`, with all that is nested in it.

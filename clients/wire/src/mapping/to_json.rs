@@ -10,7 +10,7 @@ use crate::token::{self, Head, Stop, Token};
 use crate::{MAX_BODY_BYTES, MAX_DEPTH};
 
 /// Salt's extension type for a datetime; its payload is text.
-const EXT_DATETIME: i8 = 78;
+const EXT_DATETIME: i64 = 78;
 
 /// Writes DATA, one msgpack map, as JSON text.
 ///
@@ -223,7 +223,7 @@ const TAGS: &[u8] = b"tags";
 /// An array or map that has been opened and not closed.
 #[derive(Debug)]
 struct Open {
-    left: u32,
+    left: u64,
     is_map: bool,
     is_first: bool,
 }
@@ -332,7 +332,7 @@ fn as_text<'a>(scalar: Token<'a>, written: &'a [u8]) -> Option<&'a str> {
     text.or_else(|| std::str::from_utf8(inner).ok())
 }
 
-fn push(open: &mut Vec<Open>, left: u32, is_map: bool, levels: usize) -> Result<(), &'static str> {
+fn push(open: &mut Vec<Open>, left: u64, is_map: bool, levels: usize) -> Result<(), &'static str> {
     if open.len() == levels {
         return Err(TOO_DEEP);
     }
@@ -356,7 +356,12 @@ fn write_key<const CHECKED: bool>(key: Token<'_>, out: &mut Vec<u8>) -> Result<(
         Token::Bin(bytes) | Token::Ext(_, bytes) => base64(bytes, out),
         Token::Float(value) if !value.is_finite() => write_scalar::<CHECKED>(key, out),
         Token::Array(_) | Token::Map(_) => return Err(CONTAINER_KEY),
-        Token::Nil | Token::Bool(_) | Token::Uint(_) | Token::Int(_) | Token::Float(_) => {
+        Token::Nil
+        | Token::False
+        | Token::True
+        | Token::Uint(_)
+        | Token::Int(_)
+        | Token::Float(_) => {
             out.push(b'"');
             write_scalar::<CHECKED>(key, out);
             out.push(b'"');
@@ -368,7 +373,8 @@ fn write_key<const CHECKED: bool>(key: Token<'_>, out: &mut Vec<u8>) -> Result<(
 fn write_scalar<const CHECKED: bool>(scalar: Token<'_>, out: &mut Vec<u8>) {
     match scalar {
         Token::Nil => out.extend_from_slice(b"null"),
-        Token::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
+        Token::False => out.extend_from_slice(b"false"),
+        Token::True => out.extend_from_slice(b"true"),
         Token::Uint(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
         Token::Int(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
         Token::Float(value) if value.is_nan() => out.extend_from_slice(b"\"NaN\""),

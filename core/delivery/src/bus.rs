@@ -101,7 +101,8 @@ impl Bus {
     where
         M: Serialize + ?Sized,
     {
-        self.put_event(self.event(profile).message(message)?).await
+        let event = Event::of_message(profile, &self.inner.run_name, message)?;
+        self.put_event(event).await
     }
 
     /// As [`put`](Self::put), with tags.
@@ -134,7 +135,8 @@ impl Bus {
     where
         M: Serialize + ?Sized,
     {
-        self.put_event_nowait(self.event(profile).message(message)?)
+        let event = Event::of_message(profile, &self.inner.run_name, message)?;
+        self.put_event_nowait(event)
     }
 
     /// As [`put_nowait`](Self::put_nowait), with tags.

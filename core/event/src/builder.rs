@@ -84,13 +84,9 @@ impl EventBuilder {
     /// infinity, a map with keys that have no text form (integers, booleans and finite numbers have one),
     /// or a value that is nested too deeply.
     pub fn message<M: Serialize + ?Sized>(self, message: &M) -> Result<Event, EventError> {
-        let envelope = Envelope {
-            tags: &self.tags,
-            message,
-            run_name: &self.run_name,
-        };
-        json::written(&self.profile, &envelope, |body| {
-            self.event(body, &string_tags(&self.tags))
+        let (profile, tags) = (&self.profile, &self.tags);
+        enveloped(profile, tags, &self.run_name, message, |body, tags| {
+            self.event(body, tags)
         })
     }
 
@@ -140,18 +136,69 @@ impl EventBuilder {
     }
 
     fn event(&self, body: &str, tags: &StringTags) -> Result<Event, EventError> {
-        check_profile(&self.profile)?;
-        if body.len() > MAX_BODY_BYTES {
-            return Err(EventError::TooLarge { found: body.len() });
-        }
         let time_unix_ns = self.time_unix_ns.unwrap_or_else(now_unix_ns);
-        Ok(Event::from(Parts {
-            id: self.id.unwrap_or_else(|| EventId::new(time_unix_ns)),
-            time_unix_ns,
-            profile: &self.profile,
-            body: Body::Json(body),
-            tags,
-            origin: Origin::Fired,
-        }))
+        let id = self.id.unwrap_or_else(|| EventId::new(time_unix_ns));
+        event(&self.profile, id, time_unix_ns, body, tags)
     }
+}
+
+impl Event {
+    /// As [`EventBuilder::message`], of a new event without tags, and without a builder's copies.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EventBuilder::message`].
+    pub fn of_message<M: Serialize + ?Sized>(
+        profile: &str,
+        run_name: &str,
+        message: &M,
+    ) -> Result<Self, EventError> {
+        enveloped(profile, &Map::new(), run_name, message, |body, tags| {
+            let time_unix_ns = now_unix_ns();
+            event(
+                profile,
+                EventId::new(time_unix_ns),
+                time_unix_ns,
+                body,
+                tags,
+            )
+        })
+    }
+}
+
+/// Writes a message in its envelope, and has an event made of it.
+fn enveloped<M: Serialize + ?Sized>(
+    profile: &str,
+    tags: &Map<String, Value>,
+    run_name: &str,
+    message: &M,
+    make: impl FnOnce(&str, &StringTags) -> Result<Event, EventError>,
+) -> Result<Event, EventError> {
+    let envelope = Envelope {
+        tags,
+        message,
+        run_name,
+    };
+    json::written(profile, &envelope, |body| make(body, &string_tags(tags)))
+}
+
+fn event(
+    profile: &str,
+    id: EventId,
+    time_unix_ns: u64,
+    body: &str,
+    tags: &StringTags,
+) -> Result<Event, EventError> {
+    check_profile(profile)?;
+    if body.len() > MAX_BODY_BYTES {
+        return Err(EventError::TooLarge { found: body.len() });
+    }
+    Ok(Event::from(Parts {
+        id,
+        time_unix_ns,
+        profile,
+        body: Body::Json(body),
+        tags,
+        origin: Origin::Fired,
+    }))
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use xtask::brokers::BrokerError;
+use xtask::peers::PeersError;
 use xtask::python::PythonError;
 use xtask::system::SystemError;
 
@@ -56,6 +57,12 @@ impl From<SystemError> for Failure {
 
 impl From<BrokerError> for Failure {
     fn from(error: BrokerError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<PeersError> for Failure {
+    fn from(error: PeersError) -> Self {
         Self::Failed(error.to_string())
     }
 }

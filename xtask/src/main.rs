@@ -47,7 +47,7 @@ Commands:
                               frames or pull, both if none is given, 300 seconds each if N is not;
                               --keep adds what reached more to core/fuzz/corpus
   setup                       install what builds and tests need from the system, and fetch Kafka,
-                              Salt and Idem
+                              Salt, Idem and what the benchmarks run beside the host
   tidy [--bless-abi]          check the rules that no compiler checks; --bless-abi notes in
                               docs/ABI.md that it describes the contract as it is now
   help                        this text

@@ -3,13 +3,14 @@
 use std::io::{self, Write as _};
 
 use xtask::brokers::{self, Kafka};
+use xtask::peers::Peers;
 use xtask::system::{self, Need};
 use xtask::{idem, salt};
 
 use crate::failure::Failure;
 
-/// Installs what builds and tests need from the system and fetches Kafka, Salt
-/// and Idem, where they are missing.
+/// Installs what builds and tests need from the system and fetches Kafka, Salt, Idem and the peers of the benchmarks,
+/// where they are missing.
 pub(crate) fn run() -> Result<(), Failure> {
     let needs: Vec<Need> = [
         system::BUILD,
@@ -27,6 +28,8 @@ pub(crate) fn run() -> Result<(), Failure> {
     salt::prepare()?;
     eprintln!("installing Idem {} if need be", idem::VERSION);
     idem::prepare()?;
+    eprintln!("fetching the peers of the benchmarks (rsyslog, syslog-ng, NATS) if need be");
+    Peers::prepare()?;
     Ok(())
 }
 

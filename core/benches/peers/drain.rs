@@ -72,7 +72,7 @@ fn configuration(candidate: Candidate, servers: &str, topic: &str, disk: &Path) 
         Candidate::Rsyslog => format!(
             r#"module(load="omkafka")
 ruleset(name="work") {{ action(type="omkafka" broker=["{servers}"] topic="{topic}" template="bare"
-  confParam=["request.required.acks=-1", "queue.buffering.max.messages=200000"] resubmitOnFailure="on" action.resumeRetryCount="-1"
+  confParam=["request.required.acks=-1", "queue.buffering.max.messages=200000"] resubmitOnFailure="on" action.resumeRetryCount="-1" action.resumeInterval="1"
   queue.type="LinkedList" queue.spoolDirectory="{disk}" queue.filename="queue" queue.size="200000" queue.maxDiskSpace="8g" queue.dequeueBatchSize="4096") }}"#
         ),
         Candidate::SyslogNg => format!(

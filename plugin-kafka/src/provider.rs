@@ -20,6 +20,7 @@ use crate::link::Link;
 use crate::missing::{Missing, Search};
 use crate::outcome::{Undelivered, worse};
 use crate::oversize::Singles;
+use crate::property_names::OTHER_NAMES;
 use crate::reports::{Expected, Failure, Reports};
 use crate::{cause, connect, message, oversize, properties};
 
@@ -54,6 +55,7 @@ pub(crate) struct Handed {
 
 impl Provider for Kafka {
     const NAMES: &'static [&'static str] = &["kafka"];
+    const OTHER_NAMES: &'static [(&'static str, &'static str)] = OTHER_NAMES;
     type Config = Config;
 
     fn check(config: &Config) -> Result<(), Vec<ConfigFault>> {

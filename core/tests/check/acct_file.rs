@@ -182,12 +182,12 @@ file:
     let mut rest = said.as_str();
     for sentence in [
         "acct.yml:2:3: file.a: missing field `path`",
-        "acct.yml:3:13: file.a.fsync.interval: found a number, expected a whole number from 1",
+        "acct.yml:3:13: file.a.fsync.interval: found a number, expected a whole number of seconds from 1",
         "acct.yml:5:13: file.a.evbus.durable: found text, expected true or false",
         "acct.yml:6:5: rotate: duplicate key, first on line 4",
-        "acct.yml:6:14: file.a.rotate.max_bytes: found a number, expected a whole number of at least 1",
+        "acct.yml:6:14: file.a.rotate.max_bytes: found a number, expected a whole number of bytes of at least 1",
         "acct.yml:8:11: file.b.path: environment variable \"EVBUS_NONE\" is not set",
-        "acct.yml:9:13: file.b.fsync.interval: found a number, expected a whole number from 1",
+        "acct.yml:9:13: file.b.fsync.interval: found a number, expected a whole number of seconds from 1",
         "acct.yml:10:5: file.b.pth: found an unknown key",
         "acct.yml:13:11: fixture-good.c.path: cannot get the secret from \"false\"",
         "acct.yml:14:5: fixture-good.c.retry_first: found a number, expected a whole number from 0",

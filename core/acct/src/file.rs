@@ -17,6 +17,8 @@ const MATCH_PLUGIN: &str = "match_plugin";
 /// The key of an entry that has the host's own keys.
 const HOST_KEYS: &str = "evbus";
 const REQUIRED: &str = "required";
+/// An entry that has a key more often is read so often: each reading is a copy of all of it.
+const MAX_READINGS: usize = 5;
 /// Keys at the top of the file that belong to Idem's acct and name no provider.
 const NOT_PROVIDERS: [&str; 3] = ["default", "backend_key", "acct-backends"];
 
@@ -264,7 +266,7 @@ impl Section {
 
     /// Like [`entries`](Self::entries), but also returns the entries with faults, and the faults that
     /// belong to no entry. An entry that has a key several times is there once for each of its values, the last one
-    /// first. The commands of the section have run before.
+    /// first, up to five times. The commands of the section have run before.
     pub fn read(&self, commands: &Commands) -> (Vec<ReadEntry>, Vec<AcctError>) {
         let mut found = Profiles::default();
         match self.node.as_ref().map_or(&Value::Null, |node| &node.value) {
@@ -342,7 +344,11 @@ impl Profiles {
             if readings == 1 {
                 self.entries.push(read(node));
             }
-            for nth in (0..readings).rev().take_while(|_| readings > 1) {
+            for nth in (0..readings)
+                .rev()
+                .take(MAX_READINGS)
+                .take_while(|_| readings > 1)
+            {
                 self.entries.push(ReadEntry {
                     is_earlier: nth + 1 < readings,
                     ..read(&node.reading(nth))

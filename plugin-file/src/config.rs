@@ -54,7 +54,7 @@ pub enum Format {
 #[schemars(crate = "evbus_sdk::schemars")]
 pub struct Rotate {
     /// Size in bytes after which a new file is started. A file is larger only if a single batch is.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1), extend("x-unit" = "bytes"))]
     pub max_bytes: u64,
     /// How many old files to keep, from 1 to 1000: PATH.1 is the newest. Default 5.
     #[serde(default = "default_keep")]
@@ -78,7 +78,7 @@ pub enum Fsync {
     /// the machine.
     Never,
     /// At this interval in seconds, at least 1. A power failure loses the events accepted in that time.
-    Interval(#[schemars(range(min = 1))] u32),
+    Interval(#[schemars(range(min = 1), extend("x-unit" = "seconds"))] u32),
 }
 
 impl Fsync {

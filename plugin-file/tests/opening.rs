@@ -240,8 +240,8 @@ fn faults_of_a_configuration_are_named_with_their_keys() {
         })),
         [
             format!("mode: found text, {octal}"),
-            "fsync.interval: found a number, expected a whole number from 1 to 4294967295".into(),
-            "rotate.max_bytes: found a number, expected a whole number of at least 1".into(),
+            "fsync.interval: found a number, expected a whole number of seconds from 1 to 4294967295".into(),
+            "rotate.max_bytes: found a number, expected a whole number of bytes of at least 1".into(),
             "rotate.keep: found a number, expected a whole number from 1 to 1000".into(),
             "rotate: standard output cannot be rotated; remove this key, or set `path` to a file"
                 .into(),
@@ -254,8 +254,18 @@ fn faults_of_a_configuration_are_named_with_their_keys() {
             format!("mode: found text, {octal}"),
             "rotate: missing field `max_bytes`".into(),
             "missing field `path`".into(),
-            "fsync.interval: found a number, expected a whole number from 1 to 4294967295".into(),
+            "fsync.interval: found a number, expected a whole number of seconds from 1 to 4294967295".into(),
             "rotate.keep: found a number, expected a whole number from 1 to 1000".into(),
+        ]
+    );
+    let units = json!({
+        "path": "x", "rotate": {"max_bytes": "100 MB"}, "fsync": {"interval": "1s"}
+    });
+    assert_eq!(
+        faults(units),
+        [
+            "rotate.max_bytes: found text, expected a whole number of bytes of at least 1, without a unit",
+            "fsync.interval: found text, expected a whole number of seconds from 1 to 4294967295, without a unit",
         ]
     );
     for mode in ["0000", "0044", "0400", "0200", "044"] {

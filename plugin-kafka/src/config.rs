@@ -52,19 +52,26 @@ pub struct Connection {
     /// Compression of message sets. Default: `none`.
     pub compression_type: Option<Compression>,
     /// Maximum size of a message set, in bytes. Default: 1000000.
+    #[schemars(extend("x-unit" = "bytes"))]
     pub max_batch_size: Option<u32>,
     /// How long a message set waits for more messages, in milliseconds. Default: 5.
+    #[schemars(extend("x-unit" = "milliseconds"))]
     pub linger_ms: Option<f64>,
     /// Close idle connections after this many milliseconds; 0: never. Default: 0.
+    #[schemars(extend("x-unit" = "milliseconds"))]
     pub connections_max_idle_ms: Option<u32>,
     /// Largest message in bytes; a larger one is rejected. Default: 1000000.
+    #[schemars(extend("x-unit" = "bytes"))]
     pub max_request_size: Option<u32>,
     /// Pause before a request is sent again, in milliseconds. Default: 100.
+    #[schemars(extend("x-unit" = "milliseconds"))]
     pub retry_backoff_ms: Option<u32>,
     /// How long a broker may take to acknowledge a request, in milliseconds. Default: 30000. The
     /// deadline of a message over all attempts is librdkafka's `message.timeout.ms`.
+    #[schemars(extend("x-unit" = "milliseconds"))]
     pub request_timeout_ms: Option<u32>,
     /// Metadata is refreshed at least this often, in milliseconds. Default: 300000.
+    #[schemars(extend("x-unit" = "milliseconds"))]
     pub metadata_max_age_ms: Option<u32>,
     /// Protocol of the connection. Default: `PLAINTEXT`; with `ssl`, its encrypted form.
     pub security_protocol: Option<SecurityProtocol>,

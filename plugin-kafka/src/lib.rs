@@ -22,6 +22,7 @@ mod cause;
 mod client;
 pub mod config;
 mod connect;
+mod contradictions;
 mod files;
 mod link;
 mod message;

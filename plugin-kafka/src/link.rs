@@ -88,12 +88,13 @@ impl Link {
     pub(crate) fn fault(&self, code: RDKafkaErrorCode, text: &str) {
         match code {
             RDKafkaErrorCode::AllBrokersDown => self.all_down(),
-            RDKafkaErrorCode::Fatal => self.changed.notify_one(),
             code => {
                 if let Some(cause) = Cause::new(code, text) {
                     self.cause(cause);
                 } else {
                     warn!(target: "librdkafka", "{code}: {}", cause::short(text));
+                    // A fatal error has the code of what caused it, so that any may be one.
+                    self.changed.notify_one();
                 }
             }
         }
@@ -140,9 +141,21 @@ impl Link {
         }
     }
 
+    /// Takes that the producer can send nothing more, and tells the host why.
+    pub(crate) fn failed(&self, why: String) {
+        let mut state = self.lock();
+        state.phase = Phase::Down;
+        self.tell_reason(&mut state, why);
+    }
+
     /// Reports to the host that the cluster is away, once for each reason.
     fn tell(&self, state: &mut State) {
         let reason = self.sentence(state);
+        self.tell_reason(state, reason);
+    }
+
+    /// Tells the host once for each reason.
+    fn tell_reason(&self, state: &mut State, reason: String) {
         if state.told.as_ref() != Some(&reason) {
             self.host.link_down(&reason);
             state.told = Some(reason);
@@ -226,7 +239,7 @@ impl Link {
             };
             if let Some((code, said)) = fatal {
                 // The next batch creates a new instance.
-                self.host.link_down(&cause::fatal(code, &said));
+                self.failed(cause::fatal(code, &said));
                 return;
             }
             while self.is_down() {

@@ -5,8 +5,8 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 use crate::config::{Acks, Config, Connection, Property};
-use crate::property_names::{canonical, nearest};
-use crate::{files, refused, security};
+use crate::property_names::{canonical, meant, nearest};
+use crate::{contradictions, files, refused, security};
 
 /// The plugin's defaults.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -41,6 +41,12 @@ pub fn client_config(config: &Config) -> Result<ClientConfig, Vec<ConfigFault>> 
     }
     let weak = matches!(settings.get("request.required.acks"), Some("0" | "1"));
     settings.default("enable.idempotence", if weak { "false" } else { "true" });
+    // Of a value that is itself wrong nothing follows for others.
+    let contradictions = contradictions::faults(&settings).into_iter();
+    let contradictions: Vec<_> = contradictions
+        .filter(|it| faults.iter().all(|fault| fault.path != it.path))
+        .collect();
+    faults.extend(contradictions);
     if faults.is_empty() {
         Ok(settings.into_client_config())
     } else {
@@ -130,8 +136,9 @@ fn is_unknown(error: &KafkaError) -> bool {
 }
 
 fn unknown(path: String, property: &str) -> ConfigFault {
-    let message = match nearest(property) {
-        Some(known) => format!("found an unknown key; did you mean `{known}`?"),
+    let nearest = || Some(format!("`{}`", nearest(property)?));
+    let message = match meant(property).or_else(nearest) {
+        Some(meant) => format!("found an unknown key; did you mean {meant}?"),
         None => "found an unknown key, expected an option of aiokafka's producer or a property of librdkafka"
             .to_owned(),
     };
@@ -142,6 +149,12 @@ fn unknown(path: String, property: &str) -> ConfigFault {
 pub(crate) struct Settings(Vec<Setting>);
 
 impl Settings {
+    /// The key of a property, by its first name, if the configuration itself sets it.
+    pub(crate) fn key(&self, property: &str) -> Option<&str> {
+        let (key, ..) = self.given().find(|(_, given, _)| *given == property)?;
+        Some(key)
+    }
+
     /// The value of a property, by its canonical name.
     pub(crate) fn get(&self, property: &str) -> Option<&str> {
         let found = self.0.iter().find(|setting| setting.property == property)?;
@@ -223,6 +236,8 @@ fn collect(config: &Config) -> (Settings, Vec<ConfigFault>) {
             faults.push(ConfigFault::of_key(path, format!("cannot be used: {why}")));
         } else if let Some(value) = value.text() {
             settings.push(path, name, value);
+        } else if !is_known(name) {
+            faults.push(unknown(path, name));
         } else {
             let message = "found a list or a mapping, expected a string, a number, true or false";
             faults.push(ConfigFault::of_key(path, message));

@@ -122,6 +122,58 @@ const ALIASES: &[(&str, &str)] = &[
     ("sasl.mechanism", "sasl.mechanisms"),
 ];
 
+/// Names that other clients of Kafka have for these keys, and where the keys are.
+pub(crate) const OTHER_NAMES: &[(&str, &str)] = &[
+    ("bootstrap_servers", "connection.bootstrap_servers"),
+    ("bootstrap", "connection.bootstrap_servers"),
+    ("broker", "connection.bootstrap_servers"),
+    ("broker_list", "connection.bootstrap_servers"),
+    ("brokers", "connection.bootstrap_servers"),
+    ("host", "connection.bootstrap_servers"),
+    ("hostname", "connection.bootstrap_servers"),
+    ("hosts", "connection.bootstrap_servers"),
+    ("port", "connection.bootstrap_servers"),
+    ("server", "connection.bootstrap_servers"),
+    ("servers", "connection.bootstrap_servers"),
+    ("url", "connection.bootstrap_servers"),
+    ("login", "connection.sasl_plain_username"),
+    ("sasl_username", "connection.sasl_plain_username"),
+    ("user", "connection.sasl_plain_username"),
+    ("username", "connection.sasl_plain_username"),
+    ("pass", "connection.sasl_plain_password"),
+    ("password", "connection.sasl_plain_password"),
+    ("sasl_password", "connection.sasl_plain_password"),
+    ("mechanism", "connection.sasl_mechanism"),
+    ("protocol", "connection.security_protocol"),
+    ("tls", "ssl"),
+    ("ssl", "ssl"),
+    ("ca", "ssl.ca_file"),
+    ("cafile", "ssl.ca_file"),
+    ("ssl_cafile", "ssl.ca_file"),
+    ("cert", "ssl.cert_file"),
+    ("certfile", "ssl.cert_file"),
+    ("ssl_certfile", "ssl.cert_file"),
+    ("keyfile", "ssl.key_file"),
+    ("ssl_keyfile", "ssl.key_file"),
+    ("ssl_password", "ssl.password"),
+    ("compression", "connection.compression_type"),
+    ("topic", "topics"),
+    ("topics", "topics"),
+    ("key", "key"),
+    ("partition", "partition"),
+];
+
+/// What is meant by a key below `connection` that has the name of another client; in words, as the SDK has
+/// them for every other key.
+pub(crate) fn meant(unknown: &str) -> Option<String> {
+    let (_, meant) = OTHER_NAMES.iter().find(|(other, _)| *other == unknown)?;
+    Some(match meant.strip_prefix("connection.") {
+        Some(key) => format!("`{key}`"),
+        None if meant.contains('.') => format!("`{meant}`"),
+        None => format!("`{meant}` of the entry itself"),
+    })
+}
+
 /// The canonical name of a property.
 pub(crate) fn canonical(name: &str) -> &str {
     ALIASES

@@ -20,6 +20,7 @@ use crate::link::Link;
 use crate::missing::{Missing, Search};
 use crate::outcome::{Undelivered, worse};
 use crate::oversize::Singles;
+use crate::property_names::OTHER_NAMES;
 use crate::reports::{Expected, Failure, Reports};
 use crate::{cause, connect, message, oversize, properties};
 
@@ -54,6 +55,7 @@ pub(crate) struct Handed {
 
 impl Provider for Kafka {
     const NAMES: &'static [&'static str] = &["kafka"];
+    const OTHER_NAMES: &'static [(&'static str, &'static str)] = OTHER_NAMES;
     type Config = Config;
 
     fn check(config: &Config) -> Result<(), Vec<ConfigFault>> {
@@ -250,18 +252,22 @@ impl Kafka {
                     bytes: event.body().len(),
                     code: *code,
                 };
-                let outcome = undelivered.outcome(cause.as_deref());
+                let outcome = match (undelivered.outcome(cause.as_deref()), &fatal) {
+                    // Whatever the message itself failed for, no other attempt of this producer succeeds.
+                    (Outcome::Retry { .. }, Some(fatal)) => Outcome::retry(fatal),
+                    (outcome, _) => outcome,
+                };
                 let of_event = &mut of_events[position / self.fan_out()];
                 *of_event = worse(std::mem::replace(of_event, Outcome::Accepted), outcome);
             }
         }
         let outcomes: Outcomes = of_events.into_iter().collect();
-        self.look_for_missing(batch, failures);
-        if fatal.is_some() {
-            outcomes.rebuild_instance()
-        } else {
-            outcomes
+        if let Some(fatal) = fatal {
+            self.link.failed(fatal);
+            return outcomes.rebuild_instance();
         }
+        self.look_for_missing(batch, failures);
+        outcomes
     }
 }
 

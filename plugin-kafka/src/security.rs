@@ -5,6 +5,22 @@ use evbus_sdk::ConfigFault;
 use crate::config::{Config, SecurityProtocol as Protocol};
 use crate::properties::Settings;
 
+/// What the rules of this file are about.
+const KEYS: &[&str] = &[
+    "ssl.ca_file",
+    "ssl.cert_file",
+    "ssl.key_file",
+    "ssl.password",
+    "connection.security_protocol",
+    "connection.sasl_mechanism",
+    "connection.sasl_plain_username",
+    "connection.sasl_plain_password",
+];
+
+fn fault(path: &str, message: impl Into<String>) -> ConfigFault {
+    ConfigFault::of_keys(path, message, KEYS)
+}
+
 /// Completes the protocol, the mechanism and the location of the certificate authorities. They must fit together:
 /// nothing is less secure than what was asked for.
 pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFault> {
@@ -28,7 +44,7 @@ pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFa
 
     let at = "connection.security_protocol";
     if wants_tls && !tls {
-        faults.push(ConfigFault::new(
+        faults.push(fault(
             at,
             format!(
                 "found {} beside the key `ssl`, which requires TLS; write SSL or SASL_SSL, or \
@@ -38,7 +54,7 @@ pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFa
         ));
     }
     if has_credentials && !sasl {
-        faults.push(ConfigFault::new(
+        faults.push(fault(
             at,
             format!(
                 "a user or password is given, but {} does not use it; write SASL_SSL (or \
@@ -53,10 +69,7 @@ pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFa
             ("sasl.password", "connection.sasl_plain_password"),
         ] {
             if settings.get(property).is_none() {
-                faults.push(ConfigFault::new(
-                    key,
-                    format!("missing; {} needs it", named(protocol)),
-                ));
+                faults.push(fault(key, format!("missing; {} needs it", named(protocol))));
             }
         }
         // librdkafka's default is Kerberos, aiokafka's is PLAIN.
@@ -70,11 +83,11 @@ pub(crate) fn complete(config: &Config, settings: &mut Settings) -> Vec<ConfigFa
     faults.extend(unused(config, settings, Speaks { tls, sasl }));
     if let Some(ssl) = &config.ssl {
         match (&ssl.cert_file, &ssl.key_file) {
-            (Some(_), None) => faults.push(ConfigFault::new(
+            (Some(_), None) => faults.push(fault(
                 "ssl.key_file",
                 "missing; it is the private key of `cert_file`",
             )),
-            (None, Some(_)) => faults.push(ConfigFault::new(
+            (None, Some(_)) => faults.push(fault(
                 "ssl.cert_file",
                 "missing; it is the certificate of `key_file`",
             )),
@@ -107,7 +120,7 @@ fn unused(config: &Config, settings: &Settings, speaks: Speaks) -> Vec<ConfigFau
             Some(protocol) => named(protocol),
             None => named(Protocol::Plaintext.text()),
         };
-        faults.push(ConfigFault::new(
+        faults.push(fault(
             path,
             format!(
                 "{wants}, but the connection is {found}, which ignores it; write \

@@ -391,14 +391,17 @@ fn secrets_appear_in_no_fault_and_no_debug_output() {
     assert!(!found.is_empty());
     assert!(!format!("{found:?}").contains("12345678"), "{found:?}");
     for (key, expected) in [
-        ("linger_ms", "a number"),
+        ("linger_ms", "a number of milliseconds"),
         ("acks", "0, 1, -1 or `all`"),
         ("compression_type", "one of: none, gzip, snappy, lz4, zstd"),
         (
             "sasl_mechanism",
             "one of: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512",
         ),
-        ("max_request_size", "a whole number from 0 to 4294967295"),
+        (
+            "max_request_size",
+            "a whole number of bytes from 0 to 4294967295",
+        ),
         ("enable_idempotence", "true or false"),
     ] {
         let config = json!({"connection": {key: [secret]}});

@@ -32,6 +32,7 @@ pub struct Config {
     /// seconds; then unconfirmed events are retried. It should be below the destination's `deadline`,
     /// after which the host makes a new connection. Default: 30.
     #[serde(default = "default_timeout", deserialize_with = "timeout_or_default")]
+    #[schemars(extend("x-unit" = "seconds"))]
     pub timeout: f64,
     /// On the default exchange: declare a queue that does not exist as durable. Default: true.
     #[serde(default = "yes", deserialize_with = "flag_or_yes")]
@@ -83,10 +84,12 @@ pub struct ConnectionConfig {
     /// as long is lost. The lower of this value and the broker's applies. Default: the broker's, usually
     /// 60.
     #[serde(default)]
+    #[schemars(extend("x-unit" = "seconds"))]
     pub heartbeat: Option<u16>,
     /// Maximum time to connect and log in, in seconds. Default: 8, less than the limit of
     /// `evbus check --connect`.
     #[serde(default)]
+    #[schemars(extend("x-unit" = "seconds"))]
     pub connection_timeout: Option<f64>,
 }
 
@@ -139,6 +142,40 @@ impl std::fmt::Display for Property {
         }
     }
 }
+
+/// Names that other clients of AMQP have for these keys, and where the keys are.
+pub(crate) const OTHER_NAMES: &[(&str, &str)] = &[
+    ("uri", "connection.url"),
+    ("url", "connection.url"),
+    ("amqp_url", "connection.url"),
+    ("broker", "connection.host"),
+    ("host", "connection.host"),
+    ("hostname", "connection.host"),
+    ("server", "connection.host"),
+    ("port", "connection.port"),
+    ("login", "connection.login"),
+    ("user", "connection.login"),
+    ("user_name", "connection.login"),
+    ("username", "connection.login"),
+    ("pass", "connection.password"),
+    ("passwd", "connection.password"),
+    ("password", "connection.password"),
+    ("vhost", "connection.virtualhost"),
+    ("virtual_host", "connection.virtualhost"),
+    ("virtualhost", "connection.virtualhost"),
+    ("ssl", "connection.ssl"),
+    ("tls", "connection.ssl"),
+    ("use_ssl", "connection.ssl"),
+    ("ca", "connection.ssl_options.ca_file"),
+    ("cacertfile", "connection.ssl_options.ca_file"),
+    ("cert", "connection.ssl_options.cert_file"),
+    ("verify_peer", "connection.ssl_options.verify"),
+    ("queue", "routing_key"),
+    ("queue_name", "routing_key"),
+    ("topic", "routing_key"),
+    ("exchange_name", "exchange"),
+    ("delivery_mode", "persistent"),
+];
 
 const DEFAULT_TIMEOUT: f64 = 30.0;
 const DEFAULT_CONNECTION_TIMEOUT: f64 = 8.0;
@@ -244,25 +281,28 @@ impl ConnectionConfig {
                 ));
             }
         }
-        match Endpoint::new(self) {
-            Err(endpoint_faults) => faults.extend(endpoint_faults),
-            Ok(endpoint) if endpoint.needs_certificate() && !self.has_certificate() => {
-                faults.push(ConfigFault::new(
-                    "connection.url",
-                    "`auth_mechanism=external` logs in with a client certificate; write amqps: and \
-                     give `cert_file` of `ssl_options`",
-                ));
-            }
-            Ok(endpoint) => match (&self.ssl_options, endpoint.is_tls()) {
-                (Some(options), true) => faults.extend(tls::connector(options).err()),
-                (Some(_), false) => faults.push(ConfigFault::new(
-                    "connection.ssl_options",
-                    "given for a connection that is not encrypted; add `ssl: true` or use an \
-                     amqps: URL, or remove them",
-                )),
-                // The system's authorities are read when the plugin connects.
-                (None, _) => {}
-            },
+        let (endpoint, of_endpoint) = Endpoint::read(self);
+        faults.extend(of_endpoint);
+        if endpoint.as_ref().is_some_and(Endpoint::needs_certificate) && !self.has_certificate() {
+            faults.push(ConfigFault::of_keys(
+                "connection.url",
+                "`auth_mechanism=external` logs in with a client certificate; write amqps: and \
+                 give `cert_file` of `ssl_options`",
+                &["connection.url", "connection.ssl_options.cert_file"],
+            ));
+        }
+        // Without a usable URL nothing says that it is not encrypted.
+        let is_plain = endpoint.is_some_and(|endpoint| !endpoint.is_tls());
+        match &self.ssl_options {
+            Some(_) if is_plain && self.ssl != Some(true) => faults.push(ConfigFault::of_keys(
+                "connection.ssl_options",
+                "given for a connection that is not encrypted; add `ssl: true` or use an \
+                 amqps: URL, or remove them",
+                &["connection.url", "connection.ssl"],
+            )),
+            Some(options) => faults.extend(tls::connector(options).err().unwrap_or_default()),
+            // The system's authorities are read when it connects.
+            None => {}
         }
         faults
     }

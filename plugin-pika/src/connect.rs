@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use evbus_sdk::{ConnectError, tokio, tracing};
+use evbus_sdk::{ConfigFault, ConnectError, tokio, tracing};
 use futures_core::Stream;
 use lapin::options::ConfirmSelectOptions;
 use lapin::tcp::RustlsConnector;
@@ -44,10 +44,11 @@ impl Connector {
     ///
     /// A fault of the configuration.
     pub(crate) fn new(config: &ConnectionConfig, channels: u16) -> Result<Self, ConnectError> {
-        let endpoint = Endpoint::new(config).map_err(|faults| {
+        let unusable = |faults: Vec<ConfigFault>| {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             ConnectError::permanent(faults.join("; "))
-        })?;
+        };
+        let endpoint = Endpoint::new(config).map_err(unusable)?;
         let tls = if endpoint.is_tls() {
             let system = SslOptions {
                 verify: true,
@@ -57,8 +58,7 @@ impl Connector {
             if !options.verify {
                 tracing::warn!("the certificate of {endpoint} is not checked (verify: false)");
             }
-            let made = tls::connector(options);
-            Some(made.map_err(|fault| ConnectError::permanent(fault.to_string()))?)
+            Some(tls::connector(options).map_err(unusable)?)
         } else {
             None
         };

@@ -24,31 +24,42 @@ impl Endpoint {
     ///
     /// Every fault, with its path; never a part of the URL, which may hold the password anywhere.
     pub(crate) fn new(config: &ConnectionConfig) -> Result<Self, Vec<ConfigFault>> {
+        match Self::read(config) {
+            (Some(endpoint), faults) if faults.is_empty() => Ok(endpoint),
+            (_, faults) => Err(faults),
+        }
+    }
+
+    /// The endpoint, if it can be told what is meant, and every fault of it, as [`Endpoint::new`] has them.
+    pub(crate) fn read(config: &ConnectionConfig) -> (Option<Self>, Vec<ConfigFault>) {
+        let mut faults = Vec::new();
         let mut uri = match &config.url {
             Some(url) => {
-                let faults = beside_url(config);
-                if !faults.is_empty() {
-                    return Err(faults);
+                faults.extend(beside_url(config));
+                match parse(url.reveal()) {
+                    Ok(uri) => uri,
+                    Err(message) => {
+                        faults.push(ConfigFault::of_key("connection.url", message));
+                        return (None, faults);
+                    }
                 }
-                parse(url.reveal())
-                    .map_err(|message| vec![ConfigFault::new("connection.url", message)])?
             }
             None => from_keys(config),
         };
         if config.ssl.is_some_and(|ssl| ssl != is_tls(&uri)) {
-            return Err(vec![ConfigFault::new(
+            faults.push(fault(
                 "connection.ssl",
                 "contradicts the scheme of `url`, which takes precedence; remove it",
-            )]);
+            ));
         }
         if uri.vhost.len() > MAX_SHORT_STRING {
-            return Err(vec![ConfigFault::new(
+            faults.push(fault(
                 "connection",
                 format!(
                     "the virtual host is {} bytes long; AMQP allows at most {MAX_SHORT_STRING}",
                     uri.vhost.len()
                 ),
-            )]);
+            ));
         }
         if is_tls(&uri) && ServerName::try_from(uri.authority.host.as_str()).is_err() {
             let key = if config.url.is_some() {
@@ -56,13 +67,13 @@ impl Endpoint {
             } else {
                 "connection.host"
             };
-            return Err(vec![ConfigFault::new(
+            faults.push(fault(
                 key,
                 "a certificate cannot be for this host; with TLS, expected a host name or an IP address",
-            )]);
+            ));
         }
         uri.query.heartbeat = config.heartbeat.or(uri.query.heartbeat);
-        Ok(Self(uri))
+        (Some(Self(uri)), faults)
     }
 
     pub(crate) fn uri(&self) -> &AMQPUri {
@@ -116,6 +127,17 @@ impl fmt::Debug for Endpoint {
     }
 }
 
+/// A fault of the endpoint, which these keys make.
+fn fault(path: &str, message: impl Into<String>) -> ConfigFault {
+    const KEYS: &[&str] = &[
+        "connection.url",
+        "connection.host",
+        "connection.ssl",
+        "connection.virtualhost",
+    ];
+    ConfigFault::of_keys(path, message, KEYS)
+}
+
 fn is_tls(uri: &AMQPUri) -> bool {
     uri.scheme == AMQPScheme::AMQPS
 }
@@ -157,7 +179,8 @@ fn beside_url(config: &ConnectionConfig) -> Vec<ConfigFault> {
     .into_iter()
     .filter(|(_, given)| *given)
     .map(|(key, _)| {
-        ConfigFault::new(
+        // Both are given, whatever the other keys have.
+        ConfigFault::of_key(
             format!("connection.{key}"),
             "is given beside `url`, which contains it; remove one of the two",
         )
@@ -271,6 +294,28 @@ mod tests {
         let faults =
             endpoint(r#"{"url": "amqp://h", "ssl": true}"#).expect_err("no TLS in the URL");
         assert_eq!(faults[0].path, "connection.ssl");
+    }
+
+    #[test]
+    fn no_fault_of_the_endpoint_hides_another() {
+        let config = format!(
+            r#"{{"url": "amqps://u:p@127.1/{}", "ssl": false, "port": 1}}"#,
+            "v".repeat(256)
+        );
+        let faults = endpoint(&config).expect_err("four faults");
+        let paths: Vec<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "connection.port",
+                "connection.ssl",
+                "connection",
+                "connection.url"
+            ]
+        );
+        let faults = endpoint(r#"{"url": "hunter2", "host": "h"}"#).expect_err("two faults");
+        let paths: Vec<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
+        assert_eq!(paths, ["connection.host", "connection.url"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use evbus_sdk::tracing::level_filters::LevelFilter;
 use evbus_sdk::{Batch, ConfigFault, ConnectError, Context, Limits, Outcomes, Provider};
 use lapin::types::ShortString;
 
-use crate::config::Config;
+use crate::config::{Config, OTHER_NAMES};
 use crate::connect::Connector;
 use crate::link::Link;
 use crate::message::Template;
@@ -20,6 +20,7 @@ pub struct Pika {
 
 impl Provider for Pika {
     const NAMES: &'static [&'static str] = &["pika", "amqp", "rabbitmq"];
+    const OTHER_NAMES: &'static [(&'static str, &'static str)] = OTHER_NAMES;
     /// lapin's trace lines contain the login and the bodies, and its line about a returned message contains the body.
     /// It logs as errors that a channel is closed, by the broker or by this plugin's end, and that a socket accepts
     /// nothing for a moment. Here the former is how a missing queue is detected, and the latter is normal; real errors

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
-use evbus_sdk::{ConfigFault, read_file};
+use evbus_sdk::{ConfigFault, Secret, read_file};
 use lapin::tcp::{RustlsConnector, RustlsConnectorConfig};
 use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -24,28 +24,47 @@ type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 ///
 /// # Errors
 ///
-/// The first fault, at the key of the file.
-pub(crate) fn connector(options: &SslOptions) -> Result<RustlsConnector, ConfigFault> {
-    let identity = identity(options)?;
+/// Every fault, at the key of the file.
+pub(crate) fn connector(options: &SslOptions) -> Result<RustlsConnector, Vec<ConfigFault>> {
     if !options.verify {
-        return unverified(identity);
+        return unverified(identity(options)?).map_err(|fault| vec![fault]);
     }
-    let roots = match &options.ca_file {
-        Some(file) => RustlsConnectorConfig::default()
-            .with_parsable_certificates(certificates("ca_file", file)?),
+    let (identity, roots) = both(identity(options), roots(options).map_err(|it| vec![it]))?;
+    let made = match identity {
+        Some((chain, key)) => roots.connector_with_single_cert(chain, key),
+        None => roots.connector_with_no_client_auth(),
+    };
+    made.map_err(|error| vec![unusable(options, error)])
+}
+
+/// The authorities to trust.
+fn roots(options: &SslOptions) -> Result<RustlsConnectorConfig, ConfigFault> {
+    match &options.ca_file {
+        Some(file) => Ok(RustlsConnectorConfig::default()
+            .with_parsable_certificates(certificates("ca_file", file)?)),
         None => RustlsConnectorConfig::new_with_native_certs().map_err(|error| {
             let why = format!("the system's certificate authorities cannot be read: {error}");
             fault(
                 "ca_file",
                 format!("{why}; name a file of certificate authorities"),
             )
-        })?,
-    };
-    let made = match identity {
-        Some((chain, key)) => roots.connector_with_single_cert(chain, key),
-        None => roots.connector_with_no_client_auth(),
-    };
-    made.map_err(|error| unusable(options, error))
+        }),
+    }
+}
+
+/// Two things that were looked at, or the faults of both.
+fn both<A, B>(
+    one: Result<A, Vec<ConfigFault>>,
+    other: Result<B, Vec<ConfigFault>>,
+) -> Result<(A, B), Vec<ConfigFault>> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(mut faults), Err(more)) => {
+            faults.extend(more);
+            Err(faults)
+        }
+        (Err(faults), _) | (_, Err(faults)) => Err(faults),
+    }
 }
 
 fn unverified(identity: Option<Identity>) -> Result<RustlsConnector, ConfigFault> {
@@ -65,33 +84,43 @@ fn unverified(identity: Option<Identity>) -> Result<RustlsConnector, ConfigFault
 }
 
 /// The client's certificate and key, if configured.
-fn identity(options: &SslOptions) -> Result<Option<Identity>, ConfigFault> {
+fn identity(options: &SslOptions) -> Result<Option<Identity>, Vec<ConfigFault>> {
     let Some(cert_file) = &options.cert_file else {
+        let without = |key| vec![fault(key, "given without a `cert_file`")];
         return match (&options.key_file, &options.password) {
             (None, None) => Ok(None),
-            (Some(_), _) => Err(fault("key_file", "given without a `cert_file`")),
-            (None, Some(_)) => Err(fault("password", "given without a `cert_file`")),
+            (Some(_), _) => Err(without("key_file")),
+            (None, Some(_)) => Err(without("password")),
         };
     };
-    let chain = certificates("cert_file", cert_file)?;
-    let (key, file) = match &options.key_file {
-        Some(file) => ("key_file", file),
-        None => ("cert_file", cert_file),
+    let chain = certificates("cert_file", cert_file).map_err(|it| vec![it]);
+    let password = options.password.as_ref();
+    let key = match &options.key_file {
+        Some(file) => private_key("key_file", file, password),
+        // What is wrong with the file has been said.
+        None if chain.is_err() => return chain.map(|_| None),
+        None => private_key("cert_file", cert_file, password),
     };
+    both(chain, key.map_err(|it| vec![it])).map(Some)
+}
+
+fn private_key(
+    key: &str,
+    file: &Path,
+    password: Option<&Secret>,
+) -> Result<PrivateKeyDer<'static>, ConfigFault> {
     let pem = read(key, file)?;
-    let Some(password) = &options.password else {
-        let private = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| {
+    let Some(password) = password else {
+        return PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| {
             let hint = "expected a PEM file with an unencrypted key, or a `password` beside it";
             fault(key, format!("{}: {error}; {hint}", file.display()))
-        })?;
-        return Ok(Some((chain, private)));
+        });
     };
-    let private = decrypt(&pem, password.reveal()).map_err(|error| {
+    decrypt(&pem, password.reveal()).map_err(|error| {
         let hint = "expected an ENCRYPTED PRIVATE KEY (`openssl pkcs8 -topk8` makes one) and its \
                     password";
         fault(key, format!("{}: {error}; {hint}", file.display()))
-    })?;
-    Ok(Some((chain, private)))
+    })
 }
 
 fn decrypt(pem: &str, password: &str) -> Result<PrivateKeyDer<'static>, String> {
@@ -151,7 +180,14 @@ fn unusable(options: &SslOptions, error: impl Display) -> ConfigFault {
 }
 
 fn fault(key: &str, message: impl Into<String>) -> ConfigFault {
-    ConfigFault::new(format!("connection.ssl_options.{key}"), message)
+    const KEYS: &[&str] = &[
+        "connection.ssl_options.ca_file",
+        "connection.ssl_options.cert_file",
+        "connection.ssl_options.key_file",
+        "connection.ssl_options.password",
+        "connection.ssl_options.verify",
+    ];
+    ConfigFault::of_keys(format!("connection.ssl_options.{key}"), message, KEYS)
 }
 
 /// Accepts any certificate, for `verify: false`. The peer still has to own it.

@@ -160,6 +160,87 @@ fn each_impossible_value_is_one_sentence_at_its_key() {
 }
 
 #[test]
+fn rules_between_keys_hide_neither_each_other_nor_what_cannot_be_read() {
+    let paths = |connection: Value| -> Vec<String> {
+        let faults = harness().check(json!({"connection": connection, "timeout": "soon"}));
+        faults.into_iter().map(|fault| fault.path).collect()
+    };
+    assert_eq!(
+        paths(json!({
+            "url": "amqp://h/?auth_mechanism=external", "host": "h", "ssl": false,
+            "ssl_options": {"ca_file": "/nowhere"},
+        })),
+        [
+            "timeout",
+            "connection.host",
+            "connection.url",
+            "connection.ssl_options"
+        ]
+    );
+    assert_eq!(
+        paths(json!({
+            "url": "nonsense", "ssl_options": {"ca_file": "/nowhere", "cert_file": "/nowhere"},
+        })),
+        [
+            "timeout",
+            "connection.url",
+            "connection.ssl_options.cert_file",
+            "connection.ssl_options.ca_file"
+        ]
+    );
+    // Whether the connection is encrypted is not known.
+    assert_eq!(
+        paths(json!({"ssl": "yes", "ssl_options": {"key_file": "/nowhere"}})),
+        ["connection.ssl", "timeout"]
+    );
+}
+
+#[test]
+fn the_names_that_other_programs_have_for_keys_lead_to_the_right_ones() {
+    for (config, path, meant) in [
+        (
+            json!({"connection": {"hostname": "h"}}),
+            "connection.hostname",
+            "host",
+        ),
+        (
+            json!({"connection": {"user": "u"}}),
+            "connection.user",
+            "login",
+        ),
+        (
+            json!({"connection": {"username": "u"}}),
+            "connection.username",
+            "login",
+        ),
+        (
+            json!({"connection": {"pass": "p"}}),
+            "connection.pass",
+            "password",
+        ),
+        (
+            json!({"connection": {"vhost": "/"}}),
+            "connection.vhost",
+            "virtualhost",
+        ),
+        (json!({"host": "h"}), "host", "connection.host"),
+        (json!({"queue": "q"}), "queue", "routing_key"),
+        (
+            json!({"connection": {"ssl": true, "ssl_options": {"ca": "x"}}}),
+            "connection.ssl_options.ca",
+            "ca_file",
+        ),
+    ] {
+        let found = faults(config);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let begins = format!("{path}: found an unknown key, expected one of: ");
+        assert!(found[0].starts_with(&begins), "{found:?}");
+        let ends = format!("; did you mean `{meant}`?");
+        assert!(found[0].ends_with(&ends), "{found:?}");
+    }
+}
+
+#[test]
 fn files_that_are_none_are_refused_and_never_waited_for() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let directory = (folder.path().to_owned(), "it is a directory".to_owned());
@@ -169,9 +250,13 @@ fn files_that_are_none_are_refused_and_never_waited_for() {
             json!({"ca_file": odd}),
             json!({"cert_file": odd, "key_file": odd}),
         ] {
+            let files = options.as_object().map_or(0, serde_json::Map::len);
             let found_all = faults(json!({"connection": {"ssl": true, "ssl_options": options}}));
-            assert_eq!(found_all.len(), 1, "{found_all:?}");
-            assert!(found_all[0].contains(&found), "{found_all:?}");
+            assert_eq!(found_all.len(), files, "{found_all:?}");
+            assert!(
+                found_all.iter().all(|fault| fault.contains(&found)),
+                "{found_all:?}"
+            );
         }
     }
 }

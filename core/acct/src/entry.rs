@@ -40,6 +40,9 @@ pub struct ReadEntry {
     pub faults: Vec<AcctError>,
     /// How far the configuration could be read.
     pub extent: Extent,
+    /// The entry has a key several times, and this is another of its values than the last: it is read for its
+    /// faults alone, after the entry with the last one, which may have the same faults.
+    pub is_earlier: bool,
 }
 
 /// How far the configuration of an entry could be read.
@@ -155,6 +158,7 @@ impl Entry {
             entry,
             faults,
             extent,
+            is_earlier: false,
         }
     }
 

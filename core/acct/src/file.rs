@@ -17,6 +17,8 @@ const MATCH_PLUGIN: &str = "match_plugin";
 /// The key of an entry that has the host's own keys.
 const HOST_KEYS: &str = "evbus";
 const REQUIRED: &str = "required";
+/// An entry that has a key more often is read so often: each reading is a copy of all of it.
+const MAX_READINGS: usize = 5;
 /// Keys at the top of the file that belong to Idem's acct and name no provider.
 const NOT_PROVIDERS: [&str; 3] = ["default", "backend_key", "acct-backends"];
 
@@ -222,6 +224,7 @@ impl Section {
     pub fn entries(&self) -> Result<Vec<Entry>, Vec<AcctError>> {
         let (read, mut faults) = self.read(&Commands::run([self]));
         let mut entries = Vec::new();
+        let read = read.into_iter().filter(|read| !read.is_earlier);
         for ReadEntry {
             entry, faults: own, ..
         } in read
@@ -261,7 +264,8 @@ impl Section {
     }
 
     /// Like [`entries`](Self::entries), but also returns the entries with faults, and the faults that
-    /// belong to no entry. The commands of the section have run before.
+    /// belong to no entry. An entry that has a key several times is there once for each of its values, the last one
+    /// first, up to five times. The commands of the section have run before.
     pub fn read(&self, commands: &Commands) -> (Vec<ReadEntry>, Vec<AcctError>) {
         let mut found = Profiles::default();
         match self.node.as_ref().map_or(&Value::Null, |node| &node.value) {
@@ -334,7 +338,21 @@ impl Profiles {
                     .push(AcctError::new(location, &section.provider, NO_KEY));
                 continue;
             }
-            (self.entries).push(Entry::read(section, key, node, self.count, commands));
+            let read = |node: &Node| Entry::read(section, key, node, self.count, commands);
+            let readings = node.readings();
+            if readings == 1 {
+                self.entries.push(read(node));
+            }
+            for nth in (0..readings)
+                .rev()
+                .take(MAX_READINGS)
+                .take_while(|_| readings > 1)
+            {
+                self.entries.push(ReadEntry {
+                    is_earlier: nth + 1 < readings,
+                    ..read(&node.reading(nth))
+                });
+            }
             self.count += 1;
         }
     }

@@ -12,7 +12,7 @@ use serde_json::Number;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::key::Key;
+use super::key::{Key, KeyPath};
 use super::node::{Foreign, Node, Value};
 use super::yaml::MAX_TWICE;
 use super::{AcctError, Location, Position, scalar};
@@ -46,6 +46,7 @@ pub(crate) fn parse(
         text,
         offset: 0,
         place: Position { line: 1, column: 1 },
+        path: KeyPath::default(),
         twice: Vec::new(),
     };
     let error =
@@ -60,6 +61,8 @@ struct Places<'t> {
     text: &'t str,
     offset: usize,
     place: Position,
+    /// Where the value is that is being read.
+    path: KeyPath,
     /// The faults of repeated keys.
     twice: Vec<Fault>,
 }
@@ -105,9 +108,13 @@ fn node(raw: &RawValue, places: &mut Places<'_>, depth: usize) -> Result<Node, F
         }
         Some(b'[') => {
             let items: Vec<&RawValue> = serde_json::from_str(text).map_err(misread)?;
-            let items = items.into_iter();
-            let items: Result<_, _> = items.map(|item| node(item, places, depth + 1)).collect();
-            Value::List(items?)
+            let items = items.into_iter().enumerate().map(|(index, item)| {
+                places.path.enter_item(index);
+                let item = node(item, places, depth + 1);
+                places.path.leave();
+                item
+            });
+            Value::List(items.collect::<Result<_, _>>()?)
         }
         Some(b'"') => Value::text(serde_json::from_str::<String>(text).map_err(misread)?),
         Some(b't') => Value::Bool(true),
@@ -140,10 +147,12 @@ fn map(
     let mut seen = std::collections::HashSet::new();
     let mut read = Vec::with_capacity(pairs.len());
     for (name, raw) in pairs {
+        places.path.enter(&name);
         let value = node(raw, places, depth + 1)?;
+        places.path.leave();
         if !seen.insert(name.clone()) {
             let message = "duplicate key; rename or remove one of the two";
-            let fault = (places.place, name.clone(), message.to_owned());
+            let fault = (places.place, places.path.of(&name), message.to_owned());
             if places.twice.len() == MAX_TWICE {
                 return Err(fault);
             }

@@ -1,5 +1,7 @@
 //! A mapping's key: the name that the host knows it by, and the value that Python takes it for.
 
+use std::fmt::Write as _;
+
 use super::Position;
 use super::emit;
 use super::node::{Foreign, Value};
@@ -84,5 +86,44 @@ impl Key {
             Value::NotJson(Foreign::TooBig(digits)) => Identity::Number(digits.to_string()),
             _ => Identity::Text(self.name.clone()),
         }
+    }
+}
+
+/// The keys and positions that lead to a value, as they are read.
+#[derive(Default)]
+pub(crate) struct KeyPath {
+    text: String,
+    /// How long the text is without each step.
+    steps: Vec<usize>,
+}
+
+impl KeyPath {
+    /// Goes to the value of a key.
+    pub(crate) fn enter(&mut self, key: &str) {
+        self.steps.push(self.text.len());
+        if !self.text.is_empty() {
+            self.text.push('.');
+        }
+        self.text.push_str(key);
+    }
+
+    /// Goes to an item of a list.
+    pub(crate) fn enter_item(&mut self, index: usize) {
+        self.steps.push(self.text.len());
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "[{index}]");
+    }
+
+    /// Goes back.
+    pub(crate) fn leave(&mut self) {
+        self.text.truncate(self.steps.pop().unwrap_or(0));
+    }
+
+    /// The dotted path of a key of the mapping that is being read.
+    pub(crate) fn of(&mut self, key: &str) -> String {
+        self.enter(key);
+        let path = self.text.clone();
+        self.leave();
+        path
     }
 }

@@ -1,5 +1,6 @@
 //! The tree of an acct file: values with the positions at which they were written.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde_json::Number;
@@ -15,7 +16,7 @@ pub(crate) struct Node {
     pub(crate) position: Option<Position>,
 }
 
-/// What a node holds. Mappings keep the file's order; their keys are distinct.
+/// What a node holds. Mappings keep the file's order; their keys are distinct where the file has no fault.
 #[derive(Clone)]
 pub(crate) enum Value {
     Null,
@@ -115,6 +116,50 @@ impl Node {
                 .collect::<Result<serde_json::Map<_, _>, _>>()?
                 .into(),
         })
+    }
+
+    /// How often the tree has one key in one mapping at most: at least once.
+    pub(crate) fn readings(&self) -> usize {
+        match &self.value {
+            Value::List(items) => items.iter().map(Self::readings).max().unwrap_or(1),
+            Value::Map(pairs) => {
+                let mut counts: HashMap<&str, usize> = HashMap::new();
+                let each = pairs.iter().map(|(key, node)| {
+                    let count = counts.entry(&key.name).or_default();
+                    *count += 1;
+                    node.readings().max(*count)
+                });
+                each.max().unwrap_or(1)
+            }
+            _ => 1,
+        }
+    }
+
+    /// The tree with each key once, and of one that is there several times the value at this position among
+    /// them, or else the last.
+    pub(crate) fn reading(&self, nth: usize) -> Self {
+        let value = match &self.value {
+            Value::List(items) => Value::List(items.iter().map(|it| it.reading(nth)).collect()),
+            Value::Map(pairs) => {
+                let mut seen: HashMap<&str, (usize, usize)> = HashMap::new();
+                let mut kept: Vec<(Key, Self)> = Vec::new();
+                for (key, node) in pairs {
+                    let (count, place) = seen.entry(&key.name).or_insert((0, kept.len()));
+                    *count += 1;
+                    match kept.get_mut(*place) {
+                        None => kept.push((key.clone(), node.reading(nth))),
+                        Some(pair) if *count <= nth + 1 => *pair = (key.clone(), node.reading(nth)),
+                        Some(_) => {}
+                    }
+                }
+                Value::Map(kept)
+            }
+            value => value.clone(),
+        };
+        Self {
+            value,
+            position: self.position,
+        }
     }
 
     /// The tree's lists, keys and positions, without a value of it.

@@ -42,14 +42,14 @@ fn update(pairs: &mut Vec<(Key, Node)>, overrides: &JsonObject) {
 }
 
 /// Adds the missing keys of `extras.kafka` to each kafka entry.
-pub(crate) fn add_extras(root: &mut Node, extras: &JsonObject) -> Result<(), String> {
+pub(crate) fn add_extras(root: &mut Node, extras: &JsonObject) -> Result<bool, String> {
     if let Some(unknown) = extras.keys().find(|it| *it != KAFKA) {
         return Err(format!(
             "found the unknown key `{unknown}` in extras, expected {KAFKA}, the only provider that takes them; correct --extras"
         ));
     }
     let extras = match extras.get(KAFKA) {
-        None | Some(Json::Null) => return Ok(()),
+        None | Some(Json::Null) => return Ok(true),
         Some(Json::Object(extras)) => extras,
         Some(_) => return Err("found extras.kafka without keys, expected an object with key, partition or topics; correct --extras".to_owned()),
     };
@@ -63,10 +63,12 @@ pub(crate) fn add_extras(root: &mut Node, extras: &JsonObject) -> Result<(), Str
         ));
     }
     let Value::Map(sections) = &mut root.value else {
-        return Ok(());
+        return Ok(false);
     };
     let sections = sections.iter_mut().filter(|(key, _)| key.name == KAFKA);
+    let mut has_section = false;
     for (_, section) in sections {
+        has_section = true;
         match &mut section.value {
             Value::Map(profiles) => complete(profiles, extras),
             Value::List(items) => {
@@ -79,7 +81,7 @@ pub(crate) fn add_extras(root: &mut Node, extras: &JsonObject) -> Result<(), Str
             _ => {}
         }
     }
-    Ok(())
+    Ok(has_section)
 }
 
 fn complete(profiles: &mut [(Key, Node)], extras: &JsonObject) {

@@ -117,8 +117,12 @@ impl AcctSource {
         }
         let (file, found) = AcctFile::examine_tree(root, &name);
         faults.extend(found);
-        if let Err(message) = extras {
-            faults.push(AcctError::new(Location::whole(&name), "", &message));
+        match extras {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(
+                "acct file {name}: it has no section `kafka`, so that --extras has no effect; check the name of the section, or remove --extras"
+            ),
+            Err(message) => faults.push(AcctError::new(Location::whole(&name), "", &message)),
         }
         AcctError::sort(&mut faults);
         match file {

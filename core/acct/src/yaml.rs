@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::events::{Event, Events, Properties, Refusal, Scalar};
-use super::key::Key;
+use super::key::{Key, KeyPath};
 use super::node::{Foreign, Node, Value};
 use super::seen::Seen;
 use super::syntax::{self, Fault};
@@ -83,6 +83,7 @@ fn document(
         events: Events::new(text),
         anchors: HashMap::new(),
         spent: 0,
+        path: KeyPath::default(),
         moved,
         twice,
     };
@@ -133,6 +134,8 @@ struct Tree<'t> {
     /// By name; an anchor defined twice stands for its last value. `None` if the value is not finished.
     anchors: HashMap<String, Option<Anchored>>,
     spent: usize,
+    /// Where the value is that is being read.
+    path: KeyPath,
     moved: &'t dyn Fn(Position) -> Position,
     /// The faults of repeated keys.
     twice: &'t mut Vec<Refused>,
@@ -271,7 +274,9 @@ impl Tree<'_> {
             if let Event::ListEnd = event {
                 return Ok((Value::List(items), size));
             }
+            self.path.enter_item(items.len());
             let (item, item_size) = self.node(event, at, depth + 1)?;
+            self.path.leave();
             size.hold(item_size);
             items.push(item);
         }
@@ -295,7 +300,9 @@ impl Tree<'_> {
             let is_merge = matches!(&event, Event::Scalar(scalar) if is_merge(scalar));
             let key = self.key(event, key_at, depth)?;
             let (event, value_at) = self.next()?;
+            self.path.enter(&key.name);
             let (value, value_size) = self.node(event, value_at, depth + 1)?;
+            self.path.leave();
             size.hold(value_size);
             size.cost += key.name.len();
             if is_merge {
@@ -304,7 +311,7 @@ impl Tree<'_> {
             }
             if let Err(message) = seen.note(&key, key_at, self.moved) {
                 let fault = Refused {
-                    key: key.name.clone(),
+                    key: self.path.of(&key.name),
                     fault: (key_at, message),
                 };
                 if self.twice.len() == MAX_TWICE {

@@ -197,11 +197,11 @@ impl Plan {
     fn add(&mut self, read: ReadEntry, connector: Connector) {
         let ReadEntry {
             entry,
-            faults: own,
+            faults: mut own,
             extent,
+            is_earlier,
         } = read;
         let is_well = own.is_empty();
-        self.errors.extend(own);
         let check = |config: &Config| match &connector {
             Connector::Plugin(plugin) => plugin.check_config(config.text(), entry.secrets()),
             Connector::Isolated(isolated) => {
@@ -222,15 +222,18 @@ impl Plan {
         if entry.policy.isolate == Isolation::Process && !can_isolate(&connector) {
             faults.push(("evbus.isolate".to_owned(), LINKED.to_owned()));
         }
-        if is_well && faults.is_empty() {
+        if is_well && faults.is_empty() && !is_earlier {
             self.served.push(Planned { entry, connector });
             return;
         }
-        let faults = faults
-            .iter()
-            .map(|(path, message)| entry.fault(path, message));
-        self.errors.extend(faults);
-        self.refused.push(entry);
+        let faults = faults.iter();
+        own.extend(faults.map(|(path, message)| entry.fault(path, message)));
+        if is_earlier {
+            own.retain(|fault| !self.errors.contains(fault));
+        } else {
+            self.refused.push(entry);
+        }
+        self.errors.extend(own);
     }
 
     /// Compiles the patterns; those with a fault are reported and removed.

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod all_three;
+mod check_connect;
 #[path = "../consumers/mod.rs"]
 mod consumers;
 mod document;
+mod fatal;
 mod restart;
 #[path = "../support/mod.rs"]
 mod support;

@@ -182,16 +182,18 @@ file:
     let mut rest = said.as_str();
     for sentence in [
         "acct.yml:2:3: file.a: missing field `path`",
-        "acct.yml:3:13: file.a.fsync.interval: found a number, expected a whole number from 1",
+        "acct.yml:3:13: file.a.fsync.interval: found a number, expected a whole number of seconds from 1",
+        "acct.yml:4:5: file.a.rotate: missing field `max_bytes`",
+        "acct.yml:4:14: file.a.rotate.keep: found a number, expected a whole number from 1",
         "acct.yml:5:13: file.a.evbus.durable: found text, expected true or false",
-        "acct.yml:6:5: rotate: duplicate key, first on line 4",
-        "acct.yml:6:14: file.a.rotate.max_bytes: found a number, expected a whole number of at least 1",
+        "acct.yml:6:5: file.a.rotate: duplicate key, first on line 4",
+        "acct.yml:6:14: file.a.rotate.max_bytes: found a number, expected a whole number of bytes of at least 1",
         "acct.yml:8:11: file.b.path: environment variable \"EVBUS_NONE\" is not set",
-        "acct.yml:9:13: file.b.fsync.interval: found a number, expected a whole number from 1",
+        "acct.yml:9:13: file.b.fsync.interval: found a number, expected a whole number of seconds from 1",
         "acct.yml:10:5: file.b.pth: found an unknown key",
         "acct.yml:13:11: fixture-good.c.path: cannot get the secret from \"false\"",
         "acct.yml:14:5: fixture-good.c.retry_first: found a number, expected a whole number from 0",
-        "acct.yml:15:3: c: duplicate key, first on line 12",
+        "acct.yml:15:3: fixture-good.c: duplicate key, first on line 12",
         "acct.yml:16:5: fixture-good.c.delay_ms: found text, expected a whole number",
         "acct.yml:17:1: file: duplicate key, first on line 1",
         "acct.yml:18:16: file.d.mode: found text, expected three or four octal digits",
@@ -202,4 +204,33 @@ file:
         rest = after;
     }
     assert!(!said.contains("file.b: missing field"), "{said}");
+    // An entry that has a key twice is read twice, and what is wrong with both readings is said once.
+    for sentence in ["file.a: missing field `path`", "file.a.evbus.durable: "] {
+        assert_eq!(said.matches(sentence).count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn extras_that_no_section_takes_are_named() {
+    let plugins = plugin_dir(&["plugin-glob", "fixture-good"]);
+    let dir = tempfile::tempdir().unwrap();
+    let acct = dir.path().join("acct.yml");
+    let told = |text: &str, extras: &str| {
+        fs::write(&acct, text).unwrap();
+        let mut check = evbus(dir.path());
+        check.args(["check", "--extras", extras, "--acct-file"]);
+        let output = run(
+            check.arg(&acct).arg("--plugin-dir").arg(plugins.path()),
+            b"",
+        );
+        let said = stderr(&output);
+        let sentence = "it has no section `kafka`, so that --extras has no effect";
+        said.lines().filter(|line| line.contains(sentence)).count()
+    };
+    let without = "fixture-good: {a: {path: /dev/null}}\n";
+    let with = "kafka: {a: {}}\nfixture-good: {a: {path: /dev/null}}\n";
+    let extras = r#"{"kafka": {"topics": ["t"]}}"#;
+    assert_eq!(told(without, extras), 1);
+    assert_eq!(told(with, extras), 0);
+    assert_eq!(told(without, "{}"), 0);
 }

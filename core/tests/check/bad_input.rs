@@ -177,7 +177,7 @@ fn every_fault_of_an_acct_file_is_named_with_line_and_key() {
         ("fixture-good:\n\tidem-*:\n", "acct.yml:2:1"),
         (
             "fixture-good:\n  a:\n    path: x\n  a:\n    path: y\n",
-            "acct.yml:4:3: a: duplicate key, first on line 2",
+            "acct.yml:4:3: fixture-good.a: duplicate key, first on line 2",
         ),
         ("fixture-good: 7\n", "acct.yml:1:1: fixture-good"),
         ("fixture-good:\n  a: 7\n", "acct.yml:2:3: fixture-good.a"),

@@ -5,6 +5,7 @@ mod bus;
 mod control;
 mod log_events;
 mod many_destinations;
+mod pid_namespace;
 mod reload;
 mod secrets;
 mod service;

@@ -10,6 +10,7 @@ mod hostile_start;
 mod hostile_words;
 mod isolation;
 mod live_plugins;
+mod memory_not_executable;
 mod missing_plugins;
 mod out_of_tree;
 mod process_greeting;

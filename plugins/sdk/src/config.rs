@@ -17,7 +17,7 @@ pub struct ConfigFault {
     /// What is wrong: what was found and what was expected; never the value of a secret.
     pub message: String,
     /// Whether only this key can be wrong.
-    pub(crate) of_its_key: bool,
+    follows_from: Option<&'static [&'static str]>,
 }
 
 impl ConfigFault {
@@ -26,7 +26,7 @@ impl ConfigFault {
         Self {
             path: path.into(),
             message: message.into(),
-            of_its_key: false,
+            follows_from: None,
         }
     }
 
@@ -36,9 +36,33 @@ impl ConfigFault {
     /// configuration without it. Then only faults of this kind are reported, because others may be caused by
     /// the missing value.
     pub fn of_key(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::of_keys(path, message, &[])
+    }
+
+    /// A fault that follows from the values of these keys and of no others: two that contradict each other.
+    ///
+    /// It is reported where the configuration has a value that cannot be read, too, unless that is the value of
+    /// one of the keys, or of a mapping that has one of them.
+    pub fn of_keys(
+        path: impl Into<String>,
+        message: impl Into<String>,
+        keys: &'static [&'static str],
+    ) -> Self {
         Self {
-            of_its_key: true,
+            follows_from: Some(keys),
             ..Self::new(path, message)
+        }
+    }
+
+    /// Whether it stands although the values at these paths could not be read.
+    pub(crate) fn stands_without(&self, unread: &[String]) -> bool {
+        let has = |path: &str, key: &str| {
+            let below = key.strip_prefix(path);
+            below.is_some_and(|below| below.is_empty() || below.starts_with(['.', '[']))
+        };
+        match self.follows_from {
+            None => unread.is_empty(),
+            Some(keys) => (unread.iter()).all(|path| !keys.iter().any(|key| has(path, key))),
         }
     }
 
@@ -69,7 +93,7 @@ impl fmt::Display for ConfigFault {
 /// kind of value was found and what the schema of `C` expects there, in the words of the schema's keyword
 /// `x-expected` if it is present.
 pub fn parse_config<C: DeserializeOwned + JsonSchema>(json: &str) -> Result<C, Vec<ConfigFault>> {
-    match reading::read(json) {
+    match reading::read(json, &[]) {
         Reading {
             config: Some(config),
             faults,

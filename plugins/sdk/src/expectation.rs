@@ -13,6 +13,9 @@ use crate::reading::Step;
 /// With this keyword, a schema describes in words what it expects.
 const IN_WORDS: &str = "x-expected";
 
+/// What the number of a key counts, in the plural: `bytes`, `seconds`.
+const UNIT: &str = "x-unit";
+
 /// More keys of a mapping are not listed.
 const MAX_KEYS: usize = 20;
 
@@ -194,7 +197,12 @@ fn takes_mapping(schema: &Value, node: &Value, depth: usize) -> bool {
 
 fn sentence(schema: &Value, found: &Value, node: Option<&Value>) -> String {
     let kind = kind(found);
+    let unit = node.and_then(|node| known_keys::follow(schema, node)?.get(UNIT));
     match node.and_then(|node| expected(schema, node, 0)) {
+        // It may be the number with a unit, `100 MB`.
+        Some(Expected { words, .. }) if unit.is_some() && found.is_string() => {
+            format!("found {kind}, expected {words}, without a unit")
+        }
         Some(Expected { words, whole: true }) => format!("found {kind}, expected {words}"),
         Some(Expected { words, .. })
             if !node.is_some_and(|node| allows(schema, node, found, 0)) =>
@@ -430,6 +438,8 @@ fn range(node: &Value, what: &str) -> Expected {
     };
     let least = given("minimum").or(least.map(str::to_owned));
     let most = given("maximum").or(most.map(str::to_owned));
+    let unit = node.get(UNIT).and_then(Value::as_str);
+    let what = unit.map_or_else(|| what.to_owned(), |unit| format!("{what} of {unit}"));
     match (least, most) {
         (Some(least), Some(most)) => Expected::whole(format!("{what} from {least} to {most}")),
         (Some(least), None) => Expected::whole(format!("{what} of at least {least}")),

@@ -21,6 +21,18 @@ pub(crate) fn beside(schema: &Value, steps: &[Step]) -> Option<Vec<String>> {
     Some(keys)
 }
 
+/// The key that is meant by one that there is not, if that is the name that other programs have for it; in
+/// words, which say where the key is if it is not in the same mapping.
+pub(crate) fn meant(unknown: &str, mapping: &str, other_names: &[(&str, &str)]) -> Option<String> {
+    let (_, meant) = other_names.iter().find(|(other, _)| *other == unknown)?;
+    let (parent, key) = meant.rsplit_once('.').unwrap_or(("", meant));
+    Some(match parent {
+        parent if parent == mapping => format!("`{key}`"),
+        "" => format!("`{key}` of the entry itself"),
+        _ => format!("`{meant}`"),
+    })
+}
+
 /// The known key that an unknown key resembles, if any.
 pub(crate) fn nearest<'k>(unknown: &str, keys: &'k [String]) -> Option<&'k str> {
     keys.iter()
@@ -95,5 +107,19 @@ mod tests {
             Some("acks client_id")
         );
         assert_eq!(keys(&[key("headers"), key("any"), key("thing")]), None);
+    }
+
+    #[test]
+    fn a_name_of_another_program_leads_to_the_key_and_its_path_if_it_is_elsewhere() {
+        let names = [("user", "connection.login"), ("queue", "routing_key")];
+        let meant = |key, mapping| meant(key, mapping, &names).unwrap_or_default();
+        assert_eq!(meant("user", "connection"), "`login`");
+        assert_eq!(meant("user", ""), "`connection.login`");
+        assert_eq!(meant("queue", ""), "`routing_key`");
+        assert_eq!(
+            meant("queue", "connection"),
+            "`routing_key` of the entry itself"
+        );
+        assert_eq!(meant("login", "connection"), "");
     }
 }

@@ -115,8 +115,8 @@ extern "C" fn check_config<P: Provider>(json: RStr<'_>) -> RVec<ConfigFaultV1> {
         let Reading {
             config,
             mut faults,
-            is_whole,
-        } = reading::read::<P::Config>(json.as_str());
+            unread,
+        } = reading::read::<P::Config>(json.as_str(), P::OTHER_NAMES);
         if let Some(config) = config {
             let checked = contained(|| P::check(&config).err().unwrap_or_default());
             let checked = checked.unwrap_or_else(panicked);
@@ -124,7 +124,7 @@ extern "C" fn check_config<P: Provider>(json: RStr<'_>) -> RVec<ConfigFaultV1> {
             // The schema may already have reported the same key.
             let is_new = |it: &ConfigFault| it.path.is_empty() || !known.contains(&it.path);
             let checked = checked.into_iter().filter(is_new);
-            faults.extend(checked.filter(|it| is_whole || it.of_its_key));
+            faults.extend(checked.filter(|it| it.stands_without(&unread)));
         }
         faults
     })

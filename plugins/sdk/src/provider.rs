@@ -25,6 +25,11 @@ pub trait Provider: Sized + Send + Sync + 'static {
     /// the fields: their text becomes part of the schema that operators read.
     type Config: DeserializeOwned + JsonSchema + Send + 'static;
 
+    /// Names that other programs have for the keys of the configuration, each with the path of the key:
+    /// `("user", "connection.login")`. The fault of an unknown key of such a name asks whether that key was
+    /// meant.
+    const OTHER_NAMES: &'static [(&'static str, &'static str)] = &[];
+
     /// Modules of client libraries (`lapin`, `lapin::channel`), each with the most verbose level that is
     /// passed on from it and its submodules; if two apply, the longer one counts.
     ///

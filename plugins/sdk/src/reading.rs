@@ -22,7 +22,7 @@ pub(crate) struct Reading<C> {
     pub(crate) config: Option<C>,
     pub(crate) faults: Vec<ConfigFault>,
     /// Whether no value of a known key is left out of `config`.
-    pub(crate) is_whole: bool,
+    pub(crate) unread: Vec<String>,
 }
 
 /// Leads from a place of a configuration to one inside of it.
@@ -41,15 +41,20 @@ impl Step {
     }
 }
 
-/// Reads a configuration from JSON text.
-pub(crate) fn read<C: DeserializeOwned + JsonSchema>(json: &str) -> Reading<C> {
+/// Reads a configuration from JSON text. `other_names` are those of [`Provider::OTHER_NAMES`].
+///
+/// [`Provider::OTHER_NAMES`]: crate::Provider::OTHER_NAMES
+pub(crate) fn read<C: DeserializeOwned + JsonSchema>(
+    json: &str,
+    other_names: &[(&str, &str)],
+) -> Reading<C> {
     let schema = schemars::schema_for!(C);
     let Ok(given) = serde_json::from_str::<Value>(json) else {
         let message = "found a configuration that is not JSON";
         return Reading {
             config: None,
             faults: vec![ConfigFault::new("", message)],
-            is_whole: false,
+            unread: vec![String::new()],
         };
     };
     let out_of_range = expectation::out_of_range(schema.as_value(), &given);
@@ -67,7 +72,7 @@ pub(crate) fn read<C: DeserializeOwned + JsonSchema>(json: &str) -> Reading<C> {
         });
         let more = unknown.len().saturating_sub(MAX_UNKNOWN);
         for steps in unknown.into_iter().take(MAX_UNKNOWN) {
-            rest.drop_unknown(&steps);
+            rest.drop_unknown(&steps, other_names);
         }
         if more > 0 {
             let message = format!("found {more} more unknown keys, expected none of them");
@@ -90,7 +95,7 @@ pub(crate) fn read<C: DeserializeOwned + JsonSchema>(json: &str) -> Reading<C> {
     }
     Reading {
         config,
-        is_whole: rest.refused.is_empty(),
+        unread: rest.refused.iter().map(|steps| path(steps)).collect(),
         faults: rest.faults,
     }
 }
@@ -126,14 +131,17 @@ impl<'a> Rest<'a> {
         rest
     }
 
-    fn drop_unknown(&mut self, steps: &[Step]) {
+    fn drop_unknown(&mut self, steps: &[Step], other_names: &[(&str, &str)]) {
         let mut message = "found an unknown key".to_owned();
-        if let Some(keys) = known_keys::beside(self.schema, steps) {
+        let keys = known_keys::beside(self.schema, steps);
+        if let Some(keys) = &keys {
             message = format!("{message}, expected one of: {}", keys.join(", "));
-            if let Some(Step::Key(key)) = steps.last()
-                && let Some(meant) = known_keys::nearest(key, &keys)
-            {
-                message = format!("{message}; did you mean `{meant}`?");
+        }
+        if let Some((Step::Key(key), parents)) = steps.split_last() {
+            let nearest = || Some(format!("`{}`", known_keys::nearest(key, keys.as_deref()?)?));
+            let meant = known_keys::meant(key, &path(parents), other_names).or_else(nearest);
+            if let Some(meant) = meant {
+                message = format!("{message}; did you mean {meant}?");
             }
         }
         let at = path(&self.as_given(steps));
@@ -311,6 +319,38 @@ mod tests {
                 "rotate.keep: found a number, expected a whole number from 1 to 9",
                 "sync.every: found a number, expected a whole number from 1 to 4294967295",
                 "wait: found a number, expected a number of at least 0.5",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_number_that_counts_something_is_asked_for_without_a_unit() {
+        #[derive(Deserialize, JsonSchema)]
+        #[allow(dead_code)]
+        struct Sizes {
+            #[schemars(range(min = 1), extend("x-unit" = "bytes"))]
+            size: Option<u64>,
+            #[schemars(extend("x-unit" = "seconds"))]
+            wait: Option<f64>,
+        }
+
+        let faults = |json| {
+            let found = parse_config::<Sizes>(json).err().unwrap_or_default();
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            found
+        };
+        assert_eq!(
+            faults(r#"{"size": "100 MB", "wait": "5s"}"#),
+            [
+                "size: found text, expected a whole number of bytes of at least 1, without a unit",
+                "wait: found text, expected a number of seconds, without a unit",
+            ]
+        );
+        assert_eq!(
+            faults(r#"{"size": 0, "wait": [5]}"#),
+            [
+                "wait: found a list, expected a number of seconds",
+                "size: found a number, expected a whole number of bytes of at least 1",
             ]
         );
     }

@@ -252,6 +252,11 @@ fn json_is_read_with_places_and_strictly() {
         "acct.yml:2:7: a: duplicate key; rename or remove one of the two",
     );
     check_fault(
+        "{\"p\": {\"x\": [{\"a\": 1, \"a\": 2}]}}",
+        "json",
+        "acct.yml:1:28: p.x[0].a: duplicate key; rename or remove one of the two",
+    );
+    check_fault(
         "{\"a\": tru}",
         "json",
         "acct.yml:1:10: found text that is not JSON (expected ident), expected a JSON object; check quotes, commas and brackets",

@@ -4,8 +4,8 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::net::SocketAddrUnix;
-use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Gid, Uid, geteuid};
+use tokio::net::UnixStream;
 
 use evbus_report::OncePerBurst;
 
@@ -21,13 +21,16 @@ pub enum Peer {
 /// The program at the other end: of this process's user, of root, or of the group that the socket is
 /// open to. The modes of the sockets enforce the same; this check also holds if somebody loosens them.
 /// Others are counted and refused.
-pub fn admitted(socket: impl AsFd, group: Option<Gid>, refused: &AtomicU64) -> Option<Peer> {
-    let admitted = socket_peercred(&socket).ok().and_then(|peer| {
-        if may_connect(peer.uid, geteuid()) {
+pub fn admitted(socket: &UnixStream, group: Option<Gid>, refused: &AtomicU64) -> Option<Peer> {
+    // Not with rustix, which has no way to say that the program has no process id here, as one outside of the
+    // host's PID namespace (a container) has none.
+    let admitted = socket.peer_cred().ok().and_then(|peer| {
+        if may_connect(Uid::from_raw(peer.uid()), geteuid()) {
             return Some(Peer::Own);
         }
         let group = group?;
-        (peer.gid == group || was_let_in_as(group, &socket)).then_some(Peer::Member)
+        let is_member = peer.gid() == group.as_raw() || was_let_in_as(group, socket);
+        is_member.then_some(Peer::Member)
     });
     if admitted.is_none() {
         static REFUSED: OncePerBurst = OncePerBurst::new();

@@ -1,0 +1,135 @@
+//! What the plugin says of keys that do not fit together, and of the names that other clients have. No broker is
+//! needed.
+
+mod support;
+
+use evbus_sdk::serde_json::{Value, json};
+use support::harness;
+
+/// The faults of a configuration, one line each.
+fn faults(config: Value) -> Vec<String> {
+    harness()
+        .check(config)
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[track_caller]
+fn assert_fault(config: Value, path: &str, text: &str) {
+    let faults = faults(config);
+    assert!(
+        faults.len() == 1
+            && faults[0].starts_with(&format!("{path}: "))
+            && faults[0].contains(text),
+        "{faults:?} is not one fault at {path} about `{text}`"
+    );
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_all_found_without_connecting() {
+    let config = json!({"connection": {
+        "acks": 1, "enable_idempotence": true, "max.in.flight": 10, "retries": 0,
+        "queue.buffering.backpressure.threshold": 2, "linger_ms": 5000, "message.timeout.ms": 1000,
+        "reconnect.backoff.ms": 5000,
+    }});
+    let expected = [
+        ("acks", "contradicts `enable_idempotence: true`"),
+        ("max.in.flight", "requires at most 5"),
+        ("retries", "requires at least 1"),
+        ("queue.buffering.backpressure.threshold", "requires 1"),
+        ("linger_ms", "must be less than `message.timeout.ms`"),
+        ("reconnect.backoff.ms", "must not be greater than"),
+    ];
+    let found = faults(config);
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (fault, (key, text)) in found.iter().zip(expected) {
+        assert!(fault.starts_with(&format!("connection.{key}: ")), "{fault}");
+        assert!(fault.contains(text), "{fault}");
+    }
+    for config in [
+        json!({"acks": 0, "max.in.flight": 10, "retries": 0}),
+        json!({"enable_idempotence": false, "max.in.flight": 10, "retries": 0}),
+        json!({"linger_ms": 5000, "message.timeout.ms": 0, "max.in.flight": 5}),
+        json!({"reconnect.backoff.ms": 2000}),
+    ] {
+        assert_eq!(faults(json!({"connection": config})), [""; 0], "{config}");
+    }
+    assert_fault(
+        json!({"connection": {"enable.gapless.guarantee": true, "acks": 1}}),
+        "connection.enable.gapless.guarantee",
+        "requires an idempotent producer",
+    );
+}
+
+#[test]
+fn rules_between_keys_hide_neither_each_other_nor_what_cannot_be_read() {
+    let config = json!({
+        "connection": {
+            "security_protocol": "PLAINTEXT", "sasl_plain_username": "u", "sasl_mechanism": "PLAIN",
+            "retries": 0, "max_request_size": "1 MB",
+        },
+        "ssl": {"cert_file": "/nowhere"},
+    });
+    let paths: Vec<String> = harness()
+        .check(config)
+        .into_iter()
+        .map(|fault| fault.path)
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "connection.max_request_size",
+            "connection.security_protocol",
+            "connection.security_protocol",
+            "connection.sasl_mechanism",
+            "ssl.key_file",
+            "ssl.cert_file",
+            "connection.retries",
+        ]
+    );
+}
+
+#[test]
+fn the_names_that_other_clients_have_for_keys_lead_to_the_right_ones() {
+    for (config, path, meant) in [
+        (
+            json!({"connection": {"servers": "a"}}),
+            "connection.servers",
+            "`bootstrap_servers`",
+        ),
+        (
+            json!({"connection": {"brokers": ["a"]}}),
+            "connection.brokers",
+            "`bootstrap_servers`",
+        ),
+        (
+            json!({"connection": {"username": "u"}}),
+            "connection.username",
+            "`sasl_plain_username`",
+        ),
+        (
+            json!({"connection": {"password": "p"}}),
+            "connection.password",
+            "`sasl_plain_password`",
+        ),
+        (
+            json!({"connection": {"ssl_cafile": "x"}}),
+            "connection.ssl_cafile",
+            "`ssl.ca_file`",
+        ),
+        (
+            json!({"connection": {"topic": "t"}}),
+            "connection.topic",
+            "`topics` of the entry itself",
+        ),
+        (
+            json!({"brokers": "a"}),
+            "brokers",
+            "`connection.bootstrap_servers`",
+        ),
+        (json!({"topic": "t"}), "topic", "`topics`"),
+    ] {
+        assert_fault(config, path, &format!("did you mean {meant}?"));
+    }
+}

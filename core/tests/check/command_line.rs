@@ -349,3 +349,49 @@ fn a_limit_of_processes_is_one_clear_line_and_no_panic() {
         assert!(!said.is_empty(), "{processes}: it says why");
     }
 }
+
+#[test]
+fn every_wrong_value_of_a_command_line_is_reported_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let said = |args: &[&str], code: i32| {
+        let output = run(evbus(home.path()).args(args), b"");
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let args = [
+        "check",
+        "--timeout",
+        "soon",
+        "--state-limit",
+        "3",
+        "--log-level",
+        "loud",
+        "--overrides",
+        "[]",
+        "--drain-timeout",
+        "later",
+    ];
+    let all = said(&args, 2);
+    for argument in [
+        "'soon' for '--timeout <S>'",
+        "'3' for '--state-limit <SIZE>'",
+        "'loud' for '--log-level <L>'\n  [possible values: error,",
+        "'[]' for '--overrides <JSON>'",
+        "'later' for '--drain-timeout <S>'",
+        "were not provided:\n  --acct-file <F>",
+    ] {
+        assert_eq!(all.matches(argument).count(), 1, "{argument}: {all}");
+    }
+    assert_eq!(all.matches("For more information").count(), 1, "{all}");
+    assert_eq!(
+        said(&["check", "--timeout"], 2).matches("error: ").count(),
+        1
+    );
+    assert_eq!(
+        said(&["check", "--timeout", "x", "--help"], 2)
+            .matches("error: ")
+            .count(),
+        1
+    );
+    assert_eq!(said(&["check", "--help"], 0), "");
+}

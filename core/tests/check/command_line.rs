@@ -395,3 +395,30 @@ fn every_wrong_value_of_a_command_line_is_reported_at_once() {
     );
     assert_eq!(said(&["check", "--help"], 0), "");
 }
+
+#[test]
+fn a_plugin_directory_that_a_variable_names_by_mistake_is_reported_with_the_variable() {
+    let home = tempfile::tempdir().unwrap();
+    let acct = home.path().join("acct.yml");
+    fs::write(&acct, "{}\n").unwrap();
+    let absent = home.path().join("absent");
+    for (dir, sentence) in [
+        (
+            &absent,
+            "absent: the directory does not exist, but EVBUS_PLUGIN_PATH names it; create it, or correct EVBUS_PLUGIN_PATH",
+        ),
+        (
+            &acct,
+            "acct.yml: it is not a directory, but EVBUS_PLUGIN_PATH names it; expected the directory that contains the plugin files: correct EVBUS_PLUGIN_PATH",
+        ),
+    ] {
+        let mut check = evbus(home.path());
+        check
+            .args(["check", "--acct-file"])
+            .arg(&acct)
+            .env("EVBUS_PLUGIN_PATH", dir);
+        let output = run(&mut check, b"");
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(stderr(&output).contains(sentence), "{}", stderr(&output));
+    }
+}

@@ -1,7 +1,7 @@
 //! `evbus deadletters`: the events that were given up at a destination.
 
 use std::fs;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use evbus::control::Client;
 use evbus::store::StateError;
 use evbus::store::deadletters::{self, DeadLetter, Filter};
-use evbus_report::counted;
+use evbus_report::{counted, system_text};
 use serde::Serialize;
 
 use super::exit::{Exit, note};
@@ -192,8 +192,12 @@ fn state_dir(args: &DeadlettersArgs) -> Result<PathBuf, Exit> {
             dir.display()
         ))),
         Err(error) => Err(Exit::config(format!(
-            "cannot use the state directory {}: {error}; use the one that the host runs with",
-            dir.display()
+            "cannot use the state directory {}: {}; use the one that the host runs with",
+            dir.display(),
+            match error.kind() {
+                io::ErrorKind::NotFound => "it does not exist".to_owned(),
+                _ => system_text(&error),
+            }
         ))),
     }
 }

@@ -308,13 +308,13 @@ fn a_directory_that_is_none_or_a_newer_one_is_named() {
     check(
         &absent(&bench.dir.path().join("absent")),
         78,
-        "absent: No such file or directory",
+        "absent: it does not exist; use the one",
     );
     check(&absent(Path::new("/dev/null")), 78, "is not a directory");
     check(
         &run(evbus(bench.dir.path()).args(["deadletters", "list"]), b""),
         78,
-        "default-state: No such file or directory",
+        "default-state: it does not exist",
     );
     let other = tempfile::tempdir().unwrap();
     let expected = format!(

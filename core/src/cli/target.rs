@@ -96,7 +96,7 @@ impl Way<'_> {
                 // It waits for destinations that are required.
                 let host = tokio::time::timeout(limit, starting).await.map_err(|_| {
                     Exit::failed(format!(
-                        "a required destination is not connected within {} s (see --timeout); no event was fired",
+                        "a required destination is not connected within {} s (see --timeout); no event was fired. {BESIDE_A_HOST}",
                         limit.as_secs_f64()
                     ))
                 })?;
@@ -296,14 +296,19 @@ impl Target {
     }
 }
 
+/// The advice for destinations that cannot be connected without a host, perhaps because one is running.
+const BESIDE_A_HOST: &str = "If a host runs with this acct file, it may hold what a destination can open only once, such as a file: fire to that host with --sock-dir";
+
 /// Reports what was not delivered.
 fn undelivered(lanes: &[LaneStatus]) -> Result<(), Exit> {
     let mut all_delivered = true;
+    let mut is_unconnected = false;
     for lane in lanes {
         let counts = lane.counts;
         let missing = counts.received.saturating_sub(counts.accepted);
         if missing > 0 {
             all_delivered = false;
+            is_unconnected |= lane.instances == 0;
             error(&format!(
                 "destination {}: {missing} of {} not delivered: {}",
                 lane.destination,
@@ -311,6 +316,9 @@ fn undelivered(lanes: &[LaneStatus]) -> Result<(), Exit> {
                 lane.last_error.as_deref().unwrap_or("no answer in time")
             ));
         }
+    }
+    if is_unconnected {
+        note(BESIDE_A_HOST);
     }
     if all_delivered {
         Ok(())

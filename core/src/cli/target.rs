@@ -1,7 +1,7 @@
 //! The target of the commands that fire events: a running host, or the destinations of an acct file.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -88,7 +88,10 @@ impl Way<'_> {
                 let sender = Sender::connect(dir)
                     .await
                     .map_err(|error| Exit::failed(error.to_string()))?;
-                Connection::Socket(sender)
+                Connection::Socket {
+                    sender,
+                    dir: dir.clone(),
+                }
             }
             Place::Acct(source) => {
                 let limit = self.options.timeout;
@@ -135,8 +138,8 @@ pub(super) struct Target {
 }
 
 enum Connection {
-    /// A running host.
-    Socket(Sender),
+    /// A running host, by its socket directory.
+    Socket { sender: Sender, dir: PathBuf },
     /// A host inside this process.
     Destinations {
         host: Box<Host>,
@@ -204,7 +207,7 @@ impl Target {
     pub(super) async fn fire(&mut self, event: Event, firing: sls::Firing) -> Result<(), Exit> {
         let fired = async {
             match &mut self.connection {
-                Connection::Socket(sender) => {
+                Connection::Socket { sender, dir } => {
                     let fired = Fired {
                         json: event.body(),
                         id: event.id(),
@@ -213,7 +216,7 @@ impl Target {
                     sender
                         .send(event.profile(), &fired)
                         .await
-                        .map_err(|error| Exit::failed(error.to_string()))
+                        .map_err(|error| of_host(dir, &error))
                 }
                 Connection::Destinations { host, unmatched } => {
                     let profile = event.profile().to_owned();
@@ -237,11 +240,11 @@ impl Target {
 
     /// Writes the events that are buffered for a running host.
     pub(super) async fn flush(&mut self) -> Result<(), Exit> {
-        let Connection::Socket(sender) = &mut self.connection else {
+        let Connection::Socket { sender, dir } = &mut self.connection else {
             return Ok(());
         };
         match tokio::time::timeout(self.timeout, sender.flush()).await {
-            Ok(flushed) => flushed.map_err(|error| Exit::failed(error.to_string())),
+            Ok(flushed) => flushed.map_err(|error| of_host(dir, &error)),
             Err(_) => Err(self.without_room()),
         }
     }
@@ -249,8 +252,8 @@ impl Target {
     /// The error of a target that accepted nothing within the timeout.
     fn without_room(&self) -> Exit {
         match &self.connection {
-            Connection::Socket(_) => {
-                Exit::failed(evbus_client::Error::Slow(self.timeout).to_string())
+            Connection::Socket { dir, .. } => {
+                of_host(dir, &evbus_client::Error::Slow(self.timeout))
             }
             Connection::Destinations { host, .. } => {
                 // This reports what was not delivered, and why.
@@ -267,11 +270,11 @@ impl Target {
     /// far systems. Reports events without a destination.
     pub(super) async fn finish(self, require: Require) -> Result<(), Exit> {
         let (delivered, unmatched) = match self.connection {
-            Connection::Socket(sender) => {
+            Connection::Socket { sender, dir } => {
                 let kept = sender
                     .finish(self.timeout)
                     .await
-                    .map_err(|error| Exit::failed(error.to_string()))?;
+                    .map_err(|error| of_host(&dir, &error))?;
                 let unmatched = kept.has_unmatched.then(|| {
                     "at least one event matches no destination of the host; only listeners received it"
                         .to_owned()
@@ -293,6 +296,14 @@ impl Target {
                 "{unmatched}, but a destination is required; `evbus route PROFILE` shows which ones match"
             ))),
         }
+    }
+}
+
+/// An error of a running host, with its socket directory. A fault of an event is not the host's.
+fn of_host(dir: &Path, error: &evbus_client::Error) -> Exit {
+    match error {
+        evbus_client::Error::Unsendable { .. } => Exit::failed(error.to_string()),
+        error => Exit::failed(format!("{}: {error}", dir.display())),
     }
 }
 

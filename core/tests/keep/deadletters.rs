@@ -227,8 +227,8 @@ fn show_gives_bodies_as_they_are() {
     assert_eq!(json_lines(&output)[0]["body"], "plain");
     check(
         &bench.run(&["show", "unknown"]),
-        1,
-        "no dead letter matches",
+        2,
+        "expected the id of an event",
     );
     check(&bench.run(&["show"]), 2, "<ID>");
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use evbus_wire::LostSync;
+use evbus_wire::{LostSync, in_words};
 
 /// An error between a program and a host.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +12,8 @@ use evbus_wire::LostSync;
 pub enum Error {
     /// No host answers at this socket.
     #[error(
-        "cannot connect to the event socket {path:?}: {source}; {}",
+        "cannot connect to the event socket {path:?}: {}; {}",
+        in_words(.source),
         advice(.source)
     )]
     Connect {
@@ -30,7 +31,10 @@ pub enum Error {
         reason: String,
     },
     /// The connection was lost. Some of the events sent over it may not have arrived.
-    #[error("the connection to the host was lost: {0}")]
+    #[error(
+        "the connection to the host was lost ({}), and events that it has not acknowledged may not have arrived; check that the host is running, and see its log",
+        in_words(.0)
+    )]
     Broken(#[from] io::Error),
     /// The host has ended or disconnected this listener, and the client does not reconnect. The host had sent
     /// something before; otherwise the error is [`TurnedAway`](Self::TurnedAway).
@@ -85,7 +89,10 @@ fn advice(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => {
             "run the program as the host's user, or start the host with --sock-group and a group of this user"
         }
-        _ => "is a host running with this socket directory?",
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "try again, and see the host's log",
+        _ => {
+            "check that a host is running with this socket directory (`evbus run --sock-dir`), or use the directory of one that is"
+        }
     }
 }
 
@@ -97,13 +104,21 @@ mod tests {
     fn a_socket_of_another_user_is_not_taken_for_a_host_that_is_down() {
         for (kind, sentence) in [
             (io::ErrorKind::PermissionDenied, "--sock-group"),
-            (io::ErrorKind::NotFound, "is a host running"),
+            (
+                io::ErrorKind::NotFound,
+                "the socket does not exist; check that a host is running",
+            ),
+            (
+                io::ErrorKind::ConnectionRefused,
+                "nothing listens on it; check that a host is running",
+            ),
         ] {
             let error = Error::Connect {
                 path: "s/pull.ipc".into(),
                 source: kind.into(),
             };
             assert!(error.to_string().contains(sentence), "{error}");
+            assert!(!error.to_string().contains("os error"), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The commands of `{"$exec": [PROGRAM, ...]}`: run side by side, each once.
+//! The commands of `{"$exec": [PROGRAM, ...]}`: run side by side, each once, and only for a file without other faults.
 //!
 //! All of them together have one deadline, so that a file whose commands hang is read within it.
 
@@ -19,6 +19,7 @@ use super::node::{Node, Value};
 use super::running::RunningCommand;
 use super::secret::{EXEC, MAX_SECRET_BYTES, secret};
 use evbus_destination::environment;
+use evbus_report::counted;
 
 /// How long the commands of a file that print secrets may take, all together.
 pub const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,15 +33,35 @@ const LOOK: Duration = Duration::from_millis(50);
 /// A secret, or the sentence that says why there is none.
 type Output = Result<Zeroizing<String>, String>;
 
-/// What the commands of some sections printed; kept for one reading of the file.
+/// The commands of some sections of one file, and what they printed if they have run; kept for one reading of the file.
 #[derive(Default)]
-pub struct Commands(HashMap<Vec<String>, Output>);
+pub struct Commands<'s> {
+    /// In the order of the file, with the directory that they are started from.
+    waiting: Vec<(Vec<String>, &'s Path)>,
+    outputs: HashMap<Vec<String>, Output>,
+}
 
-impl Commands {
-    /// Runs the commands of these sections, which are of one file: side by side, the same command once. Blocks until
-    /// they have ended, [`SECRET_TIMEOUT`] at most.
-    pub fn run<'s>(sections: impl IntoIterator<Item = &'s Section>) -> Self {
-        let mut waiting: Vec<(Vec<String>, &Path)> = Vec::new();
+impl<'s> Commands<'s> {
+    /// Calls `look` with commands that have not run and, if `is_well` is true of what it returns, again after they
+    /// have run: nothing of a file that cannot be used anyway is run. Returns the last result, and how many commands
+    /// were not run. Blocks until they have ended, [`SECRET_TIMEOUT`] at most.
+    pub fn unless_faulty<T>(
+        sections: impl IntoIterator<Item = &'s Section>,
+        mut look: impl FnMut(&Self) -> T,
+        is_well: impl FnOnce(&T) -> bool,
+    ) -> (T, usize) {
+        let commands = Self::of(sections);
+        let found = look(&commands);
+        match commands.waiting.len() {
+            0 => (found, 0),
+            unrun if !is_well(&found) => (found, unrun),
+            _ => (look(&commands.run()), 0),
+        }
+    }
+
+    /// The commands of these sections, each once. None has run.
+    fn of(sections: impl IntoIterator<Item = &'s Section>) -> Self {
+        let mut waiting = Vec::new();
         let mut known = HashSet::new();
         for section in sections.into_iter().filter(|it| it.doubt().is_none()) {
             for words in section.commands() {
@@ -50,6 +71,15 @@ impl Commands {
                 }
             }
         }
+        Self {
+            waiting,
+            outputs: HashMap::new(),
+        }
+    }
+
+    /// Runs them side by side.
+    fn run(mut self) -> Self {
+        let mut waiting = std::mem::take(&mut self.waiting);
         // Threads take from the end: the first command of the file must be last.
         waiting.reverse();
         let count = waiting.len().min(AT_ONCE);
@@ -65,14 +95,23 @@ impl Commands {
             }
             Queue::work(&queue);
         });
-        Self(queue.into_inner().outputs)
+        self.outputs = queue.into_inner().outputs;
+        self
     }
 
-    pub(crate) fn output(&self, words: &[&str]) -> Output {
+    /// What a command printed; none if it has not run.
+    pub(crate) fn output(&self, words: &[&str]) -> Option<Output> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        let output = self.0.get(&words).cloned();
-        output.unwrap_or_else(|| Err(unread(&words[0], "it was not run")))
+        self.outputs.get(&words).cloned()
     }
+}
+
+/// The sentence about commands that were not run.
+pub(crate) fn unrun(count: usize) -> String {
+    format!(
+        "{} not run because of the faults above; mend those first",
+        counted(count, "`$exec` command was", "`$exec` commands were")
+    )
 }
 
 /// The commands that have not been started, and the results of the others.

@@ -7,6 +7,8 @@ use serde::Serialize as _;
 use zeroize::Zeroizing;
 
 use super::node::{Node, Value};
+use super::pack::Unpackable;
+use super::place::Place;
 use super::{AcctError, AcctKey, Cipher, Location, emit, pack};
 
 /// The data of an acct file, for every tool that shares the file.
@@ -39,7 +41,7 @@ impl AcctDocument {
     pub fn empty(file: &str) -> Self {
         let root = Node {
             value: Value::Map(Vec::new()),
-            position: None,
+            place: Place::NoText,
         };
         Self::new(root, &Arc::from(file), None)
     }
@@ -80,11 +82,7 @@ impl AcctDocument {
                 "found {}, expected a value that JSON can hold; show the file with `--output yaml`",
                 unfit.what
             );
-            AcctError::new(
-                Location::at(&self.file, unfit.position),
-                &unfit.path,
-                &message,
-            )
+            AcctError::new(unfit.place.within(&self.file), &unfit.path, &message)
         })?;
         let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
         let indented = serde_json::ser::PrettyFormatter::with_indent(b"    ");
@@ -97,22 +95,14 @@ impl AcctDocument {
         Ok(text)
     }
 
-    /// Whether the data can be encrypted.
-    ///
-    /// # Errors
-    ///
-    /// The top level is not a mapping, or a value has a type that msgpack does not have.
-    pub fn check(&self) -> Result<(), AcctError> {
-        self.packed().map(|_| ())
-    }
-
     /// Encrypts the data. The result is the content of a file that acct can read.
     ///
     /// # Errors
     ///
-    /// Those of [`check`](Self::check), or the key is not a valid key.
-    pub fn encrypt(&self, cipher: Cipher, key: &AcctKey) -> Result<Vec<u8>, AcctError> {
-        let fault = |message: &str| AcctError::new(Location::whole(&self.file), "", message);
+    /// Every reason for which the data cannot be encrypted: the top level is not a mapping, or a value has a type that
+    /// msgpack does not have; or the key is not a valid key.
+    pub fn encrypt(&self, cipher: Cipher, key: &AcctKey) -> Result<Vec<u8>, Vec<AcctError>> {
+        let fault = |message: &str| vec![AcctError::new(Location::whole(&self.file), "", message)];
         let packed = self.packed()?;
         let content = cipher
             .encrypt(key, &packed)
@@ -129,30 +119,33 @@ impl AcctDocument {
         Ok(content)
     }
 
-    fn packed(&self) -> Result<Zeroizing<Vec<u8>>, AcctError> {
+    /// Why the data cannot be encrypted.
+    pub(crate) fn unfit(&self) -> Vec<AcctError> {
+        self.packed().err().unwrap_or_default()
+    }
+
+    fn packed(&self) -> Result<Zeroizing<Vec<u8>>, Vec<AcctError>> {
         if !matches!(self.root.value, Value::Map(_) | Value::Null) {
             let message = format!(
                 "found {} at the top of the file, expected a mapping of providers; begin with a provider's name and a colon",
                 self.root.value.kind()
             );
-            let place = Location::at(&self.file, self.root.position);
-            return Err(AcctError::new(place, "", &message));
+            let place = self.root.place.within(&self.file);
+            return Err(vec![AcctError::new(place, "", &message)]);
         }
-        pack::pack(&self.root).map_err(|unfit| {
-            let message = if unfit.what == pack::ONE_NAME {
-                format!(
-                    "found {}, expected different names; rename or remove one of the two",
-                    unfit.what
-                )
+        let fault = |unfit: Unpackable| {
+            let expected = if unfit.what == pack::ONE_NAME {
+                "different names; rename or remove one of the two"
             } else {
-                format!(
-                    "found {}, expected a value that an encrypted file can hold; quote it if it is text",
-                    unfit.what
-                )
+                "a value that an encrypted file can hold; quote it if it is text"
             };
-            let place = self.root.locate(&unfit.path, self.root.position);
-            AcctError::new(Location::at(&self.file, place), &unfit.path, &message)
-        })
+            AcctError::new(
+                unfit.place.within(&self.file),
+                &unfit.path,
+                &format!("found {}, expected {expected}", unfit.what),
+            )
+        };
+        pack::pack(&self.root).map_err(|unfit| unfit.into_iter().map(fault).collect())
     }
 }
 

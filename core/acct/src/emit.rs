@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::key::Key;
 use super::node::{Foreign, Node, Value};
+use super::place::Place;
 use super::scalar;
 
 /// Enough for ordinary files, so that the buffer rarely grows and leaves a copy behind.
@@ -77,7 +78,7 @@ fn write_key(key: &Key, out: &mut String) {
         value if key.name.is_empty() || key.name.contains(char::is_control) => {
             let node = Node {
                 value,
-                position: None,
+                place: Place::NoText,
             };
             inline(&node, 0, out);
         }

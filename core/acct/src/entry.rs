@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use serde_json::{Value as Json, json};
+
 use super::key::Key;
 use super::node::{Node, Value};
+use super::place::Place;
 use super::policy_reader::{self, HOST_KEY};
 use super::secret::Resolver;
 use super::secret_keys;
-use super::{AcctError, Commands, Location, Position, Section};
+use super::{AcctError, Commands, Location, Section};
 use evbus_destination::Secrets;
 use evbus_destination::{Config, Policy};
 
@@ -26,12 +29,12 @@ pub struct Entry {
     pub policy: Policy,
     secrets: Secrets,
     location: Location,
-    position: Option<Position>,
+    place: Place,
     /// For the positions of keys; without values.
     node: Node,
 }
 
-/// An entry and its faults. An entry with a fault must not be served.
+/// An entry and its faults. An entry with a fault, or of which only a part could be read, must not be served.
 #[derive(Debug)]
 pub struct ReadEntry {
     /// The entry.
@@ -50,9 +53,11 @@ pub struct ReadEntry {
 pub enum Extent {
     /// It is complete.
     Whole,
+    /// Values that could not be read, or whose commands have not run, are null, which counts as missing. Here they are
+    /// a text, and something that no key takes, so that what a plugin finds in all of these does not depend on them.
+    Part([Config; 2]),
     /// Values that could not be read are null, which counts as missing. Here they are a text instead, so that a fault
     /// found in both cases does not depend on them.
-    Part(Config),
     /// None of it.
     Nothing,
 }
@@ -63,11 +68,11 @@ impl Entry {
         key: &Key,
         node: &Node,
         index: usize,
-        commands: &Commands,
+        commands: &Commands<'_>,
     ) -> ReadEntry {
         let file = &section.location().file;
         let path = format!("{}.{}", section.provider(), key.name);
-        let location = Location::at(file, key.position);
+        let location = key.place.within(file);
         let mut faults = Vec::new();
         let (mut is_whole, mut is_mapping) = (true, true);
         let pairs: &[(Key, Node)] = match &node.value {
@@ -96,7 +101,7 @@ impl Entry {
             }
             if let Some((place, found)) = policy_reader::find(value, &key.name) {
                 faults.push(AcctError::new(
-                    Location::at(file, found.position),
+                    found.place.within(file),
                     &join(&path, &place),
                     &format!(
                         "found host settings inside `{}`, expected them in the entry itself; move `evbus` up, next to `{}`",
@@ -104,7 +109,7 @@ impl Entry {
                     ),
                 ));
                 is_whole = false;
-                config.insert(key.name.clone(), serde_json::Value::Null);
+                config.insert(key.name.clone(), Json::Null);
                 continue;
             }
             match resolver.resolve(value, &key.name).to_json() {
@@ -117,28 +122,30 @@ impl Entry {
                         "found {}, expected a value that JSON can hold; quote it if it is text",
                         unfit.what
                     );
-                    let location = Location::at(file, unfit.position);
+                    let location = unfit.place.within(file);
                     faults.push(AcctError::new(
                         location,
                         &join(&path, &unfit.path),
                         &message,
                     ));
                     is_whole = false;
-                    config.insert(key.name.clone(), serde_json::Value::Null);
+                    config.insert(key.name.clone(), Json::Null);
                 }
             }
         }
-        is_whole &= resolver.faults.is_empty();
+        is_whole &= resolver.faults.is_empty() && !resolver.is_waiting;
         let extent = match (is_mapping, is_whole) {
             (false, _) => Extent::Nothing,
-            (true, false) => Extent::Part(Config::new(guessed(pairs, &config))),
+            (true, false) => Extent::Part(
+                [json!("unread"), json!([[]])].map(|it| Config::new(guessed(pairs, &config, &it))),
+            ),
             (true, true) => Extent::Whole,
         };
         let mut secrets = secret_keys::of(&config);
         // In a `Config`, so that it is wiped even if there are faults.
         let config = Config::new(config);
         for fault in resolver.faults.drain(..) {
-            let location = Location::at(file, fault.position);
+            let location = fault.place.within(file);
             let path = join(&path, &fault.path);
             faults.push(AcctError::new(location, &path, &fault.message));
         }
@@ -151,7 +158,7 @@ impl Entry {
             policy,
             secrets: Secrets::new(&secrets),
             location,
-            position: key.position,
+            place: key.place,
             node: node.outline(),
         };
         ReadEntry {
@@ -177,7 +184,9 @@ impl Entry {
     /// `path` has the form that `serde_path_to_error` and `serde_ignored` print: `connection.acks`,
     /// `topics[1]`, `.` for the whole. Keys that contain dots themselves (`librdkafka.linger.ms`) are found too.
     pub(crate) fn locate(&self, path: &str) -> Location {
-        Location::at(&self.location.file, self.node.locate(path, self.position))
+        self.node
+            .locate(path, self.place)
+            .within(&self.location.file)
     }
 
     /// A fault that a plugin found under `path` of the configuration, in the form that `serde_path_to_error` and
@@ -195,33 +204,34 @@ impl Entry {
 /// The configuration in which each value that could not be read is a text.
 fn guessed(
     pairs: &[(Key, Node)],
-    read: &serde_json::Map<String, serde_json::Value>,
-) -> serde_json::Map<String, serde_json::Value> {
+    read: &serde_json::Map<String, Json>,
+    substitute: &Json,
+) -> serde_json::Map<String, Json> {
     let mut guessed = read.clone();
     for (key, node) in pairs {
         if let Some(value) = guessed.get_mut(&key.name) {
-            guess(node, value);
+            guess(node, value, substitute);
         }
     }
     guessed
 }
 
-fn guess(node: &Node, read: &mut serde_json::Value) {
+fn guess(node: &Node, read: &mut Json, substitute: &Json) {
     match (&node.value, read) {
         (Value::Null, _) => {}
-        (_, read @ serde_json::Value::Null) => *read = "unread".into(),
-        (Value::Map(pairs), serde_json::Value::Object(read)) => {
+        (_, read @ Json::Null) => *read = substitute.clone(),
+        (Value::Map(pairs), Json::Object(read)) => {
             for (key, node) in pairs {
                 if let Some(value) = read.get_mut(&key.name) {
-                    guess(node, value);
+                    guess(node, value, substitute);
                 }
             }
         }
-        (Value::List(items), serde_json::Value::Array(read)) => {
+        (Value::List(items), Json::Array(read)) => {
             items
                 .iter()
                 .zip(read)
-                .for_each(|(item, read)| guess(item, read));
+                .for_each(|(item, read)| guess(item, read, substitute));
         }
         _ => {}
     }

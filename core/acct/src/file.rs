@@ -8,7 +8,7 @@ use super::entry::ReadEntry;
 use super::key::Key;
 use super::node::{Node, Value};
 use super::syntax::NO_KEY;
-use super::{AcctError, Commands, Entry, Location, policy_reader, secret};
+use super::{AcctError, Commands, Entry, Location, commands, policy_reader, secret};
 
 /// The match plugin of a file that names none.
 pub const DEFAULT_MATCH_PLUGIN: &str = "glob";
@@ -28,6 +28,7 @@ const NOT_PROVIDERS: [&str; 3] = ["default", "backend_key", "acct-backends"];
 /// when its [`Section::entries`] are requested.
 #[derive(Debug, Clone)]
 pub struct AcctFile {
+    name: Arc<str>,
     match_plugin: String,
     /// Where the file names the match plugin; the file as a whole if it names none.
     pub(crate) match_plugin_location: Location,
@@ -46,19 +47,20 @@ impl AcctFile {
                     "found {} at the top of the file, expected a mapping of providers; begin with a provider's name and a colon",
                     other.kind()
                 );
-                let fault = AcctError::new(Location::at(file, root.position), "", &message);
+                let fault = AcctError::new(root.place.within(file), "", &message);
                 return (None, vec![fault]);
             }
         };
         let mut faults = Vec::new();
         let mut read = Self {
+            name: Arc::clone(file),
             match_plugin: DEFAULT_MATCH_PLUGIN.to_owned(),
             match_plugin_location: Location::whole(file),
             sections: Vec::new(),
             faults: Vec::new(),
         };
         for (key, node) in pairs {
-            let location = Location::at(file, key.position);
+            let location = key.place.within(file);
             if is_missing(&key) {
                 faults.push(AcctError::new(location, "", NO_KEY));
             } else if key.name == MATCH_PLUGIN {
@@ -113,6 +115,11 @@ impl AcctFile {
     /// A fault of the match plugin's name, for a caller that does not find this plugin.
     pub fn match_plugin_fault(&self, message: &str) -> AcctError {
         AcctError::new(self.match_plugin_location.clone(), MATCH_PLUGIN, message)
+    }
+
+    /// The fault of a file with other faults, for which `count` commands of `$exec` were not run.
+    pub fn unrun(&self, count: usize) -> AcctError {
+        AcctError::new(Location::whole(&self.name), "", &commands::unrun(count))
     }
 
     /// Drops the content of these providers' sections, and wipes it unless a clone of this file holds it.
@@ -209,7 +216,7 @@ impl Section {
             required.is_some_and(|required| matches!(required.value, Value::Bool(true)))
         })?;
         Some((
-            Location::at(&self.location.file, pattern.position),
+            pattern.place.within(&self.location.file),
             format!("{}.{}.{HOST_KEYS}.{REQUIRED}", self.provider, pattern.name),
         ))
     }
@@ -220,22 +227,32 @@ impl Section {
     /// # Errors
     ///
     /// Every fault of the section: it is not a mapping of patterns or a list of such mappings, an entry is
-    /// not a mapping, a value has no JSON form, an `evbus:` key has a fault, or a secret cannot be read.
+    /// not a mapping, a value has no JSON form, an `evbus:` key has a fault, or a secret cannot be read. Commands of
+    /// `$exec` are run only if there is no other fault.
     pub fn entries(&self) -> Result<Vec<Entry>, Vec<AcctError>> {
-        let (read, mut faults) = self.read(&Commands::run([self]));
-        let mut entries = Vec::new();
-        let read = read.into_iter().filter(|read| !read.is_earlier);
-        for ReadEntry {
-            entry, faults: own, ..
-        } in read
-        {
-            faults.extend(own);
-            entries.push(entry);
+        let look = |commands: &Commands<'_>| {
+            let (read, mut faults) = self.read(commands);
+            let mut entries = Vec::new();
+            let read = read.into_iter().filter(|read| !read.is_earlier);
+            for ReadEntry {
+                entry, faults: own, ..
+            } in read
+            {
+                faults.extend(own);
+                entries.push(entry);
+            }
+            AcctError::sort(&mut faults);
+            (entries, faults)
+        };
+        let is_well = |(_, faults): &(_, Vec<AcctError>)| faults.is_empty();
+        let ((entries, mut faults), unrun) = Commands::unless_faulty([self], look, is_well);
+        if unrun > 0 {
+            let place = Location::whole(&self.location.file);
+            faults.push(AcctError::new(place, "", &commands::unrun(unrun)));
         }
         if faults.is_empty() {
             Ok(entries)
         } else {
-            AcctError::sort(&mut faults);
             Err(faults)
         }
     }
@@ -266,7 +283,7 @@ impl Section {
     /// Like [`entries`](Self::entries), but also returns the entries with faults, and the faults that
     /// belong to no entry. An entry that has a key several times is there once for each of its values, the last one
     /// first, up to five times. The commands of the section have run before.
-    pub fn read(&self, commands: &Commands) -> (Vec<ReadEntry>, Vec<AcctError>) {
+    pub fn read(&self, commands: &Commands<'_>) -> (Vec<ReadEntry>, Vec<AcctError>) {
         let mut found = Profiles::default();
         match self.node.as_ref().map_or(&Value::Null, |node| &node.value) {
             Value::Null => {}
@@ -276,7 +293,7 @@ impl Section {
                     match &item.value {
                         Value::Map(profiles) => found.take(self, profiles, commands),
                         other => found.faults.push(AcctError::new(
-                            Location::at(&self.location.file, item.position),
+                            item.place.within(&self.location.file),
                             &format!("{}[{index}]", self.provider),
                             &format!(
                                 "found {}, expected a mapping with a profile pattern; write `- PATTERN:` and the configuration below it",
@@ -322,18 +339,18 @@ struct Profiles {
 }
 
 impl Profiles {
-    fn take(&mut self, section: &Section, profiles: &[(Key, Node)], commands: &Commands) {
+    fn take(&mut self, section: &Section, profiles: &[(Key, Node)], commands: &Commands<'_>) {
         for (key, node) in profiles {
             if policy_reader::is_policy(key, node) {
                 self.faults.push(AcctError::new(
-                    Location::at(&section.location.file, key.position),
+                    key.place.within(&section.location.file),
                     &format!("{}.{}", section.provider, key.name),
                     "found host settings in place of a profile pattern, expected them one level below, in an entry; write PATTERN: {evbus: ...}, next to the keys of the plugin",
                 ));
                 continue;
             }
             if is_missing(key) {
-                let location = Location::at(&section.location.file, key.position);
+                let location = key.place.within(&section.location.file);
                 self.faults
                     .push(AcctError::new(location, &section.provider, NO_KEY));
                 continue;

@@ -124,7 +124,7 @@ fn node(raw: &RawValue, places: &mut Places<'_>, depth: usize) -> Result<Node, F
     };
     Ok(Node {
         value,
-        position: Some(at),
+        place: at.into(),
     })
 }
 
@@ -158,7 +158,7 @@ fn map(
             }
             places.twice.push(fault);
         }
-        let key = Key::text(&name, value.position);
+        let key = Key::text(&name, value.place);
         read.push((key, value));
     }
     Ok(Value::Map(read))

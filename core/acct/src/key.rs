@@ -2,16 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::Position;
 use super::emit;
 use super::node::{Foreign, Value};
+use super::place::Place;
 use super::scalar;
 
 /// A mapping's key as it was written, and where.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Key {
     pub(crate) name: String,
-    pub(crate) position: Option<Position>,
+    pub(crate) place: Place,
     /// Whether it was written without quotes, so that Python may read `5672` as a number and `on` as a boolean. The
     /// host reads every key as text.
     pub(crate) plain: bool,
@@ -28,21 +28,21 @@ pub(crate) enum Identity {
 
 impl Key {
     /// A text as a key.
-    pub(crate) fn text(name: &str, position: Option<Position>) -> Self {
+    pub(crate) fn text(name: &str, place: Place) -> Self {
         Self {
             name: name.to_owned(),
-            position,
+            place,
             plain: false,
         }
     }
 
     /// A value as a key, named as YAML would write it; `None` if it cannot be a key.
-    pub(crate) fn of(value: &Value, position: Option<Position>) -> Option<Self> {
+    pub(crate) fn of(value: &Value, place: Place) -> Option<Self> {
         let name = match value {
-            Value::Text(name) => return Some(Self::text(name, position)),
+            Value::Text(name) => return Some(Self::text(name, place)),
             Value::NotJson(Foreign::Binary(bytes)) => {
                 let name = std::str::from_utf8(bytes).ok()?;
-                return Some(Self::text(name, position));
+                return Some(Self::text(name, place));
             }
             Value::Null => "null".to_owned(),
             Value::Bool(value) => value.to_string(),
@@ -55,7 +55,7 @@ impl Key {
         };
         Some(Self {
             name,
-            position,
+            place,
             plain: true,
         })
     }

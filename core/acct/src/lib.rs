@@ -34,6 +34,7 @@ mod merge;
 mod node;
 mod overrides;
 mod pack;
+mod place;
 mod policy_reader;
 mod render;
 mod running;

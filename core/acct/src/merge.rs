@@ -9,7 +9,7 @@ use super::syntax::Fault;
 
 /// Takes the value of a `<<` key: a mapping, or a list of mappings of which the first wins.
 pub(crate) fn take(value: Node, at: Position, into: &mut Vec<(Key, Node)>) -> Result<(), Fault> {
-    let at = value.position.unwrap_or(at);
+    let at = value.place.position().unwrap_or(at);
     let refuse = |found: &str, at| {
         let message = format!(
             "found {found} under `<<`, expected a mapping or a list of mappings; refer to one with an alias, or quote the key"
@@ -22,7 +22,7 @@ pub(crate) fn take(value: Node, at: Position, into: &mut Vec<(Key, Node)>) -> Re
             for item in items.into_iter().rev() {
                 match item.value {
                     Value::Map(pairs) => into.extend(pairs),
-                    _ => return refuse(item.value.kind(), item.position.unwrap_or(at)),
+                    _ => return refuse(item.value.kind(), item.place.position().unwrap_or(at)),
                 }
             }
         }

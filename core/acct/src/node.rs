@@ -8,12 +8,13 @@ use zeroize::Zeroizing;
 
 use super::Position;
 use super::key::Key;
+use super::place::Place;
 
 /// A value and its position; without a position if it was not read from a text.
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) value: Value,
-    pub(crate) position: Option<Position>,
+    pub(crate) place: Place,
 }
 
 /// What a node holds. Mappings keep the file's order; their keys are distinct where the file has no fault.
@@ -62,7 +63,7 @@ impl Foreign {
 #[derive(Debug)]
 pub(crate) struct NotJson {
     pub(crate) path: String,
-    pub(crate) position: Option<Position>,
+    pub(crate) place: Place,
     pub(crate) what: &'static str,
 }
 
@@ -97,7 +98,7 @@ impl Node {
             Value::NotJson(foreign) => {
                 return Err(NotJson {
                     path: String::new(),
-                    position: self.position,
+                    place: self.place,
                     what: foreign.kind(),
                 });
             }
@@ -158,7 +159,7 @@ impl Node {
         };
         Self {
             value,
-            position: self.position,
+            place: self.place,
         }
     }
 
@@ -176,18 +177,18 @@ impl Node {
         };
         Self {
             value,
-            position: self.position,
+            place: self.place,
         }
     }
 
     /// Translates every position of the tree.
     pub(crate) fn relocate(&mut self, moved: &impl Fn(Position) -> Position) {
-        self.position = self.position.map(moved);
+        self.place = self.place.moved(moved);
         match &mut self.value {
             Value::List(items) => items.iter_mut().for_each(|item| item.relocate(moved)),
             Value::Map(pairs) => {
                 for (key, node) in pairs {
-                    key.position = key.position.map(moved);
+                    key.place = key.place.moved(moved);
                     node.relocate(moved);
                 }
             }
@@ -197,17 +198,17 @@ impl Node {
 
     /// The position of the key named by a dotted path, or of its nearest parent that exists.
     ///
-    /// Paths have the form of `serde_path_to_error` (`connection.acks`, `topics[1]`, `.` for the root) or
-    /// `serde_ignored` (`topics.1`, `?` for an optional layer). Keys may contain dots.
-    pub(crate) fn locate(&self, path: &str, root: Option<Position>) -> Option<Position> {
+    /// Paths are what `serde_path_to_error` prints (`connection.acks`, `topics[1]`, `.` for the root)
+    /// or `serde_ignored` (`topics.1`, `?` for an optional layer). Keys may hold dots themselves.
+    pub(crate) fn locate(&self, path: &str, root: Place) -> Place {
         self.deepest(path, root).1
     }
 
-    /// The position of the deepest node that `path` reaches from here, and how many bytes of the path remain.
-    fn deepest(&self, path: &str, here: Option<Position>) -> (usize, Option<Position>) {
+    /// The deepest place below this node that `path` reaches, and how many bytes of it remain unused.
+    fn deepest(&self, path: &str, here: Place) -> (usize, Place) {
         let path = path.strip_prefix('.').unwrap_or(path);
         let mut best = (path.len(), here);
-        let mut offer = |found: (usize, Option<Position>)| {
+        let mut offer = |found: (usize, Place)| {
             if found.0 < best.0 {
                 best = found;
             }
@@ -221,7 +222,7 @@ impl Node {
                     if let Some(rest) = path.strip_prefix(key.name.as_str())
                         && (rest.is_empty() || rest.starts_with(['.', '[']))
                     {
-                        offer(node.deepest(rest, key.position));
+                        offer(node.deepest(rest, key.place));
                     }
                 }
             }
@@ -229,7 +230,7 @@ impl Node {
                 if let Some((index, rest)) = leading_index(path)
                     && let Some(item) = items.get(index)
                 {
-                    offer(item.deepest(rest, item.position));
+                    offer(item.deepest(rest, item.place));
                 }
             }
             _ => {}
@@ -263,7 +264,7 @@ impl NotJson {
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Node({}", self.value.kind())?;
-        if let Some(Position { line, column }) = self.position {
+        if let Some(Position { line, column }) = self.place.position() {
             write!(f, " at {line}:{column}")?;
         }
         f.write_str(")")

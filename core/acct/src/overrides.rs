@@ -4,10 +4,15 @@ use serde_json::Value as Json;
 
 use super::key::Key;
 use super::node::{Node, Value};
+use super::place::Place;
 use super::scalar;
 
 /// An object of the command line.
 pub type JsonObject = serde_json::Map<String, Json>;
+
+/// The flags, which are to blame for what is wrong in their values.
+pub(crate) const OVERRIDES: &str = "--overrides";
+pub(crate) const EXTRAS: &str = "--extras";
 
 /// The provider that has extras, and the keys that may come from them.
 const KAFKA: &str = "kafka";
@@ -35,8 +40,8 @@ fn update(pairs: &mut Vec<(Key, Node)>, overrides: &JsonObject) {
                     update(pairs, inner);
                 }
             }
-            (Some((_, node)), value) => *node = from_json(value),
-            (None, value) => pairs.push((Key::text(name, None), from_json(value))),
+            (Some(known), value) => *known = pair(name, value, OVERRIDES),
+            (None, value) => pairs.push(pair(name, value, OVERRIDES)),
         }
     }
 }
@@ -94,9 +99,9 @@ fn complete(profiles: &mut [(Key, Node)], extras: &JsonObject) {
         };
         for (name, extra) in extras.iter().filter(|(_, extra)| !extra.is_null()) {
             match pairs.iter_mut().find(|(key, _)| key.name == *name) {
-                Some((_, node)) if is_empty(&node.value) => *node = from_json(extra),
+                Some(known) if is_empty(&known.1.value) => *known = pair(name, extra, EXTRAS),
                 Some(_) => {}
-                None => pairs.push((Key::text(name, None), from_json(extra))),
+                None => pairs.push(pair(name, extra, EXTRAS)),
             }
         }
     }
@@ -112,7 +117,12 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn from_json(value: &Json) -> Node {
+/// A key and its value as the flag gives them.
+fn pair(name: &str, value: &Json, flag: &'static str) -> (Key, Node) {
+    (Key::text(name, Place::Flag(flag)), from_json(value, flag))
+}
+
+fn from_json(value: &Json, flag: &'static str) -> Node {
     let value = match value {
         Json::Null => Value::Null,
         Json::Bool(value) => Value::Bool(*value),
@@ -121,16 +131,16 @@ fn from_json(value: &Json) -> Node {
         }
         Json::Number(number) => Value::Number(number.clone()),
         Json::String(text) => Value::text(&**text),
-        Json::Array(items) => Value::List(items.iter().map(from_json).collect()),
+        Json::Array(items) => Value::List(items.iter().map(|item| from_json(item, flag)).collect()),
         Json::Object(pairs) => Value::Map(
             pairs
                 .iter()
-                .map(|(name, value)| (Key::text(name, None), from_json(value)))
+                .map(|(name, value)| pair(name, value, flag))
                 .collect(),
         ),
     };
     Node {
         value,
-        position: None,
+        place: Place::Flag(flag),
     }
 }

@@ -1,6 +1,6 @@
 //! The data of an encrypted acct file: a tree as msgpack, and back.
 //!
-//! There is no text, so nodes that come from here have no position. Keys have the type that Python gives
+//! There is no text, so nodes that come from here have no place in one. Keys have the type that Python gives
 //! them, so that Idem finds the same data in a file, whoever encrypted it.
 
 use std::collections::HashSet;
@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::key::Key;
 use super::node::{Foreign, Node, Value};
+use super::place::Place;
 use super::scalar;
 
 /// How deep lists and mappings may nest.
@@ -22,25 +23,37 @@ const MAX_DEPTH: usize = 100;
 pub(crate) const ONE_NAME: &str =
     "two keys of one mapping that have the same name after encryption";
 
+/// So many values that cannot be packed are found at a time.
+const MAX_UNPACKABLE: usize = 100;
+
 /// Writing to a Vec or a counter cannot fail.
 const ACCEPTS: &str = "memory takes every byte";
 
-/// A value that cannot be packed: the path to it and what it is.
+/// A value that cannot be packed: the path to it, the place of its key or item, and what it is.
 #[derive(Debug)]
 pub(crate) struct Unpackable {
     pub(crate) path: String,
+    pub(crate) place: Place,
     pub(crate) what: &'static str,
 }
 
 /// Packs a tree. The result is wiped when it is dropped.
-pub(crate) fn pack(node: &Node) -> Result<Zeroizing<Vec<u8>>, Unpackable> {
+///
+/// # Errors
+///
+/// Every value that cannot be packed, up to [`MAX_UNPACKABLE`].
+pub(crate) fn pack(node: &Node) -> Result<Zeroizing<Vec<u8>>, Vec<Unpackable>> {
     // The first pass only counts the size: a buffer that grows leaves copies of secrets behind.
     let mut size = Vec::new();
     let mut counted = Counter(0);
-    write(node, &mut counted)?;
+    let mut unfit = Vec::new();
+    write(node, node.place, &mut counted, &mut unfit);
+    if !unfit.is_empty() {
+        return Err(unfit);
+    }
     size.reserve_exact(counted.0);
     let mut packed = Zeroizing::new(size);
-    write(node, &mut *packed)?;
+    write(node, node.place, &mut *packed, &mut unfit);
     Ok(packed)
 }
 
@@ -57,11 +70,8 @@ impl std::io::Write for Counter {
     }
 }
 
-fn write(node: &Node, out: &mut impl std::io::Write) -> Result<(), Unpackable> {
-    let unpackable = |what| Unpackable {
-        path: String::new(),
-        what,
-    };
+/// Writes a node; what cannot be written is left out and noted. `place` is that of its key or item.
+fn write(node: &Node, place: Place, out: &mut impl std::io::Write, unfit: &mut Vec<Unpackable>) {
     match &node.value {
         Value::Null => encode::write_nil(out).expect(ACCEPTS),
         Value::Bool(value) => encode::write_bool(out, *value).expect(ACCEPTS),
@@ -71,38 +81,61 @@ fn write(node: &Node, out: &mut impl std::io::Write) -> Result<(), Unpackable> {
             encode::write_f64(out, *number).expect(ACCEPTS);
         }
         Value::NotJson(Foreign::Binary(bytes)) => encode::write_bin(out, bytes).expect(ACCEPTS),
-        Value::NotJson(foreign) => return Err(unpackable(foreign.kind())),
+        Value::NotJson(foreign) => refuse(unfit, foreign.kind(), place, ""),
         Value::List(items) => {
-            let length =
-                u32::try_from(items.len()).map_err(|_| unpackable("a list that is too long"))?;
+            let Ok(length) = u32::try_from(items.len()) else {
+                return refuse(unfit, "a list that is too long", place, "");
+            };
             encode::write_array_len(out, length).expect(ACCEPTS);
             for (index, item) in items.iter().enumerate() {
-                write(item, out).map_err(|error| error.under(&format!("[{index}]")))?;
+                let before = unfit.len();
+                write(item, item.place, out, unfit);
+                under(&mut unfit[before..], || format!("[{index}]"));
             }
         }
         Value::Map(pairs) => {
-            let length =
-                u32::try_from(pairs.len()).map_err(|_| unpackable("a mapping that is too long"))?;
+            let Ok(length) = u32::try_from(pairs.len()) else {
+                return refuse(unfit, "a mapping that is too long", place, "");
+            };
             encode::write_map_len(out, length).expect(ACCEPTS);
             let mut names = HashSet::new();
             for (key, value) in pairs {
                 let meaning = key.meaning();
                 // The name that it has when it is read back: `0x10` becomes 16 and collides with the key '16'.
-                let name = Key::of(&meaning, None).map(|key| key.name);
+                let name = Key::of(&meaning, Place::NoText).map(|key| key.name);
                 if name.is_none_or(|name| !names.insert(name)) {
-                    return Err(unpackable(ONE_NAME).under(&key.name));
+                    refuse(unfit, ONE_NAME, key.place, &key.name);
                 }
                 let meaning = Node {
                     value: meaning,
-                    position: None,
+                    place: key.place,
                 };
-                write(&meaning, out)
-                    .and_then(|()| write(value, out))
-                    .map_err(|error| error.under(&key.name))?;
+                let before = unfit.len();
+                write(&meaning, key.place, out, unfit);
+                write(value, key.place, out, unfit);
+                under(&mut unfit[before..], || key.name.clone());
             }
         }
     }
-    Ok(())
+}
+
+fn refuse(unfit: &mut Vec<Unpackable>, what: &'static str, place: Place, path: &str) {
+    if unfit.len() < MAX_UNPACKABLE {
+        let path = path.to_owned();
+        unfit.push(Unpackable { path, place, what });
+    }
+}
+
+/// Puts one more step in front of the paths of values that cannot be packed.
+fn under(found: &mut [Unpackable], step: impl Fn() -> String) {
+    for unfit in found {
+        let step = step();
+        unfit.path = match unfit.path.as_str() {
+            "" => step,
+            path if path.starts_with('[') => format!("{step}{path}"),
+            path => format!("{step}.{path}"),
+        };
+    }
 }
 
 fn write_number(number: &Number, out: &mut impl std::io::Write) {
@@ -116,18 +149,7 @@ fn write_number(number: &Number, out: &mut impl std::io::Write) {
     }
 }
 
-impl Unpackable {
-    fn under(self, step: &str) -> Self {
-        let path = match self.path.as_str() {
-            "" => step.to_owned(),
-            path if path.starts_with('[') => format!("{step}{path}"),
-            path => format!("{step}.{path}"),
-        };
-        Self { path, ..self }
-    }
-}
-
-/// Reads a tree that must take up the whole content; the error says what was found instead.
+/// Reads a tree that takes all of the content; the error is what was found instead.
 pub(crate) fn unpack(mut content: &[u8]) -> Result<Node, &'static str> {
     let node = read(&mut content, 0)?;
     if content.is_empty() {
@@ -196,7 +218,7 @@ fn read(rest: &mut &[u8], depth: usize) -> Result<Node, &'static str> {
     };
     Ok(Node {
         value,
-        position: None,
+        place: Place::NoText,
     })
 }
 
@@ -231,7 +253,7 @@ fn map(rest: &mut &[u8], length: u32, depth: usize) -> Result<Value, &'static st
     let mut seen = HashSet::new();
     for _ in 0..length {
         let key = read(rest, depth + 1)?;
-        let key = Key::of(&key.value, None).ok_or("a key that is not text")?;
+        let key = Key::of(&key.value, Place::NoText).ok_or("a key that is not text")?;
         let value = read(rest, depth + 1)?;
         if !seen.insert(key.name.clone()) {
             return Err("a mapping with a duplicate key");

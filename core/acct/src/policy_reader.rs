@@ -7,10 +7,11 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::AcctError;
 use super::duration;
 use super::key::Key;
 use super::node::{Node, Value};
-use super::{AcctError, Location, Position};
+use super::place::Place;
 use evbus_destination::{
     BatchCaps, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy, QueueLimits,
     Retry, WhenFull,
@@ -77,7 +78,7 @@ pub(crate) fn read(
     };
     let spot = Spot {
         path: format!("{entry}.{HOST_KEY}"),
-        position: key.position,
+        place: key.place,
         node,
     };
     let policy = reader.policy(&spot);
@@ -91,7 +92,7 @@ pub(crate) fn read(
 /// A key with its value.
 struct Spot<'n> {
     path: String,
-    position: Option<Position>,
+    place: Place,
     node: &'n Node,
 }
 
@@ -214,7 +215,7 @@ impl Reader<'_> {
         for (key, node) in pairs {
             let spot = Spot {
                 path: format!("{}.{}", spot.path, key.name),
-                position: key.position,
+                place: key.place,
                 node,
             };
             if known.contains(&key.name.as_str()) {
@@ -239,7 +240,7 @@ impl Reader<'_> {
     }
 
     fn fault(&mut self, spot: &Spot<'_>, message: &str) {
-        let location = Location::at(self.file, spot.position);
+        let location = spot.place.within(self.file);
         self.faults
             .push(AcctError::new(location, &spot.path, message));
     }

@@ -9,9 +9,9 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::Position;
 use super::commands::{Commands, words};
 use super::node::{Node, Value};
+use super::place::Place;
 use evbus_files::named_file::{self, NotRead};
 
 /// The longest secret that is read, in bytes.
@@ -24,7 +24,7 @@ pub(crate) const EXEC: &str = "$exec";
 /// What is wrong with a reference: the path to it, where it is, the sentence.
 pub(crate) struct Fault {
     pub(crate) path: String,
-    pub(crate) position: Option<Position>,
+    pub(crate) place: Place,
     pub(crate) message: String,
 }
 
@@ -33,19 +33,22 @@ pub(crate) struct Resolver<'d> {
     dir: &'d Path,
     /// Why no command may be run, if so.
     doubt: Option<&'d str>,
-    /// What the commands printed.
-    commands: &'d Commands,
+    /// What the commands printed, if they have run.
+    commands: &'d Commands<'d>,
     read: Vec<Zeroizing<String>>,
+    /// Whether the output of a command that has not run yet is missing.
+    pub(crate) is_waiting: bool,
     pub(crate) faults: Vec<Fault>,
 }
 
 impl<'d> Resolver<'d> {
-    pub(crate) fn new(dir: &'d Path, doubt: Option<&'d str>, commands: &'d Commands) -> Self {
+    pub(crate) fn new(dir: &'d Path, doubt: Option<&'d str>, commands: &'d Commands<'d>) -> Self {
         Self {
             dir,
             doubt,
             commands,
             read: Vec::new(),
+            is_waiting: false,
             faults: Vec::new(),
         }
     }
@@ -87,7 +90,7 @@ impl<'d> Resolver<'d> {
         };
         Cow::Owned(Node {
             value,
-            position: node.position,
+            place: node.place,
         })
     }
 
@@ -103,7 +106,14 @@ impl<'d> Resolver<'d> {
                 (ENV, Value::Text(name)) => from_environment(name),
                 (FILE, Value::Text(name)) => from_file(&self.dir.join(name.as_str())),
                 (EXEC, Value::List(items)) => match self.doubt {
-                    None => words(items).and_then(|words| self.commands.output(&words)),
+                    None => match words(items).map(|words| self.commands.output(&words)) {
+                        Ok(Some(output)) => output,
+                        Ok(None) => {
+                            self.is_waiting = true;
+                            return Value::Null;
+                        }
+                        Err(message) => Err(message),
+                    },
                     Some(found) => Err(format!(
                         "`{EXEC}` is not allowed in {found}; run `chmod g-w` on it"
                     )),
@@ -138,7 +148,7 @@ impl<'d> Resolver<'d> {
     fn refuse(&mut self, node: &Node, path: &str, message: String) -> Value {
         self.faults.push(Fault {
             path: path.to_owned(),
-            position: node.position,
+            place: node.place,
             message,
         });
         Value::Null

@@ -106,6 +106,7 @@ impl AcctSource {
             Ok(document) => document.into_root(),
             Err(error) => {
                 faults.push(error);
+                AcctError::sort(&mut faults);
                 return Err(faults);
             }
         };
@@ -122,7 +123,10 @@ impl AcctSource {
             Ok(false) => tracing::warn!(
                 "acct file {name}: it has no section `kafka`, so that --extras has no effect; check the name of the section, or remove --extras"
             ),
-            Err(message) => faults.push(AcctError::new(Location::whole(&name), "", &message)),
+            Err(message) => {
+                let place = Location::whole(&Arc::from(overrides::EXTRAS));
+                faults.push(AcctError::new(place, "", &message));
+            }
         }
         AcctError::sort(&mut faults);
         match file {
@@ -136,11 +140,40 @@ impl AcctSource {
     ///
     /// # Errors
     ///
-    /// The first fault.
-    pub fn document(&self) -> Result<AcctDocument, AcctError> {
-        let mut twice = Vec::new();
-        let document = self.read_with(&Trust::unchecked(), &mut twice);
-        twice.into_iter().next().map_or(document, Err)
+    /// Every fault.
+    pub fn document(&self) -> Result<AcctDocument, Vec<AcctError>> {
+        self.document_without(|_| Vec::new())
+    }
+
+    /// As [`document`](Self::document), for data that is to be encrypted.
+    ///
+    /// # Errors
+    ///
+    /// Also every reason for which it cannot be encrypted.
+    pub fn document_to_encrypt(&self) -> Result<AcctDocument, Vec<AcctError>> {
+        self.document_without(AcctDocument::unfit)
+    }
+
+    fn document_without(
+        &self,
+        unfit: impl Fn(&AcctDocument) -> Vec<AcctError>,
+    ) -> Result<AcctDocument, Vec<AcctError>> {
+        let mut faults = Vec::new();
+        let document = match self.read_with(&Trust::unchecked(), &mut faults) {
+            Ok(document) => {
+                let mut unfit = unfit(&document);
+                // A key that is there twice is one fault.
+                unfit.retain(|it| faults.iter().all(|twice| twice.location() != it.location()));
+                faults.extend(unfit);
+                Some(document)
+            }
+            Err(fault) => {
+                faults.push(fault);
+                None
+            }
+        };
+        AcctError::sort(&mut faults);
+        document.filter(|_| faults.is_empty()).ok_or(faults)
     }
 
     /// Repeated keys are faults in `twice`.

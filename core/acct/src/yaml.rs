@@ -102,7 +102,7 @@ fn document(
     }
     Ok(root.unwrap_or(Node {
         value: Value::Null,
-        position: Some(Position { line: 1, column: 1 }),
+        place: Position { line: 1, column: 1 }.into(),
     }))
 }
 
@@ -191,7 +191,7 @@ impl Tree<'_> {
         };
         let node = Node {
             value,
-            position: Some(at),
+            place: at.into(),
         };
         if let Some(anchor) = anchor {
             self.charge(size, at)?;
@@ -336,7 +336,7 @@ impl Tree<'_> {
         match &event {
             // A key has no use for what else these two mean.
             Event::Scalar(scalar) if is_merge(scalar) || is_value(scalar) => {
-                return Ok(Key::text(&scalar.text, Some(at)));
+                return Ok(Key::text(&scalar.text, at.into()));
             }
             Event::Scalar(scalar) if scalar.plain => {
                 written = scalar_key(scalar, &Value::Null, at);
@@ -344,14 +344,14 @@ impl Tree<'_> {
             Event::Alias(name) => {
                 let key = &self.anchored(name, at)?.key;
                 written = key.clone().map(|key| Key {
-                    position: Some(at),
+                    place: at.into(),
                     ..key
                 });
             }
             _ => {}
         }
         let (node, _) = self.node(event, at, depth + 1)?;
-        written.or_else(|| Key::of(&node.value, Some(at))).ok_or_else(|| {
+        written.or_else(|| Key::of(&node.value, at.into())).ok_or_else(|| {
             let found = node.value.kind();
             let message = format!(
                 "found {found} as a key, expected text; put keys and patterns that begin with `[` or `{{` in quotes"
@@ -432,11 +432,11 @@ fn scalar_value(scalar: &Scalar) -> Result<Value, String> {
 /// A scalar as a key: its text, if neither quotes nor a tag determine its type.
 fn scalar_key(scalar: &Scalar, value: &Value, at: Position) -> Option<Key> {
     if !scalar.plain {
-        return Key::of(value, Some(at));
+        return Key::of(value, at.into());
     }
     Some(Key {
         name: scalar.text.to_string(),
-        position: Some(at),
+        place: at.into(),
         plain: true,
     })
 }
@@ -451,13 +451,13 @@ fn pairs(list: Value, at: Position) -> Result<Value, Fault> {
             let pair = pairs.pop().map(|(key, value)| {
                 let key = Node {
                     value: key.meaning(),
-                    position: key.position,
+                    place: key.place,
                 };
                 vec![key, value]
             });
             Ok(Node {
                 value: Value::List(pair.unwrap_or_default()),
-                position: item.position,
+                place: item.place,
             })
         }
         other => {
@@ -465,7 +465,7 @@ fn pairs(list: Value, at: Position) -> Result<Value, Fault> {
                 "found {} in a list tagged `!!omap` or `!!pairs`, expected a mapping with one key; correct it or remove the tag",
                 other.kind()
             );
-            Err((item.position.unwrap_or(at), message))
+            Err((item.place.position().unwrap_or(at), message))
         }
     });
     items.collect::<Result<_, _>>().map(Value::List)

@@ -26,7 +26,7 @@ use plugins::Scanned;
 use retiring::Retiring;
 
 use crate::control::{PluginsStatus, Reloaded};
-use crate::plan::Plan;
+use crate::plan::{Plan, Premises};
 use evbus_acct::{AcctFile, AcctSource};
 use evbus_delivery::Bus;
 use evbus_delivery::InternalQueues;
@@ -182,12 +182,16 @@ impl Deployment {
         };
         let (catalog, internal) = (catalog.clone(), self.internal.clone());
         let program = self.sources.isolation_program.clone();
-        let planning = move || Plan::new(&acct, &catalog, &internal, program.as_ref());
-        let mut plan = self.unless_ending(planning).await?;
-        if self.sources.state_dir.is_none() && !self.sources.without_state {
-            plan.refuse_queues_on_disk();
-        }
-        Ok(Some(plan))
+        let accepts_queues_on_disk = self.sources.state_dir.is_some() || self.sources.without_state;
+        let planning = move || {
+            let premises = Premises {
+                internal: &internal,
+                program: program.as_ref(),
+                accepts_queues_on_disk,
+            };
+            Plan::new(&acct, &catalog, premises)
+        };
+        self.unless_ending(planning).await.map(Some)
     }
 
     /// Applies a valid acct file to the lanes.

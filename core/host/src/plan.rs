@@ -74,11 +74,27 @@ pub struct Plan {
     refused: Vec<Entry>,
 }
 
+/// The host that a plan is made for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Premises<'a> {
+    pub(crate) internal: &'a InternalQueues,
+    /// What runs isolated plugins.
+    pub(crate) program: Option<&'a Arc<Path>>,
+    /// Whether destinations that ask for a queue on disk are accepted.
+    pub(crate) accepts_queues_on_disk: bool,
+}
+
 impl Plan {
-    /// Combines an acct file with plugins, for inspection. Finds all faults, not only the first. Loads
-    /// the plugins that the file uses ([`Catalog::load_used`]), and blocks meanwhile.
+    /// Combines an acct file with plugins, for inspection. Finds all faults, not only the first; commands of `$exec`
+    /// are run only if there are none. Loads the plugins that the file uses ([`Catalog::load_used`]), and blocks
+    /// meanwhile.
     pub fn of(acct: &AcctFile, catalog: &Catalog) -> Self {
-        Self::new(acct, catalog, &InternalQueues::default(), None)
+        let premises = Premises {
+            internal: &InternalQueues::default(),
+            program: None,
+            accepts_queues_on_disk: true,
+        };
+        Self::new(acct, catalog, premises)
     }
 
     /// The entries that are served and have no fault, in file order.
@@ -118,90 +134,67 @@ impl Plan {
             .collect()
     }
 
-    /// Combines them. Finds all faults, not only the first; entries with a fault are left out of
-    /// `served`.
-    pub fn new(
-        acct: &AcctFile,
-        catalog: &Catalog,
-        internal: &InternalQueues,
-        program: Option<&Arc<Path>>,
-    ) -> Self {
+    /// Combines them, as [`of`](Self::of) does; entries with a fault are left out of `served`.
+    pub(crate) fn new(acct: &AcctFile, catalog: &Catalog, premises: Premises<'_>) -> Self {
         load_used(acct, catalog);
-        let mut plan = Self {
-            served: Vec::new(),
-            router: Router::empty(),
-            unserved: Vec::new(),
-            faulty: BTreeSet::new(),
-            errors: acct.faults().to_vec(),
-            refused: Vec::new(),
-        };
         let mut served = Vec::new();
+        let mut unserved = Vec::new();
         for section in acct.sections() {
             let is_internal = section.provider() == INTERNAL;
-            let connector = if section.is_let_go() || (is_internal && !internal.has_reader()) {
-                plan.unserved.push(section.provider().to_owned());
-                continue;
+            let connector = if section.is_let_go() {
+                None
             } else if is_internal {
-                Connector::Internal(internal.clone())
-            } else if let Some(plugin) = catalog.provider(section.provider()) {
-                Connector::Plugin(plugin)
+                let queues = premises.internal;
+                (queues.has_reader()).then(|| Connector::Internal(queues.clone()))
             } else {
-                plan.unserved.push(section.provider().to_owned());
-                continue;
+                catalog.provider(section.provider()).map(Connector::Plugin)
             };
-            served.push((section, connector));
-        }
-        let commands = Commands::run(served.iter().map(|(section, _)| *section));
-        for (section, connector) in served {
-            let (entries, errors) = section.read(&commands);
-            plan.errors.extend(errors);
-            for read in entries {
-                let connector = isolate(&read.entry, &connector, program);
-                plan.add(read, connector);
+            match connector {
+                Some(connector) => served.push((section, connector)),
+                None => unserved.push(section.provider().to_owned()),
             }
         }
-        plan.compile(acct, catalog);
-        let (faults, unusable) = unserved::faults(acct, catalog, &plan.unserved);
-        plan.errors.extend(faults);
-        plan.faulty = unusable;
-        AcctError::sort(&mut plan.errors);
+        let look = |commands: &Commands<'_>| {
+            let mut plan = Self {
+                served: Vec::new(),
+                router: Router::empty(),
+                unserved: unserved.clone(),
+                faulty: BTreeSet::new(),
+                errors: acct.faults().to_vec(),
+                refused: Vec::new(),
+            };
+            for (section, connector) in &served {
+                let (entries, errors) = section.read(commands);
+                plan.errors.extend(errors);
+                for read in entries {
+                    let connector = isolate(&read.entry, connector, premises.program);
+                    plan.add(read, connector, premises.accepts_queues_on_disk);
+                }
+            }
+            plan.compile(acct, catalog);
+            let (faults, unusable) = unserved::faults(acct, catalog, &plan.unserved);
+            plan.errors.extend(faults);
+            plan.faulty = unusable;
+            AcctError::sort(&mut plan.errors);
+            plan
+        };
+        let sections = served.iter().map(|(section, _)| *section);
+        let is_well = |plan: &Self| plan.errors.is_empty();
+        let (mut plan, unrun) = Commands::unless_faulty(sections, look, is_well);
+        if unrun > 0 {
+            plan.errors.push(acct.unrun(unrun));
+        }
         plan
     }
 
-    /// Removes every entry for which `fault` returns a path and a message.
-    fn refuse(&mut self, fault: impl Fn(&Planned) -> Option<(String, String)>) {
-        for planned in &self.served {
-            if let Some((path, message)) = fault(planned) {
-                self.errors.push(planned.entry.fault(&path, &message));
-            }
-        }
-        AcctError::sort(&mut self.errors);
-    }
-
-    /// Refuses every destination that needs a queue on disk, if the host has no state directory.
-    pub(crate) fn refuse_queues_on_disk(&mut self) {
-        self.refuse(|planned| {
-            let policy = planned.policy();
-            let (key, value) = match policy.when_full {
-                Some(WhenFull::Spill) => ("when_full", "`when_full: spill`"),
-                _ if policy.durable => ("durable", "`durable`"),
-                _ => return None,
-            };
-            Some((
-                format!("evbus.{key}"),
-                format!("{value} needs a state directory; give --state-dir, or change the key"),
-            ))
-        });
-    }
-
-    fn add(&mut self, read: ReadEntry, connector: Connector) {
+    fn add(&mut self, read: ReadEntry, connector: Connector, accepts_queues_on_disk: bool) {
         let ReadEntry {
             entry,
             faults: mut own,
             extent,
             is_earlier,
         } = read;
-        let is_well = own.is_empty();
+        let is_well = own.is_empty() && matches!(extent, Extent::Whole);
         let check = |config: &Config| match &connector {
             Connector::Plugin(plugin) => plugin.check_config(config.text(), entry.secrets()),
             Connector::Isolated(isolated) => {
@@ -213,11 +206,16 @@ impl Plan {
             Extent::Nothing => Vec::new(),
             Extent::Whole | Extent::Part(_) => check(&entry.config),
         };
-        if let Extent::Part(guessed) = extent
-            && !faults.is_empty()
-        {
-            let others = check(&guessed);
-            faults.retain(|fault| others.contains(fault));
+        if let Extent::Part(guesses) = extent {
+            for guessed in guesses {
+                if !faults.is_empty() {
+                    let others = check(&guessed);
+                    faults.retain(|fault| others.contains(fault));
+                }
+            }
+        }
+        if !accepts_queues_on_disk {
+            faults.extend(queue_on_disk(&entry.policy));
         }
         if entry.policy.isolate == Isolation::Process && !can_isolate(&connector) {
             faults.push(("evbus.isolate".to_owned(), LINKED.to_owned()));
@@ -304,6 +302,19 @@ impl Plan {
             .map(|planned| planned.entry.pattern.as_str())
             .collect()
     }
+}
+
+/// The fault of a destination that needs a queue on disk, for a host without a state directory.
+fn queue_on_disk(policy: &Policy) -> Option<(String, String)> {
+    let (key, value) = match policy.when_full {
+        Some(WhenFull::Spill) => ("when_full", "`when_full: spill`"),
+        _ if policy.durable => ("durable", "`durable`"),
+        _ => return None,
+    };
+    Some((
+        format!("evbus.{key}"),
+        format!("{value} needs a state directory; give --state-dir, or change the key"),
+    ))
 }
 
 fn pattern_fault(entry: &Entry, acct: &AcctFile, reason: &str) -> AcctError {

@@ -70,8 +70,20 @@ pub(crate) fn plugin_files(dir: &PluginDir) -> Result<Vec<PathBuf>, String> {
     if dir.source == PluginDirSource::Default && !dir.path.exists() {
         return Ok(Vec::new());
     }
+    let (origin, correct) = match dir.source {
+        PluginDirSource::Environment => (
+            ", but EVBUS_PLUGIN_PATH names it",
+            "correct EVBUS_PLUGIN_PATH",
+        ),
+        PluginDirSource::Given | PluginDirSource::Default => ("", "give another"),
+    };
     let names = trusted_path::names_in(&dir.path).map_err(|unusable| match unusable {
-        Unusable::Absent => "the directory does not exist; create it or give another".to_owned(),
+        Unusable::Absent => {
+            format!("the directory does not exist{origin}; create it, or {correct}")
+        }
+        Unusable::NotADirectory => format!(
+            "it is not a directory{origin}; expected the directory that contains the plugin files: {correct}"
+        ),
         Unusable::Because(reason) => reason,
     })?;
     let mut files: Vec<PathBuf> = names

@@ -75,7 +75,8 @@ fn check<'d, R: ReadRef<'d>>(data: R) -> Result<Headers<'d, R>, String> {
         return Err(if len == 0 {
             "it is empty; expected a shared library (ELF)".to_owned()
         } else {
-            "it is not a shared library: it has no ELF header".to_owned()
+            "it is not a shared library: it has no ELF header; expected a plugin file (.so)"
+                .to_owned()
         });
     }
     let cut = |why: &str| format!("it is damaged or truncated ({why}, {len} bytes); copy it again");

@@ -24,6 +24,8 @@ const STICKY: u32 = 0o1000;
 pub(crate) enum Unusable {
     /// It does not exist.
     Absent,
+    /// There is a file in the place of a directory.
+    NotADirectory,
     /// One sentence.
     Because(String),
 }
@@ -31,7 +33,8 @@ pub(crate) enum Unusable {
 impl From<Unusable> for String {
     fn from(unusable: Unusable) -> Self {
         match unusable {
-            Unusable::Absent => "it cannot be read: no such file".to_owned(),
+            Unusable::Absent => "there is no such file; check its path".to_owned(),
+            Unusable::NotADirectory => "it is not a directory".to_owned(),
             Unusable::Because(reason) => reason,
         }
     }
@@ -53,7 +56,7 @@ pub(crate) fn names_in(path: &Path) -> Result<Vec<OsString>, Unusable> {
     let mut walk = Walk::begin(Ours)?;
     match walk.to(path)? {
         End::Directory => {}
-        End::Entry(_, FileType::RegularFile) => return Err(because("it is not a directory")),
+        End::Entry(_, FileType::RegularFile) => return Err(Unusable::NotADirectory),
         End::Entry(..) => return Err(not_regular()),
     }
     is_ours(walk.here())?;

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::senders::decode;
 use evbus_event::{Event, now_unix_ns};
+use evbus_wire::in_words;
 
 /// How many events may wait for the host.
 const QUEUE_EVENTS: usize = 64 * 1024;
@@ -205,7 +206,11 @@ impl Reader {
                     let why = self.master.why_no_sockets().unwrap_or_else(|| match error {
                         // The error's own words ask for a host.
                         evbus_client::Error::Connect { path, source } => {
-                            format!("cannot connect to {}: {source}", path.display())
+                            format!(
+                                "cannot connect to {}: {}",
+                                path.display(),
+                                in_words(&source)
+                            )
                         }
                         error => error.to_string(),
                     });

@@ -78,7 +78,7 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     raise_file_limit();
     let found = builder.examine().await;
     let catalog = found.catalog;
-    for dir in found.in_use {
+    for dir in &found.in_use {
         note(&format!(
             "a host is running in {}; a second one cannot be started there",
             dir.display()
@@ -101,7 +101,11 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
         doubts +=
             unserved(&plan, report) + twice(&plan, report) + nothing(&plan, &acct_file, report);
         links = if args.connect {
-            connect(plan, args.timeout).await
+            let links = connect(plan, args.timeout).await;
+            if links.has_failed {
+                note(&beside_a_host(&found.in_use));
+            }
+            links
         } else {
             let served = plan.into_served().into_iter();
             Links {
@@ -166,6 +170,23 @@ async fn connect(plan: Plan, limit: Duration) -> Links {
         links.all.push((trial.planned, link));
     }
     links
+}
+
+/// The advice for destinations that cannot be connected, perhaps because a host is.
+fn beside_a_host(in_use: &[PathBuf]) -> String {
+    let (host, dir) = match in_use.first() {
+        Some(dir) => (
+            format!("the host that runs in {}", dir.display()),
+            dir.display().to_string(),
+        ),
+        None => (
+            "a host that runs with this acct file".to_owned(),
+            "DIR".to_owned(),
+        ),
+    };
+    format!(
+        "{host} may hold what a destination can open only once, such as a file, so that it cannot be tried here; `evbus status --sock-dir {dir}` shows whether the host is connected"
+    )
 }
 
 fn show(rows: Vec<Vec<String>>) -> Result<(), Exit> {

@@ -52,7 +52,11 @@ pub(super) async fn run(file: &Path, json: bool) -> Result<(), Exit> {
     let name = file.display().to_string();
     let opened = open_given(file)
         .map(tokio::fs::File::from_std)
-        .map_err(|error| Exit::failed(format!("cannot read {name}: {error}")))?;
+        .map_err(|error| {
+            Exit::failed(format!(
+                "cannot read {name}: {error}; check the path of the file of recorded events"
+            ))
+        })?;
     check(BufReader::with_capacity(64 * 1024, opened), &name, json).await
 }
 

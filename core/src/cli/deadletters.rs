@@ -1,15 +1,16 @@
 //! `evbus deadletters`: the events that were given up at a destination.
 
 use std::fs;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
+use evbus::EventId;
 use evbus::control::Client;
 use evbus::store::StateError;
 use evbus::store::deadletters::{self, DeadLetter, Filter};
-use evbus_report::counted;
+use evbus_report::{counted, system_text};
 use serde::Serialize;
 
 use super::exit::{Exit, note};
@@ -59,6 +60,7 @@ enum DeadlettersCommand {
         /// Id of the event
         #[arg(
             value_name = "ID",
+            value_parser = event_id,
             required_unless_present = "id",
             conflicts_with = "id"
         )]
@@ -90,6 +92,14 @@ enum DeadlettersCommand {
     },
 }
 
+/// An event's id as stores have it.
+fn event_id(text: &str) -> Result<String, String> {
+    match text.parse::<EventId>() {
+        Ok(id) => Ok(id.to_string()),
+        Err(_) => Err("expected the id of an event, such as 01a2068f-b371-7000-8000-0346bc3975c9; `evbus deadletters list` shows them".to_owned()),
+    }
+}
+
 /// The choice of dead letters.
 #[derive(Debug, Args)]
 struct FilterArgs {
@@ -103,7 +113,7 @@ struct FilterArgs {
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
     /// Only the event with this id
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = event_id)]
     id: Option<String>,
     /// Only dead letters with a last attempt at least this many seconds ago
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
@@ -192,8 +202,12 @@ fn state_dir(args: &DeadlettersArgs) -> Result<PathBuf, Exit> {
             dir.display()
         ))),
         Err(error) => Err(Exit::config(format!(
-            "cannot use the state directory {}: {error}; use the one that the host runs with",
-            dir.display()
+            "cannot use the state directory {}: {}; use the one that the host runs with",
+            dir.display(),
+            match error.kind() {
+                io::ErrorKind::NotFound => "it does not exist".to_owned(),
+                _ => system_text(&error),
+            }
         ))),
     }
 }

@@ -130,13 +130,13 @@ impl ControlPlace {
 
     /// Reports why a host gave no answer. If no directory was named, the advice is to name one.
     pub(super) fn exit(&self, error: &ControlError) -> Exit {
-        match (error, self.assumed) {
-            (ControlError::Connect { source, .. }, Some(named_by)) => Exit::failed(format!(
-                "{NO_HOST}; no host answers in the state directory {} ({}): {source}",
+        match (error.no_connection(), self.assumed) {
+            (Some(why), Some(named_by)) => Exit::failed(format!(
+                "{NO_HOST}; no host answers in the state directory {} ({}): {why}",
                 self.dir.display(),
-                named_by.text()
+                named_by.text(),
             )),
-            (error, _) => Exit::failed(error.to_string()),
+            _ => Exit::failed(error.to_string()),
         }
     }
 }

@@ -6,6 +6,7 @@ mod acct;
 mod acct_options;
 mod check;
 mod check_events;
+mod command_line;
 mod deadletters;
 mod exec;
 mod exit;
@@ -31,7 +32,7 @@ mod signals;
 mod status;
 mod target;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -164,7 +165,7 @@ fn named_dir(name: OsString) -> Result<PathBuf, &'static str> {
 pub(crate) fn main() -> ExitCode {
     evbus::plugin::return_freed_memory();
     print_no_panic_of_the_yaml_parser();
-    let matches = without_empty_variables(Cli::command()).get_matches();
+    let matches = command_line::read(Cli::command());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // For the life of the process, which ends without `exit`.
     let _guard = ExitGuard::arm();
@@ -214,17 +215,6 @@ fn print_no_panic_of_the_yaml_parser() {
 
 /// How long to wait for standard error to take the last lines of a service.
 const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
-
-/// Treats empty environment variables, which units and shells leave behind, as unset.
-fn without_empty_variables(command: clap::Command) -> clap::Command {
-    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    command
-        .mut_args(|arg| match arg.get_env() {
-            Some(name) if is_empty(name) => arg.env(None::<&'static str>),
-            _ => arg,
-        })
-        .mut_subcommands(without_empty_variables)
-}
 
 fn with_runtime<T>(command: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
     check_file_limit()?;

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use anstyle::Style;
 use comfy_table::{CellAlignment, ContentArrangement, Row, Table, presets};
-use evbus_report::foreign_text;
+use evbus_report::{foreign_text, system_text};
 use rustix::fs::{FileType, fstat, major};
 use serde::Serialize;
 
@@ -42,7 +42,8 @@ pub(super) fn write(bytes: &[u8]) -> Result<Reader, Exit> {
         Ok(()) => Ok(Reader::There),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
         Err(error) => Err(Exit::failed(format!(
-            "cannot write to standard output: {error}"
+            "cannot write to standard output: {}; check where it is redirected to",
+            system_text(&error)
         ))),
     }
 }

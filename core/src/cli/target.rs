@@ -1,7 +1,7 @@
 //! The target of the commands that fire events: a running host, or the destinations of an acct file.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -88,7 +88,10 @@ impl Way<'_> {
                 let sender = Sender::connect(dir)
                     .await
                     .map_err(|error| Exit::failed(error.to_string()))?;
-                Connection::Socket(sender)
+                Connection::Socket {
+                    sender,
+                    dir: dir.clone(),
+                }
             }
             Place::Acct(source) => {
                 let limit = self.options.timeout;
@@ -96,7 +99,7 @@ impl Way<'_> {
                 // It waits for destinations that are required.
                 let host = tokio::time::timeout(limit, starting).await.map_err(|_| {
                     Exit::failed(format!(
-                        "a required destination is not connected within {} s (see --timeout); no event was fired",
+                        "a required destination is not connected within {} s (see --timeout); no event was fired. {BESIDE_A_HOST}",
                         limit.as_secs_f64()
                     ))
                 })?;
@@ -135,8 +138,8 @@ pub(super) struct Target {
 }
 
 enum Connection {
-    /// A running host.
-    Socket(Sender),
+    /// A running host, by its socket directory.
+    Socket { sender: Sender, dir: PathBuf },
     /// A host inside this process.
     Destinations {
         host: Box<Host>,
@@ -204,7 +207,7 @@ impl Target {
     pub(super) async fn fire(&mut self, event: Event, firing: sls::Firing) -> Result<(), Exit> {
         let fired = async {
             match &mut self.connection {
-                Connection::Socket(sender) => {
+                Connection::Socket { sender, dir } => {
                     let fired = Fired {
                         json: event.body(),
                         id: event.id(),
@@ -213,7 +216,7 @@ impl Target {
                     sender
                         .send(event.profile(), &fired)
                         .await
-                        .map_err(|error| Exit::failed(error.to_string()))
+                        .map_err(|error| of_host(dir, &error))
                 }
                 Connection::Destinations { host, unmatched } => {
                     let profile = event.profile().to_owned();
@@ -237,11 +240,11 @@ impl Target {
 
     /// Writes the events that are buffered for a running host.
     pub(super) async fn flush(&mut self) -> Result<(), Exit> {
-        let Connection::Socket(sender) = &mut self.connection else {
+        let Connection::Socket { sender, dir } = &mut self.connection else {
             return Ok(());
         };
         match tokio::time::timeout(self.timeout, sender.flush()).await {
-            Ok(flushed) => flushed.map_err(|error| Exit::failed(error.to_string())),
+            Ok(flushed) => flushed.map_err(|error| of_host(dir, &error)),
             Err(_) => Err(self.without_room()),
         }
     }
@@ -249,8 +252,8 @@ impl Target {
     /// The error of a target that accepted nothing within the timeout.
     fn without_room(&self) -> Exit {
         match &self.connection {
-            Connection::Socket(_) => {
-                Exit::failed(evbus_client::Error::Slow(self.timeout).to_string())
+            Connection::Socket { dir, .. } => {
+                of_host(dir, &evbus_client::Error::Slow(self.timeout))
             }
             Connection::Destinations { host, .. } => {
                 // This reports what was not delivered, and why.
@@ -267,11 +270,11 @@ impl Target {
     /// far systems. Reports events without a destination.
     pub(super) async fn finish(self, require: Require) -> Result<(), Exit> {
         let (delivered, unmatched) = match self.connection {
-            Connection::Socket(sender) => {
+            Connection::Socket { sender, dir } => {
                 let kept = sender
                     .finish(self.timeout)
                     .await
-                    .map_err(|error| Exit::failed(error.to_string()))?;
+                    .map_err(|error| of_host(&dir, &error))?;
                 let unmatched = kept.has_unmatched.then(|| {
                     "at least one event matches no destination of the host; only listeners received it"
                         .to_owned()
@@ -296,14 +299,27 @@ impl Target {
     }
 }
 
+/// An error of a running host, with its socket directory. A fault of an event is not the host's.
+fn of_host(dir: &Path, error: &evbus_client::Error) -> Exit {
+    match error {
+        evbus_client::Error::Unsendable { .. } => Exit::failed(error.to_string()),
+        error => Exit::failed(format!("{}: {error}", dir.display())),
+    }
+}
+
+/// The advice for destinations that cannot be connected without a host, perhaps because one is running.
+const BESIDE_A_HOST: &str = "If a host runs with this acct file, it may hold what a destination can open only once, such as a file: fire to that host with --sock-dir";
+
 /// Reports what was not delivered.
 fn undelivered(lanes: &[LaneStatus]) -> Result<(), Exit> {
     let mut all_delivered = true;
+    let mut is_unconnected = false;
     for lane in lanes {
         let counts = lane.counts;
         let missing = counts.received.saturating_sub(counts.accepted);
         if missing > 0 {
             all_delivered = false;
+            is_unconnected |= lane.instances == 0;
             error(&format!(
                 "destination {}: {missing} of {} not delivered: {}",
                 lane.destination,
@@ -311,6 +327,9 @@ fn undelivered(lanes: &[LaneStatus]) -> Result<(), Exit> {
                 lane.last_error.as_deref().unwrap_or("no answer in time")
             ));
         }
+    }
+    if is_unconnected {
+        note(BESIDE_A_HOST);
     }
     if all_delivered {
         Ok(())

@@ -444,3 +444,42 @@ fn nobody_gets_a_file_by_having_put_one_in_its_place() {
     check(&bench.acct(&args), 2, "that user could read the new one");
     assert_eq!(bench.read("everybodys/plain.yml"), "");
 }
+
+#[test]
+fn everything_that_keeps_a_file_from_being_encrypted_is_reported_at_once() {
+    let bench = Bench::new();
+    let text = "\
+kafka:
+  a: {key: k, key: l}
+  b: {topics: [x, !!set {y}], key: 18446744073709551616}
+  16: {}
+  '16': {}
+";
+    fs::write(bench.path("faulty.yml"), text).unwrap();
+    fs::write(bench.path("there.key"), "not to be lost").unwrap();
+    let output = bench.acct(&[
+        "encrypt",
+        "faulty.yml",
+        "--new-key-file",
+        "there.key",
+        "--output-file",
+        "absent/out",
+    ]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    let sentences = [
+        "faulty.yml:2:15: key: duplicate key, first on line 2",
+        "faulty.yml:3:19: kafka.b.topics[1]: found a set, expected a value that an encrypted file can hold",
+        "faulty.yml:3:31: kafka.b.key: found a whole number of more than 64 bits",
+        "faulty.yml:5:3: 16: duplicate key, first on line 4",
+        "cannot write the file absent/out: its directory does not exist; create it, or give another name",
+        "--new-key-file: there.key already exists and may be the only key to other files",
+    ];
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), sentences.len(), "{said}");
+    for (line, sentence) in lines.iter().zip(sentences) {
+        assert!(line.contains(sentence), "expected {sentence} in {line}");
+    }
+    let shown = stderr(&bench.acct(&["decrypt", "faulty.yml"]));
+    assert_eq!(shown.matches("duplicate key").count(), 2, "{shown}");
+}

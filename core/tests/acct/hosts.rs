@@ -85,7 +85,7 @@ fn check_route_and_put_read_encrypted_files() {
         "--overrides",
         "{\"fixture-good\": {\"idem-*\": {\"pathh\": 1}}}",
     ]);
-    check(&output, 78, "acct.yml: fixture-good.idem-*.pathh: ");
+    check(&output, 78, "--overrides: fixture-good.idem-*.pathh: ");
 }
 
 #[test]

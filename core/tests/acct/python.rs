@@ -41,7 +41,11 @@ fn data(document: &AcctDocument) -> Value {
 
 fn open(file: &Path, key: &AcctKey) -> Value {
     let source = AcctSource::new(file).key(KeySource::Given(key.clone()));
-    data(&source.document().unwrap_or_else(|error| panic!("{error}")))
+    data(
+        &source
+            .document()
+            .unwrap_or_else(|error| panic!("{error:?}")),
+    )
 }
 
 #[test]
@@ -55,7 +59,7 @@ fn two_hundred_files_are_the_same_data_in_both_plain_and_encrypted_by_either() {
         fs::write(&file, &text).unwrap();
         let document = AcctSource::new(&file)
             .document()
-            .unwrap_or_else(|error| panic!("seed {seed}: {error}\n{text}"));
+            .unwrap_or_else(|error| panic!("seed {seed}: {error:?}\n{text}"));
         let expected = acct.ask(&json!({"do": "read", "file": file}));
         assert_eq!(data(&document), expected, "seed {seed}:\n{text}");
 

@@ -191,12 +191,12 @@ file:
         "acct.yml:8:11: file.b.path: environment variable \"EVBUS_NONE\" is not set",
         "acct.yml:9:13: file.b.fsync.interval: found a number, expected a whole number of seconds from 1",
         "acct.yml:10:5: file.b.pth: found an unknown key",
-        "acct.yml:13:11: fixture-good.c.path: cannot get the secret from \"false\"",
         "acct.yml:14:5: fixture-good.c.retry_first: found a number, expected a whole number from 0",
         "acct.yml:15:3: fixture-good.c: duplicate key, first on line 12",
         "acct.yml:16:5: fixture-good.c.delay_ms: found text, expected a whole number",
         "acct.yml:17:1: file: duplicate key, first on line 1",
         "acct.yml:18:16: file.d.mode: found text, expected three or four octal digits",
+        "acct.yml: 1 `$exec` command was not run because of the faults above; mend those first",
     ] {
         let (_, after) = rest
             .split_once(sentence)
@@ -233,4 +233,95 @@ fn extras_that_no_section_takes_are_named() {
     assert_eq!(told(without, extras), 1);
     assert_eq!(told(with, extras), 0);
     assert_eq!(told(without, "{}"), 0);
+}
+
+#[test]
+fn a_fault_that_depends_on_no_command_keeps_all_commands_from_running() {
+    let plugins = plugin_dir(&["plugin-glob", "plugin-file", "plugin-kafka"]);
+    let dir = tempfile::tempdir().unwrap();
+    let acct = dir.path().join("acct.yml");
+    let well = "\
+kafka:
+  a:
+    connection:
+      bootstrap_servers: {$exec: [sh, -c, 'touch ran; echo localhost:1']}
+      security_protocol: {$exec: [echo, SASL_SSL]}
+      sasl_mechanism: PLAIN
+      sasl_plain_username: me
+      sasl_plain_password: {$exec: [echo, hunter2]}
+  b: {topics: [{$exec: [echo, t]}]}
+file:
+  c: {path: {$exec: [echo, out.jsonl]}}
+";
+    for (fault, sentence) in [
+        (
+            "  d: {path: x, pth: y}\n",
+            "acct.yml:12:16: file.d.pth: found an unknown key",
+        ),
+        (
+            "  d: {path: {$exec: [echo, y]}, pth: y}\n",
+            "acct.yml:12:33: file.d.pth: found an unknown key",
+        ),
+        (
+            "  d: {path: x, evbus: {when_full: spill}}\n",
+            "acct.yml:12:24: file.d.evbus.when_full: `when_full: spill` needs a state directory",
+        ),
+        (
+            "match_plugin: glbo\n",
+            "acct.yml:12:1: match_plugin: no loaded plugin provides",
+        ),
+        (
+            "flie: {d: {}}\n",
+            "acct.yml:12:1: flie: no plugin serves it; did you mean `file`?",
+        ),
+        (
+            "file: {d: {path: x}}\n",
+            "acct.yml:12:1: file: duplicate key",
+        ),
+    ] {
+        fs::write(&acct, format!("{well}{fault}")).unwrap();
+        for command in [
+            &["check"][..],
+            &["run", "--sock-dir", "s"],
+            &["put", "a", "1"],
+        ] {
+            if command[0] == "put" && sentence.contains("spill") {
+                continue;
+            }
+            let mut command_line = evbus(dir.path());
+            command_line.args(command).arg("--acct-file").arg(&acct);
+            if command[0] != "put" {
+                command_line.arg("--no-state-dir");
+            }
+            command_line
+                .arg("--plugin-dir")
+                .arg(plugins.path())
+                .current_dir(dir.path());
+            let output = run(&mut command_line, b"");
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(78), "{command:?} {said}");
+            let lines: Vec<&str> = said
+                .lines()
+                .filter(|line| line.contains("acct.yml"))
+                .collect();
+            assert_eq!(lines.len(), 2, "{command:?} {said}");
+            assert!(lines[0].contains(sentence), "{command:?} {said}");
+            assert!(
+                lines[1].contains("`$exec` commands were not run because of the faults above"),
+                "{said}"
+            );
+            assert!(!dir.path().join("ran").exists(), "{command:?} {fault}");
+        }
+    }
+    // A plugin's fault that the output of a command may mend is none before the commands have run.
+    fs::write(&acct, well).unwrap();
+    let mut command_line = evbus(dir.path());
+    command_line.args(["check", "--acct-file"]).arg(&acct);
+    command_line
+        .arg("--plugin-dir")
+        .arg(plugins.path())
+        .current_dir(dir.path());
+    let output = run(&mut command_line, b"");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(dir.path().join("ran").exists());
 }

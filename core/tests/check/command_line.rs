@@ -348,3 +348,76 @@ fn a_limit_of_processes_is_one_clear_line_and_no_panic() {
         assert!(!said.is_empty(), "{processes}: it says why");
     }
 }
+
+#[test]
+fn every_wrong_value_of_a_command_line_is_reported_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let said = |args: &[&str], code: i32| {
+        let output = run(evbus(home.path()).args(args), b"");
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let args = [
+        "check",
+        "--timeout",
+        "soon",
+        "--state-limit",
+        "3",
+        "--log-level",
+        "loud",
+        "--overrides",
+        "[]",
+        "--drain-timeout",
+        "later",
+    ];
+    let all = said(&args, 2);
+    for argument in [
+        "'soon' for '--timeout <S>'",
+        "'3' for '--state-limit <SIZE>'",
+        "'loud' for '--log-level <L>'\n  [possible values: error,",
+        "'[]' for '--overrides <JSON>'",
+        "'later' for '--drain-timeout <S>'",
+        "were not provided:\n  --acct-file <F>",
+    ] {
+        assert_eq!(all.matches(argument).count(), 1, "{argument}: {all}");
+    }
+    assert_eq!(all.matches("For more information").count(), 1, "{all}");
+    assert_eq!(
+        said(&["check", "--timeout"], 2).matches("error: ").count(),
+        1
+    );
+    assert_eq!(
+        said(&["check", "--timeout", "x", "--help"], 2)
+            .matches("error: ")
+            .count(),
+        1
+    );
+    assert_eq!(said(&["check", "--help"], 0), "");
+}
+
+#[test]
+fn a_plugin_directory_that_a_variable_names_by_mistake_is_reported_with_the_variable() {
+    let home = tempfile::tempdir().unwrap();
+    let acct = home.path().join("acct.yml");
+    fs::write(&acct, "{}\n").unwrap();
+    let absent = home.path().join("absent");
+    for (dir, sentence) in [
+        (
+            &absent,
+            "absent: the directory does not exist, but EVBUS_PLUGIN_PATH names it; create it, or correct EVBUS_PLUGIN_PATH",
+        ),
+        (
+            &acct,
+            "acct.yml: it is not a directory, but EVBUS_PLUGIN_PATH names it; expected the directory that contains the plugin files: correct EVBUS_PLUGIN_PATH",
+        ),
+    ] {
+        let mut check = evbus(home.path());
+        check
+            .args(["check", "--acct-file"])
+            .arg(&acct)
+            .env("EVBUS_PLUGIN_PATH", dir);
+        let output = run(&mut check, b"");
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(stderr(&output).contains(sentence), "{}", stderr(&output));
+    }
+}

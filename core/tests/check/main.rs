@@ -4,6 +4,7 @@
 mod acct_file;
 mod as_run;
 mod bad_input;
+mod beside_a_host;
 mod command_line;
 mod events;
 mod forged_lines;

@@ -227,8 +227,8 @@ fn show_gives_bodies_as_they_are() {
     assert_eq!(json_lines(&output)[0]["body"], "plain");
     check(
         &bench.run(&["show", "unknown"]),
-        1,
-        "no dead letter matches",
+        2,
+        "expected the id of an event",
     );
     check(&bench.run(&["show"]), 2, "<ID>");
 }
@@ -308,13 +308,13 @@ fn a_directory_that_is_none_or_a_newer_one_is_named() {
     check(
         &absent(&bench.dir.path().join("absent")),
         78,
-        "absent: No such file or directory",
+        "absent: it does not exist; use the one",
     );
     check(&absent(Path::new("/dev/null")), 78, "is not a directory");
     check(
         &run(evbus(bench.dir.path()).args(["deadletters", "list"]), b""),
         78,
-        "default-state: No such file or directory",
+        "default-state: it does not exist",
     );
     let other = tempfile::tempdir().unwrap();
     let expected = format!(

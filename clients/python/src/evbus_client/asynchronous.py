@@ -13,7 +13,7 @@ from .client import make_event
 from .errors import EvbusError, NoHost, NoRoom, NotConfirmed, TimedOut
 from .frame import MAX_ANSWER_BYTES, Event, OutgoingEvent, prefixed, salt_frame
 from .inbox import Gap, Inbox, check
-from .sockets import RETRY_SECONDS, UNCONFIRMED, Inlet, Outlet, Paths, connect, log
+from .sockets import RETRY_SECONDS, UNCONFIRMED, Inlet, Outlet, Paths, connect, log, lost
 from .verdict import judge, not_in_time
 
 T = TypeVar("T")
@@ -297,4 +297,4 @@ async def _finish(connection: socket.socket, frames: Iterable[bytes], is_asked: 
         except ConnectionError as error:
             if isinstance(error, EvbusError):
                 raise
-            raise NotConfirmed(error.errno, f"the connection to the host was lost: {error}") from None
+            raise NotConfirmed(error.errno, lost(error)) from None

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, Optional, Type, Union
 from .errors import EvbusError, NoHost, NoRoom, NotConfirmed, TimedOut
 from .frame import MAX_ANSWER_BYTES, Event, OutgoingEvent, prefixed, salt_frame
 from .inbox import Gap, Inbox, check
-from .sockets import RETRY_SECONDS, UNCONFIRMED, Inlet, Outlet, Paths, connect, log
+from .sockets import RETRY_SECONDS, UNCONFIRMED, Inlet, Outlet, Paths, connect, log, lost
 from .verdict import judge, not_in_time
 
 
@@ -404,4 +404,4 @@ def _finish(
         except ConnectionError as error:
             if isinstance(error, EvbusError):
                 raise
-            raise NotConfirmed(error.errno, f"the connection to the host was lost: {error}") from None
+            raise NotConfirmed(error.errno, lost(error)) from None

@@ -4,6 +4,10 @@
 class EvbusError(Exception):
     """The base of every error of this package."""
 
+    def __str__(self) -> str:
+        # Of those that are an OSError, without its "[Errno 111]": the text says what that means.
+        return str(self.args[-1]) if self.args else ""
+
 
 class NotConfigured(EvbusError):
     """No socket directory was given, and ``EVBUS_SOCK_DIR`` is not set."""

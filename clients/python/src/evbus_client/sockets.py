@@ -60,6 +60,32 @@ def _connect(connection: socket.socket, path: str) -> None:
         os.close(opened)
 
 
+_WORDS = {
+    errno.ENOENT: "the socket does not exist",
+    errno.ECONNREFUSED: "nothing listens on it",
+    errno.EACCES: "this user may not use it",
+    errno.EPERM: "this user may not use it",
+    errno.ENOTDIR: "part of its path is not a directory",
+    errno.EPIPE: "the host closed the connection",
+    errno.ECONNRESET: "the host closed the connection",
+    errno.ECONNABORTED: "the host closed the connection",
+    errno.ENOTCONN: "the host closed the connection",
+}
+
+
+def in_words(error: OSError) -> str:
+    """What the system answered, without its codes."""
+    return _WORDS.get(error.errno or 0) or error.strerror or str(error)
+
+
+def lost(error: OSError) -> str:
+    """The sentence about a connection that was lost while events were on their way."""
+    return (
+        f"the connection to the host was lost ({in_words(error)}), and events that it has not acknowledged may "
+        "not have arrived; check that the host is running, and see its log"
+    )
+
+
 def connect(path: str) -> socket.socket:
     """A new connection.
 
@@ -71,7 +97,9 @@ def connect(path: str) -> socket.socket:
         _connect(connection, path)
     except BlockingIOError:
         connection.close()
-        raise NoRoom(errno.EAGAIN, f"the host at {path} is too busy to accept a connection") from None
+        raise NoRoom(
+            errno.EAGAIN, f"the host at {path} is too busy to accept a connection; try again in a moment"
+        ) from None
     except OSError as error:
         connection.close()
         if isinstance(error, PermissionError):
@@ -80,10 +108,13 @@ def connect(path: str) -> socket.socket:
                 "this user"
             )
         else:
-            advice = "is a host running with this socket directory?"
+            advice = (
+                "check that a host is running with this socket directory (`evbus run --sock-dir`), or use the "
+                "directory of one that is"
+            )
         raise NoHost(
             error.errno,
-            f"cannot connect to the event socket {path}: {error.strerror or error}; {advice}",
+            f"cannot connect to the event socket {path}: {in_words(error)}; {advice}",
         ) from None
     return connection
 
@@ -147,7 +178,7 @@ class Inlet:
         except BlockingIOError:
             return False
         except OSError as error:
-            self._drop(str(error))
+            self._drop(in_words(error))
             return True
         if data:
             self._inbox.feed(data)
@@ -196,7 +227,7 @@ class Outlet:
             try:
                 self._write(frame)
             except ConnectionError as error:
-                self.break_off(f"{error}")
+                self.break_off(in_words(error))
             else:
                 self._events += confirmed
                 return
@@ -204,8 +235,11 @@ class Outlet:
         try:
             self._write(frame)
         except ConnectionError as error:
-            self.break_off(f"{error}")
-            raise NoHost(error.errno, f"the host at {self._path} closed the connection: {error}") from None
+            self.break_off(in_words(error))
+            raise NoHost(
+                error.errno,
+                f"the host at {self._path} closed the connection at once, and nothing was sent; see the host's log",
+            ) from None
         self._events += confirmed
 
     def fileno(self) -> Optional[int]:
@@ -254,5 +288,8 @@ class Outlet:
             # Up to about 100 KiB the kernel takes a frame whole or not at all.
             sent = self._socket.send(frame)
         except BlockingIOError:
-            raise NoRoom(errno.EAGAIN, f"the socket {self._path} has no room; the host is behind") from None
+            raise NoRoom(
+                errno.EAGAIN,
+                f"the socket {self._path} has no room, because the host is behind; try again in a moment",
+            ) from None
         self._rest = memoryview(frame)[sent:]

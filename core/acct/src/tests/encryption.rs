@@ -78,7 +78,7 @@ fn a_token_that_was_folded_quoted_or_marked_is_read() {
         let read = with_key(&file, key.reveal()).document().unwrap();
         assert!(read.same_data(&document), "{written:?}");
         // Without a key, the file is not read as YAML.
-        let error = AcctSource::new(&file).document().unwrap_err();
+        let error = &AcctSource::new(&file).document().unwrap_err()[0];
         assert!(
             error
                 .message()
@@ -97,7 +97,7 @@ fn keys_that_would_be_one_when_encrypted_are_refused_and_every_other_key_comes_b
         "aws: {~: a, 'null': b}\n",
     ] {
         let (_dir, document) = plain(text);
-        let error = document.encrypt(Cipher::Fernet, &key).unwrap_err();
+        let error = &document.encrypt(Cipher::Fernet, &key).unwrap_err()[0];
         assert!(
             error
                 .message()
@@ -117,7 +117,7 @@ fn keys_that_would_be_one_when_encrypted_are_refused_and_every_other_key_comes_b
     let shown = dir.path().join("shown.yml");
     fs::write(&shown, read.to_yaml().as_bytes()).unwrap();
     let again = AcctSource::new(&shown).render_pipe(RenderPipe::yaml());
-    let again = again.document().unwrap_or_else(|error| panic!("{error}"));
+    let again = again.document().unwrap();
     assert!(again.same_data(&document));
 }
 
@@ -170,7 +170,7 @@ fn a_file_that_does_not_open_says_so_in_one_sentence() {
         ] {
             let path = dir.path().join("f");
             fs::write(&path, content).unwrap();
-            let error = with_key(&path, key).document().unwrap_err();
+            let error = &with_key(&path, key).document().unwrap_err()[0];
             assert_eq!(error.message(), expected);
             assert_eq!(error.to_string(), format!("{}: {expected}", path.display()));
             assert!(!error.to_string().contains(key));
@@ -193,7 +193,7 @@ fn a_file_of_other_content_than_msgpack_says_what_was_found() {
     ] {
         let path = dir.path().join("f");
         fs::write(&path, Cipher::Fernet.encrypt(&key, content).unwrap()).unwrap();
-        let error = with_key(&path, key.reveal()).document().unwrap_err();
+        let error = &with_key(&path, key.reveal()).document().unwrap_err()[0];
         assert_eq!(
             error.message(),
             format!(
@@ -233,18 +233,18 @@ fn a_key_is_taken_from_a_file_each_time_and_never_shown() {
     };
     fs::write(&path, "x").unwrap();
     assert_eq!(
-        source.document().unwrap_err().message(),
+        source.document().unwrap_err()[0].message(),
         refused("no such file")
     );
     fs::write(&key_file, "\n \n").unwrap();
     fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(
-        source.document().unwrap_err().message(),
+        source.document().unwrap_err()[0].message(),
         refused("it is empty")
     );
     fs::write(&key_file, "k".repeat(5000)).unwrap();
     assert_eq!(
-        source.document().unwrap_err().message(),
+        source.document().unwrap_err()[0].message(),
         refused("it is larger than 4 KiB")
     );
     for _ in 0..2 {
@@ -261,7 +261,7 @@ fn a_key_is_taken_from_a_file_each_time_and_never_shown() {
 fn what_cannot_be_encrypted_is_named() {
     let (_dir, document) = plain("aws:\n  a: [1, {b: 99999999999999999999}]\n");
     let key = Cipher::Fernet.generate_key().unwrap();
-    let error = document.encrypt(Cipher::Fernet, &key).unwrap_err();
+    let error = &document.encrypt(Cipher::Fernet, &key).unwrap_err()[0];
     assert_eq!(error.location().position.unwrap().line, 2);
     assert_eq!(error.key(), "aws.a[1].b");
     assert!(
@@ -270,7 +270,7 @@ fn what_cannot_be_encrypted_is_named() {
             .starts_with("found a whole number of more than 64 bits")
     );
     let (_dir, list) = plain("- a\n");
-    let error = list.encrypt(Cipher::Fernet, &key).unwrap_err();
+    let error = &list.encrypt(Cipher::Fernet, &key).unwrap_err()[0];
     assert!(
         error
             .message()
@@ -344,7 +344,7 @@ fn yaml_that_is_shown_is_read_back_as_the_same_data() {
     let again = AcctSource::new(&yaml)
         .render_pipe(RenderPipe::yaml())
         .document()
-        .unwrap_or_else(|error| panic!("{error}\n{}", document.to_yaml().as_str()));
+        .unwrap_or_else(|error| panic!("{error:?}\n{}", document.to_yaml().as_str()));
     assert_eq!(data(&again), Value::Object(pairs));
     assert!(again.same_data(&document));
 }

@@ -35,7 +35,7 @@ const PLACES: [(&str, Place); 5] = [
         load(&AcctSource::new(acct))
     }),
     ("a file that is to be encrypted", |_, odd| {
-        AcctSource::new(odd).document().unwrap_err().to_string()
+        AcctSource::new(odd).document().unwrap_err()[0].to_string()
     }),
 ];
 

@@ -85,3 +85,49 @@ fn extras_give_kafka_entries_what_they_lack() {
         Err("found extras.kafka without keys, expected an object with key, partition or topics; correct --extras".to_owned())
     );
 }
+
+#[test]
+fn a_fault_of_a_value_from_the_command_line_names_the_flag() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("acct.yml");
+    fs::write(
+        &file,
+        "kafka:\n  a: {key: k, evbus: {ordered: maybe}}\n  b: {}\nmatch_plugin: glob\n",
+    )
+    .unwrap();
+    let overrides = json!({
+        "kafka": {"a": {"evbus": {"durable": 5, "quue": 1}}, "b": "text", "c": {"evbus": {"batch": {"events": 0}}}},
+        "match_plugin": [],
+        "evbsu": {},
+    });
+    let acct = AcctSource::new(&file)
+        .extras(object(json!({"kafak": 1})))
+        .overrides(object(overrides))
+        .load()
+        .unwrap();
+    let named = |faults: &[crate::AcctError]| -> Vec<String> {
+        let named = faults
+            .iter()
+            .map(|fault| format!("{}: {}", fault.location(), fault.key()));
+        let dir = format!("{}/", dir.path().display());
+        named.map(|name| name.replace(&dir, "")).collect()
+    };
+    assert_eq!(
+        named(acct.faults()),
+        [
+            "--overrides: match_plugin",
+            "--overrides: evbsu",
+            "--extras: "
+        ]
+    );
+    assert_eq!(
+        named(&acct.sections()[0].entries().unwrap_err()),
+        [
+            "--overrides: kafka.a.evbus.durable",
+            "--overrides: kafka.a.evbus.quue",
+            "--overrides: kafka.b",
+            "--overrides: kafka.c.evbus.batch.events",
+            "acct.yml:2:23: kafka.a.evbus.ordered",
+        ]
+    );
+}

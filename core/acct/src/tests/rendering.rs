@@ -27,9 +27,9 @@ fn read(text: &str, pipe: &str) -> Result<Value, String> {
         .render_pipe(pipe.parse().unwrap())
         .document()
         .map(|document| serde_json::from_slice(&document.to_json().unwrap()).unwrap())
-        .map_err(|error| {
+        .map_err(|errors| {
             let base = format!("{}/", inner.display());
-            error.to_string().replace(&base, "")
+            errors[0].to_string().replace(&base, "")
         })
 }
 

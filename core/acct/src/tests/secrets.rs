@@ -106,14 +106,47 @@ fn a_missing_one_is_named_and_all_are_told_at_once() {
         ("{$flie: a}".to_owned(), "found `$flie`, which is not a reference, expected `$env`, `$file` or `$exec`; did you mean `$file`?".to_owned()),
         ("{$env: A, b: 1}".to_owned(), "found `$env` next to other keys, expected it as the only key; move the others out or remove it".to_owned()),
     ] {
-        let text = format!("p:\n  idem-*:\n    a: 1\n    conn: [{reference}]\n    x: {{$env: EVBUS_NONE2}}\n");
+        // Beside a fault that needs no command, nothing is run.
+        let other = if sentence.starts_with("cannot get") {
+            "{$exec: ['false']}"
+        } else {
+            "{$env: EVBUS_NONE2}"
+        };
+        let text = format!("p:\n  idem-*:\n    a: 1\n    conn: [{reference}]\n    x: {other}\n");
         let faults = entries(dir.path(), &text).unwrap_err();
         let file = dir.path().join("acct.yml").display().to_string();
         assert_eq!(faults.len(), 2, "{faults:?}");
         assert_eq!(faults[0], format!("{file}:4:12: p.idem-*.conn[0]: {sentence}"));
-        assert!(faults[1].contains("p.idem-*.x: environment variable \"EVBUS_NONE2\" is not set"));
+        assert!(faults[1].contains("p.idem-*.x: "), "{}", faults[1]);
         assert!(!faults[0].contains("hunter"), "{}", faults[0]);
     }
+}
+
+#[test]
+fn no_command_of_a_file_with_another_fault_is_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("acct.yml").display().to_string();
+    let text = "\
+p:
+  a: {k: {$exec: [./runs]}, l: [{$exec: [./runs, again]}]}
+  b: {k: {$exec: [./runs]}, m: {$env: EVBUS_NONE}}
+";
+    script(dir.path(), "runs", "touch \"${0%/*}/ran\"; echo x");
+    assert_eq!(
+        entries(dir.path(), text).unwrap_err(),
+        [
+            format!(
+                "{file}:3:32: p.b.m: environment variable \"EVBUS_NONE\" is not set; set it to the secret where the host is started"
+            ),
+            format!(
+                "{file}: 2 `$exec` commands were not run because of the faults above; mend those first"
+            ),
+        ]
+    );
+    assert!(!dir.path().join("ran").exists());
+    let mended = entries(dir.path(), &text.replace("EVBUS_NONE", "CARGO_PKG_NAME")).unwrap();
+    assert!(dir.path().join("ran").exists());
+    assert_eq!(*mended[0].config, json!({"k": "x", "l": ["x"]}));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use evbus_wire::SocketPath;
+use evbus_wire::{SocketPath, in_words};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -28,7 +28,9 @@ const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 pub enum ControlError {
     /// No host answers there.
     #[error(
-        "no host answers on the control socket {path:?}: {source}; check that a host is running with this directory"
+        "no host answers on the control socket {path:?}: {}; {}",
+        in_words(.source),
+        advice(.source)
     )]
     Connect {
         /// The socket.
@@ -61,6 +63,26 @@ pub enum ControlError {
         /// Why it cannot be read.
         reason: String,
     },
+}
+
+impl ControlError {
+    /// What the system answered, in words, if no host can be asked there.
+    pub fn no_connection(&self) -> Option<String> {
+        match self {
+            Self::Connect { source, .. } => Some(in_words(source)),
+            _ => None,
+        }
+    }
+}
+
+/// What to do about a connection that was not made.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "run the command as the host's user",
+        _ => {
+            "check that a host is running with this directory (`evbus run` with --sock-dir or --state-dir), or use the directory of one that is"
+        }
+    }
 }
 
 /// An answer to a status request.

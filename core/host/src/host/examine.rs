@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::{HostBuilder, StartError};
 use crate::deployment::{check_file_limit, names};
 
-use crate::plan::Plan;
-use evbus_acct::{AcctError, AcctFile, AcctSource};
+use crate::plan::{Plan, Premises};
+use evbus_acct::{AcctFile, AcctSource};
 use evbus_delivery::InternalQueues;
 use evbus_files::usable_dir;
 use evbus_plugin::{Catalog, Registry, plugin_dirs};
@@ -98,14 +98,13 @@ impl HostBuilder {
             .scan();
         let has_state = self.state_dir.is_some() || self.without_state;
         let plan = acct.map(|acct: AcctFile| {
-            // Checked even if nobody reads the queues here: programs that do may share the file.
-            let internal = InternalQueues::default();
-            let program = self.isolation_program.as_ref();
-            let mut plan = Plan::new(&acct, &catalog, &internal, program);
-            if !has_state {
-                plan.refuse_queues_on_disk();
-            }
-            plan
+            // Looked at even where nobody reads them: programs that do may share the file.
+            let premises = Premises {
+                internal: &InternalQueues::default(),
+                program: self.isolation_program.as_ref(),
+                accepts_queues_on_disk: has_state,
+            };
+            Plan::new(&acct, &catalog, premises)
         });
         if let Some(plan) = &plan
             && let Err(fault) = check_file_limit(plan.served().len(), self.state_dir.is_some())
@@ -120,7 +119,6 @@ impl HostBuilder {
         }
         acct_faults.extend(plan.iter().flat_map(|plan| plan.errors().to_vec()));
         if !acct_faults.is_empty() {
-            AcctError::sort(&mut acct_faults);
             faults.insert(0, StartError::Acct(acct_faults));
         }
         Examination {

@@ -197,7 +197,10 @@ async fn a_sender_without_a_host_says_where_it_looked() {
         .await
         .expect_err("there is no host");
     assert!(error.to_string().contains(PULL_SOCKET), "{error}");
-    assert!(error.to_string().contains("is a host running"), "{error}");
+    assert!(
+        error.to_string().contains("check that a host is running"),
+        "{error}"
+    );
 }
 
 /// A host whose intake waits for permits.

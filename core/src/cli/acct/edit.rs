@@ -13,7 +13,7 @@ use super::super::exit::{Exit, note};
 use super::editor::{self, EditorSignals, Ended};
 use super::new_key::{FileKey, NewKeyOptions};
 use super::private_dir::PrivateDir;
-use super::{Form, fault, save, shown};
+use super::{Form, output_for, save, shown};
 
 /// Edit an encrypted acct file
 #[derive(Debug, Args)]
@@ -63,6 +63,7 @@ pub(super) async fn run(args: EditArgs) -> Result<(), Exit> {
     };
     let cipher = args.crypto_plugin.or(before.cipher()).unwrap_or_default();
     let path = args.output_file.as_deref().unwrap_or(&args.file);
+    args.new_key.refuse_key_file(key.as_ref(), path)?;
     let key = FileKey::new(key, &args.new_key, cipher, path)?;
     let Some(after) = edited(&args, &before).await? else {
         return Ok(());
@@ -78,7 +79,7 @@ pub(super) async fn run(args: EditArgs) -> Result<(), Exit> {
         note(&format!("{}: no changes", args.file.display()));
         return Ok(());
     }
-    save(&after, cipher, &key, path)
+    save(&after, cipher, &key, output_for(path, args.new_key.force)?)
 }
 
 /// Reads the file's data. Plain files are refused, because this command would replace a template by the text
@@ -92,7 +93,7 @@ fn read(args: &EditArgs, key: Option<KeySource>) -> Result<AcctDocument, Exit> {
             "{}: the file is not encrypted; edit it directly, or encrypt it with `evbus acct encrypt`",
             args.file.display()
         ))),
-        Err(error) => Err(fault(error)),
+        Err(errors) => Err(Exit::acct(&errors)),
     }
 }
 
@@ -141,29 +142,31 @@ async fn edited(args: &EditArgs, before: &AcctDocument) -> Result<Option<AcctDoc
                 Form::Yaml => RenderPipe::yaml(),
                 Form::Json => RenderPipe::json(),
             });
-        let document = AcctSource::new(&path).render_pipe(pipe).document();
-        match document.and_then(|document| document.check().map(|()| document)) {
+        let edited = AcctSource::new(&path).render_pipe(pipe);
+        match edited.document_to_encrypt() {
             Ok(document) => return Ok(Some(document)),
-            Err(error) => ask(error, &path, &unchanged, &mut signals).await?,
+            Err(errors) => ask(&errors, &path, &unchanged, &mut signals).await?,
         }
     }
 }
 
 /// Asks whether to return to the editor; an error if not.
 async fn ask(
-    error: AcctError,
+    errors: &[AcctError],
     path: &Path,
     unchanged: &str,
     signals: &mut EditorSignals,
 ) -> Result<(), Exit> {
-    let sentence = error.to_string();
     let name = path.display().to_string();
     // The file is gone when this is read; only the place in it is useful.
-    let sentence = sentence.replace(&name, "the edited text");
+    let sentences = errors
+        .iter()
+        .map(|error| error.to_string().replace(&name, "the edited text"));
     if !io::stdin().is_terminal() {
-        return Err(Exit::config(format!("{sentence}; {unchanged}")));
+        let faults = sentences.map(|sentence| Exit::config(format!("{sentence}; {unchanged}")));
+        return Exit::of_all(faults.collect());
     }
-    note(&sentence);
+    sentences.for_each(|sentence| note(&sentence));
     // If the question cannot be written, it is not answered.
     let _ = write!(io::stderr(), "edit again? [Y/n] ");
     let answering = tokio::task::spawn_blocking(|| {

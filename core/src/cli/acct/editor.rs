@@ -1,12 +1,14 @@
 //! The operator's editor.
 
 use std::future::poll_fn;
+use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use evbus_report::system_text;
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
 use rustix::stdio::stdin;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
@@ -142,7 +144,10 @@ pub(super) async fn run(
         .env("TMPDIR", temporary)
         .env_remove("ACCT_KEY")
         .spawn()
-        .map_err(|error| unusable(&error.to_string()))?;
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => unusable("no such program"),
+            _ => unusable(&system_text(&error)),
+        })?;
     let pid = Pid::from_child(&child);
     let mut waiting = tokio::task::spawn_blocking(move || child.wait());
     let ended = tokio::select! {

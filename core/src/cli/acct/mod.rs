@@ -10,16 +10,15 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
-use evbus::acct::{
-    AcctDocument, AcctError, AcctSource, Cipher, KeySource, MAX_FILE_BYTES, RenderPipe,
-};
+use evbus::acct::{AcctDocument, AcctSource, Cipher, KeySource, MAX_FILE_BYTES, RenderPipe};
 use evbus_files::named_file;
 use new_key::{FileKey, NewKeyOptions};
 
 use super::acct_options::KeyOptions;
 use super::exit::{Exit, note};
 use super::output;
-use super::{secret_file, with_runtime};
+use super::secret_file::SecretFile;
+use super::with_runtime;
 
 /// Encrypt, decrypt and edit acct files in the format of acct for Python
 #[derive(Debug, Args)]
@@ -129,31 +128,44 @@ pub(super) fn run(args: AcctArgs) -> Result<(), Exit> {
 }
 
 fn encrypt(args: &EncryptArgs) -> Result<(), Exit> {
-    let document = AcctSource::new(&args.file)
-        .render_pipe(args.render_pipe.clone())
-        .document()
-        .map_err(|error| {
-            if encryption(&args.file) != Some(Cipher::Fernet) {
-                return fault(error);
-            }
-            Exit::config(format!(
-                "{}: the file is already encrypted; change it with `evbus acct edit`",
-                args.file.display()
-            ))
-        })?;
-    let output_file = args.output_file.clone().unwrap_or_else(|| {
+    let path = args.output_file.clone().unwrap_or_else(|| {
         let mut name = OsString::from(&args.file);
         name.push(".");
         name.push(args.crypto_plugin.name());
         name.into()
     });
-    let key = FileKey::new(
-        args.key.source(),
-        &args.new_key,
-        args.crypto_plugin,
-        &output_file,
-    )?;
-    save(&document, args.crypto_plugin, &key, &output_file)
+    let given = args.key.source();
+    let document = AcctSource::new(&args.file)
+        .render_pipe(args.render_pipe.clone())
+        .document_to_encrypt()
+        .map_err(|errors| {
+            if encryption(&args.file) != Some(Cipher::Fernet) {
+                return Exit::acct(&errors);
+            }
+            Exit::config(format!(
+                "{}: the file is already encrypted; change it with `evbus acct edit`",
+                args.file.display()
+            ))
+        });
+    let output = args
+        .new_key
+        .refuse_key_file(given.as_ref(), &path)
+        .and_then(|()| output_for(&path, args.new_key.force));
+    let key = FileKey::new(given, &args.new_key, args.crypto_plugin, &path);
+    let (document, output, key) = match (document, output, key) {
+        (Ok(document), Ok(output), Ok(key)) => (document, output, key),
+        (document, output, key) => {
+            let faults = [document.err(), output.err(), key.err()];
+            return Exit::of_all(faults.into_iter().flatten().collect());
+        }
+    };
+    save(&document, args.crypto_plugin, &key, output)
+}
+
+/// The place of an encrypted file. An encrypted file that is there already is replaced; [`FileKey::new`] checks whose
+/// key opens it.
+fn output_for(path: &Path, force: bool) -> Result<SecretFile, Exit> {
+    SecretFile::prepare(path, |file| force || encryption(file).is_some())
 }
 
 /// The cipher that a file was encrypted with; none for text, and if there is no file.
@@ -179,10 +191,10 @@ fn decrypt(args: &DecryptArgs) -> Result<(), Exit> {
         .cipher(args.crypto_plugin)
         .render_pipe(args.render_pipe.clone())
         .document()
-        .map_err(fault)?;
+        .map_err(|errors| Exit::acct(&errors))?;
     let text = shown(&document, args.output)?;
     match &args.output_file {
-        Some(path) => secret_file::write(path, &text, |_| args.force, || Ok(())),
+        Some(path) => SecretFile::prepare(path, |_| args.force)?.write(&text, || Ok(())),
         None => output::write(&text).map(|_| ()),
     }
 }
@@ -193,19 +205,22 @@ fn shown(document: &AcctDocument, form: Form) -> Result<zeroize::Zeroizing<Vec<u
         Form::Yaml => Ok(zeroize::Zeroizing::new(
             document.to_yaml().as_bytes().to_vec(),
         )),
-        Form::Json => document.to_json().map_err(fault),
+        Form::Json => document.to_json().map_err(|error| Exit::acct(&[error])),
     }
 }
 
 /// Encrypts a document into a file.
-fn save(document: &AcctDocument, cipher: Cipher, key: &FileKey, path: &Path) -> Result<(), Exit> {
-    let content = document.encrypt(cipher, &key.key).map_err(fault)?;
-    let may_replace = |file: &Path| key.force || encryption(file).is_some();
-    secret_file::write(path, &content, may_replace, || key.hand_over(path))?;
+fn save(
+    document: &AcctDocument,
+    cipher: Cipher,
+    key: &FileKey,
+    output: SecretFile,
+) -> Result<(), Exit> {
+    let content = document
+        .encrypt(cipher, &key.key)
+        .map_err(|errors| Exit::acct(&errors))?;
+    let path = output.path().to_owned();
+    output.write(&content, || key.hand_over(&path))?;
     tracing::info!("{}: written, encrypted with {cipher}", path.display());
     Ok(())
-}
-
-fn fault(error: AcctError) -> Exit {
-    Exit::acct(&[error])
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use evbus::acct::{AcctKey, AcctSource, Cipher, KeySource};
 use evbus_files::written_file;
+use evbus_report::system_text;
 use zeroize::Zeroizing;
 
 use super::super::exit::Exit;
@@ -22,14 +23,12 @@ pub(super) struct NewKeyOptions {
     new_key_file: Option<PathBuf>,
     /// Replace an existing output file even if it is not encrypted, or encrypted with another key
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
 }
 
 /// The key that a file is encrypted with.
 pub(super) struct FileKey {
     pub(super) key: AcctKey,
-    /// Whether any existing file may be replaced.
-    pub(super) force: bool,
     place: Place,
 }
 
@@ -74,6 +73,18 @@ fn place(path: &Path) -> Option<PathBuf> {
 }
 
 impl NewKeyOptions {
+    /// Refuses to write a file over the one that holds its key, or will.
+    pub(super) fn refuse_key_file(
+        &self,
+        given: Option<&KeySource>,
+        written: &Path,
+    ) -> Result<(), Exit> {
+        match (&self.new_key_file, given) {
+            (Some(key), _) | (None, Some(KeySource::File(key))) => refuse_key_file(key, written),
+            (None, _) => Ok(()),
+        }
+    }
+
     /// Refuses a new key for a file that has one.
     pub(super) fn refuse_for(&self, file: &Path) -> Result<(), Exit> {
         if self.new_key_file.is_some() {
@@ -95,13 +106,6 @@ impl FileKey {
         cipher: Cipher,
         written: &Path,
     ) -> Result<Self, Exit> {
-        let key_file = match (&new.new_key_file, &given) {
-            (Some(path), _) | (None, Some(KeySource::File(path))) => Some(path.clone()),
-            (None, _) => None,
-        };
-        if let Some(key) = key_file {
-            refuse_key_file(&key, written)?;
-        }
         let key = Self::given_or_made(given, new, cipher)?;
         let well_formed = key.key.check();
         well_formed.map_err(|error| Exit::config(error.to_string()))?;
@@ -127,14 +131,15 @@ impl FileKey {
             (Some(_), Some(KeySource::Environment(name))) => Err(Exit::usage(format!(
                 "--new-key-file: {name} already gives a key; unset it, or omit --new-key-file"
             ))),
-            (Some(path), _) => Ok(Self {
-                key: generate()?,
-                force: new.force,
-                place: Place::File(path.clone()),
-            }),
+            (Some(path), _) => {
+                find(path).map_err(|error| unwritable(path, &error))?;
+                Ok(Self {
+                    key: generate()?,
+                    place: Place::File(path.clone()),
+                })
+            }
             (None, Some(source)) => Ok(Self {
                 key: source.key().map_err(Exit::config)?,
-                force: new.force,
                 place: Place::Given,
             }),
             (None, None) if output::is_discarded() => Err(Exit::usage(
@@ -142,7 +147,6 @@ impl FileKey {
             )),
             (None, None) => Ok(Self {
                 key: generate()?,
-                force: new.force,
                 place: Place::StandardOutput,
             }),
         }
@@ -161,20 +165,24 @@ impl FileKey {
                     encrypted.display()
                 ))),
             },
-            Place::File(path) => write(path, line.as_bytes()).map_err(|error| {
-                if error.kind() == io::ErrorKind::AlreadyExists {
-                    return Exit::usage(format!(
-                        "--new-key-file: {} already exists and may be the only key to other files; give a new name",
-                        path.display()
-                    ));
-                }
-                Exit::failed(format!(
-                    "cannot write the key to {}: {error}",
-                    path.display()
-                ))
-            }),
+            Place::File(path) => {
+                write(path, line.as_bytes()).map_err(|error| unwritable(path, &error))
+            }
         }
     }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Exit {
+    let key = path.display();
+    if error.kind() == io::ErrorKind::AlreadyExists {
+        return Exit::usage(format!(
+            "--new-key-file: {key} already exists and may be the only key to other files; give a new name"
+        ));
+    }
+    Exit::failed(format!(
+        "cannot write the key to {key}: {}; check its directory, or give another name with --new-key-file",
+        system_text(error)
+    ))
 }
 
 fn is_of_another_key(path: &Path, key: &AcctKey) -> bool {
@@ -182,13 +190,19 @@ fn is_of_another_key(path: &Path, key: &AcctKey) -> bool {
     encryption(path).is_some() && source.document().is_err()
 }
 
-fn write(path: &Path, key: &[u8]) -> io::Result<()> {
-    let place = match written_file::Place::find(path) {
+/// Where a new key is to be written. Nothing may be there.
+fn find(path: &Path) -> io::Result<written_file::Place> {
+    match written_file::Place::find(path) {
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            return Err(io::ErrorKind::AlreadyExists.into());
+            Err(io::ErrorKind::AlreadyExists.into())
         }
-        found => found?,
-    };
+        Ok(place) if place.kind.is_some() => Err(io::ErrorKind::AlreadyExists.into()),
+        found => found,
+    }
+}
+
+fn write(path: &Path, key: &[u8]) -> io::Result<()> {
+    let place = find(path)?;
     let path = place.path();
     let mut file = OpenOptions::new()
         .write(true)

@@ -85,7 +85,7 @@ fn documents_of_every_sort_are_read_as_idem_reads_them_and_written_so_that_it_re
             let source = AcctSource::new(&file).render_pipe(RenderPipe::yaml());
             let ours = match source.document() {
                 Ok(document) => Ok(document.to_yaml().to_string()),
-                Err(error) => Err(error.to_string()),
+                Err(errors) => Err(errors[0].to_string()),
             };
             texts.push((text, ours));
         }

@@ -1,7 +1,7 @@
 //! Files that cannot be read, each with a canary where a reader could repeat it.
 
 /// An acct file's text, and the message of `check`.
-pub(crate) const BROKEN: [(&str, &str); 40] = [
+pub(crate) const BROKEN: [(&str, &str); 41] = [
     ("fixture-good: {a: {password: \"cAnArY", "found"),
     ("fixture-good: {a: {password: 'cAnArY\n", "found"),
     ("fixture-good: {a: {password: cAnArY: x}}", "found"),
@@ -123,6 +123,10 @@ pub(crate) const BROKEN: [(&str, &str); 40] = [
     ),
     (
         "fixture-good: {p: {key: {$exec: cAnArY}, a: {$exec: [./fails, cAnArY]}, b: {$exec: [{cAnArY: 1}]}}}",
+        "1 `$exec` command was not run",
+    ),
+    (
+        "fixture-good: {p: {path: {$exec: [./fails, cAnArY]}}}",
         "ended with exit status: 3",
     ),
     (

@@ -30,7 +30,7 @@ pub(crate) struct Pushed {
     /// The last receipt to wait for: of a `durable` event, or of one that is on disk alone while the disk may be
     /// full.
     pub(crate) receipt: Option<Receipt>,
-    /// The policy had some dropped, which is no fault.
+    /// Whether the policy had some dropped.
     pub(crate) has_dropped: bool,
     /// Why the next one is not queued.
     pub(crate) stop: Option<NotQueued>,

@@ -1,0 +1,222 @@
+//! How events get into a queue: where there is room for them, and what they bring about.
+
+use std::sync::Arc;
+
+use super::place::{Entered, NotQueued, Place, Pushed};
+use super::{Inner, Queue, Queued};
+use evbus_destination::WhenFull;
+use evbus_event::Event;
+use evbus_store::{Journal, Receipt};
+
+impl Queue {
+    fn place(&self, inner: &Inner, bytes: usize) -> Result<Place, NotQueued> {
+        if inner.closed {
+            return Err(NotQueued::Gone);
+        }
+        let rules = &inner.rules;
+        // What is left on disk from before takes its room where nothing else may go to disk.
+        let (before_events, before_bytes) = match (&self.journal, rules.when_full) {
+            (Some(journal), WhenFull::Block | WhenFull::DropNewest) if inner.uses_disk() => (
+                usize::try_from(inner.on_disk).unwrap_or(usize::MAX),
+                usize::try_from(journal.bytes()).unwrap_or(usize::MAX),
+            ),
+            _ => (0, 0),
+        };
+        let events = inner.unsettled_events.saturating_add(before_events);
+        let size = (inner.unsettled_bytes.saturating_add(before_bytes)).saturating_add(bytes);
+        // An event larger than the whole queue is let in when it is alone.
+        let fits = events == 0 || (events < rules.events && size <= rules.bytes);
+        let disk_takes = |journal: &Journal| {
+            let more = bytes as u64;
+            journal.has_room()
+                // A program that fires durable events is told of the fault; others wait.
+                && (rules.durable || journal.fault().is_none())
+                && (journal.bytes() == 0
+                    || journal.bytes().saturating_add(more) <= rules.disk_bytes)
+                && journal.state().has_room(more)
+        };
+        let on_disk = inner.uses_disk();
+        if fits && !on_disk && (!rules.durable || self.journal.as_ref().is_some_and(disk_takes)) {
+            return Ok(Place::Memory);
+        }
+        // What is on disk is older: whatever the policy, a new event goes behind it.
+        if (rules.when_full == WhenFull::Spill || (on_disk && fits))
+            && self.journal.as_ref().is_some_and(disk_takes)
+        {
+            return Ok(Place::Disk);
+        }
+        match rules.when_full {
+            WhenFull::DropNewest => Ok(Place::Dropped),
+            WhenFull::Spill | WhenFull::Block => Err(NotQueued::Full),
+        }
+    }
+
+    /// Puts an event at the end, or drops it where the policy says so. Gives the receipt where the
+    /// event has to be on disk before the program that fires it goes on: a `durable` one, or one that
+    /// is on disk alone while the disk may be full.
+    pub(crate) fn push(&self, event: &Arc<Event>) -> Result<(Place, Option<Receipt>), NotQueued> {
+        let mut inner = self.inner.lock();
+        let (place, entered) = self.add(&mut inner, event)?;
+        drop(inner);
+        if entered.wakes {
+            self.readable.notify_one();
+        }
+        Ok((place, entered.receipt))
+    }
+
+    /// As [`push`](Self::push), of many events in their order, until one finds no room.
+    pub(crate) fn push_all<'e>(&self, events: impl Iterator<Item = &'e Arc<Event>>) -> Pushed {
+        let mut pushed = Pushed::default();
+        let mut wakes = false;
+        let mut inner = self.inner.lock();
+        for event in events {
+            match self.add(&mut inner, event) {
+                Ok((place, entered)) => {
+                    wakes |= entered.wakes;
+                    pushed.events += 1;
+                    pushed.has_dropped |= place == Place::Dropped;
+                    pushed.receipt = entered.receipt.or(pushed.receipt);
+                }
+                Err(stop) => {
+                    pushed.stop = Some(stop);
+                    break;
+                }
+            }
+        }
+        drop(inner);
+        if wakes {
+            self.readable.notify_one();
+        }
+        pushed
+    }
+
+    /// Takes room for an event and puts it there.
+    fn add(&self, inner: &mut Inner, event: &Arc<Event>) -> Result<(Place, Entered), NotQueued> {
+        let place = self.place(inner, event.size())?;
+        if place == Place::Memory {
+            inner.unsettled_events += 1;
+            inner.unsettled_bytes += event.size();
+        }
+        Ok((place, self.enter(inner, event, place)))
+    }
+
+    /// Promises room for an event; `push_reserved` or `release` must follow.
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<Place, NotQueued> {
+        let mut inner = self.inner.lock();
+        let place = self.place(&inner, bytes)?;
+        if place == Place::Memory {
+            inner.unsettled_events += 1;
+            inner.unsettled_bytes += bytes;
+            inner.reserved += 1;
+        }
+        Ok(place)
+    }
+
+    /// Puts in an event that room for `promised` bytes was promised to. Its size may have changed
+    /// with its serialization. Fails where the queue was closed since.
+    pub(crate) fn push_reserved(
+        &self,
+        event: &Arc<Event>,
+        place: Place,
+        promised: usize,
+    ) -> Result<(), NotQueued> {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            drop(inner);
+            self.release(place, promised);
+            return Err(NotQueued::Gone);
+        }
+        let mut has_room = false;
+        let place = match place {
+            Place::Memory => {
+                inner.reserved -= 1;
+                if inner.uses_disk() {
+                    // Others had to go to disk since, and this one goes behind them.
+                    inner.unsettled_events -= 1;
+                    inner.unsettled_bytes -= promised;
+                    has_room = true;
+                    Place::Disk
+                } else {
+                    inner.unsettled_bytes = inner.unsettled_bytes - promised + event.size();
+                    Place::Memory
+                }
+            }
+            other => other,
+        };
+        let entered = self.enter(&mut inner, event, place);
+        drop(inner);
+        if entered.wakes {
+            self.readable.notify_one();
+        }
+        if has_room {
+            self.tell_room();
+        }
+        Ok(())
+    }
+
+    /// Gives promised room back.
+    pub(crate) fn release(&self, place: Place, bytes: usize) {
+        if place != Place::Memory {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        inner.reserved -= 1;
+        inner.unsettled_events -= 1;
+        inner.unsettled_bytes -= bytes;
+        drop(inner);
+        self.tell_room();
+        self.tell_if_empty();
+    }
+
+    /// Room in memory was given back without an event's end: programs may have waited for it, and the
+    /// lane's task, which reads the disk only where memory has room.
+    fn tell_room(&self) {
+        self.room.notify_waiters();
+        self.readable.notify_one();
+    }
+
+    /// Counts an event and puts it into its place, whose room has been taken.
+    fn enter(&self, inner: &mut Inner, event: &Arc<Event>, place: Place) -> Entered {
+        inner.received += 1;
+        if place == Place::Dropped {
+            inner.dropped += 1;
+            return Entered::default();
+        }
+        let durable = inner.rules.durable;
+        let seq = inner.next_seq;
+        inner.next_seq += 1;
+        inner.dropping = false;
+        let journal = self
+            .journal
+            .as_ref()
+            .filter(|_| durable || place == Place::Disk);
+        let wakes = if place == Place::Disk {
+            if !inner.uses_disk() {
+                inner.disk_next = seq;
+            }
+            inner.on_disk += 1;
+            inner.on_disk == 1
+        } else {
+            inner.waiting.push_back(Queued {
+                event: Arc::clone(event),
+                seq,
+                stored: journal.is_some(),
+                attempts: 0,
+                first_attempt_ns: 0,
+                suspect: false,
+                crashes: 0,
+            });
+            inner.waiting.len() == 1
+        };
+        let receipt = journal.and_then(|journal| {
+            // Under the queue's lock, since places have to ascend.
+            journal.append(seq, 0, event, durable);
+            if durable {
+                Some(journal.receipt(seq))
+            } else {
+                journal.spill_receipt(seq)
+            }
+        });
+        Entered { wakes, receipt }
+    }
+}

@@ -29,9 +29,26 @@ pub struct Config {
     /// Partition of every message, from 0. Default: chosen by the key, or evenly without one.
     #[schemars(range(min = 0))]
     pub partition: Option<i32>,
+    /// What travels beside the body. Default: `all`.
+    #[serde(deserialize_with = "evbus_sdk::null_is_default")]
+    pub headers: Headers,
     /// Files for TLS. The presence of this key, even if empty, turns TLS on; there is no fallback to
     /// plaintext, and host names are verified.
     pub ssl: Option<Ssl>,
+}
+
+/// Which headers a message has.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(crate = "evbus_sdk::serde", rename_all = "lowercase")]
+#[schemars(crate = "evbus_sdk::schemars")]
+pub enum Headers {
+    /// One each for id, time, profile, media type and string tags.
+    #[default]
+    All,
+    /// One with id, time and profile; tags are in the body alone.
+    Compact,
+    /// None: consumers cannot recognize an event that is stored twice.
+    None,
 }
 
 /// `connection`: aiokafka's names, and any librdkafka property by its own name (`linger.ms: 50`); a
@@ -54,7 +71,7 @@ pub struct Connection {
     /// Maximum size of a message set, in bytes. Default: 1000000.
     #[schemars(extend("x-unit" = "bytes"))]
     pub max_batch_size: Option<u32>,
-    /// How long a message set waits for more messages, in milliseconds. Default: 5.
+    /// How long a message set waits for more messages, in milliseconds. Default: 0.
     #[schemars(extend("x-unit" = "milliseconds"))]
     pub linger_ms: Option<f64>,
     /// Close idle connections after this many milliseconds; 0: never. Default: 0.

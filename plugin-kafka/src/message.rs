@@ -7,32 +7,72 @@
 //! | `evbus-profile` | the event's profile name; only where the topic is not that name itself |
 //! | `content-type` | media type of the payload |
 //! | any other | the event's string tag of that name (`ref`, `type`, ...) |
+//!
+//! Compact headers are one: `evbus`, with the 16 bytes of the id, 8 bytes of the time, big-endian, and the
+//! profile where the table has it. The media type is there only if it is not JSON's.
+
+use std::io::Write as _;
 
 use evbus_sdk::Event;
 use rdkafka::message::{Header, OwnedHeaders};
+
+use crate::config::Headers;
 
 const ID: &str = "evbus-id";
 const TIME: &str = "evbus-time";
 const PROFILE: &str = "evbus-profile";
 const CONTENT_TYPE: &str = "content-type";
+const COMPACT: &str = "evbus";
+const JSON: &str = "application/json";
 
-/// The headers of an event's message; `with_profile` if the topic does not show the profile.
-pub(crate) fn headers(event: Event<'_>, with_profile: bool) -> OwnedHeaders {
+/// The headers of an event's message; `with_profile` where the topic does not tell the profile. `scratch` is
+/// memory that is used again for the next message.
+pub(crate) fn headers(
+    kind: Headers,
+    event: Event<'_>,
+    with_profile: bool,
+    scratch: &mut Vec<u8>,
+) -> Option<OwnedHeaders> {
+    match kind {
+        Headers::All => Some(all(event, with_profile, scratch)),
+        Headers::Compact => Some(compact(event, with_profile, scratch)),
+        Headers::None => None,
+    }
+}
+
+fn all(event: Event<'_>, with_profile: bool, scratch: &mut Vec<u8>) -> OwnedHeaders {
     let tags = event.attributes();
     let mut headers = OwnedHeaders::new_with_capacity(tags.len() + 4);
     headers = add(headers, ID, event.id().text(&mut [0; 36]).as_bytes());
-    headers = add(headers, TIME, event.time_unix_ns().to_string().as_bytes());
+    scratch.clear();
+    // Memory takes every byte.
+    let _ = write!(scratch, "{}", event.time_unix_ns());
+    headers = add(headers, TIME, scratch);
     if with_profile {
         headers = add(headers, PROFILE, event.profile().as_bytes());
     }
     headers = add(headers, CONTENT_TYPE, event.content_type().as_bytes());
     for (tag, value) in tags {
-        // Such a tag stays only in the body, so that the plugin's own headers are reliable.
+        // Such a tag stays in the body alone, so that a header of ours means what it says.
         if ![ID, TIME, PROFILE, CONTENT_TYPE].contains(&tag) {
             headers = add(headers, tag, value.as_bytes());
         }
     }
     headers
+}
+
+fn compact(event: Event<'_>, with_profile: bool, scratch: &mut Vec<u8>) -> OwnedHeaders {
+    scratch.clear();
+    scratch.extend_from_slice(&event.id().0);
+    scratch.extend_from_slice(&event.time_unix_ns().to_be_bytes());
+    if with_profile {
+        scratch.extend_from_slice(event.profile().as_bytes());
+    }
+    let headers = add(OwnedHeaders::new_with_capacity(2), COMPACT, scratch);
+    match event.content_type() {
+        JSON => headers,
+        other => add(headers, CONTENT_TYPE, other.as_bytes()),
+    }
 }
 
 fn add(headers: OwnedHeaders, key: &str, value: &[u8]) -> OwnedHeaders {

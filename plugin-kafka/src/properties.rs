@@ -23,6 +23,9 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("socket.keepalive.enable", "true"),
 ];
 
+/// As long as the default of `reconnect.backoff.max.ms`.
+const RECONNECT_WITHIN_MS: u32 = 2000;
+
 /// Makes librdkafka's configuration. Looks at the files that are named, connects nowhere.
 ///
 /// # Errors
@@ -36,6 +39,12 @@ pub fn client_config(config: &Config) -> Result<ClientConfig, Vec<ConfigFault>> 
     faults.extend(settings.given().filter_map(port_fault));
     faults.extend(security::complete(config, &mut settings));
     faults.extend(files::faults(&settings));
+    // The default longest wait is no contradiction to a longer shortest one.
+    if let Some(shortest) = settings.get("reconnect.backoff.ms").map(str::to_owned)
+        && shortest.parse().is_ok_and(|shortest: u32| shortest > RECONNECT_WITHIN_MS)
+    {
+        settings.default("reconnect.backoff.max.ms", &shortest);
+    }
     for (property, value) in DEFAULTS {
         settings.default(property, value);
     }

@@ -10,12 +10,11 @@ use evbus_sdk::tracing;
 use evbus_sdk::{
     Batch, ConfigFault, ConnectError, Context, Event, Limits, Outcome, Outcomes, Provider,
 };
-use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::client::Producer;
-use crate::config::Config;
+use crate::config::{Config, Headers};
 use crate::link::Link;
 use crate::missing::{Missing, Search};
 use crate::outcome::{Undelivered, worse};
@@ -43,6 +42,7 @@ pub struct Kafka {
     topics: Vec<String>,
     key: Option<String>,
     partition: Option<i32>,
+    headers: Headers,
 }
 
 /// The result of passing messages to librdkafka.
@@ -103,6 +103,7 @@ impl Provider for Kafka {
             topics,
             key: config.key,
             partition: config.partition,
+            headers: config.headers,
             producer,
         })
     }
@@ -163,9 +164,10 @@ impl Kafka {
         let expected = self.reports.expect(positions.len());
         let mut refused = Vec::new();
         let mut room_until = None;
+        let mut scratch = Vec::new();
         for (index, position) in positions.enumerate() {
             let ticket = expected.ticket(index);
-            while let Err(code) = self.send(producer, batch, position, ticket) {
+            while let Err(code) = self.send(producer, batch, position, ticket, &mut scratch) {
                 if code == RDKafkaErrorCode::QueueFull {
                     let until = *room_until.get_or_insert_with(|| Instant::now() + ROOM_WITHIN);
                     if Instant::now() < until {
@@ -187,6 +189,7 @@ impl Kafka {
         batch: &Batch,
         position: usize,
         ticket: usize,
+        scratch: &mut Vec<u8>,
     ) -> Result<(), RDKafkaErrorCode> {
         let Some((event, topic)) = self.addressed(batch, position) else {
             return Err(RDKafkaErrorCode::InvalidArgument);
@@ -194,14 +197,14 @@ impl Kafka {
         if self.topics.is_empty() && message::topic_fault(topic).is_some() {
             return Err(RDKafkaErrorCode::InvalidTopic);
         }
-        let headers: OwnedHeaders = message::headers(event, !self.topics.is_empty());
+        let headers = message::headers(self.headers, event, !self.topics.is_empty(), scratch);
         let record = BaseRecord {
             topic,
             partition: self.partition,
             payload: Some(event.body()),
             key: self.key.as_deref(),
             timestamp: Some(message::timestamp(event)),
-            headers: Some(headers),
+            headers,
             delivery_opaque: ticket,
         };
         producer.send(record).map_err(|(error, _)| {

@@ -122,6 +122,43 @@ async fn without_topics_the_profile_names_the_topic_which_appears_with_its_first
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn compact_headers_are_one_with_id_time_and_profile() {
+    let event = TestEvent::json("some/profile", json!({})).time_unix_ns(1_700_000_000_123_456_789);
+    let text = TestEvent::text("some/profile", "no JSON");
+    let topic_name = "compact-headers";
+    let config = json!({"topics": [topic_name], "partition": 0, "headers": "compact"});
+    assert_accepted(&publish(config, vec![event.clone(), text]).await);
+    let arrived = topic(topic_name);
+    let [(name, value)] = &arrived[0].header_bytes[..] else {
+        panic!("expected one header: {:?}", arrived[0].header_bytes);
+    };
+    assert_eq!(name, "evbus");
+    let id: String = value[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(id, event.id_text().replace('-', ""));
+    assert_eq!(value[16..24], 1_700_000_000_123_456_789_u64.to_be_bytes());
+    assert_eq!(&value[24..], b"some/profile");
+    assert_eq!(arrived[1].headers["content-type"], "text/plain");
+    assert_eq!(arrived[1].header_bytes.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compact_headers_leave_out_a_profile_that_the_topic_tells() {
+    let event = TestEvent::json("compact-by-profile", json!({}));
+    assert_accepted(&publish(json!({"headers": "compact"}), vec![event]).await);
+    let arrived = topic("compact-by-profile");
+    assert_eq!(arrived[0].header_bytes[0].1.len(), 24);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_headers_a_message_is_the_body_alone() {
+    let config = json!({"topics": ["without-headers"], "partition": 0, "headers": "none"});
+    assert_accepted(&publish(config, vec![TestEvent::json("p", json!(1))]).await);
+    let arrived = topic("without-headers");
+    assert_eq!(arrived[0].body, b"1");
+    assert_eq!(arrived[0].header_bytes, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_topic_of_the_list_gets_every_event() {
     let topics = json!({"topics": ["all-1", "all-2", "all-3"]});
     assert_accepted(&publish(topics, numbered("p", 100)).await);

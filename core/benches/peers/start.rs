@@ -24,7 +24,7 @@ pub(crate) fn start(peers: &Peers, scale: Scale) {
     for _ in 0..scale.rounds {
         for (candidate, times, memory) in &mut shown {
             let file = work.path().join("out");
-            let configuration = raw_configuration(*candidate, &file);
+            let configuration = raw_configuration(*candidate, "batch", &file);
             for number in 0..STARTS {
                 let start = Instant::now();
                 let (mut process, socket) = work.start(*candidate, peers, &configuration);

@@ -1,19 +1,31 @@
 //! From a socket to a file: every event as it is, and only those of one profile.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use xtask::peers::Peers;
 
 use crate::Scale;
 use crate::load::{BODY_BYTES, Events};
+use crate::process::Process;
 use crate::table::{self, Round};
-use crate::work::{CANDIDATES, Candidate, Work};
+use crate::work::{Candidate, Work};
 
 /// A profile that the filter lets pass, and one that it does not.
 const WANTED: &str = "idem-status";
 const OTHER: &str = "idem-others";
+
+/// What is compared: evbus as it is by default, and without waiting for the disk, as the peers do it.
+const RUNS: [(&str, Candidate, &str); 4] = [
+    ("evbus, `fsync: never`", Candidate::Evbus, "never"),
+    ("evbus, every batch synced", Candidate::Evbus, "batch"),
+    ("rsyslog", Candidate::Rsyslog, ""),
+    ("syslog-ng", Candidate::SyslogNg, ""),
+];
+
+/// A candidate's configuration that writes to a file.
+type Configuration = fn(Candidate, &str, &Path) -> String;
 
 /// Every event as it is; only evbus looks into it.
 pub(crate) fn raw(peers: &Peers, scale: Scale) {
@@ -33,10 +45,10 @@ pub(crate) fn filtered(peers: &Peers, scale: Scale) {
     );
 }
 
-pub(crate) fn raw_configuration(candidate: Candidate, file: &Path) -> String {
+pub(crate) fn raw_configuration(candidate: Candidate, fsync: &str, file: &Path) -> String {
     let file = file.display();
     match candidate {
-        Candidate::Evbus => format!("file:\n  '*': {{path: {file}, format: body}}\n"),
+        Candidate::Evbus => format!("file:\n  '*': {{path: {file}, format: body, fsync: {fsync}}}\n"),
         Candidate::Rsyslog => format!(
             r#"ruleset(name="work") {{ action(type="omfile" file="{file}" template="raw" ioBufferSize="256k" flushOnTXEnd="on") }}"#
         ),
@@ -47,10 +59,10 @@ log {{ source(s); destination(d); flags(flow-control); }};"#
     }
 }
 
-fn filtered_configuration(candidate: Candidate, file: &Path) -> String {
+fn filtered_configuration(candidate: Candidate, fsync: &str, file: &Path) -> String {
     let file = file.display();
     match candidate {
-        Candidate::Evbus => format!("file:\n  {WANTED}: {{path: {file}, format: body}}\n"),
+        Candidate::Evbus => format!("file:\n  {WANTED}: {{path: {file}, format: body, fsync: {fsync}}}\n"),
         Candidate::Rsyslog => format!(
             r#"module(load="mmjsonparse")
 ruleset(name="work") {{
@@ -72,29 +84,29 @@ fn compare(
     scale: Scale,
     events: &Events,
     arriving: u64,
-    configuration: fn(Candidate, &Path) -> String,
+    configuration: Configuration,
 ) {
-    let mut shown = CANDIDATES.map(|candidate| (candidate.name(), Vec::new()));
+    let mut shown = RUNS.map(|(name, ..)| (name, Vec::new()));
     for _ in 0..scale.rounds {
-        for (candidate, (_, rounds)) in CANDIDATES.into_iter().zip(&mut shown) {
-            let round = round(peers, scale, events, arriving, candidate, configuration);
-            rounds.push(round);
+        for ((_, candidate, fsync), (_, rounds)) in RUNS.into_iter().zip(&mut shown) {
+            let work = Work::new(&["plugin-glob", "plugin-file"]);
+            let configuration = configuration(candidate, fsync, &work.path().join("out"));
+            let started = work.start(candidate, peers, &configuration);
+            rounds.push(round(&work, started, scale, events, arriving, candidate));
         }
     }
     table::rates(&shown);
 }
 
 fn round(
-    peers: &Peers,
+    work: &Work,
+    (mut process, socket): (Process, PathBuf),
     scale: Scale,
     events: &Events,
     arriving: u64,
     candidate: Candidate,
-    configuration: fn(Candidate, &Path) -> String,
 ) -> Round {
-    let work = Work::new(&["plugin-glob", "plugin-file"]);
     let file = work.path().join("out");
-    let (mut process, socket) = work.start(candidate, peers, &configuration(candidate, &file));
     let before = process.processor_time();
     let whole = arriving * (BODY_BYTES as u64 + 1);
     let start = Instant::now();

@@ -18,6 +18,15 @@ const ANSWER: Duration = Duration::from_secs(10);
 const EVENTS_PER_SECOND: u32 = 1000;
 const SECONDS: u64 = 10;
 
+/// What is compared: evbus with each kind of headers, and the peers, which have none.
+const RUNS: [(&str, Candidate, &str); 5] = [
+    ("evbus, `headers: none`", Candidate::Evbus, "none"),
+    ("evbus, `headers: compact`", Candidate::Evbus, "compact"),
+    ("evbus, `headers: all`", Candidate::Evbus, "all"),
+    ("rsyslog", Candidate::Rsyslog, ""),
+    ("syslog-ng", Candidate::SyslogNg, ""),
+];
+
 /// Events per second until the broker has all.
 pub(crate) fn throughput(peers: &Peers, scale: Scale) {
     let broker = Kafka::builder()
@@ -26,23 +35,25 @@ pub(crate) fn throughput(peers: &Peers, scale: Scale) {
         .expect("Kafka starts");
     let servers = broker.bootstrap_servers();
     let consumer = consumer(&servers);
-    let mut shown = CANDIDATES.map(|candidate| (candidate.name(), Vec::new()));
+    let mut shown = RUNS.map(|(name, ..)| (name, Vec::new()));
     for number in 0..scale.rounds {
-        for (candidate, (_, rounds)) in CANDIDATES.into_iter().zip(&mut shown) {
+        for (run, (_, candidate, headers)) in RUNS.into_iter().enumerate() {
             // A topic of its own, so that what is counted is what this round brought.
-            let topic = format!("{}-{number}", candidate.name());
+            let topic = format!("bench-{run}-{number}");
             broker.create_topic(&topic, 1).expect("a new topic");
-            rounds.push(flood(peers, scale, candidate, &servers, &topic, &consumer));
+            let configuration = configuration(candidate, headers, &servers, &topic);
+            let round = flood(peers, scale, candidate, &configuration, &topic, &consumer);
+            shown[run].1.push(round);
             broker.delete_topic(&topic).expect("it is there");
         }
     }
     table::rates(&shown);
 }
 
-fn configuration(candidate: Candidate, servers: &str, topic: &str) -> String {
+fn configuration(candidate: Candidate, headers: &str, servers: &str, topic: &str) -> String {
     match candidate {
         Candidate::Evbus => format!(
-            "kafka:\n  '*':\n    connection: {{bootstrap_servers: '{servers}'}}\n    topics: ['{topic}']\n"
+            "kafka:\n  '*':\n    connection: {{bootstrap_servers: '{servers}'}}\n    topics: ['{topic}']\n    headers: {headers}\n"
         ),
         // librdkafka's own defaults, but for waiting for all replicas, which evbus does as well.
         Candidate::Rsyslog => format!(
@@ -62,13 +73,12 @@ fn flood(
     peers: &Peers,
     scale: Scale,
     candidate: Candidate,
-    servers: &str,
+    configuration: &str,
     topic: &str,
     consumer: &BaseConsumer,
 ) -> Round {
     let work = Work::new(&["plugin-glob", "plugin-kafka"]);
-    let configuration = configuration(candidate, servers, topic);
-    let (mut process, socket) = work.start(candidate, peers, &configuration);
+    let (mut process, socket) = work.start(candidate, peers, configuration);
     let events = Events::of(&["idem-status"]);
     // Connected, which is not what is measured.
     events.write(&socket, candidate.form(), 256);
@@ -147,7 +157,7 @@ fn trickle(
     seconds: u64,
 ) -> Vec<f64> {
     let work = Work::new(&["plugin-glob", "plugin-kafka"]);
-    let configuration = configuration(candidate, servers, topic);
+    let configuration = configuration(candidate, "all", servers, topic);
     let (mut process, socket) = work.start(candidate, peers, &configuration);
     let events = Events::of(&["idem-status"]);
     let consumer = consumer(servers);

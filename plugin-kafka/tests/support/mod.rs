@@ -32,6 +32,8 @@ pub struct Arrived {
     pub partition: i32,
     pub timestamp_ms: Option<i64>,
     pub headers: BTreeMap<String, String>,
+    /// Their values as they are.
+    pub header_bytes: Vec<(String, Vec<u8>)>,
 }
 
 impl Arrived {
@@ -78,12 +80,23 @@ pub fn read(servers: &str, topic: &str) -> Vec<Arrived> {
                 partition: message.partition(),
                 timestamp_ms: message.timestamp().to_millis(),
                 headers: headers(&message),
+                header_bytes: header_bytes(&message),
             });
             missing -= 1;
         }
     }
     arrived.sort_by_key(|message| message.partition);
     arrived
+}
+
+fn header_bytes(message: &impl Message) -> Vec<(String, Vec<u8>)> {
+    let headers = message.headers().into_iter().flat_map(Headers::iter);
+    headers
+        .map(|header| {
+            let value = header.value.unwrap_or_default();
+            (header.key.to_owned(), value.to_vec())
+        })
+        .collect()
 }
 
 fn headers(message: &impl Message) -> BTreeMap<String, String> {

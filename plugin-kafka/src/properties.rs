@@ -39,9 +39,11 @@ pub fn client_config(config: &Config) -> Result<ClientConfig, Vec<ConfigFault>> 
     faults.extend(settings.given().filter_map(port_fault));
     faults.extend(security::complete(config, &mut settings));
     faults.extend(files::faults(&settings));
-    // The default longest wait is no contradiction to a longer shortest one.
+    // A shortest wait that is longer than the default of the longest one raises it.
     if let Some(shortest) = settings.get("reconnect.backoff.ms").map(str::to_owned)
-        && shortest.parse().is_ok_and(|shortest: u32| shortest > RECONNECT_WITHIN_MS)
+        && shortest
+            .parse()
+            .is_ok_and(|shortest: u32| shortest > RECONNECT_WITHIN_MS)
     {
         settings.default("reconnect.backoff.max.ms", &shortest);
     }

@@ -133,7 +133,10 @@ async fn compact_headers_are_one_with_id_time_and_profile() {
         panic!("expected one header: {:?}", arrived[0].header_bytes);
     };
     assert_eq!(name, "evbus");
-    let id: String = value[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let id: String = value[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     assert_eq!(id, event.id_text().replace('-', ""));
     assert_eq!(value[16..24], 1_700_000_000_123_456_789_u64.to_be_bytes());
     assert_eq!(&value[24..], b"some/profile");

@@ -48,7 +48,9 @@ pub(crate) fn filtered(peers: &Peers, scale: Scale) {
 pub(crate) fn raw_configuration(candidate: Candidate, fsync: &str, file: &Path) -> String {
     let file = file.display();
     match candidate {
-        Candidate::Evbus => format!("file:\n  '*': {{path: {file}, format: body, fsync: {fsync}}}\n"),
+        Candidate::Evbus => {
+            format!("file:\n  '*': {{path: {file}, format: body, fsync: {fsync}}}\n")
+        }
         Candidate::Rsyslog => format!(
             r#"ruleset(name="work") {{ action(type="omfile" file="{file}" template="raw" ioBufferSize="256k" flushOnTXEnd="on") }}"#
         ),
@@ -62,7 +64,9 @@ log {{ source(s); destination(d); flags(flow-control); }};"#
 fn filtered_configuration(candidate: Candidate, fsync: &str, file: &Path) -> String {
     let file = file.display();
     match candidate {
-        Candidate::Evbus => format!("file:\n  {WANTED}: {{path: {file}, format: body, fsync: {fsync}}}\n"),
+        Candidate::Evbus => {
+            format!("file:\n  {WANTED}: {{path: {file}, format: body, fsync: {fsync}}}\n")
+        }
         Candidate::Rsyslog => format!(
             r#"module(load="mmjsonparse")
 ruleset(name="work") {{

@@ -468,10 +468,10 @@ kafka:
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(78), "{said}");
     let sentences = [
-        "faulty.yml:2:15: key: duplicate key, first on line 2",
+        "faulty.yml:2:15: kafka.a.key: duplicate key, first on line 2",
         "faulty.yml:3:19: kafka.b.topics[1]: found a set, expected a value that an encrypted file can hold",
         "faulty.yml:3:31: kafka.b.key: found a whole number of more than 64 bits",
-        "faulty.yml:5:3: 16: duplicate key, first on line 4",
+        "faulty.yml:5:3: kafka.16: duplicate key, first on line 4",
         "cannot write the file absent/out: its directory does not exist; create it, or give another name",
         "--new-key-file: there.key already exists and may be the only key to other files",
     ];

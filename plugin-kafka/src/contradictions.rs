@@ -5,12 +5,9 @@ use evbus_sdk::ConfigFault;
 
 use crate::properties::Settings;
 
-/// What the rules of this file are about, apart from properties by their own names, which can all be read.
-const KEYS: &[&str] = &[
-    "connection.acks",
-    "connection.enable_idempotence",
-    "connection.linger_ms",
-];
+/// What the rules are about, apart from properties by their own names, which can all be read.
+const IDEMPOTENCE: &[&str] = &["connection.acks", "connection.enable_idempotence"];
+const LINGER: &[&str] = &["connection.linger_ms"];
 
 const FIRST_PAUSE: &str = "reconnect.backoff.ms";
 const LONGEST_PAUSE: &str = "reconnect.backoff.max.ms";
@@ -45,9 +42,9 @@ const OF_IDEMPOTENCE: [Limit; 3] = [
 /// A fault for every contradiction, at the key that the configuration has. To be asked when all defaults are set.
 pub(crate) fn faults(settings: &Settings) -> Vec<ConfigFault> {
     let mut faults = Vec::new();
-    let mut fault = |property: &str, message: String| {
+    let mut fault = |property: &str, keys, message: String| {
         if let Some(key) = settings.key(property) {
-            faults.push(ConfigFault::of_keys(key, message, KEYS));
+            faults.push(ConfigFault::of_keys(key, message, keys));
         }
     };
     let number = |property: &str| settings.get(property)?.parse::<f64>().ok();
@@ -55,6 +52,7 @@ pub(crate) fn faults(settings: &Settings) -> Vec<ConfigFault> {
         if matches!(settings.get("request.required.acks"), Some("0" | "1")) {
             fault(
                 "request.required.acks",
+                IDEMPOTENCE,
                 "contradicts `enable_idempotence: true`, which requires `all`; change one of the two"
                     .to_owned(),
             );
@@ -68,6 +66,7 @@ pub(crate) fn faults(settings: &Settings) -> Vec<ConfigFault> {
             if number(property).is_some_and(|number| !is_kept(number)) {
                 fault(
                     property,
+                    IDEMPOTENCE,
                     format!(
                         "an idempotent producer requires {words}; change it, or set `enable_idempotence: false`"
                     ),
@@ -77,6 +76,7 @@ pub(crate) fn faults(settings: &Settings) -> Vec<ConfigFault> {
     } else if settings.get("enable.gapless.guarantee") == Some("true") {
         fault(
             "enable.gapless.guarantee",
+            IDEMPOTENCE,
             "requires an idempotent producer; remove it, or set `enable_idempotence: true`"
                 .to_owned(),
         );
@@ -88,6 +88,7 @@ pub(crate) fn faults(settings: &Settings) -> Vec<ConfigFault> {
     {
         fault(
             "queue.buffering.max.ms",
+            LINGER,
             "must be less than `message.timeout.ms`; change one of the two".to_owned(),
         );
     }
@@ -98,6 +99,7 @@ pub(crate) fn faults(settings: &Settings) -> Vec<ConfigFault> {
         for property in given.take(1) {
             fault(
                 property,
+                &[],
                 format!(
                     "`{FIRST_PAUSE}` must not be greater than `{LONGEST_PAUSE}`; change one of the two"
                 ),

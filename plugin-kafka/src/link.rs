@@ -89,13 +89,12 @@ impl Link {
         match code {
             RDKafkaErrorCode::AllBrokersDown => self.all_down(),
             code => {
-                if let Some(cause) = Cause::new(code, text) {
-                    self.cause(cause);
-                } else {
-                    warn!(target: "librdkafka", "{code}: {}", cause::short(text));
-                    // A fatal error has the code of what caused it, so that any may be one.
-                    self.changed.notify_one();
+                match Cause::new(code, text) {
+                    Some(cause) => self.cause(cause),
+                    None => warn!(target: "librdkafka", "{code}: {}", cause::short(text)),
                 }
+                // A fatal error has the code of what caused it, so that any may be one.
+                self.changed.notify_one();
             }
         }
     }
@@ -233,21 +232,27 @@ impl Link {
     pub(crate) async fn watch(self: Arc<Self>, producer: Weak<Producer>) {
         loop {
             self.changed.notified().await;
-            let fatal = match producer.upgrade() {
-                Some(producer) => producer.client().fatal_error(),
-                None => return,
-            };
-            if let Some((code, said)) = fatal {
-                // The next batch creates a new instance.
-                self.failed(cause::fatal(code, &said));
-                return;
-            }
-            while self.is_down() {
+            loop {
+                let Some(producer) = producer.upgrade() else {
+                    return;
+                };
+                if let Some((code, said)) = producer.client().fatal_error() {
+                    // The next batch creates a new instance.
+                    self.failed(cause::fatal(code, &said));
+                    return;
+                }
+                if !self.is_down() {
+                    break;
+                }
+                drop(producer);
                 tokio::time::sleep(LOOK_EVERY).await;
                 let Some(producer) = producer.upgrade() else {
                     return;
                 };
-                let look = move || producer.client().fetch_metadata(None, LOOK_FOR).is_ok();
+                let look = move || {
+                    let client = producer.client();
+                    client.fetch_metadata(None, LOOK_FOR).is_ok() && client.fatal_error().is_none()
+                };
                 if tokio::task::spawn_blocking(look).await.unwrap_or(false) {
                     self.up();
                 }

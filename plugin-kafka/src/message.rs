@@ -25,7 +25,7 @@ const CONTENT_TYPE: &str = "content-type";
 const COMPACT: &str = "evbus";
 const JSON: &str = "application/json";
 
-/// The headers of an event's message; `with_profile` where the topic does not tell the profile. `scratch` is
+/// The headers of an event's message; `with_profile` if the topic does not have its name. `scratch` is
 /// memory that is used again for the next message.
 pub(crate) fn headers(
     kind: Headers,
@@ -53,8 +53,8 @@ fn all(event: Event<'_>, with_profile: bool, scratch: &mut Vec<u8>) -> OwnedHead
     }
     headers = add(headers, CONTENT_TYPE, event.content_type().as_bytes());
     for (tag, value) in tags {
-        // Such a tag stays in the body alone, so that a header of ours means what it says.
-        if ![ID, TIME, PROFILE, CONTENT_TYPE].contains(&tag) {
+        // Such a tag stays in the body alone, so that the plugin's headers mean what they say.
+        if ![ID, TIME, PROFILE, CONTENT_TYPE, COMPACT].contains(&tag) {
             headers = add(headers, tag, value.as_bytes());
         }
     }

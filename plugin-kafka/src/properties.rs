@@ -12,6 +12,8 @@ use crate::{contradictions, files, refused, security};
 const DEFAULTS: &[(&str, &str)] = &[
     ("metadata.broker.list", "localhost:9092"),
     ("client.id", "evbus"),
+    // An event waits for no others. Under load, message sets fill while earlier ones are on their way.
+    ("queue.buffering.max.ms", "0"),
     // The deadline for librdkafka's own attempts; after that, the host retries.
     ("message.timeout.ms", "30000"),
     // Shorter than the deadline, so that a missing topic can be told from a slow broker.
@@ -19,12 +21,12 @@ const DEFAULTS: &[(&str, &str)] = &[
     // At most four batches are in flight; this limits their memory.
     ("queue.buffering.max.kbytes", "65536"),
     // A broker that returns is found within two seconds.
-    ("reconnect.backoff.max.ms", "2000"),
+    (LONGEST_PAUSE, "2000"),
     ("socket.keepalive.enable", "true"),
 ];
 
-/// As long as the default of `reconnect.backoff.max.ms`.
-const RECONNECT_WITHIN_MS: u32 = 2000;
+const FIRST_PAUSE: &str = "reconnect.backoff.ms";
+const LONGEST_PAUSE: &str = "reconnect.backoff.max.ms";
 
 /// Makes librdkafka's configuration. Looks at the files that are named, connects nowhere.
 ///
@@ -39,16 +41,14 @@ pub fn client_config(config: &Config) -> Result<ClientConfig, Vec<ConfigFault>> 
     faults.extend(settings.given().filter_map(port_fault));
     faults.extend(security::complete(config, &mut settings));
     faults.extend(files::faults(&settings));
-    // A shortest wait that is longer than the default of the longest one raises it.
-    if let Some(shortest) = settings.get("reconnect.backoff.ms").map(str::to_owned)
-        && shortest
-            .parse()
-            .is_ok_and(|shortest: u32| shortest > RECONNECT_WITHIN_MS)
-    {
-        settings.default("reconnect.backoff.max.ms", &shortest);
-    }
+    let first_pause = settings.get(FIRST_PAUSE).map(str::to_owned);
     for (property, value) in DEFAULTS {
-        settings.default(property, value);
+        // A first pause that is longer than this default of the longest one is the longest one.
+        let longer = first_pause.as_deref().filter(|first| {
+            let milliseconds = |text: &str| text.parse().unwrap_or(0_u32);
+            *property == LONGEST_PAUSE && milliseconds(first) > milliseconds(value)
+        });
+        settings.default(property, longer.unwrap_or(value));
     }
     let weak = matches!(settings.get("request.required.acks"), Some("0" | "1"));
     settings.default("enable.idempotence", if weak { "false" } else { "true" });

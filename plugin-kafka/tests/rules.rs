@@ -31,7 +31,7 @@ fn settings_that_contradict_each_other_are_all_found_without_connecting() {
     let config = json!({"connection": {
         "acks": 1, "enable_idempotence": true, "max.in.flight": 10, "retries": 0,
         "queue.buffering.backpressure.threshold": 2, "linger_ms": 5000, "message.timeout.ms": 1000,
-        "reconnect.backoff.ms": 5000,
+        "reconnect.backoff.ms": 5000, "reconnect.backoff.max.ms": 1000,
     }});
     let expected = [
         ("acks", "contradicts `enable_idempotence: true`"),
@@ -52,6 +52,7 @@ fn settings_that_contradict_each_other_are_all_found_without_connecting() {
         json!({"enable_idempotence": false, "max.in.flight": 10, "retries": 0}),
         json!({"linger_ms": 5000, "message.timeout.ms": 0, "max.in.flight": 5}),
         json!({"reconnect.backoff.ms": 2000}),
+        json!({"reconnect.backoff.ms": 5000}),
     ] {
         assert_eq!(faults(json!({"connection": config})), [""; 0], "{config}");
     }

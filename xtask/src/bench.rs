@@ -35,7 +35,7 @@ static BENCHES: [Bench; 5] = [
     Bench {
         name: "peers",
         needs: system::BROKERS,
-        beside: &["bare_rdkafka", "bare_lapin"],
+        beside: &[],
     },
     Bench {
         name: "brokers",

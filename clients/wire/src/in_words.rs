@@ -9,14 +9,12 @@ pub fn in_words(error: &io::Error) -> String {
         io::ErrorKind::ConnectionRefused => "nothing listens on it",
         io::ErrorKind::PermissionDenied => "this user may not use it",
         io::ErrorKind::NotADirectory => "part of its path is not a directory",
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            "the host did not accept a connection in time"
-        }
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "nothing answered in time",
         io::ErrorKind::BrokenPipe
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::NotConnected
-        | io::ErrorKind::UnexpectedEof => "the host closed it",
+        | io::ErrorKind::UnexpectedEof => "the other end closed it",
         _ => {
             let text = error.to_string();
             return match text.split_once(" (os error") {
@@ -42,6 +40,6 @@ mod tests {
         let check = |kind: io::ErrorKind, words| assert_eq!(in_words(&kind.into()), words);
         check(io::ErrorKind::NotFound, "the socket does not exist");
         check(io::ErrorKind::ConnectionRefused, "nothing listens on it");
-        check(io::ErrorKind::BrokenPipe, "the host closed it");
+        check(io::ErrorKind::BrokenPipe, "the other end closed it");
     }
 }

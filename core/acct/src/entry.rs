@@ -56,8 +56,6 @@ pub enum Extent {
     /// Values that could not be read, or whose commands have not run, are null, which counts as missing. Here they are
     /// a text, and something that no key takes, so that what a plugin finds in all of these does not depend on them.
     Part([Config; 2]),
-    /// Values that could not be read are null, which counts as missing. Here they are a text instead, so that a fault
-    /// found in both cases does not depend on them.
     /// None of it.
     Nothing,
 }

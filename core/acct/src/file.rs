@@ -17,7 +17,7 @@ const MATCH_PLUGIN: &str = "match_plugin";
 /// The key of an entry that has the host's own keys.
 const HOST_KEYS: &str = "evbus";
 const REQUIRED: &str = "required";
-/// An entry that has a key more often is read so often: each reading is a copy of all of it.
+/// How often an entry with repeated keys is read at most: each reading is a copy of all of it.
 const MAX_READINGS: usize = 5;
 /// Keys at the top of the file that belong to Idem's acct and name no provider.
 const NOT_PROVIDERS: [&str; 3] = ["default", "backend_key", "acct-backends"];

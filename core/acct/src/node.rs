@@ -119,7 +119,7 @@ impl Node {
         })
     }
 
-    /// How often the tree has one key in one mapping at most: at least once.
+    /// The largest number of times that one key is repeated in a mapping of the tree; at least 1.
     pub(crate) fn readings(&self) -> usize {
         match &self.value {
             Value::List(items) => items.iter().map(Self::readings).max().unwrap_or(1),

@@ -23,7 +23,7 @@ const MAX_DEPTH: usize = 100;
 pub(crate) const ONE_NAME: &str =
     "two keys of one mapping that have the same name after encryption";
 
-/// So many values that cannot be packed are found at a time.
+/// At most this many values that cannot be packed are found at a time.
 const MAX_UNPACKABLE: usize = 100;
 
 /// Writing to a Vec or a counter cannot fail.

@@ -214,7 +214,7 @@ impl Tree<'_> {
         }
     }
 
-    /// A copy of an anchored node, with the position of the alias, where the operator can correct it.
+    /// A copy of an anchored node, with the position of the anchor, where the operator can correct it.
     fn alias(&mut self, name: &str, at: Position, depth: usize) -> Result<(Node, Size), Refused> {
         let size = self.anchored(name, at)?.size;
         check_depth(depth + size.height, at)?;

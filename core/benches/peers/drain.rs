@@ -1,4 +1,4 @@
-//! While Kafka is away, everything goes to the disk; when it is back, everything goes to Kafka.
+//! While Kafka is away, events go to the disk, beyond what fits into memory; when it is back, everything goes to Kafka.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::table;
 use crate::to_kafka::{arrived, consumer};
 use crate::work::{CANDIDATES, Candidate, Work};
 
-/// As many events of a round as this times those of others.
+/// So many times the events of other workloads, so that most of them go to the disk.
 const FACTOR: u64 = 2;
 
 /// What one candidate showed.

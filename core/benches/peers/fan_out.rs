@@ -26,11 +26,11 @@ pub(crate) fn fan_out(peers: &Peers, scale: Scale) {
             .map(|number| work.path().join(format!("out-{number}")))
             .collect();
         for (number, file) in files.iter().enumerate() {
-            // No two patterns alike, as in a real file.
-            let stars = "*".repeat(1 + number % 2);
+            // No two patterns alike, as in a real file, and all match.
+            let stars = "*".repeat(1 + number);
             writeln!(
                 acct,
-                "  - 'idem-{stars}':\n      path: {}\n      format: body",
+                "  'idem{stars}':\n      path: {}\n      format: body\n      fsync: never",
                 file.display()
             )
             .unwrap();

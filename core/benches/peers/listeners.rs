@@ -20,7 +20,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 const READ_LIMIT: Duration = Duration::from_secs(60);
 const SUBJECT: &str = "idem.status";
 
-/// A connection, and how to make another.
+/// A server at work.
 trait Peer {
     type Stream: std::io::Read + std::io::Write + Send;
 
@@ -176,6 +176,7 @@ impl Nats {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(READ_LIMIT)).unwrap();
+        stream.set_write_timeout(Some(READ_LIMIT)).unwrap();
         let hello = format!("CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\n{words}PING\r\n");
         stream.write_all(hello.as_bytes()).unwrap();
         let mut lines = BufReader::with_capacity(1, stream.try_clone().unwrap());

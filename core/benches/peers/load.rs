@@ -13,6 +13,8 @@ pub(crate) const BODY_BYTES: usize = 223;
 /// Events of a block, which is written at once.
 const BLOCK: u64 = 256;
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// For one block; a peer that is this slow has stopped.
+const WRITE_LIMIT: Duration = Duration::from_mins(2);
 
 /// How a candidate wants its events.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,7 +104,10 @@ pub(crate) fn connect(socket: &Path) -> UnixStream {
     let start = Instant::now();
     loop {
         match UnixStream::connect(socket) {
-            Ok(stream) => return stream,
+            Ok(stream) => {
+                stream.set_write_timeout(Some(WRITE_LIMIT)).unwrap();
+                return stream;
+            }
             Err(error) => assert!(start.elapsed() < CONNECT_LIMIT, "{error}"),
         }
         std::thread::sleep(Duration::from_millis(1));

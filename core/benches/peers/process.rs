@@ -53,6 +53,8 @@ impl Process {
         while !condition() {
             let ended = self.child.try_wait().unwrap();
             if ended.is_some() || start.elapsed() > limit {
+                // What writes to it must not wait for ever.
+                let _ = self.child.kill();
                 let log = fs::read_to_string(&self.log).unwrap_or_default();
                 panic!(
                     "{}: waited for {what} in vain ({ended:?}); it said: {log}",

@@ -1,4 +1,4 @@
-//! From starting a process to its first event at a file, and what it takes of memory while it has nothing to do.
+//! From starting a process until its socket is there, and its memory while it has nothing to do.
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -135,7 +135,7 @@ input(type="imptcp" path="{socket}" ruleset="work" unlink="on")
         (command, socket)
     }
 
-    /// `destination` is the driver of destination `d`, and `filters` what stands before it in the path.
+    /// `text` has the destination and the path from source `s` to it.
     fn syslog_ng(&self, peers: &Peers, text: &str) -> (Command, PathBuf) {
         let socket = self.path().join("syslog-ng.sock");
         let file = self.path().join("syslog-ng.conf");

@@ -266,7 +266,7 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    /// Passes events on in batches of limited size; returns how many were accepted.
+    /// Passes on one batch of `events` bodies of `bytes` each; returns how many were accepted.
     async fn publish(queues: &InternalQueues, events: usize, bytes: usize) -> usize {
         let instance = queues.connect("{}").expect("there is a queue");
         let body = vec![b'x'; bytes];

@@ -102,8 +102,8 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
             unserved(&plan, report) + twice(&plan, report) + nothing(&plan, &acct_file, report);
         links = if args.connect {
             let links = connect(plan, args.timeout).await;
-            if links.has_failed {
-                note(&beside_a_host(&found.in_use));
+            if let Some(dir) = found.in_use.first().filter(|_| links.has_failed) {
+                note(&beside_a_host(dir));
             }
             links
         } else {
@@ -172,20 +172,11 @@ async fn connect(plan: Plan, limit: Duration) -> Links {
     links
 }
 
-/// The advice for destinations that cannot be connected, perhaps because a host is.
-fn beside_a_host(in_use: &[PathBuf]) -> String {
-    let (host, dir) = match in_use.first() {
-        Some(dir) => (
-            format!("the host that runs in {}", dir.display()),
-            dir.display().to_string(),
-        ),
-        None => (
-            "a host that runs with this acct file".to_owned(),
-            "DIR".to_owned(),
-        ),
-    };
+/// The advice for destinations that cannot be connected, perhaps because the host in this directory is.
+fn beside_a_host(dir: &Path) -> String {
+    let dir = dir.display();
     format!(
-        "{host} may hold what a destination can open only once, such as a file, so that it cannot be tried here; `evbus status --sock-dir {dir}` shows whether the host is connected"
+        "the host that runs in {dir} may hold what a destination can open only once, such as a file, so that it cannot be tried here; `evbus status --sock-dir {dir}` shows whether the host is connected"
     )
 }
 

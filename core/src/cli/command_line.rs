@@ -34,9 +34,9 @@ pub(super) fn read(command: Command) -> ArgMatches {
     let last = faults.pop();
     for error in faults {
         let text = error.render().ansi().to_string();
-        // What follows the first paragraph says how to get help, which the last one says, too.
-        let what = text.split("\n\n").next().unwrap_or_default();
-        anstream::eprintln!("{what}");
+        // How to get help is said by the last one.
+        let what = text.split("\n\nFor more information").next();
+        anstream::eprintln!("{}", what.unwrap_or_default().trim_end());
     }
     last.map_or_else(|| std::process::exit(2), |error| error.exit())
 }

@@ -73,7 +73,7 @@ fn letters(host: &RunningHost) -> Vec<u64> {
         .collect()
 }
 
-/// The destination that refuses everything: kept, dropped, dead-lettered.
+/// Numbers of the destination that refuses everything: kept, dropped, dead-lettered.
 fn numbers(host: &RunningHost) -> (u64, u64, u64) {
     let status = host.status();
     let lane = &status["destinations"][0];

@@ -155,8 +155,8 @@ fn make_databases(count: usize, dir: &Path) {
     }
 }
 
-/// A release build starts so many in one to two seconds, and is to do so in less than three. A test cannot hold it to
-/// seconds: on a machine that does other things, too, they are of any length. So the bound is for processor time, without
+/// A release build starts this many in one to two seconds; the aim is three. A test cannot measure seconds: on a machine
+/// that does other things too, they are of any length. So the bound is for processor time, without
 /// that of other programs, and its unit is what every host has to do: making as many databases, in the same run and by
 /// the same build of `SQLite`. Ten units are about three seconds for a release build. A debug build takes six or seven,
 /// and may take twenty.

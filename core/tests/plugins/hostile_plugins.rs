@@ -461,7 +461,7 @@ fn copies_for_debuggers_are_what_is_mapped_and_nobody_elses() {
     let (status, log) = host.stop();
     assert_eq!(status.code(), Some(0), "{log}");
 
-    // Plugins are not copied into a directory that others can write to.
+    // Plugins are not copied into a directory that others can enter.
     let dir = tempfile::tempdir().unwrap();
     fs::write(
         dir.path().join("acct.yml"),

@@ -16,7 +16,7 @@ pub struct ConfigFault {
     pub path: String,
     /// What is wrong: what was found and what was expected; never the value of a secret.
     pub message: String,
-    /// Whether only this key can be wrong.
+    /// The other keys that it follows from; `None` if any key may be the cause.
     follows_from: Option<&'static [&'static str]>,
 }
 

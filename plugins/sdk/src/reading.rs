@@ -21,7 +21,7 @@ pub(crate) struct Reading<C> {
     /// What can be read, without invalid values.
     pub(crate) config: Option<C>,
     pub(crate) faults: Vec<ConfigFault>,
-    /// Whether no value of a known key is left out of `config`.
+    /// Paths of the values that are left out of `config`.
     pub(crate) unread: Vec<String>,
 }
 

@@ -24,7 +24,7 @@ pub(super) fn are_listed(tree: &Tree, listing: &str) -> Vec<String> {
         .collect();
     let new = compiled.difference(&listed).map(|name| {
         format!(
-            "{PAGE}: {name} is compiled more than once; align its versions and features (`cargo tree -d -i {name}`), \
+            "{PAGE}: {name} is compiled more than once; align its versions and features (`cargo tree --workspace --duplicates` shows who needs it), \
              or add it to the section `{SECTION}` with the reason"
         )
     });

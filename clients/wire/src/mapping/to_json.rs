@@ -410,7 +410,7 @@ fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
 fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let start = out.len();
-    // Only of more bytes than there is memory the length is not known.
+    // The length overflows only for more bytes than memory holds.
     let len = base64::encoded_len(bytes.len(), true).unwrap_or(0);
     out.resize(start + len, 0);
     let _ = BASE64.encode_slice(bytes, &mut out[start..]);

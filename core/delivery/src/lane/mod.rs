@@ -211,8 +211,8 @@ impl Shared {
         events: impl Iterator<Item = &'e Arc<Event>>,
     ) -> Pushed {
         let pushed = self.queue.push_all(events);
-        if pushed.has_dropped {
-            self.tell_dropped();
+        if pushed.begins_dropping {
+            self.log_dropping();
         }
         pushed
     }
@@ -220,13 +220,17 @@ impl Shared {
     /// Logs one line per burst of dropped events.
     pub(crate) fn tell_dropped(self: &Arc<Self>) {
         if self.queue.begins_dropping() {
-            log_scope::within_now(self, || {
-                tracing::warn!(
-                    "destination {}: its queue is full; dropping new events (when_full: drop_newest)",
-                    self.destination()
-                );
-            });
+            self.log_dropping();
         }
+    }
+
+    fn log_dropping(self: &Arc<Self>) {
+        log_scope::within_now(self, || {
+            tracing::warn!(
+                "destination {}: its queue is full; dropping new events (when_full: drop_newest)",
+                self.destination()
+            );
+        });
     }
 
     /// Resolves when the instance is in a state.

@@ -73,6 +73,11 @@ impl Inner {
         self.on_disk > 0 || self.replaying > 0
     }
 
+    /// Whether an event is the first of a burst of dropped ones.
+    fn begins_dropping(&mut self) -> bool {
+        !std::mem::replace(&mut self.dropping, true)
+    }
+
     fn is_empty(&self) -> bool {
         self.unsettled_events == 0 && !self.uses_disk()
     }
@@ -152,7 +157,7 @@ impl Queue {
 
     /// Whether an event was the first of a burst of dropped ones.
     pub(crate) fn begins_dropping(&self) -> bool {
-        !std::mem::replace(&mut self.inner.lock().dropping, true)
+        self.inner.lock().begins_dropping()
     }
 
     /// Takes events from the front until one of the limits is reached; at least one where there is

@@ -244,7 +244,7 @@ impl Asking {
         answers::undecided(self.inner().patterns, reason)
     }
 
-    /// The answer if there was none within the limit.
+    /// The answer for a name that was not decided in time.
     fn too_late(&self, name: &str) -> Route {
         let seconds = ANSWER_WITHIN.as_secs();
         if self.inner().late.begins() {

@@ -10,8 +10,8 @@
 //! The same kind of process probes a plugin file that the host has never loaded (`probe`).
 //!
 //! The process lives as long as its socket: it ends at end of file, so it does not outlive a host that
-//! was killed. A process that is stopped gets the kernel's parent-death signal (`child`), which follows the thread that
-//! started it, so that is a thread that never ends (`spawn`).
+//! was killed. One that is stopped does not read; for it there is the kernel's parent-death signal (`child`), which
+//! follows the thread that started the process, so that is a thread that never ends (`spawn`).
 
 mod child;
 mod driver;

@@ -8,7 +8,7 @@ use super::{PAGE, Row};
 #[allow(clippy::cast_possible_wrap)] // A page has 4096 bytes.
 pub(super) const SOME_ROWS: i64 = (PAGE / 48) as i64;
 
-/// Up to this difference between two copies of a number, a single differing bit does not count as damage.
+/// Two copies of a number that differ by one bit, and by more than this: the higher one is damaged.
 const FAR: i64 = 65_536;
 
 /// The content of the table `counts`.

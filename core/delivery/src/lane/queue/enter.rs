@@ -74,7 +74,7 @@ impl Queue {
                 Ok((place, entered)) => {
                     wakes |= entered.wakes;
                     pushed.events += 1;
-                    pushed.has_dropped |= place == Place::Dropped;
+                    pushed.begins_dropping |= place == Place::Dropped && inner.begins_dropping();
                     pushed.receipt = entered.receipt.or(pushed.receipt);
                 }
                 Err(stop) => {

@@ -30,8 +30,8 @@ pub(crate) struct Pushed {
     /// The last receipt to wait for: of a `durable` event, or of one that is on disk alone while the disk may be
     /// full.
     pub(crate) receipt: Option<Receipt>,
-    /// Whether the policy had some dropped.
-    pub(crate) has_dropped: bool,
+    /// Whether the policy had some dropped, and one of them is the first of a burst.
+    pub(crate) begins_dropping: bool,
     /// Why the next one is not queued.
     pub(crate) stop: Option<NotQueued>,
 }

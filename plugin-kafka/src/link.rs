@@ -89,9 +89,10 @@ impl Link {
         match code {
             RDKafkaErrorCode::AllBrokersDown => self.all_down(),
             code => {
-                match Cause::new(code, text) {
-                    Some(cause) => self.cause(cause),
-                    None => warn!(target: "librdkafka", "{code}: {}", cause::short(text)),
+                if let Some(cause) = Cause::new(code, text) {
+                    self.cause(cause);
+                } else {
+                    warn!(target: "librdkafka", "{code}: {}", cause::short(text));
                 }
                 // A fatal error has the code of what caused it, so that any may be one.
                 self.changed.notify_one();
@@ -233,10 +234,11 @@ impl Link {
         loop {
             self.changed.notified().await;
             loop {
-                let Some(producer) = producer.upgrade() else {
-                    return;
+                let fatal = match producer.upgrade() {
+                    Some(producer) => producer.client().fatal_error(),
+                    None => return,
                 };
-                if let Some((code, said)) = producer.client().fatal_error() {
+                if let Some((code, said)) = fatal {
                     // The next batch creates a new instance.
                     self.failed(cause::fatal(code, &said));
                     return;
@@ -244,7 +246,6 @@ impl Link {
                 if !self.is_down() {
                     break;
                 }
-                drop(producer);
                 tokio::time::sleep(LOOK_EVERY).await;
                 let Some(producer) = producer.upgrade() else {
                     return;

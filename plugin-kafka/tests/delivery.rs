@@ -5,6 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use evbus_sdk::EventId;
 use evbus_sdk::serde_json::{Value, json};
 use evbus_testkit::conformance::Conformance;
 use evbus_testkit::{Outcome, TestEvent, idem_events};
@@ -133,11 +134,8 @@ async fn compact_headers_are_one_with_id_time_and_profile() {
         panic!("expected one header: {:?}", arrived[0].header_bytes);
     };
     assert_eq!(name, "evbus");
-    let id: String = value[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    assert_eq!(id, event.id_text().replace('-', ""));
+    let id = EventId(value[..16].try_into().expect("sixteen bytes"));
+    assert_eq!(id.to_string(), event.id_text());
     assert_eq!(value[16..24], 1_700_000_000_123_456_789_u64.to_be_bytes());
     assert_eq!(&value[24..], b"some/profile");
     assert_eq!(arrived[1].headers["content-type"], "text/plain");

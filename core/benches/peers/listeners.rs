@@ -17,7 +17,7 @@ use crate::table::{self, Round};
 const LISTENERS: [usize; 3] = [1, 4, 16];
 /// What is written and read at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
-const READ_LIMIT: Duration = Duration::from_secs(60);
+const READ_LIMIT: Duration = Duration::from_mins(1);
 const SUBJECT: &str = "idem.status";
 
 /// A server at work.

@@ -5,7 +5,12 @@
 //! `cargo xtask bench peers` runs it, which fetches the peers; `-- NAME...` chooses workloads, `-- --quick` shows only
 //! that everything works. Only ratios of one run mean something on a shared machine, so the candidates take turns, and
 //! medians are printed.
-#![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::unchecked_time_subtraction
+)]
 
 mod drain;
 mod fan_out;

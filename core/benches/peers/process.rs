@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// Far longer than a round takes.
 const WORK_LIMIT: Duration = Duration::from_mins(2);
-/// USER_HZ, which is 100 on all architectures but Alpha.
+/// `USER_HZ`, which is 100 on all architectures but Alpha.
 const TICKS_PER_SECOND: u64 = 100;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 

@@ -1,4 +1,4 @@
-//! From a socket to a queue of RabbitMQ: evbus waits for the broker's confirms, syslog-ng knows none.
+//! From a socket to a queue of `RabbitMQ`: evbus waits for the broker's confirms, syslog-ng knows none.
 
 use std::time::Instant;
 

@@ -64,7 +64,7 @@ impl Failure {
     pub(crate) fn locked(path: &Path) -> Self {
         Self::said(
             path,
-            "another destination or program is writing to it; give each destination its own path",
+            "another destination or program, such as a running host, is writing to it; give each destination its own path",
             false,
         )
     }

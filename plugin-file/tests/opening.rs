@@ -126,8 +126,7 @@ async fn a_file_has_one_writer_at_a_time() {
         .await
         .expect_err("it is locked");
     assert!(matches!(failure, ConnectFailure::Retry(_)), "{failure}");
-    let expected =
-        "another destination or program is writing to it; give each destination its own path";
+    let expected = "another destination or program, such as a running host, is writing to it; give each destination its own path";
     assert!(failure.reason().ends_with(expected), "{failure}");
 
     assert!(first.close().await);

@@ -47,9 +47,9 @@ pub(crate) fn faults(settings: &Settings) -> Vec<ConfigFault> {
             faults.push(ConfigFault::of_keys(key, message, keys));
         }
     };
-    let number = |property: &str| settings.get(property)?.parse::<f64>().ok();
-    if settings.get("enable.idempotence") == Some("true") {
-        if matches!(settings.get("request.required.acks"), Some("0" | "1")) {
+    let number = |property: &str| settings.number(property);
+    if settings.is_true("enable.idempotence") {
+        if settings.has_weak_acks() {
             fault(
                 "request.required.acks",
                 IDEMPOTENCE,
@@ -73,7 +73,7 @@ pub(crate) fn faults(settings: &Settings) -> Vec<ConfigFault> {
                 );
             }
         }
-    } else if settings.get("enable.gapless.guarantee") == Some("true") {
+    } else if settings.is_true("enable.gapless.guarantee") {
         fault(
             "enable.gapless.guarantee",
             IDEMPOTENCE,

@@ -50,8 +50,8 @@ pub fn client_config(config: &Config) -> Result<ClientConfig, Vec<ConfigFault>> 
         });
         settings.default(property, longer.unwrap_or(value));
     }
-    let weak = matches!(settings.get("request.required.acks"), Some("0" | "1"));
-    settings.default("enable.idempotence", if weak { "false" } else { "true" });
+    let is_idempotent = !settings.has_weak_acks();
+    settings.default("enable.idempotence", &is_idempotent.to_string());
     // Of a value that is itself wrong nothing follows for others.
     let contradictions = contradictions::faults(&settings).into_iter();
     let contradictions: Vec<_> = contradictions
@@ -172,6 +172,38 @@ impl Settings {
         Some(&found.value)
     }
 
+    /// Whether a property is true, in any of librdkafka's words for that.
+    pub(crate) fn is_true(&self, property: &str) -> bool {
+        let words = ["true", "t", "1"];
+        let value = self.get(property).unwrap_or_default();
+        words.iter().any(|word| value.eq_ignore_ascii_case(word))
+    }
+
+    /// The value of a property that is a number, as librdkafka reads it: integers also in octal (`017`) and
+    /// hexadecimal (`0x1f`).
+    pub(crate) fn number(&self, property: &str) -> Option<f64> {
+        let value = self.get(property)?.trim();
+        let (sign, digits) = match value.strip_prefix('-') {
+            Some(digits) => (-1.0, digits),
+            None => (1.0, value.strip_prefix('+').unwrap_or(value)),
+        };
+        let hexadecimal = digits.strip_prefix("0x").or(digits.strip_prefix("0X"));
+        let octal = digits.strip_prefix('0').filter(|rest| !rest.is_empty());
+        let integer = match (hexadecimal, octal) {
+            (Some(digits), _) => u32::from_str_radix(digits, 16).ok(),
+            (None, Some(digits)) => u32::from_str_radix(digits, 8).ok(),
+            (None, None) => None,
+        };
+        let number = integer.map(f64::from).or_else(|| digits.parse().ok());
+        number.map(|number| sign * number)
+    }
+
+    /// Whether fewer than all replicas acknowledge, which rules out idempotence.
+    pub(crate) fn has_weak_acks(&self) -> bool {
+        let acks = self.number("request.required.acks");
+        acks.is_some_and(|acks| acks == 0.0 || acks == 1.0)
+    }
+
     /// The key, the property and the value of everything that the configuration itself sets.
     pub(crate) fn given(&self) -> impl Iterator<Item = (&str, &str, &str)> {
         let given = self.0.iter().filter(|setting| !setting.path.is_empty());
@@ -211,8 +243,8 @@ impl Settings {
     /// librdkafka accepts up to 1000 acknowledgements, but brokers then refuse every message.
     fn acks_fault(&self) -> Option<ConfigFault> {
         let acks = (self.0.iter()).find(|setting| setting.property == "request.required.acks")?;
-        let number: i32 = acks.value.parse().ok()?;
-        (2..=1000).contains(&number).then(|| {
+        let number = self.number("request.required.acks")?;
+        (2.0..=1000.0).contains(&number).then(|| {
             ConfigFault::of_key(
                 acks.path.as_str(),
                 "found an unsupported number of replicas, expected 0, 1, -1 or `all`",

@@ -141,6 +141,7 @@ pub(crate) const OTHER_NAMES: &[(&str, &str)] = &[
     ("user", "connection.sasl_plain_username"),
     ("username", "connection.sasl_plain_username"),
     ("pass", "connection.sasl_plain_password"),
+    ("passwd", "connection.sasl_plain_password"),
     ("password", "connection.sasl_plain_password"),
     ("sasl_password", "connection.sasl_plain_password"),
     ("mechanism", "connection.sasl_mechanism"),

@@ -53,8 +53,20 @@ fn settings_that_contradict_each_other_are_all_found_without_connecting() {
         json!({"linger_ms": 5000, "message.timeout.ms": 0, "max.in.flight": 5}),
         json!({"reconnect.backoff.ms": 2000}),
         json!({"reconnect.backoff.ms": 5000}),
+        json!({"enable.idempotence": "T", "enable.gapless.guarantee": true}),
     ] {
         assert_eq!(faults(json!({"connection": config})), [""; 0], "{config}");
+    }
+    // In any of the ways in which librdkafka reads truth and numbers.
+    for (config, key) in [
+        (json!({"enable.idempotence": "TRUE", "acks": 1}), "acks"),
+        (json!({"enable.idempotence": 1, "acks": "01"}), "acks"),
+        (json!({"max.in.flight": "0x10"}), "max.in.flight"),
+        (json!({"max.in.flight": "010"}), "max.in.flight"),
+    ] {
+        let found = faults(json!({"connection": config}));
+        let at = format!("connection.{key}: ");
+        assert!(found.len() == 1 && found[0].starts_with(&at), "{found:?}");
     }
     assert_fault(
         json!({"connection": {"enable.gapless.guarantee": true, "acks": 1}}),

@@ -173,7 +173,10 @@ fn trickle(
         let hearing = scope.spawn(|| {
             (0..count)
                 .map(|_| {
-                    let message = consumer.poll(ANSWER).expect("all events arrive");
+                    let message = consumer.poll(ANSWER);
+                    let message = message.unwrap_or_else(|| {
+                        panic!("{}: not all events arrive", candidate.name())
+                    });
                     message.expect("the broker is there");
                     Instant::now()
                 })

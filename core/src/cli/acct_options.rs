@@ -1,8 +1,11 @@
 //! The flags of every command that reads an acct file.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::builder::TypedValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Args, Command};
 use evbus::acct::{AcctKey, AcctSource, Cipher, JsonObject, KeySource, RenderPipe};
 
 use super::exit::note;
@@ -65,11 +68,38 @@ pub(super) struct AcctOptions {
     #[arg(long, value_name = "P", default_value_t)]
     render_pipe: RenderPipe,
     /// Add values to entries that lack them, such as `{"kafka": {"key": "k"}}`
-    #[arg(long, value_name = "JSON", value_parser = object)]
+    #[arg(long, value_name = "JSON", value_parser = ObjectParser)]
     extras: Option<JsonObject>,
     /// Replace values of the acct file, such as `{"file": {"*": {"path": "events.jsonl"}}}`
-    #[arg(long, value_name = "JSON", value_parser = object)]
+    #[arg(long, value_name = "JSON", value_parser = ObjectParser)]
     overrides: Option<JsonObject>,
+}
+
+/// Reads a JSON object. clap's own errors show the value, which may contain a secret; this one's do not.
+#[derive(Debug, Clone, Copy)]
+struct ObjectParser;
+
+impl TypedValueParser for ObjectParser {
+    type Value = JsonObject;
+
+    fn parse_ref(
+        &self,
+        _command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<JsonObject, clap::Error> {
+        let object = match value.to_str() {
+            Some(text) => object(text),
+            None => Err("expected a JSON object, found text that is not UTF-8".to_owned()),
+        };
+        object.map_err(|reason| {
+            let flag = arg.map(ToString::to_string).unwrap_or_default();
+            let kind = ErrorKind::ValueValidation;
+            let mut error = clap::Error::raw(kind, format!("invalid value for '{flag}': {reason}\n"));
+            error.insert(ContextKind::InvalidArg, ContextValue::String(flag));
+            error
+        })
+    }
 }
 
 fn object(text: &str) -> Result<JsonObject, String> {

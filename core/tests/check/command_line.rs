@@ -375,7 +375,7 @@ fn every_wrong_value_of_a_command_line_is_reported_at_once() {
         "'soon' for '--timeout <S>'",
         "'3' for '--state-limit <SIZE>'",
         "'loud' for '--log-level <L>'\n  [possible values: error,",
-        "'[]' for '--overrides <JSON>'",
+        "invalid value for '--overrides <JSON>': expected a JSON object",
         "'later' for '--drain-timeout <S>'",
         "were not provided:\n  --acct-file <F>",
     ] {
@@ -393,6 +393,20 @@ fn every_wrong_value_of_a_command_line_is_reported_at_once() {
         1
     );
     assert_eq!(said(&["check", "--help"], 0), "");
+}
+
+#[test]
+fn a_value_of_overrides_or_extras_that_is_not_json_is_not_repeated() {
+    let home = tempfile::tempdir().unwrap();
+    for flag in ["--overrides", "--extras"] {
+        let mut command = evbus(home.path());
+        command.args(["check", "--acct-file", "a.yml", flag, "{\"kafka\": \"SECRET"]);
+        let output = run(&mut command, b"");
+        assert_eq!(output.status.code(), Some(2));
+        let said = stderr(&output);
+        assert!(said.contains(&format!("invalid value for '{flag} <JSON>'")), "{said}");
+        assert!(!said.contains("SECRET"), "{said}");
+    }
 }
 
 #[test]

@@ -33,9 +33,13 @@ pub(crate) fn meant(unknown: &str, mapping: &str, other_names: &[(&str, &str)]) 
     })
 }
 
+/// A longer key resembles none; to compare it would take long.
+const MAX_COMPARED: usize = 100;
+
 /// The known key that an unknown key resembles, if any.
 pub(crate) fn nearest<'k>(unknown: &str, keys: &'k [String]) -> Option<&'k str> {
     keys.iter()
+        .filter(|_| unknown.len() <= MAX_COMPARED)
         .map(|key| (strsim::damerau_levenshtein(unknown, key), key))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, key)| *distance <= key.len() / 3 + 1 && *distance < key.len())

@@ -54,6 +54,28 @@ fn every_msgpack_type_has_its_documented_json_form() {
 }
 
 #[test]
+fn bytes_that_are_too_long_with_escapes_become_base64() {
+    // As escapes they are six times as long.
+    let count = crate::MAX_BODY_BYTES / 6 + 1;
+    for odd in [0, count - 1] {
+        let mut bytes = vec![1; count];
+        bytes[odd] = 0xff;
+        for is_key in [false, true] {
+            let mut text = vec![0xdb];
+            text.extend(u32::try_from(count).expect("it is short").to_be_bytes());
+            text.extend(&bytes);
+            let (key, value) = match is_key {
+                true => (&text[..], &b"\xc0"[..]),
+                false => (&b"\xa1k"[..], &text[..]),
+            };
+            let data = [b"\x81", key, value].concat();
+            let json = data_to_json(&data).expect("base64 is short enough");
+            assert!(json.len() < 2 * count, "{odd} {is_key}");
+        }
+    }
+}
+
+#[test]
 fn data_that_is_not_one_map_is_refused_with_the_reason() {
     for (data, reason) in [
         (&b""[..], "ends within a value"),

@@ -122,11 +122,12 @@ impl JsonWriter {
     }
 
     fn whole(&mut self, input: &[u8], without_stamp: bool, levels: usize) -> Result<(), NoJson> {
-        let written = self.attempt::<false>(input, without_stamp, levels);
-        written.unwrap_or_else(|NotUtf8| {
-            let written = self.attempt::<true>(input, without_stamp, levels);
-            written.unwrap_or(Err(NoJson::Malformed("a text in it is not UTF-8")))
-        })
+        match self.attempt::<false>(input, without_stamp, levels) {
+            // Bytes that are not UTF-8 are shorter as base64 than with escapes.
+            Err(Refused::NotUtf8 | Refused::NoJson(NoJson::TooLong)) => {}
+            other => return other.map_err(Refused::into_reason),
+        }
+        (self.attempt::<true>(input, without_stamp, levels)).map_err(Refused::into_reason)
     }
 
     /// Writes the value, taking its texts for UTF-8 unless `CHECKED`. Whether they are is then checked of all
@@ -136,7 +137,7 @@ impl JsonWriter {
         input: &[u8],
         without_stamp: bool,
         levels: usize,
-    ) -> Result<Result<(), NoJson>, NotUtf8> {
+    ) -> Result<(), Refused> {
         let mut out = std::mem::take(&mut self.text).into_bytes();
         out.clear();
         out.reserve(input.len() + input.len() / 4);
@@ -146,15 +147,35 @@ impl JsonWriter {
         let written = self.write_value::<CHECKED>(&mut rest, &mut out, without_stamp, levels);
         match String::from_utf8(out) {
             Ok(text) => self.text = text,
-            Err(_) => return Err(NotUtf8),
+            Err(error) => {
+                // The memory is used again.
+                let mut out = error.into_bytes();
+                out.clear();
+                self.text = String::from_utf8(out).unwrap_or_default();
+                return Err(Refused::NotUtf8);
+            }
         }
         self.tags.finish();
-        Ok(written.and_then(|()| Ok(at_end(rest)?)))
+        written.map_err(Refused::NoJson)?;
+        at_end(rest).map_err(|reason| Refused::NoJson(reason.into()))
     }
 }
 
-/// A text in a value is not UTF-8.
-struct NotUtf8;
+/// Why an attempt to write a value failed.
+enum Refused {
+    NoJson(NoJson),
+    /// A text in it is not UTF-8.
+    NotUtf8,
+}
+
+impl Refused {
+    fn into_reason(self) -> NoJson {
+        match self {
+            Self::NoJson(reason) => reason,
+            Self::NotUtf8 => NoJson::Malformed("a text in it is not UTF-8"),
+        }
+    }
+}
 
 /// Checks, without writing anything, that [`data_to_json`] can write `data` (unless the text would be too long),
 /// and that it has at most `levels`.

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 
 use super::{Bus, Routes};
 use crate::fired::{PutError, Receipts};
-use crate::lane::{NotQueued, Pushed, Shared};
+use crate::lane::{NotQueued, Shared};
 use crate::router::Route;
 use evbus_event::Event;
 
@@ -39,6 +39,12 @@ struct Run {
     positions: Vec<usize>,
 }
 
+/// Events from a position of a run on that a lane did not take, because it has ended.
+struct Refused {
+    lane: Arc<Shared>,
+    from: usize,
+}
+
 impl Bus {
     /// As [`put_unconfirmed`](Self::put_unconfirmed), of many events, which listeners have already. While one
     /// waits for room, later ones wait too.
@@ -52,6 +58,8 @@ impl Bus {
                 coming.next();
                 continue;
             }
+            let mut refused = Vec::new();
+            let mut lanes = Vec::new();
             let full = {
                 let (routes, route) = match self.known_route(next.profile()) {
                     Some(known) => known,
@@ -61,22 +69,95 @@ impl Bus {
                 let mut full = Vec::new();
                 for lane in routes.lanes_of(&route.matches) {
                     let pushed = lane.push_all(run.events.iter());
-                    if pushed.stop == Some(NotQueued::Full) {
-                        full.push((Arc::clone(lane), pushed.events));
+                    match pushed.stop {
+                        None => {}
+                        Some(NotQueued::Full) => full.push((Arc::clone(lane), pushed.events)),
+                        Some(NotQueued::Gone) => refused.push(Refused {
+                            lane: Arc::clone(lane),
+                            from: pushed.events,
+                        }),
                     }
-                    self.note(lane, pushed, &run.positions, &mut fired);
+                    if let Some(receipt) = pushed.receipt {
+                        fired.receipts.add(lane, receipt);
+                    }
+                }
+                if !full.is_empty() || !refused.is_empty() {
+                    lanes.extend(routes.lanes_of(&route.matches).map(Arc::clone));
                 }
                 full
             };
+            if lanes.is_empty() {
+                continue;
+            }
             // As for a single event, only the program waits, and for all that are full at once.
             let waiting = full
                 .iter()
                 .map(|(lane, queued)| lane.push_all_waiting(&run.events[*queued..]));
             for ((lane, queued), pushed) in full.iter().zip(join_all(waiting).await) {
-                self.note(lane, pushed, &run.positions[*queued..], &mut fired);
+                if let Some(receipt) = pushed.receipt {
+                    fired.receipts.add(lane, receipt);
+                }
+                if pushed.stop.is_some() {
+                    refused.push(Refused {
+                        lane: Arc::clone(lane),
+                        from: queued + pushed.events,
+                    });
+                }
+            }
+            // Who gets later ones must not get them twice, if several lanes have ended.
+            refused.sort_by_key(|refused| refused.from);
+            for Refused { lane, from } in refused {
+                self.route_anew(&lane, from, &mut lanes, &run, &mut fired)
+                    .await;
             }
         }
         fired
+    }
+
+    /// The first event that an ended lane did not take is lost to it. Those behind it are fired as if they came
+    /// now, which is when their turn is: a reload may have put another lane in its place. `lanes` are
+    /// those that have been given them, and this one.
+    async fn route_anew(
+        &self,
+        ended: &Arc<Shared>,
+        from: usize,
+        lanes: &mut Vec<Arc<Shared>>,
+        run: &Run,
+        fired: &mut FiredMany,
+    ) {
+        let Some((first, behind)) = run.positions[from..].split_first() else {
+            return;
+        };
+        fired.fault(*first, self.gone(ended));
+        let events = &run.events[from + 1..];
+        let Some(event) = events.first() else {
+            return;
+        };
+        if let Err(closed) = self.check_open() {
+            for position in behind {
+                fired.fault(*position, closed.clone());
+            }
+            return;
+        }
+        let new: Vec<Arc<Shared>> = {
+            let (routes, route) = self.find_route(event.profile()).await;
+            (routes.lanes_of(&route.matches))
+                .filter(|lane| Arc::ptr_eq(lane, ended) || !has(lanes, lane))
+                .map(Arc::clone)
+                .collect()
+        };
+        for lane in new {
+            if !has(lanes, &lane) {
+                lanes.push(Arc::clone(&lane));
+            }
+            let pushed = lane.push_all_waiting(events).await;
+            if let Some(receipt) = pushed.receipt {
+                fired.receipts.add(&lane, receipt);
+            }
+            for position in &behind[pushed.events..] {
+                fired.fault(*position, self.gone(&lane));
+            }
+        }
     }
 
     /// Takes the next event and those behind it that have the same profile, as `run`; counts them.
@@ -108,16 +189,8 @@ impl Bus {
             next = follows;
         }
     }
+}
 
-    /// Notes what a lane did with the events at these positions.
-    fn note(&self, lane: &Arc<Shared>, pushed: Pushed, positions: &[usize], fired: &mut FiredMany) {
-        if let Some(receipt) = pushed.receipt {
-            fired.receipts.add(lane, receipt);
-        }
-        if pushed.stop == Some(NotQueued::Gone) {
-            for position in &positions[pushed.events..] {
-                fired.fault(*position, self.gone(lane));
-            }
-        }
-    }
+fn has(lanes: &[Arc<Shared>], lane: &Arc<Shared>) -> bool {
+    lanes.iter().any(|other| Arc::ptr_eq(other, lane))
 }

@@ -40,13 +40,16 @@ impl std::fmt::Debug for Unheard {
     }
 }
 
+fn plugin() -> Plugin {
+    Plugin::linked(matcher_plugin::<Beginnings>("beginnings", "1.0.0", ""))
+}
+
 /// A bus with a lane for each pattern.
 fn bus(lanes: Vec<(&str, Lane)>) -> Bus {
-    let plugin = Plugin::linked(matcher_plugin::<Beginnings>("beginnings", "1.0.0", ""));
     let (patterns, lanes): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
     let bus = Bus::new(Arc::new(Unheard), Serial::Json, String::new());
     bus.set_routes(Routes {
-        router: Router::compile(&plugin, &patterns).expect("it takes everything"),
+        router: Router::compile(&plugin(), &patterns).expect("it takes everything"),
         lanes: lanes.into_iter().map(Arc::new).collect(),
     });
     bus
@@ -124,6 +127,38 @@ async fn events_that_wait_at_a_lane_that_ends_are_refused_by_position_and_kept_e
     for fault in fired.faults.values() {
         assert!(matches!(fault, PutError::Gone { .. }), "{fault}");
     }
+}
+
+#[tokio::test]
+async fn of_events_that_wait_at_a_lane_that_a_reload_replaces_only_the_first_is_lost_to_it() {
+    let stuck = || start(setup(Script::answering(|_| None), room_for(2)), None);
+    let free = start(setup(Script::accepting(), eager()), None);
+    let bus = bus(vec![("a", stuck()), ("a", free), ("a", stuck())]);
+    let firing = tokio::spawn({
+        let bus = bus.clone();
+        async move { bus.put_all_published(events(&["a"; 6])).await }
+    });
+    let old = bus.routes();
+    wait_for(&old.lanes[1], |status| status.counts.accepted == 6).await;
+    for stuck in [&old.lanes[0], &old.lanes[2]] {
+        wait_for(stuck, |status| status.waiting_for_room == 1).await;
+    }
+    let new = Arc::new(start(setup(Script::accepting(), eager()), None));
+    let patterns = ["a", "a"];
+    bus.set_routes(Routes {
+        router: Router::compile(&plugin(), &patterns).expect("it takes everything"),
+        lanes: vec![Arc::clone(&old.lanes[1]), Arc::clone(&new)],
+    });
+    for ended in [&old.lanes[0], &old.lanes[2]] {
+        let ended = ended.stop(Duration::from_millis(10)).await;
+        assert_eq!(ended, Ok(()));
+    }
+    let fired = firing.await.expect("no panic");
+    let refused: Vec<usize> = fired.faults.keys().copied().collect();
+    assert_eq!(refused, [2], "there was room for two");
+    let status = wait_for(&new, |status| status.counts.accepted >= 3).await;
+    assert_eq!(status.counts.received, 3, "none of them twice");
+    assert_eq!(old.lanes[1].status().counts.received, 6);
 }
 
 #[tokio::test]

@@ -201,7 +201,7 @@ impl Settings {
     /// Whether fewer than all replicas acknowledge, which rules out idempotence.
     pub(crate) fn has_weak_acks(&self) -> bool {
         let acks = self.number("request.required.acks");
-        acks.is_some_and(|acks| acks == 0.0 || acks == 1.0)
+        acks.is_some_and(|acks| (0.0..=1.0).contains(&acks))
     }
 
     /// The key, the property and the value of everything that the configuration itself sets.

@@ -95,7 +95,8 @@ impl TypedValueParser for ObjectParser {
         object.map_err(|reason| {
             let flag = arg.map(ToString::to_string).unwrap_or_default();
             let kind = ErrorKind::ValueValidation;
-            let mut error = clap::Error::raw(kind, format!("invalid value for '{flag}': {reason}\n"));
+            let mut error =
+                clap::Error::raw(kind, format!("invalid value for '{flag}': {reason}\n"));
             error.insert(ContextKind::InvalidArg, ContextValue::String(flag));
             error
         })

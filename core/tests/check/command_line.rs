@@ -400,11 +400,20 @@ fn a_value_of_overrides_or_extras_that_is_not_json_is_not_repeated() {
     let home = tempfile::tempdir().unwrap();
     for flag in ["--overrides", "--extras"] {
         let mut command = evbus(home.path());
-        command.args(["check", "--acct-file", "a.yml", flag, "{\"kafka\": \"SECRET"]);
+        command.args([
+            "check",
+            "--acct-file",
+            "a.yml",
+            flag,
+            "{\"kafka\": \"SECRET",
+        ]);
         let output = run(&mut command, b"");
         assert_eq!(output.status.code(), Some(2));
         let said = stderr(&output);
-        assert!(said.contains(&format!("invalid value for '{flag} <JSON>'")), "{said}");
+        assert!(
+            said.contains(&format!("invalid value for '{flag} <JSON>'")),
+            "{said}"
+        );
         assert!(!said.contains("SECRET"), "{said}");
     }
 }

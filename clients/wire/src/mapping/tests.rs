@@ -64,9 +64,10 @@ fn bytes_that_are_too_long_with_escapes_become_base64() {
             let mut text = vec![0xdb];
             text.extend(u32::try_from(count).expect("it is short").to_be_bytes());
             text.extend(&bytes);
-            let (key, value) = match is_key {
-                true => (&text[..], &b"\xc0"[..]),
-                false => (&b"\xa1k"[..], &text[..]),
+            let (key, value) = if is_key {
+                (&text[..], &b"\xc0"[..])
+            } else {
+                (&b"\xa1k"[..], &text[..])
             };
             let data = [b"\x81", key, value].concat();
             let json = data_to_json(&data).expect("base64 is short enough");

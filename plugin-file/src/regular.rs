@@ -211,8 +211,9 @@ impl RegularFile {
                 Err(Failure::new("inspect", &self.path, error))
             }
             _ => {
-                tracing::info!(path = %self.path.display(), "the file was moved; starting a new one");
-                self.reopen()
+                self.reopen()?;
+                tracing::info!(path = %self.path.display(), "the file was moved or removed; started a new one");
+                Ok(())
             }
         }
     }

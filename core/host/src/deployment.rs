@@ -20,10 +20,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acct::{Settling, Stamp};
+use futures_util::future::join_all;
 use losses::Losses;
 use parking_lot::Mutex;
 use plugins::Scanned;
 use retiring::Retiring;
+use tokio::time::{Instant, timeout_at};
 
 use crate::control::{PluginsStatus, Reloaded};
 use crate::plan::{Plan, Premises};
@@ -288,16 +290,22 @@ impl Deployment {
         held
     }
 
-    /// Ends all lanes. Returns their last numbers in the order of the acct file, then those of removed lanes that had
-    /// not ended, then those of removed lanes that had ended and lost events.
-    pub(crate) async fn stop(&mut self, grace: Duration) -> Vec<LaneStatus> {
-        let mut all = self.bus.routes().lanes.clone();
+    /// Ends all lanes, those that a reload has removed when they have delivered everything, or at `until`. Each
+    /// gets `grace` at least to disconnect. Returns their last numbers in the order of the acct file, then those of
+    /// removed lanes that had not ended, then those of removed lanes that had ended and lost events.
+    pub(crate) async fn stop(&mut self, until: Instant, grace: Duration) -> Vec<LaneStatus> {
+        let mut removed = Vec::new();
         for (_, retiring) in self.retiring.drain() {
             match retiring.hold() {
-                Some(held) => all.push(held.revive()),
+                Some(held) => removed.push(held.revive()),
                 None => retiring.stopped().await,
             }
         }
+        let delivering = (removed.iter()).map(|lane| timeout_at(until, lane.shared().empty()));
+        join_all(delivering).await;
+        let grace = until.saturating_duration_since(Instant::now()).max(grace);
+        let mut all = self.bus.routes().lanes.clone();
+        all.extend(removed);
         let stopping: Vec<_> = all
             .iter()
             .map(|lane| {

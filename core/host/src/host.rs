@@ -381,20 +381,19 @@ impl Host {
         self.bus.close();
         let rest = until.saturating_duration_since(tokio::time::Instant::now());
         self.bus.drain(rest).await;
-        let grace = until.saturating_duration_since(tokio::time::Instant::now());
-        let grace = grace.max(MIN_GRACE);
         if let Some(state_dir) = &self.state_dir {
             // The holder of the deployment may be copying a large store.
             state_dir.begin_closing();
         }
-        let left = self.deployment.lock().await.stop(grace).await;
+        let left = self.deployment.lock().await.stop(until, MIN_GRACE).await;
         if let Some(server) = &mut self.server {
             // By now, programs that waited for room have been refused.
             let _ = tokio::time::timeout(MIN_GRACE, server.stop_intake()).await;
         }
         if let Some(server) = self.server.take() {
             // Listeners still get events published before.
-            server.close(grace).await;
+            let grace = until.saturating_duration_since(tokio::time::Instant::now());
+            server.close(grace.max(MIN_GRACE)).await;
         }
         if let Some(control) = self.control.take() {
             control.close().await;

@@ -23,7 +23,7 @@ pub(super) struct KeyOptions {
         conflicts_with = "acct_key_file"
     )]
     acct_key: Option<AcctKey>,
-    /// File with the key of the encrypted acct file; read again on every reload
+    /// File with the key of the encrypted acct file; `run` reads it again on every reload
     #[arg(long, value_name = "F")]
     acct_key_file: Option<PathBuf>,
 }

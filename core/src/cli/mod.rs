@@ -1,4 +1,4 @@
-//! The command line: one file per command.
+//! The command line: one file or directory per command.
 //!
 //! Data goes to standard output, everything else to standard error.
 

@@ -45,10 +45,11 @@ pub struct DeadLetter {
     pub error: String,
     /// How many attempts it had.
     pub attempts: u32,
-    /// When the first attempt ended, in nanoseconds since the Unix epoch.
+    /// When the first attempt ended, in nanoseconds since the Unix epoch; 0 if there was none, which is null when
+    /// serialized.
     #[serde(rename = "first_attempt", serialize_with = "rfc3339")]
     pub first_attempt_unix_ns: u64,
-    /// When the last attempt ended, in nanoseconds since the Unix epoch.
+    /// When the last attempt ended, or when an event without one was given up, in nanoseconds since the Unix epoch.
     #[serde(rename = "last_attempt", serialize_with = "rfc3339")]
     pub last_attempt_unix_ns: u64,
     /// Bytes of its body.
@@ -65,6 +66,9 @@ pub struct DeadLetter {
     reason = "the form that serde asks for"
 )]
 fn rfc3339<S: serde::Serializer>(unix_ns: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    if *unix_ns == 0 {
+        return serializer.serialize_none();
+    }
     let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(*unix_ns);
     serializer.collect_str(&humantime::format_rfc3339_nanos(time))
 }

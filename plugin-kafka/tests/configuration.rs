@@ -5,27 +5,7 @@ mod support;
 use evbus_sdk::Secret;
 use evbus_sdk::serde_json::{Value, json};
 use evbus_testkit::{named_pipe, odd_files};
-use support::harness;
-
-/// The faults of a configuration, one line each.
-fn faults(config: Value) -> Vec<String> {
-    harness()
-        .check(config)
-        .iter()
-        .map(ToString::to_string)
-        .collect()
-}
-
-#[track_caller]
-fn assert_fault(config: Value, path: &str, text: &str) {
-    let faults = faults(config);
-    assert!(
-        faults.len() == 1
-            && faults[0].starts_with(&format!("{path}: "))
-            && faults[0].contains(text),
-        "{faults:?} is not one fault at {path} about `{text}`"
-    );
-}
+use support::{assert_fault, faults, harness};
 
 #[test]
 fn a_key_without_a_value_counts_as_one_that_is_not_there() {

@@ -3,28 +3,8 @@
 
 mod support;
 
-use evbus_sdk::serde_json::{Value, json};
-use support::harness;
-
-/// The faults of a configuration, one line each.
-fn faults(config: Value) -> Vec<String> {
-    harness()
-        .check(config)
-        .iter()
-        .map(ToString::to_string)
-        .collect()
-}
-
-#[track_caller]
-fn assert_fault(config: Value, path: &str, text: &str) {
-    let faults = faults(config);
-    assert!(
-        faults.len() == 1
-            && faults[0].starts_with(&format!("{path}: "))
-            && faults[0].contains(text),
-        "{faults:?} is not one fault at {path} about `{text}`"
-    );
-}
+use evbus_sdk::serde_json::json;
+use support::{assert_fault, faults, harness};
 
 #[test]
 fn settings_that_contradict_each_other_are_all_found_without_connecting() {

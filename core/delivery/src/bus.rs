@@ -172,18 +172,11 @@ impl Bus {
     /// # Errors
     ///
     /// As [`put_event`](Self::put_event).
-    pub async fn put_unconfirmed(&self, event: Event) -> Result<(Fired, Receipts), PutError> {
+    pub async fn put_unconfirmed(&self, mut event: Event) -> Result<(Fired, Receipts), PutError> {
         self.check_open()?;
         self.inner.listeners.publish(&event);
-        self.put_published(event).await
-    }
-
-    /// As [`put_unconfirmed`](Self::put_unconfirmed), for an event that listeners have.
-    async fn put_published(&self, mut event: Event) -> Result<(Fired, Receipts), PutError> {
-        self.check_open()?;
         let mut receipts = Receipts::default();
-        let mut fault = None;
-        let (event, fired, full) = {
+        let (event, fired, full, mut fault) = {
             let (routes, route) = match self.known_route(event.profile()) {
                 Some(known) => known,
                 None => self.find_route(event.profile()).await,
@@ -191,7 +184,7 @@ impl Bus {
             if !route.matches.is_empty() {
                 self.inner.serial.apply(&mut event)?;
             }
-            fault = self.count(&routes, &route, &event).or(fault);
+            let mut fault = self.count(&routes, &route, &event);
             let event = Arc::new(event);
             let fired = fired(&event, &route);
             let mut full = Vec::new();
@@ -203,7 +196,7 @@ impl Bus {
                     Err(NotQueued::Gone) => fault = fault.or_else(|| Some(self.gone(lane))),
                 }
             }
-            (event, fired, full)
+            (event, fired, full, fault)
         };
         // The other destinations already have the event. Only the program that fires waits, and for all full
         // destinations at once, so that a slow one does not keep the event from another.

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use evbus_sdk::serde_json::Value;
 use evbus_testkit::{Harness, Outcome, TestEvent};
 use plugin_kafka::Kafka;
 use rdkafka::config::ClientConfig;
@@ -22,6 +23,27 @@ pub const SOON: Duration = Duration::from_secs(30);
 /// The plugin, linked into the test.
 pub fn harness() -> Harness {
     Harness::provider::<Kafka>()
+}
+
+/// The faults of a configuration, one line each.
+pub fn faults(config: Value) -> Vec<String> {
+    harness()
+        .check(config)
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// Asserts that a configuration has one fault, at this path and with this text.
+#[track_caller]
+pub fn assert_fault(config: Value, path: &str, text: &str) {
+    let faults = faults(config);
+    assert!(
+        faults.len() == 1
+            && faults[0].starts_with(&format!("{path}: "))
+            && faults[0].contains(text),
+        "{faults:?} is not one fault at {path} about `{text}`"
+    );
 }
 
 /// A message as it arrived.

@@ -126,4 +126,12 @@ mod tests {
         );
         assert_eq!(meant("login", "connection"), "");
     }
+
+    #[test]
+    fn a_key_that_is_longer_than_any_known_one_is_compared_with_none() {
+        let known = ["k".repeat(MAX_COMPARED + 2)];
+        let alike = |len: usize| nearest(&"k".repeat(len), &known).is_some();
+        assert!(alike(MAX_COMPARED));
+        assert!(!alike(MAX_COMPARED + 1));
+    }
 }

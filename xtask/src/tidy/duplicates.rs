@@ -48,9 +48,51 @@ fn listed(page: &str) -> BTreeSet<&str> {
 
 /// What cargo says about crates that are compiled more than once: a line for each.
 pub(super) fn listing() -> Result<String, Failure> {
+    cargo_tree(&[
+        "--workspace",
+        "--duplicates",
+        "--depth",
+        "0",
+        "--format",
+        "{p}",
+    ])
+}
+
+/// Every crate that xtask is built from is compiled with the features it has in builds of the whole workspace, so that
+/// `cargo xtask` and all that it starts compile each crate once. Both listings are of [`with_features`].
+pub(super) fn are_shared_by_xtask(xtask: &str, workspace: &str) -> Vec<String> {
+    let everywhere = distinct(workspace);
+    let lines = distinct(xtask);
+    let alone = lines.difference(&everywhere);
+    alone
+        .map(|line| {
+            let (name, features) = line.split_once('|').unwrap_or((line, ""));
+            format!(
+                "xtask/Cargo.toml: {name} is compiled once more for xtask, with the features [{features}]; \
+                 name there those it has in the workspace"
+            )
+        })
+        .collect()
+}
+
+/// The crates that a selection of packages is built from, each with its features: `NAME vVERSION|FEATURE,...`.
+pub(super) fn with_features(selection: &[&str]) -> Result<String, Failure> {
+    let format = ["--edges", "normal,build", "--format", "{p}|{f}"];
+    cargo_tree(&[selection, &format].concat())
+}
+
+/// The lines, each once, without the mark of those that cargo has shown before.
+fn distinct(listing: &str) -> BTreeSet<&str> {
+    (listing.lines())
+        .map(|line| line.trim_end_matches(" (*)"))
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+fn cargo_tree(arguments: &[&str]) -> Result<String, Failure> {
     let output = cargo::command()
-        .args(["tree", "--workspace", "--locked", "--duplicates"])
-        .args(["--depth", "0", "--prefix", "none", "--format", "{p}"])
+        .args(["tree", "--locked", "--prefix", "none"])
+        .args(arguments)
         .stderr(Stdio::inherit())
         .output()
         .map_err(Failure::io("start cargo"))?;
@@ -93,5 +135,25 @@ mod tests {
     #[test]
     fn a_listed_crate_that_is_compiled_once_is_found() {
         check("aes v0.8.4\n\naes v0.9.4\n\nsyn v1.0.1\n", &["cbc"]);
+    }
+
+    #[test]
+    fn a_crate_with_other_features_for_xtask_is_found() {
+        let workspace = "evbus v0.1.0 (/evbus/core)|default\nserde_json v1.0.0|default,raw_value\nsyn v2.0.1|\nsyn v2.0.1| (*)\n";
+        let check = |xtask: &str, expected: &[&str]| {
+            let found = are_shared_by_xtask(xtask, workspace);
+            assert_eq!(found.len(), expected.len(), "{found:?}");
+            for (finding, name) in found.iter().zip(expected) {
+                assert!(
+                    finding.starts_with(&format!("xtask/Cargo.toml: {name} ")),
+                    "{finding}"
+                );
+            }
+        };
+        check(
+            "serde_json v1.0.0|default,raw_value (*)\nsyn v2.0.1|\n",
+            &[],
+        );
+        check("serde_json v1.0.0|default\nsyn v2.0.1|\n", &["serde_json"]);
     }
 }

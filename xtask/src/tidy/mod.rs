@@ -63,6 +63,10 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     findings.extend(imports::lead_downward(&metadata));
     findings.extend(imports::are_drawn(&tree, &metadata));
     findings.extend(duplicates::are_listed(&tree, &duplicates::listing()?));
+    findings.extend(duplicates::are_shared_by_xtask(
+        &duplicates::with_features(&["--package", "xtask"])?,
+        &duplicates::with_features(&["--workspace"])?,
+    ));
     findings.sort();
     for finding in &findings {
         eprintln!("{finding}");

@@ -1,11 +1,13 @@
 //! What the disk queue costs: spilling to a destination that is away, and durable puts, each beside a
-//! bare loop over the same store that writes the same bodies with the same settings.
+//! bare loop over the same store that writes the same bodies with the same settings; durable puts also beside a
+//! loop that only appends the bodies to a file and syncs it.
 //!
 //! `cargo xtask bench store` runs it. Only ratios of one run mean something on a shared machine, so
 //! what is compared alternates, and medians are printed.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,7 +16,8 @@ use evbus_testkit::plugin_dir;
 use rusqlite::Connection;
 use tokio::runtime::Runtime;
 
-const RUNS: usize = 3;
+const RUNS: usize = 5;
+const BODY_BYTES: usize = 223;
 const SPILLED: u64 = 500_000;
 /// Programs that put at the same time, and events of all of them together.
 const DURABLE: [(u64, u64); 3] = [(1, 2_000), (64, 50_000), (1000, 200_000)];
@@ -27,50 +30,88 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    println!("bodies of 223 bytes; medians of {runs} runs");
+    println!(
+        "{} threads; bodies of {BODY_BYTES} bytes; medians of {runs} runs (range)\n",
+        std::thread::available_parallelism().map_or(1, usize::from)
+    );
+    println!("| | events/s | MB/s | fsyncs/s | the host / it |");
+    println!("|---|---|---|---|---|");
     let events = SPILLED / share;
-    let mut times = (Vec::new(), Vec::new());
+    let mut shown = [
+        Shown::new("spill, one program"),
+        Shown::new("bare loop on the same store, 1,000 a commit"),
+    ];
     for _ in 0..runs {
-        times.0.push(spill(&runtime, events));
-        times.1.push(bare(events, 1000, "NORMAL"));
+        shown[0].add(events, spill(&runtime, events), None);
+        shown[1].add(events, bare(events, 1000, "NORMAL"), None);
     }
-    report("spill, one program", events, None, &mut times);
+    report(&shown);
     for (programs, events) in DURABLE {
         let events = (events / share).max(programs);
-        let (mut times, mut rates) = ((Vec::new(), Vec::new()), Vec::new());
+        let commits = events.div_ceil(programs);
+        let mut shown = [
+            Shown::new(&format!("durable, {programs} programs")),
+            Shown::new(&format!("bare loop on the same store, {programs} a commit")),
+            Shown::new(&format!("bare synced writes, {programs} at a time")),
+        ];
         for _ in 0..runs {
             let (took, flushes) = durable(&runtime, programs, events);
-            times.0.push(took);
-            rates.push(flushes as f64 / took.as_secs_f64());
-            times.1.push(bare(events, programs, "FULL"));
+            shown[0].add(events, took, Some(flushes));
+            shown[1].add(events, bare(events, programs, "FULL"), Some(commits));
+            shown[2].add(events, synced_writes(events, programs), Some(commits));
         }
-        rates.sort_by(f64::total_cmp);
-        let what = format!("durable, {programs} programs");
-        let middle = rates[rates.len() / 2];
-        report(&what, events, Some((middle, programs)), &mut times);
+        report(&shown);
     }
 }
 
-/// `flushes`: how many commits a second the host flushed, and how many events the bare loop has in one.
-fn report(
-    what: &str,
-    events: u64,
-    flushes: Option<(f64, u64)>,
-    times: &mut (Vec<Duration>, Vec<Duration>),
-) {
-    let rate = |times: &mut Vec<Duration>| {
-        times.sort();
-        events as f64 / times[times.len() / 2].as_secs_f64()
+/// What the host or a loop showed.
+struct Shown {
+    name: String,
+    /// Events a second.
+    rates: Vec<f64>,
+    /// A second, if there were any.
+    syncs: Vec<f64>,
+}
+
+impl Shown {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            rates: Vec::new(),
+            syncs: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, events: u64, took: Duration, syncs: Option<u64>) {
+        let a_second = |count: u64| count as f64 / took.as_secs_f64();
+        self.rates.push(a_second(events));
+        self.syncs.extend(syncs.map(a_second));
+    }
+}
+
+/// Prints rows of the table; the first is what the others are compared with.
+fn report(shown: &[Shown]) {
+    let median = |values: &[f64]| {
+        let mut values = values.to_vec();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied()
     };
-    let (host, bare) = (rate(&mut times.0), rate(&mut times.1));
-    let fsyncs = flushes.map_or_else(String::new, |(flushed, group)| {
-        format!("; fsyncs/s {flushed:.0} and {:.0}", bare / group as f64)
-    });
-    println!(
-        "{what:<24} {host:>9.0} events/s, {:>6.1} MB/s; bare loop {bare:>9.0} events/s{fsyncs}; host/bare {:.2}",
-        host * 223.0 / 1e6,
-        host / bare
-    );
+    let first = median(&shown[0].rates).unwrap();
+    for (number, row) in shown.iter().enumerate() {
+        let rate = median(&row.rates).unwrap();
+        let least = row.rates.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = row.rates.iter().copied().fold(0.0, f64::max);
+        println!(
+            "| {} | {rate:.0} ({least:.0} to {most:.0}) | {:.1} | {} | {} |",
+            row.name,
+            rate * BODY_BYTES as f64 / 1e6,
+            median(&row.syncs).map_or_else(|| "-".to_owned(), |syncs| format!("{syncs:.0}")),
+            match number {
+                0 => String::new(),
+                _ => format!("{:.2}", first / rate),
+            }
+        );
+    }
 }
 
 /// A host whose destination is away, in a directory of its own.
@@ -85,8 +126,9 @@ fn host(runtime: &Runtime, dir: &Path, plugins: &Path, policy: &str) -> Host {
     runtime.block_on(host.start()).unwrap()
 }
 
+/// As JSON, which has quotes around it.
 fn body() -> String {
-    "x".repeat(221)
+    "x".repeat(BODY_BYTES - 2)
 }
 
 fn spill(runtime: &Runtime, events: u64) -> Duration {
@@ -160,6 +202,23 @@ fn bare(events: u64, group: u64, synchronous: &str) -> Duration {
             }
         }
         transaction.commit().unwrap();
+    }
+    start.elapsed()
+}
+
+/// What the disk can do: each group is appended to a file, which is then synced.
+fn synced_writes(events: u64, group: u64) -> Duration {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = File::create(dir.path().join("bare")).unwrap();
+    let body = format!("\"{}\"", body()).into_bytes();
+    let start = Instant::now();
+    let mut left = events;
+    while left > 0 {
+        let count = group.min(left);
+        file.write_all(&body.repeat(usize::try_from(count).unwrap()))
+            .unwrap();
+        file.sync_data().unwrap();
+        left -= count;
     }
     start.elapsed()
 }

@@ -1,5 +1,5 @@
 //! What the plugin reaches: publishes COUNT bodies of 223 bytes through its plugin contract, as a
-//! host would, and prints events per second. Compare with `bare_lapin` on the same broker.
+//! host would, and prints events per second.
 //!
 //! ```text
 //! through_pika [URL [COUNT]]        amqp://127.0.0.1:5672/%2f 100000

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the benchmarks, which start the brokers and Salt publishers they need themselves.
+//! `cargo xtask bench`: the benchmarks, which start the brokers and peers they need themselves.
 
 use xtask::system::{self, Need};
 
@@ -11,36 +11,21 @@ struct Bench {
     /// The name of its target.
     name: &'static str,
     /// System programs that it needs besides compilers.
-    needs: &'static [Need],
-    /// Examples that run beside the host for comparison.
-    beside: &'static [&'static str],
+    needs: &'static [&'static [Need]],
 }
 
-static BENCHES: [Bench; 5] = [
+static BENCHES: [Bench; 3] = [
     Bench {
         name: "bus",
         needs: &[],
-        beside: &[],
-    },
-    Bench {
-        name: "sockets",
-        needs: system::PYTHON,
-        beside: &[],
     },
     Bench {
         name: "store",
         needs: &[],
-        beside: &[],
     },
     Bench {
         name: "peers",
-        needs: system::BROKERS,
-        beside: &[],
-    },
-    Bench {
-        name: "brokers",
-        needs: system::BROKERS,
-        beside: &["bare_rdkafka", "bare_lapin"],
+        needs: &[system::BROKERS, system::PYTHON],
     },
 ];
 
@@ -50,11 +35,8 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let names = parts.next().unwrap_or_default();
     let passed_on = parts.next().unwrap_or_default();
     for bench in choose(names)? {
-        let needs: Vec<Need> = [system::BUILD, bench.needs].concat();
+        let needs: Vec<Need> = [&[system::BUILD], bench.needs].concat().concat();
         system::ensure(&needs)?;
-        for example in bench.beside {
-            cargo::run(&["build", "--release", "--workspace", "--example", example])?;
-        }
         let mut command = vec!["bench", "--workspace", "--bench", bench.name, "--"];
         command.extend(passed_on.iter().map(String::as_str));
         cargo::run(&command)?;
@@ -96,8 +78,8 @@ mod tests {
 
     #[test]
     fn without_a_name_all_benchmarks_run() {
-        check(&[], &["bus", "sockets", "store", "peers", "brokers"]);
-        check(&["brokers"], &["brokers"]);
+        check(&[], &["bus", "store", "peers"]);
+        check(&["peers"], &["peers"]);
     }
 
     #[test]
@@ -107,7 +89,7 @@ mod tests {
         };
         assert_eq!(
             why,
-            "there is no benchmark `disk`; expected one of bus, sockets, store, peers, brokers"
+            "there is no benchmark `disk`; expected one of bus, store, peers"
         );
     }
 }

@@ -31,9 +31,9 @@ Commands:
   stage [--release] [PLUGIN...]
                               build plugins (all, or those named) and put them into target/plugins
   bench [NAME...] [-- ARGS...]
-                              run benchmarks: bus, sockets, store, peers, brokers (all without a name);
-                              sockets runs real Salt publishers beside the host; peers runs rsyslog,
-                              syslog-ng and NATS beside it, and takes --quick and names of workloads
+                              run benchmarks: bus, store, peers (all without a name);
+                              peers runs rsyslog, syslog-ng, NATS, real Salt publishers and bare loops
+                              beside the host, and takes --quick and names of workloads
   brokers up|down             start or end a RabbitMQ and a Kafka for trying things by hand
   torture [--runs N] [--seed N]
                               kill, damage and reload hosts under load, and look for lost events;

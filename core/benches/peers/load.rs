@@ -1,12 +1,15 @@
-//! What is fired: one event over and over, as a line of JSON and as a frame of Salt's, a block at a time.
+//! What is fired: one event over and over, as a line of JSON and as a frame of Salt's, a block at a time; or what a bare
+//! loop makes of it.
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use evbus_wire::Frame;
 use evbus_wire::mapping::json_to_msgpack;
+
+use crate::process::Process;
 
 /// The length of the body without its line feed.
 pub(crate) const BODY_BYTES: usize = 223;
@@ -21,6 +24,36 @@ const WRITE_LIMIT: Duration = Duration::from_mins(2);
 pub(crate) enum Form {
     Lines,
     Frames,
+}
+
+/// Where a candidate's events come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Socket(PathBuf, Form),
+    /// A bare loop, which has them in memory.
+    Itself,
+}
+
+impl Source {
+    /// Has the candidate work on so many events until they have arrived.
+    pub(crate) fn feed(
+        &self,
+        process: &mut Process,
+        events: &Events,
+        count: u64,
+        arrived: impl FnMut() -> bool,
+    ) {
+        match self {
+            Self::Socket(socket, form) => std::thread::scope(|scope| {
+                scope.spawn(|| events.write(socket, *form, count));
+                process.until_done(arrived);
+            }),
+            Self::Itself => {
+                process.tell(count);
+                process.until_done(arrived);
+            }
+        }
+    }
 }
 
 /// The events that are fired in turn; all have bodies of [`BODY_BYTES`].

@@ -1,9 +1,13 @@
-//! A program at work: ended when dropped, asked for its processor time and memory while it runs.
+//! A program at work: ended when dropped, asked for its processor time, memory and allocations while it runs.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::allocations::Allocations;
+use crate::table::Round;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// Far longer than a round takes.
@@ -17,16 +21,33 @@ pub(crate) struct Process {
     name: String,
     child: Child,
     log: std::path::PathBuf,
+    /// If they are counted.
+    allocations: Option<Allocations>,
 }
 
 impl Process {
     /// Starts it in `dir`, where its output goes to a file.
-    pub(crate) fn start(name: &str, mut command: Command, dir: &Path) -> Self {
+    pub(crate) fn start(name: &str, command: Command, dir: &Path) -> Self {
+        Self::spawn(name, command, dir, None)
+    }
+
+    /// As [`start`](Self::start), with its allocations counted, which slows it down.
+    pub(crate) fn start_counted(name: &str, mut command: Command, dir: &Path) -> Self {
+        let allocations = Allocations::of(&mut command, dir);
+        Self::spawn(name, command, dir, Some(allocations))
+    }
+
+    fn spawn(
+        name: &str,
+        mut command: Command,
+        dir: &Path,
+        allocations: Option<Allocations>,
+    ) -> Self {
         let log = dir.join(format!("{name}.log"));
         let output = File::create(&log).unwrap();
         let child = command
             .current_dir(dir)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
             .spawn()
@@ -35,6 +56,29 @@ impl Process {
             name: name.to_owned(),
             child,
             log,
+            allocations,
+        }
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn tell(&self, line: impl std::fmt::Display) {
+        let mut input = self.child.stdin.as_ref().expect("it is a pipe");
+        writeln!(input, "{line}").unwrap_or_else(|error| panic!("{}: {error}", self.name));
+    }
+
+    /// What it takes, and what it needs, for so many events.
+    pub(crate) fn measure(&mut self, events: u64, work: impl FnOnce(&mut Self)) -> Round {
+        let count = |process: &Self| process.allocations.as_ref().map(Allocations::count);
+        let allocations = count(self);
+        let processor = self.processor_time();
+        let start = Instant::now();
+        work(self);
+        Round {
+            events,
+            took: start.elapsed(),
+            processor: self.processor_time() - processor,
+            peak_memory: Some(self.peak_memory()),
+            allocations: allocations.and_then(|before| Some(count(self)? - before)),
         }
     }
 

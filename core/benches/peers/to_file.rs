@@ -1,15 +1,13 @@
 //! From a socket to a file: every event as it is, and only those of one profile.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::path::Path;
 
 use xtask::peers::Peers;
 
 use crate::Scale;
-use crate::load::{BODY_BYTES, Events};
-use crate::process::Process;
-use crate::table::{self, Round};
+use crate::load::{BODY_BYTES, Events, Source};
+use crate::table::{self, Row};
 use crate::work::{Candidate, Work};
 
 /// A profile that the filter lets pass, and one that it does not.
@@ -18,8 +16,8 @@ const OTHER: &str = "idem-others";
 
 /// What is compared: evbus as it is by default, and without waiting for the disk, as the peers do it.
 const RUNS: [(&str, Candidate, &str); 4] = [
-    ("evbus, `fsync: never`", Candidate::Evbus, "never"),
     ("evbus, every batch synced", Candidate::Evbus, "batch"),
+    ("evbus, `fsync: never`", Candidate::Evbus, "never"),
     ("rsyslog", Candidate::Rsyslog, ""),
     ("syslog-ng", Candidate::SyslogNg, ""),
 ];
@@ -29,20 +27,14 @@ type Configuration = fn(Candidate, &str, &Path) -> String;
 
 /// Every event as it is; only evbus looks into it.
 pub(crate) fn raw(peers: &Peers, scale: Scale) {
-    let events = Events::of(&[WANTED]);
-    compare(peers, scale, &events, scale.events, raw_configuration);
+    let aims = ["", "", "1.1", "1.4"];
+    compare(peers, scale, &[WANTED], raw_configuration, aims);
 }
 
 /// The peers parse the JSON and filter by one field, evbus by the profile; every other event passes.
 pub(crate) fn filtered(peers: &Peers, scale: Scale) {
-    let events = Events::of(&[WANTED, OTHER]);
-    compare(
-        peers,
-        scale,
-        &events,
-        scale.events / 2,
-        filtered_configuration,
-    );
+    let aims = ["", "", "3", "3"];
+    compare(peers, scale, &[WANTED, OTHER], filtered_configuration, aims);
 }
 
 pub(crate) fn raw_configuration(candidate: Candidate, fsync: &str, file: &Path) -> String {
@@ -86,48 +78,35 @@ log {{ source(s); parser(p); filter(f); destination(d); flags(flow-control); }};
 fn compare(
     peers: &Peers,
     scale: Scale,
-    events: &Events,
-    arriving: u64,
+    profiles: &[&'static str],
     configuration: Configuration,
+    aims: [&'static str; 4],
 ) {
-    let mut shown = RUNS.map(|(name, ..)| (name, Vec::new()));
-    for _ in 0..scale.rounds {
-        for ((_, candidate, fsync), (_, rounds)) in RUNS.into_iter().zip(&mut shown) {
-            let work = Work::new(&["plugin-glob", "plugin-file"]);
-            let configuration = configuration(candidate, fsync, &work.path().join("out"));
-            let started = work.start(candidate, peers, &configuration);
-            rounds.push(round(&work, started, scale, events, arriving, candidate));
+    let events = Events::of(profiles);
+    let names = RUNS.map(|(name, ..)| name);
+    let mut rows: Vec<Row> = names
+        .into_iter()
+        .zip(aims)
+        .map(|(name, aim)| Row::new(name, aim))
+        .collect();
+    for pass in scale.passes() {
+        let arriving = pass.events / profiles.len() as u64;
+        for ((_, candidate, fsync), row) in RUNS.into_iter().zip(&mut rows) {
+            let work = Work::of(pass, &["plugin-glob", "plugin-file"]);
+            let file = work.path().join("out");
+            let configuration = configuration(candidate, fsync, &file);
+            let (mut process, socket) = work.start(candidate, peers, &configuration);
+            let source = Source::Socket(socket, candidate.form());
+            let whole = arriving * (BODY_BYTES as u64 + 1);
+            row.add(process.measure(pass.events, |process| {
+                source.feed(process, &events, pass.events, || {
+                    fs::metadata(&file).is_ok_and(|file| file.len() >= whole)
+                });
+            }));
+            check(candidate, &file, arriving);
         }
     }
-    table::rates(&shown);
-}
-
-fn round(
-    work: &Work,
-    (mut process, socket): (Process, PathBuf),
-    scale: Scale,
-    events: &Events,
-    arriving: u64,
-    candidate: Candidate,
-) -> Round {
-    let file = work.path().join("out");
-    let before = process.processor_time();
-    let whole = arriving * (BODY_BYTES as u64 + 1);
-    let start = Instant::now();
-    std::thread::scope(|scope| {
-        scope.spawn(|| events.write(&socket, candidate.form(), scale.events));
-        process.until_done(|| fs::metadata(&file).is_ok_and(|file| file.len() >= whole));
-    });
-    let took = start.elapsed();
-    let processor = process.processor_time() - before;
-    let peak_memory = process.peak_memory();
-    check(candidate, &file, arriving);
-    Round {
-        events: scale.events,
-        took,
-        processor,
-        peak_memory,
-    }
+    table::rates(&rows);
 }
 
 /// Every line must be the body that was fired, and none may be missing or more.

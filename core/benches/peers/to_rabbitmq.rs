@@ -1,6 +1,5 @@
-//! From a socket to a queue of `RabbitMQ`: evbus waits for the broker's confirms, syslog-ng knows none.
-
-use std::time::Instant;
+//! From a socket to a queue of `RabbitMQ`: evbus waits for the broker's confirms, as the bare loop does, syslog-ng knows
+//! none.
 
 use lapin::options::{
     QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
@@ -12,8 +11,9 @@ use xtask::brokers::{PASSWORD, RabbitMq, USER};
 use xtask::peers::Peers;
 
 use crate::Scale;
-use crate::load::Events;
-use crate::table::{self, Round};
+use crate::bare;
+use crate::load::{Events, Source};
+use crate::table::{self, Row};
 use crate::work::{Candidate, Work};
 
 /// A broker takes so many times fewer events.
@@ -21,21 +21,46 @@ const SHARE: u64 = 16;
 const QUEUE: &str = "bench";
 const EXCHANGE: &str = "amq.direct";
 
+/// What is compared: a candidate or the bare loop, and the aim.
+const RUNS: [(&str, Option<Candidate>, &str); 3] = [
+    ("evbus", Some(Candidate::Evbus), ""),
+    ("bare lapin", None, "0.95"),
+    ("syslog-ng", Some(Candidate::SyslogNg), ""),
+];
+
 pub(crate) fn throughput(peers: &Peers, scale: Scale) {
     let broker = RabbitMq::builder()
         .for_benchmarks()
         .start()
         .expect("RabbitMQ starts");
     let counter = Counter::new(&broker);
-    let candidates = [Candidate::Evbus, Candidate::SyslogNg];
-    let mut shown = candidates.map(|candidate| (candidate.name(), Vec::new()));
-    for _ in 0..scale.rounds {
-        for (candidate, (_, rounds)) in candidates.into_iter().zip(&mut shown) {
-            let events = scale.events / SHARE;
-            rounds.push(flood(peers, events, candidate, &broker, &counter));
+    let mut rows = RUNS.map(|(name, _, aim)| Row::new(name, aim));
+    for pass in scale.passes() {
+        for ((name, candidate, _), row) in RUNS.into_iter().zip(&mut rows) {
+            let work = Work::of(pass, &["plugin-glob", "plugin-pika"]);
+            let (mut process, source) = match candidate {
+                Some(candidate) => {
+                    let configuration = configuration(candidate, &broker);
+                    let (process, socket) = work.start(candidate, peers, &configuration);
+                    (process, Source::Socket(socket, candidate.form()))
+                }
+                None => {
+                    let command = bare::rabbitmq(&broker.url(), EXCHANGE, QUEUE);
+                    (work.run("bare-lapin", command), Source::Itself)
+                }
+            };
+            let events = Events::of(&["idem-status"]);
+            // Connected, which is not what is measured.
+            source.feed(&mut process, &events, 256, || counter.arrived() >= 256);
+            let count = pass.events / SHARE;
+            row.add(process.measure(count, |process| {
+                source.feed(process, &events, count, || counter.arrived() >= 256 + count);
+            }));
+            assert_eq!(counter.arrived(), 256 + count, "{name}");
+            counter.purge();
         }
     }
-    table::rates(&shown);
+    table::rates(&rows);
 }
 
 fn configuration(candidate: Candidate, broker: &RabbitMq) -> String {
@@ -51,38 +76,6 @@ log {{ source(s); destination(d); flags(flow-control); }};"#,
             broker.port()
         ),
         Candidate::Rsyslog => unreachable!("Debian has no package of its module"),
-    }
-}
-
-fn flood(
-    peers: &Peers,
-    count: u64,
-    candidate: Candidate,
-    broker: &RabbitMq,
-    counter: &Counter,
-) -> Round {
-    let work = Work::new(&["plugin-glob", "plugin-pika"]);
-    let configuration = configuration(candidate, broker);
-    let (mut process, socket) = work.start(candidate, peers, &configuration);
-    let events = Events::of(&["idem-status"]);
-    // Connected, which is not what is measured.
-    events.write(&socket, candidate.form(), 256);
-    process.until_done(|| counter.arrived() >= 256);
-    let before = process.processor_time();
-    let start = Instant::now();
-    std::thread::scope(|scope| {
-        scope.spawn(|| events.write(&socket, candidate.form(), count));
-        process.until_done(|| counter.arrived() >= 256 + count);
-    });
-    let took = start.elapsed();
-    let processor = process.processor_time() - before;
-    assert_eq!(counter.arrived(), 256 + count, "{}", candidate.name());
-    counter.purge();
-    Round {
-        events: count,
-        took,
-        processor,
-        peak_memory: process.peak_memory(),
     }
 }
 

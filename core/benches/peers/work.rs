@@ -9,6 +9,7 @@ use evbus_wire::PULL_SOCKET;
 use tempfile::TempDir;
 use xtask::peers::Peers;
 
+use crate::Pass;
 use crate::load::Form;
 use crate::process::Process;
 
@@ -45,6 +46,7 @@ pub(crate) struct Work {
     dir: TempDir,
     plugins: TempDir,
     has_disk: bool,
+    counts: bool,
 }
 
 impl Work {
@@ -53,6 +55,15 @@ impl Work {
             dir: tempfile::tempdir().unwrap(),
             plugins: plugin_dir(plugins),
             has_disk: false,
+            counts: false,
+        }
+    }
+
+    /// As [`new`](Self::new), for one pass of a workload.
+    pub(crate) fn of(pass: Pass, plugins: &[&str]) -> Self {
+        Self {
+            counts: pass.counts,
+            ..Self::new(plugins)
         }
     }
 
@@ -91,9 +102,18 @@ impl Work {
             Ok(()) => {}
             Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
         }
-        let mut process = Process::start(candidate.name(), command, self.path());
+        let mut process = self.run(candidate.name(), command);
         process.until("its socket", || socket.exists());
         (process, socket)
+    }
+
+    /// Starts a program, with its allocations counted if this pass is for that.
+    pub(crate) fn run(&self, name: &str, command: Command) -> Process {
+        if self.counts {
+            Process::start_counted(name, command, self.path())
+        } else {
+            Process::start(name, command, self.path())
+        }
     }
 
     fn evbus(&self, acct: &str) -> (Command, PathBuf) {

@@ -214,7 +214,7 @@ impl Master {
     fn start(release: &str, sockets: &Path) -> Self {
         let said = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(said.path().join("log")).unwrap();
-        let child = python(release, "benches/sockets/publisher.py", sockets)
+        let child = python(release, "benches/peers/salt_publisher.py", sockets)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -22,12 +22,11 @@ pub(crate) fn round_trip(peers: &Peers, scale: Scale) {
             let count = pass.events / SHARE;
             let mut server = kind.start(peers, pass, 1);
             let (times, counted) = round_trips(kind, &mut server, count);
-            match counted {
-                Some(counted) => allocations.push(counted),
-                None => {
-                    p50.push(times[times.len() / 2]);
-                    p99.push(times[times.len() * 99 / 100]);
-                }
+            if let Some(counted) = counted {
+                allocations.push(counted);
+            } else {
+                p50.push(times[times.len() / 2]);
+                p99.push(times[times.len() * 99 / 100]);
             }
         }
     }

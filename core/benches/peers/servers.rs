@@ -188,10 +188,12 @@ impl Server {
         let mut buffer = vec![0; 64 * 1024];
         for listener in &mut *listeners {
             listener.limit_reads(TRIAL_PAUSE);
-            while {
+            loop {
                 fire.write_all(&event).unwrap();
-                is_silent(&mut **listener, &mut buffer)
-            } {}
+                if !is_silent(&mut **listener, &mut buffer) {
+                    break;
+                }
+            }
         }
         std::thread::sleep(SETTLE);
         for listener in listeners {

@@ -78,16 +78,13 @@ pub(crate) fn throughput(peers: &Peers, scale: Scale) {
             let topic = format!("bench-{run}-{}", pass.number);
             broker.create_topic(&topic, 1).expect("a new topic");
             let work = Work::of(pass, &["plugin-glob", "plugin-kafka"]);
-            let (process, source) = match candidate {
-                Some(candidate) => {
-                    let configuration = configuration(candidate, headers, &servers, &topic);
-                    let (process, socket) = work.start(candidate, peers, &configuration);
-                    (process, Source::Socket(socket, candidate.form()))
-                }
-                None => {
-                    let command = bare::kafka(&servers, &topic, headers);
-                    (work.run("bare-rdkafka", command), Source::Itself)
-                }
+            let (process, source) = if let Some(candidate) = candidate {
+                let configuration = configuration(candidate, headers, &servers, &topic);
+                let (process, socket) = work.start(candidate, peers, &configuration);
+                (process, Source::Socket(socket, candidate.form()))
+            } else {
+                let command = bare::kafka(&servers, &topic, headers);
+                (work.run("bare-rdkafka", command), Source::Itself)
             };
             rows[run].add(flood(process, &source, pass, &topic, &consumer));
             let found = shape(&servers, &topic);

@@ -38,16 +38,13 @@ pub(crate) fn throughput(peers: &Peers, scale: Scale) {
     for pass in scale.passes() {
         for ((name, candidate, _), row) in RUNS.into_iter().zip(&mut rows) {
             let work = Work::of(pass, &["plugin-glob", "plugin-pika"]);
-            let (mut process, source) = match candidate {
-                Some(candidate) => {
-                    let configuration = configuration(candidate, &broker);
-                    let (process, socket) = work.start(candidate, peers, &configuration);
-                    (process, Source::Socket(socket, candidate.form()))
-                }
-                None => {
-                    let command = bare::rabbitmq(&broker.url(), EXCHANGE, QUEUE);
-                    (work.run("bare-lapin", command), Source::Itself)
-                }
+            let (mut process, source) = if let Some(candidate) = candidate {
+                let configuration = configuration(candidate, &broker);
+                let (process, socket) = work.start(candidate, peers, &configuration);
+                (process, Source::Socket(socket, candidate.form()))
+            } else {
+                let command = bare::rabbitmq(&broker.url(), EXCHANGE, QUEUE);
+                (work.run("bare-lapin", command), Source::Itself)
             };
             let events = Events::of(&["idem-status"]);
             // Connected, which is not what is measured.

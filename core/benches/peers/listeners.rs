@@ -17,7 +17,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 pub(crate) fn listeners(peers: &Peers, scale: Scale) {
     let kinds = Kind::all();
     for listeners in LISTENERS {
-        println!("To {listeners}:\n");
+        println!("Listeners: {listeners}\n");
         let mut rows: Vec<Row> = kinds
             .iter()
             .map(|kind| Row::new(&kind.name(), aim(kind)))

@@ -12,13 +12,13 @@ use crate::{contradictions, files, refused, security};
 const DEFAULTS: &[(&str, &str)] = &[
     ("metadata.broker.list", "localhost:9092"),
     ("client.id", "evbus"),
-    // An event waits for no others. Under load, message sets fill while earlier ones are on their way.
-    ("queue.buffering.max.ms", "0"),
+    // As long as it takes to hand over a batch, so that it becomes one message set.
+    ("queue.buffering.max.ms", "1"),
     // The deadline for librdkafka's own attempts; after that, the host retries.
     ("message.timeout.ms", "30000"),
     // Shorter than the deadline, so that a missing topic can be told from a slow broker.
     ("topic.metadata.propagation.max.ms", "10000"),
-    // At most four batches are in flight; this limits their memory.
+    // Room for a batch that becomes a message of each of many topics.
     ("queue.buffering.max.kbytes", "65536"),
     // A broker that returns is found within two seconds.
     (LONGEST_PAUSE, "2000"),

@@ -108,14 +108,16 @@ impl Provider for Kafka {
         })
     }
 
-    /// Batches are large enough to fill a message set, and numerous enough to keep the brokers busy. The messages in
-    /// flight fit into librdkafka's queue of 100000 messages, whatever the number of topics.
+    /// One batch at a time, large enough to fill message sets: an idempotent producer has one request in flight to each
+    /// partition, and librdkafka's thread looks without a pause for a chance to send what has lingered behind it
+    /// (`rd_kafka_toppar_producer_serve`). Events that come meanwhile wait in the host and make the next batch larger.
+    /// The messages fit into librdkafka's queue of 100000 messages, whatever the number of topics.
     fn limits(&self) -> Limits {
         let topics = u32::try_from(self.fan_out()).unwrap_or(u32::MAX);
         Limits {
             max_batch_events: (10_000 / topics).max(1),
             max_batch_bytes: (4 * 1024 * 1024 / u64::from(topics)).max(1),
-            max_in_flight: 4,
+            max_in_flight: 1,
         }
     }
 

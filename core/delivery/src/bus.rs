@@ -50,6 +50,14 @@ pub struct Routes {
     pub lanes: Vec<Arc<Lane>>,
 }
 
+/// Destinations that had no room for an event.
+struct Full {
+    event: Arc<Event>,
+    lanes: Vec<Arc<Shared>>,
+    /// The first fault of the others.
+    fault: Option<PutError>,
+}
+
 impl Routes {
     fn shared(&self, position: u32) -> Option<&Arc<Shared>> {
         Some(self.lanes.get(position as usize)?.shared())
@@ -172,46 +180,72 @@ impl Bus {
     /// # Errors
     ///
     /// As [`put_event`](Self::put_event).
-    pub async fn put_unconfirmed(&self, mut event: Event) -> Result<(Fired, Receipts), PutError> {
+    pub async fn put_unconfirmed(&self, event: Event) -> Result<(Fired, Receipts), PutError> {
         self.check_open()?;
         self.inner.listeners.publish(&event);
-        let mut receipts = Receipts::default();
-        let (event, fired, full, mut fault) = {
-            let (routes, route) = match self.known_route(event.profile()) {
-                Some(known) => known,
-                None => self.find_route(event.profile()).await,
-            };
-            if !route.matches.is_empty() {
-                self.inner.serial.apply(&mut event)?;
+        let (fired, mut receipts, full) = match self.known_route(event.profile()) {
+            Some((routes, route)) => self.give(&routes, &route, event)?,
+            None => {
+                let (routes, route) = self.find_route(event.profile()).await;
+                self.give(&routes, &route, event)?
             }
-            let mut fault = self.count(&routes, &route, &event);
-            let event = Arc::new(event);
-            let fired = fired(&event, &route);
-            let mut full = Vec::new();
-            for lane in routes.lanes_of(&route.matches) {
-                match lane.push(&event) {
-                    Ok(None) => {}
-                    Ok(Some(receipt)) => receipts.add(lane, receipt),
-                    Err(NotQueued::Full) => full.push(Arc::clone(lane)),
-                    Err(NotQueued::Gone) => fault = fault.or_else(|| Some(self.gone(lane))),
-                }
-            }
-            (event, fired, full, fault)
         };
-        // The other destinations already have the event. Only the program that fires waits, and for all full
-        // destinations at once, so that a slow one does not keep the event from another.
-        let waiting = full.iter().map(|lane| lane.push_waiting(&event));
-        for (lane, pushed) in full.iter().zip(join_all(waiting).await) {
+        if let Some(full) = full {
+            self.wait_for_room(*full, &mut receipts).await?;
+        }
+        Ok((fired, receipts))
+    }
+
+    /// Passes an event to the destinations of a route, as far as they have room for it.
+    fn give(
+        &self,
+        routes: &Routes,
+        route: &Route,
+        mut event: Event,
+    ) -> Result<(Fired, Receipts, Option<Box<Full>>), PutError> {
+        if !route.matches.is_empty() {
+            self.inner.serial.apply(&mut event)?;
+        }
+        let mut fault = self.count(routes, route, &event);
+        let event = Arc::new(event);
+        let fired = fired(&event, route);
+        let mut receipts = Receipts::default();
+        let mut lanes = Vec::new();
+        for lane in routes.lanes_of(&route.matches) {
+            match lane.push(&event) {
+                Ok(None) => {}
+                Ok(Some(receipt)) => receipts.add(lane, receipt),
+                Err(NotQueued::Full) => lanes.push(Arc::clone(lane)),
+                Err(NotQueued::Gone) => fault = fault.or_else(|| Some(self.gone(lane))),
+            }
+        }
+        if !lanes.is_empty() {
+            let full = Full {
+                event,
+                lanes,
+                fault,
+            };
+            return Ok((fired, receipts, Some(Box::new(full))));
+        }
+        match fault {
+            None => Ok((fired, receipts, None)),
+            Some(fault) => Err(fault),
+        }
+    }
+
+    /// The other destinations already have the event. Only the program that fires waits, and for all full
+    /// destinations at once, so that a slow one does not keep the event from another.
+    async fn wait_for_room(&self, full: Full, receipts: &mut Receipts) -> Result<(), PutError> {
+        let waiting = (full.lanes.iter()).map(|lane| lane.push_waiting(&full.event));
+        let mut fault = full.fault;
+        for (lane, pushed) in full.lanes.iter().zip(join_all(waiting).await) {
             match pushed {
                 Ok(None) => {}
                 Ok(Some(receipt)) => receipts.add(lane, receipt),
                 Err(_) => fault = fault.or_else(|| Some(self.gone(lane))),
             }
         }
-        match fault {
-            None => Ok((fired, receipts)),
-            Some(fault) => Err(fault),
-        }
+        fault.map_or(Ok(()), Err)
     }
 
     /// Fires an event that was made before; see [`put_nowait`](Self::put_nowait).

@@ -1,7 +1,10 @@
 //! The queue in memory: room, promises, waiting.
 
+use std::sync::Arc;
+
 use super::*;
 use evbus_destination::QueueLimits;
+use evbus_event::Event;
 use evbus_store::{StateDir, StateLimits, StoreName};
 
 fn event(body: &str) -> Arc<Event> {

@@ -6,7 +6,8 @@
 //! thread and delays the others for a few milliseconds, and only as often as it begins to block.
 //!
 //! A carrier blocks if the kernel says that its thread sleeps in the middle of a task, or if one poll lasts long. Polls
-//! that compute for a while need not have more threads than processors.
+//! that compute for a while need not have more threads than processors. Many that sleep for a moment, such as writers to a
+//! slow disk, get a few times as many; beyond that, only those that are stuck are replaced.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -23,8 +24,14 @@ use rustix::process::Pid;
 /// How long work waits before the watchdog looks for carriers that block, and how often it looks from then on.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A poll of so many ticks blocks, even if it computes.
+/// A poll of so many ticks is stuck, even if it computes.
 const LONG_TICKS: u32 = 10;
+
+/// Up to so many carriers for each processor, one that sleeps is replaced before it is stuck.
+const SLEEPERS: usize = 8;
+
+/// And no more than this.
+const MAX_SLEEPERS: usize = 32;
 
 /// How long carriers stay that are no longer needed.
 const LINGER: Duration = Duration::from_secs(1);
@@ -68,15 +75,21 @@ struct Carrier {
     thread: Option<Pid>,
     /// What it works at: the number of the poll, counted by `taken`.
     poll: Option<u64>,
-    /// The poll in which the watchdog found it blocked.
-    blocked: Option<u64>,
+    /// The poll in which the watchdog found it asleep.
+    asleep: Option<u64>,
+    /// The poll that has lasted too long.
+    stuck: Option<u64>,
     /// A poll, and at how many ticks the watchdog has seen it.
     seen: (u64, u32),
 }
 
 impl Carrier {
-    fn is_blocked(&self) -> bool {
-        self.poll.is_some() && self.poll == self.blocked
+    fn is_asleep(&self) -> bool {
+        self.poll.is_some() && self.poll == self.asleep
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.poll.is_some() && self.poll == self.stuck
     }
 }
 
@@ -260,7 +273,7 @@ impl Carriers {
             state = self.lock();
             for (number, poll) in asleep {
                 if let Some(carrier) = state.carriers.get_mut(&number) {
-                    carrier.blocked = Some(poll);
+                    carrier.asleep = Some(poll);
                 }
             }
             // Whether a task that waited before the tick still waits.
@@ -270,20 +283,21 @@ impl Carriers {
         }
     }
 
-    /// Carriers at work of which it is not known that they block: number, poll and thread.
+    /// Carriers at work of which it is not known that they sleep: number, poll and thread.
     fn unknown(&self) -> Vec<(u64, u64, Option<Pid>)> {
         let mut unknown = Vec::new();
         for (number, carrier) in &mut self.lock().carriers {
-            if let Some(poll) = carrier.poll.filter(|_| !carrier.is_blocked()) {
-                carrier.seen = match carrier.seen {
-                    (seen, ticks) if seen == poll => (poll, ticks + 1),
-                    _ => (poll, 1),
-                };
-                if carrier.seen.1 > LONG_TICKS {
-                    carrier.blocked = Some(poll);
-                } else {
-                    unknown.push((*number, poll, carrier.thread));
-                }
+            let Some(poll) = carrier.poll.filter(|_| !carrier.is_stuck()) else {
+                continue;
+            };
+            carrier.seen = match carrier.seen {
+                (seen, ticks) if seen == poll => (poll, ticks + 1),
+                _ => (poll, 1),
+            };
+            if carrier.seen.1 > LONG_TICKS {
+                carrier.stuck = Some(poll);
+            } else if !carrier.is_asleep() {
+                unknown.push((*number, poll, carrier.thread));
             }
         }
         unknown
@@ -291,12 +305,21 @@ impl Carriers {
 
     /// Starts carriers in place of those that block.
     fn replace_blocked(&'static self, state: &mut State) {
+        let count = |which: fn(&Carrier) -> bool| {
+            let carriers = state.carriers.values();
+            carriers.filter(|carrier| which(carrier)).count()
+        };
         let all = state.carriers.len();
-        let blocked = state.carriers.values().filter(|it| it.is_blocked()).count();
-        let missing = match state.enough().saturating_sub(all - blocked) {
-            // The more block, the more are likely to.
-            missing if blocked == all => missing.max(all),
-            missing => missing,
+        let stuck = count(Carrier::is_stuck);
+        let most = (SLEEPERS * processors()).min(MAX_SLEEPERS);
+        let missing = if stuck == all {
+            // The more are stuck, the more are likely to be.
+            all.max(state.enough())
+        } else if all - stuck >= most {
+            state.enough().saturating_sub(all - stuck)
+        } else {
+            let blocked = count(|carrier| carrier.is_asleep() || carrier.is_stuck());
+            state.enough().saturating_sub(all - blocked)
         };
         for _ in 0..missing.min(state.ready.len()) {
             let started = self.start_carrier(state);
@@ -304,7 +327,7 @@ impl Carriers {
             let Err(error) = started else { continue };
             if !was_refused {
                 tracing::warn!(
-                    "{blocked} threads of the plugin are blocked by its instances, and no other thread can be started: \
+                    "{stuck} threads of the plugin are blocked by its instances, and no other thread can be started: \
                      {error}; raise the process limit (ulimit -u, TasksMax=)"
                 );
             }

@@ -16,7 +16,7 @@
 //! * `outcome` reports what failed, and whether another attempt may succeed.
 //!
 //! A batch is one `write`, unless space is scarce, and, unless configured otherwise, one `fdatasync`.
-//! File calls block the instance's own thread, so they delay no other destination.
+//! File calls block; the SDK keeps threads for the other destinations meanwhile.
 
 mod config;
 mod lines;

@@ -1,5 +1,6 @@
 //! Takes batches and answers for them.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -27,9 +28,13 @@ pub struct FileProvider {
 
 struct Writer {
     target: Target,
-    lines: Lines,
     /// Whether the last write failed.
     down: bool,
+}
+
+thread_local! {
+    /// Memory for the lines of a batch. It belongs to a thread and not to an instance, because there are fewer of them.
+    static LINES: RefCell<Lines> = RefCell::default();
 }
 
 impl Provider for FileProvider {
@@ -53,11 +58,10 @@ impl Provider for FileProvider {
         let target = Target::open(&config).map_err(Failure::into_connect_error)?;
         let writer = Arc::new(Mutex::new(Writer {
             target,
-            lines: Lines::default(),
             down: false,
         }));
         if let Some(interval) = config.fsync.interval() {
-            tokio::spawn(sync_regularly(Arc::downgrade(&writer), interval));
+            context.spawn(sync_regularly(Arc::downgrade(&writer), interval));
         }
         context.link_up();
         // A batch must not be larger than a rotated file.
@@ -75,12 +79,21 @@ impl Provider for FileProvider {
     }
 
     async fn publish(&self, batch: Batch) -> Outcomes {
+        LINES.with_borrow_mut(|lines| self.append(&batch, lines))
+    }
+
+    async fn close(&self) {
+        if let Err(failure) = lock(&self.writer).target.sync() {
+            tracing::error!("accepted events may be lost in a power failure: {failure}");
+        }
+    }
+}
+
+impl FileProvider {
+    /// Blocks as long as the file does.
+    fn append(&self, batch: &Batch, lines: &mut Lines) -> Outcomes {
         let mut writer = lock(&self.writer);
-        let Writer {
-            target,
-            lines,
-            down,
-        } = &mut *writer;
+        let Writer { target, down } = &mut *writer;
         lines.clear();
         let mut rejected = Vec::new();
         for (index, event) in batch.iter().enumerate() {
@@ -116,12 +129,6 @@ impl Provider for FileProvider {
             outcomes.set(index, Outcome::rejected(reason));
         }
         outcomes
-    }
-
-    async fn close(&self) {
-        if let Err(failure) = lock(&self.writer).target.sync() {
-            tracing::error!("accepted events may be lost in a power failure: {failure}");
-        }
     }
 }
 

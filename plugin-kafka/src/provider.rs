@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use evbus_sdk::tokio;
 use evbus_sdk::tokio::sync::Mutex;
-use evbus_sdk::tokio::task::AbortHandle;
 use evbus_sdk::tracing;
 use evbus_sdk::{
-    Batch, ConfigFault, ConnectError, Context, Event, Limits, Outcome, Outcomes, Provider,
+    Batch, ConfigFault, ConnectError, Context, Event, Limits, Outcome, Outcomes, Provider, Task,
 };
 use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::types::RDKafkaErrorCode;
@@ -36,7 +35,7 @@ pub struct Kafka {
     turn: Mutex<()>,
     pub(crate) singles: Singles,
     pub(crate) link: Arc<Link>,
-    watch: AbortHandle,
+    watch: Task,
     search: Search,
     /// If empty, the topic is the event's profile name.
     topics: Vec<String>,
@@ -85,7 +84,7 @@ impl Provider for Kafka {
         }
         let topics = config.topics.as_slice().to_vec();
         let connecting = tokio::task::spawn_blocking({
-            let topics = topics.clone();
+            let (topics, context) = (topics.clone(), context.clone());
             move || connect::connect(client_config, &topics, &context)
         });
         let (producer, reports, link) = connecting.await.map_err(|error| {
@@ -98,7 +97,7 @@ impl Provider for Kafka {
             turn: Mutex::new(()),
             singles,
             link,
-            watch: tokio::spawn(watch).abort_handle(),
+            watch: context.spawn(watch),
             search: Search::default(),
             topics,
             key: config.key,
@@ -138,7 +137,7 @@ impl Provider for Kafka {
     async fn close(&self) {
         // Every publish was answered, so at most messages of batches that the host gave up remain; nobody waits for
         // them.
-        self.watch.abort();
+        self.watch.end();
     }
 }
 
@@ -278,6 +277,6 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        self.watch.abort();
+        self.watch.end();
     }
 }

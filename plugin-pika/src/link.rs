@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evbus_sdk::tokio::sync::watch;
-use evbus_sdk::tokio::task::JoinHandle;
-use evbus_sdk::tokio::{self, time};
-use evbus_sdk::{ConnectError, Context};
+use evbus_sdk::tokio::time;
+use evbus_sdk::{ConnectError, Context, Task};
 
 use crate::connect::{Connector, Session};
 use crate::outcome::Failure;
@@ -21,7 +20,7 @@ const LAST_WAIT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(crate) struct Link {
     state: watch::Receiver<State>,
-    keeper: JoinHandle<()>,
+    keeper: Task,
 }
 
 #[derive(Debug, Clone)]
@@ -44,7 +43,7 @@ impl Link {
         let session = Arc::new(connector.connect().await?);
         place::check(&session, connector.endpoint(), rules).await?;
         let (state, watched) = watch::channel(State::Up(Arc::clone(&session)));
-        let keeper = tokio::spawn(keep(connector, context, session, state));
+        let keeper = context.spawn(keep(connector, context.clone(), session, state));
         Ok(Self {
             state: watched,
             keeper,
@@ -68,7 +67,7 @@ impl Link {
 
     /// Ends the connection in an orderly way.
     pub(crate) async fn close(&self) {
-        self.keeper.abort();
+        self.keeper.end();
         let state = self.state.borrow().clone();
         if let State::Up(session) = state {
             session.close().await;
@@ -78,7 +77,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.keeper.end();
     }
 }
 

@@ -64,7 +64,7 @@ fn a_reload_to_more_destinations_than_open_files_is_refused_and_changes_nothing(
     let output = run(reload.args(["reload", "--sock-dir", &host.sock_dir()]), b"");
     let said = stderr(&output);
     assert!(!output.status.success(), "{said}");
-    let sentence = "100 destinations need at least 532 open files, but this process is limited to 256; raise the limit";
+    let sentence = "100 destinations need at least 432 open files, but this process is limited to 256; raise the limit";
     assert!(said.contains(sentence), "{said}");
     assert_eq!(names(&host), before);
     host.put("p4", "1");
@@ -115,7 +115,7 @@ fn more_destinations_than_open_files_are_refused_with_the_limit_to_raise() {
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(
         said.contains(
-            "100 destinations need at least 532 open files, but this process is limited to 256; raise the limit"
+            "100 destinations need at least 432 open files, but this process is limited to 256; raise the limit"
         ),
         "{said}"
     );

@@ -1,19 +1,23 @@
-//! An instance at work: a thread, a runtime, and the provider on it.
+//! An instance at work: one task on the carriers, which runs the provider's futures one at a time.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 
 use evbus_abi::v1::{
     BatchOutcomeV1, BatchV1, CompletionV1, ConnectOutcomeV1, FateV1, HostV1, InstanceObjectV1,
     InstanceV1,
 };
 use evbus_abi::{RErr, ROk};
-use futures_util::FutureExt;
-use tokio::runtime::Runtime;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
+use crate::carriers::CARRIERS;
+use crate::reactor::{LIMIT, Reactor};
+use crate::tasks;
 use crate::{Batch, ConnectError, Context, Limits, Outcome, Outcomes, Provider, log_bridge};
 
 enum Command {
@@ -21,79 +25,119 @@ enum Command {
     Close(CompletionV1<()>),
 }
 
-/// Starts an instance's thread, which connects and answers through `done`.
+/// Starts an instance, which connects and answers through `done`.
 pub(crate) fn start<P: Provider>(
     config: P::Config,
     host: HostV1,
     done: CompletionV1<ConnectOutcomeV1>,
 ) {
-    let host = Arc::new(host);
     let name = format!("evbus {}", P::NAMES.first().copied().unwrap_or("plugin"));
-    // If the thread cannot be started, what was moved into it is lost, so it receives its arguments later.
-    let (give, given) = std::sync::mpsc::sync_channel(1);
-    let started = std::thread::Builder::new().name(name).spawn(move || {
-        let Ok((config, host, done)) = given.recv() else {
-            return;
-        };
-        instance::<P>(config, host, done);
-    });
-    match started {
-        // The thread waits for this.
-        Ok(_) => drop(give.send((config, host, done))),
+    let place = match CARRIERS.reserve(&name) {
+        Ok(place) => place,
         Err(error) => {
-            let error = ConnectError::retry(format!(
-                "cannot start a thread for the instance: {error}; raise the process limit (ulimit -u, TasksMax=)"
-            ));
-            done.complete(RErr(error.into_abi()));
+            return fail(
+                done,
+                format!("cannot start a thread for the instance: {error}; {LIMIT}"),
+            );
+        }
+    };
+    let host = Arc::new(host);
+    log_bridge::add(&host);
+    place.run(async move {
+        let shared = {
+            let _log = log_bridge::scope(Arc::clone(&host));
+            Reactor::shared(&name)
+        };
+        match shared {
+            Ok(reactor) => {
+                Instance::new(reactor, &host, run::<P>(config, Arc::clone(&host), done)).await
+            }
+            Err(reason) => fail(done, reason),
+        }
+    });
+}
+
+fn fail(done: CompletionV1<ConnectOutcomeV1>, reason: String) {
+    done.complete(RErr(ConnectError::retry(reason).into_abi()));
+}
+
+/// Whatever belongs to an instance. It is polled, and in the end dropped, where its log lines are its own and where
+/// tokio's sockets, timers and tasks work.
+struct Instance<F> {
+    reactor: Arc<Reactor>,
+    host: Arc<HostV1>,
+    /// `None` once it is over.
+    running: Option<Pin<Box<F>>>,
+}
+
+impl<F: Future<Output = ()>> Instance<F> {
+    fn new(reactor: Arc<Reactor>, host: &Arc<HostV1>, running: F) -> Self {
+        Self {
+            reactor,
+            host: Arc::clone(host),
+            running: Some(Box::pin(running)),
         }
     }
 }
 
-/// Runs an instance on its thread.
-fn instance<P: Provider>(
-    config: P::Config,
-    host: Arc<HostV1>,
-    done: CompletionV1<ConnectOutcomeV1>,
-) {
-    let _log = log_bridge::enter(Arc::clone(&host));
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            let error =
-                ConnectError::retry(format!("cannot start a runtime for the instance: {error}"));
-            return done.complete(RErr(error.into_abi()));
-        }
-    };
-    run::<P>(&runtime, config, host, done);
-    // Tasks that the plugin left behind must not block the thread.
-    runtime.shutdown_background();
+impl<F> Instance<F> {
+    fn inside<R>(&mut self, call: impl FnOnce(&mut Option<Pin<Box<F>>>) -> R) -> R {
+        let _log = log_bridge::scope(Arc::clone(&self.host));
+        let _runtime = self.reactor.handle().enter();
+        call(&mut self.running)
+    }
 }
 
-fn run<P: Provider>(
-    runtime: &Runtime,
+impl<F: Future<Output = ()>> Future for Instance<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<()> {
+        self.inside(|running| match running {
+            Some(future) => future.as_mut().poll(context),
+            None => Poll::Ready(()),
+        })
+    }
+}
+
+impl<F> Drop for Instance<F> {
+    fn drop(&mut self) {
+        self.inside(|running| *running = None);
+    }
+}
+
+async fn run<P: Provider>(
     config: P::Config,
     host: Arc<HostV1>,
     done: CompletionV1<ConnectOutcomeV1>,
 ) {
-    runtime.block_on(async move {
-        let connecting = async { P::connect(config, Context::new(host)).await };
-        let provider = match AssertUnwindSafe(connecting).catch_unwind().await {
-            Ok(Ok(provider)) => Arc::new(provider),
-            Ok(Err(error)) => return done.complete(RErr(error.into_abi())),
-            Err(panic) => {
-                let reason = format!("the plugin panicked in connect: {}", message(&*panic));
-                return done.complete(RErr(ConnectError::retry(reason).into_abi()));
-            }
-        };
-        let limits =
-            std::panic::catch_unwind(AssertUnwindSafe(|| provider.limits())).unwrap_or_default();
-        let (commands, queue) = mpsc::channel(channel_size(limits));
-        done.complete(ROk(InstanceV1::new(Handle { commands }, limits.into_abi())));
-        serve(provider, queue).await;
-    });
+    let (spawner, tasks) = tasks::channel();
+    let serving = connect_and_serve::<P>(config, Context::new(host, spawner), done);
+    tokio::select! {
+        biased;
+        () = serving => {}
+        never = tasks.run() => match never {},
+    }
+}
+
+async fn connect_and_serve<P: Provider>(
+    config: P::Config,
+    context: Context,
+    done: CompletionV1<ConnectOutcomeV1>,
+) {
+    let connecting = async { P::connect(config, context).await };
+    let provider = match AssertUnwindSafe(connecting).catch_unwind().await {
+        Ok(Ok(provider)) => provider,
+        Ok(Err(error)) => return done.complete(RErr(error.into_abi())),
+        Err(panic) => {
+            let reason = format!("the plugin panicked in connect: {}", message(&*panic));
+            return fail(done, reason);
+        }
+    };
+    let limits =
+        std::panic::catch_unwind(AssertUnwindSafe(|| provider.limits())).unwrap_or_default();
+    let (commands, queue) = mpsc::channel(channel_size(limits));
+    done.complete(ROk(InstanceV1::new(Handle { commands }, limits.into_abi())));
+    serve(&provider, queue).await;
 }
 
 /// Enough for the batches in flight, and for the close.
@@ -103,16 +147,16 @@ fn channel_size(limits: Limits) -> usize {
         .min(4096)
 }
 
-async fn serve<P: Provider>(provider: Arc<P>, mut queue: mpsc::Receiver<Command>) {
-    let mut publishing = JoinSet::new();
+async fn serve<P: Provider>(provider: &P, mut queue: mpsc::Receiver<Command>) {
+    let mut publishing = FuturesUnordered::new();
     loop {
         tokio::select! {
+            biased;
             command = queue.recv() => match command {
-                Some(Command::Publish(batch, done)) => {
-                    publishing.spawn(publish(Arc::clone(&provider), batch, done));
-                }
+                // They are polled in the order in which they are added.
+                Some(Command::Publish(batch, done)) => publishing.push(publish(provider, batch, done)),
                 Some(Command::Close(done)) => {
-                    while publishing.join_next().await.is_some() {}
+                    while publishing.next().await.is_some() {}
                     // A panic in close changes nothing, because the instance ends anyway.
                     let _ = AssertUnwindSafe(async { provider.close().await }).catch_unwind().await;
                     return done.complete(());
@@ -120,16 +164,12 @@ async fn serve<P: Provider>(provider: Arc<P>, mut queue: mpsc::Receiver<Command>
                 // The host dropped the instance without a close: batches in flight are dropped without an answer.
                 None => return,
             },
-            Some(_) = publishing.join_next() => {}
+            Some(()) = publishing.next() => {}
         }
     }
 }
 
-async fn publish<P: Provider>(
-    provider: Arc<P>,
-    batch: BatchV1,
-    done: CompletionV1<BatchOutcomeV1>,
-) {
+async fn publish<P: Provider>(provider: &P, batch: BatchV1, done: CompletionV1<BatchOutcomeV1>) {
     let batch = Batch::new(batch);
     let events = batch.len();
     let publishing = async { provider.publish(batch).await };
@@ -143,7 +183,6 @@ async fn publish<P: Provider>(
     };
     done.complete(outcomes.into_abi(events));
 }
-
 /// The message of a panic.
 pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
     panic

@@ -48,9 +48,8 @@
 //!
 //! # What the SDK does
 //!
-//! * Each instance has a thread of its own with a tokio runtime: `connect`, `publish` and `close`
-//!   run on it, so tokio's timers, sockets and tasks work. A publish that blocks delays only the
-//!   destination it serves.
+//! * The instances of a plugin share a few threads and a tokio runtime: in `connect`, `publish` and `close`, tokio's
+//!   timers, sockets and tasks work. A publish that blocks delays only the destination it serves.
 //! * A panic in any function or task of the plugin is contained: the events of the batch are retried
 //!   and the host creates a new instance.
 //! * `tracing` and `log` lines appear in the host's log under the name of the plugin and the pattern.
@@ -62,6 +61,7 @@
 //! See [`Matcher`] and [`export_matcher!`].
 
 mod batch;
+mod carriers;
 mod config;
 mod expectation;
 mod file;
@@ -74,7 +74,9 @@ mod matcher;
 mod outcome;
 mod plugin;
 mod provider;
+mod reactor;
 mod reading;
+mod tasks;
 
 pub use batch::{Batch, Event, EventId};
 pub use config::{ConfigFault, Secret, null_is_default, parse_config};
@@ -84,6 +86,7 @@ pub use matcher::{Matcher, Matches, PatternFault};
 pub use outcome::{ConnectError, MAX_RETRY_AFTER, Outcome, Outcomes};
 pub use plugin::{matcher_plugin, provider_plugin};
 pub use provider::{Context, Limits, Provider};
+pub use tasks::Task;
 
 pub use {schemars, serde, serde_json, tokio, tracing};
 

@@ -13,12 +13,12 @@ use tracing::span;
 use tracing::{Level, Metadata, Subscriber};
 
 thread_local! {
-    /// The host of the instance that this thread belongs to.
+    /// The host of the instance that this thread works for.
     static CURRENT: RefCell<Option<Arc<HostV1>>> = const { RefCell::new(None) };
 }
 
-/// Receives lines from threads without an instance, such as those of C libraries.
-static LATEST: Mutex<Weak<HostV1>> = Mutex::new(Weak::new());
+/// The hosts of the library's instances; those that have ended may still be among them.
+static INSTANCES: Mutex<Vec<Weak<HostV1>>> = Mutex::new(Vec::new());
 
 /// Receives lines of calls and threads without an instance.
 static LIBRARY: OnceLock<Arc<HostV1>> = OnceLock::new();
@@ -55,11 +55,26 @@ pub(crate) fn enter_library() -> Option<LogScope> {
     LIBRARY.get().map(|host| scope(Arc::clone(host)))
 }
 
-/// Lines of this thread go to `host` until the guard is dropped.
-pub(crate) fn enter(host: Arc<HostV1>) -> LogScope {
-    *LATEST.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&host);
+/// Makes the host of a new instance known.
+pub(crate) fn add(host: &Arc<HostV1>) {
+    let mut instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
+    instances.retain(|host| host.strong_count() > 0);
+    instances.push(Arc::downgrade(host));
+    drop(instances);
     listens_to(host.max_level);
-    scope(host)
+}
+
+/// The host of lines from threads and tasks without an instance, such as those of client libraries: the only instance,
+/// or the library itself, because nobody knows which of several the line is about.
+fn host_of_others() -> Option<Arc<HostV1>> {
+    let instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut living = instances.iter().rev().filter_map(Weak::upgrade);
+    let last = living.next();
+    let is_only = living.next().is_none();
+    drop(living);
+    // A program that links its plugins has no host of the library.
+    last.filter(|_| is_only || LIBRARY.get().is_none())
+        .or_else(|| LIBRARY.get().cloned())
 }
 
 /// Records that somebody wants lines of this level.
@@ -69,7 +84,8 @@ fn listens_to(level: LevelV1) {
     }
 }
 
-fn scope(host: Arc<HostV1>) -> LogScope {
+/// Lines of this thread go to `host` until the guard is dropped.
+pub(crate) fn scope(host: Arc<HostV1>) -> LogScope {
     LogScope {
         before: CURRENT.with_borrow_mut(|current| current.replace(host)),
         _stays: PhantomData,
@@ -92,7 +108,7 @@ impl Drop for LogScope {
     }
 }
 
-/// Writes one line to the host of this thread, or to any host of this library.
+/// Writes one line to the host of this thread.
 pub(crate) fn write(level: LevelV1, target: &str, text: &str) {
     with_host(|host| host.log(level, target, text));
 }
@@ -102,14 +118,7 @@ fn with_host<R>(call: impl FnOnce(&HostV1) -> R) -> Option<R> {
         .try_with(|current| current.try_borrow().ok().and_then(|host| host.clone()))
         .ok()
         .flatten();
-    let host = current.or_else(|| {
-        LATEST
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .upgrade()
-            .or_else(|| LIBRARY.get().cloned())
-    })?;
-    Some(call(&host))
+    Some(call(&*current.or_else(host_of_others)?))
 }
 
 fn level(level: Level) -> LevelV1 {
@@ -239,7 +248,11 @@ mod tests {
 
     #[test]
     fn what_a_plugin_asks_before_it_makes_a_line_follows_the_level_of_the_thread_s_host() {
-        let host = |level| Arc::new(HostV1::new(Silent, level));
+        let host = |level| {
+            let host = Arc::new(HostV1::new(Silent, level));
+            add(&host);
+            host
+        };
         let answers = || {
             (
                 enabled!(target: "librdkafka", Level::WARN),
@@ -248,15 +261,15 @@ mod tests {
             )
         };
         tracing::subscriber::with_default(Bridge, || {
-            let _quiet = enter(host(LevelV1::WARN));
+            let _quiet = scope(host(LevelV1::WARN));
             assert_eq!(answers(), (true, false, false));
             {
-                let _verbose = enter(host(LevelV1::DEBUG));
+                let _verbose = scope(host(LevelV1::DEBUG));
                 assert_eq!(answers(), (true, true, true));
                 assert!(!span_enabled!(Level::ERROR), "no host takes spans");
             }
             assert_eq!(answers(), (true, false, false));
-            let _mute = enter(host(LevelV1(0)));
+            let _mute = scope(host(LevelV1(0)));
             assert_eq!(answers(), (false, false, false));
         });
     }

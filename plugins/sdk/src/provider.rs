@@ -9,12 +9,15 @@ use serde::de::DeserializeOwned;
 use tracing::level_filters::LevelFilter;
 
 use crate::log_bridge::{self, LogScope};
+use crate::tasks::{Spawner, Task};
 use crate::{Batch, ConfigFault, ConnectError, Outcomes};
 
 /// An ingress provider: publishes events to one kind of system.
 ///
-/// One instance serves one destination (one entry of the acct file) until it is replaced. Its
-/// futures run on the instance's own thread, inside a tokio runtime with timers and sockets.
+/// One instance serves one destination (one entry of the acct file) until it is replaced. Its futures, and the tasks
+/// that it [spawns](Context::spawn), run one at a time, inside a tokio runtime with timers and sockets. The instances of
+/// a plugin share a few threads, so after an `await` a future may continue on another thread. A future that blocks
+/// keeps its thread and holds up only its own instance; the SDK starts another thread for the others.
 pub trait Provider: Sized + Send + Sync + 'static {
     /// The provider names in acct files that this plugin serves, the usual name first.
     const NAMES: &'static [&'static str];
@@ -116,20 +119,31 @@ impl Limits {
 #[derive(Debug, Clone)]
 pub struct Context {
     host: Arc<HostV1>,
+    spawner: Spawner,
 }
 
 impl Context {
-    pub(crate) fn new(host: Arc<HostV1>) -> Self {
-        Self { host }
+    pub(crate) fn new(host: Arc<HostV1>, spawner: Spawner) -> Self {
+        Self { host, spawner }
+    }
+
+    /// Starts a task that belongs to this instance: it runs beside the calls of the provider, its log lines are the
+    /// instance's, it ends with the instance at the latest, and a panic ends nothing else.
+    ///
+    /// Like `publish`, it may block for a while; everything else of the instance waits meanwhile. A task of
+    /// `tokio::spawn` is different: it shares the plugin's runtime with those of all other instances, so it must not
+    /// block, and it may outlive its instance.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Task {
+        self.spawner.spawn(task)
     }
 
     /// Assigns log lines of the calling thread to this instance until the guard is dropped.
     ///
-    /// For callbacks on threads that a client library starts; the instance's own thread needs no
+    /// For threads that a client library starts, and for `spawn_blocking`; the calls and tasks of the instance need no
     /// guard.
     #[must_use = "lines are attributed for as long as the guard lives"]
     pub fn enter(&self) -> LogScope {
-        log_bridge::enter(Arc::clone(&self.host))
+        log_bridge::scope(Arc::clone(&self.host))
     }
 
     /// Reports that the far system is reachable again; shown to the operator. Does not block.

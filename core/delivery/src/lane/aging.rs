@@ -13,7 +13,8 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use super::InstanceState;
-use super::queue::{Queue, Queued};
+use super::queue::Queue;
+use super::queued::Queued;
 use super::worker::{Worker, loaded};
 use evbus_event::now_unix_ns;
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Shared;
-use super::queue::{Queue, Queued};
+use super::queue::Queue;
+use super::queued::Queued;
 use evbus_store::Loaded;
 
 /// The most events that are read back at a time.
@@ -37,15 +38,8 @@ impl Queue {
         for stored in loaded.events {
             inner.unsettled_events += 1;
             inner.unsettled_bytes += stored.event.size();
-            inner.waiting.push_back(Queued {
-                event: stored.event,
-                seq: stored.seq,
-                stored: true,
-                attempts: stored.attempts,
-                first_attempt_ns: 0,
-                suspect: false,
-                crashes: 0,
-            });
+            let queued = Queued::read_back(stored.event, stored.seq, stored.attempts);
+            inner.waiting.push_back(queued);
         }
         inner.damaged += loaded.damaged;
         inner.on_disk = inner.on_disk.saturating_sub(count + loaded.damaged);
@@ -82,11 +76,11 @@ impl Queue {
         let Some(journal) = &self.journal else { return };
         let mut inner = self.inner.lock();
         for queued in events {
-            if queued.stored {
+            if queued.is_stored() {
                 // Also where it had no attempts: damage may have taken what is on disk.
-                journal.update(queued.seq, queued.attempts, &queued.event);
+                journal.update(queued.seq(), queued.attempts(), &queued.event);
             } else {
-                journal.append(queued.seq, queued.attempts, &queued.event, false);
+                journal.append(queued.seq(), queued.attempts(), &queued.event, false);
             }
             inner.unsettled_events -= 1;
             inner.unsettled_bytes -= queued.event.size();

@@ -8,7 +8,7 @@ use evbus_abi::v1::{BatchOutcomeV1, BatchV1, CompletionV1, EventV1, InstanceV1};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
-use super::queue::Queued;
+use super::queued::Queued;
 
 /// An answer: which batch, and the outcome, or nothing where the plugin dropped the completion.
 pub(super) type Answer = (u64, Option<BatchOutcomeV1>);
@@ -58,9 +58,12 @@ impl InFlight {
 
     /// Whether an event that is tried alone is in flight.
     pub(super) fn holds_suspect(&self) -> bool {
-        self.batches
-            .values()
-            .any(|batch| batch.events.first().is_some_and(|queued| queued.suspect))
+        self.batches.values().any(|batch| {
+            batch
+                .events
+                .first()
+                .is_some_and(|queued| queued.is_suspect())
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -140,7 +143,7 @@ fn view(queued: &Queued) -> EventV1<'_> {
     EventV1 {
         id: *event.id().as_bytes(),
         time_unix_ns: event.time_unix_ns(),
-        attempt: queued.attempts + 1,
+        attempt: queued.attempts() + 1,
         profile: (event.profile()).into(),
         content_type: event.content_type().as_str().into(),
         body: (event.body()).into(),

@@ -16,6 +16,7 @@ mod lane_host;
 pub(crate) mod log_scope;
 mod outcome;
 mod queue;
+mod queued;
 mod room;
 mod settled;
 mod status;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use evbus_abi::v1::{BatchOutcomeV1, FateV1, OutcomeCodeV1, OutcomeV1};
 use tokio::time::{Duration, Instant};
 
-use super::queue::Queued;
+use super::queued::Queued;
 use super::settled::Settled;
 use super::status::{ErrorKind, PausedBy};
 use super::worker::Worker;
@@ -151,17 +151,9 @@ impl Worker {
         for (queued, outcome) in answered.events.iter().zip(outcomes) {
             let mut queued = queued.clone();
             if !answered.too_old {
-                queued.attempts += 1;
-                if queued.first_attempt_ns == 0 {
-                    queued.first_attempt_ns = now;
-                }
+                queued.attempted(now);
             }
-            if answered.crashed {
-                queued.suspect = true;
-                queued.crashes += u32::from(answered.alone && total == 1);
-            } else {
-                queued.suspect = false;
-            }
+            queued.suspected(answered.crashed, answered.alone && total == 1);
             let verdict = if answered.too_old {
                 Verdict::Dead(too_old(&queued, &outcome.reason, now))
             } else {
@@ -193,7 +185,7 @@ impl Worker {
                     self.shared.destination(),
                     again.len(),
                     counted(total as u64, "event", "events"),
-                    first.attempts,
+                    first.attempts(),
                     outcome.reason
                 );
             }
@@ -221,19 +213,22 @@ impl Worker {
         match outcome.code {
             OutcomeCodeV1::ACCEPTED => Verdict::Accepted,
             OutcomeCodeV1::REJECTED => Verdict::Dead(format!("rejected: {reason}")),
-            _ if limits.max_crashes.is_some_and(|max| queued.crashes >= max) => {
+            _ if limits
+                .max_crashes
+                .is_some_and(|max| queued.crashes() >= max) =>
+            {
                 Verdict::Dead(format!(
                     "given up after it brought the plugin down {}: {reason}",
-                    counted(queued.crashes, "time", "times")
+                    counted(queued.crashes(), "time", "times")
                 ))
             }
             _ if limits
                 .max_attempts
-                .is_some_and(|max| queued.attempts >= max) =>
+                .is_some_and(|max| queued.attempts() >= max) =>
             {
                 Verdict::Dead(format!(
                     "given up after {}: {reason}",
-                    counted(queued.attempts, "attempt", "attempts")
+                    counted(queued.attempts(), "attempt", "attempts")
                 ))
             }
             _ if limits.max_age.is_some_and(|max| age >= max) => {
@@ -271,11 +266,11 @@ impl Worker {
             let due = if together {
                 self.resume
             } else {
-                let backoff = backoff::delay(retry, queued.attempts);
+                let backoff = backoff::delay(retry, queued.attempts());
                 now + bounds::wait(backoff, outcome.retry_after_ms, retry)
             };
             // In the order of the queue where all wait for the same moment.
-            self.delayed.insert((due, queued.seq), queued);
+            self.delayed.insert((due, queued.seq()), queued);
         }
     }
 
@@ -294,7 +289,7 @@ impl Worker {
         tracing::error!(
             event = %queued.event.id(),
             profile = queued.event.profile(),
-            attempts = queued.attempts,
+            attempts = queued.attempts(),
             "destination {}: an event was not delivered{}: {error}",
             self.shared.destination(),
             self.kept(),
@@ -313,11 +308,11 @@ impl Worker {
 
 fn burial(queued: &Queued, error: &str, now: u64) -> Burial {
     Burial {
-        seq: queued.stored.then_some(queued.seq),
+        seq: queued.is_stored().then_some(queued.seq()),
         event: Arc::clone(&queued.event),
         error: error.to_owned(),
-        attempts: queued.attempts,
-        first_attempt_ns: queued.first_attempt_ns,
+        attempts: queued.attempts(),
+        first_attempt_ns: queued.first_attempt_ns(),
         last_attempt_ns: now,
     }
 }
@@ -339,7 +334,7 @@ fn exceptions_of(outcome: &BatchOutcomeV1, events: usize) -> Vec<Option<usize>> 
 
 fn too_old(queued: &Queued, reason: &str, now: u64) -> String {
     let age = Duration::from_nanos(now.saturating_sub(queued.event.time_unix_ns())).as_secs();
-    match queued.attempts {
+    match queued.attempts() {
         0 => format!("given up {age} s after it was fired, without an attempt: {reason}"),
         _ => format!("given up {age} s after it was fired: {reason}"),
     }

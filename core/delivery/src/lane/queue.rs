@@ -10,35 +10,16 @@ mod place;
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub(crate) use place::{NotQueued, Place, Pushed};
 
+use super::queued::Queued;
 use super::settled::{Counts, Settled};
 use evbus_destination::{Policy, WhenFull};
-use evbus_event::Event;
 use evbus_store::Journal;
-
-/// An event that waits for, or is on, its way to the destination.
-#[derive(Debug, Clone)]
-pub(crate) struct Queued {
-    pub event: Arc<Event>,
-    /// Its place in the queue.
-    pub seq: u64,
-    /// It is on disk, too, or about to be.
-    pub stored: bool,
-    /// How many attempts it has had.
-    pub attempts: u32,
-    /// When the first of them ended, in nanoseconds since the Unix epoch; 0 before that.
-    pub first_attempt_ns: u64,
-    /// It was in flight when an instance broke, and is tried alone until that is cleared up.
-    pub suspect: bool,
-    /// How many instances broke with it alone in flight.
-    pub crashes: u32,
-}
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -161,19 +142,29 @@ impl Queue {
     }
 
     /// Takes events from the front until one of the limits is reached; at least one where there is
-    /// one. `batch` may hold events already; they count.
+    /// one. `batch` may hold events already; they count. An empty queue keeps no memory.
     pub(crate) fn take(&self, batch: &mut Vec<Queued>, max_events: usize, max_bytes: usize) {
         let mut bytes: usize = batch.iter().map(|queued| queued.event.size()).sum();
+        let mut count = 0;
         let mut inner = self.inner.lock();
-        while batch.len() < max_events.max(1) {
-            let Some(next) = inner.waiting.front() else {
-                break;
-            };
+        for next in &inner.waiting {
+            let events = batch.len() + count;
             bytes = bytes.saturating_add(next.event.size());
-            if bytes > max_bytes && !batch.is_empty() {
+            if events >= max_events.max(1) || (bytes > max_bytes && events > 0) {
                 break;
             }
-            batch.extend(inner.waiting.pop_front());
+            count += 1;
+        }
+        if count < inner.waiting.len() {
+            batch.extend(inner.waiting.drain(..count));
+            return;
+        }
+        let all = std::mem::take(&mut inner.waiting);
+        drop(inner);
+        if batch.is_empty() {
+            *batch = all.into();
+        } else {
+            batch.extend(all);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::queue::Queued;
+use super::queued::Queued;
 use evbus_store::{Burial, record_bytes};
 
 /// What has happened to the events of a destination so far.
@@ -52,8 +52,8 @@ impl Settled {
     pub(crate) fn accept(&mut self, queued: &Queued) {
         self.accepted += 1;
         self.bytes += queued.event.size();
-        if queued.stored {
-            self.stored.push(queued.seq);
+        if queued.is_stored() {
+            self.stored.push(queued.seq());
             self.stored_bytes += record_bytes(&queued.event);
         }
     }
@@ -62,7 +62,7 @@ impl Settled {
     pub(crate) fn bury(&mut self, queued: &Queued, burial: Burial) {
         self.dead_lettered += 1;
         self.bytes += queued.event.size();
-        if queued.stored {
+        if queued.is_stored() {
             self.stored_bytes += record_bytes(&queued.event);
             self.buried_bytes += record_bytes(&queued.event);
         }

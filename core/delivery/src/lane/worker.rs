@@ -13,7 +13,7 @@ use super::in_flight::InFlight;
 use super::lane_host::LaneHost;
 use super::log_scope::Within;
 use super::outcome::retry;
-use super::queue::Queued;
+use super::queued::Queued;
 use super::status::{ErrorKind, PausedBy};
 use super::{ConnectFailure, InstanceState, OnDead, Setup, Shared, backoff, bounds};
 use evbus_report::counted;
@@ -131,7 +131,9 @@ impl Worker {
         self.unreachable = false;
         self.shared.observed.resume();
         let delayed = std::mem::take(&mut self.delayed).into_values();
-        self.delayed = delayed.map(|queued| ((now, queued.seq), queued)).collect();
+        self.delayed = delayed
+            .map(|queued| ((now, queued.seq()), queued))
+            .collect();
     }
 
     /// Makes an instance, trying again with backoff until there is one.
@@ -299,7 +301,7 @@ impl Worker {
     fn holds_suspects(&self) -> bool {
         self.delayed
             .first_key_value()
-            .is_some_and(|(_, queued)| queued.suspect)
+            .is_some_and(|(_, queued)| queued.is_suspect())
             || self.in_flight.holds_suspect()
     }
 
@@ -328,7 +330,7 @@ impl Worker {
         let mut bytes = 0_usize;
         while let Some(entry) = self.delayed.first_entry() {
             bytes = bytes.saturating_add(entry.get().event.size());
-            let suspect = entry.get().suspect;
+            let suspect = entry.get().is_suspect();
             if entry.key().0 > now
                 || batch.len() == max_events
                 || ((bytes > max_bytes || suspect) && !batch.is_empty())
@@ -431,7 +433,7 @@ impl Worker {
         let mut left = self.shared.queue.close();
         left.extend(self.in_flight.abandon());
         left.extend(std::mem::take(&mut self.delayed).into_values());
-        left.sort_unstable_by_key(|queued| queued.seq);
+        left.sort_unstable_by_key(Queued::seq);
         self.shared.queue.keep(&left);
         self.publish_numbers();
         self.shared.observed.set(InstanceState::Closed);

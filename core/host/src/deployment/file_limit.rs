@@ -4,8 +4,8 @@ use rustix::process::{Resource, getrlimit};
 
 use evbus_report::counted;
 
-/// Open files of a destination at least: its output or connection, and its runtime.
-const OF_A_DESTINATION: u64 = 2;
+/// Open files of a destination at least: its output or connection.
+const OF_A_DESTINATION: u64 = 1;
 
 /// Open files of its store: the file, its log and the log's index.
 const OF_A_STORE: u64 = 3;

@@ -1,6 +1,7 @@
 //! Events on their way into a plugin.
 
 use std::ffi::c_void;
+use std::sync::OnceLock;
 
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RSlice, RStr};
@@ -48,24 +49,40 @@ pub struct EventV1<'a> {
 #[derive(StableAbi)]
 pub struct BatchV1 {
     owner: *mut c_void,
-    events: *const EventV1<'static>,
-    len: usize,
+    events: unsafe extern "C" fn(*const c_void) -> RSlice<'static, EventV1<'static>>,
     release: unsafe extern "C" fn(*mut c_void),
 }
 
-// SAFETY: the owner is `Send + Sync` (bound of `BatchV1::new`), the events are read-only views of
-// it, and `release` may run on any thread.
+// SAFETY: what `owner` points to is `Send + Sync` (bounds of `BatchV1::new`, and what it has of its own), and both
+// functions may run on any thread.
 unsafe impl Send for BatchV1 {}
 // SAFETY: as above; a shared batch gives out shared references only.
 unsafe impl Sync for BatchV1 {}
 
 /// The owner and the views that borrow from it, freed together.
-struct Owned<O> {
-    /// Dropped by `release` before the owner, from which they borrow.
-    events: Vec<EventV1<'static>>,
-    attributes: Vec<AttributeV1<'static>>,
+struct Owned<O, F> {
+    show: F,
+    count: usize,
+    /// Made when the plugin first looks at the events: batches that wait for their turn need little memory. Dropped
+    /// before the owner, from which they borrow.
+    shown: OnceLock<Shown>,
     /// Not a `Box`: moving a box claims sole access to what it holds, from which the views borrow.
     owner: *mut O,
+}
+
+/// The views, with the attributes that they borrow.
+struct Shown {
+    events: Vec<EventV1<'static>>,
+    _attributes: Vec<AttributeV1<'static>>,
+}
+
+impl<O, F> Drop for Owned<O, F> {
+    fn drop(&mut self) {
+        self.shown.take();
+        // SAFETY: `owner` came from `Box::into_raw` in `BatchV1::new`, and this is the only drop; the views that
+        // borrowed from it are gone.
+        drop(unsafe { Box::from_raw(self.owner) });
+    }
 }
 
 /// The events of a batch that is being made.
@@ -96,67 +113,87 @@ impl<'a> ViewsV1<'a> {
     }
 }
 
-impl BatchV1 {
-    /// Makes a batch that keeps `owner` alive and shows the events that `views` pushes.
-    ///
-    /// `capacity` is how many events `views` will push. Called by the host.
-    pub fn new<O, F>(owner: O, capacity: usize, views: F) -> Self
-    where
-        O: Send + Sync + 'static,
-        F: for<'a> FnOnce(&'a O, &mut ViewsV1<'a>),
-    {
-        unsafe extern "C" fn release<O>(owned: *mut c_void) {
-            // SAFETY: `owned` came from `Box::into_raw` in `new` for this very `O`, and `release`
-            // is called once, by the only holder, in `BatchV1::drop`.
-            let held = *unsafe { Box::from_raw(owned.cast::<Owned<O>>()) };
-            drop((held.events, held.attributes));
-            // SAFETY: `owner` came from `Box::into_raw` in `new`; the views that borrowed from it
-            // are gone.
-            drop(unsafe { Box::from_raw(held.owner) });
-        }
-
-        let owner = Box::into_raw(Box::new(owner));
-        let mut shown: ViewsV1<'static> = ViewsV1 {
-            events: Vec::with_capacity(capacity),
-            attributes: Vec::new(),
-            ends: Vec::with_capacity(capacity),
-        };
-        // SAFETY: `owner` stays at this address, unchanged and alive, until `release` drops it after
-        // the views; nobody gets a `&mut O` in between. The reference cannot outlive this call, because
-        // `views` takes any lifetime, and only this function makes `ViewsV1`.
-        views(unsafe { &*owner }, &mut shown);
-        let ViewsV1 {
+impl ViewsV1<'static> {
+    /// The events, each with its attributes.
+    fn finish(self) -> Shown {
+        let Self {
             mut events,
             attributes,
             ends,
-        } = shown;
+        } = self;
         let mut start = 0;
         for (event, end) in events.iter_mut().zip(ends) {
             let own = &attributes[start..end];
-            // SAFETY: the vector is not changed any more, moving it does not move what it holds, and
-            // `release` drops it after the events that borrow from it.
+            // SAFETY: the vector is not changed any more, moving it does not move what it holds, and it is dropped
+            // together with the events that borrow from it.
             let own = unsafe { std::slice::from_raw_parts(own.as_ptr(), own.len()) };
             event.attributes = RSlice::from_slice(own);
             start = end;
         }
-        let boxed = Box::new(Owned {
+        Shown {
             events,
-            attributes,
-            owner,
+            _attributes: attributes,
+        }
+    }
+}
+
+impl BatchV1 {
+    /// Makes a batch that keeps `owner` alive and shows the `count` events that `show` pushes.
+    ///
+    /// Called by the host. `show` is called at most once, when the plugin looks at the events, on a thread of the
+    /// plugin; if it panics, the process ends.
+    pub fn new<O, F>(owner: O, count: usize, show: F) -> Self
+    where
+        O: Send + Sync + 'static,
+        F: for<'a> Fn(&'a O, &mut ViewsV1<'a>) + Send + Sync + 'static,
+    {
+        unsafe extern "C" fn events<O, F>(owned: *const c_void) -> RSlice<'static, EventV1<'static>>
+        where
+            O: 'static,
+            F: for<'a> Fn(&'a O, &mut ViewsV1<'a>),
+        {
+            // SAFETY: `owned` came from `Box::into_raw` in `new` for this very `O` and `F`; it is only shared until
+            // `release`.
+            let owned = unsafe { &*owned.cast::<Owned<O, F>>() };
+            let shown = owned.shown.get_or_init(|| {
+                let mut views: ViewsV1<'static> = ViewsV1 {
+                    events: Vec::with_capacity(owned.count),
+                    attributes: Vec::new(),
+                    ends: Vec::with_capacity(owned.count),
+                };
+                // SAFETY: the owner stays at this address, unchanged and alive, until it is dropped after the views;
+                // nobody gets a `&mut O` in between. The reference cannot outlive this call, because `show` takes any
+                // lifetime, and only this function makes `ViewsV1`.
+                (owned.show)(unsafe { &*owned.owner }, &mut views);
+                views.finish()
+            });
+            RSlice::from_slice(&shown.events)
+        }
+
+        unsafe extern "C" fn release<O, F>(owned: *mut c_void) {
+            // SAFETY: `owned` came from `Box::into_raw` in `new` for this very `O` and `F`, and `release` is called
+            // once, by the only holder, in `BatchV1::drop`.
+            drop(unsafe { Box::from_raw(owned.cast::<Owned<O, F>>()) });
+        }
+
+        let owned = Box::new(Owned {
+            show,
+            count,
+            shown: OnceLock::new(),
+            owner: Box::into_raw(Box::new(owner)),
         });
         Self {
-            events: boxed.events.as_ptr(),
-            len: boxed.events.len(),
-            owner: Box::into_raw(boxed).cast(),
-            release: release::<O>,
+            owner: Box::into_raw(owned).cast(),
+            events: events::<O, F>,
+            release: release::<O, F>,
         }
     }
 
     /// The events, oldest first.
     pub fn events(&self) -> &[EventV1<'_>] {
-        // SAFETY: `events` and `len` describe the vector inside `owner`, which lives as long as
-        // `self` and is never changed; shortening the lifetime is sound because it is covariant.
-        unsafe { std::slice::from_raw_parts(self.events, self.len) }
+        // SAFETY: `events` belongs to `owner`, and what it returns lives as long as `self` and is never changed;
+        // shortening the lifetime is sound because it is covariant.
+        unsafe { (self.events)(self.owner) }.as_slice()
     }
 }
 
@@ -169,8 +206,48 @@ impl Drop for BatchV1 {
 
 impl std::fmt::Debug for BatchV1 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BatchV1")
-            .field("len", &self.len)
-            .finish_non_exhaustive()
+        f.debug_struct("BatchV1").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn events_are_shown_once_when_somebody_looks_and_the_owner_is_freed_in_any_case() {
+        for looks in [0, 2] {
+            let shown = Arc::new(AtomicUsize::new(0));
+            let owner = Arc::new(["one".to_owned(), "two".to_owned()]);
+            let kept = Arc::downgrade(&owner);
+            let count = Arc::clone(&shown);
+            let batch = BatchV1::new(owner, 2, move |texts, views| {
+                count.fetch_add(1, Ordering::Relaxed);
+                for text in texts.iter() {
+                    let event = EventV1 {
+                        id: [0; 16],
+                        time_unix_ns: 0,
+                        attempt: 1,
+                        profile: text.as_str().into(),
+                        content_type: "text/plain".into(),
+                        body: text.as_bytes().into(),
+                        attributes: RSlice::EMPTY,
+                    };
+                    views.push(event, [("tag", text.as_str()), ("other", "x")]);
+                }
+            });
+            for _ in 0..looks {
+                let found: Vec<_> = (batch.events().iter())
+                    .map(|event| (event.profile.as_str(), event.attributes[0].value.as_str()))
+                    .collect();
+                assert_eq!(found, [("one", "one"), ("two", "two")]);
+            }
+            assert_eq!(shown.load(Ordering::Relaxed), looks.min(1));
+            drop(batch);
+            assert_eq!(kept.strong_count(), 0);
+        }
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::place::{Entered, NotQueued, Place, Pushed};
-use super::{Inner, Queue, Queued};
+use super::{Inner, Queue};
+use crate::lane::queued::Queued;
 use evbus_destination::WhenFull;
 use evbus_event::Event;
 use evbus_store::{Journal, Receipt};
@@ -197,15 +198,8 @@ impl Queue {
             inner.on_disk += 1;
             inner.on_disk == 1
         } else {
-            inner.waiting.push_back(Queued {
-                event: Arc::clone(event),
-                seq,
-                stored: journal.is_some(),
-                attempts: 0,
-                first_attempt_ns: 0,
-                suspect: false,
-                crashes: 0,
-            });
+            let queued = Queued::new(Arc::clone(event), seq, journal.is_some());
+            inner.waiting.push_back(queued);
             inner.waiting.len() == 1
         };
         let receipt = journal.and_then(|journal| {

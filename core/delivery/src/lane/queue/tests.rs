@@ -1,7 +1,10 @@
 //! The queue in memory: room, promises, waiting.
 
+use std::sync::Arc;
+
 use super::*;
 use evbus_destination::QueueLimits;
+use evbus_event::Event;
 use evbus_store::{StateDir, StateLimits, StoreName};
 
 fn event(body: &str) -> Arc<Event> {
@@ -255,4 +258,22 @@ async fn a_queue_on_a_disk_that_takes_nothing_takes_only_what_has_room_in_memory
     assert!(refused.is_err(), "the disk takes nothing");
     assert_eq!(queue.push(&one).err(), Some(NotQueued::Full));
     assert_eq!(queue.counts().received, 2, "the third one waits");
+}
+
+#[test]
+fn events_are_taken_in_their_order_and_an_empty_queue_keeps_no_memory() {
+    let queue = queue(1000, usize::MAX);
+    let one = event("1");
+    let seqs = |batch: &[Queued]| batch.iter().map(Queued::seq).collect::<Vec<_>>();
+    (0..100).for_each(|_| push(&queue, &one).unwrap());
+    let mut batch = Vec::new();
+    queue.take(&mut batch, 40, usize::MAX);
+    assert_eq!(seqs(&batch), (1..=40).collect::<Vec<_>>());
+    (0..100).for_each(|_| push(&queue, &one).unwrap());
+    queue.take(&mut batch, 50, usize::MAX);
+    assert_eq!(seqs(&batch), (1..=50).collect::<Vec<_>>());
+    let mut rest = Vec::new();
+    queue.take(&mut rest, 1000, usize::MAX);
+    assert_eq!(seqs(&rest), (51..=200).collect::<Vec<_>>());
+    assert_eq!(queue.inner.lock().waiting.capacity(), 0);
 }

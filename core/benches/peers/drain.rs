@@ -11,10 +11,19 @@ use crate::Scale;
 use crate::load::Events;
 use crate::table;
 use crate::to_kafka::{arrived, consumer};
-use crate::work::{CANDIDATES, Candidate, Work};
+use crate::work::{Candidate, Work};
 
 /// So many times the events of other workloads, so that most of them go to the disk.
 const FACTOR: u64 = 2;
+
+/// evbus with each kind of headers, first the one that it is judged by, and the peers, which have none.
+const RUNS: [(&str, Candidate, &str); 5] = [
+    ("evbus, `headers: compact`", Candidate::Evbus, "compact"),
+    ("evbus, `headers: none`", Candidate::Evbus, "none"),
+    ("evbus, `headers: all`", Candidate::Evbus, "all"),
+    ("rsyslog", Candidate::Rsyslog, ""),
+    ("syslog-ng", Candidate::SyslogNg, ""),
+];
 
 /// What one candidate showed.
 #[derive(Default)]
@@ -24,6 +33,8 @@ struct Shown {
     drain: Vec<f64>,
     /// Bytes on disk for each event.
     stored: Vec<f64>,
+    /// Seconds of processor time for each event, while it drains.
+    processor: Vec<f64>,
 }
 
 pub(crate) fn drain(peers: &Peers, scale: Scale) {
@@ -31,43 +42,57 @@ pub(crate) fn drain(peers: &Peers, scale: Scale) {
         .for_benchmarks()
         .start()
         .expect("Kafka starts");
-    let mut shown = CANDIDATES.map(|candidate| (candidate.name(), Shown::default()));
+    let mut shown = RUNS.map(|(name, ..)| (name, Shown::default()));
     // One round takes as long as three of others.
     let rounds = scale.rounds.div_ceil(2);
     for number in 0..rounds {
-        for (candidate, (_, shown)) in CANDIDATES.into_iter().zip(&mut shown) {
-            let topic = format!("drain-{}-{number}", candidate.name());
+        for (run, (_, candidate, headers)) in RUNS.into_iter().enumerate() {
+            let topic = format!("drain-{run}-{number}");
             broker.create_topic(&topic, 1).expect("a new topic");
+            let configuration = |servers: &str, disk: &Path| {
+                configuration(candidate, headers, servers, &topic, disk)
+            };
             outage(
                 peers,
                 scale.events * FACTOR,
                 candidate,
+                configuration,
                 &mut broker,
                 &topic,
-                shown,
+                &mut shown[run].1,
             );
             broker.delete_topic(&topic).expect("it is there");
         }
     }
-    println!("| | pushed, events/s | bytes on disk per event | drained, events/s | evbus / it |");
-    println!("|---|---|---|---|---|");
+    println!(
+        "| | pushed, events/s | bytes on disk per event | drained, events/s | processor time per drained event | {} / it |",
+        RUNS[0].0
+    );
+    println!("|---|---|---|---|---|---|");
     let of_evbus = table::median(shown[0].1.drain.iter().copied());
     for (name, shown) in shown {
         let ratio = of_evbus / table::median(shown.drain.iter().copied());
         println!(
-            "| {name} | {} | {:.0} | {} | {ratio:.2} |",
+            "| {name} | {} | {:.0} | {} | {:.0} ns | {ratio:.2} |",
             table::spread(shown.push.into_iter()),
             table::median(shown.stored.into_iter()),
             table::spread(shown.drain.into_iter()),
+            table::median(shown.processor.into_iter()) * 1e9,
         );
     }
 }
 
-fn configuration(candidate: Candidate, servers: &str, topic: &str, disk: &Path) -> String {
+fn configuration(
+    candidate: Candidate,
+    headers: &str,
+    servers: &str,
+    topic: &str,
+    disk: &Path,
+) -> String {
     let disk = disk.display();
     match candidate {
         Candidate::Evbus => format!(
-            "kafka:\n  '*':\n    connection: {{bootstrap_servers: '{servers}'}}\n    topics: ['{topic}']\n    evbus: {{when_full: spill}}\n"
+            "kafka:\n  '*':\n    connection: {{bootstrap_servers: '{servers}'}}\n    topics: ['{topic}']\n    headers: {headers}\n    evbus: {{when_full: spill}}\n"
         ),
         Candidate::Rsyslog => format!(
             r#"module(load="omkafka")
@@ -88,13 +113,14 @@ fn outage(
     peers: &Peers,
     count: u64,
     candidate: Candidate,
+    configuration: impl Fn(&str, &Path) -> String,
     broker: &mut Kafka,
     topic: &str,
     shown: &mut Shown,
 ) {
     let work = Work::with_disk(&["plugin-glob", "plugin-kafka"]);
     let servers = broker.bootstrap_servers();
-    let configuration = configuration(candidate, &servers, topic, &work.disk());
+    let configuration = configuration(&servers, &work.disk());
     let (mut process, socket) = work.start(candidate, peers, &configuration);
     let consumer = consumer(&servers);
     let events = Events::of(&["idem-status"]);
@@ -113,10 +139,12 @@ fn outage(
     // How long it takes until they try again is not what is measured.
     process.until_done(|| arrived(&consumer, topic) > Some(256));
     let begun = arrived(&consumer, topic).unwrap_or(256);
-    let start = Instant::now();
+    let (before, start) = (process.processor_time(), Instant::now());
     process.until_done(|| arrived(&consumer, topic) >= Some(256 + count));
     let drained = (256 + count - begun) as f64;
     shown.drain.push(drained / start.elapsed().as_secs_f64());
+    let processor = process.processor_time() - before;
+    shown.processor.push(processor.as_secs_f64() / drained);
 }
 
 fn bytes_in(dir: &Path) -> u64 {

@@ -48,9 +48,9 @@ const RUNS: [Run; 8] = [
     ),
     Run("rsyslog", Some(Candidate::Rsyslog), "none", "1.1", 0),
     Run("syslog-ng", Some(Candidate::SyslogNg), "none", "1.1", 0),
-    Run("bare rdkafka, compact", None, "compact", "0.9", 0),
-    Run("bare rdkafka, none", None, "none", "0.9", 1),
-    Run("bare rdkafka, all", None, "all", "0.9", 2),
+    Run("bare rdkafka, compact", None, "compact", "0.95", 0),
+    Run("bare rdkafka, none", None, "none", "0.95", 1),
+    Run("bare rdkafka, all", None, "all", "0.95", 2),
 ];
 
 /// A row of the table: its name, the candidate or the bare loop, its headers, the aim, and what it is compared with.

@@ -295,8 +295,10 @@ fn a_child_opens_its_store() {
 }
 
 fn child(dir: &Path) -> std::process::Child {
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let test = format!("{module}::a_child_opens_its_store");
     std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "store::damage_tests::a_child_opens_its_store"])
+        .args(["--exact", &test])
         .env(CHILD, dir)
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())

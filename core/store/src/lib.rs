@@ -15,6 +15,7 @@
 //! [`StateDir`] holds the lock of the directory and its limits. `deadletters` serves the command `evbus
 //! deadletters`, with and without a running host.
 
+mod ahead;
 mod burying;
 mod carve;
 pub mod deadletters;

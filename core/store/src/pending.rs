@@ -79,6 +79,14 @@ pub(super) struct ReadRequest {
     pub(super) reply: oneshot::Sender<Loaded>,
 }
 
+impl ReadRequest {
+    /// Whether another event fits into an answer, which would then have this many bytes. The first one always does.
+    pub(super) fn has_room(&self, loaded: &Loaded, bytes: usize) -> bool {
+        loaded.events.is_empty()
+            || (loaded.events.len() < self.max_events && bytes <= self.max_bytes)
+    }
+}
+
 /// Work for the writer.
 #[derive(Default)]
 pub(super) struct Pending {

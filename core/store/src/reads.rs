@@ -16,6 +16,9 @@ impl Writer {
         let mut loaded = Loaded::default();
         let mut bytes = 0_usize;
         let read = loop {
+            if self.ahead.serve(&request, &mut loaded, &mut bytes) {
+                break false;
+            }
             if self.astray && !place::is_on_disk(&self.store) {
                 // The file must be written again first; until then, an empty store without tables stands in for it.
                 break false;
@@ -55,8 +58,7 @@ impl Writer {
             held.sort_unstable_by_key(|append| append.seq);
             for append in held {
                 bytes += append.event.size();
-                let full = loaded.events.len() >= request.max_events || bytes > request.max_bytes;
-                if full && !loaded.events.is_empty() {
+                if !request.has_room(&loaded, bytes) {
                     whole = false;
                     break;
                 }
@@ -70,6 +72,7 @@ impl Writer {
         if whole {
             loaded.complete_to = Some(self.last_seq);
         }
+        self.ahead.follow(&request, &loaded);
         // If the lane is gone, its events stay in the store.
         let _ = request.reply.send(loaded);
     }
@@ -87,30 +90,22 @@ impl Writer {
             .last()
             .map_or(request.from, |stored| stored.seq + 1);
         let damaged = {
-            let mut select = self.store.prepare_cached(&format!(
-                "SELECT seq, attempts, {COLUMNS} FROM queue WHERE seq >= ? ORDER BY seq"
-            ))?;
+            let mut select = self.store.prepare_cached(&record::select_queued())?;
             let mut rows = select.query([from.cast_signed()])?;
             loop {
                 let Some(row) = rows.next()? else {
                     return Ok(true);
                 };
-                let seq: i64 = row.get(0)?;
-                let event = match record::read(row, 2, seq.cast_unsigned()) {
-                    Ok(event) => event,
-                    Err(RowFault::Damaged) => break seq,
+                let stored = match record::stored(row) {
+                    Ok(stored) => stored,
+                    Err(RowFault::Damaged) => break row.get(0)?,
                     Err(fault) => return Err(fault),
                 };
-                *bytes = bytes.saturating_add(event.size());
-                let full = loaded.events.len() >= request.max_events || *bytes > request.max_bytes;
-                if full && !loaded.events.is_empty() {
+                *bytes = bytes.saturating_add(stored.event.size());
+                if !request.has_room(loaded, *bytes) {
                     return Ok(false);
                 }
-                loaded.events.push(Stored {
-                    seq: seq.cast_unsigned(),
-                    attempts: row.get(1).unwrap_or_default(),
-                    event: Arc::new(event),
-                });
+                loaded.events.push(stored);
             }
         };
         let freed = self.bury_damaged(damaged)?;

@@ -2,8 +2,9 @@
 //!
 //! A store that was drained or purged is a file full of free pages. They are returned in slices, between
 //! commits and reads, so that neither is delayed for longer than a slice takes: all of them when the
-//! store has been idle for a moment or the disk is full; while it is busy, it keeps half of its file,
-//! because a queue that fills again needs the pages.
+//! store has been idle for a moment or the disk is full; while it is busy, it keeps most of its file,
+//! because a queue that fills again needs the pages, and because the events in the last pages have to be
+//! moved: a store that is drained from its front would move half of them.
 
 use std::time::{Duration, Instant};
 
@@ -17,9 +18,12 @@ const SLICE: u64 = 256;
 /// The same on a full disk: the log of a slice this small still fits.
 const LEAST_SLICE: u64 = 4;
 
-/// Free pages that a busy store keeps, and that a quiet store keeps.
+/// Free pages that a busy store keeps at least, and that a quiet store keeps.
 const KEPT_BUSY: u64 = 4096;
 const KEPT: u64 = 64;
+
+/// A busy store gives pages back only if all but this part of its file is free.
+const BUSY_SHARE: u64 = 8;
 
 /// A store counts as quiet after this time without a commit.
 const QUIET: Duration = Duration::from_secs(1);
@@ -88,12 +92,16 @@ impl Writer {
         }
         let quiet_at = self.shrinking.committed + QUIET;
         let is_quiet = refused || now >= quiet_at;
+        if now >= quiet_at {
+            // Nobody drains it any more.
+            self.ahead.clear();
+        }
         let (free, all) = (self.pages("freelist_count"), self.pages("page_count"));
         self.tell_free(free);
         let kept = if is_quiet {
             KEPT
         } else {
-            KEPT_BUSY.max(all / 2)
+            KEPT_BUSY.max(all - all / BUSY_SHARE)
         };
         self.shrinking.next = if free > kept {
             Some(self.give_back(free - kept, is_quiet))

@@ -16,6 +16,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use counts::{count, letters};
 
+use super::ahead::Ahead;
 use super::burying::Letters;
 use super::journal::{
     Append, Burial, Found, Pending, Progress, Purge, ReadRequest, Replay, Shared, Size,
@@ -90,6 +91,7 @@ pub(super) struct Writer {
     is_patient: bool,
     /// The store is being closed: what is not written now is lost.
     ends: bool,
+    pub(super) ahead: Ahead,
 }
 
 /// A damaged store that waits to be replaced.
@@ -241,6 +243,7 @@ impl Writer {
             full_since: None,
             is_patient: false,
             ends: false,
+            ahead: Ahead::default(),
         };
         writer.letters.set_past(&counts.harm);
         writer.tell_letters();
@@ -289,8 +292,12 @@ impl Writer {
     fn work(&mut self, shared: &Shared) {
         let mut failing = false;
         loop {
-            let taken = self.gather(shared, failing);
+            let mut taken = self.gather(shared, failing);
             self.ends = taken.close;
+            let reads = std::mem::take(&mut taken.reads).into_iter();
+            let reads: Vec<_> = reads
+                .filter_map(|read| self.answer_from_ahead(read))
+                .collect();
             failing = !self.commit_all(shared);
             for replay in taken.replays {
                 self.replay(shared, replay);
@@ -298,7 +305,7 @@ impl Writer {
             for purge in taken.purges {
                 self.purge(purge);
             }
-            for read in taken.reads {
+            for read in reads {
                 self.answer(shared, read);
             }
             if taken.close && (self.held.is_empty() || failing) {
@@ -306,6 +313,9 @@ impl Writer {
             }
             self.trim();
             self.tidy(failing);
+            if self.ahead.wants_more() && shared.pending.lock().is_idle() {
+                self.read_ahead();
+            }
         }
     }
 
@@ -323,6 +333,7 @@ impl Writer {
         });
         let due = retry.into_iter().chain(self.shrinking.next());
         match due.chain(self.next_trim()).min() {
+            _ if self.ahead.wants_more() => {}
             None => shared.wake.wait_while(&mut pending, is_idle),
             Some(until) => {
                 while is_idle(&mut pending)
@@ -351,6 +362,7 @@ impl Writer {
     /// again; the damaged store is not changed.
     pub(super) fn replace(&mut self, why: &str) -> Result<(), String> {
         let placeholder = Connection::open_in_memory().map_err(|error| error.to_string())?;
+        self.ahead.clear();
         salvage::leave(std::mem::replace(&mut self.store, placeholder));
         self.damaged = Some(Damaged {
             why: why.to_owned(),

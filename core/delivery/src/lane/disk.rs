@@ -12,24 +12,19 @@ use evbus_store::Loaded;
 /// The most events that are read back at a time.
 const MAX_LOAD_EVENTS: usize = 4096;
 
-/// The disk is asked when this part of the room in memory is free.
-const LOAD_SHARE: usize = 8;
-
 impl Queue {
     /// Asks for events that are on disk alone, where memory has room for them again.
     pub(crate) fn load(&self) -> Option<oneshot::Receiver<Loaded>> {
         let journal = self.journal.as_ref()?;
         let inner = self.inner.lock();
         let rules = &inner.rules;
-        let room = rules.events.saturating_sub(inner.unsettled_events);
-        // Not for single events, but before what is in memory runs out.
-        let has_room = room > 0
-            && room >= rules.events / LOAD_SHARE
-            && inner.unsettled_bytes <= rules.bytes / 2;
+        let has_room =
+            inner.unsettled_events <= rules.events / 2 && inner.unsettled_bytes <= rules.bytes / 2;
         if inner.on_disk == 0 || !has_room {
             return None;
         }
-        let events = room.min(MAX_LOAD_EVENTS);
+        // One is asked for even of a queue with room for one.
+        let events = (rules.events - inner.unsettled_events).clamp(1, MAX_LOAD_EVENTS);
         Some(journal.read(inner.disk_next, events, rules.bytes - inner.unsettled_bytes))
     }
 

@@ -24,8 +24,8 @@ use rustix::process::Pid;
 /// How long work waits before the watchdog looks for carriers that block, and how often it looks from then on.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A poll of so many ticks is stuck, even if it computes.
-const LONG_TICKS: u32 = 10;
+/// A poll of so many ticks is stuck, even if it computes. The kernel lets writers to a busy disk sleep for some 200 ms.
+const LONG_TICKS: u32 = 50;
 
 /// Up to so many carriers for each processor, one that sleeps is replaced before it is stuck.
 const SLEEPERS: usize = 8;

@@ -50,7 +50,8 @@ pub(crate) fn start<P: Provider>(
         };
         match shared {
             Ok(reactor) => {
-                Instance::new(reactor, &host, run::<P>(config, Arc::clone(&host), done)).await
+                let running = run::<P>(config, Arc::clone(&host), done);
+                Instance::new(reactor, &host, running).await;
             }
             Err(reason) => fail(done, reason),
         }

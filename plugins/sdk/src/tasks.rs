@@ -19,9 +19,9 @@ pub(crate) struct Tasks {
 pub(crate) struct Spawner(mpsc::UnboundedSender<BoxFuture<'static, ()>>);
 
 pub(crate) fn channel() -> (Spawner, Tasks) {
-    let (spawner, spawned) = mpsc::unbounded_channel();
+    let (sender, spawned) = mpsc::unbounded_channel();
     let running = FuturesUnordered::new();
-    (Spawner(spawner), Tasks { running, spawned })
+    (Spawner(sender), Tasks { running, spawned })
 }
 
 impl Spawner {

@@ -176,14 +176,14 @@ impl BatchV1 {
             drop(unsafe { Box::from_raw(owned.cast::<Owned<O, F>>()) });
         }
 
-        let owned = Box::new(Owned {
+        let boxed = Box::new(Owned {
             show,
             count,
             shown: OnceLock::new(),
             owner: Box::into_raw(Box::new(owner)),
         });
         Self {
-            owner: Box::into_raw(owned).cast(),
+            owner: Box::into_raw(boxed).cast(),
             events: events::<O, F>,
             release: release::<O, F>,
         }

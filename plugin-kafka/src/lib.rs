@@ -29,6 +29,7 @@ mod message;
 mod missing;
 mod outcome;
 mod oversize;
+mod pace;
 pub mod properties;
 mod property_names;
 mod provider;

@@ -6,14 +6,14 @@ use rdkafka::error::KafkaError;
 
 use crate::config::{Acks, Config, Connection, Property};
 use crate::property_names::{canonical, meant, nearest};
-use crate::{contradictions, files, refused, security};
+use crate::{contradictions, files, provider, refused, security};
 
 /// The plugin's defaults.
 const DEFAULTS: &[(&str, &str)] = &[
     ("metadata.broker.list", "localhost:9092"),
     ("client.id", "evbus"),
-    // As long as it takes to hand over a batch, so that it becomes one message set.
-    ("queue.buffering.max.ms", "1"),
+    // Longer than it takes to hand over a batch, so that it becomes one message set.
+    ("queue.buffering.max.ms", "2"),
     // The deadline for librdkafka's own attempts; after that, the host retries.
     ("message.timeout.ms", "30000"),
     // Shorter than the deadline, so that a missing topic can be told from a slow broker.
@@ -50,6 +50,9 @@ pub fn client_config(config: &Config) -> Result<ClientConfig, Vec<ConfigFault>> 
         });
         settings.default(property, longer.unwrap_or(value));
     }
+    // A whole batch does not linger.
+    let events = provider::batch_events(config.headers).to_string();
+    settings.default("batch.num.messages", &events);
     let is_idempotent = !settings.has_weak_acks();
     settings.default("enable.idempotence", &is_idempotent.to_string());
     // Of a value that is itself wrong nothing follows for others.

@@ -18,6 +18,7 @@ use crate::link::Link;
 use crate::missing::{Missing, Search};
 use crate::outcome::{Undelivered, worse};
 use crate::oversize::Singles;
+use crate::pace::Pace;
 use crate::property_names::OTHER_NAMES;
 use crate::reports::{Expected, Failure, Reports};
 use crate::{cause, connect, message, oversize, properties};
@@ -27,12 +28,23 @@ const ROOM_WITHIN: Duration = Duration::from_secs(30);
 /// How often it checks for room.
 const ROOM_EVERY: Duration = Duration::from_millis(2);
 
+/// The bodies, profiles and tags of a batch; with the headers they are less than a broker's limit of 1 MB.
+const BATCH_BYTES: u64 = 600 * 1024;
+
+/// The most events of a batch.
+pub(crate) fn batch_events(headers: Headers) -> u32 {
+    match headers {
+        Headers::All => 2000,
+        Headers::Compact | Headers::None => 3000,
+    }
+}
+
 /// An instance: one librdkafka producer, and another where a broker finds message sets too large.
 pub struct Kafka {
     producer: Arc<Producer>,
     pub(crate) reports: Arc<Reports>,
     /// Its holder passes messages to librdkafka; the others follow in order.
-    turn: Mutex<()>,
+    turn: Mutex<Pace>,
     pub(crate) singles: Singles,
     pub(crate) link: Arc<Link>,
     watch: Task,
@@ -82,6 +94,10 @@ impl Provider for Kafka {
                 "`acks: 0`: no broker acknowledges events; an event counts as accepted once it is written to the connection"
             );
         }
+        let linger = client_config
+            .get("queue.buffering.max.ms")
+            .and_then(|linger| linger.parse().ok())
+            .map_or(Duration::ZERO, |ms: f64| Duration::from_secs_f64(ms / 1e3));
         let topics = config.topics.as_slice().to_vec();
         let connecting = tokio::task::spawn_blocking({
             let (topics, context) = (topics.clone(), context.clone());
@@ -94,7 +110,7 @@ impl Provider for Kafka {
         let watch = Arc::clone(&link).watch(Arc::downgrade(&producer));
         Ok(Self {
             reports,
-            turn: Mutex::new(()),
+            turn: Mutex::new(Pace::new(linger)),
             singles,
             link,
             watch: context.spawn(watch),
@@ -107,26 +123,28 @@ impl Provider for Kafka {
         })
     }
 
-    /// One batch at a time, large enough to fill message sets: an idempotent producer has one request in flight to each
-    /// partition, and librdkafka's thread looks without a pause for a chance to send what has lingered behind it
-    /// (`rd_kafka_toppar_producer_serve`). Events that come meanwhile wait in the host and make the next batch larger.
-    /// The messages fit into librdkafka's queue of 100000 messages, whatever the number of topics.
+    /// Batches that fill one request each, and as many as come one by one while the first of them lingers; [`Pace`] says
+    /// when the next is handed over.
     fn limits(&self) -> Limits {
         let topics = u32::try_from(self.fan_out()).unwrap_or(u32::MAX);
         Limits {
-            max_batch_events: (10_000 / topics).max(1),
-            max_batch_bytes: (4 * 1024 * 1024 / u64::from(topics)).max(1),
-            max_in_flight: 1,
+            max_batch_events: (batch_events(self.headers) / topics).max(1),
+            max_batch_bytes: (BATCH_BYTES / u64::from(topics)).max(1),
+            max_in_flight: 4,
         }
     }
 
     async fn publish(&self, batch: Batch) -> Outcomes {
         let all = 0..batch.len() * self.fan_out();
-        let handed = {
-            let _turn = self.turn.lock().await;
-            self.hand_over(&self.producer, &batch, all).await
+        let (handed, answering) = {
+            let mut turn = self.turn.lock().await;
+            turn.admit().await;
+            let answering = turn.begin();
+            let handed = self.hand_over(&self.producer, &batch, all).await;
+            (handed, answering)
         };
         let mut failures = handed.expected.wait().await;
+        answering.answered();
         if failures.iter().any(oversize::is_oversize) {
             failures = oversize::send_singly(self, &batch, failures).await;
         }

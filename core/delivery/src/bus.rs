@@ -183,13 +183,13 @@ impl Bus {
     pub async fn put_unconfirmed(&self, event: Event) -> Result<(Fired, Receipts), PutError> {
         self.check_open()?;
         self.inner.listeners.publish(&event);
-        let (fired, mut receipts, full) = match self.known_route(event.profile()) {
-            Some((routes, route)) => self.give(&routes, &route, event)?,
-            None => {
-                let (routes, route) = self.find_route(event.profile()).await;
-                self.give(&routes, &route, event)?
-            }
+        let (routes, route) = match self.known_route(event.profile()) {
+            Some(known) => known,
+            None => self.find_route(event.profile()).await,
         };
+        let (fired, mut receipts, full) = self.give(&routes, &route, event)?;
+        // The table may be replaced while the program waits.
+        drop((routes, route));
         if let Some(full) = full {
             self.wait_for_room(*full, &mut receipts).await?;
         }

@@ -149,7 +149,7 @@ mod tests {
             let seqs = loaded.events.iter().map(|stored| stored.seq);
             assert!(seqs.eq(from..next), "from {from} to {next}");
             // Some are asked for a second time; the others are settled.
-            let again = if next % 5 == 0 { 1 } else { 0 };
+            let again = u64::from(next.is_multiple_of(5));
             journal.settle((from..next - again).collect(), 0);
             from = next - again;
             if appended < ALL {

@@ -58,12 +58,9 @@ impl InFlight {
 
     /// Whether an event that is tried alone is in flight.
     pub(super) fn holds_suspect(&self) -> bool {
-        self.batches.values().any(|batch| {
-            batch
-                .events
-                .first()
-                .is_some_and(|queued| queued.is_suspect())
-        })
+        self.batches
+            .values()
+            .any(|batch| batch.events.first().is_some_and(Queued::is_suspect))
     }
 
     pub(super) fn is_empty(&self) -> bool {

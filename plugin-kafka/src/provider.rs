@@ -123,7 +123,7 @@ impl Provider for Kafka {
         })
     }
 
-    /// Batches that fill one request each, and as many as come one by one while the first of them lingers; [`Pace`] says
+    /// Batches that fill one request each, and as many as come one by one while the first of them lingers; `Pace` says
     /// when the next is handed over.
     fn limits(&self) -> Limits {
         let topics = u32::try_from(self.fan_out()).unwrap_or(u32::MAX);

@@ -39,12 +39,12 @@ impl Provider for Modest {
             .expect("nobody panics with it")
             .push(Arc::downgrade(&kept));
         context.spawn(async move {
-            let _kept = kept;
             std::future::pending::<()>().await;
+            drop(kept);
         });
         tokio::spawn(async move {
-            let _kept = also;
             std::future::pending::<()>().await;
+            drop(also);
         });
         Ok(Self)
     }

@@ -86,8 +86,8 @@ impl Provider for Crowd {
         if let Some(name) = config.keeps {
             let kept = keep(&name);
             context.spawn(async move {
-                let _kept = kept;
                 std::future::pending::<()>().await;
+                drop(kept);
             });
         }
         if config.task_panics {

@@ -71,7 +71,7 @@ pub struct Connection {
     /// Maximum size of a message set, in bytes. Default: 1000000.
     #[schemars(extend("x-unit" = "bytes"))]
     pub max_batch_size: Option<u32>,
-    /// How long a message set waits for more messages, in milliseconds. Default: 0.
+    /// How long a message set waits for more messages, in milliseconds. Default: 2.
     #[schemars(extend("x-unit" = "milliseconds"))]
     pub linger_ms: Option<f64>,
     /// Close idle connections after this many milliseconds; 0: never. Default: 0.

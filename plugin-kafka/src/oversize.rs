@@ -34,7 +34,7 @@ impl Singles {
     /// `config` is that of the ordinary producer.
     pub(crate) fn new(mut config: ClientConfig) -> Self {
         config.set("batch.num.messages", "1");
-        config.set("linger.ms", "0");
+        config.set("queue.buffering.max.ms", "0");
         // After every refused message, an idempotent producer stops to renumber the others: hundreds of them would
         // take minutes. The order is lost here anyway.
         config.set("enable.idempotence", "false");

@@ -23,6 +23,9 @@ use crate::property_names::OTHER_NAMES;
 use crate::reports::{Expected, Failure, Reports};
 use crate::{cause, connect, message, oversize, properties};
 
+/// How long a batch waits for the answers to those before it. Together with librdkafka's own attempts
+/// (`message.timeout.ms`) less than the host waits for an answer, so that the host learns why there is none.
+const TURN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a batch waits for room in librdkafka's queue before it is returned to the host.
 const ROOM_WITHIN: Duration = Duration::from_secs(30);
 /// How often it checks for room.
@@ -96,8 +99,9 @@ impl Provider for Kafka {
         }
         let linger = client_config
             .get("queue.buffering.max.ms")
-            .and_then(|linger| linger.parse().ok())
-            .map_or(Duration::ZERO, |ms: f64| Duration::from_secs_f64(ms / 1e3));
+            .and_then(|linger| linger.parse::<f64>().ok())
+            .and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok())
+            .unwrap_or_default();
         let topics = config.topics.as_slice().to_vec();
         let connecting = tokio::task::spawn_blocking({
             let (topics, context) = (topics.clone(), context.clone());
@@ -136,9 +140,11 @@ impl Provider for Kafka {
 
     async fn publish(&self, batch: Batch) -> Outcomes {
         let all = 0..batch.len() * self.fan_out();
+        let until = tokio::time::Instant::now() + TURN_WITHIN;
         let (handed, answering) = {
             let mut turn = self.turn.lock().await;
-            turn.admit().await;
+            // Brokers that do not answer for so long are out of order.
+            let _ = tokio::time::timeout_at(until, turn.admit()).await;
             let answering = turn.begin();
             let handed = self.hand_over(&self.producer, &batch, all).await;
             (handed, answering)

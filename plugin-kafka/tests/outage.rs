@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use evbus_sdk::serde_json::json;
 use evbus_testkit::{ConnectFailure, Link, Outcome};
 use support::{SOON, assert_accepted, harness, numbered, read};
+use tokio::task::JoinSet;
 use xtask::brokers::Kafka;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,6 +90,35 @@ async fn nothing_is_lost_when_the_broker_is_killed_in_the_middle() {
         .map(|message| message.text().parse().expect("a number"))
         .collect();
     assert_eq!(arrived, (0..5_000).collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_behind_one_that_is_not_answered_have_an_outcome_soon_after_it() {
+    let mut broker = Kafka::start().expect("Kafka starts");
+    let instance = harness()
+        .connect(json!({
+            "connection": {
+                "bootstrap_servers": broker.bootstrap_servers(), "message.timeout.ms": 15000, "linger_ms": 0,
+            },
+            "topics": "behind",
+        }))
+        .await
+        .expect("the broker answers");
+    assert_accepted(&instance.publish(numbered("p", 1)).await);
+    broker.kill().expect("the keeper is there");
+    let started = Instant::now();
+    let mut batches = JoinSet::new();
+    for _ in 0..instance.limits().max_in_flight {
+        batches.spawn(instance.publish(numbered("p", 10)));
+    }
+    while let Some(outcomes) = batches.join_next().await {
+        for outcome in outcomes.expect("no panic") {
+            assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+        }
+    }
+    // One after the other, they would take four times as long as the first.
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(40), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

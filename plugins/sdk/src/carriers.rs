@@ -3,7 +3,7 @@
 //! Every instance is one task, which runs on one carrier at a time. There are about as many carriers as processors; a
 //! task that blocks keeps the carrier that it blocks. While others have to wait, the watchdog looks for such carriers,
 //! and starts as many more as are needed to have one for each processor again. So an instance that blocks occupies one
-//! thread and delays the others for a few milliseconds, and only as often as it begins to block.
+//! thread and delays the others for a moment, and only as often as it begins to block.
 //!
 //! A carrier blocks if the kernel says that its thread sleeps in the middle of a task, or if one poll lasts long. Polls
 //! that compute for a while need not have more threads than processors. Many that sleep for a moment, such as writers to a
@@ -311,6 +311,7 @@ impl Carriers {
         };
         let all = state.carriers.len();
         let stuck = count(Carrier::is_stuck);
+        let blocked = count(|carrier| carrier.is_asleep() || carrier.is_stuck());
         let most = (SLEEPERS * processors()).min(MAX_SLEEPERS);
         let missing = if stuck == all {
             // The more are stuck, the more are likely to be.
@@ -318,7 +319,6 @@ impl Carriers {
         } else if all - stuck >= most {
             state.enough().saturating_sub(all - stuck)
         } else {
-            let blocked = count(|carrier| carrier.is_asleep() || carrier.is_stuck());
             state.enough().saturating_sub(all - blocked)
         };
         for _ in 0..missing.min(state.ready.len()) {
@@ -327,8 +327,8 @@ impl Carriers {
             let Err(error) = started else { continue };
             if !was_refused {
                 tracing::warn!(
-                    "{stuck} threads of the plugin are blocked by its instances, and no other thread can be started: \
-                     {error}; raise the process limit (ulimit -u, TasksMax=)"
+                    "instances block {blocked} of the plugin's {all} threads, and no other thread can be started: {error}; \
+                     raise the process limit (ulimit -u, TasksMax=)"
                 );
             }
             return;

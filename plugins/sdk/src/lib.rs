@@ -49,9 +49,9 @@
 //! # What the SDK does
 //!
 //! * The instances of a plugin share a few threads and a tokio runtime: in `connect`, `publish` and `close`, tokio's
-//!   timers, sockets and tasks work. A publish that blocks delays only the destination it serves.
-//! * A panic in any function or task of the plugin is contained: the events of the batch are retried
-//!   and the host creates a new instance.
+//!   timers, sockets and tasks work. A publish that blocks delays the destination it serves, and the others for a moment.
+//! * A panic is contained. After one in `connect` or `publish`, the host creates a new instance and tries the events of the
+//!   batch again; one in a task of [`Context::spawn`] ends only that task.
 //! * `tracing` and `log` lines appear in the host's log under the name of the plugin and the pattern.
 //! * The configuration is strict: a key without a field is an error that names the key, with or
 //!   without `deny_unknown_fields`. The JSON Schema is generated from the struct.

@@ -11,7 +11,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// How long a runtime may take to run a new task before it counts as held up by tasks that block.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// A task that blocks holds up one of them; the other watches sockets and timers meanwhile.
+/// A task that blocks holds up one of them. The other takes over its sockets and timers at the latest when something is
+/// spawned on the runtime from outside: tokio hands them over only then.
 const WORKERS: usize = 2;
 
 /// `spawn_blocking` is made for calls that block, as many as the plugin has.

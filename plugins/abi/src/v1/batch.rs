@@ -63,7 +63,7 @@ unsafe impl Sync for BatchV1 {}
 struct Owned<O, F> {
     show: F,
     count: usize,
-    /// Made when the plugin first looks at the events: batches that wait for their turn need little memory. Dropped
+    /// Made when the plugin first looks at the events: until then a batch needs little memory. Dropped
     /// before the owner, from which they borrow.
     shown: OnceLock<Shown>,
     /// Not a `Box`: moving a box claims sole access to what it holds, from which the views borrow.

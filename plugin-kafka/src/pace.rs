@@ -1,4 +1,4 @@
-//! When another batch is handed over while the brokers have not answered those before it.
+//! How large batches are, and when another is handed over while the brokers have not answered those before it.
 //!
 //! An idempotent producer has one request in flight to a partition. Messages that have lingered behind it cost a
 //! processor, because librdkafka's thread looks without a pause for a chance to send them
@@ -11,8 +11,28 @@ use std::time::{Duration, Instant};
 
 use evbus_sdk::tokio::sync::oneshot;
 
+use crate::config::Headers;
+
+/// The bodies, profiles and tags of a batch; with the headers they are less than a broker's limit of 1 MB.
+const BATCH_BYTES: u64 = 600 * 1024;
+
 /// Brokers that take longer for a batch are far away, or busy.
 const FAST: Duration = Duration::from_millis(4);
+
+/// The most events of a batch that goes to so many topics, which is the number of messages for each of them.
+pub(crate) fn batch_events(headers: Headers, topics: usize) -> u32 {
+    let messages = match headers {
+        Headers::All => 2000,
+        Headers::Compact | Headers::None => 3000,
+    };
+    let topics = u32::try_from(topics).unwrap_or(u32::MAX);
+    (messages / topics.max(1)).max(1)
+}
+
+/// The most bytes of such a batch.
+pub(crate) fn batch_bytes(topics: usize) -> u64 {
+    (BATCH_BYTES / (topics as u64).max(1)).max(1)
+}
 
 /// The batches without all their reports, and how fast the brokers answered those before.
 pub(crate) struct Pace {

@@ -6,7 +6,7 @@ use rdkafka::error::KafkaError;
 
 use crate::config::{Acks, Config, Connection, Property};
 use crate::property_names::{canonical, meant, nearest};
-use crate::{contradictions, files, provider, refused, security};
+use crate::{contradictions, files, pace, refused, security};
 
 /// The plugin's defaults.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -51,8 +51,8 @@ pub fn client_config(config: &Config) -> Result<ClientConfig, Vec<ConfigFault>> 
         settings.default(property, longer.unwrap_or(value));
     }
     // A whole batch does not linger.
-    let events = provider::batch_events(config.headers).to_string();
-    settings.default("batch.num.messages", &events);
+    let messages = pace::batch_events(config.headers, config.topics.as_slice().len());
+    settings.default("batch.num.messages", &messages.to_string());
     let is_idempotent = !settings.has_weak_acks();
     settings.default("enable.idempotence", &is_idempotent.to_string());
     // Of a value that is itself wrong nothing follows for others.

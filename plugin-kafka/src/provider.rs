@@ -18,7 +18,7 @@ use crate::link::Link;
 use crate::missing::{Missing, Search};
 use crate::outcome::{Undelivered, worse};
 use crate::oversize::Singles;
-use crate::pace::Pace;
+use crate::pace::{self, Pace};
 use crate::property_names::OTHER_NAMES;
 use crate::reports::{Expected, Failure, Reports};
 use crate::{cause, connect, message, oversize, properties};
@@ -30,17 +30,6 @@ const TURN_WITHIN: Duration = Duration::from_secs(10);
 const ROOM_WITHIN: Duration = Duration::from_secs(30);
 /// How often it checks for room.
 const ROOM_EVERY: Duration = Duration::from_millis(2);
-
-/// The bodies, profiles and tags of a batch; with the headers they are less than a broker's limit of 1 MB.
-const BATCH_BYTES: u64 = 600 * 1024;
-
-/// The most events of a batch.
-pub(crate) fn batch_events(headers: Headers) -> u32 {
-    match headers {
-        Headers::All => 2000,
-        Headers::Compact | Headers::None => 3000,
-    }
-}
 
 /// An instance: one librdkafka producer, and another where a broker finds message sets too large.
 pub struct Kafka {
@@ -130,10 +119,9 @@ impl Provider for Kafka {
     /// Batches that fill one request each, and as many as come one by one while the first of them lingers; `Pace` says
     /// when the next is handed over.
     fn limits(&self) -> Limits {
-        let topics = u32::try_from(self.fan_out()).unwrap_or(u32::MAX);
         Limits {
-            max_batch_events: (batch_events(self.headers) / topics).max(1),
-            max_batch_bytes: (BATCH_BYTES / u64::from(topics)).max(1),
+            max_batch_events: pace::batch_events(self.headers, self.fan_out()),
+            max_batch_bytes: pace::batch_bytes(self.fan_out()),
             max_in_flight: 4,
         }
     }

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 use async_task::Runnable;
 use rustix::process::Pid;
 
+use crate::reactor::LIMIT;
+
 /// How long work waits before the watchdog looks for carriers that block, and how often it looks from then on.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -277,8 +279,14 @@ impl Carriers {
                 }
             }
             // Whether a task that waited before the tick still waits.
-            if state.is_late() && state.taken - taken < waiting as u64 {
-                self.replace_blocked(&mut state);
+            if state.is_late()
+                && state.taken - taken < waiting as u64
+                && let Some(warning) = self.replace_blocked(&mut state)
+            {
+                // Whoever takes the line may wake a task, which needs the lock.
+                drop(state);
+                tracing::warn!("{warning}");
+                state = self.lock();
             }
         }
     }
@@ -303,8 +311,8 @@ impl Carriers {
         unknown
     }
 
-    /// Starts carriers in place of those that block.
-    fn replace_blocked(&'static self, state: &mut State) {
+    /// Starts carriers in place of those that block. Returns what to warn of, once until a start succeeds.
+    fn replace_blocked(&'static self, state: &mut State) -> Option<String> {
         let count = |which: fn(&Carrier) -> bool| {
             let carriers = state.carriers.values();
             carriers.filter(|carrier| which(carrier)).count()
@@ -325,14 +333,13 @@ impl Carriers {
             let started = self.start_carrier(state);
             let was_refused = std::mem::replace(&mut state.is_refused, started.is_err());
             let Err(error) = started else { continue };
-            if !was_refused {
-                tracing::warn!(
-                    "instances block {blocked} of the plugin's {all} threads, and no other thread can be started: {error}; \
-                     raise the process limit (ulimit -u, TasksMax=)"
-                );
-            }
-            return;
+            return (!was_refused).then(|| {
+                format!(
+                    "instances block {blocked} of the plugin's {all} threads, and no other thread can be started: {error}; {LIMIT}"
+                )
+            });
         }
+        None
     }
 }
 

@@ -33,7 +33,8 @@ impl ProducerContext for Reports {
 }
 
 pub(super) fn publish(servers: &str, topic: &str, headers: &str) {
-    let config = json!({"connection": {"bootstrap_servers": servers}});
+    let config =
+        json!({"connection": {"bootstrap_servers": servers}, "topics": topic, "headers": headers});
     let config = from_value(config).expect("the types are right");
     let producer: ThreadedProducer<Reports> = plugin_kafka::properties::client_config(&config)
         .expect("no faults")

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::cause::{self, Stage};
 use crate::config::{ConnectionConfig, SslOptions};
 use crate::endpoint::Endpoint;
-use crate::outcome::Failure;
+use crate::outcome::{Cause, Failure};
 use crate::tls;
 
 /// How often a silent connection is checked: lapin reports every end except an orderly one of its own.
@@ -213,7 +213,7 @@ impl Session {
         Ok(channel)
     }
 
-    /// Marks it as unusable; those who wait for [`Session::lost`] get this reason.
+    /// Marks it as unusable; those who wait for it get this reason.
     pub(crate) fn give_up(&self, reason: &str) {
         self.given_up.send_if_modified(|given_up| {
             let first = given_up.is_none();
@@ -242,9 +242,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// It was silent for `within`, in which the time does not count for which it blocks the
-    /// connection: that is a failure of the connection. Or it blocks the connection and `within`
-    /// has passed since `began`: then the host has to be answered, but nothing is lost.
+    /// The connection is lost, or it was silent for `within`, in which the time does not count for which
+    /// it blocks the connection: those are failures of the connection. Or it blocks the connection and
+    /// `within` has passed since `began`: then the host has to be answered, but nothing is lost.
     pub(crate) async fn answer<T>(
         &self,
         began: Instant,
@@ -253,6 +253,7 @@ impl Session {
     ) -> Result<T, Failure> {
         let mut answer = pin!(answer);
         let mut blocked = self.blocked.subscribe();
+        let mut given_up = self.given_up.subscribe();
         let mut until = Instant::now() + within;
         loop {
             let limit = match *blocked.borrow_and_update() {
@@ -262,6 +263,10 @@ impl Session {
             tokio::select! {
                 biased;
                 answer = &mut answer => return Ok(answer),
+                // lapin answers some of those that wait when a connection ends, not all.
+                Ok(reason) = given_up.wait_for(Option::is_some) => {
+                    return Err(Failure::Connection(reason.clone().unwrap_or_default()));
+                }
                 _ = blocked.changed() => until = Instant::now() + within,
                 () = tokio::time::sleep_until(limit) => {
                     return Err(match self.blocked() {
@@ -279,6 +284,7 @@ impl Session {
     /// publishes, with the reason, and when it accepts them again.
     pub(crate) async fn lost(&self, blocking: impl Fn(Option<&str>)) -> String {
         let why = self.watch(blocking).await;
+        self.give_up(&why);
         // A caller that waits for the broker to accept publishes again learns that it is gone.
         self.blocked.send_replace(None);
         why
@@ -287,23 +293,29 @@ impl Session {
     async fn watch(&self, blocking: impl Fn(Option<&str>)) -> String {
         let mut events = pin!(self.connection.events_listener());
         let mut given_up = self.given_up.subscribe();
+        let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
-            if !self.connection.status().connected() {
-                return "the connection ended".to_owned();
-            }
             let event = tokio::select! {
                 event = poll_fn(|context| events.as_mut().poll_next(context)) => event,
                 given_up = given_up.wait_for(Option::is_some) => {
                     return given_up.ok().and_then(|reason| reason.clone()).unwrap_or_default();
                 }
-                () = tokio::time::sleep(LOOK_EVERY) => continue,
+                _ = look.tick() => {
+                    if self.connection.status().connected() {
+                        continue;
+                    }
+                    return "the connection ended".to_owned();
+                }
             };
             let blocked = match event {
                 Some(Event::ConnectionBlocked(reason)) => Some(reason),
                 Some(Event::ConnectionUnblocked) => None,
-                Some(Event::Error(error)) if !self.connection.status().connected() => {
-                    return Failure::of(&error).to_string();
-                }
+                Some(Event::Error(error)) => match Failure::of(&error) {
+                    // The connection may be closed, too, but for another reason.
+                    Failure::Channel(Cause::Destination | Cause::Event, _) => continue,
+                    _ if self.connection.status().connected() => continue,
+                    failure => return failure.to_string(),
+                },
                 None => return "the connection ended".to_owned(),
                 _ => continue,
             };

@@ -77,13 +77,18 @@ impl Failure {
         }
     }
 
-    /// Of two failures of one channel, the one that explains the other.
+    /// Of two failures of one channel, the one that explains the other. A refused event can cost the connection, too.
     pub(crate) fn or(self, other: Self) -> Self {
-        match (&self, &other) {
-            (Self::Channel(Cause::Unknown, _) | Self::Blocked(_), _) | (_, Self::Connection(_)) => {
-                other
-            }
-            _ => self,
+        let rank = |failure: &Self| match failure {
+            Self::Channel(Cause::Destination | Cause::Event, _) => 3,
+            Self::Connection(_) => 2,
+            Self::Channel(Cause::Unknown, _) => 1,
+            Self::Blocked(_) => 0,
+        };
+        if rank(&other) > rank(&self) {
+            other
+        } else {
+            self
         }
     }
 

@@ -3,7 +3,8 @@
 //! If the broker refuses an event, it closes the channel without naming the event, and everything
 //! unconfirmed fails with it. Then the unconfirmed events are sent again in smaller runs, each on a
 //! fresh channel, until the refused one is isolated; the others arrive, some of them twice, with the
-//! same id.
+//! same id. lapin still writes the frames that are queued in a closed channel, which RabbitMQ answers by
+//! closing the connection. Then the search goes on over the next connection.
 //!
 //! A broker that is low on memory or disk blocks the connection: it stops reading, loses nothing, and
 //! confirms the events it has once it has room. So nothing is sent again and the connection is kept. The
@@ -62,16 +63,28 @@ struct Current {
     unconfirmed: Unconfirmed,
     /// Whether the broker has confirmed anything on this connection.
     proven: bool,
+    /// Whether the broker has closed a channel of this connection because of an event.
+    refused: bool,
 }
 
 /// One outcome for each event of the batch; `None` for those that must still be sent.
 type Ledger = Vec<Option<Outcome>>;
+
+/// The events still to be published: positions in the batch, and those that are sent together.
+type Runs = VecDeque<Vec<usize>>;
 
 /// What is needed to publish one batch.
 struct Task<'a> {
     rules: &'a Rules,
     batch: &'a Arc<Batch>,
     began: Instant,
+}
+
+impl Task<'_> {
+    /// Whether the wait for another connection still fits into the longest one.
+    fn has_time(&self) -> bool {
+        self.began.elapsed() < self.rules.timeout
+    }
 }
 
 impl Publisher {
@@ -89,35 +102,49 @@ impl Publisher {
             batch: &Arc::new(batch),
             began: Instant::now(),
         };
-        let session = match link.session(task.rules.timeout).await {
-            Ok(session) => session,
-            Err(why) => return Outcomes::all(Outcome::retry(format!("not connected: {why}"))),
+        let mut ledger: Ledger = vec![None; task.batch.len()];
+        let mut runs = VecDeque::from([(0..task.batch.len()).collect()]);
+        let unsent = loop {
+            let session = match link.session(task.rules.timeout).await {
+                Ok(session) => session,
+                Err(why) => break Outcome::retry(format!("not connected: {why}")),
+            };
+            let current = Self::current(&mut self.current, session);
+            let Err(failure) = current.publish(&task, &mut runs, &mut ledger).await else {
+                break Outcome::retry("the event was not sent");
+            };
+            if let Failure::Channel(..) | Failure::Connection(_) = &failure {
+                current.session.give_up(&failure.to_string());
+                let refused = current.refused;
+                self.current = None;
+                if refused && task.has_time() {
+                    continue;
+                }
+            }
+            break failure.outcome();
         };
-        let same = |current: &Current| Arc::ptr_eq(&current.session, &session);
-        if !self.current.as_ref().is_some_and(same) {
-            self.current = None;
+        ledger
+            .into_iter()
+            .map(|outcome| outcome.unwrap_or_else(|| unsent.clone()))
+            .collect()
+    }
+
+    /// The state of this connection.
+    fn current(current: &mut Option<Current>, session: Arc<Session>) -> &mut Current {
+        if !current
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(&current.session, &session))
+        {
+            *current = None;
         }
-        let current = self.current.get_or_insert_with(|| Current {
+        current.get_or_insert_with(|| Current {
             session,
             channel: None,
             queues: Queues::default(),
             unconfirmed: Unconfirmed::default(),
             proven: false,
-        });
-        let mut ledger: Ledger = vec![None; task.batch.len()];
-        let published = current.publish(&task, &mut ledger).await;
-        if let Err(failure @ (Failure::Channel(..) | Failure::Connection(_))) = &published {
-            current.session.give_up(&failure.to_string());
-            self.current = None;
-        }
-        let unsent = published.map_or_else(
-            |failure| failure.outcome(),
-            |()| Outcome::retry("the event was not sent"),
-        );
-        ledger
-            .into_iter()
-            .map(|outcome| outcome.unwrap_or_else(|| unsent.clone()))
-            .collect()
+            refused: false,
+        })
     }
 
     /// Drops the connection.
@@ -129,14 +156,19 @@ impl Publisher {
 impl Current {
     /// Publishes what was not sent before, and waits for all confirms. An error means that events have no outcome;
     /// unless the broker blocks, the connection is unusable then.
-    async fn publish(&mut self, task: &Task<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+    async fn publish(
+        &mut self,
+        task: &Task<'_>,
+        runs: &mut Runs,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
         self.settle_before(task, ledger).await?;
         let unblocked = self.session.unblocked();
         self.session
             .answer(task.began, task.rules.timeout, unblocked)
             .await?;
         self.ensure_queues(task, ledger).await?;
-        self.publish_all(task, ledger).await
+        self.publish_all(task, runs, ledger).await
     }
 
     /// Waits for the confirms of all events that were sent with earlier batches.
@@ -190,45 +222,54 @@ impl Current {
         Ok(())
     }
 
-    /// Publishes everything without an outcome, in runs.
-    async fn publish_all(&mut self, task: &Task<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
-        let mut runs = VecDeque::from([without_outcome(0..task.batch.len(), ledger)]);
-        if !self.proven
-            && let Some(all) = runs.front_mut()
-            && all.len() > 1
-        {
-            let others = all.split_off(1);
-            runs.push_back(others);
-        }
-        while let Some(run) = runs.pop_front() {
+    /// Publishes everything without an outcome, in runs. An error leaves the runs that are not published.
+    async fn publish_all(
+        &mut self,
+        task: &Task<'_>,
+        runs: &mut Runs,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
+        while let Some(mut run) = runs.pop_front() {
+            run.retain(|index| ledger[*index].is_none());
             if run.is_empty() {
                 continue;
             }
-            let channel = self.channel(task).await?;
+            if !self.proven && run.len() > 1 {
+                runs.push_front(run.split_off(1));
+            }
+            let channel = match self.channel(task).await {
+                Ok(channel) => channel,
+                Err(failure) => {
+                    runs.push_front(run);
+                    return Err(failure);
+                }
+            };
             let sent = send(task, &self.session, &channel, &run, ledger);
             let Err(failure) = self.confirm(task, sent, ledger).await else {
                 self.expect_declared(task, &run, ledger);
                 continue;
             };
-            if let Failure::Connection(_) | Failure::Blocked(_) = &failure {
+            run.retain(|index| ledger[*index].is_none());
+            let Failure::Channel(cause, _) = &failure else {
+                runs.push_front(run);
                 return Err(failure);
-            }
+            };
             self.channel = None;
-            let left = without_outcome(run, ledger);
-            match &failure {
-                Failure::Channel(cause, _) if *cause == Cause::Destination || left.len() == 1 => {
-                    for index in left {
-                        ledger[index] = Some(failure.outcome());
-                    }
+            self.refused |= *cause != Cause::Unknown;
+            if *cause == Cause::Destination {
+                // The remaining runs would fail in the same way.
+                for outcome in ledger.iter_mut().filter(|outcome| outcome.is_none()) {
+                    *outcome = Some(failure.outcome());
                 }
-                _ => {
-                    tracing::warn!(
-                        "the broker closed the channel: {failure}; looking for the event that caused it"
-                    );
-                    let length = left.len().div_ceil(SPLIT_INTO).max(1);
-                    for part in left.chunks(length).rev() {
-                        runs.push_front(part.to_vec());
-                    }
+            } else if let [index] = run[..] {
+                ledger[index] = Some(failure.outcome());
+            } else {
+                tracing::warn!(
+                    "the broker closed the channel: {failure}; looking for the event that caused it"
+                );
+                let length = run.len().div_ceil(SPLIT_INTO).max(1);
+                for part in run.chunks(length).rev() {
+                    runs.push_front(part.to_vec());
                 }
             }
         }
@@ -263,12 +304,12 @@ impl Current {
         let mut entries = Vec::with_capacity(sent.len());
         let mut returned = Vec::new();
         let mut failure: Option<Failure> = None;
+        let mut silence: Option<Failure> = None;
         for mut sent in sent {
             let (id, index) = (sent.id, sent.index);
-            let silence = failure.as_ref().filter(|failure| failure.is_silence());
             let answer = if let Some(answer) = sent.confirmed() {
                 Ok(answer)
-            } else if let Some(silence) = silence {
+            } else if let Some(silence) = &silence {
                 // After one timeout, the others are only checked for a confirm that has already arrived.
                 Err(silence.clone())
             } else {
@@ -290,6 +331,9 @@ impl Current {
                 Ok(Err(error)) => Some(Failure::of(&error)),
                 Err(silence) => Some(silence),
             };
+            if let Some(found) = found.as_ref().filter(|found| found.is_silence()) {
+                silence.get_or_insert_with(|| found.clone());
+            }
             failure = match (failure, found) {
                 (Some(before), Some(found)) => Some(before.or(found)),
                 (before, found) => before.or(found),
@@ -401,9 +445,4 @@ fn enter_returned(entries: &mut [Entry], returned: &[BasicReturnMessage]) {
             entries[at].outcome = Some(unroutable(message));
         }
     }
-}
-
-fn without_outcome(indices: impl IntoIterator<Item = usize>, ledger: &Ledger) -> Vec<usize> {
-    let has_none = |index: &usize| ledger[*index].is_none();
-    indices.into_iter().filter(has_none).collect()
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use evbus_testkit::{ConnectFailure, Outcome, TestEvent};
+use evbus_testkit::{ConnectFailure, Link, Outcome, TestEvent};
 use lapin::ExchangeKind;
 use serde_json::{Value, json};
 use support::{
@@ -53,6 +53,31 @@ async fn one_event_over_the_broker_s_maximum_is_found_among_good_ones() {
     expected.remove(123);
     expected.sort_unstable();
     assert_eq!(arrived, expected);
+}
+
+/// What is still queued for a closed channel makes the broker close the connection, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_event_is_found_over_several_connections() {
+    let instance = connected(json!({"routing_key": unique("large")})).await;
+    let large = |size| TestEvent::bytes("p", "text/plain", vec![b'x'; size]);
+    let mut events = vec![large(20_000); 2_000];
+    for refused in [10, 1_500] {
+        events[refused] = large(17 * 1024 * 1024);
+    }
+    let mut outcomes = instance.publish(events).await;
+    for refused in [1_500, 10] {
+        assert_rejected(&outcomes.remove(refused), "larger than");
+    }
+    assert_accepted(&outcomes);
+    let seen = instance.seen();
+    assert!(
+        !seen
+            .links
+            .iter()
+            .any(|link| matches!(link, Link::Down(why) if why.contains("larger than"))),
+        "{:?}",
+        seen.links
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

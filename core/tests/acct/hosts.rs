@@ -220,10 +220,16 @@ fn a_secret_command_that_leaves_a_daemon_behind_costs_a_host_nothing() {
     let command = format!("setsid sleep 4 & echo {}", path.display());
     let text = format!("fixture-good: {{p: {{path: {{$exec: [sh, -c, '{command}']}}}}}}\n");
     fs::write(host.path("acct.yml"), text).unwrap();
+    // The socket of `evbus reload` may be open for a moment longer than its answer takes.
     let open_files = || {
-        fs::read_dir(format!("/proc/{}/fd", host.pid()))
-            .unwrap()
-            .count()
+        let open = fs::read_dir(format!("/proc/{}/fd", host.pid())).unwrap();
+        let mut open: Vec<String> = open
+            .filter_map(|file| fs::read_link(file.unwrap().path()).ok())
+            .map(|to| to.display().to_string())
+            .filter(|to| !to.starts_with("socket:"))
+            .collect();
+        open.sort_unstable();
+        open
     };
     let reload = || {
         let output = run(
@@ -237,5 +243,8 @@ fn a_secret_command_that_leaves_a_daemon_behind_costs_a_host_nothing() {
     reload();
     reload();
     let after = open_files();
-    assert!(after <= before, "{before} open files before, {after} after");
+    assert!(
+        after.len() <= before.len(),
+        "before: {before:?}, after: {after:?}"
+    );
 }

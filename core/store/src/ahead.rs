@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 
 use super::journal::{Loaded, ReadRequest};
-use super::record::{self, Stored};
+use super::queue;
+use super::record::Stored;
 use super::writer::Writer;
 
 /// How many events are read between two looks for other work.
@@ -95,23 +96,14 @@ impl Writer {
     pub(super) fn read_ahead(&mut self) {
         let ahead = &mut self.ahead;
         let from = ahead.events.back().map_or(ahead.from, |last| last.seq + 1);
-        let read = (|| {
-            let mut select = self.store.prepare_cached(&record::select_queued())?;
-            let mut rows = select.query([from.cast_signed()])?;
-            for _ in 0..SLICE {
-                let Some(row) = rows.next()? else {
-                    return Ok(false);
-                };
-                let stored = record::stored(row)?;
-                ahead.bytes += stored.event.size();
-                ahead.events.push_back(stored);
-                if !ahead.wants_more() {
-                    return Ok(false);
-                }
-            }
-            Ok::<_, record::RowFault>(true)
-        })();
-        if !read.unwrap_or_default() {
+        let mut slice = 0;
+        let read = queue::each(&self.store, from, |stored| {
+            slice += 1;
+            ahead.bytes += stored.event.size();
+            ahead.events.push_back(stored);
+            slice < SLICE && ahead.wants_more()
+        });
+        if !matches!(read, Ok(false)) {
             ahead.wanted = 0;
         }
     }
@@ -121,7 +113,7 @@ impl Writer {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::Journal;
-    use super::super::tests::{event, filled, name, state};
+    use super::super::tests::{event, filled, flip_in_bodies, name, state};
     use super::MOST_EVENTS;
 
     #[tokio::test]
@@ -170,10 +162,7 @@ mod tests {
     async fn damage_behind_what_was_read_is_found_when_it_is_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         let file = filled(dir.path(), 100).await;
-        let store = rusqlite::Connection::open(&file).unwrap();
-        let damage = "UPDATE queue SET checksum = checksum + 1 WHERE seq IN (15, 40)";
-        store.execute(damage, []).unwrap();
-        drop(store);
+        flip_in_bodies(&file, &[15, 40]);
         let state = state(dir.path());
         let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
         let (mut seqs, mut damaged) = (Vec::new(), 0);

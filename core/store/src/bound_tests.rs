@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::burying::{Burying, Letters};
 use super::deadletters::{self, Filter};
-use super::tests::{event, filled, name, opened, read_all, state};
+use super::tests::{
+    event, filled, filled_with_rows, flip_in_bodies, name, opened, read_all, state,
+};
 use super::*;
 use evbus_destination::{DeadLetterLimits, DeadLettersFull};
 use evbus_event::Event;
@@ -280,9 +282,7 @@ async fn a_limit_that_is_lower_than_at_the_last_start_drops_what_is_beyond_each_
 async fn what_is_left_of_damaged_records_is_within_the_bound_too() {
     let dir = tempfile::tempdir().unwrap();
     let file = filled(dir.path(), 5).await;
-    let store = rusqlite::Connection::open(&file).unwrap();
-    (store.execute("UPDATE queue SET checksum = checksum + 1 WHERE seq < 5", [])).unwrap();
-    drop(store);
+    flip_in_bodies(&file, &[1, 2, 3, 4]);
     let state = state(dir.path());
     for round in 0..2 {
         let journal = Journal::open(&state, &name("idem-*", 0)).unwrap();
@@ -302,11 +302,11 @@ async fn what_is_left_of_damaged_records_is_within_the_bound_too() {
 #[tokio::test]
 async fn a_store_from_before_dead_letters_were_dropped_keeps_its_numbers() {
     let dir = tempfile::tempdir().unwrap();
-    let file = filled(dir.path(), 100).await;
+    let file = filled_with_rows(dir.path(), 100).await;
     let store = rusqlite::Connection::open(&file).unwrap();
     store
         .execute_batch(
-            "DROP TABLE harm; DROP TABLE counts;
+            "DROP TABLE harm; DROP TABLE counts; DROP TABLE packs; PRAGMA user_version = 2;
              CREATE TABLE counts (queued INTEGER NOT NULL, dead INTEGER NOT NULL, first_seq INTEGER NOT NULL,
                  last_seq INTEGER NOT NULL, damaged INTEGER NOT NULL, lost INTEGER NOT NULL,
                  dead_letters_lost INTEGER NOT NULL) STRICT;
@@ -346,7 +346,7 @@ fn tables(file: &Path) -> Vec<String> {
 #[tokio::test]
 async fn a_converted_store_has_the_tables_of_a_new_one() {
     let dir = tempfile::tempdir().unwrap();
-    let file = filled(dir.path(), 5).await;
+    let file = filled_with_rows(dir.path(), 5).await;
     let new = tables(&file);
     for (version, counts, harm) in [
         (1, "(queued INTEGER, dead INTEGER)", ""),
@@ -362,7 +362,7 @@ async fn a_converted_store_has_the_tables_of_a_new_one() {
         let values = ["5, 0", "5, 0, 1, 5, 0, 0, 0"][version - 1];
         store
             .execute_batch(&format!(
-                "DROP TABLE harm; DROP TABLE counts; CREATE TABLE counts {counts};
+                "DROP TABLE harm; DROP TABLE counts; DROP TABLE packs; CREATE TABLE counts {counts};
                  INSERT INTO counts VALUES ({values}); {harm} PRAGMA user_version = {version};"
             ))
             .unwrap();

@@ -5,6 +5,7 @@
 mod full_disk;
 mod heads;
 mod numbers;
+mod packs;
 mod running;
 
 use std::fs;
@@ -12,7 +13,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::salvage::beside;
-use super::tests::{event, filled, name, read_all, state};
+use super::tests::{
+    body_of, event, filled, filled_with_rows, flip_in_bodies, name, read_all, state,
+};
 use super::*;
 
 const BLOCK: usize = 4096;
@@ -268,11 +271,11 @@ async fn the_newest_three_damaged_files_of_a_store_are_kept() {
 #[tokio::test]
 async fn a_store_of_the_first_format_is_taken_over() {
     let dir = tempfile::tempdir().unwrap();
-    let file = filled(dir.path(), 100).await;
+    let file = filled_with_rows(dir.path(), 100).await;
     let store = rusqlite::Connection::open(&file).unwrap();
     store
         .execute_batch(
-            "DROP TABLE harm; DROP TABLE counts;
+            "DROP TABLE harm; DROP TABLE counts; DROP TABLE packs;
              CREATE TABLE counts (queued INTEGER NOT NULL, dead INTEGER NOT NULL) STRICT;
              INSERT INTO counts VALUES (100, 0); PRAGMA user_version = 1;",
         )

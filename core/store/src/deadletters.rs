@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::full_disk::in_store;
 use super::journal::record_bytes;
+use super::queue::{FIRST, LAST};
 use super::record::{self, COLUMNS, RowFault};
 use super::schema::{self, LETTER_SIZE};
 use super::state_dir::{StateError, StateLimits, store_files};
@@ -288,7 +289,7 @@ pub fn replay_file(file: &Path, filter: &Filter) -> Result<u64, StateError> {
     let mut store = schema::open_beside(file, true)?;
     let requeued = numbers(&store, filter).and_then(|numbers| {
         let last: i64 = store.query_row(
-            "SELECT max(last_seq, coalesce((SELECT max(seq) FROM queue), 0)) FROM counts",
+            &format!("SELECT max(last_seq, coalesce({LAST}, 0)) FROM counts"),
             [],
             |row| row.get(0),
         )?;
@@ -364,9 +365,11 @@ pub(super) fn requeue(
             letter_bytes += size;
         }
         transaction.execute(
-            "UPDATE counts SET queued = queued + ?1, dead = dead - ?1, \
-             first_seq = coalesce((SELECT min(seq) FROM queue), first_seq), \
-             last_seq = max(last_seq, coalesce((SELECT max(seq) FROM queue), 0))",
+            &format!(
+                "UPDATE counts SET queued = queued + ?1, dead = dead - ?1, \
+                 first_seq = coalesce({FIRST}, first_seq), \
+                 last_seq = max(last_seq, coalesce({LAST}, 0))"
+            ),
             [moved],
         )?;
     }

@@ -83,26 +83,26 @@ async fn a_store_that_cannot_be_opened_after_it_was_written_again_has_everything
     let obstacle = beside(&file, "-journal");
     fs::create_dir_all(obstacle.join("in the way")).unwrap();
     journal.append(101, 0, &event(101), true);
-    for _ in 0..2 {
+    for next in [102, 103] {
         let reason = journal.receipt(101).written().await.unwrap_err();
         assert!(reason.contains("removed or replaced"), "{reason}");
         let loaded = journal.read(0, 10, usize::MAX).await.unwrap();
         assert!(loaded.events.is_empty());
         assert_eq!(loaded.complete_to, None, "nothing is taken for missing");
-        journal.append(102, 0, &event(102), true);
+        journal.append(next, 0, &event(next), true);
     }
     fs::remove_dir_all(&obstacle).unwrap();
     let start = Instant::now();
-    while journal.receipt(102).written().await.is_err() {
+    while journal.receipt(103).written().await.is_err() {
         assert!(start.elapsed().as_secs() < 60, "it is written at last");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(read_all(&journal).await, ((1..=102).collect(), 0));
+    assert_eq!(read_all(&journal).await, ((1..=103).collect(), 0));
     journal.close().await.unwrap();
     drop((journal, state_dir));
     let state_dir = state(dir.path());
     let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
-    assert_eq!(read_all(&journal).await, ((1..=102).collect(), 0));
+    assert_eq!(read_all(&journal).await, ((1..=103).collect(), 0));
     assert_eq!(journal.found().lost, 0);
     journal.close().await.unwrap();
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Stored;
 use super::journal::{Append, Loaded, RECORD_BYTES, ReadRequest, Shared};
 use super::place;
+use super::queue::{self, Stop};
 use super::record::{self, COLUMNS, RowFault};
 use super::schema::{self, Harm};
 use super::writer::{Writer, is_damage};
@@ -89,29 +90,24 @@ impl Writer {
             .events
             .last()
             .map_or(request.from, |stored| stored.seq + 1);
-        let damaged = {
-            let mut select = self.store.prepare_cached(&record::select_queued())?;
-            let mut rows = select.query([from.cast_signed()])?;
-            loop {
-                let Some(row) = rows.next()? else {
-                    return Ok(true);
-                };
-                let stored = match record::stored(row) {
-                    Ok(stored) => stored,
-                    Err(RowFault::Damaged) => break row.get(0)?,
-                    Err(fault) => return Err(fault),
-                };
-                *bytes = bytes.saturating_add(stored.event.size());
-                if !request.has_room(loaded, *bytes) {
-                    return Ok(false);
-                }
+        let read = queue::each(&self.store, from, |stored| {
+            *bytes = bytes.saturating_add(stored.event.size());
+            let fits = request.has_room(loaded, *bytes);
+            if fits {
                 loaded.events.push(stored);
             }
-        };
-        let freed = self.bury_damaged(damaged)?;
-        shared.subtract(1, freed);
-        loaded.damaged += 1;
-        Err(RowFault::Damaged)
+            fits
+        });
+        match read {
+            Ok(whole) => Ok(whole),
+            Err(Stop::Unreadable(error)) => Err(error.into()),
+            Err(Stop::Damaged(seq)) => {
+                let freed = self.bury_damaged(seq.cast_signed())?;
+                shared.subtract(1, freed);
+                loaded.damaged += 1;
+                Err(RowFault::Damaged)
+            }
+        }
     }
 
     /// Turns a damaged record into a dead letter, with as much as remains of it, for inspection. Returns its size in
@@ -126,6 +122,7 @@ impl Writer {
         let mut burying = self.burying();
         let mut freed = 0;
         let transaction = self.store.transaction()?;
+        queue::unpack_around(&transaction, seq.cast_unsigned())?;
         {
             let mut select =
                 transaction.prepare(&format!("SELECT {COLUMNS} FROM queue WHERE seq = ?"))?;

@@ -47,40 +47,36 @@ pub(super) fn bind(
     position: u64,
     event: &Event,
 ) -> rusqlite::Result<()> {
-    let pairs: Vec<(&str, &str)> = event.attributes().collect();
-    let attributes = (!pairs.is_empty())
-        // Strings can always be written as JSON.
-        .then(|| serde_json::to_string(&pairs).unwrap_or_default());
-    let content_type = event.content_type().as_str();
-    // Nanoseconds exceed the largest signed number in the year 2262.
-    let time = event.time_unix_ns().cast_signed();
+    let attributes = attributes_of(event);
     let id = event.id();
     let parts = Parts {
         id: id.as_bytes(),
-        time,
+        // Nanoseconds exceed the largest signed number in the year 2262.
+        time: event.time_unix_ns().cast_signed(),
         profile: event.profile(),
-        content_type,
+        content_type: event.content_type().as_str(),
         attributes: attributes.as_deref(),
         body: event.body(),
     };
-    let checksum = parts.checksum(position);
-    statement.raw_bind_parameter(first, id.as_bytes())?;
-    statement.raw_bind_parameter(first + 1, time)?;
-    statement.raw_bind_parameter(first + 2, event.profile())?;
-    statement.raw_bind_parameter(first + 3, content_type)?;
-    statement.raw_bind_parameter(first + 4, attributes)?;
-    statement.raw_bind_parameter(first + 5, event.body())?;
-    statement.raw_bind_parameter(first + 6, checksum)
+    parts.bind(statement, first, position)
+}
+
+/// An event's attributes as they are written; `None` if it has none.
+pub(super) fn attributes_of(event: &Event) -> Option<String> {
+    let pairs: Vec<(&str, &str)> = event.attributes().collect();
+    // Strings can always be written as JSON.
+    (!pairs.is_empty()).then(|| serde_json::to_string(&pairs).unwrap_or_default())
 }
 
 /// The values of [`COLUMNS`], with their types.
-struct Parts<'a> {
-    id: &'a [u8],
-    time: i64,
-    profile: &'a str,
-    content_type: &'a str,
-    attributes: Option<&'a str>,
-    body: &'a [u8],
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    pub(super) id: &'a [u8],
+    pub(super) time: i64,
+    pub(super) profile: &'a str,
+    pub(super) content_type: &'a str,
+    pub(super) attributes: Option<&'a str>,
+    pub(super) body: &'a [u8],
 }
 
 impl<'a> Parts<'a> {
@@ -107,6 +103,59 @@ impl<'a> Parts<'a> {
         Ok(parts)
     }
 
+    /// Binds them to a statement's parameters from `first` on, with the checksum for a position.
+    pub(super) fn bind(
+        &self,
+        statement: &mut Statement<'_>,
+        first: usize,
+        position: u64,
+    ) -> rusqlite::Result<()> {
+        self.bind_with(statement, first, self.checksum(position))
+    }
+
+    /// The same for what is left of a damaged event, so that its row counts as damaged.
+    pub(super) fn bind_damaged(
+        &self,
+        statement: &mut Statement<'_>,
+        first: usize,
+        position: u64,
+    ) -> rusqlite::Result<()> {
+        self.bind_with(statement, first, !self.checksum(position))
+    }
+
+    fn bind_with(
+        &self,
+        statement: &mut Statement<'_>,
+        first: usize,
+        checksum: u32,
+    ) -> rusqlite::Result<()> {
+        statement.raw_bind_parameter(first, self.id)?;
+        statement.raw_bind_parameter(first + 1, self.time)?;
+        statement.raw_bind_parameter(first + 2, self.profile)?;
+        statement.raw_bind_parameter(first + 3, self.content_type)?;
+        statement.raw_bind_parameter(first + 4, self.attributes)?;
+        statement.raw_bind_parameter(first + 5, self.body)?;
+        statement.raw_bind_parameter(first + 6, checksum)
+    }
+
+    /// The event that they are.
+    pub(super) fn event(&self) -> Result<Event, RowFault> {
+        let tags: StringTags = match self.attributes {
+            None => StringTags::default(),
+            Some(json) => tags_of(json).ok_or(RowFault::Damaged)?,
+        };
+        let parts = evbus_event::Parts {
+            id: EventId::from_bytes(self.id.try_into().map_err(|_| RowFault::Damaged)?),
+            time_unix_ns: self.time.cast_unsigned(),
+            profile: self.profile,
+            body: body_of(self.content_type, self.body).ok_or(RowFault::Damaged)?,
+            tags: &tags,
+            // Only listeners use the origin, and they received the event when it was fired.
+            origin: Origin::Fired,
+        };
+        Ok(parts.into())
+    }
+
     /// CRC-32 over all columns of the event; the lengths separate neighbours.
     fn checksum(&self, position: u64) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
@@ -131,11 +180,6 @@ pub(super) fn is_whole<'a>(get: impl Fn(usize) -> ValueRef<'a>, position: u64) -
     Parts::new(|column| Ok(get(column)), position).is_ok()
 }
 
-/// The statement that reads the queue from a position on, for [`stored`].
-pub(super) fn select_queued() -> String {
-    format!("SELECT seq, attempts, {COLUMNS} FROM queue WHERE seq >= ? ORDER BY seq")
-}
-
 /// Reads a row of the queue.
 pub(super) fn stored(row: &Row<'_>) -> Result<Stored, RowFault> {
     let seq = row.get::<_, i64>(0)?.cast_unsigned();
@@ -148,21 +192,7 @@ pub(super) fn stored(row: &Row<'_>) -> Result<Stored, RowFault> {
 
 /// Reads the event whose [`COLUMNS`] begin at column `first`, and which was written for `position`.
 pub(super) fn read(row: &Row<'_>, first: usize, position: u64) -> Result<Event, RowFault> {
-    let parts = Parts::new(|column| row.get_ref(first + column), position)?;
-    let tags: StringTags = match parts.attributes {
-        None => StringTags::default(),
-        Some(json) => tags_of(json).ok_or(RowFault::Damaged)?,
-    };
-    let parts = evbus_event::Parts {
-        id: EventId::from_bytes(parts.id.try_into().map_err(|_| RowFault::Damaged)?),
-        time_unix_ns: parts.time.cast_unsigned(),
-        profile: parts.profile,
-        body: body_of(parts.content_type, parts.body).ok_or(RowFault::Damaged)?,
-        tags: &tags,
-        // Only listeners use the origin, and they received the event when it was fired.
-        origin: Origin::Fired,
-    };
-    Ok(parts.into())
+    Parts::new(|column| row.get_ref(first + column), position)?.event()
 }
 
 /// The tags in a column of attributes.

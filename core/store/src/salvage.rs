@@ -33,6 +33,7 @@ use numbers::{Counts, SOME_ROWS, harm_of};
 use super::carve::{self, Row};
 use super::full_disk::{self, at};
 use super::image::{Image, Kind};
+use super::pack::{self, Head};
 use super::record::{self, COLUMNS, PARAMETERS};
 use super::schema::{self, Harm, OpenFault};
 use super::wal::{self, PAGE};
@@ -292,6 +293,8 @@ struct Read {
     /// Damaged rows, with their keys: of the queue, of the dead letters.
     damaged: Vec<(Source, i64)>,
     dead_damaged: Vec<(Source, i64)>,
+    /// Packs with damaged events.
+    damaged_packs: Vec<(Source, i64)>,
 }
 
 /// Where a row was read.
@@ -336,6 +339,11 @@ fn copy(
         .and_then(|file| file.sync_all())
         .map_err(Fault::TargetFile)?;
     Ok(read)
+}
+
+/// The head of a pack, if it is what was written.
+fn head_of(row: &Row) -> Option<Head> {
+    Head::new(row.key, [1, 2, 3].map(|column| row.get(column)))
 }
 
 /// Whether the content of a row is what was written.

@@ -18,13 +18,14 @@ use super::writer::is_damage;
 /// Identifies a file as a store of this program ("evbs"); `file` and `SQLite`'s tools show it.
 const APPLICATION_ID: i64 = 0x6576_6273;
 
-/// The version of the layout below.
-pub(super) const FORMAT: i64 = 2;
+/// The version of the layout below. 3 is left out: of its neighbours, one flipped bit must not lead to another format.
+pub(super) const FORMAT: i64 = 4;
 
 /// How long to wait for another process that reads or writes the file.
 pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// `queue` has an event until it is settled; `seq` is its position, and the checksum covers all of an event's columns.
+/// `packs` has several such events in a row, from the position `seq` on; see `pack`.
 /// `counts` has the expected number and range of rows, so that missing ones are noticed, how many were lost to damage
 /// in total, and how many dead letters were dropped for lack of room. `harm` repeats these numbers, so that no single
 /// damaged page loses them.
@@ -41,6 +42,10 @@ CREATE TABLE queue (
     id BLOB NOT NULL, time INTEGER NOT NULL, profile TEXT NOT NULL, content_type TEXT NOT NULL,
     attributes TEXT, body BLOB NOT NULL, checksum INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE packs (
+    seq INTEGER PRIMARY KEY, events INTEGER NOT NULL, size INTEGER NOT NULL, checksum INTEGER NOT NULL,
+    frames BLOB NOT NULL
+) STRICT;
 CREATE TABLE dead_letters (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     error TEXT NOT NULL, attempts INTEGER NOT NULL, first_attempt INTEGER NOT NULL, last_attempt INTEGER NOT NULL,
@@ -53,7 +58,7 @@ CREATE TABLE harm (
 INSERT INTO harm VALUES (0, 0, 0, 0);
 ";
 
-/// Converts a store of format 1 to this format.
+/// Converts a store of format 1 to format 2.
 const FROM_FORMAT_1: &str = "
 BEGIN IMMEDIATE;
 CREATE TEMP TABLE before AS SELECT queued, dead FROM counts;
@@ -74,7 +79,18 @@ PRAGMA user_version = 2;
 COMMIT;
 ";
 
-/// Adds the numbers of dropped dead letters, which early stores of this format lack. The tables are created again,
+/// Converts a store of format 2 to this format.
+const FROM_FORMAT_2: &str = "
+BEGIN IMMEDIATE;
+CREATE TABLE packs (
+    seq INTEGER PRIMARY KEY, events INTEGER NOT NULL, size INTEGER NOT NULL, checksum INTEGER NOT NULL,
+    frames BLOB NOT NULL
+) STRICT;
+PRAGMA user_version = 4;
+COMMIT;
+";
+
+/// Adds the numbers of dropped dead letters, which early stores of format 2 lack. The tables are created again,
 /// because their text is compared with [`SCHEMA`].
 const WITH_DEAD_DROPPED: &str = "
 BEGIN IMMEDIATE;
@@ -151,8 +167,7 @@ pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFaul
     store.busy_timeout(BUSY).map_err(fault)?;
     match format_of(&store).map_err(fault)? {
         Format::Known => {}
-        Format::Older => migrate(&store, FROM_FORMAT_1).map_err(fault)?,
-        Format::Early => migrate(&store, WITH_DEAD_DROPPED).map_err(fault)?,
+        Format::Older(steps) => migrate(&store, steps).map_err(fault)?,
         Format::Newer(found) if is_flipped(&store, found).map_err(fault)? => {
             return Err(OpenFault::Damage(format!(
                 "its format is {found}, but its tables are those of format {FORMAT}"
@@ -186,13 +201,9 @@ pub(super) fn open_beside(path: &Path, write: bool) -> Result<Connection, StateE
     match format_of(&store).map_err(in_store("read", path))? {
         Format::Known => Ok(store),
         // Their dead letters have the current format.
-        Format::Older | Format::Early if !write => Ok(store),
-        Format::Older => {
-            migrate(&store, FROM_FORMAT_1).map_err(in_store("write", path))?;
-            Ok(store)
-        }
-        Format::Early => {
-            migrate(&store, WITH_DEAD_DROPPED).map_err(in_store("write", path))?;
+        Format::Older(_) if !write => Ok(store),
+        Format::Older(steps) => {
+            migrate(&store, steps).map_err(in_store("write", path))?;
             Ok(store)
         }
         Format::Newer(found) => Err(newer(path, found)),
@@ -248,9 +259,8 @@ fn fill(path: &Path, name: &StoreName) -> rusqlite::Result<()> {
 
 enum Format {
     Known,
-    /// Known, but without the numbers of dropped dead letters.
-    Early,
-    Older,
+    /// An older one, and the steps from there to this one.
+    Older(&'static [&'static str]),
     Empty,
     Newer(i64),
     Foreign,
@@ -262,9 +272,10 @@ fn format_of(store: &Connection) -> rusqlite::Result<Format> {
     };
     Ok(match (pragma("application_id")?, pragma("user_version")?) {
         (0, 0) => Format::Empty,
-        (APPLICATION_ID, FORMAT) if counts_dropped(store)? => Format::Known,
-        (APPLICATION_ID, FORMAT) => Format::Early,
-        (APPLICATION_ID, 1) => Format::Older,
+        (APPLICATION_ID, FORMAT) => Format::Known,
+        (APPLICATION_ID, 2) if counts_dropped(store)? => Format::Older(&[FROM_FORMAT_2]),
+        (APPLICATION_ID, 2) => Format::Older(&[WITH_DEAD_DROPPED, FROM_FORMAT_2]),
+        (APPLICATION_ID, 1) => Format::Older(&[FROM_FORMAT_1, FROM_FORMAT_2]),
         (APPLICATION_ID, newer) if newer > FORMAT => Format::Newer(newer),
         _ => Format::Foreign,
     })
@@ -321,8 +332,8 @@ pub(super) fn create(store: &Connection, name: &StoreName) -> rusqlite::Result<(
     store.execute_batch("COMMIT")
 }
 
-fn migrate(store: &Connection, steps: &str) -> rusqlite::Result<()> {
-    let done = store.execute_batch(steps);
+fn migrate(store: &Connection, steps: &[&str]) -> rusqlite::Result<()> {
+    let done = steps.iter().try_for_each(|step| store.execute_batch(step));
     if done.is_err() && !store.is_autocommit() {
         // The first error is the one that is reported.
         let _ = store.execute_batch("ROLLBACK");

@@ -107,7 +107,7 @@ async fn no_flipped_bit_of_a_stores_numbers_makes_more_of_its_events_than_there_
 #[tokio::test]
 async fn a_flipped_bit_of_a_key_costs_its_event_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
-    let file = filled(dir.path(), 60).await;
+    let file = filled_with_rows(dir.path(), 60).await;
     let whole = fs::read(&file).unwrap();
     let live: Vec<u64> = (1..=60).collect();
     let leaves = (1..whole.len() / BLOCK).filter(|page| whole[page * BLOCK] == 13);

@@ -3,15 +3,6 @@
 
 use super::*;
 
-/// The position of an event's body in a store's file.
-fn body_of(content: &[u8], number: u64) -> usize {
-    let text = format!("{{\"number\":{number},");
-    let mut windows = content.windows(text.len());
-    windows
-        .position(|window| window == text.as_bytes())
-        .unwrap()
-}
-
 /// Destroys the pages that these events are in.
 fn destroy(file: &Path, numbers: &[u64]) {
     let mut content = fs::read(file).unwrap();
@@ -48,12 +39,7 @@ fn bytes_of(events: &[Stored]) -> u64 {
 async fn the_room_of_damaged_records_is_free_as_soon_as_they_are_dead_letters() {
     let dir = tempfile::tempdir().unwrap();
     let file = filled(dir.path(), 500).await;
-    let mut content = fs::read(&file).unwrap();
-    for number in [1, 77, 499] {
-        let at = body_of(&content, number);
-        content[at + 40] ^= 1;
-    }
-    fs::write(&file, content).unwrap();
+    flip_in_bodies(&file, &[1, 77, 499]);
     let state_dir = state(dir.path());
     let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
     let (events, damaged) = read_from(&journal, 0).await;
@@ -88,7 +74,7 @@ async fn the_room_of_lost_events_is_free_when_none_is_left() {
 async fn a_damaged_key_takes_no_other_event_with_it() {
     let dir = tempfile::tempdir().unwrap();
     // More than SQLite caches.
-    let file = filled(dir.path(), 20_000).await;
+    let file = filled_with_rows(dir.path(), 20_000).await;
     let state_dir = state(dir.path());
     let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
     // The key of record 1000 as stored before it; one bit less makes it 992.

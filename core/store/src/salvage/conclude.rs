@@ -3,6 +3,8 @@
 
 use std::collections::HashSet;
 
+use super::super::pack::Piece;
+use super::super::queue::{FIRST, LAST};
 use super::copying::Numbers;
 use super::*;
 
@@ -81,6 +83,30 @@ impl Copying<'_> {
         Ok(())
     }
 
+    /// Copies what is left of damaged events in packs, as damaged rows, unless no event is missing.
+    pub(super) fn damaged_packs(&mut self, numbers: &Numbers) -> Result<(), Fault> {
+        let (first, last) = self.range(numbers);
+        for (source, key) in std::mem::take(&mut self.read.damaged_packs) {
+            self.rows(source, None, |this, row| {
+                if row.key != key || row.width() != pack::WIDTH {
+                    return Ok(());
+                }
+                let frames = record::bytes(row.get(pack::WIDTH - 1));
+                for (seq, remains) in damaged_entries(&row, &frames) {
+                    let is_missing = (numbers.queued()).is_none_or(|all| this.read.queued < all);
+                    if is_missing
+                        && (first..=last).contains(&seq)
+                        && this.insert.remains(seq, remains)?
+                    {
+                        this.read.queued += 1;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
     /// Passes on the first damaged row of the queue with this key in a page.
     fn damaged_row(
         &mut self,
@@ -148,14 +174,43 @@ impl Copying<'_> {
         let store = self.insert.store;
         // Missing events keep their positions.
         store.execute(
-            "UPDATE counts SET queued = ?1, dead = ?2, \
-             first_seq = min(?3, coalesce((SELECT min(seq) FROM queue), ?3)), \
-             last_seq = max(?4, coalesce((SELECT max(seq) FROM queue), ?4))",
+            &format!(
+                "UPDATE counts SET queued = ?1, dead = ?2, \
+                 first_seq = min(?3, coalesce({FIRST}, ?3)), \
+                 last_seq = max(?4, coalesce({LAST}, ?4))"
+            ),
             [queued, read.dead, first, last],
         )?;
         schema::add_harm(store, harm)?;
         Ok(())
     }
+}
+
+/// What is left of the damaged events in a pack, and their positions: those that its head names, or else those between
+/// whole events.
+fn damaged_entries<'a>(row: &Row, frames: &'a [u8]) -> Vec<(i64, &'a [u8])> {
+    let entries = head_of(row).and_then(|head| Some((head.first, head.entries(frames)?)));
+    if let Some((first, entries)) = entries {
+        let entries = entries.into_iter().zip(first.cast_signed()..);
+        return entries
+            .filter_map(|(entry, seq)| Some((seq, entry.err()?)))
+            .collect();
+    }
+    let mut damaged = Vec::new();
+    let (mut next, mut left): (Option<u64>, &[u8]) = (None, &[]);
+    for piece in pack::pieces(frames) {
+        match piece {
+            Piece::Remains(remains) => left = remains,
+            Piece::Event(seq, _) => {
+                let gap = next.unwrap_or(seq)..seq;
+                if gap.end.saturating_sub(gap.start) <= pack::MOST_EVENTS.into() {
+                    damaged.extend(gap.map(|seq| (seq.cast_signed(), std::mem::take(&mut left))));
+                }
+                next = seq.checked_add(1);
+            }
+        }
+    }
+    damaged
 }
 
 /// Positions for damaged rows whose own position is damaged too.

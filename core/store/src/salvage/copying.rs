@@ -1,6 +1,10 @@
 //! The copy of a damaged store: row by row, from the images of its pages.
 #![allow(clippy::wildcard_imports)] // It is a part of its parent.
 
+use rusqlite::Statement;
+
+use super::super::pack::Piece;
+use super::super::record::Parts;
 use super::*;
 
 /// The statements that write the copy.
@@ -23,6 +27,31 @@ impl<'a> Inserts<'a> {
                  VALUES (?, ?, ?, ?, ?, {PARAMETERS})"
             ))?,
         })
+    }
+
+    /// Writes an event of a pack as a row of its own; returns whether it was new.
+    pub(super) fn unpacked(&mut self, seq: i64, parts: &Parts<'_>) -> rusqlite::Result<bool> {
+        self.single(seq, |row| parts.bind(row, 3, seq.cast_unsigned()))
+    }
+
+    /// Writes what is left of an event of a pack, as a damaged row; returns whether it was new.
+    pub(super) fn remains(&mut self, seq: i64, remains: &[u8]) -> rusqlite::Result<bool> {
+        self.single(seq, |row| {
+            pack::what_is_left(remains).bind_damaged(row, 3, seq.cast_unsigned())
+        })
+    }
+
+    fn single(
+        &mut self,
+        seq: i64,
+        bind: impl FnOnce(&mut Statement<'_>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<bool> {
+        self.queued.raw_bind_parameter(1, seq)?;
+        self.queued.raw_bind_parameter(2, 0)?;
+        bind(&mut self.queued)?;
+        let inserted = self.queued.raw_execute()?;
+        self.queued.clear_bindings();
+        Ok(inserted > 0)
     }
 
     /// Writes a row of the queue or of the dead letters under this key, or under the next number that no dead letter
@@ -131,6 +160,8 @@ impl Copying<'_> {
             counts: counts.filter(|counts| counts.are_believable(if is_sure { last } else { 0 })),
             is_sure,
         };
+        self.stray_frames(&numbers, from)?;
+        self.damaged_packs(&numbers)?;
         self.damaged_rows(&numbers)?;
         self.conclude(&numbers)?;
         Ok(self.read)
@@ -149,7 +180,7 @@ impl Copying<'_> {
             };
             let source = Source::Page(number);
             match self.image.kind(number, &page)? {
-                Kind::Other => {}
+                Kind::Other | Kind::Free => {}
                 Kind::Destroyed => self.read.destroyed += 1,
                 Kind::Leaf => self.rows_of(&page, None, |this, row| see(this, source, row))?,
             }
@@ -245,6 +276,7 @@ impl Copying<'_> {
             QUEUE_WIDTH if row.key >= from || from == 0 => {
                 self.read.damaged.push((source, row.key));
             }
+            pack::WIDTH => self.pack(source, row, from)?,
             DEAD_WIDTH if self.is_numbered(row) && is_whole(row) => self.bury(row)?,
             DEAD_WIDTH => self.read.dead_damaged.push((source, row.key)),
             _ => {}
@@ -252,14 +284,40 @@ impl Copying<'_> {
         Ok(())
     }
 
-    pub(super) fn queue(&mut self, row: &Row) -> Result<(), Fault> {
-        if self.insert.insert(row, Some(row.key), false)? {
-            let read = &mut self.read;
-            read.queued += 1;
-            read.first = Some(read.first.map_or(row.key, |first| first.min(row.key)));
-            read.last = Some(read.last.map_or(row.key, |last| last.max(row.key)));
+    /// Copies the whole events of a pack, and records whether any is damaged.
+    fn pack(&mut self, source: Source, row: &Row, from: i64) -> Result<(), Fault> {
+        let frames = record::bytes(row.get(pack::WIDTH - 1));
+        let mut is_whole = head_of(row).is_some_and(|head| head.entries(&frames).is_some());
+        for piece in pack::pieces(&frames) {
+            match piece {
+                Piece::Event(seq, parts) if seq.cast_signed() >= from => {
+                    if self.insert.unpacked(seq.cast_signed(), &parts)? {
+                        self.copied(seq.cast_signed());
+                    }
+                }
+                Piece::Event(..) => {}
+                Piece::Remains(_) => is_whole = false,
+            }
+        }
+        if !is_whole {
+            self.read.damaged_packs.push((source, row.key));
         }
         Ok(())
+    }
+
+    pub(super) fn queue(&mut self, row: &Row) -> Result<(), Fault> {
+        if self.insert.insert(row, Some(row.key), false)? {
+            self.copied(row.key);
+        }
+        Ok(())
+    }
+
+    /// Counts a whole event of the queue.
+    fn copied(&mut self, seq: i64) {
+        let read = &mut self.read;
+        read.queued += 1;
+        read.first = Some(read.first.map_or(seq, |first| first.min(seq)));
+        read.last = Some(read.last.map_or(seq, |last| last.max(seq)));
     }
 
     pub(super) fn bury(&mut self, row: &Row) -> Result<(), Fault> {
@@ -280,11 +338,10 @@ impl Copying<'_> {
         if self.image.log.bad_frames() == 0 && unplaced.is_empty() {
             return Ok(());
         }
-        let take = |this: &mut Self, row: Row| {
-            if row.width() == QUEUE_WIDTH && row.key >= from && is_whole(&row) {
-                this.queue(&row)?;
-            }
-            Ok(())
+        let take = |this: &mut Self, row: Row| match row.width() {
+            QUEUE_WIDTH if row.key >= from && is_whole(&row) => this.queue(&row),
+            pack::WIDTH => this.whole_frames(&record::bytes(row.get(pack::WIDTH - 1)), from),
+            _ => Ok(()),
         };
         for (frame, _) in unplaced {
             let source = Source::Frame(frame);
@@ -303,6 +360,42 @@ impl Copying<'_> {
                 && self.image.kind(number, &page)? == Kind::Leaf
             {
                 self.rows_of(&page, None, take)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the events whose whole frames are in these bytes.
+    fn whole_frames(&mut self, bytes: &[u8], from: i64) -> Result<(), Fault> {
+        for piece in pack::pieces(bytes) {
+            if let Piece::Event(seq, parts) = piece
+                && seq.cast_signed() >= from
+                && self.insert.unpacked(seq.cast_signed(), &parts)?
+            {
+                self.copied(seq.cast_signed());
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies events of packs whose rows cannot be read: as long as events are missing, from all pages. A page may still
+    /// have the frames of events that were settled, so this comes after the rows.
+    fn stray_frames(&mut self, numbers: &Numbers, from: i64) -> Result<(), Fault> {
+        for number in 2..=self.image.pages {
+            self.check_closing(number)?;
+            if (numbers.queued()).is_some_and(|all| self.read.queued >= all) {
+                break;
+            }
+            let Some(page) = self.image.page(number)? else {
+                continue;
+            };
+            let is_searched = match self.image.kind(number, &page)? {
+                Kind::Leaf | Kind::Other => numbers.queued().is_some(),
+                Kind::Destroyed => true,
+                Kind::Free => false,
+            };
+            if is_searched {
+                self.whole_frames(&page, from)?;
             }
         }
         Ok(())

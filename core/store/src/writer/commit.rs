@@ -1,6 +1,7 @@
 //! Writes pending work: all of it, or as much as a full disk accepts.
 #![allow(clippy::wildcard_imports)] // It is a part of its parent.
 
+use super::super::queue::{self, Appending, FIRST};
 use super::*;
 
 impl Writer {
@@ -82,7 +83,7 @@ impl Writer {
             return self.queued.max(0).cast_unsigned() + held.len() as u64;
         }
         let exists = |append: &&Append| {
-            let mut select = (self.store).prepare_cached("SELECT 1 FROM queue WHERE seq = ?")?;
+            let mut select = self.store.prepare_cached(queue::EXISTS)?;
             select.exists([append.seq.cast_signed()])
         };
         // If this fails, the event counts as not written.
@@ -237,31 +238,31 @@ impl Writer {
             .store
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
-            let mut insert = transaction.prepare_cached(&schema::insert_queued())?;
-            let mut exists = transaction.prepare_cached("SELECT 1 FROM queue WHERE seq = ?")?;
+            let mut appending = Appending::new(&transaction)?;
+            let mut exists = transaction.prepare_cached(queue::EXISTS)?;
             for append in &part.appends {
                 let is_fresh = append.attempts == 0 && !append.again;
-                let is_there = !is_fresh
-                    && ((append.is_spare() && self.missing == 0)
-                        || exists.exists([append.seq.cast_signed()])?);
+                if is_fresh {
+                    queued += 1;
+                    appending.add(append.seq, &append.event)?;
+                    continue;
+                }
+                let is_there = (append.is_spare() && self.missing == 0)
+                    || exists.exists([append.seq.cast_signed()])?;
                 if append.is_spare() && is_there {
                     continue;
                 }
-                if !is_there {
-                    if append.again && restored < self.missing {
-                        // Its row was lost to damage, but it was counted all the time.
-                        restored += 1;
-                    } else {
-                        queued += 1;
-                    }
+                if is_there {
+                    queue::unpack_around(&transaction, append.seq)?;
+                } else if append.again && restored < self.missing {
+                    // Its row was lost to damage, but it was counted all the time.
+                    restored += 1;
+                } else {
+                    queued += 1;
                 }
-                insert.raw_bind_parameter(1, append.seq.cast_signed())?;
-                insert.raw_bind_parameter(2, append.attempts)?;
-                record::bind(&mut insert, 3, append.seq, &append.event)?;
-                insert.raw_execute()?;
+                appending.replace(append.seq, append.attempts, &append.event)?;
             }
-            let mut delete =
-                transaction.prepare_cached("DELETE FROM queue WHERE seq BETWEEN ? AND ?")?;
+            appending.finish()?;
             for burial in &part.burials {
                 burying.bury(&transaction, |bury| {
                     bury.raw_bind_parameter(1, &burial.error)?;
@@ -271,13 +272,13 @@ impl Writer {
                     record::bind(bury, 5, record::NO_POSITION, &burial.event)
                 })?;
                 if let Some(seq) = burial.seq {
-                    queued -= gone(1, delete.execute([seq.cast_signed(); 2])?);
+                    queued -= gone(1, queue::delete(&transaction, seq, seq)?);
                 }
             }
             // Events are settled mostly in their order: a statement for each of them would take several times as long.
             for run in part.settled.chunk_by(|one, next| one + 1 == *next) {
-                let [first, last] = [run[0], run[run.len() - 1]].map(u64::cast_signed);
-                queued -= gone(run.len(), delete.execute([first, last])?);
+                let deleted = queue::delete(&transaction, run[0], run[run.len() - 1])?;
+                queued -= gone(run.len(), deleted);
             }
             let lost = part.lost.cast_signed();
             if lost > 0 {
@@ -290,11 +291,11 @@ impl Writer {
                 schema::add_harm(&transaction, more)?;
             }
             transaction
-                .prepare_cached(
+                .prepare_cached(&format!(
                     "UPDATE counts SET queued = ?1, dead = dead + ?2, last_seq = max(last_seq, ?3), \
-                     first_seq = iif(?4 > 0, min(first_seq, coalesce((SELECT min(seq) FROM queue), first_seq)), \
-                     coalesce((SELECT min(seq) FROM queue), ?3 + 1))",
-                )?
+                     first_seq = iif(?4 > 0, min(first_seq, coalesce({FIRST}, first_seq)), \
+                     coalesce({FIRST}, ?3 + 1))",
+                ))?
                 .execute([
                     queued,
                     burying.kept.rows - dead_before,

@@ -3,7 +3,8 @@
 use rusqlite::Connection;
 
 use super::super::burying::Letters;
-use super::super::journal::{Found, RECORD_BYTES};
+use super::super::journal::Found;
+use super::super::queue::Contents;
 use super::super::salvage;
 use super::super::schema::{self, Harm, LETTER_SIZE};
 use evbus_report::counted;
@@ -71,21 +72,10 @@ pub(super) fn count(store: &Connection) -> rusqlite::Result<(Found, Counts)> {
         dead_letter_bytes,
         ..Found::default()
     };
-    let mut in_order = true;
-    let mut select = store.prepare(
-        "SELECT seq, coalesce(octet_length(body) + octet_length(profile), 0) FROM queue",
-    )?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
-        let (seq, bytes): (u64, u64) = (row.get(0)?, row.get(1)?);
-        if found.events == 0 {
-            found.first_seq = seq;
-        }
-        in_order &= seq > found.last_seq;
-        found.last_seq = seq;
-        found.events += 1;
-        found.bytes += bytes + RECORD_BYTES;
-    }
+    let contents = Contents::read(store)?;
+    found.events = contents.events;
+    found.bytes = contents.bytes;
+    (found.first_seq, found.last_seq) = (contents.first_seq, contents.last_seq);
     let (queued, dead, last_seq, own) = store.query_row(
         "SELECT queued, dead, last_seq, damaged, lost, dead_letters_lost, dead_dropped FROM counts",
         [],
@@ -105,7 +95,7 @@ pub(super) fn count(store: &Connection) -> rusqlite::Result<(Found, Counts)> {
         last_seq,
         harm,
         differ: own != other,
-        in_order,
+        in_order: contents.in_order,
     };
     Ok((found, counts))
 }

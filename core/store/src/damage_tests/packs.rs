@@ -1,0 +1,154 @@
+//! Packs of events: parts of them that are settled, tried again or buried, and damage anywhere in their pages.
+#![allow(clippy::wildcard_imports)] // It is a part of the tests above it.
+
+use super::*;
+
+/// How many packs there are, and how many rows.
+fn shape(file: &Path) -> (u64, u64) {
+    let store = rusqlite::Connection::open(file).unwrap();
+    let count = |table: &str| {
+        let count = format!("SELECT count(*) FROM {table}");
+        store.query_row(&count, [], |row| row.get(0)).unwrap()
+    };
+    (count("packs"), count("queue"))
+}
+
+#[tokio::test]
+async fn events_that_are_written_together_share_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = filled(dir.path(), 1000).await;
+    let (packs, rows) = shape(&file);
+    assert!(
+        (40..=80).contains(&packs) && rows <= 5,
+        "{packs} and {rows}"
+    );
+}
+
+#[tokio::test]
+async fn a_part_of_a_pack_is_settled_buried_and_tried_again_as_single_events_are() {
+    for rows in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        if rows {
+            filled_with_rows(dir.path(), 300).await;
+        } else {
+            filled(dir.path(), 300).await;
+        }
+        let state_dir = state(dir.path());
+        let named = name("idem-*", 0);
+        let journal = Journal::open(&state_dir, &named).unwrap();
+        assert_eq!(journal.found().events, 300);
+        let mut left: Vec<u64> = (1..=300).collect();
+        let burial = |number: u64| Burial {
+            seq: Some(number),
+            event: event(number),
+            error: "refused".to_owned(),
+            attempts: 1,
+            first_attempt_ns: 1,
+            last_attempt_ns: 1,
+        };
+        // Within a pack, over its ends, all of several, single ones.
+        for gone in [3..=4, 10..=11, 17..=90, 95..=95, 97..=97, 200..=255] {
+            left.retain(|seq| !gone.contains(seq));
+            journal.settle(gone.collect(), 0);
+        }
+        for number in [100, 120] {
+            left.retain(|seq| *seq != number);
+            journal.bury(vec![burial(number)], 0);
+        }
+        for number in [1, 110, 300] {
+            journal.update(number, 7, &event(number));
+        }
+        journal.close().await.unwrap();
+        drop(journal);
+        let journal = Journal::open(&state_dir, &named).unwrap();
+        let found = journal.found();
+        assert_eq!((found.damaged, found.lost), (0, 0));
+        assert_eq!((found.events, found.dead_letters), (left.len() as u64, 2));
+        assert_eq!((found.first_seq, found.last_seq), (1, 300));
+        for from in [0, 5, 92, 101, 256, 290] {
+            let loaded = journal.read(from, 1000, usize::MAX).await.unwrap();
+            let expected = left.iter().filter(|seq| **seq >= from);
+            assert!(loaded.events.iter().map(|stored| &stored.seq).eq(expected));
+            for stored in loaded.events {
+                let attempts = if [1, 110, 300].contains(&stored.seq) {
+                    7
+                } else {
+                    0
+                };
+                assert_eq!(stored.attempts, attempts, "{}", stored.seq);
+                assert_eq!(stored.event.body(), event(stored.seq).body());
+            }
+        }
+        journal.settle(left, 0);
+        journal.close().await.unwrap();
+        drop(journal);
+        assert_eq!(shape(&state_dir.store_file(&named)), (0, 0));
+        assert_eq!(Journal::open(&state_dir, &named).unwrap().found().events, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_event_of_a_pack_that_is_settled_in_part_becomes_a_dead_letter() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = filled(dir.path(), 100).await;
+    flip_in_bodies(&file, &[5, 8, 60]);
+    let state_dir = state(dir.path());
+    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+    // One of the damaged ones goes before anybody sees it.
+    journal.settle((1..=6).collect(), 0);
+    journal.close().await.unwrap();
+    drop(journal);
+    let journal = Journal::open(&state_dir, &name("idem-*", 0)).unwrap();
+    let (seqs, damaged) = read_all(&journal).await;
+    assert_eq!(damaged, 2);
+    assert!(
+        seqs.into_iter()
+            .eq((7..=100).filter(|seq| ![8, 60].contains(seq)))
+    );
+    journal.close().await.unwrap();
+    let mut bodies = Vec::new();
+    let all = deadletters::Filter::default();
+    drop((journal, state_dir));
+    deadletters::each(dir.path(), &all, true, |letter| {
+        bodies.push(String::from_utf8_lossy(&letter.body).into_owned());
+        true
+    })
+    .unwrap();
+    assert_eq!(bodies.len(), 2);
+    for (body, number) in bodies.iter().zip([8, 60]) {
+        assert!(
+            body.starts_with(&format!("{{\"number\":{number},")),
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_anywhere_in_the_page_of_a_pack_costs_one_event_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = filled(dir.path(), 60).await;
+    let saved = Saved::new(&file);
+    let whole = fs::read(&file).unwrap();
+    let page = body_of(&whole, 30) / BLOCK * BLOCK;
+    // All of the page's head, of the row's head and of the first frame's, and a sample of the rest, which has the
+    // page's unused part, too.
+    let cell = page + (usize::from(whole[page + 8]) << 8 | usize::from(whole[page + 9]));
+    let heads = (page..page + 12).chain(cell..cell + 70);
+    let rest = (page + 12..page + BLOCK).step_by(61);
+    for (round, byte) in heads.chain(rest).enumerate() {
+        for bit in [round % 8, (round + 3) % 8] {
+            saved.restore();
+            let mut damaged = whole.clone();
+            damaged[byte] ^= 1 << bit;
+            fs::write(&file, damaged).unwrap();
+            let (there, told) = account(dir.path()).await;
+            let what = format!(
+                "bit {bit} of byte {} (cell at {})",
+                byte - page,
+                cell - page
+            );
+            assert!(there >= 59, "{what}: {there} are there");
+            assert_eq!(there + told, 60, "{what}");
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! Several events in one row of a store: a pack, which fills a page.
+//!
+//! Each event is a frame with a length and a checksum of its own, so that damage costs the events it
+//! hits and no others: what follows a damaged frame is found by the mark that every frame begins with.
+
+use evbus_event::{ContentType, Event};
+use rusqlite::types::ValueRef;
+
+use super::record::{Parts, attributes_of};
+
+/// The number of columns of a pack: its position, its events, their size, the checksum of these, and the frames.
+pub(super) const WIDTH: usize = 5;
+
+/// The most events in a pack. A reader looks for a position so far back.
+pub(super) const MOST_EVENTS: u32 = 64;
+
+/// The most bytes of frames in a pack: with it, a row fills its page, and needs no other.
+const MOST_BYTES: usize = 4000;
+
+/// What a frame begins with. No text contains its first byte.
+const MARK: [u8; 4] = [0xff, b'e', b'v', 1];
+
+/// Mark, checksum, position, id, time, content type, and the lengths of profile, attributes and body.
+const HEAD: usize = 4 + 4 + 8 + 16 + 8 + 1 + 2 + 2 + 2;
+
+/// What the checksum covers: everything behind it.
+const COVERED: usize = 8;
+
+/// Events that become a pack.
+#[derive(Debug, Default)]
+pub(super) struct Packing {
+    pub(super) frames: Vec<u8>,
+    pub(super) first: u64,
+    pub(super) events: u32,
+    /// The size of the events, as it is reckoned for a queue.
+    pub(super) size: u64,
+}
+
+impl Packing {
+    /// Adds an event with the next position, if it fits.
+    pub(super) fn add(&mut self, seq: u64, event: &Event, size: u64) -> bool {
+        let attributes = attributes_of(event).unwrap_or_default();
+        let (profile, body) = (event.profile(), event.body());
+        let payload = profile.len() + attributes.len() + body.len();
+        let fits = self.frames.len() + HEAD + payload <= MOST_BYTES && self.events < MOST_EVENTS;
+        let follows = self.events == 0 || self.first + u64::from(self.events) == seq;
+        if !fits || !follows {
+            return false;
+        }
+        let from = self.frames.len();
+        self.frames.extend_from_slice(&MARK);
+        self.frames.extend_from_slice(&[0; 4]);
+        self.frames.extend_from_slice(&seq.to_le_bytes());
+        self.frames.extend_from_slice(event.id().as_bytes());
+        self.frames
+            .extend_from_slice(&event.time_unix_ns().to_le_bytes());
+        self.frames.push(code_of(event.content_type()));
+        for part in [profile.len(), attributes.len(), body.len()] {
+            // None is longer than a pack.
+            let length = u16::try_from(part).unwrap_or_default();
+            self.frames.extend_from_slice(&length.to_le_bytes());
+        }
+        self.frames.extend_from_slice(profile.as_bytes());
+        self.frames.extend_from_slice(attributes.as_bytes());
+        self.frames.extend_from_slice(body);
+        let checksum = crc32fast::hash(&self.frames[from + COVERED..]);
+        self.frames[from + 4..from + COVERED].copy_from_slice(&checksum.to_le_bytes());
+        if self.events == 0 {
+            self.first = seq;
+        }
+        self.events += 1;
+        self.size += size;
+        true
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.frames.clear();
+        (self.events, self.size) = (0, 0);
+    }
+}
+
+fn code_of(content_type: ContentType) -> u8 {
+    match content_type {
+        ContentType::Json => 0,
+        ContentType::Msgpack => 1,
+        ContentType::Text => 2,
+    }
+}
+
+fn type_of(code: u8) -> Option<ContentType> {
+    [ContentType::Json, ContentType::Msgpack, ContentType::Text]
+        .into_iter()
+        .find(|known| code_of(*known) == code)
+}
+
+/// A piece of a pack.
+#[derive(Debug)]
+pub(super) enum Piece<'a> {
+    /// A whole frame: an event, and its position.
+    Event(u64, Parts<'a>),
+    /// What is left of damaged frames.
+    Remains(&'a [u8]),
+}
+
+/// The pieces of a pack, or of anything else that may contain frames.
+pub(super) fn pieces(bytes: &[u8]) -> impl Iterator<Item = Piece<'_>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        if let Some((seq, parts, length)) = frame(rest) {
+            rest = &rest[length..];
+            return Some(Piece::Event(seq, parts));
+        }
+        let next = (1..rest.len())
+            .find(|at| rest[*at] == MARK[0] && frame(&rest[*at..]).is_some())
+            .unwrap_or(rest.len());
+        let (remains, behind) = rest.split_at(next);
+        rest = behind;
+        Some(Piece::Remains(remains))
+    })
+}
+
+/// The frame at the beginning, if it is whole: its position, its event, and its length.
+fn frame(bytes: &[u8]) -> Option<(u64, Parts<'_>, usize)> {
+    let head: &[u8; HEAD] = bytes.first_chunk()?;
+    if head[..4] != MARK {
+        return None;
+    }
+    let frame = bytes.get(..HEAD + lengths(head).iter().sum::<usize>())?;
+    if u64::from(crc32fast::hash(&frame[COVERED..])) != number(&head[4..COVERED]) {
+        return None;
+    }
+    let [profile, attributes, body] = payload(head, &frame[HEAD..]);
+    let attributes = str::from_utf8(attributes).ok()?;
+    let parts = Parts {
+        id: &frame[16..32],
+        time: number(&head[32..40]).cast_signed(),
+        profile: str::from_utf8(profile).ok()?,
+        content_type: type_of(head[40])?.as_str(),
+        attributes: (!attributes.is_empty()).then_some(attributes),
+        body,
+    };
+    Some((number(&head[8..16]), parts, frame.len()))
+}
+
+/// A damaged frame, as far as its parts can be told apart; otherwise all of it as a body.
+pub(super) fn what_is_left(remains: &[u8]) -> Parts<'_> {
+    let nothing = Parts {
+        id: &[],
+        time: 0,
+        profile: "",
+        content_type: "",
+        attributes: None,
+        body: remains,
+    };
+    let Some(head) = remains.first_chunk::<HEAD>() else {
+        return nothing;
+    };
+    if HEAD + lengths(head).iter().sum::<usize>() != remains.len() {
+        return nothing;
+    }
+    let [profile, attributes, body] = payload(head, &remains[HEAD..]);
+    Parts {
+        id: &remains[16..32],
+        time: number(&head[32..40]).cast_signed(),
+        profile: str::from_utf8(profile).unwrap_or_default(),
+        content_type: type_of(head[40]).map_or("", ContentType::as_str),
+        attributes: str::from_utf8(attributes)
+            .ok()
+            .filter(|text| !text.is_empty()),
+        body,
+    }
+}
+
+/// The lengths of profile, attributes and body.
+fn lengths(head: &[u8; HEAD]) -> [usize; 3] {
+    [41, 43, 45].map(|at| usize::from(u16::from_le_bytes([head[at], head[at + 1]])))
+}
+
+/// Profile, attributes and body.
+fn payload<'a>(head: &[u8; HEAD], payload: &'a [u8]) -> [&'a [u8]; 3] {
+    let [profile, attributes, _] = lengths(head);
+    let (profile, rest) = payload.split_at(profile);
+    let (attributes, body) = rest.split_at(attributes);
+    [profile, attributes, body]
+}
+
+/// A number of at most eight bytes, the lowest first.
+fn number(bytes: &[u8]) -> u64 {
+    let bytes = bytes.iter().rev();
+    bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// What a pack says about itself, besides its frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) first: u64,
+    pub(super) events: u32,
+    pub(super) size: u64,
+}
+
+impl Head {
+    /// The head of a row, if it is what was written.
+    pub(super) fn new(first: i64, columns: [ValueRef<'_>; 3]) -> Option<Self> {
+        let [
+            ValueRef::Integer(events),
+            ValueRef::Integer(size),
+            ValueRef::Integer(checksum),
+        ] = columns
+        else {
+            return None;
+        };
+        let head = Self {
+            first: first.cast_unsigned(),
+            events: u32::try_from(events).ok()?,
+            size: size.cast_unsigned(),
+        };
+        (head.checksum() == checksum && head.events <= MOST_EVENTS).then_some(head)
+    }
+
+    pub(super) fn checksum(&self) -> i64 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&self.first.to_le_bytes());
+        hasher.update(&self.events.to_le_bytes());
+        hasher.update(&self.size.to_le_bytes());
+        hasher.finalize().into()
+    }
+
+    /// The position behind its last event.
+    pub(super) fn end(&self) -> u64 {
+        self.first + u64::from(self.events)
+    }
+
+    /// The entry at each of its positions, in order: an event, or what is left of it, which may be nothing. `None` if the
+    /// frames are not those of this head.
+    pub(super) fn entries<'a>(&self, frames: &'a [u8]) -> Option<Vec<Result<Parts<'a>, &'a [u8]>>> {
+        let mut entries: Vec<Result<Parts<'a>, &'a [u8]>> =
+            Vec::with_capacity(self.events as usize);
+        let mut remains: &[u8] = &[];
+        let fill = |entries: &mut Vec<_>, remains: &mut &'a [u8], to: u64| {
+            while (entries.len() as u64) < to {
+                entries.push(Err(std::mem::take(remains)));
+            }
+        };
+        for piece in pieces(frames) {
+            match piece {
+                Piece::Remains(bytes) => remains = bytes,
+                Piece::Event(seq, parts) => {
+                    let at = seq.checked_sub(self.first)?;
+                    if at < entries.len() as u64 || seq >= self.end() {
+                        return None;
+                    }
+                    fill(&mut entries, &mut remains, at);
+                    entries.push(Ok(parts));
+                }
+            }
+        }
+        fill(&mut entries, &mut remains, u64::from(self.events));
+        Some(entries)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn event(number: u64, fill: usize) -> Event {
+        let body = format!("{{\"number\":{number},\"fill\":\"{}\"}}", "x".repeat(fill));
+        let event = Event::builder("salt/é").tag("jid", "20261130");
+        event.unwrapped_json(body).unwrap()
+    }
+
+    fn packed(events: &[Event], first: u64) -> Packing {
+        let mut packing = Packing::default();
+        for (event, seq) in events.iter().zip(first..) {
+            assert!(packing.add(seq, event, 1), "it fits");
+        }
+        packing
+    }
+
+    fn head(packing: &Packing) -> Head {
+        Head {
+            first: packing.first,
+            events: packing.events,
+            size: packing.size,
+        }
+    }
+
+    #[test]
+    fn a_pack_takes_what_follows_and_fits() {
+        let mut packing = packed(&[event(1, 10)], 5);
+        assert!(!packing.add(7, &event(2, 10), 1), "6 is missing");
+        assert!(!packing.add(6, &event(2, 4000), 1), "too large");
+        let mut next = 6;
+        while packing.add(next, &event(next, 0), 1) {
+            next += 1;
+        }
+        assert!(packing.frames.len() <= MOST_BYTES && packing.frames.len() > MOST_BYTES - 200);
+    }
+
+    #[test]
+    fn any_flipped_bit_costs_one_event_and_no_order() {
+        let events: Vec<Event> = (0..6).map(|number| event(number, 20)).collect();
+        let packing = packed(&events, 100);
+        let head = head(&packing);
+        for bit in 0..packing.frames.len() * 8 {
+            let mut damaged = packing.frames.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let entries = head.entries(&damaged).unwrap();
+            assert_eq!(entries.len(), 6, "bit {bit}");
+            let whole = entries.iter().filter(|entry| entry.is_ok()).count();
+            assert_eq!(whole, 5, "bit {bit}");
+            for (entry, event) in entries.iter().zip(&events) {
+                match entry {
+                    Ok(parts) => {
+                        let read = parts.event().unwrap();
+                        assert_eq!(read.body(), event.body());
+                        assert_eq!((read.id(), read.profile()), (event.id(), event.profile()));
+                        assert!(read.attributes().eq(event.attributes()));
+                    }
+                    Err(remains) => assert!(remains.len() > HEAD, "bit {bit}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_is_read_only_as_it_was_written() {
+        let head = Head {
+            first: 7,
+            events: 13,
+            size: 4000,
+        };
+        let columns =
+            |events: i64, size: i64, checksum: i64| [events, size, checksum].map(ValueRef::Integer);
+        assert_eq!(Head::new(7, columns(13, 4000, head.checksum())), Some(head));
+        assert_eq!(Head::new(6, columns(13, 4000, head.checksum())), None);
+        assert_eq!(Head::new(7, columns(12, 4000, head.checksum())), None);
+        assert_eq!(Head::new(7, columns(13, 4001, head.checksum())), None);
+        assert_eq!(Head::new(7, columns(13, 4000, head.checksum() ^ 1)), None);
+    }
+
+    #[test]
+    fn frames_of_another_place_are_not_taken_for_those_of_a_head() {
+        let events: Vec<Event> = (0..3).map(|number| event(number, 20)).collect();
+        let packing = packed(&events, 100);
+        for (first, events) in [(101, 3), (100, 2), (200, 3)] {
+            let other = Head {
+                first,
+                events,
+                size: 3,
+            };
+            assert!(other.entries(&packing.frames).is_none(), "{other:?}");
+        }
+    }
+}

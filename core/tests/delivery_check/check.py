@@ -153,13 +153,13 @@ def disorder(destination, batches, order):
 
 
 def left_in_stores(home):
-    """Rows in the stores by pattern: queued events and dead letters."""
+    """Rows in the stores by pattern: queued events, packs of them, and dead letters."""
     rows = collections.Counter()
     for file in os.scandir(f"{home}/state/queues"):
         if file.is_file() and file.name.endswith(".db"):
             store = sqlite3.connect(file.path)
             pattern = store.execute("SELECT pattern FROM destination").fetchone()[0]
-            rows[pattern] = sum(store.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("queue", "dead_letters"))
+            rows[pattern] = sum(store.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("queue", "packs", "dead_letters"))
             store.close()
     return rows
 

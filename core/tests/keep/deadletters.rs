@@ -345,7 +345,7 @@ fn a_directory_that_is_none_or_a_newer_one_is_named() {
         &["replay", "--all"],
         &["purge", "--all"],
     ] {
-        check(&bench.run(command), 78, "has format 9; expected 2 or less");
+        check(&bench.run(command), 78, "has format 9; expected 4 or less");
     }
     assert_eq!(bench.rows("dead_letters"), 3);
 }

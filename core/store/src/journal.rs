@@ -232,11 +232,12 @@ impl Journal {
         let mut pending = self.shared.pending.lock();
         let was_idle = pending.is_idle();
         change(&mut pending);
+        let is_gathered = pending.is_gathered();
         let unserved = pending.ended.then(|| pending.drain());
         drop(pending);
         if let Some(unserved) = unserved {
             self.shared.lose_unserved(&unserved);
-        } else if was_idle {
+        } else if was_idle || is_gathered {
             self.shared.wake.notify_one();
         }
     }

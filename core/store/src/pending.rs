@@ -91,6 +91,8 @@ impl ReadRequest {
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) appends: Vec<Append>,
+    /// The writer waits for so many appends; 0 if it does not.
+    pub(super) awaited: usize,
     pub(super) burials: Vec<Burial>,
     /// Positions of settled events.
     pub(super) settled: Vec<u64>,
@@ -174,6 +176,14 @@ impl Pending {
             && self.replays.is_empty()
             && self.purges.is_empty()
             && self.letter_limits.is_none()
+    }
+
+    /// Whether what the writer waits for has come, or something that does not wait.
+    pub(super) fn is_gathered(&self) -> bool {
+        self.awaited > 0
+            && (self.appends.len() >= self.awaited
+                || self.close
+                || !(self.reads.is_empty() && self.replays.is_empty() && self.purges.is_empty()))
     }
 
     /// Takes out everything that will not be done any more.

@@ -6,6 +6,7 @@
 
 mod commit;
 mod counts;
+mod gathering;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use counts::{count, letters};
+use gathering::Gathering;
 
 use super::ahead::Ahead;
 use super::burying::Letters;
@@ -92,6 +94,7 @@ pub(super) struct Writer {
     /// The store is being closed: what is not written now is lost.
     ends: bool,
     pub(super) ahead: Ahead,
+    gathering: Gathering,
 }
 
 /// A damaged store that waits to be replaced.
@@ -244,6 +247,7 @@ impl Writer {
             is_patient: false,
             ends: false,
             ahead: Ahead::default(),
+            gathering: Gathering::default(),
         };
         writer.letters.set_past(&counts.harm);
         writer.tell_letters();
@@ -341,6 +345,7 @@ impl Writer {
                 {}
             }
         }
+        self.gathering.wait(&shared.wake, &mut pending);
         self.held.appends.append(&mut pending.appends);
         self.held.burials.append(&mut pending.burials);
         self.held.settled.append(&mut pending.settled);

@@ -11,7 +11,10 @@ impl Writer {
             return true;
         }
         let before = self.held.size();
-        let durable = self.held.appends.iter().any(|append| append.durable);
+        let durable = (self.held.appends.iter())
+            .filter(|append| append.durable)
+            .count();
+        let began = Instant::now();
         // Before any is dropped: callers may wait for the position of an event that is already settled.
         if let Some(last) = self.held.appends.iter().map(|append| append.seq).max() {
             self.last_seq = self.last_seq.max(last);
@@ -22,6 +25,10 @@ impl Writer {
         shared.look_for_room();
         let after = self.held.size();
         self.written_since_check += (before.bytes - after.bytes) as u64;
+        if durable > 0 {
+            let since = shared.pending.lock().appends.len();
+            self.gathering.committed(durable, since, began.elapsed());
+        }
         shared.committed(Size {
             events: before.events - after.events,
             bytes: before.bytes - after.bytes,
@@ -44,7 +51,7 @@ impl Writer {
                 let fault = result.as_ref().err();
                 tell(fault.map(|refused| &*refused.reason), progress);
             }
-            progress.flushed_commits += u64::from(durable && result.is_ok());
+            progress.flushed_commits += u64::from(durable > 0 && result.is_ok());
             progress.written_to = progress.written_to.max(written_to);
         });
         result.is_ok()

@@ -242,8 +242,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The connection is lost, or it was silent for `within`, in which the time does not count for which
-    /// it blocks the connection: those are failures of the connection. Or it blocks the connection and
+    /// The connection is lost, or it was silent for `within`, not counting the time for which it blocks
+    /// the connection: those are failures of the connection. Or it blocks the connection and
     /// `within` has passed since `began`: then the host has to be answered, but nothing is lost.
     pub(crate) async fn answer<T>(
         &self,
@@ -311,7 +311,7 @@ impl Session {
                 Some(Event::ConnectionBlocked(reason)) => Some(reason),
                 Some(Event::ConnectionUnblocked) => None,
                 Some(Event::Error(error)) => match Failure::of(&error) {
-                    // The connection may be closed, too, but for another reason.
+                    // If the connection ends, too, the reason comes in an event of its own.
                     Failure::Channel(Cause::Destination | Cause::Event, _) => continue,
                     _ if self.connection.status().connected() => continue,
                     failure => return failure.to_string(),

@@ -63,14 +63,14 @@ struct Current {
     unconfirmed: Unconfirmed,
     /// Whether the broker has confirmed anything on this connection.
     proven: bool,
-    /// Whether the broker has closed a channel of this connection because of an event.
+    /// Whether the broker has closed a channel of this connection because of an event of the current batch.
     refused: bool,
 }
 
 /// One outcome for each event of the batch; `None` for those that must still be sent.
 type Ledger = Vec<Option<Outcome>>;
 
-/// The events still to be published: positions in the batch, and those that are sent together.
+/// The events still to be published, as positions in the batch; each run is sent together.
 type Runs = VecDeque<Vec<usize>>;
 
 /// What is needed to publish one batch.
@@ -81,9 +81,9 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Whether the wait for another connection still fits into the longest one.
-    fn has_time(&self) -> bool {
-        self.began.elapsed() < self.rules.timeout
+    /// How much of the longest wait is left for other connections.
+    fn left(&self) -> Duration {
+        self.rules.timeout.saturating_sub(self.began.elapsed())
     }
 }
 
@@ -105,7 +105,7 @@ impl Publisher {
         let mut ledger: Ledger = vec![None; task.batch.len()];
         let mut runs = VecDeque::from([(0..task.batch.len()).collect()]);
         let unsent = loop {
-            let session = match link.session(task.rules.timeout).await {
+            let session = match link.session(task.left()).await {
                 Ok(session) => session,
                 Err(why) => break Outcome::retry(format!("not connected: {why}")),
             };
@@ -117,7 +117,8 @@ impl Publisher {
                 current.session.give_up(&failure.to_string());
                 let refused = current.refused;
                 self.current = None;
-                if refused && task.has_time() {
+                // The runs are shorter now, and one of them is the refused event by itself in the end.
+                if refused && !task.left().is_zero() {
                     continue;
                 }
             }
@@ -162,6 +163,7 @@ impl Current {
         runs: &mut Runs,
         ledger: &mut Ledger,
     ) -> Result<(), Failure> {
+        self.refused = false;
         self.settle_before(task, ledger).await?;
         let unblocked = self.session.unblocked();
         self.session
@@ -181,8 +183,9 @@ impl Current {
         self.expect_declared(task, &claimed, ledger);
         match confirmed {
             // The remaining events are sent again on a new channel, with those not sent yet.
-            Err(Failure::Channel(..)) => {
+            Err(Failure::Channel(cause, _)) => {
                 self.channel = None;
+                self.refused = cause != Cause::Unknown;
                 Ok(())
             }
             confirmed => confirmed,

@@ -58,26 +58,28 @@ async fn one_event_over_the_broker_s_maximum_is_found_among_good_ones() {
 /// What is still queued for a closed channel makes the broker close the connection, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_event_is_found_over_several_connections() {
-    let instance = connected(json!({"routing_key": unique("large")})).await;
     let large = |size| TestEvent::bytes("p", "text/plain", vec![b'x'; size]);
     let mut events = vec![large(20_000); 2_000];
     for refused in [10, 1_500] {
         events[refused] = large(17 * 1024 * 1024);
     }
-    let mut outcomes = instance.publish(events).await;
-    for refused in [1_500, 10] {
-        assert_rejected(&outcomes.remove(refused), "larger than");
+    // In some rounds, all is written before the broker answers.
+    for _ in 0..10 {
+        let instance = connected(json!({"routing_key": unique("large")})).await;
+        let mut outcomes = instance.publish(events.clone()).await;
+        for refused in [1_500, 10] {
+            assert_rejected(&outcomes.remove(refused), "larger than");
+        }
+        assert_accepted(&outcomes);
+        let links = instance.seen().links;
+        let is_misnamed =
+            |link: &Link| matches!(link, Link::Down(why) if why.contains("larger than"));
+        assert!(!links.iter().any(is_misnamed), "{links:?}");
+        if !links.is_empty() {
+            return;
+        }
     }
-    assert_accepted(&outcomes);
-    let seen = instance.seen();
-    assert!(
-        !seen
-            .links
-            .iter()
-            .any(|link| matches!(link, Link::Down(why) if why.contains("larger than"))),
-        "{:?}",
-        seen.links
-    );
+    panic!("the broker never closed the connection");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::full_disk::in_store;
 use super::journal::record_bytes;
-use super::queue::{FIRST, LAST};
+use super::queue::{self, FIRST};
 use super::record::{self, COLUMNS, RowFault};
 use super::schema::{self, LETTER_SIZE};
 use super::state_dir::{StateError, StateLimits, store_files};
@@ -288,12 +288,9 @@ pub fn replay(state_dir: &Path, filter: &Filter) -> Result<u64, StateError> {
 pub fn replay_file(file: &Path, filter: &Filter) -> Result<u64, StateError> {
     let mut store = schema::open_beside(file, true)?;
     let requeued = numbers(&store, filter).and_then(|numbers| {
-        let last: i64 = store.query_row(
-            &format!("SELECT max(last_seq, coalesce({LAST}, 0)) FROM counts"),
-            [],
-            |row| row.get(0),
-        )?;
-        requeue(&mut store, &numbers, last.cast_unsigned() + 1)
+        let last: i64 = store.query_row("SELECT last_seq FROM counts", [], |row| row.get(0))?;
+        let last = queue::last(&store)?.max(Some(last.cast_unsigned()));
+        requeue(&mut store, &numbers, last.unwrap_or_default() + 1)
     });
     let requeued = requeued.map_err(in_store("write", file))?;
     Ok(requeued.moved as u64)
@@ -364,13 +361,13 @@ pub(super) fn requeue(
             bytes += record_bytes(&event);
             letter_bytes += size;
         }
+        let last = queue::last(&transaction)?.unwrap_or_default();
         transaction.execute(
             &format!(
                 "UPDATE counts SET queued = queued + ?1, dead = dead - ?1, \
-                 first_seq = coalesce({FIRST}, first_seq), \
-                 last_seq = max(last_seq, coalesce({LAST}, 0))"
+                 first_seq = coalesce({FIRST}, first_seq), last_seq = max(last_seq, ?2)"
             ),
-            [moved],
+            [moved as u64, last],
         )?;
     }
     transaction.commit()?;

@@ -39,8 +39,8 @@ pub(super) enum Kind {
     Destroyed,
     /// Another page of a tree, or one of a long row.
     Other,
-    /// A page that belongs to nothing.
-    Free,
+    /// A page without anything of an event: free, the first, or one of the pointer map.
+    Spare,
 }
 
 impl Image {
@@ -112,13 +112,13 @@ impl Image {
     pub(super) fn kind(&self, number: u32, page: &[u8]) -> io::Result<Kind> {
         let map = map_of(number);
         if number < 2 || number == map {
-            return Ok(Kind::Free);
+            return Ok(Kind::Spare);
         }
         let at = 5 * (number - map - 1) as usize;
         let mapped = self.page(map)?.map_or(0, |map| map[at]);
         // The list of free pages may itself be damaged; if it contradicts the map, the page is searched for rows.
         if mapped == FREE || (self.free.contains(&number) && !TREE.contains(&mapped)) {
-            return Ok(Kind::Free);
+            return Ok(Kind::Spare);
         }
         let found = page[0];
         Ok(if found == LEAF {

@@ -2,6 +2,18 @@
 //!
 //! Each event is a frame with a length and a checksum of its own, so that damage costs the events it
 //! hits and no others: what follows a damaged frame is found by the mark that every frame begins with.
+//! A frame has these parts, and numbers begin with the lowest byte:
+//!
+//! | bytes | |
+//! |---|---|
+//! | 0..4 | the mark: `ff 65 76 01` |
+//! | 4..8 | CRC-32 of all that follows in the frame |
+//! | 8..16 | the event's position |
+//! | 16..32 | its id |
+//! | 32..40 | its time, in nanoseconds since 1970 |
+//! | 40 | the type of its body: 0 JSON, 1 msgpack, 2 text |
+//! | 41..47 | the lengths of profile, attributes and body, two bytes each |
+//! | 47.. | profile, attributes (JSON: a list of pairs; may be empty), body |
 
 use evbus_event::{ContentType, Event};
 use rusqlite::types::ValueRef;
@@ -11,17 +23,18 @@ use super::record::{Parts, attributes_of};
 /// The number of columns of a pack: its position, its events, their size, the checksum of these, and the frames.
 pub(super) const WIDTH: usize = 5;
 
-/// The most events in a pack. A reader looks for a position so far back.
+/// The most events in a pack. The pack that contains a position starts fewer than this many positions before it.
 pub(super) const MOST_EVENTS: u32 = 64;
 
-/// The most bytes of frames in a pack: with it, a row fills its page, and needs no other.
+/// The most bytes of frames in a pack: a row of this size fits into one page, without overflow pages.
 const MOST_BYTES: usize = 4000;
 
-/// What a frame begins with. No text contains its first byte.
+/// What a frame begins with. No text contains its first byte, but other bodies may contain anything: what is found by the
+/// mark counts only with its checksum, and at a position of its pack.
 const MARK: [u8; 4] = [0xff, b'e', b'v', 1];
 
-/// Mark, checksum, position, id, time, content type, and the lengths of profile, attributes and body.
-const HEAD: usize = 4 + 4 + 8 + 16 + 8 + 1 + 2 + 2 + 2;
+/// The parts before the profile.
+pub(super) const HEAD: usize = 4 + 4 + 8 + 16 + 8 + 1 + 2 + 2 + 2;
 
 /// What the checksum covers: everything behind it.
 const COVERED: usize = 8;
@@ -39,12 +52,15 @@ pub(super) struct Packing {
 impl Packing {
     /// Adds an event with the next position, if it fits.
     pub(super) fn add(&mut self, seq: u64, event: &Event, size: u64) -> bool {
-        let attributes = attributes_of(event).unwrap_or_default();
         let (profile, body) = (event.profile(), event.body());
-        let payload = profile.len() + attributes.len() + body.len();
-        let fits = self.frames.len() + HEAD + payload <= MOST_BYTES && self.events < MOST_EVENTS;
+        let least = HEAD + profile.len() + body.len();
+        let fits = |length| self.frames.len() + length <= MOST_BYTES && self.events < MOST_EVENTS;
         let follows = self.events == 0 || self.first + u64::from(self.events) == seq;
-        if !fits || !follows {
+        if !follows || !fits(least) {
+            return false;
+        }
+        let attributes = attributes_of(event).unwrap_or_default();
+        if !fits(least + attributes.len()) {
             return false;
         }
         let from = self.frames.len();
@@ -128,7 +144,8 @@ fn frame(bytes: &[u8]) -> Option<(u64, Parts<'_>, usize)> {
     if head[..4] != MARK {
         return None;
     }
-    let frame = bytes.get(..HEAD + lengths(head).iter().sum::<usize>())?;
+    let length = HEAD + lengths(head).iter().sum::<usize>();
+    let frame = bytes.get(..length).filter(|_| length <= MOST_BYTES)?;
     if u64::from(crc32fast::hash(&frame[COVERED..])) != number(&head[4..COVERED]) {
         return None;
     }
@@ -198,12 +215,15 @@ fn number(bytes: &[u8]) -> u64 {
 pub(super) struct Head {
     pub(super) first: u64,
     pub(super) events: u32,
+    /// The size of its events, as it is reckoned for a queue.
     pub(super) size: u64,
+    /// The length of its frames.
+    pub(super) length: u64,
 }
 
 impl Head {
     /// The head of a row, if it is what was written.
-    pub(super) fn new(first: i64, columns: [ValueRef<'_>; 3]) -> Option<Self> {
+    pub(super) fn new(first: i64, columns: [ValueRef<'_>; 3], length: u64) -> Option<Self> {
         let [
             ValueRef::Integer(events),
             ValueRef::Integer(size),
@@ -216,8 +236,11 @@ impl Head {
             first: first.cast_unsigned(),
             events: u32::try_from(events).ok()?,
             size: size.cast_unsigned(),
+            length,
         };
-        (head.checksum() == checksum && head.events <= MOST_EVENTS).then_some(head)
+        // A single event is a row.
+        let is_pack = (2..=MOST_EVENTS).contains(&head.events);
+        (is_pack && head.checksum() == checksum).then_some(head)
     }
 
     pub(super) fn checksum(&self) -> i64 {
@@ -225,6 +248,7 @@ impl Head {
         hasher.update(&self.first.to_le_bytes());
         hasher.update(&self.events.to_le_bytes());
         hasher.update(&self.size.to_le_bytes());
+        hasher.update(&self.length.to_le_bytes());
         hasher.finalize().into()
     }
 
@@ -236,6 +260,9 @@ impl Head {
     /// The entry at each of its positions, in order: an event, or what is left of it, which may be nothing. `None` if the
     /// frames are not those of this head.
     pub(super) fn entries<'a>(&self, frames: &'a [u8]) -> Option<Vec<Result<Parts<'a>, &'a [u8]>>> {
+        if frames.len() as u64 != self.length || frames.len() > MOST_BYTES {
+            return None;
+        }
         let mut entries: Vec<Result<Parts<'a>, &'a [u8]>> =
             Vec::with_capacity(self.events as usize);
         let mut remains: &[u8] = &[];
@@ -286,6 +313,7 @@ mod tests {
             first: packing.first,
             events: packing.events,
             size: packing.size,
+            length: packing.frames.len() as u64,
         }
     }
 
@@ -333,14 +361,22 @@ mod tests {
             first: 7,
             events: 13,
             size: 4000,
+            length: 3900,
         };
         let columns =
             |events: i64, size: i64, checksum: i64| [events, size, checksum].map(ValueRef::Integer);
-        assert_eq!(Head::new(7, columns(13, 4000, head.checksum())), Some(head));
-        assert_eq!(Head::new(6, columns(13, 4000, head.checksum())), None);
-        assert_eq!(Head::new(7, columns(12, 4000, head.checksum())), None);
-        assert_eq!(Head::new(7, columns(13, 4001, head.checksum())), None);
-        assert_eq!(Head::new(7, columns(13, 4000, head.checksum() ^ 1)), None);
+        assert_eq!(
+            Head::new(7, columns(13, 4000, head.checksum()), 3900),
+            Some(head)
+        );
+        assert_eq!(Head::new(6, columns(13, 4000, head.checksum()), 3900), None);
+        assert_eq!(Head::new(7, columns(13, 4000, head.checksum()), 23), None);
+        assert_eq!(Head::new(7, columns(12, 4000, head.checksum()), 3900), None);
+        assert_eq!(Head::new(7, columns(13, 4001, head.checksum()), 3900), None);
+        assert_eq!(
+            Head::new(7, columns(13, 4000, head.checksum() ^ 1), 3900),
+            None
+        );
     }
 
     #[test]
@@ -352,6 +388,7 @@ mod tests {
                 first,
                 events,
                 size: 3,
+                length: packing.frames.len() as u64,
             };
             assert!(other.entries(&packing.frames).is_none(), "{other:?}");
         }

@@ -91,7 +91,7 @@ impl ReadRequest {
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) appends: Vec<Append>,
-    /// The writer waits for so many appends; 0 if it does not.
+    /// The number of appends that the writer waits for; 0 if it does not wait.
     pub(super) awaited: usize,
     pub(super) burials: Vec<Burial>,
     /// Positions of settled events.

@@ -17,18 +17,10 @@ use evbus_event::Event;
 /// The first position in the queue; null if it is empty.
 pub(super) const FIRST: &str = "(SELECT min(seq) FROM (SELECT min(seq) AS seq FROM queue UNION ALL SELECT min(seq) FROM packs))";
 
-/// The last position in the queue; null if it is empty.
-pub(super) const LAST: &str = "(SELECT max(seq) FROM (SELECT max(seq) AS seq FROM queue UNION ALL \
-    SELECT seq + events - 1 FROM packs WHERE seq = (SELECT max(seq) FROM packs)))";
+/// The columns of a pack's head.
+const HEAD: &str = "seq, events, size, checksum, octet_length(frames)";
 
-/// Whether a position is in the queue: its statement has the position as its parameter.
-pub(super) const EXISTS: &str = "SELECT 1 FROM queue WHERE seq = ?1 UNION ALL \
-    SELECT 1 FROM packs WHERE seq <= ?1 AND seq > ?1 - 64 AND seq + events > ?1";
-
-/// The columns of a pack's head, and its frames.
-const PACK: &str = "seq, events, size, checksum, frames";
-
-/// Writes new events at the end of the queue.
+/// Writes events to the queue.
 pub(super) struct Appending<'t, 'e> {
     row: CachedStatement<'t>,
     pack: CachedStatement<'t>,
@@ -41,9 +33,9 @@ impl<'t, 'e> Appending<'t, 'e> {
     pub(super) fn new(transaction: &'t Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             row: transaction.prepare_cached(&schema::insert_queued())?,
-            pack: transaction.prepare_cached(&format!(
-                "INSERT OR REPLACE INTO packs ({PACK}) VALUES (?, ?, ?, ?, ?)"
-            ))?,
+            pack: transaction.prepare_cached(
+                "INSERT OR REPLACE INTO packs (seq, events, size, checksum, frames) VALUES (?, ?, ?, ?, ?)",
+            )?,
             packing: Packing::default(),
             first: None,
         })
@@ -85,6 +77,7 @@ impl<'t, 'e> Appending<'t, 'e> {
             first: self.packing.first,
             events: self.packing.events,
             size: self.packing.size,
+            length: self.packing.frames.len() as u64,
         };
         let written = if head.events == 1 {
             self.replace(head.first, 0, event)
@@ -102,36 +95,74 @@ impl<'t, 'e> Appending<'t, 'e> {
     }
 }
 
+/// Whether a position is in the queue.
+pub(super) fn exists(store: &Connection, position: u64) -> rusqlite::Result<bool> {
+    let mut select = store.prepare_cached("SELECT 1 FROM queue WHERE seq = ?")?;
+    Ok(select.exists([position.cast_signed()])? || pack_around(store, position)?.is_some())
+}
+
+/// The last position in the queue; `None` if it is empty.
+pub(super) fn last(store: &Connection) -> rusqlite::Result<Option<u64>> {
+    let row: Option<i64> = store.query_row("SELECT max(seq) FROM queue", [], |row| row.get(0))?;
+    let mut select = store.prepare(&format!(
+        "SELECT {HEAD} FROM packs ORDER BY seq DESC LIMIT 1"
+    ))?;
+    let mut packs = select.query([])?;
+    let pack = packs.next()?.map(head_of).transpose()?;
+    Ok(row
+        .map(i64::cast_unsigned)
+        .max(pack.map(|head| head.end() - 1)))
+}
+
 /// Deletes all events from position `first` to `last`, within a transaction; returns how many there were.
 pub(super) fn delete(transaction: &Connection, first: u64, last: u64) -> rusqlite::Result<usize> {
-    let mut deleted = 0;
+    let mut from = first;
+    let mut in_part: Vec<(Head, Vec<u8>)> = Vec::new();
     for end in [first, last] {
         if let Some(head) = pack_around(transaction, end)?
-            && (head.first < first || head.end() > last + 1)
+            && (head.first < first || head.end() - 1 > last)
+            && in_part.iter().all(|(other, _)| *other != head)
         {
-            deleted += unpack(transaction, head, first..=last)?;
+            from = from.min(head.first);
+            in_part.push((head, frames_of(transaction, head)?));
         }
     }
-    let ends = [first, last].map(u64::cast_signed);
-    let packed: usize = transaction
-        .prepare_cached("SELECT coalesce(sum(events), 0) FROM packs WHERE seq BETWEEN ? AND ?")?
-        .query_row(ends, |row| row.get(0))?;
-    if packed > 0 {
-        deleted += packed;
+    let mut deleted = 0;
+    {
+        let mut select = transaction.prepare_cached(&format!(
+            "SELECT {HEAD} FROM packs WHERE seq BETWEEN ? AND ?"
+        ))?;
+        let mut packs = select.query([first, last].map(u64::cast_signed))?;
+        while let Some(pack) = packs.next()? {
+            let head = head_of(pack)?;
+            if head.end() - 1 <= last {
+                deleted += head.events as usize;
+            }
+        }
+    }
+    if deleted > 0 || !in_part.is_empty() {
         transaction
             .prepare_cached("DELETE FROM packs WHERE seq BETWEEN ? AND ?")?
-            .execute(ends)?;
+            .execute([from, last].map(u64::cast_signed))?;
     }
     deleted += transaction
         .prepare_cached("DELETE FROM queue WHERE seq BETWEEN ? AND ?")?
-        .execute(ends)?;
+        .execute([first, last].map(u64::cast_signed))?;
+    // After the others have made room.
+    for (head, frames) in in_part {
+        deleted += insert_apart(transaction, head, &frames, first..=last)?;
+    }
     Ok(deleted)
 }
 
 /// Makes sure that the event at a position, if it is in the queue, is a row, within a transaction.
 pub(super) fn unpack_around(transaction: &Connection, position: u64) -> rusqlite::Result<()> {
     if let Some(head) = pack_around(transaction, position)? {
-        unpack(transaction, head, NONE)?;
+        let frames = frames_of(transaction, head)?;
+        transaction
+            .prepare_cached("DELETE FROM packs WHERE seq = ?")?
+            .execute([head.first.cast_signed()])?;
+        insert_apart(transaction, head, &frames, NONE)?;
     }
     Ok(())
 }
@@ -141,31 +172,34 @@ pub(super) fn unpack_around(transaction: &Connection, position: u64) -> rusqlite
 const NONE: RangeInclusive<u64> = 1..=0;
 
 /// The head of the pack that a position is in.
-fn pack_around(transaction: &Connection, position: u64) -> rusqlite::Result<Option<Head>> {
-    let mut select = transaction.prepare_cached(
-        "SELECT seq, events, size, checksum FROM packs WHERE seq <= ?1 AND seq > ?1 - 64 \
-         ORDER BY seq DESC LIMIT 1",
-    )?;
+fn pack_around(store: &Connection, position: u64) -> rusqlite::Result<Option<Head>> {
+    let mut select = store.prepare_cached(&format!(
+        "SELECT {HEAD} FROM packs WHERE seq <= ?1 AND seq > ?1 - {MOST_EVENTS} ORDER BY seq DESC LIMIT 1"
+    ))?;
     let mut rows = select.query([position.cast_signed()])?;
     let head = rows.next()?.map(head_of).transpose()?;
     Ok(head.filter(|head| position < head.end()))
 }
 
-/// Turns a pack into rows, except for the events at some positions; returns how many these are. What is left of a damaged
-/// event becomes a damaged row.
-fn unpack(
+fn frames_of(store: &Connection, head: Head) -> rusqlite::Result<Vec<u8>> {
+    store
+        .prepare_cached("SELECT frames FROM packs WHERE seq = ?")?
+        .query_row([head.first.cast_signed()], |row| {
+            row.get_ref(0).map(record::bytes)
+        })
+}
+
+/// Writes the events of a pack as rows, except for those at some positions; returns how many these are. What is left of a
+/// damaged event becomes a damaged row.
+fn insert_apart(
     transaction: &Connection,
     head: Head,
+    frames: &[u8],
     without: RangeInclusive<u64>,
 ) -> rusqlite::Result<usize> {
-    let pack = head.first.cast_signed();
-    let frames = transaction
-        .prepare_cached("SELECT frames FROM packs WHERE seq = ?")?
-        .query_row([pack], |row| row.get_ref(0).map(record::bytes))?;
-    let entries = head.entries(&frames).ok_or_else(|| malformed(pack))?;
-    transaction
-        .prepare_cached("DELETE FROM packs WHERE seq = ?")?
-        .execute([pack])?;
+    let entries = head
+        .entries(frames)
+        .ok_or_else(|| malformed(head.first.cast_signed()))?;
     let mut insert = transaction.prepare_cached(&schema::insert_queued())?;
     let mut gone = 0;
     for (entry, seq) in entries.into_iter().zip(head.first..) {
@@ -184,11 +218,11 @@ fn unpack(
     Ok(gone)
 }
 
-/// The head of a row with the columns [`PACK`].
+/// The head of a row that begins with the columns [`HEAD`].
 fn head_of(row: &Row<'_>) -> rusqlite::Result<Head> {
     let first = row.get(0)?;
     let columns = [row.get_ref(1)?, row.get_ref(2)?, row.get_ref(3)?];
-    Head::new(first, columns).ok_or_else(|| malformed(first))
+    Head::new(first, columns, row.get(4)?).ok_or_else(|| malformed(first))
 }
 
 /// The error for a pack whose row is damaged, and not only its frames.
@@ -221,7 +255,7 @@ pub(super) fn each(
         "SELECT seq, attempts, {COLUMNS} FROM queue WHERE seq >= ? ORDER BY seq"
     ))?;
     let mut packs = store.prepare_cached(&format!(
-        "SELECT {PACK} FROM packs WHERE seq > ? ORDER BY seq"
+        "SELECT {HEAD}, frames FROM packs WHERE seq > ? ORDER BY seq"
     ))?;
     let mut rows = rows.query([from.cast_signed()])?;
     let mut packs = packs.query([from.cast_signed().saturating_sub(MOST_EVENTS.into())])?;
@@ -256,7 +290,7 @@ pub(super) fn each(
 /// Passes on the events of a pack from a position on; returns whether more are wanted.
 fn each_of(row: &Row<'_>, from: u64, see: &mut impl FnMut(Stored) -> bool) -> Result<bool, Stop> {
     let head = head_of(row)?;
-    let ValueRef::Blob(frames) = row.get_ref(4)? else {
+    let ValueRef::Blob(frames) = row.get_ref(5)? else {
         return Err(malformed(head.first.cast_signed()).into());
     };
     let entries = head
@@ -302,8 +336,8 @@ impl Contents {
             ..Self::default()
         };
         let mut select = store.prepare(
-            "SELECT seq, 1, coalesce(octet_length(body) + octet_length(profile), 0) + ?1, NULL FROM queue \
-             UNION ALL SELECT seq, events, size, checksum FROM packs ORDER BY seq",
+            "SELECT seq, 1, coalesce(octet_length(body) + octet_length(profile), 0) + ?1, NULL, 0 FROM queue \
+             UNION ALL SELECT seq, events, size, checksum, octet_length(frames) FROM packs ORDER BY seq",
         )?;
         let mut rows = select.query([RECORD_BYTES])?;
         while let Some(row) = rows.next()? {
@@ -312,6 +346,7 @@ impl Contents {
                     first: row.get(0)?,
                     events: 1,
                     size: row.get(2)?,
+                    length: 0,
                 }
             } else {
                 head_of(row)?

@@ -28,7 +28,7 @@ use rusqlite::{CachedStatement, Connection, OpenFlags};
 
 use copying::{Copying, Inserts};
 pub(super) use numbers::believable;
-use numbers::{Counts, SOME_ROWS, harm_of};
+use numbers::{Counts, SOME_EVENTS, harm_of};
 
 use super::carve::{self, Row};
 use super::full_disk::{self, at};
@@ -343,7 +343,11 @@ fn copy(
 
 /// The head of a pack, if it is what was written.
 fn head_of(row: &Row) -> Option<Head> {
-    Head::new(row.key, [1, 2, 3].map(|column| row.get(column)))
+    let length = match row.get(pack::WIDTH - 1) {
+        ValueRef::Blob(frames) => frames.len() as u64,
+        _ => return None,
+    };
+    Head::new(row.key, [1, 2, 3].map(|column| row.get(column)), length)
 }
 
 /// Whether the content of a row is what was written.

@@ -18,18 +18,30 @@ use super::writer::is_damage;
 /// Identifies a file as a store of this program ("evbs"); `file` and `SQLite`'s tools show it.
 const APPLICATION_ID: i64 = 0x6576_6273;
 
-/// The version of the layout below. 3 is left out: of its neighbours, one flipped bit must not lead to another format.
+/// The version of the layout below. No format is one flipped bit away from another: 3, 5 and 6 are skipped.
 pub(super) const FORMAT: i64 = 4;
 
 /// How long to wait for another process that reads or writes the file.
 pub(super) const BUSY: Duration = Duration::from_secs(10);
+
+/// The table of packs.
+macro_rules! packs {
+    () => {
+        "CREATE TABLE packs (
+    seq INTEGER PRIMARY KEY, events INTEGER NOT NULL, size INTEGER NOT NULL, checksum INTEGER NOT NULL,
+    frames BLOB NOT NULL
+) STRICT;
+"
+    };
+}
 
 /// `queue` has an event until it is settled; `seq` is its position, and the checksum covers all of an event's columns.
 /// `packs` has several such events in a row, from the position `seq` on; see `pack`.
 /// `counts` has the expected number and range of rows, so that missing ones are noticed, how many were lost to damage
 /// in total, and how many dead letters were dropped for lack of room. `harm` repeats these numbers, so that no single
 /// damaged page loses them.
-const SCHEMA: &str = "
+const SCHEMA: &str = concat!(
+    "
 CREATE TABLE destination (provider TEXT NOT NULL, pattern TEXT NOT NULL, nth INTEGER NOT NULL) STRICT;
 CREATE TABLE counts (
     queued INTEGER NOT NULL, dead INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
@@ -42,11 +54,9 @@ CREATE TABLE queue (
     id BLOB NOT NULL, time INTEGER NOT NULL, profile TEXT NOT NULL, content_type TEXT NOT NULL,
     attributes TEXT, body BLOB NOT NULL, checksum INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE packs (
-    seq INTEGER PRIMARY KEY, events INTEGER NOT NULL, size INTEGER NOT NULL, checksum INTEGER NOT NULL,
-    frames BLOB NOT NULL
-) STRICT;
-CREATE TABLE dead_letters (
+",
+    packs!(),
+    "CREATE TABLE dead_letters (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     error TEXT NOT NULL, attempts INTEGER NOT NULL, first_attempt INTEGER NOT NULL, last_attempt INTEGER NOT NULL,
     id BLOB NOT NULL, time INTEGER NOT NULL, profile TEXT NOT NULL, content_type TEXT NOT NULL,
@@ -56,7 +66,8 @@ CREATE TABLE harm (
     damaged INTEGER NOT NULL, lost INTEGER NOT NULL, dead_letters_lost INTEGER NOT NULL, dead_dropped INTEGER NOT NULL
 ) STRICT;
 INSERT INTO harm VALUES (0, 0, 0, 0);
-";
+"
+);
 
 /// Converts a store of format 1 to format 2.
 const FROM_FORMAT_1: &str = "
@@ -80,15 +91,15 @@ COMMIT;
 ";
 
 /// Converts a store of format 2 to this format.
-const FROM_FORMAT_2: &str = "
+const FROM_FORMAT_2: &str = concat!(
+    "
 BEGIN IMMEDIATE;
-CREATE TABLE packs (
-    seq INTEGER PRIMARY KEY, events INTEGER NOT NULL, size INTEGER NOT NULL, checksum INTEGER NOT NULL,
-    frames BLOB NOT NULL
-) STRICT;
-PRAGMA user_version = 4;
+",
+    packs!(),
+    "PRAGMA user_version = 4;
 COMMIT;
-";
+"
+);
 
 /// Adds the numbers of dropped dead letters, which early stores of format 2 lack. The tables are created again,
 /// because their text is compared with [`SCHEMA`].

@@ -142,7 +142,7 @@ impl Held {
     fn split_front(&mut self, most: usize) -> Self {
         let mut part = Self::default();
         if !self.settled.is_empty() || self.lost > 0 {
-            // These only free room.
+            // These free room: what a pack is kept of takes less than the packs that go.
             part.lost = std::mem::take(&mut self.lost);
             part.settled = std::mem::take(&mut self.settled);
             part.settled_bytes = std::mem::take(&mut self.settled_bytes);

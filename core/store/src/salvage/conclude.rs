@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::super::pack::Piece;
-use super::super::queue::{FIRST, LAST};
+use super::super::queue::FIRST;
 use super::copying::Numbers;
 use super::*;
 
@@ -23,7 +23,7 @@ impl Copying<'_> {
 
     /// Copies rows with damaged records, unless another row has their position. The remains of damaged events go to
     /// the dead letters.
-    pub(super) fn damaged_rows(&mut self, numbers: &Numbers) -> Result<(), Fault> {
+    pub(super) fn damaged_rows(&mut self, numbers: &Numbers, from: i64) -> Result<(), Fault> {
         let (first, last) = self.range(numbers);
         let (mut seen, mut seen_dead) = (HashSet::new(), HashSet::new());
         let mut astray = Vec::new();
@@ -45,6 +45,7 @@ impl Copying<'_> {
                 astray.push((source, key, is_in_range));
             }
         }
+        self.stray_frames(numbers, first.max(from)..=last)?;
         let mut positions = Positions {
             first,
             last,
@@ -83,21 +84,33 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// Copies what is left of damaged events in packs, as damaged rows, unless no event is missing.
+    /// Copies the damaged events of packs, unless none is missing: from elsewhere in the page, if it has another copy, or
+    /// what is left of them as damaged rows.
     pub(super) fn damaged_packs(&mut self, numbers: &Numbers) -> Result<(), Fault> {
         let (first, last) = self.range(numbers);
+        let mut seen = HashSet::new();
         for (source, key) in std::mem::take(&mut self.read.damaged_packs) {
-            self.rows(source, None, |this, row| {
+            if !seen.insert((source, key)) {
+                continue;
+            }
+            let page = self.page(source)?.unwrap_or_default();
+            self.rows_of(&page, None, |this, row| {
                 if row.key != key || row.width() != pack::WIDTH {
                     return Ok(());
                 }
                 let frames = record::bytes(row.get(pack::WIDTH - 1));
-                for (seq, remains) in damaged_entries(&row, &frames) {
+                let entries = damaged_entries(&row, &frames);
+                let mut entries = entries
+                    .into_iter()
+                    .filter(|(seq, _)| (first..=last).contains(seq))
+                    .peekable();
+                if let Some((from, _)) = entries.peek() {
+                    let to = from.saturating_add(pack::MOST_EVENTS.into());
+                    this.whole_frames(&page, *from..=to, numbers.queued())?;
+                }
+                for (seq, remains) in entries {
                     let is_missing = (numbers.queued()).is_none_or(|all| this.read.queued < all);
-                    if is_missing
-                        && (first..=last).contains(&seq)
-                        && this.insert.remains(seq, remains)?
-                    {
+                    if is_missing && this.insert.remains(seq, remains)? {
                         this.read.queued += 1;
                     }
                 }
@@ -131,7 +144,7 @@ impl Copying<'_> {
         let read = &mut self.read;
         // The damaged pages can have held at most this many rows.
         let destroyed = i64::try_from(bad_frames + read.destroyed).unwrap_or(i64::MAX);
-        let most = destroyed.saturating_mul(SOME_ROWS);
+        let most = destroyed.saturating_mul(SOME_EVENTS);
         read.lost = if let Some(queued) = numbers.queued() {
             queued - read.queued
         } else {
@@ -177,7 +190,7 @@ impl Copying<'_> {
             &format!(
                 "UPDATE counts SET queued = ?1, dead = ?2, \
                  first_seq = min(?3, coalesce({FIRST}, ?3)), \
-                 last_seq = max(?4, coalesce({LAST}, ?4))"
+                 last_seq = max(?4, coalesce((SELECT max(seq) FROM queue), ?4))"
             ),
             [queued, read.dead, first, last],
         )?;
@@ -197,16 +210,18 @@ fn damaged_entries<'a>(row: &Row, frames: &'a [u8]) -> Vec<(i64, &'a [u8])> {
             .collect();
     }
     let mut damaged = Vec::new();
-    let (mut next, mut left): (Option<u64>, &[u8]) = (None, &[]);
+    let (mut next, mut left): (u64, &[u8]) = (row.key.cast_unsigned(), &[]);
     for piece in pack::pieces(frames) {
         match piece {
             Piece::Remains(remains) => left = remains,
             Piece::Event(seq, _) => {
-                let gap = next.unwrap_or(seq)..seq;
-                if gap.end.saturating_sub(gap.start) <= pack::MOST_EVENTS.into() {
-                    damaged.extend(gap.map(|seq| (seq.cast_signed(), std::mem::take(&mut left))));
+                // Otherwise the key is damaged, too.
+                if seq.saturating_sub(next) <= pack::MOST_EVENTS.into() {
+                    damaged.extend(
+                        (next..seq).map(|seq| (seq.cast_signed(), std::mem::take(&mut left))),
+                    );
                 }
-                next = seq.checked_add(1);
+                (next, left) = (seq.saturating_add(1), &[]);
             }
         }
     }

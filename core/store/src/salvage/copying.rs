@@ -1,6 +1,8 @@
 //! The copy of a damaged store: row by row, from the images of its pages.
 #![allow(clippy::wildcard_imports)] // It is a part of its parent.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::Statement;
 
 use super::super::pack::Piece;
@@ -160,9 +162,8 @@ impl Copying<'_> {
             counts: counts.filter(|counts| counts.are_believable(if is_sure { last } else { 0 })),
             is_sure,
         };
-        self.stray_frames(&numbers, from)?;
         self.damaged_packs(&numbers)?;
-        self.damaged_rows(&numbers)?;
+        self.damaged_rows(&numbers, from)?;
         self.conclude(&numbers)?;
         Ok(self.read)
     }
@@ -180,12 +181,19 @@ impl Copying<'_> {
             };
             let source = Source::Page(number);
             match self.image.kind(number, &page)? {
-                Kind::Other | Kind::Free => {}
+                Kind::Other | Kind::Spare => {}
                 Kind::Destroyed => self.read.destroyed += 1,
                 Kind::Leaf => self.rows_of(&page, None, |this, row| see(this, source, row))?,
             }
         }
         Ok(())
+    }
+
+    pub(super) fn page(&self, source: Source) -> io::Result<Option<Vec<u8>>> {
+        match source {
+            Source::Page(number) => self.image.page(number),
+            Source::Frame(frame) => self.image.log.page(frame).map(Some),
+        }
     }
 
     /// Passes on the rows in one page.
@@ -195,14 +203,11 @@ impl Copying<'_> {
         guess: Guess,
         see: impl FnMut(&mut Self, Row) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let page = match source {
-            Source::Page(number) => self.image.page(number)?,
-            Source::Frame(frame) => Some(self.image.log.page(frame)?),
-        };
+        let page = self.page(source)?;
         page.map_or(Ok(()), |page| self.rows_of(&page, guess, see))
     }
 
-    fn rows_of(
+    pub(super) fn rows_of(
         &mut self,
         page: &[u8],
         guess: Guess,
@@ -340,7 +345,10 @@ impl Copying<'_> {
         }
         let take = |this: &mut Self, row: Row| match row.width() {
             QUEUE_WIDTH if row.key >= from && is_whole(&row) => this.queue(&row),
-            pack::WIDTH => this.whole_frames(&record::bytes(row.get(pack::WIDTH - 1)), from),
+            pack::WIDTH => {
+                let frames = record::bytes(row.get(pack::WIDTH - 1));
+                this.whole_frames(&frames, from..=i64::MAX, None)
+            }
             _ => Ok(()),
         };
         for (frame, _) in unplaced {
@@ -365,11 +373,20 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// Copies the events whose whole frames are in these bytes.
-    fn whole_frames(&mut self, bytes: &[u8], from: i64) -> Result<(), Fault> {
+    /// Copies the events whose whole frames are in these bytes, and whose positions are among these, until there are
+    /// `most` events.
+    pub(super) fn whole_frames(
+        &mut self,
+        bytes: &[u8],
+        positions: RangeInclusive<i64>,
+        most: Option<i64>,
+    ) -> Result<(), Fault> {
         for piece in pack::pieces(bytes) {
+            if most.is_some_and(|most| self.read.queued >= most) {
+                break;
+            }
             if let Piece::Event(seq, parts) = piece
-                && seq.cast_signed() >= from
+                && positions.contains(&seq.cast_signed())
                 && self.insert.unpacked(seq.cast_signed(), &parts)?
             {
                 self.copied(seq.cast_signed());
@@ -379,8 +396,12 @@ impl Copying<'_> {
     }
 
     /// Copies events of packs whose rows cannot be read: as long as events are missing, from all pages. A page may still
-    /// have the frames of events that were settled, so this comes after the rows.
-    fn stray_frames(&mut self, numbers: &Numbers, from: i64) -> Result<(), Fault> {
+    /// have the frames of events that were settled, so this comes after everything whose position is known.
+    pub(super) fn stray_frames(
+        &mut self,
+        numbers: &Numbers,
+        positions: RangeInclusive<i64>,
+    ) -> Result<(), Fault> {
         for number in 2..=self.image.pages {
             self.check_closing(number)?;
             if (numbers.queued()).is_some_and(|all| self.read.queued >= all) {
@@ -392,10 +413,10 @@ impl Copying<'_> {
             let is_searched = match self.image.kind(number, &page)? {
                 Kind::Leaf | Kind::Other => numbers.queued().is_some(),
                 Kind::Destroyed => true,
-                Kind::Free => false,
+                Kind::Spare => false,
             };
             if is_searched {
-                self.whole_frames(&page, from)?;
+                self.whole_frames(&page, positions.clone(), numbers.queued())?;
             }
         }
         Ok(())

@@ -2,11 +2,11 @@
 //! trusted only as far as they are plausible.
 
 use super::super::schema::Harm;
-use super::{PAGE, Row};
+use super::{PAGE, Row, pack};
 
-/// An upper bound of the rows in a page, from the size of the smallest row.
+/// An upper bound of the events in a page, from the size of the smallest one.
 #[allow(clippy::cast_possible_wrap)] // A page has 4096 bytes.
-pub(super) const SOME_ROWS: i64 = (PAGE / 48) as i64;
+pub(super) const SOME_EVENTS: i64 = (PAGE / pack::HEAD) as i64;
 
 /// Two copies of a number that differ by one bit, and by more than this: the higher one is damaged.
 const FAR: i64 = 65_536;

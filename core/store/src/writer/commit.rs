@@ -11,23 +11,23 @@ impl Writer {
             return true;
         }
         let before = self.held.size();
-        let durable = (self.held.appends.iter())
-            .filter(|append| append.durable)
-            .count();
+        let durable = self.held.appends.iter().any(|append| append.durable);
         let began = Instant::now();
         // Before any is dropped: callers may wait for the position of an event that is already settled.
         if let Some(last) = self.held.appends.iter().map(|append| append.seq).max() {
             self.last_seq = self.last_seq.max(last);
         }
         self.drop_settled();
+        let appends = self.held.appends.len();
         let result = self.commit_in_place();
         // Before room is given back to the next events.
         shared.look_for_room();
         let after = self.held.size();
         self.written_since_check += (before.bytes - after.bytes) as u64;
-        if durable > 0 {
+        if durable && result.is_ok() {
             let since = shared.pending.lock().appends.len();
-            self.gathering.committed(durable, since, began.elapsed());
+            let written = appends - self.held.appends.len();
+            self.gathering.committed(written + since, began.elapsed());
         }
         shared.committed(Size {
             events: before.events - after.events,
@@ -51,7 +51,7 @@ impl Writer {
                 let fault = result.as_ref().err();
                 tell(fault.map(|refused| &*refused.reason), progress);
             }
-            progress.flushed_commits += u64::from(durable > 0 && result.is_ok());
+            progress.flushed_commits += u64::from(durable && result.is_ok());
             progress.written_to = progress.written_to.max(written_to);
         });
         result.is_ok()
@@ -89,10 +89,7 @@ impl Writer {
         if self.astray {
             return self.queued.max(0).cast_unsigned() + held.len() as u64;
         }
-        let exists = |append: &&Append| {
-            let mut select = self.store.prepare_cached(queue::EXISTS)?;
-            select.exists([append.seq.cast_signed()])
-        };
+        let exists = |append: &&Append| queue::exists(&self.store, append.seq);
         // If this fails, the event counts as not written.
         let unwritten = held
             .iter()
@@ -163,7 +160,7 @@ impl Writer {
             || self
                 .checked
                 .is_none_or(|checked| checked.elapsed() >= FREE_CHECK_PERIOD);
-        // What only frees room is always allowed; so is what would be lost if it was not written now.
+        // What frees room is always allowed; so is what would be lost if it was not written now.
         let adds = !(self.held.appends.is_empty() && self.held.burials.is_empty());
         if !adds || self.ends {
             return Ok(());
@@ -246,7 +243,6 @@ impl Writer {
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut appending = Appending::new(&transaction)?;
-            let mut exists = transaction.prepare_cached(queue::EXISTS)?;
             for append in &part.appends {
                 let is_fresh = append.attempts == 0 && !append.again;
                 if is_fresh {
@@ -254,8 +250,10 @@ impl Writer {
                     appending.add(append.seq, &append.event)?;
                     continue;
                 }
+                // It may be one of those that were just added.
+                appending.finish()?;
                 let is_there = (append.is_spare() && self.missing == 0)
-                    || exists.exists([append.seq.cast_signed()])?;
+                    || queue::exists(&transaction, append.seq)?;
                 if append.is_spare() && is_there {
                     continue;
                 }

@@ -1,59 +1,60 @@
 //! How many programs fire at the same time, and a short wait for all of them.
 //!
-//! Each commit of durable events costs a flush, and lets the programs that waited for it fire again. They
-//! would come too late for the next commit, which has the events of the others: two groups would take
-//! turns, each with half of the events. So before the flush the writer waits for those it has just let go,
-//! for at most half of the time of a commit.
+//! Each commit of durable events costs a flush, and lets the programs that waited for it fire again. Without
+//! a wait they would come too late for the next commit, which has the events of the others: two groups
+//! would take turns, each with half of the events. So before a commit the writer waits for the programs
+//! that the previous one released, for at most half of the time that a commit takes.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, MutexGuard};
 
-use super::super::journal::{Append, Pending};
+use super::super::journal::Pending;
 
-/// As long as a commit counts at most, however slow the disk is.
+/// The longest commit time taken into account; a wait never exceeds half of it.
 const LONGEST: Duration = Duration::from_millis(10);
 
-/// After a wait in vain, so many commits follow without one.
-const WITHOUT: u32 = 16;
+/// The number of commits without a wait that follow a wait in vain.
+const SKIPPED: u32 = 16;
 
 /// What the last commits showed.
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
-    /// How many events are likely to come together.
-    together: usize,
-    /// How long a commit takes.
-    took: Duration,
-    /// So many commits are made without a wait.
-    without: u32,
+    /// The number of events that are likely to come together.
+    expected: usize,
+    commit_time: Duration,
+    /// The number of commits that are still made without a wait.
+    skip: u32,
 }
 
 impl Gathering {
     /// Waits for the programs that are likely to fire soon, if there are durable events.
     pub(super) fn wait(&mut self, wake: &Condvar, pending: &mut MutexGuard<'_, Pending>) {
-        let is_durable = |append: &Append| append.durable;
-        if pending.appends.len() >= self.together || !pending.appends.iter().any(is_durable) {
+        // All events of a destination are durable, or none is.
+        let is_durable = pending.appends.first().is_some_and(|append| append.durable);
+        if !is_durable || pending.appends.len() >= self.expected {
             return;
         }
-        if self.without > 0 {
-            self.without -= 1;
+        if self.skip > 0 {
+            self.skip -= 1;
             return;
         }
-        pending.awaited = self.together;
-        let until = Instant::now() + self.took / 2;
+        pending.awaited = self.expected;
+        let until = Instant::now() + self.commit_time / 2;
         while !pending.is_gathered() {
-            if wake.wait_until(pending, until).timed_out() {
-                self.without = WITHOUT;
+            if wake.wait_until(pending, until).timed_out() && !pending.is_gathered() {
+                self.skip = SKIPPED;
                 break;
             }
         }
         pending.awaited = 0;
     }
 
-    /// After a commit: so many durable events were in it, so many have come since, and it took so long.
-    pub(super) fn committed(&mut self, durable: usize, since: usize, took: Duration) {
-        self.together = durable + since;
-        self.took = took.min(LONGEST);
+    /// After a commit of durable events: the number of events in it and of those that have come since, and how long it
+    /// took.
+    pub(super) fn committed(&mut self, events: usize, took: Duration) {
+        self.expected = events;
+        self.commit_time = took.min(LONGEST);
     }
 }
 
@@ -61,6 +62,7 @@ impl Gathering {
 mod tests {
     use parking_lot::Mutex;
 
+    use super::super::super::journal::Append;
     use super::super::super::tests::event;
     use super::*;
 
@@ -81,9 +83,9 @@ mod tests {
         })
     }
 
-    fn of(together: usize) -> Gathering {
+    fn of(expected: usize) -> Gathering {
         let mut gathering = Gathering::default();
-        gathering.committed(together, 0, TOOK);
+        gathering.committed(expected, TOOK);
         gathering
     }
 
@@ -94,11 +96,11 @@ mod tests {
         let start = Instant::now();
         gathering.wait(&Condvar::new(), &mut some.lock());
         assert!(start.elapsed() >= TOOK / 2);
-        for _ in 0..WITHOUT {
-            assert!(gathering.without > 0, "it does not wait again");
+        for _ in 0..SKIPPED {
+            assert!(gathering.skip > 0, "it does not wait again");
             gathering.wait(&Condvar::new(), &mut some.lock());
         }
-        assert_eq!((gathering.without, some.lock().awaited), (0, 0));
+        assert_eq!((gathering.skip, some.lock().awaited), (0, 0));
     }
 
     #[test]
@@ -108,14 +110,14 @@ mod tests {
         for pending in [pending(1, false), pending(8, true), closing] {
             let mut gathering = of(8);
             gathering.wait(&Condvar::new(), &mut pending.lock());
-            assert_eq!(gathering.without, 0, "it did not wait in vain");
+            assert_eq!(gathering.skip, 0, "it did not wait in vain");
         }
     }
 
     #[test]
     fn the_last_one_to_come_ends_the_wait() {
         let mut gathering = of(8);
-        gathering.took = Duration::from_secs(60);
+        gathering.commit_time = Duration::from_mins(1);
         let (pending, wake) = (pending(7, true), Condvar::new());
         std::thread::scope(|scope| {
             let mut guard = pending.lock();
@@ -129,6 +131,6 @@ mod tests {
             gathering.wait(&wake, &mut guard);
             assert_eq!(guard.appends.len(), 8);
         });
-        assert_eq!(gathering.without, 0);
+        assert_eq!(gathering.skip, 0);
     }
 }

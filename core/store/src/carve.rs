@@ -69,18 +69,27 @@ pub(super) fn rows<E: From<io::Error>>(
     overflow: &impl Fn(u32) -> io::Result<Option<Vec<u8>>>,
     mut see: impl FnMut(Row) -> Result<(), E>,
 ) -> Result<(), E> {
-    let cells = usize::from(page[3]) << 8 | usize::from(page[4]);
-    for cell in 0..cells.min((PAGE - 8) / 2) {
-        let at = 8 + 2 * cell;
-        let Some(pointer) = page.get(at..at + 2) else {
-            break;
-        };
-        let start = usize::from(pointer[0]) << 8 | usize::from(pointer[1]);
+    for start in pointers(page) {
         if let Some(row) = row(page, start, longest, overflow)? {
             see(row)?;
         }
     }
     Ok(())
+}
+
+/// Where the rows of a leaf page begin.
+pub(super) fn pointers(page: &[u8]) -> Vec<usize> {
+    let cells = u16_at(page, 3).min((PAGE - 8) / 2);
+    (0..cells).map(|cell| u16_at(page, 8 + 2 * cell)).collect()
+}
+
+/// Where the first row begins, according to the head of a leaf page; `None` if it has none.
+pub(super) fn begin_of_cells(page: &[u8]) -> Option<usize> {
+    Some(u16_at(page, 5)).filter(|begin| *begin < PAGE)
+}
+
+fn u16_at(page: &[u8], at: usize) -> usize {
+    usize::from(page[at]) << 8 | usize::from(page[at + 1])
 }
 
 fn row(

@@ -20,7 +20,8 @@ const TREE: [u8; 2] = [1, 5];
 
 /// The first byte of each kind of page of a tree.
 const LEAF: u8 = 13;
-const KINDS: [u8; 4] = [2, 5, 10, LEAF];
+const INNER: u8 = 5;
+const KINDS: [u8; 4] = [2, INNER, 10, LEAF];
 
 pub(super) struct Image {
     store: File,
@@ -37,10 +38,8 @@ pub(super) enum Kind {
     Leaf,
     /// A page that should be part of a tree but is not.
     Destroyed,
-    /// Another page of a tree, or one of a long row.
+    /// A page without rows.
     Other,
-    /// A page without anything of an event: free, the first, or one of the pointer map.
-    Spare,
 }
 
 impl Image {
@@ -112,23 +111,28 @@ impl Image {
     pub(super) fn kind(&self, number: u32, page: &[u8]) -> io::Result<Kind> {
         let map = map_of(number);
         if number < 2 || number == map {
-            return Ok(Kind::Spare);
+            return Ok(Kind::Other);
         }
         let at = 5 * (number - map - 1) as usize;
         let mapped = self.page(map)?.map_or(0, |map| map[at]);
         // The list of free pages may itself be damaged; if it contradicts the map, the page is searched for rows.
         if mapped == FREE || (self.free.contains(&number) && !TREE.contains(&mapped)) {
-            return Ok(Kind::Spare);
+            return Ok(Kind::Other);
         }
         let found = page[0];
         Ok(if found == LEAF {
             // Regardless of the map: an overflow page begins with a page number, and no store has that many pages.
             Kind::Leaf
-        } else if TREE.contains(&mapped) && !KINDS.contains(&found) {
+        } else if TREE.contains(&mapped) && !(KINDS.contains(&found) && self.has_child(page)) {
             Kind::Destroyed
         } else {
             Kind::Other
         })
+    }
+
+    /// Whether an inner page of a tree leads to another page, which one that was a leaf does not.
+    fn has_child(&self, page: &[u8]) -> bool {
+        page[0] != INNER || (2..=self.pages).contains(&u32_at(page, 8))
     }
 
     /// The pages that the first page lists as free: their content was deleted.

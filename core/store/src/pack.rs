@@ -1,7 +1,7 @@
 //! Several events in one row of a store: a pack, which fills a page.
 //!
 //! Each event is a frame with a length and a checksum of its own, so that damage costs the events it
-//! hits and no others: what follows a damaged frame is found by the mark that every frame begins with.
+//! hits and no others: what follows a damaged frame is found from the end of the pack.
 //! A frame has these parts, and numbers begin with the lowest byte:
 //!
 //! | bytes | |
@@ -14,6 +14,9 @@
 //! | 40 | the type of its body: 0 JSON, 1 msgpack, 2 text |
 //! | 41..47 | the lengths of profile, attributes and body, two bytes each |
 //! | 47.. | profile, attributes (JSON: a list of pairs; may be empty), body |
+//! | the last two | the length of the frame, by which it is found from behind |
+
+use std::ops::RangeInclusive;
 
 use evbus_event::{ContentType, Event};
 use rusqlite::types::ValueRef;
@@ -29,12 +32,20 @@ pub(super) const MOST_EVENTS: u32 = 64;
 /// The most bytes of frames in a pack: a row of this size fits into one page, without overflow pages.
 const MOST_BYTES: usize = 4000;
 
-/// What a frame begins with. No text contains its first byte, but other bodies may contain anything: what is found by the
-/// mark counts only with its checksum, and at a position of its pack.
+/// What a frame begins with. A body of msgpack may contain it, too, and a whole frame behind it.
 const MARK: [u8; 4] = [0xff, b'e', b'v', 1];
 
 /// The parts before the profile.
 pub(super) const HEAD: usize = 4 + 4 + 8 + 16 + 8 + 1 + 2 + 2 + 2;
+
+/// The length of the whole frame.
+const TAIL: usize = 2;
+
+/// The last position that `SQLite` can count.
+const MOST_POSITION: u64 = i64::MAX.cast_unsigned();
+
+/// The most that the events of a pack may be reckoned as.
+const MOST_SIZE: u64 = 1 << 20;
 
 /// What the checksum covers: everything behind it.
 const COVERED: usize = 8;
@@ -53,7 +64,7 @@ impl Packing {
     /// Adds an event with the next position, if it fits.
     pub(super) fn add(&mut self, seq: u64, event: &Event, size: u64) -> bool {
         let (profile, body) = (event.profile(), event.body());
-        let least = HEAD + profile.len() + body.len();
+        let least = HEAD + profile.len() + body.len() + TAIL;
         let fits = |length| self.frames.len() + length <= MOST_BYTES && self.events < MOST_EVENTS;
         let follows = self.events == 0 || self.first + u64::from(self.events) == seq;
         if !follows || !fits(least) {
@@ -72,13 +83,15 @@ impl Packing {
             .extend_from_slice(&event.time_unix_ns().to_le_bytes());
         self.frames.push(code_of(event.content_type()));
         for part in [profile.len(), attributes.len(), body.len()] {
-            // None is longer than a pack.
             let length = u16::try_from(part).unwrap_or_default();
             self.frames.extend_from_slice(&length.to_le_bytes());
         }
         self.frames.extend_from_slice(profile.as_bytes());
         self.frames.extend_from_slice(attributes.as_bytes());
         self.frames.extend_from_slice(body);
+        // None is longer than a pack.
+        let length = u16::try_from(self.frames.len() - from + TAIL).unwrap_or_default();
+        self.frames.extend_from_slice(&length.to_le_bytes());
         let checksum = crc32fast::hash(&self.frames[from + COVERED..]);
         self.frames[from + 4..from + COVERED].copy_from_slice(&checksum.to_le_bytes());
         if self.events == 0 {
@@ -118,24 +131,59 @@ pub(super) enum Piece<'a> {
     Remains(&'a [u8]),
 }
 
-/// The pieces of a pack, or of anything else that may contain frames.
-pub(super) fn pieces(bytes: &[u8]) -> impl Iterator<Item = Piece<'_>> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
+/// The pieces of a pack, in order. Frames count only at ascending positions among these.
+///
+/// Whole frames follow one another from both ends up to what is damaged. Only what lies between is searched for marks, and
+/// only if more than one event is missing: a body may contain what looks like a frame.
+pub(super) fn pieces(bytes: &[u8], positions: RangeInclusive<u64>) -> Vec<Piece<'_>> {
+    let (mut next, last) = positions.into_inner();
+    let (mut from, mut to) = (0, bytes.len());
+    let mut pieces = Vec::new();
+    while let Some((seq, parts, length)) = frame(&bytes[from..to])
+        && (next..=last).contains(&seq)
+    {
+        pieces.push(Piece::Event(seq, parts));
+        from += length;
+        next = seq + 1;
+    }
+    let mut behind = Vec::new();
+    let mut end = last;
+    while let Some((seq, parts, length)) = last_frame(&bytes[from..to])
+        && (next..=end).contains(&seq)
+    {
+        behind.push(Piece::Event(seq, parts));
+        to -= length;
+        end = seq - 1;
+    }
+    let is_between = !pieces.is_empty() && !behind.is_empty();
+    let middle = &bytes[from..to];
+    if is_between && next >= end {
+        pieces.extend((!middle.is_empty()).then_some(Piece::Remains(middle)));
+    } else {
+        pieces.extend(search(middle, next..=end));
+    }
+    pieces.extend(behind.into_iter().rev());
+    pieces
+}
+
+/// The pieces of anything that may contain frames, by their marks. Frames count only at ascending positions among these.
+pub(super) fn search(bytes: &[u8], positions: RangeInclusive<u64>) -> Vec<Piece<'_>> {
+    let (mut next, last) = positions.into_inner();
+    let (mut from, mut at) = (0, 0);
+    let mut pieces = Vec::new();
+    while at < bytes.len() {
+        match frame(&bytes[at..]) {
+            Some((seq, parts, length)) if (next..=last).contains(&seq) => {
+                pieces.extend((from < at).then(|| Piece::Remains(&bytes[from..at])));
+                pieces.push(Piece::Event(seq, parts));
+                at += length;
+                (from, next) = (at, seq + 1);
+            }
+            _ => at += 1,
         }
-        if let Some((seq, parts, length)) = frame(rest) {
-            rest = &rest[length..];
-            return Some(Piece::Event(seq, parts));
-        }
-        let next = (1..rest.len())
-            .find(|at| rest[*at] == MARK[0] && frame(&rest[*at..]).is_some())
-            .unwrap_or(rest.len());
-        let (remains, behind) = rest.split_at(next);
-        rest = behind;
-        Some(Piece::Remains(remains))
-    })
+    }
+    pieces.extend((from < at).then(|| Piece::Remains(&bytes[from..])));
+    pieces
 }
 
 /// The frame at the beginning, if it is whole: its position, its event, and its length.
@@ -144,12 +192,14 @@ fn frame(bytes: &[u8]) -> Option<(u64, Parts<'_>, usize)> {
     if head[..4] != MARK {
         return None;
     }
-    let length = HEAD + lengths(head).iter().sum::<usize>();
+    let length = length_of(head);
     let frame = bytes.get(..length).filter(|_| length <= MOST_BYTES)?;
-    if u64::from(crc32fast::hash(&frame[COVERED..])) != number(&head[4..COVERED]) {
+    let seq = number(&head[8..16]);
+    let is_whole = u64::from(crc32fast::hash(&frame[COVERED..])) == number(&head[4..COVERED]);
+    if !is_whole || seq > MOST_POSITION {
         return None;
     }
-    let [profile, attributes, body] = payload(head, &frame[HEAD..]);
+    let [profile, attributes, body] = payload(head, &frame[HEAD..length - TAIL]);
     let attributes = str::from_utf8(attributes).ok()?;
     let parts = Parts {
         id: &frame[16..32],
@@ -159,7 +209,14 @@ fn frame(bytes: &[u8]) -> Option<(u64, Parts<'_>, usize)> {
         attributes: (!attributes.is_empty()).then_some(attributes),
         body,
     };
-    Some((number(&head[8..16]), parts, frame.len()))
+    Some((seq, parts, length))
+}
+
+/// The frame at the end, if it is whole.
+fn last_frame(bytes: &[u8]) -> Option<(u64, Parts<'_>, usize)> {
+    let tail: &[u8; TAIL] = bytes.last_chunk()?;
+    let from = bytes.len().checked_sub(u16::from_le_bytes(*tail).into())?;
+    frame(&bytes[from..]).filter(|(.., length)| from + length == bytes.len())
 }
 
 /// A damaged frame, as far as its parts can be told apart; otherwise all of it as a body.
@@ -175,10 +232,10 @@ pub(super) fn what_is_left(remains: &[u8]) -> Parts<'_> {
     let Some(head) = remains.first_chunk::<HEAD>() else {
         return nothing;
     };
-    if HEAD + lengths(head).iter().sum::<usize>() != remains.len() {
+    if length_of(head) != remains.len() {
         return nothing;
     }
-    let [profile, attributes, body] = payload(head, &remains[HEAD..]);
+    let [profile, attributes, body] = payload(head, &remains[HEAD..remains.len() - TAIL]);
     Parts {
         id: &remains[16..32],
         time: number(&head[32..40]).cast_signed(),
@@ -194,6 +251,11 @@ pub(super) fn what_is_left(remains: &[u8]) -> Parts<'_> {
 /// The lengths of profile, attributes and body.
 fn lengths(head: &[u8; HEAD]) -> [usize; 3] {
     [41, 43, 45].map(|at| usize::from(u16::from_le_bytes([head[at], head[at + 1]])))
+}
+
+/// The length of a frame.
+fn length_of(head: &[u8; HEAD]) -> usize {
+    HEAD + lengths(head).iter().sum::<usize>() + TAIL
 }
 
 /// Profile, attributes and body.
@@ -239,7 +301,9 @@ impl Head {
             length,
         };
         // A single event is a row.
-        let is_pack = (2..=MOST_EVENTS).contains(&head.events);
+        let is_pack = (2..=MOST_EVENTS).contains(&head.events)
+            && (1..=MOST_POSITION - u64::from(MOST_EVENTS)).contains(&head.first)
+            && head.size <= MOST_SIZE;
         (is_pack && head.checksum() == checksum).then_some(head)
     }
 
@@ -271,7 +335,7 @@ impl Head {
                 entries.push(Err(std::mem::take(remains)));
             }
         };
-        for piece in pieces(frames) {
+        for piece in pieces(frames, self.first..=self.end() - 1) {
             match piece {
                 Piece::Remains(bytes) => remains = bytes,
                 Piece::Event(seq, parts) => {
@@ -356,6 +420,40 @@ mod tests {
     }
 
     #[test]
+    fn what_looks_like_frames_in_a_damaged_body_takes_no_place() {
+        let inner: Vec<Event> = (0..4).map(|number| event(number, 5)).collect();
+        for first in [100, 102, 103, 104] {
+            let body = packed(&inner, first).frames;
+            let mut events: Vec<Event> = (0..6).map(|number| event(number, 20)).collect();
+            events[2] = Event::from(evbus_event::Parts {
+                id: events[2].id(),
+                time_unix_ns: 1,
+                profile: "p",
+                body: evbus_event::Body::Msgpack(&body),
+                tags: &evbus_event::StringTags::default(),
+                origin: evbus_event::Origin::Fired,
+            });
+            let packing = packed(&events, 100);
+            let at = packing
+                .frames
+                .windows(body.len())
+                .position(|window| window == body);
+            let at = at.unwrap();
+            for bit in (at - HEAD - 1) * 8..(at + body.len() + TAIL) * 8 {
+                let mut damaged = packing.frames.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                let entries = head(&packing).entries(&damaged).unwrap();
+                for (number, (entry, event)) in entries.iter().zip(&events).enumerate() {
+                    match entry {
+                        Ok(parts) => assert_eq!(parts.body, event.body(), "bit {bit}"),
+                        Err(_) => assert_eq!(number, 2, "bit {bit}"),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_head_is_read_only_as_it_was_written() {
         let head = Head {
             first: 7,
@@ -383,14 +481,20 @@ mod tests {
     fn frames_of_another_place_are_not_taken_for_those_of_a_head() {
         let events: Vec<Event> = (0..3).map(|number| event(number, 20)).collect();
         let packing = packed(&events, 100);
-        for (first, events) in [(101, 3), (100, 2), (200, 3)] {
+        for (first, count) in [(101, 3), (100, 2), (200, 3)] {
             let other = Head {
                 first,
-                events,
+                events: count,
                 size: 3,
                 length: packing.frames.len() as u64,
             };
-            assert!(other.entries(&packing.frames).is_none(), "{other:?}");
+            let entries = other.entries(&packing.frames).unwrap();
+            for (entry, at) in entries.iter().zip(first - 100..) {
+                if let Ok(parts) = entry {
+                    let at = usize::try_from(at).unwrap();
+                    assert_eq!(parts.body, events[at].body(), "{other:?}");
+                }
+            }
         }
     }
 }

@@ -181,7 +181,7 @@ pub(super) fn open(path: &Path, name: &StoreName) -> Result<Connection, OpenFaul
         Format::Older(steps) => migrate(&store, steps).map_err(fault)?,
         Format::Newer(found) if is_flipped(&store, found).map_err(fault)? => {
             return Err(OpenFault::Damage(format!(
-                "its format is {found}, but its tables are those of format {FORMAT}"
+                "its format is {found}, but its tables are those of format {FORMAT} or an older one"
             )));
         }
         Format::Newer(found) => return Err(newer(path, found).into()),
@@ -304,7 +304,8 @@ fn counts_dropped(store: &Connection) -> rusqlite::Result<bool> {
 /// Whether a format that looks newer is this one with a flipped bit: then the tables are this format's too. A future
 /// format has other tables, or a number that differs in more than one bit.
 fn is_flipped(store: &Connection, found: i64) -> rusqlite::Result<bool> {
-    if (found ^ FORMAT).count_ones() != 1 {
+    let is_near = |format: i64| (found ^ format).count_ones() == 1;
+    if !is_near(FORMAT) && !is_near(2) {
         return Ok(false);
     }
     let mut select = store.prepare(
@@ -312,8 +313,11 @@ fn is_flipped(store: &Connection, found: i64) -> rusqlite::Result<bool> {
     )?;
     let tables = select.query_map([], |row| row.get::<_, String>(0))?;
     let tables = tables.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(tables.len() == SCHEMA.matches("CREATE TABLE").count()
-        && tables.iter().all(|table| SCHEMA.contains(&**table)))
+    let all = SCHEMA.matches("CREATE TABLE").count();
+    // Format 2 has no packs.
+    let is_number =
+        (is_near(FORMAT) && tables.len() == all) || (is_near(2) && tables.len() == all - 1);
+    Ok(is_number && tables.iter().all(|table| SCHEMA.contains(&**table)))
 }
 
 fn newer(path: &Path, found: i64) -> StateError {

@@ -79,12 +79,19 @@ pub(super) fn body_of(content: &[u8], number: u64) -> usize {
         .unwrap()
 }
 
-/// Flips a bit in the bodies of these events.
+/// Flips a bit in the bodies of these events, and in the copies that `SQLite` leaves in unused parts of pages.
 pub(super) fn flip_in_bodies(file: &Path, numbers: &[u64]) {
     let mut content = fs::read(file).unwrap();
     for number in numbers {
-        let at = body_of(&content, *number);
-        content[at + 40] ^= 1;
+        let text = format!("{{\"number\":{number},").into_bytes();
+        let windows = content.windows(text.len()).enumerate();
+        let copies: Vec<usize> = windows
+            .filter_map(|(at, window)| (window == text).then_some(at))
+            .collect();
+        assert!(!copies.is_empty(), "{number} is in the file");
+        for at in copies {
+            content[at + 40] ^= 1;
+        }
     }
     fs::write(file, content).unwrap();
 }

@@ -249,3 +249,46 @@ async fn a_damaged_head_of_a_pack_in_use_costs_no_event_and_no_count() {
         journal.close().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn settled_events_do_not_stand_in_for_lost_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let state_dir = state(dir.path());
+    let named = name("idem-*", 0);
+    let journal = Journal::open(&state_dir, &named).unwrap();
+    // Small packs, several to a page.
+    for number in 1..=900 {
+        journal.append(number, 0, &event(number), true);
+        if number % 3 == 0 {
+            journal.receipt(number).written().await.unwrap();
+        }
+    }
+    // The first event is still tried again.
+    for run in 0..100 {
+        let first = 2 + 4 * run;
+        journal.settle((first..first + 4).collect(), 0);
+        if run % 10 == 0 {
+            journal.append(901 + run, 0, &event(901 + run), true);
+            journal.receipt(901 + run).written().await.unwrap();
+        }
+    }
+    journal.close().await.unwrap();
+    drop(journal);
+    let file = state_dir.store_file(&named);
+    drop(state_dir);
+    let mut content = fs::read(&file).unwrap();
+    let block = body_of(&content, 700) / BLOCK * BLOCK;
+    content[block..block + BLOCK].fill(0);
+    fs::write(&file, content).unwrap();
+    let state_dir = state(dir.path());
+    let journal = Journal::open(&state_dir, &named).unwrap();
+    let (seqs, bad) = read_all(&journal).await;
+    assert_eq!(bad, 0);
+    let (settled, queued): (Vec<u64>, Vec<u64>) =
+        seqs.iter().partition(|seq| (2..=401).contains(*seq));
+    assert_eq!(settled, [0; 0], "they do not return");
+    let lost = 500 + 10 - queued.len() as u64;
+    assert!((1..=40).contains(&lost), "{lost}");
+    assert_eq!(journal.found().lost, lost);
+    journal.close().await.unwrap();
+}

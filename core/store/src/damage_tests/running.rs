@@ -86,8 +86,16 @@ async fn a_damaged_key_takes_no_other_event_with_it() {
     content[body - 90 + at + 1] ^= 8;
     fs::write(&file, content).unwrap();
     let (events, damaged) = read_from(&journal, 0).await;
-    assert_eq!((events.len(), damaged), (20_000, 0));
-    assert_eq!(journal.letters().kept(), 0, "none that is whole was buried");
+    // Whether the damaged one is found by the other's key depends on where its page begins.
+    assert!(damaged <= 1);
+    assert_eq!(events.len() as u64, 20_000 - damaged);
+    let others = (1..=20_000).filter(|seq| damaged == 0 || *seq != 1000);
+    assert!(events.iter().map(|stored| stored.seq).eq(others));
+    assert_eq!(
+        journal.letters().kept(),
+        damaged,
+        "none that is whole was buried"
+    );
     journal.close().await.unwrap();
 }
 

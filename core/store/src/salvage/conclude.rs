@@ -211,7 +211,7 @@ fn damaged_entries<'a>(row: &Row, frames: &'a [u8]) -> Vec<(i64, &'a [u8])> {
     }
     let mut damaged = Vec::new();
     let (mut next, mut left): (u64, &[u8]) = (row.key.cast_unsigned(), &[]);
-    for piece in pack::pieces(frames) {
+    for piece in pack::pieces(frames, 1..=i64::MAX.cast_unsigned()) {
         match piece {
             Piece::Remains(remains) => left = remains,
             Piece::Event(seq, _) => {

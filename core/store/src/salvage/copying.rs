@@ -181,7 +181,7 @@ impl Copying<'_> {
             };
             let source = Source::Page(number);
             match self.image.kind(number, &page)? {
-                Kind::Other | Kind::Spare => {}
+                Kind::Other => {}
                 Kind::Destroyed => self.read.destroyed += 1,
                 Kind::Leaf => self.rows_of(&page, None, |this, row| see(this, source, row))?,
             }
@@ -292,8 +292,12 @@ impl Copying<'_> {
     /// Copies the whole events of a pack, and records whether any is damaged.
     fn pack(&mut self, source: Source, row: &Row, from: i64) -> Result<(), Fault> {
         let frames = record::bytes(row.get(pack::WIDTH - 1));
-        let mut is_whole = head_of(row).is_some_and(|head| head.entries(&frames).is_some());
-        for piece in pack::pieces(&frames) {
+        let head = head_of(row);
+        let mut is_whole = head.is_some();
+        let positions = head.map_or(1..=i64::MAX.cast_unsigned(), |head| {
+            head.first..=head.end() - 1
+        });
+        for piece in pack::pieces(&frames, positions) {
             match piece {
                 Piece::Event(seq, parts) if seq.cast_signed() >= from => {
                     if self.insert.unpacked(seq.cast_signed(), &parts)? {
@@ -304,6 +308,7 @@ impl Copying<'_> {
                 Piece::Remains(_) => is_whole = false,
             }
         }
+        is_whole &= head.is_some_and(|head| head.entries(&frames).is_some());
         if !is_whole {
             self.read.damaged_packs.push((source, row.key));
         }
@@ -381,12 +386,12 @@ impl Copying<'_> {
         positions: RangeInclusive<i64>,
         most: Option<i64>,
     ) -> Result<(), Fault> {
-        for piece in pack::pieces(bytes) {
+        let positions = positions.start().max(&1).cast_unsigned()..=positions.end().cast_unsigned();
+        for piece in pack::search(bytes, positions) {
             if most.is_some_and(|most| self.read.queued >= most) {
                 break;
             }
             if let Piece::Event(seq, parts) = piece
-                && positions.contains(&seq.cast_signed())
                 && self.insert.unpacked(seq.cast_signed(), &parts)?
             {
                 self.copied(seq.cast_signed());
@@ -395,8 +400,9 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// Copies events of packs whose rows cannot be read: as long as events are missing, from all pages. A page may still
-    /// have the frames of events that were settled, so this comes after everything whose position is known.
+    /// Copies events of packs whose rows cannot be read, from the pages that such a row may be in, as long as events are
+    /// missing. Such a page may still have the frames of events that were settled, so this comes after everything whose
+    /// position is known.
     pub(super) fn stray_frames(
         &mut self,
         numbers: &Numbers,
@@ -404,22 +410,35 @@ impl Copying<'_> {
     ) -> Result<(), Fault> {
         for number in 2..=self.image.pages {
             self.check_closing(number)?;
-            if (numbers.queued()).is_some_and(|all| self.read.queued >= all) {
-                break;
-            }
             let Some(page) = self.image.page(number)? else {
                 continue;
             };
             let is_searched = match self.image.kind(number, &page)? {
-                Kind::Leaf | Kind::Other => numbers.queued().is_some(),
+                Kind::Leaf => numbers.queued().is_some() && !self.is_readable(&page)?,
                 Kind::Destroyed => true,
-                Kind::Spare => false,
+                Kind::Other => false,
             };
             if is_searched {
                 self.whole_frames(&page, positions.clone(), numbers.queued())?;
             }
         }
         Ok(())
+    }
+
+    /// Whether every row of a leaf page can be read, and none is hidden.
+    fn is_readable(&mut self, page: &[u8]) -> Result<bool, Fault> {
+        let cells = carve::pointers(page);
+        let mut known = 0;
+        self.rows_of(page, None, |_, row| {
+            known += usize::from(match row.width() {
+                QUEUE_WIDTH | DEAD_WIDTH => is_whole(&row),
+                pack::WIDTH => head_of(&row).is_some(),
+                // The rows of other tables begin with a text or have only numbers.
+                _ => matches!(row.get(0), ValueRef::Text(_)) || row.numbers().is_some(),
+            });
+            Ok(())
+        })?;
+        Ok(known == cells.len() && cells.into_iter().min() == carve::begin_of_cells(page))
     }
 
     /// Copies rows that become whole if a frame whose page is unknown is one of their overflow pages.

@@ -137,11 +137,19 @@ struct Open {
 #[derive(Debug, Default)]
 struct Place {
     has_tags: bool,
-    /// The value that comes is that of the top-level key `tags`, the first of this name.
-    opens_tags: bool,
     is_in_tags: bool,
-    /// The value that comes is that of a tag whose key is a text.
-    is_tag: bool,
+    coming: Coming,
+}
+
+/// What the next value is.
+#[derive(Debug, Default, PartialEq)]
+enum Coming {
+    #[default]
+    Any,
+    /// That of the top-level key `tags`, the first of this name.
+    Tags,
+    /// That of a tag whose key is a text.
+    Tag,
 }
 
 /// One walk over a text. It writes msgpack if `WRITES`.
@@ -200,8 +208,7 @@ impl<const WRITES: bool> Walk<'_, '_, WRITES> {
     /// Writes a scalar, or opens a container. Returns whether it did the latter.
     #[inline]
     fn value(&mut self, kind: JsonKind) -> Result<bool> {
-        let opens_tags = std::mem::take(&mut self.place.opens_tags);
-        let is_tag = std::mem::take(&mut self.place.is_tag);
+        let coming = std::mem::take(&mut self.place.coming);
         match kind {
             JsonKind::String | JsonKind::Escaped => {
                 let (text, is_exact) = text_of(&self.tokens, kind, self.decoded);
@@ -209,7 +216,7 @@ impl<const WRITES: bool> Walk<'_, '_, WRITES> {
                     pack::str(self.out, text.as_bytes());
                 }
                 // One with half a surrogate pair is not a text.
-                if is_tag && is_exact {
+                if coming == Coming::Tag && is_exact {
                     self.tags.value(text);
                 }
             }
@@ -223,7 +230,7 @@ impl<const WRITES: bool> Walk<'_, '_, WRITES> {
                     count: 0,
                     is_map,
                 });
-                self.place.is_in_tags |= opens_tags && is_map;
+                self.place.is_in_tags |= coming == Coming::Tags && is_map;
                 if WRITES {
                     // Right for up to 15 items, which is nearly every container.
                     self.out.push(0);
@@ -261,12 +268,13 @@ impl<const WRITES: bool> Walk<'_, '_, WRITES> {
             1 if key.as_bytes() == TAGS => {
                 // Of two, it is not known which one counts.
                 self.tags.clear();
-                self.place.opens_tags = !self.place.has_tags;
-                self.place.has_tags = true;
+                if !std::mem::replace(&mut self.place.has_tags, true) {
+                    self.place.coming = Coming::Tags;
+                }
             }
             TAGS_LEVEL if self.place.is_in_tags && is_exact => {
                 self.tags.key(key);
-                self.place.is_tag = true;
+                self.place.coming = Coming::Tag;
             }
             _ => {}
         }

@@ -220,7 +220,7 @@ mod tests {
             7,
             OWN_CHUNK_BYTES,
         ] {
-            let data = vec![len as u8; len];
+            let data = vec![b'x'; len];
             for count in [1, 2] {
                 for _ in 0..count {
                     let frame = Frame::of_salt("t", &data).expect("it is short");

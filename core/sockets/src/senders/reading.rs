@@ -84,9 +84,10 @@ impl<'a, I: Intake> Reading<'a, I> {
         if profile != self.last {
             self.count_unmatched();
             self.last = profile;
-            self.wanted = match self.is_open {
-                true => self.intake.wants(profile),
-                false => Wanted::Yes,
+            self.wanted = if self.is_open {
+                self.intake.wants(profile)
+            } else {
+                Wanted::Yes
             };
         }
         let event = match self.wanted {

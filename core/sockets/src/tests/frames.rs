@@ -56,7 +56,7 @@ fn an_event_of_ours_leaves_as_if_it_had_been_fired_here_whatever_its_data_say() 
         let other = [&b"p\n\n"[..], b"\x81\xa1x\x02"].concat();
         let head = &frame[..frame.len() - body_of(&frame).len()];
         let mut lies = head[..head.len() - 2].to_vec();
-        lies.extend([0xc4, other.len() as u8]);
+        lies.extend([0xc4, u8::try_from(other.len()).expect("it is short")]);
         lies.extend(other);
         assert_eq!(passed_on(&lies), towards_listeners(&event), "{body}");
         let again = towards_listeners(&event);
@@ -87,7 +87,13 @@ fn an_event_of_ours_whose_text_is_not_json_is_refused() {
         let key = b"\xa4json";
         let at = (frame.windows(key.len()).position(|part| part == key)).expect("it has text");
         let (before, after) = frame.split_at(at + key.len());
-        let bad = [before, &[0xa0 | text.len() as u8], text, &after[3..]].concat();
+        let bad = [
+            before,
+            &[0xa0 | u8::try_from(text.len()).expect("it is short")],
+            text,
+            &after[3..],
+        ]
+        .concat();
         for is_heard in [false, true] {
             let found = Decoded::read(&bad, "", is_heard, &mut Scratch::default());
             assert_eq!(found.map(|_| ()), Err(Fault::Body), "{text:?}");

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::mapping::{Stamped, json_to_data};
-use crate::{Content, EventId, MAX_FRAME_BYTES, pack, stamp};
+use crate::mapping::JsonReader;
+use crate::{Content, EventId, MAX_FRAME_BYTES, pack};
 
 /// A frame as pieces to be written; the pieces in order are its payload.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Frame<'a> {
 }
 
 /// Ends the tag.
-const TAG_END: &[u8] = b"\n\n";
+pub(crate) const TAG_END: &[u8] = b"\n\n";
 
 /// What every frame of Salt's begins with; the body's type and length follow.
 pub(crate) const SALT_OPENING: &[u8] = b"\x82\xa4head\x80\xa4body";
@@ -79,26 +79,27 @@ impl<'a> Frame<'a> {
     ///
     /// One sentence: the frame would be longer than [`MAX_FRAME_BYTES`], or the body is not JSON.
     pub fn of_evbus(tag: &'a str, event: &Fired<'_>, exact: Exact) -> Result<Self, String> {
-        let (data, stamped) = json_to_data(event.json, &stamp(event.time_unix_ns))?;
-        let wrap = stamped == Stamped::Around;
-        let exact = exact == Exact::Yes;
-        let mut opening = Vec::with_capacity(96);
-        opening.extend_from_slice(b"\x82\xa4head\x81\xa5evbus");
-        pack::map(&mut opening, 2 + u32::from(wrap) + u32::from(exact));
-        pack::str(&mut opening, b"id");
-        pack::bin(&mut opening, event.id.as_bytes());
-        pack::str(&mut opening, b"time");
-        pack::uint(&mut opening, event.time_unix_ns);
-        if wrap {
-            pack::str(&mut opening, b"wrap");
-            pack::bool(&mut opening, true);
-        }
-        if exact {
-            pack::str(&mut opening, b"json");
-            pack::str(&mut opening, event.json);
-        }
-        pack::str(&mut opening, b"body");
-        Self::close(opening, tag, Cow::Owned(data))
+        let mut reader = JsonReader::default();
+        reader.check_and_write(event.json, event.time_unix_ns)?;
+        let exact = (exact == Exact::Yes).then_some(event.json);
+        let opening = evbus_opening(event.id, event.time_unix_ns, reader.is_wrapped(), exact);
+        Self::close(opening, tag, Cow::Owned(reader.into_data()))
+    }
+
+    /// As [`of_evbus`](Self::of_evbus) towards listeners, of an event whose body `reader` has just read by
+    /// [`JsonReader::check_and_write`], with the same time.
+    ///
+    /// # Errors
+    ///
+    /// One sentence: the frame would be longer than [`MAX_FRAME_BYTES`].
+    pub fn of_read(
+        tag: &'a str,
+        id: EventId,
+        time_unix_ns: u64,
+        reader: &'a JsonReader,
+    ) -> Result<Self, String> {
+        let opening = evbus_opening(id, time_unix_ns, reader.is_wrapped(), None);
+        Self::close(opening, tag, Cow::Borrowed(reader.data()))
     }
 
     /// `opening` ends with the key of the body.
@@ -121,6 +122,7 @@ impl<'a> Frame<'a> {
     }
 
     /// The payload's length in bytes.
+    #[inline]
     #[allow(clippy::len_without_is_empty, reason = "no frame is empty")]
     pub fn len(&self) -> usize {
         self.pieces().iter().map(|piece| piece.len()).sum()
@@ -136,4 +138,28 @@ impl<'a> Frame<'a> {
         // At most MAX_FRAME_BYTES, as checked when it was made.
         u32::try_from(self.len()).unwrap_or(u32::MAX).to_be_bytes()
     }
+}
+
+/// The beginning of an evbus event's frame, up to the key of the body.
+fn evbus_opening(id: EventId, time_unix_ns: u64, wrap: bool, json: Option<&[u8]>) -> Vec<u8> {
+    let mut opening = Vec::with_capacity(96 + json.map_or(0, <[u8]>::len));
+    opening.extend_from_slice(b"\x82\xa4head\x81\xa5evbus");
+    pack::map(
+        &mut opening,
+        2 + u32::from(wrap) + u32::from(json.is_some()),
+    );
+    pack::str(&mut opening, b"id");
+    pack::bin(&mut opening, id.as_bytes());
+    pack::str(&mut opening, b"time");
+    pack::uint(&mut opening, time_unix_ns);
+    if wrap {
+        pack::str(&mut opening, b"wrap");
+        pack::bool(&mut opening, true);
+    }
+    if let Some(json) = json {
+        pack::str(&mut opening, b"json");
+        pack::str(&mut opening, json);
+    }
+    pack::str(&mut opening, b"body");
+    opening
 }

@@ -1,9 +1,9 @@
 //! Frames: where they end in a stream, and what they contain.
 
-use crate::encode::SALT_OPENING;
+use crate::MAX_DEPTH;
+use crate::encode::{SALT_OPENING, TAG_END};
 use crate::mapping::{JsonWriter, NoJson, check_data};
 use crate::token::{self, Head, Stop, Token};
-use crate::{MAX_DEPTH, pack};
 
 /// The longest frame, in bytes, without its length prefix: the limit of Salt's own servers and
 /// clients.
@@ -79,6 +79,12 @@ impl Decoder {
     }
 
     fn bare<'a>(&mut self, input: &'a [u8]) -> Result<Option<(&'a [u8], usize)>, LostSync> {
+        // Of an unfinished frame something has been walked, except the first time.
+        if self.walked == 0
+            && let Some(payload) = salt_frame(input)
+        {
+            return Ok(Some((payload, payload.len())));
+        }
         while self.left > 0 {
             let rest = input.get(self.walked..).unwrap_or_default();
             let head = match Head::read(rest) {
@@ -100,6 +106,18 @@ impl Decoder {
         *self = Self::new();
         Ok(Some((payload, payload.len())))
     }
+}
+
+/// The frame at the front of `input`, if it is whole and begins as all of Salt's do: what a walk over its values
+/// would find, without one.
+#[inline]
+fn salt_frame(input: &[u8]) -> Option<&[u8]> {
+    let body = Head::read(input.strip_prefix(SALT_OPENING)?).ok()?;
+    let len = SALT_OPENING.len() + body.len();
+    if body.children > 0 || len > MAX_FRAME_BYTES {
+        return None;
+    }
+    input.get(..len)
 }
 
 fn prefixed(input: &[u8]) -> Result<Option<(&[u8], usize)>, LostSync> {
@@ -161,15 +179,17 @@ pub struct Content<'a> {
 
 /// The body in a payload that is byte for byte what [`Frame::of_salt`](crate::Frame::of_salt) writes,
 /// as all that programs of Salt's fire is.
+#[inline]
 fn canonical_body(payload: &[u8]) -> Option<&[u8]> {
-    let mut rest = payload.strip_prefix(SALT_OPENING)?;
-    let written = rest.len();
-    match token::read(&mut rest) {
-        Ok(Token::Bin(body)) if rest.is_empty() => {
-            (written == pack::bin_len(body.len())).then_some(body)
+    let (body, len) = match payload.strip_prefix(SALT_OPENING)? {
+        [0xc4, len, body @ ..] => (body, usize::from(*len)),
+        [0xc5, a, b, body @ ..] if *a > 0 => (body, usize::from(u16::from_be_bytes([*a, *b]))),
+        [0xc6, a, b, c, d, body @ ..] if (*a, *b) != (0, 0) => {
+            (body, u32::from_be_bytes([*a, *b, *c, *d]) as usize)
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    (body.len() == len).then_some(body)
 }
 
 /// The entry `evbus` of a frame's head.
@@ -204,8 +224,18 @@ impl<'a> Content<'a> {
     ///
     /// It contains no event.
     pub fn find(payload: &'a [u8]) -> Result<Self, Fault> {
+        Self::find_after(payload, "")
+    }
+
+    /// As [`find`](Self::find), but faster if the tag is `last`, that of another frame.
+    ///
+    /// # Errors
+    ///
+    /// It contains no event.
+    #[inline]
+    pub fn find_after(payload: &'a [u8], last: &'a str) -> Result<Self, Fault> {
         if let Some(body) = canonical_body(payload) {
-            let (tag, data) = event(body)?;
+            let (tag, data) = event(body, last)?;
             return Ok(Self {
                 tag,
                 data,
@@ -213,6 +243,11 @@ impl<'a> Content<'a> {
                 canonical: Some(payload),
             });
         }
+        Self::find_entries(payload, last)
+    }
+
+    /// As [`find_after`](Self::find_after), in a payload of any form.
+    fn find_entries(payload: &'a [u8], last: &'a str) -> Result<Self, Fault> {
         let Entries { body, head } = entries(payload)?;
         let (Token::Bin(body) | Token::Str(body)) =
             token::read(&mut body.ok_or(Fault::NoBody)?).map_err(|_| Fault::NoMap)?
@@ -220,7 +255,7 @@ impl<'a> Content<'a> {
             return Err(Fault::NoBody);
         };
         let head = head.map_or(Ok(None), EvbusHead::find)?;
-        let (tag, data) = event(body)?;
+        let (tag, data) = event(body, last)?;
         Ok(Self {
             tag,
             data,
@@ -311,8 +346,20 @@ fn entries(payload: &[u8]) -> Result<Entries<'_>, Fault> {
     }
 }
 
-/// The tag and DATA in a frame's body; the tag is checked.
-fn event(body: &[u8]) -> Result<(&str, &[u8]), Fault> {
+/// The tag and DATA in a frame's body; the tag is checked, unless it is `last`, which was.
+#[inline]
+fn event<'a>(body: &'a [u8], last: &'a str) -> Result<(&'a str, &'a [u8]), Fault> {
+    // No two newlines are in a tag, and none is at its end, so this is where it ends.
+    if let Some(rest) = body.strip_prefix(last.as_bytes())
+        && let Some(data) = rest.strip_prefix(TAG_END)
+        && !last.is_empty()
+    {
+        return Ok((last, data));
+    }
+    any_event(body)
+}
+
+fn any_event(body: &[u8]) -> Result<(&str, &[u8]), Fault> {
     // The end is near the beginning: a search for both newlines takes longer to prepare than to do.
     let end = memchr::memchr_iter(b'\n', body)
         .find(|at| body.get(at + 1) == Some(&b'\n'))

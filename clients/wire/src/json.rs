@@ -1,10 +1,13 @@
 //! Reads JSON text one token at a time, for writers that turn it into another form in one pass.
 //!
-//! This is the only lexer of JSON in the project. It takes text that `serde_json` has accepted before; it does not
-//! check the grammar above the tokens. Numbers keep all their digits and strings their lone surrogates, which
-//! a tree of `serde_json` cannot represent.
+//! This is the only lexer of JSON in the project. Its tokens are exactly those of JSON; what is above them, such as where
+//! a comma may stand, is for the callers to check. Numbers keep all their digits and strings their lone
+//! surrogates, which a tree of `serde_json` cannot represent.
 
 use std::str;
+
+use crate::MAX_DEPTH;
+use crate::mapping::next_special;
 
 /// A token of JSON.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,10 +30,27 @@ pub enum JsonToken<'a> {
     Bool(bool),
     /// A number without fraction and exponent, which may be longer than any integer type.
     Integer(&'a str),
-    /// Any other number; infinite if it is too large.
-    Float(f64),
+    /// Any other number.
+    Float(JsonFloat<'a>),
     /// A string.
     String(JsonString<'a>),
+}
+
+/// A number with a fraction or an exponent, as it is in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JsonFloat<'a>(&'a str);
+
+impl JsonFloat<'_> {
+    /// Its value; infinite if it is too large.
+    pub fn value(self) -> f64 {
+        float(self.0)
+    }
+}
+
+/// The value of a number; infinite if it is too large.
+pub(crate) fn float(number: &str) -> f64 {
+    // Rust reads every number of JSON.
+    number.parse().unwrap_or(f64::NAN)
 }
 
 /// A string, as it is between its quotes.
@@ -47,24 +67,28 @@ impl<'a> JsonString<'a> {
     }
 
     /// Appends the string to `out`, with U+FFFD for each lone surrogate. Calls `lone` for these, with the
-    /// position in `out` and the surrogate. Returns whether all escapes were valid.
-    pub fn decode(self, out: &mut String, mut lone: impl FnMut(usize, u16)) -> bool {
-        let mut rest = self.raw;
-        while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
-            out.push_str(&rest[..at]);
-            let mut after = &rest.as_bytes()[at + 1..];
-            let Some(decoded) = unescape(&mut after) else {
-                return false;
-            };
+    /// position in `out` and the surrogate.
+    pub fn decode(self, out: &mut String, lone: impl FnMut(usize, u16)) {
+        decode(self.raw, out, lone);
+    }
+}
+
+/// As [`JsonString::decode`], of what is between the quotes of a string.
+pub(crate) fn decode(raw: &str, out: &mut String, mut lone: impl FnMut(usize, u16)) {
+    let mut rest = raw;
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        out.push_str(&rest[..at]);
+        let mut after = &rest.as_bytes()[at + 1..];
+        // Its escapes were valid when it became a token.
+        if let Some(decoded) = unescape(&mut after) {
             out.push(decoded.unwrap_or_else(|half| {
                 lone(out.len(), half);
                 char::REPLACEMENT_CHARACTER
             }));
-            rest = &rest[rest.len() - after.len()..];
         }
-        out.push_str(rest);
-        true
+        rest = &rest[rest.len() - after.len()..];
     }
+    out.push_str(rest);
 }
 
 /// The tokens of a JSON text.
@@ -93,90 +117,214 @@ impl<'a> JsonTokens<'a> {
         })
     }
 
+    /// The whole text.
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// The next token; none at the end of the text.
     ///
     /// # Errors
     ///
     /// One sentence: there is no token.
-    #[inline]
     pub fn take(&mut self) -> Result<Option<JsonToken<'a>>, String> {
+        let kind = self.step().map_err(|expected| self.fault(expected))?;
+        let text = self.lexeme(kind);
+        Ok(Some(match kind {
+            JsonKind::End => return Ok(None),
+            JsonKind::OpenObject => JsonToken::OpenObject,
+            JsonKind::CloseObject => JsonToken::CloseObject,
+            JsonKind::OpenArray => JsonToken::OpenArray,
+            JsonKind::CloseArray => JsonToken::CloseArray,
+            JsonKind::Comma => JsonToken::Comma,
+            JsonKind::Colon => JsonToken::Colon,
+            JsonKind::Null => JsonToken::Null,
+            JsonKind::True => JsonToken::Bool(true),
+            JsonKind::False => JsonToken::Bool(false),
+            JsonKind::Integer => JsonToken::Integer(text),
+            JsonKind::Float => JsonToken::Float(JsonFloat(text)),
+            JsonKind::String => JsonToken::String(JsonString {
+                raw: text,
+                escaped: false,
+            }),
+            JsonKind::Escaped => JsonToken::String(JsonString {
+                raw: text,
+                escaped: true,
+            }),
+        }))
+    }
+
+    /// Goes on to the next token, of which [`lexeme`](Self::lexeme) gives the text: a token that is returned in
+    /// one piece is copied by pieces, for which the processor waits.
+    pub(crate) fn step(&mut self) -> Result<JsonKind, Expected> {
         let bytes = self.text.as_bytes();
         while matches!(bytes.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
         }
         self.start = self.at;
         let Some(first) = bytes.get(self.at) else {
-            return Ok(None);
+            return Ok(JsonKind::End);
         };
-        let (token, length) = match first {
-            b'{' => (JsonToken::OpenObject, 1),
-            b'}' => (JsonToken::CloseObject, 1),
-            b'[' => (JsonToken::OpenArray, 1),
-            b']' => (JsonToken::CloseArray, 1),
-            b',' => (JsonToken::Comma, 1),
-            b':' => (JsonToken::Colon, 1),
-            b'"' => self.string()?,
-            b'-' | b'0'..=b'9' => self.number()?,
+        let kind = match first {
+            b'{' => JsonKind::OpenObject,
+            b'}' => JsonKind::CloseObject,
+            b'[' => JsonKind::OpenArray,
+            b']' => JsonKind::CloseArray,
+            b',' => JsonKind::Comma,
+            b':' => JsonKind::Colon,
+            b'"' => return self.string(),
+            b'-' | b'0'..=b'9' => return self.number(),
             _ => {
                 let rest = &bytes[self.at..];
                 let literal = LITERALS.iter().find(|(word, _)| rest.starts_with(word));
-                let (word, token) = literal.ok_or_else(|| self.fault("a value"))?;
-                (*token, word.len())
+                let (word, kind) = literal.ok_or(Expected::Value)?;
+                self.at += word.len();
+                return Ok(*kind);
             }
         };
-        self.at += length;
-        Ok(Some(token))
+        self.at += 1;
+        Ok(kind)
     }
 
-    /// One sentence: `expected` is not where the last token begins.
-    pub fn fault(&self, expected: &str) -> String {
+    /// The text of the last token, which was of this kind; of a string what is between its quotes.
+    #[inline]
+    pub(crate) fn lexeme(&self, kind: JsonKind) -> &'a str {
+        match kind {
+            JsonKind::String | JsonKind::Escaped => &self.text[self.start + 1..self.at - 1],
+            _ => &self.text[self.start..self.at],
+        }
+    }
+
+    /// One sentence about what is not where the last token begins.
+    #[cold]
+    pub(crate) fn fault(&self, expected: Expected) -> String {
+        let expected = match expected {
+            Expected::Value => "a value",
+            Expected::Number => "a number",
+            Expected::ClosingQuote => "the string's closing quote",
+            Expected::ValidEscapes => "a string with valid escapes",
+            Expected::NoControlCharacters => "a string without control characters",
+            Expected::CommaOrBracket => "a comma or a closing bracket",
+            Expected::Key => "a key in double quotes",
+            Expected::Colon => "a colon",
+            Expected::End => "the end",
+            Expected::FewerLevels => {
+                return format!("it is nested more than {MAX_DEPTH} levels deep");
+            }
+        };
         format!("it is not JSON: expected {expected} at byte {}", self.start)
     }
 
-    fn number(&self) -> Result<(JsonToken<'a>, usize), String> {
-        let rest = &self.text[self.at..];
-        let length = rest
-            .bytes()
-            .position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
-            .unwrap_or(rest.len());
-        let text = &rest[..length];
-        let digits = text.strip_prefix('-').unwrap_or(text);
-        let token = if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            JsonToken::Integer(text)
-        } else {
-            JsonToken::Float(text.parse().map_err(|_| self.fault("a number"))?)
+    fn number(&mut self) -> Result<JsonKind, Expected> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let digits = |from: usize| {
+            let after = rest.get(from..).unwrap_or_default();
+            let count = after.iter().take_while(|byte| byte.is_ascii_digit());
+            from + count.count()
         };
-        Ok((token, length))
+        let begin = usize::from(rest.first() == Some(&b'-'));
+        let integer = match rest.get(begin) {
+            Some(b'0') => begin + 1,
+            _ => digits(begin),
+        };
+        let mut end = integer;
+        let mut is_whole = end > begin;
+        if rest.get(end) == Some(&b'.') {
+            let from = end + 1;
+            end = digits(from);
+            is_whole &= end > from;
+        }
+        if let Some(b'e' | b'E') = rest.get(end) {
+            let sign = matches!(rest.get(end + 1), Some(b'+' | b'-'));
+            let from = end + 1 + usize::from(sign);
+            end = digits(from);
+            is_whole &= end > from;
+        }
+        // No two numbers follow each other without anything between them.
+        let goes_on = matches!(
+            rest.get(end),
+            Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
+        );
+        if !is_whole || goes_on {
+            return Err(Expected::Number);
+        }
+        self.at += end;
+        Ok(if end == integer {
+            JsonKind::Integer
+        } else {
+            JsonKind::Float
+        })
     }
 
-    fn string(&self) -> Result<(JsonToken<'a>, usize), String> {
+    #[inline]
+    fn string(&mut self) -> Result<JsonKind, Expected> {
         let bytes = self.text.as_bytes();
-        let begin = self.at + 1;
-        let mut end = begin;
-        let mut escaped = false;
+        let mut end = self.at + 1;
+        let mut kind = JsonKind::String;
         loop {
-            let rest = bytes.get(end..).unwrap_or_default();
-            let found = memchr::memchr2(b'"', b'\\', rest)
-                .ok_or_else(|| self.fault("the string's closing quote"))?;
-            end += found;
-            if bytes[end] == b'"' {
-                break;
+            end = next_special(bytes, end).ok_or(Expected::ClosingQuote)?;
+            match bytes[end] {
+                b'"' => break,
+                b'\\' => {
+                    let mut after = &bytes[end + 1..];
+                    if unescape(&mut after).is_none() {
+                        return Err(Expected::ValidEscapes);
+                    }
+                    end = bytes.len() - after.len();
+                    kind = JsonKind::Escaped;
+                }
+                _ => return Err(Expected::NoControlCharacters),
             }
-            escaped = true;
-            end += 2;
         }
-        let raw = &self.text[begin..end];
-        Ok((
-            JsonToken::String(JsonString { raw, escaped }),
-            end + 1 - self.at,
-        ))
+        self.at = end + 1;
+        Ok(kind)
     }
 }
 
-const LITERALS: [(&[u8], JsonToken<'static>); 3] = [
-    (b"null", JsonToken::Null),
-    (b"true", JsonToken::Bool(true)),
-    (b"false", JsonToken::Bool(false)),
+/// A token of JSON without what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JsonKind {
+    OpenObject,
+    CloseObject,
+    OpenArray,
+    CloseArray,
+    Comma,
+    Colon,
+    Null,
+    True,
+    False,
+    /// A number without fraction and exponent.
+    Integer,
+    /// Any other number.
+    Float,
+    /// A string without escapes.
+    String,
+    /// A string with escapes.
+    Escaped,
+    /// There is no further token.
+    End,
+}
+
+/// What should be where a text turns out not to be JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    Value,
+    Number,
+    ClosingQuote,
+    ValidEscapes,
+    NoControlCharacters,
+    CommaOrBracket,
+    Key,
+    Colon,
+    End,
+    /// Not so many containers in each other.
+    FewerLevels,
+}
+
+const LITERALS: [(&[u8], JsonKind); 3] = [
+    (b"null", JsonKind::Null),
+    (b"true", JsonKind::True),
+    (b"false", JsonKind::False),
 ];
 
 /// Takes what follows a backslash in a string from the front of `rest`: the character that the escape
@@ -246,19 +394,38 @@ mod tests {
                 Ok("OpenArray Null Comma Bool(true) Comma Bool(false) CloseArray"),
             ),
             (
-                "{:-012345678901234567890}",
-                Ok("OpenObject Colon Integer(\"-012345678901234567890\") CloseObject"),
+                "{:-12345678901234567890}",
+                Ok("OpenObject Colon Integer(\"-12345678901234567890\") CloseObject"),
             ),
-            ("1.5 -1e400", Ok("Float(1.5) Float(-inf)")),
+            (
+                "1.5 -1e400",
+                Ok("Float(JsonFloat(\"1.5\")) Float(JsonFloat(\"-1e400\"))"),
+            ),
             (
                 r#""ä\"""#,
                 Ok(r#"String(JsonString { raw: "ä\\\"", escaped: true })"#),
             ),
             ("1 nul", Err("it is not JSON: expected a value at byte 2")),
             ("1 -", Err("it is not JSON: expected a number at byte 2")),
+            ("01", Err("it is not JSON: expected a number at byte 0")),
+            ("1.", Err("it is not JSON: expected a number at byte 0")),
+            ("1.e5", Err("it is not JSON: expected a number at byte 0")),
+            ("-1e+", Err("it is not JSON: expected a number at byte 0")),
+            (
+                "\"\n\"",
+                Err("it is not JSON: expected a string without control characters at byte 0"),
+            ),
+            (
+                "\"a",
+                Err("it is not JSON: expected the string's closing quote at byte 0"),
+            ),
+            (
+                r#""\ud8x0""#,
+                Err("it is not JSON: expected a string with valid escapes at byte 0"),
+            ),
             (
                 r#""\"#,
-                Err("it is not JSON: expected the string's closing quote at byte 0"),
+                Err("it is not JSON: expected a string with valid escapes at byte 0"),
             ),
         ] {
             let found = tokens(text);

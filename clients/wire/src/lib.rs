@@ -30,7 +30,7 @@ pub use finite::Finite;
 pub use frame::{Content, Decoder, EvbusHead, Fault, Framing, LostSync, MAX_FRAME_BYTES};
 pub use id::{EventId, NotAnId, now_unix_ns};
 pub use in_words::in_words;
-pub use json::{JsonString, JsonToken, JsonTokens};
+pub use json::{JsonFloat, JsonString, JsonToken, JsonTokens};
 pub use socket_path::{MAX_ADDRESS_BYTES, SocketPath};
 pub use stamp::stamp;
 

@@ -26,7 +26,11 @@ pub(crate) fn float(out: &mut Vec<u8>, value: f64) {
 }
 
 pub(crate) fn str(out: &mut Vec<u8>, text: &[u8]) {
-    into_vec(encode::write_str_len(out, length(text.len())));
+    match u8::try_from(text.len()) {
+        // Most texts are short.
+        Ok(len @ 0..32) => out.push(0xa0 | len),
+        _ => into_vec(encode::write_str_len(out, length(text.len()))),
+    }
     out.extend_from_slice(text);
 }
 
@@ -38,16 +42,6 @@ pub(crate) fn bin(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Announces `len` bytes that the caller writes.
 pub(crate) fn bin_head(out: &mut Vec<u8>, len: usize) {
     into_vec(encode::write_bin_len(out, length(len)));
-}
-
-/// How long `len` bytes are with their type and length before them.
-pub(crate) fn bin_len(len: usize) -> usize {
-    let head = match len {
-        0..0x100 => 2,
-        0x100..0x1_0000 => 3,
-        _ => 5,
-    };
-    head + len
 }
 
 pub(crate) fn map(out: &mut Vec<u8>, pairs: u32) {

@@ -1,23 +1,31 @@
 //! `_stamp`: the time in Salt's events.
 
-use std::fmt::Write as _;
-
 /// A time as Salt 3006 and 3007 write it: UTC, without an offset, always with microseconds
 /// (`2026-11-23T00:22:03.419201`).
 pub fn stamp(time_unix_ns: u64) -> String {
     let seconds = time_unix_ns / 1_000_000_000;
     let (year, month, day) = date(seconds / 86_400);
-    let mut text = String::with_capacity(26);
-    // Writing to a String cannot fail.
-    let _ = write!(
-        text,
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}",
-        seconds / 3600 % 24,
-        seconds / 60 % 60,
-        seconds % 60,
-        time_unix_ns / 1000 % 1_000_000,
-    );
-    text
+    // Not by a formatter, which takes longer than the rest of an event.
+    let mut text = Vec::with_capacity(26);
+    for (before, number) in [
+        (&b""[..], year / 100),
+        (b"", year),
+        (b"-", month),
+        (b"-", day),
+        (b"T", seconds / 3600 % 24),
+        (b":", seconds / 60 % 60),
+        (b":", seconds % 60),
+        (b".", time_unix_ns / 10_000_000),
+        (b"", time_unix_ns / 100_000),
+        (b"", time_unix_ns / 1000),
+    ] {
+        text.extend_from_slice(before);
+        // The last two digits.
+        text.push(b'0' + (number / 10 % 10) as u8);
+        text.push(b'0' + (number % 10) as u8);
+    }
+    // Digits and what is between them are UTF-8.
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Year, month and day of a number of days since the Unix epoch, in the Gregorian calendar.

@@ -56,6 +56,28 @@ impl Head {
     /// Reads the beginning of the token at the front of `input`.
     #[inline]
     pub(crate) fn read(input: &[u8]) -> Result<Self, Stop> {
+        // Most tokens are texts of less than 256 bytes, and maps with few pairs.
+        let (marker, header, payload, children) = match *input {
+            [first @ 0xa0..=0xbf, ..] => {
+                let len = first & 0x1f;
+                (Marker::FixStr(len), 1, usize::from(len), 0)
+            }
+            [first @ 0x80..=0x8f, ..] => {
+                let count = first & 0x0f;
+                (Marker::FixMap(count), 1, 0, 2 * u64::from(count))
+            }
+            [0xd9, len, ..] => (Marker::Str8, 2, usize::from(len), 0),
+            _ => return Self::read_any(input),
+        };
+        Ok(Self {
+            marker,
+            header,
+            payload,
+            children,
+        })
+    }
+
+    fn read_any(input: &[u8]) -> Result<Self, Stop> {
         let &first = input.first().ok_or(Stop::Incomplete)?;
         let marker = Marker::from_u8(first);
         let (header, payload, children) = match marker {

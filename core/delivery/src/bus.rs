@@ -328,7 +328,7 @@ impl Bus {
         let tally = &self.inner.tally;
         let Some(undecided) = &route.undecided else {
             if route.matches.is_empty() {
-                tally.unmatched(event.profile(), !routes.lanes.is_empty());
+                tally.unmatched(event.profile(), 1, !routes.lanes.is_empty());
             } else {
                 tally.matched();
             }
@@ -346,10 +346,10 @@ impl Bus {
         self.inner.tally.leave_unmatched_to_others();
     }
 
-    /// Counts an event from a socket that matches no destination; listeners have it.
-    pub fn count_unmatched(&self, profile: &str) {
+    /// Counts so many events of a profile from a socket that match no destination; listeners have them.
+    pub fn count_unmatched(&self, profile: &str, count: u64) {
         let has_destinations = !self.inner.routes.load().lanes.is_empty();
-        self.inner.tally.unmatched(profile, has_destinations);
+        self.inner.tally.unmatched(profile, count, has_destinations);
     }
 
     /// How many events programs have fired, and how many of them had a destination.

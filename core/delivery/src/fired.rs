@@ -140,9 +140,9 @@ impl Tally {
         self.matched.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts an event without a destination, and logs it once per burst if there are destinations.
-    pub(crate) fn unmatched(&self, profile: &str, has_destinations: bool) {
-        self.unmatched.fetch_add(1, Ordering::Relaxed);
+    /// Counts events of a profile without a destination, and logs them once per burst if there are destinations.
+    pub(crate) fn unmatched(&self, profile: &str, count: u64, has_destinations: bool) {
+        self.unmatched.fetch_add(count, Ordering::Relaxed);
         let is_told = self.is_told_elsewhere.load(Ordering::Relaxed);
         if has_destinations && !is_told && self.nowhere.begins() {
             tracing::warn!(

@@ -43,10 +43,9 @@ pub(super) fn str_of_json(json: &[u8]) -> Result<String, String> {
             // Integers have no limit, and there is one zero.
             JsonToken::Integer("-0") => out.push('0'),
             JsonToken::Integer(digits) => out.push_str(digits),
-            JsonToken::Float(value) => out.push_str(&python_float(value)),
+            JsonToken::Float(number) => out.push_str(&python_float(number.value())),
             JsonToken::String(string) => {
-                let fault = || tokens.fault("a string with valid escapes");
-                let text = Text::of(string).ok_or_else(fault)?;
+                let text = Text::of(string);
                 if is_first {
                     return Ok(text.decoded);
                 }
@@ -86,16 +85,14 @@ struct Text {
 }
 
 impl Text {
-    /// None if an escape is not valid.
-    fn of(string: JsonString<'_>) -> Option<Self> {
+    fn of(string: JsonString<'_>) -> Self {
         let mut text = Self {
             decoded: String::new(),
             lone: Vec::new(),
         };
         let lone = &mut text.lone;
-        string
-            .decode(&mut text.decoded, |at, half| lone.push((at, half)))
-            .then_some(text)
+        string.decode(&mut text.decoded, |at, half| lone.push((at, half)));
+        text
     }
 
     /// Writes it as `repr` does.

@@ -122,11 +122,10 @@ fn check_json(text: &[u8]) {
     let valid = is_json(text);
     match json_to_msgpack(text) {
         Ok(packed) => {
+            assert!(valid, "{}", String::from_utf8_lossy(text));
             let value = model::value(&packed).expect("what was written is one msgpack value");
-            if valid {
-                check_same(&value, text);
-                value_to_json(&packed).expect("what was written can be read");
-            }
+            check_same(&value, text);
+            value_to_json(&packed).expect("what was written can be read");
         }
         Err(why) => assert!(!valid, "{why}"),
     }

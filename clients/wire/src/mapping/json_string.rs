@@ -1,4 +1,4 @@
-//! Texts as JSON strings, copied in whole spans.
+//! Texts as JSON strings, copied in whole spans, and where such a span ends.
 
 use crate::MAX_BODY_BYTES;
 
@@ -26,7 +26,8 @@ const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// Where the next byte is that a string cannot have as it is: a quote, a backslash, a control character.
-fn next_special(bytes: &[u8], from: usize) -> Option<usize> {
+#[inline]
+pub(crate) fn next_special(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
     let mut words = rest.chunks_exact(8);
     let mut at = from;

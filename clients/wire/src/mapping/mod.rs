@@ -29,12 +29,21 @@ mod to_msgpack;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use json_string::next_special;
 pub use stamped::stamp_data;
 pub use string_tags::{MAX_TAGS, StringTags};
 pub(crate) use to_json::check_data;
 pub use to_json::{JsonWriter, NoJson, data_to_json, value_to_json};
-pub use to_msgpack::json_to_msgpack;
-pub(crate) use to_msgpack::{Stamped, json_to_data};
+pub use to_msgpack::{JsonReader, json_to_msgpack};
 
 /// The key of the time that every event on Salt's bus carries in its DATA.
 pub const STAMP: &[u8] = b"_stamp";
+
+/// The key of an envelope's tags.
+const TAGS: &[u8] = b"tags";
+
+/// How many containers are open around a tag.
+const TAGS_LEVEL: usize = 2;
+
+/// What a reader or a writer keeps when it is trimmed.
+const KEPT_BYTES: usize = 1024 * 1024;

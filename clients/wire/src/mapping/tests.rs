@@ -191,9 +191,11 @@ fn text_that_is_no_json_is_refused_with_its_place() {
         ("1-2", "a number at byte 0"),
         ("-", "a number at byte 0"),
         (r#""a"#, "closing quote at byte 0"),
-        (r#""a\"#, "closing quote at byte 0"),
+        (r#""a\"#, "valid escapes at byte 0"),
         (r#""\x""#, "valid escapes at byte 0"),
-        (r#""\u12"#, "closing quote at byte 0"),
+        (r#""\u12"#, "valid escapes at byte 0"),
+        ("[\"\t\"]", "control characters at byte 1"),
+        ("[01]", "a number at byte 1"),
         ("[", "a closing bracket at byte 1"),
     ] {
         let error = json_to_msgpack(json.as_bytes()).expect_err("this is not JSON");
@@ -203,41 +205,39 @@ fn text_that_is_no_json_is_refused_with_its_place() {
 
 #[test]
 fn a_body_becomes_data_that_salt_listeners_understand_and_comes_back_exactly() {
-    let stamp = "2026-11-23T00:22:03.419201";
-    for (json, expected, stamped) in [
+    for (json, expected, is_wrapped) in [
         (
             r#"{"x":1}"#,
             r#"{"x":1,"_stamp":"2026-11-23T00:22:03.419201"}"#,
-            Stamped::Beside,
+            false,
         ),
-        (
-            "{}",
-            r#"{"_stamp":"2026-11-23T00:22:03.419201"}"#,
-            Stamped::Beside,
-        ),
+        ("{}", r#"{"_stamp":"2026-11-23T00:22:03.419201"}"#, false),
         (
             r#"[{"_stamp":1}]"#,
             r#"{"body":[{"_stamp":1}],"_stamp":"2026-11-23T00:22:03.419201"}"#,
-            Stamped::Around,
+            true,
         ),
         (
             r#"{"a":2,"_stamp":1}"#,
             r#"{"body":{"a":2,"_stamp":1},"_stamp":"2026-11-23T00:22:03.419201"}"#,
-            Stamped::Around,
+            true,
         ),
         (
             r#"{"a":{"_stamp":1}}"#,
             r#"{"a":{"_stamp":1},"_stamp":"2026-11-23T00:22:03.419201"}"#,
-            Stamped::Beside,
+            false,
         ),
     ] {
-        let (data, found) = json_to_data(json.as_bytes(), stamp).expect("it is JSON");
-        assert_eq!(found, stamped, "{json}");
-        let text = data_to_json(&data).expect("it is DATA");
+        let mut reader = JsonReader::default();
+        let read = reader.check_and_write(json.as_bytes(), 1_795_393_323_419_201_000);
+        assert_eq!(read.as_deref(), Ok(json));
+        assert_eq!(reader.is_wrapped(), is_wrapped, "{json}");
+        let data = reader.data();
+        let text = data_to_json(data).expect("it is DATA");
         assert_eq!(String::from_utf8_lossy(&text), expected);
-        if stamped == Stamped::Beside {
+        if !is_wrapped {
             let mut writer = JsonWriter::default();
-            writer.unstamped(&data).expect("it is DATA");
+            writer.unstamped(data).expect("it is DATA");
             assert_eq!(writer.text(), json);
         }
     }
@@ -262,8 +262,9 @@ fn owned(tags: &StringTags) -> Vec<(String, String)> {
 }
 
 #[test]
-fn string_tags_are_found_in_their_order_while_a_body_is_written() {
+fn string_tags_are_found_in_their_order_while_a_body_is_written_or_read() {
     let mut writer = JsonWriter::default();
+    let mut reader = JsonReader::default();
     for (json, expected) in [
         (r#"{"a":1}"#, &[][..]),
         (
@@ -281,6 +282,8 @@ fn string_tags_are_found_in_their_order_while_a_body_is_written() {
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
         assert_eq!(owned(writer.tags()), expected, "{json}");
+        reader.check(json.as_bytes()).expect("it is JSON");
+        assert_eq!(owned(reader.tags()), expected, "{json}");
         assert_eq!(parsed_tags(json.as_bytes()).len(), expected.len());
     }
     // A key that is there twice does not say which one counts.
@@ -288,12 +291,22 @@ fn string_tags_are_found_in_their_order_while_a_body_is_written() {
         .value(b"\x82\xa4tags\x81\xa1a\xa1b\xa4tags\x81\xa1c\xa1d")
         .expect("it is msgpack");
     assert_eq!(owned(writer.tags()), []);
+    reader
+        .check(br#"{"tags":{"a":"b"},"tags":{"c":"d"}}"#)
+        .expect("it is JSON");
+    assert_eq!(owned(reader.tags()), []);
+    // A key may be written with escapes. Half a surrogate pair is not a text, as key or as value.
+    reader
+        .check(br#"{"\u0074ags":{"\ud800":"x","a":"\ud800","b":"y"}}"#)
+        .expect("it is JSON");
+    assert_eq!(owned(reader.tags()), [("b".to_owned(), "y".to_owned())]);
 }
 
 #[test]
 fn random_tags_are_those_that_a_parser_finds() {
     let mut random = Random::new(0x9e37_79b9_7f4a_7c15);
     let mut writer = JsonWriter::default();
+    let mut reader = JsonReader::default();
     let mut found = 0;
     for _ in 0..100_000 {
         let mut data = b"\x82\xa1x\x81\xa1y\xa1z\xa4tags".to_vec();
@@ -322,6 +335,8 @@ fn random_tags_are_those_that_a_parser_finds() {
             let expected = parsed_tags(writer.text().as_bytes());
             assert_eq!(tags.len(), expected.len(), "{data:02x?}");
             assert_eq!(BTreeMap::from_iter(tags), expected, "{data:02x?}");
+            (reader.check(writer.text().as_bytes())).expect("what was written as JSON is JSON");
+            assert_eq!(owned(reader.tags()), owned(writer.tags()), "{data:02x?}");
             found += expected.len();
         }
     }
@@ -329,8 +344,63 @@ fn random_tags_are_those_that_a_parser_finds() {
 }
 
 #[test]
+fn exactly_what_serde_json_takes_for_json_is_read() {
+    let mut random = Random::new(0xd1b5_4a32_d192_ed03);
+    let mut reader = JsonReader::default();
+    let parts: [&[u8]; 28] = [
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b"\"a\"",
+        b"\"\"",
+        b"null",
+        b"true",
+        b"false",
+        b"nul",
+        b"0",
+        b"-",
+        b"1",
+        b".",
+        b"e",
+        b"E+",
+        b"5",
+        b" ",
+        b"\n",
+        b"\"\\u00e9\"",
+        b"\"\\ud800\"",
+        b"\"\\",
+        b"\"\x1f\"",
+        b"\"\xc3\xa9\"",
+        b"\"\xff\"",
+        b"\x0b",
+    ];
+    let mut accepted = 0;
+    for _ in 0..400_000 {
+        let (around, within) = ([&b"["[..], b"{\"k\":", b""], [&b"]"[..], b"}", b""]);
+        let kind = random.below(3);
+        let mut text = around[kind].to_vec();
+        for _ in 0..random.below(6) {
+            text.extend_from_slice(parts[random.below(parts.len())]);
+        }
+        text.extend_from_slice(within[kind]);
+        let is_json = str::from_utf8(&text)
+            .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+        let shown = String::from_utf8_lossy(&text);
+        assert_eq!(reader.check(&text).is_ok(), is_json, "{shown}");
+        let read = reader.check_and_write(&text, 0);
+        assert_eq!(read.is_ok(), is_json, "{shown}");
+        accepted += usize::from(is_json);
+    }
+    assert!(accepted > 1000, "only {accepted} texts were JSON");
+}
+
+#[test]
 fn random_bytes_never_panic_and_what_the_check_accepts_becomes_json() {
     let mut random = Random::new(0x2545_f491_4f6c_dd1d);
+    let mut reader = JsonReader::default();
     let mut accepted = 0;
     for _ in 0..200_000 {
         let len = random.below(24);
@@ -358,10 +428,9 @@ fn random_bytes_never_panic_and_what_the_check_accepts_becomes_json() {
             .iter()
             .map(|byte| b"[]{}\",:\\u0e-19 "[usize::from(*byte) % 15])
             .collect();
-        let _ = json_to_msgpack(&text);
-        if serde_json::from_slice::<IgnoredAny>(&text).is_ok() {
-            json_to_msgpack(&text).expect("JSON becomes msgpack");
-        }
+        let is_json = serde_json::from_slice::<IgnoredAny>(&text).is_ok();
+        assert_eq!(reader.check(&text).is_ok(), is_json, "{text:?}");
+        assert_eq!(json_to_msgpack(&text).is_ok(), is_json, "{text:?}");
     }
     assert!(
         accepted > 1000,

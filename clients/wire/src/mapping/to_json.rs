@@ -2,10 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use smallvec::SmallVec;
 
-use super::STAMP;
 use super::json_string;
 use super::string_tags::StringTags;
+use super::{KEPT_BYTES, STAMP, TAGS, TAGS_LEVEL};
 use crate::token::{self, Head, Stop, Token};
 use crate::{MAX_BODY_BYTES, MAX_DEPTH};
 
@@ -44,9 +45,6 @@ pub struct JsonWriter {
     open: Vec<Open>,
     tags: StringTags,
 }
-
-/// What a writer keeps after [`JsonWriter::trim`].
-const KEPT_BYTES: usize = 1024 * 1024;
 
 /// Why a value has no JSON text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -185,8 +183,8 @@ pub(crate) fn check_data(data: &[u8], levels: usize) -> Result<(), &'static str>
     // How many values remain in the innermost open container, and whether it is a map. A pair of a map counts
     // twice, so a key is next if the number is even.
     let (mut left, mut is_map) = (map.children, true);
-    // The same for the containers around it. Most events have none, so nothing is allocated for them.
-    let mut outer = Vec::new();
+    // The same for the containers around it. Few events have many, so nothing is allocated for most.
+    let mut outer = SmallVec::<[_; 8]>::new();
     loop {
         while left == 0 {
             let Some(around) = outer.pop() else {
@@ -237,9 +235,6 @@ fn malformed(stop: Stop) -> &'static str {
         Stop::Reserved => "the msgpack has the byte c1, which is never used",
     }
 }
-
-/// The key of an envelope's tags.
-const TAGS: &[u8] = b"tags";
 
 /// An array or map that has been opened and not closed.
 #[derive(Debug)]
@@ -338,9 +333,6 @@ impl JsonWriter {
         }
     }
 }
-
-/// How many containers are open around a tag.
-const TAGS_LEVEL: usize = 2;
 
 /// The text of a scalar that was written as a JSON string; `None` if it was written as anything else.
 fn as_text<'a>(scalar: Token<'a>, written: &'a [u8]) -> Option<&'a str> {

@@ -247,6 +247,26 @@ fn other_shapes_that_salt_servers_accept_are_accepted() {
 }
 
 #[test]
+fn a_tag_is_found_whatever_tag_was_before_it() {
+    for tag in ["t", "tt", "t\nt", "\nt", "other"] {
+        for data in [&[0x80][..], b"\x81\xa3\n\nx\x01"] {
+            let frame = salt_frame(tag, data);
+            let expected = Content::find(&frame).expect("an event is in the frame");
+            assert_eq!((expected.tag, expected.data), (tag, data));
+            for last in ["", "t", "tt", "t\nt", "o"] {
+                assert_eq!(Content::find_after(&frame, last), Ok(expected.clone()));
+            }
+        }
+    }
+    // Three newlines: the third belongs to DATA.
+    let frame = salt_frame("t\n", &[0x80]);
+    for last in ["", "t"] {
+        let found = Content::find_after(&frame, last).expect("an event is in the frame");
+        assert_eq!((found.tag, found.data), ("t", &b"\n\x80"[..]));
+    }
+}
+
+#[test]
 fn a_body_of_the_deepest_nesting_arrives_with_a_map_around_it() {
     let json = |depth: usize| ["[".repeat(depth), "]".repeat(depth)].concat();
     for exact in [Exact::Yes, Exact::No] {

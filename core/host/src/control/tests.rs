@@ -32,7 +32,7 @@ impl Intake for Nowhere {
         Wanted::No
     }
 
-    fn unmatched(&self, _profile: &str) {}
+    fn unmatched(&self, _profile: &str, _count: u64) {}
 
     async fn prepare(&self, _events: &[Event]) {}
 

@@ -23,8 +23,8 @@ impl Intake for FromSockets {
         }
     }
 
-    fn unmatched(&self, profile: &str) {
-        self.0.count_unmatched(profile);
+    fn unmatched(&self, profile: &str, count: u64) {
+        self.0.count_unmatched(profile, count);
     }
 
     async fn prepare(&self, events: &[Event]) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-use evbus_wire::{Frame, Framing};
+use evbus_wire::Framing;
 use parking_lot::Mutex;
 use rustix::process::Gid;
 use tokio::net::{UnixListener, UnixStream};
@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use crate::files::peer::{self, Peer};
 use crate::limits::for_members;
 use crate::listeners::connection;
+use crate::listeners::frames::Frames;
 use crate::listeners::log::Log;
 use evbus_report::OncePerBurst;
 use evbus_report::counted;
@@ -182,28 +183,18 @@ impl Broadcast {
     }
 
     /// Queues frames for all listeners, and cuts off those that had too much waiting before one.
-    pub(crate) fn append(&self, frames: &[Frame<'_>]) {
+    pub(crate) fn append(&self, frames: &mut Frames) {
+        let count = frames.count() as u64;
         let mut cut_off = 0;
         {
             let state = &mut *self.state.lock();
-            for (branch, framing) in state
-                .branches
-                .iter_mut()
-                .zip([Framing::Bare, Framing::Prefixed])
-            {
-                for frame in frames {
-                    if branch.log.end() > branch.check_at {
-                        cut_off += branch.cut_off_the_slow(self.queue_bytes);
-                    }
-                    if branch.seats.is_empty() {
-                        break;
-                    }
-                    branch.append(frame, framing);
-                }
+            // Those without a prefix last: they are given away.
+            for framing in [Framing::Prefixed, Framing::Bare] {
+                let branch = &mut state.branches[branch(framing)];
+                cut_off += branch.append(frames, framing, self.queue_bytes);
             }
         }
-        self.published
-            .fetch_add(frames.len() as u64, Ordering::Relaxed);
+        self.published.fetch_add(count, Ordering::Relaxed);
         for appended in &self.appended {
             appended.notify_waiters();
         }
@@ -355,16 +346,36 @@ impl State {
 }
 
 impl Branch {
-    fn append(&mut self, frame: &Frame<'_>, framing: Framing) {
-        self.longest = self.longest.max(frame.len() as u64);
-        match framing {
-            Framing::Bare => self.log.append(frame.len(), frame.pieces()),
-            Framing::Prefixed => {
-                let prefix = frame.prefix();
-                let pieces = [&prefix[..]].into_iter().chain(frame.pieces());
-                self.log.append(prefix.len() + frame.len(), pieces);
-            }
+    /// Appends frames, and cuts off those listeners that have more than `limit` bytes waiting before one. Returns
+    /// how many.
+    fn append(&mut self, frames: &mut Frames, framing: Framing, limit: u64) -> usize {
+        if self.seats.is_empty() {
+            return 0;
         }
+        // No listener can have too much waiting before any of them.
+        if framing == Framing::Bare && self.log.end() + frames.len() as u64 <= self.check_at {
+            self.longest = self.longest.max(frames.longest() as u64);
+            self.log.append_frames(frames);
+            return 0;
+        }
+        let mut cut_off = 0;
+        for frame in frames.iter() {
+            if self.log.end() > self.check_at {
+                cut_off += self.cut_off_the_slow(limit);
+            }
+            if self.seats.is_empty() {
+                break;
+            }
+            self.longest = self.longest.max(frame.len() as u64);
+            // A frame is at most MAX_FRAME_BYTES long.
+            let prefix = u32::try_from(frame.len()).unwrap_or(u32::MAX).to_be_bytes();
+            let prefix = match framing {
+                Framing::Bare => &[],
+                Framing::Prefixed => &prefix[..],
+            };
+            self.log.append(prefix.len() + frame.len(), [prefix, frame]);
+        }
+        cut_off
     }
 
     /// Ends the connections of the listeners that have more than `limit` bytes waiting.

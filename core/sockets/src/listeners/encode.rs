@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use evbus_wire::mapping::value_to_json;
 use evbus_wire::{Exact, Fired, Frame};
 
-use crate::senders::decode::Decoded;
 use evbus_event::{ContentType, Event, Origin};
 
 /// Encodes an event for listeners: one that came from a Salt program as it came, any other with an
@@ -18,28 +17,12 @@ pub(crate) fn frame(event: &Event) -> Result<Frame<'_>, String> {
     if came_from_salt(event) {
         return Frame::of_salt(event.profile(), event.body());
     }
-    of_evbus(event.profile(), event)
-}
-
-/// As [`frame`], of what has just come through a socket.
-///
-/// # Errors
-///
-/// As [`frame`].
-pub(crate) fn frame_of_decoded<'a>(decoded: &Decoded<'a>) -> Result<Frame<'a>, String> {
-    match decoded {
-        Decoded::Salt(content) => Frame::of_content(content),
-        Decoded::Evbus(content, event) => of_evbus(content.tag, event),
-    }
-}
-
-fn of_evbus<'a>(tag: &'a str, event: &Event) -> Result<Frame<'a>, String> {
     let fired = Fired {
         json: &json_of(event)?,
         id: event.id(),
         time_unix_ns: event.time_unix_ns(),
     };
-    Frame::of_evbus(tag, &fired, Exact::No)
+    Frame::of_evbus(event.profile(), &fired, Exact::No)
 }
 
 /// Whether the body is Salt's DATA, as it came through a socket.

@@ -1,6 +1,6 @@
 //! The bytes that listeners of one framing are sent: written once, read by each at its own pace.
 //!
-//! A chain of chunks. Every listener holds the chunk it has read to the end, and so all that
+//! A chain of chunks. Every listener holds its place between two chunks, and so all that
 //! follow; a chunk is freed when the last listener has passed it. What is kept is therefore what
 //! the slowest listener has yet to read, however many listeners there are.
 
@@ -8,25 +8,36 @@ use std::io::IoSlice;
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 
-/// Frames are gathered in chunks of this many bytes; a longer frame has a chunk of its own.
+use crate::listeners::frames::Frames;
+
+/// Short pieces are gathered in chunks of this many bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// From this length on, bytes become a chunk of their own instead of being copied.
+const OWN_CHUNK_BYTES: usize = 16 * 1024;
 
 /// How many chunks one write takes.
 const CHUNKS_PER_WRITE: usize = 64;
 
+/// Where one chunk ends and the next one begins.
 #[derive(Default)]
-struct Chunk {
-    bytes: Bytes,
-    next: OnceLock<Arc<Chunk>>,
+struct Place {
+    next: OnceLock<Chunk>,
 }
 
-impl Drop for Chunk {
+struct Chunk {
+    bytes: Bytes,
+    end: Arc<Place>,
+}
+
+impl Drop for Place {
     // One after the other: a long chain would overflow the stack if each freed the next.
     fn drop(&mut self) {
         let mut next = self.next.take();
-        while let Some(mut chunk) = next.and_then(Arc::into_inner) {
-            next = chunk.next.take();
+        while let Some(mut place) = next.and_then(|chunk| Arc::into_inner(chunk.end)) {
+            next = place.next.take();
         }
     }
 }
@@ -34,9 +45,9 @@ impl Drop for Chunk {
 /// The writing end.
 #[derive(Default)]
 pub(crate) struct Log {
-    /// Frames that are not yet in the chain.
+    /// Bytes that are not yet in the chain.
     open: BytesMut,
-    tail: Arc<Chunk>,
+    tail: Arc<Place>,
     end: u64,
 }
 
@@ -46,11 +57,12 @@ impl Log {
         self.end
     }
 
-    /// Appends a frame of `len` bytes.
+    /// Appends `len` bytes by copying them.
     pub(crate) fn append<'a>(&mut self, len: usize, pieces: impl IntoIterator<Item = &'a [u8]>) {
         if self.open.capacity() - self.open.len() < len {
             self.seal();
-            self.open = BytesMut::with_capacity(len.max(CHUNK_BYTES));
+            // The memory is used again if everybody has read all of it.
+            self.open.reserve(len.max(CHUNK_BYTES));
         }
         for piece in pieces {
             self.open.extend_from_slice(piece);
@@ -58,27 +70,43 @@ impl Log {
         self.end += len as u64;
     }
 
-    /// Moves what has been appended into the chain, where readers find it. Tells whether there
+    /// Appends all frames, one behind the other.
+    pub(crate) fn append_frames(&mut self, frames: &mut Frames) {
+        if frames.len() < OWN_CHUNK_BYTES {
+            return self.append(frames.len(), [frames.as_bytes()]);
+        }
+        self.seal();
+        self.end += frames.len() as u64;
+        self.chain(frames.take_bytes());
+    }
+
+    /// Moves what has been copied into the chain, where readers find it. Tells whether there
     /// was anything.
     pub(crate) fn seal(&mut self) -> bool {
         if self.open.is_empty() {
             return false;
         }
-        let chunk = Arc::new(Chunk {
-            bytes: self.open.split().freeze(),
-            next: OnceLock::new(),
-        });
-        // Only this method sets `next`, and only on the last chunk, so it is never set already.
-        let _ = self.tail.next.set(Arc::clone(&chunk));
-        self.tail = chunk;
+        let bytes = self.open.split().freeze();
+        self.chain(bytes);
         true
+    }
+
+    fn chain(&mut self, bytes: Bytes) {
+        let end = Arc::new(Place::default());
+        let chunk = Chunk {
+            bytes,
+            end: Arc::clone(&end),
+        };
+        // Only this method sets `next`, and only of the last place, so it is never set already.
+        let _ = self.tail.next.set(chunk);
+        self.tail = end;
     }
 
     /// A reader of all that will be appended.
     pub(crate) fn reader(&mut self) -> Reader {
         self.seal();
         Reader {
-            done: Arc::clone(&self.tail),
+            place: Arc::clone(&self.tail),
             offset: 0,
         }
     }
@@ -92,22 +120,22 @@ impl Log {
 
 /// A place in the chain.
 pub(crate) struct Reader {
-    /// Read to its end.
-    done: Arc<Chunk>,
-    /// How much of the chunk after it has been read.
+    /// The last one that has been reached.
+    place: Arc<Place>,
+    /// How much of the chunk behind it has been read.
     offset: usize,
 }
 
 impl Reader {
     /// What comes next, for one vectored write; empty where the chain ends.
     pub(crate) fn gather(&self) -> impl AsRef<[IoSlice<'_>]> {
-        let mut slices = Vec::with_capacity(4);
-        let mut chunk = &self.done;
+        let mut slices = SmallVec::<[_; 4]>::new();
+        let mut place = &self.place;
         let mut offset = self.offset;
-        while let Some(next) = chunk.next.get() {
-            slices.push(IoSlice::new(&next.bytes[offset..]));
+        while let Some(chunk) = place.next.get() {
+            slices.push(IoSlice::new(&chunk.bytes[offset..]));
             offset = 0;
-            chunk = next;
+            place = &chunk.end;
             if slices.len() == CHUNKS_PER_WRITE {
                 break;
             }
@@ -117,18 +145,18 @@ impl Reader {
 
     /// Whether the chain goes on.
     pub(crate) fn has_more(&self) -> bool {
-        self.done.next.get().is_some()
+        self.place.next.get().is_some()
     }
 
     /// Goes on by `count` bytes, at most those of the last [`gather`](Self::gather).
     pub(crate) fn advance(&mut self, count: usize) {
         self.offset += count;
-        while let Some(next) = self.done.next.get() {
-            let Some(offset) = self.offset.checked_sub(next.bytes.len()) else {
+        while let Some(chunk) = self.place.next.get() {
+            let Some(offset) = self.offset.checked_sub(chunk.bytes.len()) else {
                 break;
             };
-            let next = Arc::clone(next);
-            self.done = next;
+            let end = Arc::clone(&chunk.end);
+            self.place = end;
             self.offset = offset;
         }
     }
@@ -136,6 +164,8 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use evbus_wire::Frame;
+
     use super::*;
 
     fn read_all(reader: &mut Reader, step: usize) -> Vec<u8> {
@@ -173,6 +203,61 @@ mod tests {
         assert_eq!(read_all(&mut early, 1), format!("abcde{rest}").as_bytes());
         assert_eq!(read_all(&mut late, 1000), format!("cde{rest}").as_bytes());
         assert_eq!(log.end(), 8 + CHUNK_BYTES as u64);
+    }
+
+    #[test]
+    fn frames_are_read_in_order_however_they_were_appended() {
+        let mut log = Log::default();
+        let mut reader = log.reader();
+        let mut expected = Vec::new();
+        let mut frames = Frames::default();
+        for len in [
+            3,
+            10,
+            OWN_CHUNK_BYTES,
+            5,
+            2 * CHUNK_BYTES,
+            7,
+            OWN_CHUNK_BYTES,
+        ] {
+            let data = vec![b'x'; len];
+            for count in [1, 2] {
+                for _ in 0..count {
+                    let frame = Frame::of_salt("t", &data).expect("it is short");
+                    expected.extend(frame.pieces().concat());
+                    frames.push(&frame);
+                }
+                let before = expected.len() as u64;
+                log.append_frames(&mut frames);
+                frames.clear();
+                assert_eq!(log.end(), before);
+            }
+        }
+        log.seal();
+        assert_eq!(read_all(&mut reader, 1000), expected);
+        assert!(!reader.has_more());
+    }
+
+    #[test]
+    fn memory_that_all_have_read_is_used_again() {
+        let mut log = Log::default();
+        let mut readers = [log.reader(), log.reader()];
+        let mut frames = Frames::default();
+        let data = vec![0; OWN_CHUNK_BYTES];
+        let frame = Frame::of_salt("t", &data).expect("it is short");
+        let mut places = Vec::new();
+        for _ in 0..100 {
+            frames.push(&frame);
+            places.push(frames.as_bytes().as_ptr());
+            log.append_frames(&mut frames);
+            frames.clear();
+            for reader in &mut readers {
+                read_all(reader, 1000);
+            }
+        }
+        places.sort_unstable();
+        places.dedup();
+        assert!(places.len() < 5, "{} places", places.len());
     }
 
     #[test]

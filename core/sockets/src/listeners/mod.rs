@@ -3,5 +3,6 @@
 pub(crate) mod broadcast;
 pub(crate) mod connection;
 pub(crate) mod encode;
+pub(crate) mod frames;
 pub(crate) mod log;
 pub(crate) mod publisher;

@@ -12,7 +12,7 @@ use evbus_wire::Frame;
 
 use crate::listeners::broadcast::Broadcast;
 use crate::listeners::encode;
-use crate::senders::decode::Decoded;
+use crate::listeners::frames::Frames;
 use evbus_event::Event;
 
 /// The default of how many bytes may wait for one listener before it is cut off.
@@ -76,9 +76,9 @@ impl Publisher {
         if !self.has_listeners() {
             return;
         }
-        if let Some(frame) = self.encoded(event.profile(), encode::frame(event)) {
-            self.broadcast.append(&[frame]);
-        }
+        let mut frames = Frames::of_this_thread();
+        self.add(event.profile(), encode::frame(event), &mut frames);
+        self.publish_frames(frames);
     }
 
     /// Whether any listener is connected.
@@ -86,25 +86,27 @@ impl Publisher {
         self.broadcast.listeners.load(Ordering::Acquire) > 0
     }
 
-    /// The frame of an event that came through a socket, for [`publish_frames`](Self::publish_frames);
-    /// none, told and counted, if it makes no frame.
-    pub(crate) fn frame<'a>(&self, decoded: &Decoded<'a>) -> Option<Frame<'a>> {
-        self.encoded(decoded.profile(), encode::frame_of_decoded(decoded))
+    /// Adds an event's frame to others, for [`publish_frames`](Self::publish_frames). If the event makes no
+    /// frame, this is logged and counted.
+    #[inline]
+    pub(crate) fn add(&self, profile: &str, frame: Result<Frame<'_>, String>, frames: &mut Frames) {
+        match frame {
+            Ok(frame) => frames.push(&frame),
+            Err(reason) => self.not_encoded(profile, &reason),
+        }
     }
 
     /// As [`publish`](Self::publish), of many events at once, and for the listeners that have been let
     /// in.
-    pub(crate) fn publish_frames(&self, frames: &[Frame<'_>]) {
-        if !frames.is_empty() {
-            self.broadcast.append(frames);
+    pub(crate) fn publish_frames(&self, mut frames: Frames) {
+        if frames.count() > 0 {
+            self.broadcast.append(&mut frames);
         }
+        frames.keep();
     }
 
-    fn encoded<'a>(&self, profile: &str, frame: Result<Frame<'a>, String>) -> Option<Frame<'a>> {
-        let reason = match frame {
-            Ok(frame) => return Some(frame),
-            Err(reason) => reason,
-        };
+    #[cold]
+    fn not_encoded(&self, profile: &str, reason: &str) {
         self.broadcast.unencodable.fetch_add(1, Ordering::Relaxed);
         if self.broadcast.unencoded.begins() {
             tracing::warn!(
@@ -112,7 +114,6 @@ impl Publisher {
                 "an event was not sent to listeners: {reason} (logged once per burst; all are counted)"
             );
         }
-        None
     }
 
     /// Lets in every listener whose connection waits, so that it gets all that is published from

@@ -1,6 +1,5 @@
 //! Reads frames from a sender's connection and passes the events on, in order.
 
-use std::cell::RefCell;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,26 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use evbus_wire::mapping::{JsonWriter, NoJson};
-use evbus_wire::{Answer, Content, Decoder, Fault};
+use evbus_wire::{Answer, Content, Decoder};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use crate::listeners::publisher::Publisher;
-use crate::senders::decode::Decoded;
 use crate::senders::departures::Departures;
-use crate::senders::intake::{Confirmation as _, Intake, Wanted};
+use crate::senders::intake::{Confirmation as _, Intake};
 use crate::senders::memory_budget::{MemoryBudget, NoRoom, Share};
-use evbus_event::{Event, now_unix_ns};
+use crate::senders::reading::Reading;
+use evbus_event::Event;
 use evbus_report::OncePerBurst;
 
 /// How much is read at a time.
 const READ_BYTES: usize = 64 * 1024;
-
-thread_local! {
-    /// Memory for bodies.
-    static WRITER: RefCell<JsonWriter> = RefCell::default();
-}
 
 /// The counters of incoming events.
 #[derive(Debug, Default)]
@@ -376,27 +369,16 @@ impl<I: Intake> Connection<I> {
 
     /// Reads every whole frame in the buffer and sends all to the listeners at once.
     fn publish(&mut self) -> Batch {
-        let is_open = self.intake.is_open();
-        let is_heard = is_open && self.common.publisher.has_listeners();
-        let now = now_unix_ns();
-        // Not a connection's own, which may be silent for days.
-        let mut writer = WRITER.take();
-        let mut frames = Vec::new();
-        let mut events = Vec::new();
-        let mut has_new = false;
-        let mut last = None;
-        let mut too_long = Vec::new();
-        let (mut taken, mut unwanted) = (0, 0);
+        let counters = &self.common.counters;
+        let mut reading = Reading::begin(&self.intake, &self.common.publisher, self.buffer.len());
+        let mut taken = 0;
         let in_sync = loop {
             let (payload, len) = match self.decoder.next(&self.buffer[taken..]) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break true,
                 Err(reason) => {
-                    self.common
-                        .counters
-                        .lost_sync
-                        .fetch_add(1, Ordering::Relaxed);
-                    if self.common.counters.closed.begins() {
+                    counters.lost_sync.fetch_add(1, Ordering::Relaxed);
+                    if counters.closed.begins() {
                         tracing::warn!(
                             "closed a connection to a pull socket: {reason} (logged once per burst; all are counted)"
                         );
@@ -405,96 +387,25 @@ impl<I: Intake> Connection<I> {
                 }
             };
             taken += len;
-            let wants = |profile: &str| match last {
-                // One profile often comes many times in a row.
-                Some((known, wanted)) if known == profile => wanted,
-                _ if is_open => self.intake.wants(profile),
-                _ => Wanted::Yes,
-            };
-            let incoming = match Incoming::read(payload, now, wants, &mut writer) {
-                Ok(incoming) => incoming,
-                Err(reason) => {
-                    self.wants_answer |= Content::is_of_evbus(payload);
-                    self.common.counters.skipped(&reason);
-                    (self.refusal)
-                        .get_or_insert_with(|| format!("a frame contains no event: {reason}"));
-                    continue;
-                }
-            };
-            last = Some((incoming.frame.profile(), incoming.wanted));
-            self.wants_answer |= incoming.frame.is_ours();
-            if is_heard {
-                frames.extend(self.common.publisher.frame(&incoming.frame));
-            }
-            match incoming.wanted {
-                Wanted::No => {
-                    unwanted += 1;
-                    self.has_unmatched = true;
-                    self.intake.unmatched(incoming.frame.profile());
-                }
-                wanted => {
-                    has_new |= wanted == Wanted::NotKnown;
-                    match incoming.event {
-                        Ok(event) => events.extend(event.or_else(|| incoming.frame.into_event())),
-                        Err(error) => {
-                            let profile = incoming.frame.profile();
-                            let reason =
-                                format!("the event for profile {profile:?} is not kept: {error}");
-                            too_long.push(reason);
-                        }
-                    }
-                }
+            if let Err(reason) = reading.take(payload) {
+                self.wants_answer |= Content::is_of_evbus(payload);
+                counters.skipped(&reason);
+                self.refusal
+                    .get_or_insert_with(|| format!("a frame contains no event: {reason}"));
             }
         };
-        writer.trim();
-        WRITER.set(writer);
-        let counters = &self.common.counters;
-        counters.events.fetch_add(unwanted, Ordering::Relaxed);
-        self.common.publisher.publish_frames(&frames);
-        for reason in too_long {
+        let read = reading.publish();
+        counters.events.fetch_add(read.unmatched, Ordering::Relaxed);
+        self.wants_answer |= read.is_ours;
+        self.has_unmatched |= read.unmatched > 0;
+        for reason in read.too_long {
             self.refuse(reason);
         }
         Batch {
             len: taken,
-            events,
-            has_new,
+            events: read.events,
+            has_new: read.has_new,
             in_sync,
         }
-    }
-}
-
-/// A frame, and what is to be done with its event.
-struct Incoming<'a> {
-    frame: Decoded<'a>,
-    wanted: Wanted,
-    /// The event of a program of Salt's, if it is wanted.
-    event: Result<Option<Event>, NoJson>,
-}
-
-impl<'a> Incoming<'a> {
-    /// Reads a frame, and makes an event of it if it is wanted.
-    fn read(
-        payload: &'a [u8],
-        now: u64,
-        wants: impl FnOnce(&str) -> Wanted,
-        writer: &mut JsonWriter,
-    ) -> Result<Self, Fault> {
-        let frame = Decoded::read(payload, writer)?;
-        let wanted = wants(frame.profile());
-        let event = match wanted {
-            Wanted::No => Ok(None),
-            Wanted::Yes | Wanted::NotKnown => frame.salt_event(now, writer),
-        };
-        match event {
-            Ok(Some(_)) => {}
-            Err(NoJson::Malformed(reason)) => return Err(Fault::Data(reason)),
-            // Nothing has walked all of it.
-            Ok(None) | Err(NoJson::TooLong) => frame.check()?,
-        }
-        Ok(Self {
-            frame,
-            wanted,
-            event,
-        })
     }
 }

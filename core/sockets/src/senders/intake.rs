@@ -14,8 +14,8 @@ pub trait Intake: Clone + Send + Sync + 'static {
     /// counted by [`unmatched`](Self::unmatched).
     fn wants(&self, profile: &str) -> Wanted;
 
-    /// Counts an event that has no destination.
-    fn unmatched(&self, profile: &str);
+    /// Counts so many events of this profile, which have no destination.
+    fn unmatched(&self, profile: &str, count: u64);
 
     /// Prepares to take these events, one after the other. For some of them it is not known yet whether they
     /// are wanted.

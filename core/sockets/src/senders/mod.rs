@@ -5,4 +5,5 @@ pub(crate) mod decode;
 pub(crate) mod departures;
 pub(crate) mod intake;
 pub(crate) mod memory_budget;
+pub(crate) mod reading;
 pub(crate) mod slots;

@@ -1,9 +1,9 @@
-use evbus_wire::mapping::{JsonWriter, data_to_json};
-use evbus_wire::{Content, Exact, Fired, Frame};
+use evbus_wire::mapping::data_to_json;
+use evbus_wire::{Content, Exact, Fault, Fired, Frame};
 
 use super::salt_frame;
 use crate::listeners::encode;
-use crate::senders::decode::Decoded;
+use crate::senders::decode::{Decoded, Scratch};
 use evbus_event::{ContentType, Event, now_unix_ns};
 
 /// The frame that a program writes to a host.
@@ -24,22 +24,81 @@ fn towards_listeners(event: &Event) -> Vec<u8> {
 }
 
 fn event_of(payload: &[u8]) -> Event {
-    let mut writer = JsonWriter::default();
-    let decoded = Decoded::read(payload, &mut writer).expect("an event is in the frame");
-    let of_salt = decoded.salt_event(now_unix_ns(), &mut writer);
-    let event = of_salt.expect("its body becomes JSON");
-    event
-        .or_else(|| decoded.into_event())
-        .expect("it is of one kind")
+    let mut scratch = Scratch::default();
+    let decoded =
+        Decoded::read(payload, "", false, &mut scratch).expect("an event is in the frame");
+    (decoded.event(now_unix_ns(), &mut scratch)).expect("its body becomes JSON")
+}
+
+/// What listeners get of a frame.
+fn passed_on(payload: &[u8]) -> Vec<u8> {
+    let mut scratch = Scratch::default();
+    let decoded = Decoded::read(payload, "", true, &mut scratch).expect("an event is in the frame");
+    let leaves = decoded.frame(&scratch).expect("the event makes a frame");
+    leaves.pieces().concat()
 }
 
 #[test]
 fn an_event_of_salt_leaves_as_it_came() {
     let frame = salt_frame("salt/test", b"\x82\xa1x\xd9\x01y\xa1x\xc4\x01\xff");
-    let decoded =
-        Decoded::read(&frame, &mut JsonWriter::default()).expect("an event is in the frame");
-    let leaves = encode::frame_of_decoded(&decoded).expect("the event makes a frame");
-    assert_eq!(leaves.pieces().concat(), frame);
+    assert_eq!(passed_on(&frame), frame);
+}
+
+#[test]
+fn an_event_of_ours_leaves_as_if_it_had_been_fired_here_whatever_its_data_say() {
+    for body in [r#"{"tags":{"a":"b"},"x":1.50}"#, r#"{"_stamp":1}"#, "[1]"] {
+        let event = Event::builder("p")
+            .unwrapped_json(body)
+            .expect("the body is JSON");
+        let frame = towards_a_host(&event);
+        assert_eq!(passed_on(&frame), towards_listeners(&event), "{body}");
+        // The same text beside other DATA, and none beside its DATA.
+        let other = [&b"p\n\n"[..], b"\x81\xa1x\x02"].concat();
+        let head = &frame[..frame.len() - body_of(&frame).len()];
+        let mut lies = head[..head.len() - 2].to_vec();
+        lies.extend([0xc4, u8::try_from(other.len()).expect("it is short")]);
+        lies.extend(other);
+        assert_eq!(passed_on(&lies), towards_listeners(&event), "{body}");
+        let again = towards_listeners(&event);
+        assert_eq!(data_to_json_of(&passed_on(&again)), data_to_json_of(&again));
+    }
+}
+
+/// TAG and DATA of a short frame, which stand at its end.
+fn body_of(frame: &[u8]) -> &[u8] {
+    let content = Content::read(frame).expect("an event is in the frame");
+    let len = content.tag.len() + 2 + content.data.len();
+    &frame[frame.len() - len..]
+}
+
+fn data_to_json_of(frame: &[u8]) -> String {
+    let content = Content::read(frame).expect("an event is in the frame");
+    let json = data_to_json(content.data).expect("DATA is a map");
+    String::from_utf8(json).expect("JSON is UTF-8")
+}
+
+#[test]
+fn an_event_of_ours_whose_text_is_not_json_is_refused() {
+    for text in [&b"{"[..], b"\"\xff\"", b"[1 2]", b"\"\n\"", b"{} {}", b""] {
+        let event = Event::builder("p")
+            .unwrapped_json("[]")
+            .expect("the body is JSON");
+        let frame = towards_a_host(&event);
+        let key = b"\xa4json";
+        let at = (frame.windows(key.len()).position(|part| part == key)).expect("it has text");
+        let (before, after) = frame.split_at(at + key.len());
+        let bad = [
+            before,
+            &[0xa0 | u8::try_from(text.len()).expect("it is short")],
+            text,
+            &after[3..],
+        ]
+        .concat();
+        for is_heard in [false, true] {
+            let found = Decoded::read(&bad, "", is_heard, &mut Scratch::default());
+            assert_eq!(found.map(|_| ()), Err(Fault::Body), "{text:?}");
+        }
+    }
 }
 
 #[test]

@@ -114,7 +114,7 @@ where
         Wanted::Yes
     }
 
-    fn unmatched(&self, _profile: &str) {}
+    fn unmatched(&self, _profile: &str, _count: u64) {}
 
     async fn prepare(&self, _events: &[Event]) {}
 

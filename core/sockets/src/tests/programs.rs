@@ -325,7 +325,7 @@ impl Intake for Nowhere {
         Wanted::No
     }
 
-    fn unmatched(&self, _profile: &str) {}
+    fn unmatched(&self, _profile: &str, _count: u64) {}
 
     async fn prepare(&self, _events: &[Event]) {}
 
@@ -424,7 +424,7 @@ impl Intake for SlowDisk {
         Wanted::Yes
     }
 
-    fn unmatched(&self, _profile: &str) {}
+    fn unmatched(&self, _profile: &str, _count: u64) {}
 
     async fn prepare(&self, _events: &[Event]) {}
 

@@ -1,6 +1,7 @@
 //! The bus: takes events and passes each one to the listeners and to every matching lane.
 
 mod many;
+mod nowait;
 mod own_events;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::fired::{EndReason, Fired, FiredCounts, PutError, Receipts, Tally};
-use crate::lane::{Lane, LaneStatus, NotQueued, Place, Shared};
+use crate::lane::{Lane, LaneStatus, NotQueued, Shared};
 use crate::listeners::Listeners;
 use crate::router::{Route, Router};
 use evbus_event::Serial;
@@ -50,12 +51,18 @@ pub struct Routes {
     pub lanes: Vec<Arc<Lane>>,
 }
 
+/// What has to be waited for until every destination has an event.
+struct Waits {
+    receipts: Receipts,
+    full: Option<Full>,
+}
+
 /// Destinations that had no room for an event.
 struct Full {
     event: Arc<Event>,
     lanes: Vec<Arc<Shared>>,
     /// The first fault of the others.
-    fault: Option<PutError>,
+    fault: Option<Box<PutError>>,
 }
 
 impl Routes {
@@ -110,7 +117,7 @@ impl Bus {
         M: Serialize + ?Sized,
     {
         let event = Event::of_message(profile, &self.inner.run_name, message)?;
-        self.put_event(event).await
+        self.put_shared(event).await
     }
 
     /// As [`put`](Self::put), with tags.
@@ -131,48 +138,13 @@ impl Bus {
             .await
     }
 
-    /// Fires a message, in the envelope, under a profile. Never waits, not even for the disk: it fails
-    /// if there is no room. It waits only for the match plugin when the profile is new, for at most one
-    /// second. May be called from any thread, inside or outside of a runtime.
-    ///
-    /// # Errors
-    ///
-    /// As [`put`](Self::put); also if a destination whose policy is to wait has no room. Then no
-    /// destination gets the event.
-    pub fn put_nowait<M>(&self, profile: &str, message: &M) -> Result<Fired, PutError>
-    where
-        M: Serialize + ?Sized,
-    {
-        let event = Event::of_message(profile, &self.inner.run_name, message)?;
-        self.put_event_nowait(event)
-    }
-
-    /// As [`put_nowait`](Self::put_nowait), with tags.
-    ///
-    /// # Errors
-    ///
-    /// As [`put_nowait`](Self::put_nowait).
-    pub fn put_nowait_tagged<M>(
-        &self,
-        profile: &str,
-        message: &M,
-        tags: impl IntoIterator<Item = (String, Value)>,
-    ) -> Result<Fired, PutError>
-    where
-        M: Serialize + ?Sized,
-    {
-        self.put_event_nowait(self.event(profile).tags(tags).message(message)?)
-    }
-
     /// Fires an event that was made before; see [`put`](Self::put).
     ///
     /// # Errors
     ///
     /// As [`put`](Self::put).
     pub async fn put_event(&self, event: Event) -> Result<Fired, PutError> {
-        let (fired, receipts) = self.put_unconfirmed(event).await?;
-        receipts.written().await?;
-        Ok(fired)
+        self.put_shared(Arc::new(event)).await
     }
 
     /// As [`put_event`](Self::put_event), without waiting for the disk.
@@ -181,55 +153,96 @@ impl Bus {
     ///
     /// As [`put_event`](Self::put_event).
     pub async fn put_unconfirmed(&self, event: Event) -> Result<(Fired, Receipts), PutError> {
-        self.check_open()?;
-        self.inner.listeners.publish(&event);
-        let (routes, route) = match self.known_route(event.profile()) {
-            Some(known) => known,
-            None => self.find_route(event.profile()).await,
+        let (fired, waits) = self.begin(Arc::new(event)).await?;
+        let receipts = match waits {
+            None => Receipts::default(),
+            Some(waits) => self.queued(*waits).await?,
         };
-        let (fired, mut receipts, full) = self.give(&routes, &route, event)?;
-        // The table may be replaced while the program waits.
-        drop((routes, route));
-        if let Some(full) = full {
-            self.wait_for_room(*full, &mut receipts).await?;
-        }
         Ok((fired, receipts))
     }
 
-    /// Passes an event to the destinations of a route, as far as they have room for it.
+    async fn put_shared(&self, event: Arc<Event>) -> Result<Fired, PutError> {
+        let (fired, waits) = self.begin(event).await?;
+        if let Some(waits) = waits {
+            self.queued(*waits).await?.written().await?;
+        }
+        Ok(fired)
+    }
+
+    /// Passes an event to the listeners and its destinations, as far as those have room for it.
+    async fn begin(&self, event: Arc<Event>) -> Result<(Fired, Option<Box<Waits>>), PutError> {
+        self.check_open()?;
+        self.inner.listeners.publish(&event);
+        let id = event.id();
+        let (given, destinations) = match self.known_route(event.profile()) {
+            Some((routes, route)) => (self.give(&routes, &route, event), route.matches.len()),
+            None => {
+                let (routes, route) = self.find_route(event.profile()).await;
+                (self.give(&routes, &route, event), route.matches.len())
+            }
+        };
+        match given {
+            Ok(waits) => Ok((Fired { id, destinations }, waits)),
+            Err(fault) => Err(*fault),
+        }
+    }
+
+    /// Waits until every destination has an event in its queue.
+    async fn queued(&self, waits: Waits) -> Result<Receipts, PutError> {
+        let Waits { mut receipts, full } = waits;
+        if let Some(full) = full {
+            self.wait_for_room(full, &mut receipts).await?;
+        }
+        Ok(receipts)
+    }
+
+    /// Passes an event to the destinations of a route, as far as they have room for it. What it returns is boxed,
+    /// because mostly there is nothing to wait for, and then it fits into registers.
     fn give(
         &self,
         routes: &Routes,
         route: &Route,
-        mut event: Event,
-    ) -> Result<(Fired, Receipts, Option<Box<Full>>), PutError> {
-        if !route.matches.is_empty() {
-            self.inner.serial.apply(&mut event)?;
+        mut event: Arc<Event>,
+    ) -> Result<Option<Box<Waits>>, Box<PutError>> {
+        if !route.matches.is_empty()
+            && let Some(other) = (self.inner.serial.applied(&event)).map_err(PutError::from)?
+        {
+            event = Arc::new(other);
         }
         let mut fault = self.count(routes, route, &event);
-        let event = Arc::new(event);
-        let fired = fired(&event, route);
         let mut receipts = Receipts::default();
-        let mut lanes = Vec::new();
-        for lane in routes.lanes_of(&route.matches) {
-            match lane.push(&event) {
-                Ok(None) => {}
-                Ok(Some(receipt)) => receipts.add(lane, receipt),
-                Err(NotQueued::Full) => lanes.push(Arc::clone(lane)),
-                Err(NotQueued::Gone) => fault = fault.or_else(|| Some(self.gone(lane))),
+        let mut full: Option<Full> = None;
+        let mut push = |lane: &Arc<Shared>, event| match lane.push(event) {
+            Ok(None) => {}
+            Ok(Some(receipt)) => receipts.add(lane, *receipt),
+            Err((NotQueued::Full, event)) => {
+                let full = full.get_or_insert_with(|| Full {
+                    event,
+                    lanes: Vec::new(),
+                    fault: None,
+                });
+                full.lanes.push(Arc::clone(lane));
             }
+            Err((NotQueued::Gone, _)) => {
+                fault = fault.take().or_else(|| Some(Box::new(self.gone(lane))));
+            }
+        };
+        let mut lanes = routes.lanes_of(&route.matches);
+        if let Some(mut lane) = lanes.next() {
+            for next in lanes {
+                push(lane, Arc::clone(&event));
+                lane = next;
+            }
+            // Most events have one destination, which gets this very reference.
+            push(lane, event);
         }
-        if !lanes.is_empty() {
-            let full = Full {
-                event,
-                lanes,
-                fault,
-            };
-            return Ok((fired, receipts, Some(Box::new(full))));
+        if let Some(full) = &mut full {
+            full.fault = fault.take();
         }
         match fault {
-            None => Ok((fired, receipts, None)),
             Some(fault) => Err(fault),
+            None if full.is_none() && receipts.is_empty() => Ok(None),
+            None => Ok(Some(Box::new(Waits { receipts, full }))),
         }
     }
 
@@ -242,66 +255,10 @@ impl Bus {
             match pushed {
                 Ok(None) => {}
                 Ok(Some(receipt)) => receipts.add(lane, receipt),
-                Err(_) => fault = fault.or_else(|| Some(self.gone(lane))),
+                Err(_) => fault = fault.or_else(|| Some(Box::new(self.gone(lane)))),
             }
         }
-        fault.map_or(Ok(()), Err)
-    }
-
-    /// Fires an event that was made before; see [`put_nowait`](Self::put_nowait).
-    ///
-    /// # Errors
-    ///
-    /// As [`put_nowait`](Self::put_nowait).
-    pub fn put_event_nowait(&self, event: Event) -> Result<Fired, PutError> {
-        self.check_open()?;
-        let routes = self.inner.routes.load();
-        let route = routes.router.route(event.profile());
-        // Every destination reserves room before anybody, a listener included, gets the event. The reserved size is
-        // the size before serialization, which JSON does not change.
-        let bytes = event.size();
-        let mut reserved: Vec<(&Arc<Shared>, Place)> = Vec::with_capacity(route.matches.len());
-        let release = |reserved: &[(&Arc<Shared>, Place)]| {
-            for (lane, place) in reserved {
-                lane.queue.release(*place, bytes);
-            }
-        };
-        let mut fault = None;
-        for lane in routes.lanes_of(&route.matches) {
-            match lane.queue.reserve(bytes) {
-                Ok(place) => reserved.push((lane, place)),
-                Err(NotQueued::Gone) => fault = fault.or_else(|| Some(self.gone(lane))),
-                Err(NotQueued::Full) => {
-                    release(&reserved);
-                    return Err(PutError::Full {
-                        destination: Destination::clone(&lane.destination()),
-                    });
-                }
-            }
-        }
-        let mut event = event;
-        self.inner.listeners.publish(&event);
-        if !reserved.is_empty()
-            && let Err(error) = self.inner.serial.apply(&mut event)
-        {
-            release(&reserved);
-            return Err(error.into());
-        }
-        let undecided = self.count(&routes, &route, &event);
-        let fired = fired(&event, &route);
-        let event = Arc::new(event);
-        for (lane, place) in reserved {
-            match lane.queue.push_reserved(&event, place, bytes) {
-                Ok(()) if place == Place::Dropped => lane.tell_dropped(),
-                Ok(()) => {}
-                // The lane ended in between.
-                Err(_) => fault = fault.or_else(|| Some(self.gone(lane))),
-            }
-        }
-        match undecided.or(fault) {
-            None => Ok(fired),
-            Some(fault) => Err(fault),
-        }
+        fault.map_or(Ok(()), |fault| Err(*fault))
     }
 
     /// The destinations of a known name, and the routing table that they belong to.
@@ -324,7 +281,7 @@ impl Bus {
     }
 
     /// Counts an event that is being fired. Returns the error if not every pattern was decided.
-    fn count(&self, routes: &Routes, route: &Route, event: &Event) -> Option<PutError> {
+    fn count(&self, routes: &Routes, route: &Route, event: &Event) -> Option<Box<PutError>> {
         let tally = &self.inner.tally;
         let Some(undecided) = &route.undecided else {
             if route.matches.is_empty() {
@@ -338,7 +295,7 @@ impl Bus {
         let destination = Destination::clone(&lane.destination());
         let error = PutError::undecided(destination, event.profile(), undecided);
         tally.undecided(&error);
-        Some(error)
+        Some(Box::new(error))
     }
 
     /// The firing program itself reports which of its events match no destination.
@@ -473,13 +430,6 @@ impl WeakBus {
     /// The bus, if it is still in use.
     pub fn upgrade(&self) -> Option<Bus> {
         self.0.upgrade().map(|inner| Bus { inner })
-    }
-}
-
-fn fired(event: &Event, route: &Route) -> Fired {
-    Fired {
-        id: event.id(),
-        destinations: route.matches.len(),
     }
 }
 

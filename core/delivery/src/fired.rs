@@ -178,6 +178,11 @@ impl Tally {
 pub struct Receipts(Vec<(Arc<Shared>, Receipt)>);
 
 impl Receipts {
+    /// Whether there is nothing to wait for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds the receipt of a lane for an event.
     pub fn add(&mut self, lane: &Arc<Shared>, receipt: Receipt) {
         match self

@@ -1,10 +1,12 @@
 //! Creates events.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::envelope::{Envelope, string_tags, tags_of_body};
+use crate::envelope::{self, string_tags, tags_of_body};
 use crate::now_unix_ns;
 use crate::{
     Body, DEFAULT_PROFILE, Event, EventError, EventId, MAX_BODY_BYTES, Origin, Parts, StringTags,
@@ -97,9 +99,11 @@ impl EventBuilder {
     ///
     /// Those of [`message`](Self::message).
     pub fn unwrapped<B: Serialize + ?Sized>(self, body: &B) -> Result<Event, EventError> {
-        json::written(&self.profile, body, |body| {
-            self.event(body, &tags_of_body(body.as_bytes()))
-        })
+        json::written(
+            &self.profile,
+            |text| json::append(text, body),
+            |body| self.event(body, &tags_of_body(body.as_bytes())),
+        )
     }
 
     /// Creates an event with JSON text as its body, which is delivered byte for byte.
@@ -143,7 +147,7 @@ impl EventBuilder {
 }
 
 impl Event {
-    /// As [`EventBuilder::message`], of a new event without tags, and without a builder's copies.
+    /// As [`EventBuilder::message`], of a new event without tags, without a builder's copies and where it is to be shared.
     ///
     /// # Errors
     ///
@@ -152,34 +156,29 @@ impl Event {
         profile: &str,
         run_name: &str,
         message: &M,
-    ) -> Result<Self, EventError> {
+    ) -> Result<Arc<Self>, EventError> {
         enveloped(profile, &Map::new(), run_name, message, |body, tags| {
             let time_unix_ns = now_unix_ns();
-            event(
-                profile,
-                EventId::new(time_unix_ns),
-                time_unix_ns,
-                body,
-                tags,
-            )
+            let id = EventId::new(time_unix_ns);
+            event(profile, id, time_unix_ns, body, tags).map(Arc::new)
         })
     }
 }
 
 /// Writes a message in its envelope, and has an event made of it.
-fn enveloped<M: Serialize + ?Sized>(
+#[inline]
+fn enveloped<M: Serialize + ?Sized, E>(
     profile: &str,
     tags: &Map<String, Value>,
     run_name: &str,
     message: &M,
-    make: impl FnOnce(&str, &StringTags) -> Result<Event, EventError>,
-) -> Result<Event, EventError> {
-    let envelope = Envelope {
-        tags,
-        message,
-        run_name,
-    };
-    json::written(profile, &envelope, |body| make(body, &string_tags(tags)))
+    make: impl FnOnce(&str, &StringTags) -> Result<E, EventError>,
+) -> Result<E, EventError> {
+    json::written(
+        profile,
+        |text| envelope::append(text, tags, run_name, message),
+        |body| make(body, &string_tags(tags)),
+    )
 }
 
 fn event(

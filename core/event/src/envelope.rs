@@ -8,18 +8,32 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::StringTags;
+use crate::{StringTags, json};
 
-/// What stands around a message when it is fired the way Idem fires; no other key ever does.
-#[derive(Serialize)]
-pub(super) struct Envelope<'a, M: ?Sized> {
-    pub(super) tags: &'a Map<String, Value>,
-    pub(super) message: &'a M,
-    pub(super) run_name: &'a str,
+/// Appends a message with what stands around it when it is fired the way Idem fires; no other key ever does. Returns
+/// how deeply the envelope is nested.
+#[inline]
+pub(super) fn append<M: Serialize + ?Sized>(
+    text: &mut Vec<u8>,
+    tags: &Map<String, Value>,
+    run_name: &str,
+    message: &M,
+) -> serde_json::Result<usize> {
+    text.extend_from_slice(b"{\"tags\":");
+    let in_tags = json::append(text, tags)?;
+    text.extend_from_slice(b",\"message\":");
+    let in_message = json::append(text, message)?;
+    text.extend_from_slice(b",\"run_name\":");
+    json::append(text, run_name)?;
+    text.push(b'}');
+    Ok(1 + in_tags.max(in_message))
 }
 
 /// The string tags, as destinations receive them beside the body.
 pub(super) fn string_tags(tags: &Map<String, Value>) -> StringTags {
+    if tags.is_empty() {
+        return StringTags::default();
+    }
     StringTags::of(tags.iter().map(|(key, value)| (key, value.as_str())))
 }
 

@@ -6,35 +6,38 @@ use evbus_wire::Finite;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
-use crate::{Event, EventError, MAX_DEPTH};
+use crate::{EventError, MAX_DEPTH};
 
-/// Writes a value as JSON text, and has an event made of it.
-pub(super) fn written<T: Serialize + ?Sized>(
+/// Has JSON text written, and an event made of it. `write` returns how deeply the text is nested.
+#[inline]
+pub(super) fn written<E>(
     profile: &str,
-    value: &T,
-    make: impl FnOnce(&str) -> Result<Event, EventError>,
-) -> Result<Event, EventError> {
-    // Written where there is room already, then copied once, into the event. Taken out of its place,
-    // since a value's own `Serialize` may fire events too.
-    let mut text = SCRATCH.take();
-    text.clear();
+    write: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<usize>,
+    make: impl FnOnce(&str) -> Result<E, EventError>,
+) -> Result<E, EventError> {
     let fault = |reason: String| EventError::Unserializable {
         profile: profile.to_owned(),
         serial: "JSON",
         reason,
     };
-    let event = serde_json::to_writer(&mut text, &Finite(value))
-        .map_err(|error| fault(error.to_string()))
-        .and_then(|()| match depth(&text) {
-            found if found > MAX_DEPTH => Err(EventError::TooDeep { found }),
-            _ => Ok(()),
-        })
-        .and_then(|()| str::from_utf8(&text).map_err(|error| fault(error.to_string())))
-        .and_then(make);
-    if text.capacity() <= SCRATCH_BYTES {
-        SCRATCH.set(text);
-    }
-    event
+    with_scratch(|text| {
+        let found = write(text).map_err(|error| fault(error.to_string()))?;
+        if found > MAX_DEPTH {
+            return Err(EventError::TooDeep { found });
+        }
+        make(str::from_utf8(text).map_err(|error| fault(error.to_string()))?)
+    })
+}
+
+/// Appends a value as JSON text. Returns how deeply it is nested.
+#[inline]
+pub(super) fn append<T: Serialize + ?Sized>(
+    text: &mut Vec<u8>,
+    value: &T,
+) -> serde_json::Result<usize> {
+    let start = text.len();
+    serde_json::to_writer(&mut *text, &Finite(value))?;
+    Ok(depth(&text[start..]))
 }
 
 /// What a thread keeps between events; a larger buffer is given back.
@@ -42,6 +45,26 @@ const SCRATCH_BYTES: usize = 1024 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Text is written where there is room already, then copied once, into the event.
+#[inline]
+fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    SCRATCH.with(|scratch| {
+        let mut borrowed = scratch.try_borrow_mut();
+        let mut own = Vec::new();
+        let text = match &mut borrowed {
+            Ok(text) => &mut **text,
+            // A value's own `Serialize` may fire events too.
+            Err(_) => &mut own,
+        };
+        text.clear();
+        let done = work(text);
+        if text.capacity() > SCRATCH_BYTES {
+            *text = Vec::new();
+        }
+        done
+    })
 }
 
 /// Checks that `text` is one JSON value and not nested too deeply; it is UTF-8 then.

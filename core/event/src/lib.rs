@@ -17,8 +17,6 @@ mod typed;
 
 use std::fmt;
 
-use smallvec::SmallVec;
-
 pub use builder::EventBuilder;
 pub use envelope::tags_of_body;
 pub use error_event::error_event;
@@ -61,20 +59,39 @@ impl ContentType {
 ///
 /// It is immutable and to be shared: its bytes exist once, however many destinations it has, and all of
 /// its texts are in one piece of memory. Id, time and attributes travel beside the body, never in it.
+///
+/// It is small: pieces of up to 120 bytes are freed without a lock by whichever thread is the last to need them.
 pub struct Event {
     id: EventId,
     time_unix_ns: u64,
-    content_type: ContentType,
-    origin: Origin,
     /// A body that is not text.
     packed: Option<Box<[u8]>>,
-    /// The body if it is text, the profile, and the texts of the tags.
+    /// The body if it is text, the profile, the texts of the tags, and how long each of those is.
     text: Box<str>,
-    /// How long the parts of it are.
-    body: usize,
-    profile: usize,
-    /// Key and value of each tag; most events have few.
-    tags: SmallVec<[(u32, u32); 4]>,
+    /// How long the parts of it are, which is far below 4 GiB.
+    body: u32,
+    profile: u32,
+    /// How many tags there are.
+    tags: u16,
+    content_type: ContentType,
+    origin: Origin,
+}
+
+/// How long the length of a key or a value is, as text.
+const LENGTH_BYTES: usize = 4;
+
+/// A length of up to 28 bits as ASCII characters of seven bits each.
+fn push_length(text: &mut String, length: usize) {
+    for place in (0..LENGTH_BYTES).rev() {
+        let bits = (length >> (7 * place)) & 0x7f;
+        text.push(char::from(u8::try_from(bits).unwrap_or_default()));
+    }
+}
+
+fn read_length(ascii: &[u8]) -> usize {
+    ascii
+        .iter()
+        .fold(0, |length, bits| length << 7 | usize::from(*bits))
 }
 
 /// The body of an event that is being made.
@@ -123,14 +140,12 @@ impl From<Parts<'_>> for Event {
             Body::Text(body) => (ContentType::Text, body, None),
             Body::Msgpack(body) => (ContentType::Msgpack, "", Some(body.into())),
         };
-        let mut texts = 0;
-        // Tags are part of a body, whose length is far below 4 GiB.
-        let short = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX);
-        let lengths = tags.iter().map(|(key, value)| {
-            texts += key.len() + value.len();
-            (short(key), short(value))
-        });
-        let lengths = lengths.collect();
+        let (mut texts, mut count) = (0, 0_u16);
+        for (key, value) in tags.iter() {
+            texts += key.len() + value.len() + 2 * LENGTH_BYTES;
+            // There are far fewer.
+            count += 1;
+        }
         let mut text = String::with_capacity(body.len() + profile.len() + texts);
         text.push_str(body);
         text.push_str(profile);
@@ -138,6 +153,11 @@ impl From<Parts<'_>> for Event {
             text.push_str(key);
             text.push_str(value);
         }
+        for (key, value) in tags.iter() {
+            push_length(&mut text, key.len());
+            push_length(&mut text, value.len());
+        }
+        let short = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX);
         Self {
             id: parts.id,
             time_unix_ns: parts.time_unix_ns,
@@ -145,9 +165,9 @@ impl From<Parts<'_>> for Event {
             origin: parts.origin,
             packed,
             text: text.into_boxed_str(),
-            body: body.len(),
-            profile: profile.len(),
-            tags: lengths,
+            body: short(body),
+            profile: short(profile),
+            tags: count,
         }
     }
 }
@@ -184,14 +204,14 @@ impl Event {
 
     /// The name it was fired under; never empty.
     pub fn profile(&self) -> &str {
-        &self.text[self.body..self.body + self.profile]
+        &self.text[self.body as usize..self.texts()]
     }
 
     /// The body, as destinations receive it.
     pub fn body(&self) -> &[u8] {
         match &self.packed {
             Some(packed) => packed,
-            None => self.text[..self.body].as_bytes(),
+            None => self.text[..self.body as usize].as_bytes(),
         }
     }
 
@@ -202,12 +222,24 @@ impl Event {
 
     /// The tags whose values are strings, in the order in which they were given.
     pub fn attributes(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        let mut rest = &self.text[self.body + self.profile..];
-        self.tags.iter().map(move |(key, value)| {
-            let (tag, after) = rest.split_at(*key as usize + *value as usize);
+        let (mut rest, lengths) = self.text[self.texts()..].split_at(self.tag_texts());
+        let lengths = lengths.as_bytes().chunks_exact(2 * LENGTH_BYTES);
+        lengths.map(move |lengths| {
+            let (key, value) = lengths.split_at(LENGTH_BYTES);
+            let (tag, after) = rest.split_at(read_length(key) + read_length(value));
             rest = after;
-            tag.split_at(*key as usize)
+            tag.split_at(read_length(key))
         })
+    }
+
+    /// Where the texts of the tags begin.
+    fn texts(&self) -> usize {
+        self.body as usize + self.profile as usize
+    }
+
+    /// How long they are.
+    fn tag_texts(&self) -> usize {
+        self.text.len() - self.texts() - usize::from(self.tags) * 2 * LENGTH_BYTES
     }
 
     /// The same event with another body; the tags stay.
@@ -229,7 +261,8 @@ impl Event {
 
     /// What the event costs a queue, in bytes.
     pub fn size(&self) -> usize {
-        self.packed.as_ref().map_or(0, |packed| packed.len()) + self.text.len()
+        let packed = self.packed.as_ref().map_or(0, |packed| packed.len());
+        packed + self.texts() + self.tag_texts()
     }
 }
 
@@ -307,4 +340,35 @@ pub(crate) fn check_profile(profile: &str) -> Result<(), EventError> {
         return Ok(());
     };
     Err(EventError::Profile { found })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_a_piece_of_memory_that_is_freed_without_a_lock() {
+        let counters = 2 * size_of::<usize>();
+        assert!(size_of::<Event>() + counters <= 120);
+    }
+
+    #[test]
+    fn tags_of_any_length_are_found_again() {
+        for length in [0, 1, 127, 128, 16_383, 16_384, 3_000_000] {
+            let value = "é".repeat(length);
+            let tags = [("k", value.as_str()), ("", "v")].into_iter().collect();
+            let event = Event::from(Parts {
+                id: EventId::new(1),
+                time_unix_ns: 1,
+                profile: "p",
+                body: Body::Msgpack(b"\x80"),
+                tags: &tags,
+                origin: Origin::Salt,
+            });
+            assert_eq!(event.attributes().len(), 2);
+            let found: Vec<_> = event.attributes().collect();
+            assert_eq!(found, [("k", value.as_str()), ("", "v")], "{length}");
+            assert_eq!(event.size(), 4 + value.len());
+        }
+    }
 }

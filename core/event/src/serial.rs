@@ -54,37 +54,60 @@ impl Serial {
     ///
     /// The body cannot be written in this form.
     pub fn apply(self, event: &mut Event) -> Result<(), EventError> {
-        if event.origin == Origin::Salt && event.content_type == ContentType::Msgpack {
-            let mut writer = JsonWriter::default();
-            writer
-                .data(event.body())
-                .map_err(|error| self.fault(event.profile(), error.to_string()))?;
-            *event = Event::from(Parts {
-                id: event.id,
-                time_unix_ns: event.time_unix_ns,
-                profile: event.profile(),
-                body: Body::Json(writer.text()),
-                tags: writer.tags(),
-                origin: event.origin,
-            });
-        }
-        if event.content_type != ContentType::Json {
-            return Ok(());
-        }
-        match self {
-            Self::Json => {}
-            Self::Msgpack => {
-                let packed = mapping::json_to_msgpack(event.body())
-                    .map_err(|reason| self.fault(event.profile(), reason))?;
-                *event = event.with_body(Body::Msgpack(&packed));
-            }
-            Self::Str => {
-                let text = python::str_of_json(event.body())
-                    .map_err(|reason| self.fault(event.profile(), reason))?;
-                *event = event.with_body(Body::Text(&text));
-            }
+        if let Some(other) = self.applied(event)? {
+            *event = other;
         }
         Ok(())
+    }
+
+    /// As [`apply`](Self::apply), of an event that may be shared; nothing if it is in this form already.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply).
+    #[inline]
+    pub fn applied(self, event: &Event) -> Result<Option<Event>, EventError> {
+        match event.content_type {
+            ContentType::Json if self == Self::Json => Ok(None),
+            _ => self.converted(event),
+        }
+    }
+
+    fn converted(self, event: &Event) -> Result<Option<Event>, EventError> {
+        let from_salt =
+            if event.origin == Origin::Salt && event.content_type == ContentType::Msgpack {
+                let mut writer = JsonWriter::default();
+                writer
+                    .data(event.body())
+                    .map_err(|error| self.fault(event.profile(), error.to_string()))?;
+                Some(Event::from(Parts {
+                    id: event.id,
+                    time_unix_ns: event.time_unix_ns,
+                    profile: event.profile(),
+                    body: Body::Json(writer.text()),
+                    tags: writer.tags(),
+                    origin: event.origin,
+                }))
+            } else {
+                None
+            };
+        let json = from_salt.as_ref().unwrap_or(event);
+        if json.content_type != ContentType::Json {
+            return Ok(from_salt);
+        }
+        match self {
+            Self::Json => Ok(from_salt),
+            Self::Msgpack => {
+                let packed = mapping::json_to_msgpack(json.body())
+                    .map_err(|reason| self.fault(json.profile(), reason))?;
+                Ok(Some(json.with_body(Body::Msgpack(&packed))))
+            }
+            Self::Str => {
+                let text = python::str_of_json(json.body())
+                    .map_err(|reason| self.fault(json.profile(), reason))?;
+                Ok(Some(json.with_body(Body::Text(&text))))
+            }
+        }
     }
 
     fn fault(self, profile: &str, reason: String) -> EventError {

@@ -269,6 +269,8 @@ impl Pool {
             // No thread could be started before; try again.
             let _ = self.add_thread(&mut state);
         }
+        // Whoever wakes needs the lock.
+        drop(state);
         self.changed.notify_one();
     }
 

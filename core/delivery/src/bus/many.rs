@@ -182,7 +182,7 @@ impl Bus {
                 continue;
             }
             if let Some(undecided) = self.count(routes, route, &event) {
-                fired.fault(position, undecided);
+                fired.fault(position, *undecided);
             }
             run.events.push(Arc::new(event));
             run.positions.push(position);

@@ -45,7 +45,8 @@ impl Bus {
             self.inner.serial.apply(&mut event)?;
         }
         let event = Arc::new(event);
-        Ok(lanes.filter(|lane| lane.push(&event).is_err()).count())
+        let left_out = lanes.filter(|lane| lane.push(Arc::clone(&event)).is_err());
+        Ok(left_out.count())
     }
 
     /// Fires the error event of every event that becomes a dead letter: to the listeners, and to the

@@ -198,7 +198,10 @@ impl Shared {
     ///
     /// Where the policy drops, an event that finds no room is counted and forgotten, which is no
     /// error.
-    pub(crate) fn push(self: &Arc<Self>, event: &Arc<Event>) -> Result<Option<Receipt>, NotQueued> {
+    pub(crate) fn push(
+        self: &Arc<Self>,
+        event: Arc<Event>,
+    ) -> Result<Option<Box<Receipt>>, (NotQueued, Arc<Event>)> {
         let (place, receipt) = self.queue.push(event)?;
         if place == Place::Dropped {
             self.tell_dropped();

@@ -64,6 +64,9 @@ impl Inner {
     }
 }
 
+/// How many events are taken out of a queue at once.
+const MAX_TAKEN: usize = 1024;
+
 /// What the policy says of the queue.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
@@ -145,32 +148,44 @@ impl Queue {
     /// one. `batch` may hold events already; they count. An empty queue keeps no memory.
     pub(crate) fn take(&self, batch: &mut Vec<Queued>, max_events: usize, max_bytes: usize) {
         let mut bytes: usize = batch.iter().map(|queued| queued.event.size()).sum();
-        let mut count = 0;
-        let mut inner = self.inner.lock();
-        for next in &inner.waiting {
-            let events = batch.len() + count;
-            bytes = bytes.saturating_add(next.event.size());
-            if events >= max_events.max(1) || (bytes > max_bytes && events > 0) {
-                break;
+        loop {
+            let before = batch.len();
+            let room = max_events.max(1).saturating_sub(before);
+            // Without a look at the events: their memory is far away from this processor, and who fires
+            // waits for the lock.
+            let taken = self.take_some(room.min(MAX_TAKEN));
+            if taken.is_empty() {
+                return;
             }
-            count += 1;
-        }
-        if count < inner.waiting.len() {
-            batch.extend(inner.waiting.drain(..count));
-            return;
-        }
-        let all = std::mem::take(&mut inner.waiting);
-        drop(inner);
-        if batch.is_empty() {
-            *batch = all.into();
-        } else {
-            batch.extend(all);
+            if batch.is_empty() {
+                *batch = taken.into();
+            } else {
+                batch.extend(taken);
+            }
+            let fitting = batch[before..].iter().position(|queued| {
+                bytes = bytes.saturating_add(queued.event.size());
+                bytes > max_bytes
+            });
+            if let Some(fitting) = fitting {
+                return self.put_back(batch.split_off((before + fitting).max(1)));
+            }
         }
     }
 
-    /// Whether events wait for their first attempt.
-    pub(crate) fn has_waiting(&self) -> bool {
-        !self.inner.lock().waiting.is_empty()
+    fn take_some(&self, count: usize) -> VecDeque<Queued> {
+        let mut inner = self.inner.lock();
+        if count < inner.waiting.len() {
+            inner.waiting.drain(..count).collect()
+        } else {
+            std::mem::take(&mut inner.waiting)
+        }
+    }
+
+    fn put_back(&self, events: Vec<Queued>) {
+        let mut inner = self.inner.lock();
+        for queued in events.into_iter().rev() {
+            inner.waiting.push_front(queued);
+        }
     }
 
     /// When the oldest event in memory was fired, in nanoseconds since the Unix epoch.
@@ -187,6 +202,10 @@ impl Queue {
         if !self.has_waiting() {
             self.readable.notified().await;
         }
+    }
+
+    fn has_waiting(&self) -> bool {
+        !self.inner.lock().waiting.is_empty()
     }
 
     /// Resolves when there may be room again; counts from the moment of this call.

@@ -1,6 +1,8 @@
 //! The cached answers of a match plugin.
 
+use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use evbus_abi::v1::MatchesV1;
@@ -19,23 +21,59 @@ const CACHE_ITEMS: usize = 100_000;
 /// A match plugin's reason is truncated to this length.
 const MAX_REASON_BYTES: usize = 300;
 
+/// Longer names are not kept by threads.
+const MAX_LAST_BYTES: usize = 256;
+
 /// Answers by name, in bounded memory. Use it from any number of threads.
-pub(super) struct Answers(Cache<Box<str>, Route, ByteWeight>);
+pub(super) struct Answers {
+    cache: Cache<Box<str>, Route, ByteWeight>,
+    /// Differs from those of all others.
+    number: u64,
+}
+
+/// The name that a thread asked for last: most fire many events under one.
+#[derive(Default)]
+struct Last {
+    /// Whose answer it is.
+    number: u64,
+    name: String,
+    /// Decided, and so as good as ever.
+    route: Option<Route>,
+}
+
+thread_local! {
+    static LAST: RefCell<Last> = RefCell::default();
+}
 
 impl Default for Answers {
     fn default() -> Self {
-        Self(Cache::with_weighter(CACHE_ITEMS, CACHE_BYTES, ByteWeight))
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self {
+            cache: Cache::with_weighter(CACHE_ITEMS, CACHE_BYTES, ByteWeight),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+        }
     }
 }
 
 impl Answers {
     /// The answer for a name, unless the plugin must be asked again.
     pub(super) fn get(&self, name: &str) -> Option<Route> {
-        self.0.get(name).filter(Route::is_current)
+        LAST.with_borrow_mut(|last| {
+            if last.number == self.number && last.name == name && last.route.is_some() {
+                return last.route.clone();
+            }
+            let route = self.cache.get(name).filter(Route::is_current)?;
+            if route.undecided.is_none() && name.len() <= MAX_LAST_BYTES {
+                last.number = self.number;
+                name.clone_into(&mut last.name);
+                last.route = Some(route.clone());
+            }
+            Some(route)
+        })
     }
 
     pub(super) fn keep(&self, name: &str, route: Route) {
-        self.0.insert(name.into(), route);
+        self.cache.insert(name.into(), route);
     }
 }
 
@@ -107,6 +145,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn answers_of_one_plugin_are_not_taken_for_those_of_another() {
+        let both = [Answers::default(), Answers::default()];
+        for (answers, index) in both.iter().zip([1, 2]) {
+            let found = MatchesV1 {
+                indices: vec![index].into(),
+                ..MatchesV1::default()
+            };
+            answers.keep("name", read(&found, true, 3));
+        }
+        for _ in 0..2 {
+            for (answers, index) in both.iter().zip([1, 2]) {
+                let route = answers.get("name").expect("it is known");
+                assert_eq!(*route.matches, [index]);
+                assert!(answers.get("other").is_none());
+            }
+        }
+    }
+
+    #[test]
     fn names_beyond_the_bound_are_forgotten_and_the_last_one_is_known() {
         for (names, bytes) in [(200_000, 10), (20_000, 2_000)] {
             let answers = Answers::default();
@@ -115,15 +172,19 @@ mod tests {
             for number in 0..names {
                 answers.keep(&name(number), route.clone());
             }
-            let kept = u32::try_from(answers.0.len()).expect("they are few");
+            let kept = u32::try_from(answers.cache.len()).expect("they are few");
             assert!(kept > 1000 && kept < names, "{kept} of {names}");
-            assert!(answers.0.weight() <= CACHE_BYTES, "{}", answers.0.weight());
+            assert!(
+                answers.cache.weight() <= CACHE_BYTES,
+                "{}",
+                answers.cache.weight()
+            );
             assert!(answers.get(&name(names - 1)).is_some());
         }
         // Larger than the whole cache.
         let answers = Answers::default();
         let large = "x".repeat(usize::try_from(CACHE_BYTES).expect("it is") + 1);
         answers.keep(&large, undecided(3, "a reason"));
-        assert!(answers.0.weight() <= CACHE_BYTES);
+        assert!(answers.cache.weight() <= CACHE_BYTES);
     }
 }

@@ -55,7 +55,12 @@ impl Queue {
     /// Puts an event at the end, or drops it where the policy says so. Gives the receipt where the
     /// event has to be on disk before the program that fires it goes on: a `durable` one, or one that
     /// is on disk alone while the disk may be full.
-    pub(crate) fn push(&self, event: &Arc<Event>) -> Result<(Place, Option<Receipt>), NotQueued> {
+    ///
+    /// An event that is not queued comes back.
+    pub(crate) fn push(
+        &self,
+        event: Arc<Event>,
+    ) -> Result<(Place, Option<Box<Receipt>>), (NotQueued, Arc<Event>)> {
         let mut inner = self.inner.lock();
         let (place, entered) = self.add(&mut inner, event)?;
         drop(inner);
@@ -71,14 +76,14 @@ impl Queue {
         let mut wakes = false;
         let mut inner = self.inner.lock();
         for event in events {
-            match self.add(&mut inner, event) {
+            match self.add(&mut inner, Arc::clone(event)) {
                 Ok((place, entered)) => {
                     wakes |= entered.wakes;
                     pushed.events += 1;
                     pushed.begins_dropping |= place == Place::Dropped && inner.begins_dropping();
-                    pushed.receipt = entered.receipt.or(pushed.receipt);
+                    pushed.receipt = entered.receipt.map(|receipt| *receipt).or(pushed.receipt);
                 }
-                Err(stop) => {
+                Err((stop, _)) => {
                     pushed.stop = Some(stop);
                     break;
                 }
@@ -92,11 +97,19 @@ impl Queue {
     }
 
     /// Takes room for an event and puts it there.
-    fn add(&self, inner: &mut Inner, event: &Arc<Event>) -> Result<(Place, Entered), NotQueued> {
-        let place = self.place(inner, event.size())?;
+    fn add(
+        &self,
+        inner: &mut Inner,
+        event: Arc<Event>,
+    ) -> Result<(Place, Entered), (NotQueued, Arc<Event>)> {
+        let bytes = event.size();
+        let place = match self.place(inner, bytes) {
+            Ok(place) => place,
+            Err(stop) => return Err((stop, event)),
+        };
         if place == Place::Memory {
             inner.unsettled_events += 1;
-            inner.unsettled_bytes += event.size();
+            inner.unsettled_bytes += bytes;
         }
         Ok((place, self.enter(inner, event, place)))
     }
@@ -144,7 +157,7 @@ impl Queue {
             }
             other => other,
         };
-        let entered = self.enter(&mut inner, event, place);
+        let entered = self.enter(&mut inner, Arc::clone(event), place);
         drop(inner);
         if entered.wakes {
             self.readable.notify_one();
@@ -177,7 +190,7 @@ impl Queue {
     }
 
     /// Counts an event and puts it into its place, whose room has been taken.
-    fn enter(&self, inner: &mut Inner, event: &Arc<Event>, place: Place) -> Entered {
+    fn enter(&self, inner: &mut Inner, event: Arc<Event>, place: Place) -> Entered {
         inner.received += 1;
         if place == Place::Dropped {
             inner.dropped += 1;
@@ -191,6 +204,16 @@ impl Queue {
             .journal
             .as_ref()
             .filter(|_| durable || place == Place::Disk);
+        let receipt = journal.and_then(|journal| {
+            // Under the queue's lock, since places have to ascend.
+            journal.append(seq, 0, &event, durable);
+            let receipt = if durable {
+                Some(journal.receipt(seq))
+            } else {
+                journal.spill_receipt(seq)
+            };
+            receipt.map(Box::new)
+        });
         let wakes = if place == Place::Disk {
             if !inner.uses_disk() {
                 inner.disk_next = seq;
@@ -198,19 +221,10 @@ impl Queue {
             inner.on_disk += 1;
             inner.on_disk == 1
         } else {
-            let queued = Queued::new(Arc::clone(event), seq, journal.is_some());
+            let queued = Queued::new(event, seq, journal.is_some());
             inner.waiting.push_back(queued);
             inner.waiting.len() == 1
         };
-        let receipt = journal.and_then(|journal| {
-            // Under the queue's lock, since places have to ascend.
-            journal.append(seq, 0, event, durable);
-            if durable {
-                Some(journal.receipt(seq))
-            } else {
-                journal.spill_receipt(seq)
-            }
-        });
         Entered { wakes, receipt }
     }
 }

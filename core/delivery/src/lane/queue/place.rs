@@ -41,6 +41,7 @@ pub(crate) struct Pushed {
 pub(super) struct Entered {
     /// The lane's task may have nothing else to do.
     pub(super) wakes: bool,
-    /// What the program that fires it has to wait for.
-    pub(super) receipt: Option<Receipt>,
+    /// What the program that fires it has to wait for. Boxed, because most events have none, and then what is told
+    /// of them fits into registers.
+    pub(super) receipt: Option<Box<Receipt>>,
 }

@@ -23,8 +23,14 @@ fn queue(events: usize, bytes: usize) -> Queue {
     Queue::new(&policy, None)
 }
 
+fn placed(queue: &Queue, event: &Arc<Event>) -> Result<Place, NotQueued> {
+    let pushed = queue.push(Arc::clone(event));
+    pushed.map(|(place, _)| place).map_err(|(why, _)| why)
+}
+
 fn push(queue: &Queue, event: &Arc<Event>) -> Result<(), NotQueued> {
-    queue.push(event).map(|(place, receipt)| {
+    let pushed = queue.push(Arc::clone(event));
+    pushed.map_err(|(why, _)| why).map(|(place, receipt)| {
         assert_eq!(place, Place::Memory);
         assert!(receipt.is_none());
     })
@@ -74,6 +80,25 @@ fn bytes_bound_the_queue_and_an_oversized_event_is_let_in_alone() {
     let mut batch = Vec::new();
     queue.take(&mut batch, 10, 5);
     assert_eq!(batch.len(), 1, "a batch takes at least one event");
+}
+
+#[test]
+fn a_batch_takes_as_many_bytes_as_it_may_and_leaves_the_others_in_their_order() {
+    let queue = queue(10_000, 1_000_000);
+    for number in 1000..4000 {
+        push(&queue, &event(&number.to_string())).expect("there is room");
+    }
+    let size = event("1000").size();
+    let mut taken = Vec::new();
+    // Within a piece, across pieces, and all that are left.
+    for (bytes, expected) in [(10 * size + 1, 10), (2000 * size, 2000), (usize::MAX, 990)] {
+        let mut batch = Vec::new();
+        queue.take(&mut batch, 5000, bytes);
+        assert_eq!(batch.len(), expected);
+        taken.extend(batch.iter().map(Queued::seq));
+    }
+    assert!(taken.is_sorted(), "{taken:?}");
+    assert_eq!(taken.len(), 3000);
 }
 
 #[test]
@@ -131,10 +156,7 @@ async fn room_that_was_promised_and_given_back_lets_the_disk_be_read() {
         let queue = stored(&policy, &state, pattern);
         let place = queue.reserve(one.size()).expect("there is room");
         // The only room is promised, so this one goes to disk.
-        assert_eq!(
-            queue.push(&one).map(|(place, _)| place).ok(),
-            Some(Place::Disk)
-        );
+        assert_eq!(placed(&queue, &one).ok(), Some(Place::Disk));
         // The lane's task is woken by it, and finds no room to read it back.
         queue.readable().await;
         assert!(queue.load().is_none());
@@ -169,9 +191,9 @@ async fn room_in_the_limit_of_all_stores_wakes_whoever_waits_at_another_destinat
         stored(&policy, &state, "first"),
         stored(&policy, &state, "second"),
     );
-    assert!(first.push(&one).is_ok());
+    assert!(first.push(Arc::clone(&one)).is_ok());
     let room = second.room();
-    assert_eq!(second.push(&one).err(), Some(NotQueued::Full));
+    assert_eq!(placed(&second, &one).err(), Some(NotQueued::Full));
     let mut batch = Vec::new();
     first.take(&mut batch, 1, usize::MAX);
     let mut settled = Settled::default();
@@ -180,7 +202,7 @@ async fn room_in_the_limit_of_all_stores_wakes_whoever_waits_at_another_destinat
     let soon = std::time::Duration::from_secs(30);
     let woken = tokio::time::timeout(soon, room).await;
     assert!(woken.is_ok(), "the other destination gave room back");
-    assert!(second.push(&one).is_ok());
+    assert!(second.push(Arc::clone(&one)).is_ok());
 }
 
 #[tokio::test]
@@ -215,7 +237,7 @@ async fn what_is_on_disk_from_an_earlier_life_fills_a_queue_that_does_not_spill(
         {
             let queue = stored(&earlier, &state, &pattern);
             for place in [Place::Memory, Place::Disk, Place::Disk] {
-                assert_eq!(queue.push(&one).map(|(place, _)| place), Ok(place));
+                assert_eq!(placed(&queue, &one), Ok(place));
             }
             assert_eq!(queue.close_journal().await, Ok(()));
         }
@@ -226,7 +248,7 @@ async fn what_is_on_disk_from_an_earlier_life_fills_a_queue_that_does_not_spill(
         };
         let queue = stored(&policy, &state, &pattern);
         assert_eq!(queue.counts().queued_on_disk, 2);
-        let pushed = queue.push(&one).map(|(place, _)| place);
+        let pushed = placed(&queue, &one);
         assert_eq!(pushed, expected, "{policy:?}");
     }
 }
@@ -251,12 +273,12 @@ async fn a_queue_on_a_disk_that_takes_nothing_takes_only_what_has_room_in_memory
     let queue = stored(&policy, &state, "p");
     let one = event("1");
     for place in [Place::Memory, Place::Disk] {
-        assert_eq!(queue.push(&one).map(|(place, _)| place), Ok(place));
+        assert_eq!(placed(&queue, &one), Ok(place));
     }
     let journal = queue.journal().expect("there is one");
     let refused = journal.receipt(2).written().await;
     assert!(refused.is_err(), "the disk takes nothing");
-    assert_eq!(queue.push(&one).err(), Some(NotQueued::Full));
+    assert_eq!(placed(&queue, &one).err(), Some(NotQueued::Full));
     assert_eq!(queue.counts().received, 2, "the third one waits");
 }
 

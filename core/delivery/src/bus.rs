@@ -174,12 +174,12 @@ impl Bus {
         self.check_open()?;
         self.inner.listeners.publish(&event);
         let id = event.id();
-        let (given, destinations) = match self.known_route(event.profile()) {
-            Some((routes, route)) => (self.give(&routes, &route, event), route.matches.len()),
-            None => {
-                let (routes, route) = self.find_route(event.profile()).await;
-                (self.give(&routes, &route, event), route.matches.len())
-            }
+        let (given, destinations) = if let Some((routes, route)) = self.known_route(event.profile())
+        {
+            (self.give(&routes, &route, event), route.matches.len())
+        } else {
+            let (routes, route) = self.find_route(event.profile()).await;
+            (self.give(&routes, &route, event), route.matches.len())
         };
         match given {
             Ok(waits) => Ok((Fired { id, destinations }, waits)),

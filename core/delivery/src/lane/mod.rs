@@ -33,7 +33,7 @@ use zeroize::Zeroizing;
 pub use bounds::reason;
 pub use connector::{Connector, closed};
 use evbus_plugin::ConnectFailure;
-pub(crate) use queue::{NotQueued, Place, Pushed, Queue};
+pub(crate) use queue::{NotQueued, Place, Pushed, Queue, Refused};
 pub use settled::Counts;
 pub use status::{InstanceState, LaneStatus, PausedBy};
 
@@ -201,7 +201,7 @@ impl Shared {
     pub(crate) fn push(
         self: &Arc<Self>,
         event: Arc<Event>,
-    ) -> Result<Option<Box<Receipt>>, (NotQueued, Arc<Event>)> {
+    ) -> Result<Option<Box<Receipt>>, Refused> {
         let (place, receipt) = self.queue.push(event)?;
         if place == Place::Dropped {
             self.tell_dropped();

@@ -14,7 +14,7 @@ use std::future::Future;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub(crate) use place::{NotQueued, Place, Pushed};
+pub(crate) use place::{NotQueued, Place, Pushed, Refused};
 
 use super::queued::Queued;
 use super::settled::{Counts, Settled};

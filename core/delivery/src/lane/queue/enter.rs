@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::place::{Entered, NotQueued, Place, Pushed};
+use super::place::{Entered, NotQueued, Place, Pushed, Refused};
 use super::{Inner, Queue};
 use crate::lane::queued::Queued;
 use evbus_destination::WhenFull;
@@ -57,10 +57,7 @@ impl Queue {
     /// is on disk alone while the disk may be full.
     ///
     /// An event that is not queued comes back.
-    pub(crate) fn push(
-        &self,
-        event: Arc<Event>,
-    ) -> Result<(Place, Option<Box<Receipt>>), (NotQueued, Arc<Event>)> {
+    pub(crate) fn push(&self, event: Arc<Event>) -> Result<(Place, Option<Box<Receipt>>), Refused> {
         let mut inner = self.inner.lock();
         let (place, entered) = self.add(&mut inner, event)?;
         drop(inner);
@@ -97,11 +94,7 @@ impl Queue {
     }
 
     /// Takes room for an event and puts it there.
-    fn add(
-        &self,
-        inner: &mut Inner,
-        event: Arc<Event>,
-    ) -> Result<(Place, Entered), (NotQueued, Arc<Event>)> {
+    fn add(&self, inner: &mut Inner, event: Arc<Event>) -> Result<(Place, Entered), Refused> {
         let bytes = event.size();
         let place = match self.place(inner, bytes) {
             Ok(place) => place,

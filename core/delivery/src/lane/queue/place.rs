@@ -1,5 +1,8 @@
 //! Where an event is queued, or why it is not.
 
+use std::sync::Arc;
+
+use evbus_event::Event;
 use evbus_store::Receipt;
 
 /// Why an event is not in the queue.
@@ -10,6 +13,9 @@ pub(crate) enum NotQueued {
     /// The destination has ended, and takes nothing any more.
     Gone,
 }
+
+/// An event that is not in the queue, and why.
+pub(crate) type Refused = (NotQueued, Arc<Event>);
 
 /// Where an event goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -143,7 +143,7 @@ impl From<Parts<'_>> for Event {
         let (mut texts, mut count) = (0, 0_u16);
         for (key, value) in tags.iter() {
             texts += key.len() + value.len() + 2 * LENGTH_BYTES;
-            // There are far fewer.
+            // At most `MAX_TAGS`.
             count += 1;
         }
         let mut text = String::with_capacity(body.len() + profile.len() + texts);

@@ -64,7 +64,7 @@ impl Inner {
     }
 }
 
-/// How many events are taken out of a queue at once.
+/// How many events are copied out of a queue under its lock.
 const MAX_TAKEN: usize = 1024;
 
 /// What the policy says of the queue.
@@ -153,7 +153,7 @@ impl Queue {
             let room = max_events.max(1).saturating_sub(before);
             // Without a look at the events: their memory is far away from this processor, and who fires
             // waits for the lock.
-            let taken = self.take_some(room.min(MAX_TAKEN));
+            let taken = self.take_some(room, max_bytes.saturating_sub(bytes));
             if taken.is_empty() {
                 return;
             }
@@ -172,12 +172,15 @@ impl Queue {
         }
     }
 
-    fn take_some(&self, count: usize) -> VecDeque<Queued> {
+    /// Takes up to `count` events; all in one go if they are sure to have no more than `bytes`, which copies none.
+    fn take_some(&self, count: usize, bytes: usize) -> VecDeque<Queued> {
         let mut inner = self.inner.lock();
-        if count < inner.waiting.len() {
-            inner.waiting.drain(..count).collect()
-        } else {
+        let some = count.min(MAX_TAKEN);
+        let fit = inner.waiting.len() <= count && inner.unsettled_bytes <= bytes;
+        if fit || inner.waiting.len() <= some {
             std::mem::take(&mut inner.waiting)
+        } else {
+            inner.waiting.drain(..some).collect()
         }
     }
 

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use zeroize::Zeroizing;
 
-/// The variable that holds the key of the acct file.
-pub const KEY_VARIABLE: &str = "ACCT_KEY";
+/// The variable that holds the key of the acct file. Expressions do not see it either.
+pub const KEY_VARIABLE: &str = evbus_expression::HIDDEN_VARIABLE;
 
 /// Passes this process's environment to a command, except for some variables.
 ///

@@ -17,8 +17,9 @@ use zeroize::Zeroizing;
 
 use crate::position::position_of;
 use crate::source_map::SourceMap;
-use crate::{Location, Position, TemplateError, filters, methods};
+use crate::{Location, Position, TemplateError};
 use evbus_destination::environment::KEY_VARIABLE;
+use evbus_expression::words::{is_name, reason};
 use evbus_files::named_file::NotRead;
 use evbus_files::trust::{Denied, Trust};
 
@@ -115,9 +116,7 @@ fn environment(dir: &Path, refused: Refusal, trust: Trust) -> Environment<'stati
     environment.set_recursion_limit(MAX_RECURSION);
     // Makes errors name the undefined variable.
     environment.set_debug(true);
-    minijinja_contrib::add_to_environment(&mut environment);
-    filters::add_to(&mut environment);
-    environment.set_unknown_method_callback(methods::call);
+    evbus_expression::add_python_to(&mut environment);
     environment.add_filter("b64encode", |text: &str| STANDARD.encode(text));
     let decoding = refused.clone();
     environment.add_filter("b64decode", move |text: &str| {
@@ -293,60 +292,26 @@ fn named(detail: &str) -> &str {
     }
 }
 
-/// The words that the engine itself uses in messages about a template. A sentence with any other word repeats a part
-/// of the template, such as a password with braces in it.
-const VOCABULARY: [&str; 35] = [
-    "after",
-    "argument",
-    "arguments",
-    "assign",
-    "be",
-    "block",
-    "call",
-    "cannot",
-    "character",
-    "comment",
-    "data",
-    "empty",
-    "end",
-    "expected",
-    "expression",
-    "float",
-    "function",
-    "identifier",
-    "in",
-    "input",
-    "integer",
-    "invalid",
-    "keyword",
-    "large",
-    "loop",
-    "number",
-    "of",
-    "or",
-    "raw",
-    "start",
-    "statement",
-    "string",
-    "template",
-    "unexpected",
-    "variable",
-];
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The engine's reason in brackets, if it is made of its own words.
-fn reason(detail: &str) -> String {
-    let mut words = detail.split(|c: char| !c.is_alphanumeric() && c != '_');
-    if !detail.is_empty() && words.all(|word| word.is_empty() || VOCABULARY.contains(&word)) {
-        format!(" ({detail})")
-    } else {
-        String::new()
+    /// The expected text of each expression is Jinja2's.
+    #[test]
+    fn methods_of_texts_lists_and_mappings_are_those_of_python() {
+        let cases = include_str!("../fixtures/methods.jsonl");
+        let mut wrong = Vec::new();
+        for case in cases.lines() {
+            let (template, expected): (String, String) =
+                serde_json::from_str(case).expect("a case is two texts");
+            let (file, dir, trust) = (Arc::from("f"), Path::new(""), Trust::unchecked());
+            let found =
+                crate::render(&template, &file, dir, &trust).map(|(text, _)| text.to_string());
+            if found.as_ref().ok() != Some(&expected) {
+                wrong.push(format!("{template}: {found:?}, expected {expected:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(cases.lines().count() > 80);
     }
-}
-
-/// Words and dots: no part of a name can be a secret.
-fn is_name(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|c| c.is_alphanumeric() || "._".contains(c))
 }

@@ -1,7 +1,7 @@
 //! Jinja templates, as far as they need no Python: the engine of acct files and SLS files.
 //!
 //! [`render`] renders a template, within limits, and returns a [`SourceMap`] from places in the text back to the
-//! template. `filters` and `methods` are those of Jinja2 and of Python's types. Messages never contain a value,
+//! template. What Jinja2 has from Python is that of `evbus-expression`. Messages never contain a value,
 //! because it may be a secret. This crate fires nothing and does not know what a template is for.
 //!
 //! API boundary: for the crates of `core/`; [`Location`], [`Position`] and [`TemplateError`] are re-exported by the
@@ -9,8 +9,6 @@
 
 mod engine;
 mod error;
-mod filters;
-mod methods;
 mod position;
 mod source_map;
 

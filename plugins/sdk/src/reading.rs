@@ -3,6 +3,7 @@
 //! A deserializer gives up at the first value that it refuses. That value is taken out and the rest is
 //! read again, until nothing is refused.
 
+use evbus_expression::{Template, places};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -26,7 +27,7 @@ pub(crate) struct Reading<C> {
 }
 
 /// Leads from a place of a configuration to one inside of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
     Key(String),
     Item(usize),
@@ -112,7 +113,8 @@ struct Rest<'a> {
 
 impl<'a> Rest<'a> {
     fn of(schema: &'a Value, given: Value) -> Self {
-        let lists = expectation::lists_for_mappings(schema, &given);
+        let mut taken = expectation::lists_for_mappings(schema, &given);
+        taken.extend(broken_templates(schema, &given));
         let mut rest = Self {
             schema,
             value: given,
@@ -120,11 +122,12 @@ impl<'a> Rest<'a> {
             refused: Vec::new(),
             faults: Vec::new(),
         };
-        for (steps, message) in &lists {
+        for (steps, message) in &taken {
             rest.faults.push(ConfigFault::new(path(steps), message));
         }
+        taken.sort();
         // From the last one backwards, so that the positions of the others stay valid.
-        for (steps, _) in lists.into_iter().rev() {
+        for (steps, _) in taken.into_iter().rev() {
             rest.take_out(&steps);
             rest.refused.push(steps);
         }
@@ -226,6 +229,21 @@ impl<'a> Rest<'a> {
             _ => {}
         }
     }
+}
+
+/// The templates that cannot be compiled, each with its fault.
+fn broken_templates(schema: &Value, given: &Value) -> Vec<(Vec<Step>, String)> {
+    let templates = places::templates_in(schema, given).into_iter();
+    templates
+        .filter_map(|(at, text)| {
+            let fault = Template::compile(text).err()?;
+            let steps = at.into_iter().map(|step| match step {
+                places::Step::Key(key) => Step::Key(key.to_owned()),
+                places::Step::Item(index) => Step::Item(index),
+            });
+            Some((steps.collect(), fault.to_string()))
+        })
+        .collect()
 }
 
 /// The position at which `serde_ignored` was, and the value there. It does not show the key of an enum's variant.

@@ -13,16 +13,25 @@ use super::tree::Tree;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("evbus-report", &[]),
     ("evbus-files", &[]),
-    ("evbus-event", &["evbus-abi", "evbus-wire"]),
-    ("evbus-destination", &["evbus-report"]),
+    (
+        "evbus-event",
+        &["evbus-abi", "evbus-expression", "evbus-wire"],
+    ),
+    ("evbus-destination", &["evbus-expression", "evbus-report"]),
     (
         "evbus-jinja",
-        &["evbus-destination", "evbus-files", "evbus-report"],
+        &[
+            "evbus-destination",
+            "evbus-expression",
+            "evbus-files",
+            "evbus-report",
+        ],
     ),
     (
         "evbus-acct",
         &[
             "evbus-destination",
+            "evbus-expression",
             "evbus-files",
             "evbus-jinja",
             "evbus-report",
@@ -73,6 +82,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "evbus-abi",
             "evbus-destination",
             "evbus-event",
+            "evbus-expression",
             "evbus-plugin",
             "evbus-report",
             "evbus-store",
@@ -86,6 +96,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "evbus-delivery",
             "evbus-destination",
             "evbus-event",
+            "evbus-expression",
             "evbus-files",
             "evbus-idem",
             "evbus-plugin",
@@ -103,6 +114,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "evbus-delivery",
             "evbus-destination",
             "evbus-event",
+            "evbus-expression",
             "evbus-files",
             "evbus-host",
             "evbus-idem",

@@ -358,30 +358,3 @@ fn is_title(text: &str) -> bool {
     }
     any
 }
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-    use std::sync::Arc;
-
-    use evbus_files::trust::Trust;
-
-    /// The expected text of each expression is Jinja2's.
-    #[test]
-    fn methods_of_texts_lists_and_mappings_are_those_of_python() {
-        let cases = include_str!("../fixtures/methods.jsonl");
-        let mut wrong = Vec::new();
-        for case in cases.lines() {
-            let (template, expected): (String, String) =
-                serde_json::from_str(case).expect("a case is two texts");
-            let (file, dir, trust) = (Arc::from("f"), Path::new(""), Trust::unchecked());
-            let found =
-                crate::render(&template, &file, dir, &trust).map(|(text, _)| text.to_string());
-            if found.as_ref().ok() != Some(&expected) {
-                wrong.push(format!("{template}: {found:?}, expected {expected:?}"));
-            }
-        }
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        assert!(cases.lines().count() > 80);
-    }
-}

@@ -1,0 +1,299 @@
+//! What expressions and templates give for an event, and how they end.
+
+use std::time::{Duration, Instant};
+
+use evbus_expression::{Expression, Sample, SyntaxFault, Template};
+
+const BODY: &str = r#"{"tags":{"type":"state-status","n":3},"message":{"ok":true,"id":"a","list":[1,2,{"password":"p"}],"none":null},"run_name":"nightly"}"#;
+
+fn sample() -> Sample {
+    Sample::new(
+        [1; 16],
+        1_764_547_200_123_456_789,
+        "salt/job/20/ret/web1",
+        BODY.as_bytes(),
+        &[("type", "state-status")],
+    )
+}
+
+fn json(expression: &str) -> String {
+    let compiled = Expression::compile(expression).map_err(|fault| fault.to_string());
+    let written = compiled.and_then(|it| it.json(&sample()).map_err(|fault| fault.to_string()));
+    match written {
+        Ok(json) => String::from_utf8(json).expect("JSON is UTF-8"),
+        Err(fault) => fault,
+    }
+}
+
+fn text(template: &str) -> Result<String, String> {
+    let compiled = Template::compile(template).map_err(|fault| fault.to_string())?;
+    (compiled.text(&sample()))
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|fault| fault.to_string())
+}
+
+#[test]
+fn every_name_has_its_value() {
+    for (expression, expected) in [
+        ("profile", r#""salt/job/20/ret/web1""#),
+        ("tag == profile", "true"),
+        ("parts", r#"["salt","job","20","ret","web1"]"#),
+        ("parts[4]", r#""web1""#),
+        ("tags.type", r#""state-status""#),
+        ("tags.n", "3"),
+        ("tags", r#"{"type":"state-status","n":3}"#),
+        ("'n' in tags", "true"),
+        ("tags.get('x', 'none')", r#""none""#),
+        ("body.message.ok", "true"),
+        ("message.id", r#""a""#),
+        ("run_name", r#""nightly""#),
+        ("id", r#""01010101-0101-0101-0101-010101010101""#),
+        ("time", "1764547200.123456"),
+        (
+            "time | strftime('%Y-%m-%d %H:%M:%S.%6f')",
+            r#""2025-12-01 00:00:00.123456""#,
+        ),
+        ("host | length > 0", "true"),
+        ("env('NO_SUCH_VARIABLE', 'other')", r#""other""#),
+        ("env.PATH is string", "true"),
+        ("env.ACCT_KEY is defined", "false"),
+        (
+            r#"{"minion": parts[4], "ok": message.success | default(false)}"#,
+            r#"{"minion":"web1","ok":false}"#,
+        ),
+    ] {
+        assert_eq!(json(expression), expected, "{expression}");
+    }
+}
+
+#[test]
+fn bodies_get_other_shapes() {
+    for (expression, expected) in [
+        (
+            "message | without('password', 'none')",
+            r#"{"ok":true,"id":"a","list":[1,2,{}]}"#,
+        ),
+        (
+            "message | without(['password', 'list'])",
+            r#"{"ok":true,"id":"a","none":null}"#,
+        ),
+        ("message | only('id', 'x')", r#"{"id":"a"}"#),
+        (
+            "message | mask('password')",
+            r#"{"ok":true,"id":"a","list":[1,2,{"password":"***"}],"none":null}"#,
+        ),
+        ("(message | mask('list', with=0)).list", "0"),
+        (
+            "body | shorten(3) | only('run_name', 'tags')",
+            r#"{"tags":{"type":"sta...","n":3},"run_name":"nig..."}"#,
+        ),
+        ("'äöü' | shorten(2, end='')", r#""äö""#),
+        (
+            "message | flatten",
+            r#"{"ok":true,"id":"a","list.0":1,"list.1":2,"list.2.password":"p","none":null}"#,
+        ),
+        (
+            "{'a': {'b': {}}, 'c': []} | flatten('_')",
+            r#"{"a_b":{},"c":[]}"#,
+        ),
+        (
+            "message | only('id') | rename(id='name')",
+            r#"{"name":"a"}"#,
+        ),
+        (
+            "message | only('id') | rename({'id': 'x', 'y': 'z'})",
+            r#"{"x":"a"}"#,
+        ),
+        ("{1: true, none: 1.5, true: 'x'}", r#"{"1":"x","null":1.5}"#),
+        (
+            "parts | map('upper') | list",
+            r#"["SALT","JOB","20","RET","WEB1"]"#,
+        ),
+    ] {
+        assert_eq!(json(expression), expected, "{expression}");
+    }
+}
+
+#[test]
+fn regular_expressions_give_their_groups() {
+    for (expression, expected) in [
+        (
+            "profile | regex_search('job/([0-9]+)/(r..)')",
+            r#"["20","ret"]"#,
+        ),
+        ("profile | regex_search('job')", r#"["job"]"#),
+        ("profile | regex_match('job')", "null"),
+        (
+            "profile | regex_match('SALT/(j)?', ignorecase=true)",
+            r#"["j"]"#,
+        ),
+        ("profile | regex_search('(x)|(job)')", r#"[null,"job"]"#),
+        (
+            "profile | regex_replace('([0-9])([0-9])', '\\\\2-\\\\1 $1')",
+            r#""salt/job/0-2 $1/ret/web1""#,
+        ),
+    ] {
+        assert_eq!(json(expression), expected, "{expression}");
+    }
+}
+
+#[test]
+fn what_has_no_value_is_a_fault_that_shows_no_value() {
+    for (expression, expected) in [
+        (
+            "tags.x",
+            "undefined name `tags.x`; use the filter `default`, or the test `is defined`",
+        ),
+        (
+            "message.x.y",
+            "undefined value; use the filter `default`, or the test `is defined`",
+        ),
+        (
+            "parts[9] | upper",
+            "undefined value; use the filter `default`, or the test `is defined`",
+        ),
+        (
+            "message.id + 1",
+            "it cannot be evaluated (invalid operation); check types and arguments",
+        ),
+        (
+            "message.id | without('x') | flatten",
+            "found text for flatten, expected a mapping",
+        ),
+        (
+            "time | strftime('%Q')",
+            "found a format that strftime does not know; check its letters after %",
+        ),
+        (
+            "profile | strftime('%Y')",
+            "found another value for strftime, expected seconds since the Unix epoch",
+        ),
+        (
+            "profile | regex_search('(')",
+            "found a regular expression that cannot be read; look-around and references to groups are not supported",
+        ),
+        (
+            "[undefined_name_is_known_at_once | default(1)]",
+            "line 1, column 2: unknown name `undefined_name_is_known_at_once`, expected one of: body, env, host, id, message, parts, profile, run_name, tag, tags, time",
+        ),
+        (
+            "profil",
+            "line 1, column 1: unknown name `profil`, expected one of: body, env, host, id, message, parts, profile, run_name, tag, tags, time; did you mean `profile`?",
+        ),
+        (
+            "profile\n | topc",
+            "line 2, column 4: unknown filter `topc`; check its spelling",
+        ),
+        (
+            "profile is not strng",
+            "line 1, column 16: unknown test `strng`; check its spelling",
+        ),
+        (
+            "profile ~",
+            "line 1, column 9: found text that is not a Jinja expression (unexpected end of input, expected expression); expected one such as `tags.type` or `profile | topic`",
+        ),
+    ] {
+        assert_eq!(json(expression), expected, "{expression}");
+    }
+}
+
+#[test]
+fn templates_are_text_with_values_in_it() {
+    for (template, expected) in [
+        ("constant", "constant"),
+        ("$ {x} $$", "$ {x} $$"),
+        ("$${ profile }", "${ profile }"),
+        ("${ profile | topic }", "salt_job_20_ret_web1"),
+        ("a-${parts[4]}-${ tags.n }.${ message.ok }", "a-web1-3.true"),
+        ("${ {'a}': '}'}['a}'] }}", "}}"),
+        ("${ \"\\\"}\" }", "\"}"),
+    ] {
+        assert_eq!(text(template).as_deref(), Ok(expected), "{template}");
+    }
+    for (template, fault) in [
+        (
+            "a\nb ${ profile",
+            "line 2, column 3: `${` without a `}` that ends it; write `$${` if `${` is meant literally",
+        ),
+        (
+            "a\nb ${ profil }",
+            "line 2, column 6: unknown name `profil`, expected one of: body, env, host, id, message, parts, profile, run_name, tag, tags, time; did you mean `profile`?",
+        ),
+        (
+            "${ message }",
+            "found a mapping, expected text, a number or a boolean",
+        ),
+        (
+            "${ none }",
+            "found none, expected text, a number or a boolean",
+        ),
+        (
+            "${ tags.x }",
+            "undefined name `tags.x`; use the filter `default`, or the test `is defined`",
+        ),
+        (
+            "${ 'x' * 1100000 }",
+            "found a text of 1100000 bytes, expected at most 1048576",
+        ),
+    ] {
+        assert_eq!(text(template), Err(fault.to_owned()), "{template}");
+    }
+    let place = Template::compile("é${ profil }").expect_err("a name is misspelled");
+    assert!(
+        matches!(
+            place,
+            SyntaxFault {
+                line: 1,
+                column: 5,
+                ..
+            }
+        ),
+        "{place}"
+    );
+}
+
+#[test]
+fn hostile_expressions_end_within_their_limit() {
+    let deep = format!("{}1{}", "(".repeat(5000), ")".repeat(5000));
+    let long_list = format!(
+        "'{}' | list | join('{}')",
+        "x".repeat(5000),
+        "y".repeat(5000)
+    );
+    let states = "'x' * 100000 | regex_search('(?:x?){200}(?:x*y){50}')".to_owned();
+    for expression in [
+        "'x' * 10000000000",
+        "[0] * 10000000000",
+        "range(100000) | map('string') | join | length * range(100000) | sum",
+        "range(99999) | product | list",
+        "range(99999) | batch(1) | map('list') | map('list') | list | string * 1000",
+        "('x' * 1000000) ~ ('x' * 1000000) ~ ('x' * 10000000)",
+        "profile | regex_replace('', 'x' * 1000000)",
+        "profile | regex_search('(a{1000}){1000}')",
+        "('a' * 3000000) | regex_search('(a*)*b')",
+        "'%1000000000d' % 1",
+        "'%1000000000d' | format(1)",
+        "time | strftime('%999999999Y')",
+        "'{:>1000000000}'.format(1)",
+        "profile.ljust(1000000000)",
+        "profile.zfill(1000000000)",
+        "profile.replace('', 'x' * 1000000)",
+        "profile | center(1000000000)",
+        "profile | indent(1000000000)",
+        "1000000 ** 1000000",
+        "9 ** 9 ** 9 ** 9",
+        &deep,
+        &long_list,
+        &states,
+    ] {
+        let begun = Instant::now();
+        let Ok(compiled) = Expression::compile(expression) else {
+            continue;
+        };
+        let given = compiled.json(&sample());
+        let length = given.map_or(0, |json| json.len());
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(5), "{expression} took {took:?}");
+        assert!(length < 17_000_000, "{expression} gave {length} bytes");
+    }
+}

@@ -80,9 +80,10 @@ pub mod acct {
         end_commands, is_parsing, load, parse,
     };
     pub use evbus_destination::{
-        BatchCaps, Config, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy,
-        QueueLimits, Retry, WhenFull,
+        BatchCaps, Config, DeadLetterLimits, DeadLettersFull, Dedup, DiskLimits, Isolation, Policy,
+        QueueLimits, Rate, Retry, WhenFull,
     };
+    pub use evbus_expression::Expression;
 }
 
 /// Plugins: found, described, installed, and run in processes of their own.

@@ -3,6 +3,8 @@
 //! By hand rather than with serde: each fault needs its key's place in the file, and all of them are
 //! wanted, not the first.
 
+mod per_event;
+
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use evbus_destination::{
 pub(crate) const HOST_KEY: &str = "evbus";
 
 /// The keys below it.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 15] = [
     "queue",
     "disk",
     "dead_letters",
@@ -33,6 +35,10 @@ const KEYS: [&str; 11] = [
     "deadline",
     "required",
     "isolate",
+    "when",
+    "body",
+    "rate",
+    "dedup",
 ];
 
 /// Whether this key and its value belong to the host, and are neither a plugin's nor a pattern with an entry.
@@ -115,7 +121,11 @@ impl Reader<'_> {
             "ordered" => this.set(&mut policy.ordered, spot, boolean),
             "deadline" => this.set(&mut policy.deadline, spot, |v| seconds(v, 0.1..=DAY)),
             "required" => this.set(&mut policy.required, spot, boolean),
-            _ => this.set(&mut policy.isolate, spot, isolation),
+            "isolate" => this.set(&mut policy.isolate, spot, isolation),
+            "when" => this.expression(&mut policy.when, spot),
+            "body" => this.expression(&mut policy.body, spot),
+            "rate" => policy.rate = this.rate(spot),
+            _ => policy.dedup = this.dedup(spot),
         });
         policy
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::fired::{EndReason, Fired, FiredCounts, PutError, Receipts, Tally};
-use crate::lane::{Lane, LaneStatus, NotQueued, Shared};
+use crate::lane::{Lane, LaneStatus, NotQueued, Shared, Verdict, forget_parsed};
 use crate::listeners::Listeners;
 use crate::router::{Route, Router};
 use evbus_event::Serial;
@@ -60,7 +60,7 @@ struct Waits {
 /// Destinations that had no room for an event.
 struct Full {
     event: Arc<Event>,
-    lanes: Vec<Arc<Shared>>,
+    lanes: Vec<(Arc<Shared>, Verdict)>,
     /// The first fault of the others.
     fault: Option<Box<PutError>>,
 }
@@ -174,12 +174,12 @@ impl Bus {
         self.check_open()?;
         self.inner.listeners.publish(&event);
         let id = event.id();
-        let (given, destinations) = if let Some((routes, route)) = self.known_route(event.profile())
-        {
-            (self.give(&routes, &route, event), route.matches.len())
+        let mut destinations = 0;
+        let given = if let Some((routes, route)) = self.known_route(event.profile()) {
+            self.give(&routes, &route, event, &mut destinations)
         } else {
             let (routes, route) = self.find_route(event.profile()).await;
-            (self.give(&routes, &route, event), route.matches.len())
+            self.give(&routes, &route, event, &mut destinations)
         };
         match given {
             Ok(waits) => Ok((Fired { id, destinations }, waits)),
@@ -196,13 +196,14 @@ impl Bus {
         Ok(receipts)
     }
 
-    /// Passes an event to the destinations of a route, as far as they have room for it. What it returns is boxed,
-    /// because mostly there is nothing to wait for, and then it fits into registers.
+    /// Passes an event to the destinations of a route, as far as they have room for it, and counts those that are to have
+    /// it. What it returns is boxed, because mostly there is nothing to wait for, and then it fits into registers.
     fn give(
         &self,
         routes: &Routes,
         route: &Route,
         mut event: Arc<Event>,
+        destinations: &mut usize,
     ) -> Result<Option<Box<Waits>>, Box<PutError>> {
         if !route.matches.is_empty()
             && let Some(other) = (self.inner.serial.applied(&event)).map_err(PutError::from)?
@@ -212,19 +213,28 @@ impl Bus {
         let mut fault = self.count(routes, route, &event);
         let mut receipts = Receipts::default();
         let mut full: Option<Full> = None;
-        let mut push = |lane: &Arc<Shared>, event| match lane.push(event) {
-            Ok(None) => {}
-            Ok(Some(receipt)) => receipts.add(lane, *receipt),
-            Err((NotQueued::Full, event)) => {
-                let full = full.get_or_insert_with(|| Full {
-                    event,
-                    lanes: Vec::new(),
-                    fault: None,
-                });
-                full.lanes.push(Arc::clone(lane));
-            }
-            Err((NotQueued::Gone, _)) => {
-                fault = fault.take().or_else(|| Some(Box::new(self.gone(lane))));
+        *destinations = route.matches.len();
+        let screened = (routes
+            .lanes_of(&route.matches)
+            .any(|lane| lane.has_screen()))
+        .then(|| Arc::clone(&event));
+        let mut push = |lane: &Arc<Shared>, event| {
+            let verdict = lane.verdict(&event);
+            *destinations -= usize::from(verdict.filtered);
+            match lane.push(event, verdict) {
+                Ok(None) => {}
+                Ok(Some(receipt)) => receipts.add(lane, *receipt),
+                Err((NotQueued::Full, event)) => {
+                    let full = full.get_or_insert_with(|| Full {
+                        event,
+                        lanes: Vec::new(),
+                        fault: None,
+                    });
+                    full.lanes.push((Arc::clone(lane), verdict));
+                }
+                Err((NotQueued::Gone, _)) => {
+                    fault = fault.take().or_else(|| Some(Box::new(self.gone(lane))));
+                }
             }
         };
         let mut lanes = routes.lanes_of(&route.matches);
@@ -235,6 +245,9 @@ impl Bus {
             }
             // Most events have one destination, which gets this very reference.
             push(lane, event);
+        }
+        if let Some(event) = screened {
+            forget_parsed(&event, routes.lanes_of(&route.matches));
         }
         if let Some(full) = &mut full {
             full.fault = fault.take();
@@ -249,9 +262,10 @@ impl Bus {
     /// The other destinations already have the event. Only the program that fires waits, and for all full
     /// destinations at once, so that a slow one does not keep the event from another.
     async fn wait_for_room(&self, full: Full, receipts: &mut Receipts) -> Result<(), PutError> {
-        let waiting = (full.lanes.iter()).map(|lane| lane.push_waiting(&full.event));
+        let waiting =
+            (full.lanes.iter()).map(|(lane, verdict)| lane.push_waiting(&full.event, *verdict));
         let mut fault = full.fault;
-        for (lane, pushed) in full.lanes.iter().zip(join_all(waiting).await) {
+        for ((lane, _), pushed) in full.lanes.iter().zip(join_all(waiting).await) {
             match pushed {
                 Ok(None) => {}
                 Ok(Some(receipt)) => receipts.add(lane, receipt),

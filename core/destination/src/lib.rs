@@ -21,8 +21,8 @@ use serde::Serialize;
 
 pub use config::{Config, wipe};
 pub use policy::{
-    BatchCaps, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy, QueueLimits,
-    Retry, WhenFull,
+    BatchCaps, DeadLetterLimits, DeadLettersFull, Dedup, DiskLimits, Isolation, Policy,
+    QueueLimits, Rate, Retry, WhenFull,
 };
 pub use secrets::Secrets;
 

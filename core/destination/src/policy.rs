@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use evbus_expression::Expression;
+
 /// The host's treatment of one destination. The defaults are those of [`Policy::default`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -32,6 +34,16 @@ pub struct Policy {
     pub required: bool,
     /// Where the plugin's instance runs. Default: in the host's own process.
     pub isolate: Isolation,
+    /// Only events of which it is true go to the destination. One that it has no value for goes there, too, and is
+    /// counted. Default none: all of them.
+    pub when: Option<Expression>,
+    /// The body that the destination gets. What is kept on disk and in dead letters is the event's own. An event that it
+    /// has no value for becomes a dead letter. Default none: the event's own body.
+    pub body: Option<Expression>,
+    /// How many events are handed to the plugin in a time. Default none: as many as it takes.
+    pub rate: Option<Rate>,
+    /// Which events are repeats of earlier ones, and dropped. Default none.
+    pub dedup: Option<Dedup>,
 }
 
 impl Default for Policy {
@@ -48,8 +60,33 @@ impl Default for Policy {
             deadline: Duration::from_mins(1),
             required: false,
             isolate: Isolation::default(),
+            when: None,
+            body: None,
+            rate: None,
+            dedup: None,
         }
     }
+}
+
+/// The most events that are handed to a plugin within any span of a length, attempts included. The others wait in the
+/// queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Events, from 1 to 100 million.
+    pub events: u32,
+    /// The length of the span, from 0.01 s to a day.
+    pub per: Duration,
+}
+
+/// An event is a repeat, and dropped, if one with the same key entered the queue not long before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dedup {
+    /// What repeats have in common. An event that it has no value for is none, and counted.
+    pub key: Expression,
+    /// How long after the first one others are repeats. Default 60 s, from 0.1 s to 7 days.
+    pub within: Duration,
+    /// How many keys are remembered; the oldest are forgotten first. Default 10000, from 1 to 1 million.
+    pub keep: usize,
 }
 
 /// The limits of a destination's queue in memory; it is full when either is reached.

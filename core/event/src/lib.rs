@@ -13,9 +13,12 @@ pub mod json;
 pub mod pop_serial;
 mod python;
 mod serial;
+mod subject;
 mod typed;
 
 use std::fmt;
+
+use evbus_expression::Parsed;
 
 pub use builder::EventBuilder;
 pub use envelope::tags_of_body;
@@ -25,6 +28,7 @@ pub use evbus_wire::now_unix_ns;
 pub use evbus_wire::{EventId, MAX_BODY_BYTES, MAX_DEPTH};
 pub use python::python_float;
 pub use serial::Serial;
+pub use subject::Subject;
 pub use typed::TypedBody;
 
 /// The profile of an event that is fired without one.
@@ -75,6 +79,8 @@ pub struct Event {
     tags: u16,
     content_type: ContentType,
     origin: Origin,
+    /// The body, once an expression has referred to it.
+    parsed: Parsed,
 }
 
 /// How long the length of a key or a value is, as text.
@@ -168,6 +174,7 @@ impl From<Parts<'_>> for Event {
             body: short(body),
             profile: short(profile),
             tags: count,
+            parsed: Parsed::default(),
         }
     }
 }
@@ -240,6 +247,29 @@ impl Event {
     /// How long they are.
     fn tag_texts(&self) -> usize {
         self.text.len() - self.texts() - usize::from(self.tags) * 2 * LENGTH_BYTES
+    }
+
+    /// Where its body is kept parsed for expressions.
+    pub fn parsed(&self) -> &Parsed {
+        &self.parsed
+    }
+
+    /// The same event with this JSON as its body, in the serial form that it has; the tags stay.
+    ///
+    /// # Errors
+    ///
+    /// The text cannot be written in that form, or is larger than [`MAX_BODY_BYTES`].
+    pub fn with_json(&self, json: &str) -> Result<Self, EventError> {
+        if json.len() > MAX_BODY_BYTES {
+            return Err(EventError::TooLarge { found: json.len() });
+        }
+        let form = match self.content_type {
+            ContentType::Json => Serial::Json,
+            ContentType::Msgpack => Serial::Msgpack,
+            ContentType::Text => Serial::Str,
+        };
+        let other = self.with_body(Body::Json(json));
+        Ok(form.applied(&other)?.unwrap_or(other))
     }
 
     /// The same event with another body; the tags stay.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use evbus::acct::{Isolation, Policy, WhenFull};
+use evbus::acct::{Expression, Isolation, Policy, WhenFull};
 use evbus::plugin::{Catalog, PluginState};
 use evbus::{INTERNAL, Plan, Planned};
 use evbus_report::{counted, size};
@@ -213,6 +213,10 @@ fn policy_json(planned: &Planned, unsaid: WhenFull, link: &str) -> Value {
         deadline,
         required,
         isolate,
+        when,
+        body,
+        rate,
+        dedup,
     } = planned.policy();
     json!({
         "provider": destination.provider,
@@ -242,6 +246,14 @@ fn policy_json(planned: &Planned, unsaid: WhenFull, link: &str) -> Value {
             "deadline": deadline.as_secs_f64(),
             "required": required,
             "isolate": if *isolate == Isolation::Process { "process" } else { "none" },
+            "when": when.as_ref().map(Expression::source),
+            "body": body.as_ref().map(Expression::source),
+            "rate": rate.map(|rate| json!({"events": rate.events, "per": rate.per.as_secs_f64()})),
+            "dedup": dedup.as_ref().map(|dedup| json!({
+                "key": dedup.key.source(),
+                "within": dedup.within.as_secs_f64(),
+                "keep": dedup.keep,
+            })),
         },
     })
 }

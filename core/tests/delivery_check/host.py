@@ -79,7 +79,7 @@ class Host:
             return None
         lanes = {lane["pattern"]: lane for lane in answer["destinations"]}
         for pattern, lane in lanes.items():
-            parts = ("accepted", "dead_lettered", "dropped", "damaged", "lost", "queued")
+            parts = ("accepted", "dead_lettered", "dropped", "deduplicated", "damaged", "lost", "queued")
             if sum(lane[part] for part in parts) != lane["received"]:
                 self.faults.append(f"{pattern}: the sum does not hold: {lane}")
             if lane["damaged"] or lane["lost"]:

@@ -56,6 +56,7 @@ fn assert_adds_up(bus: &Bus) {
             counts.accepted
                 + counts.dead_lettered
                 + counts.dropped
+                + counts.deduplicated
                 + counts.damaged
                 + counts.lost
                 + counts.queued,

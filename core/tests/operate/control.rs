@@ -75,6 +75,7 @@ fn status_says_how_host_and_destinations_are() {
             number("accepted")
                 + number("dead_lettered")
                 + number("dropped")
+                + number("deduplicated")
                 + number("damaged")
                 + number("lost")
                 + number("queued"),

@@ -48,7 +48,8 @@ impl Run<'_> {
         let count = |name: &str| lane[name].as_u64().unwrap();
         let harmed = count("damaged") + count("lost");
         let dead = count("dead_lettered");
-        let sum = count("accepted") + dead + count("dropped") + harmed + count("queued");
+        let dropped = count("dropped") + count("deduplicated");
+        let sum = count("accepted") + dead + dropped + harmed + count("queued");
         assert_eq!(sum, count("received"), "{lane}");
         assert!(
             self.harms || dead + harmed == 0,

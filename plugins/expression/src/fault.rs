@@ -102,7 +102,9 @@ impl Fault {
                     "found a filter, test, function or method that does not exist{within}; check its spelling"
                 )
             }
-            kind => format!("it cannot be evaluated ({kind}){within}; check types and arguments"),
+            kind => format!(
+                "it cannot be evaluated ({kind}){within}; check types and arguments, and that every name has a value"
+            ),
         })
     }
 }

@@ -154,7 +154,7 @@ fn what_has_no_value_is_a_fault_that_shows_no_value() {
         ),
         (
             "message.id + 1",
-            "it cannot be evaluated (invalid operation); check types and arguments",
+            "it cannot be evaluated (invalid operation); check types and arguments, and that every name has a value",
         ),
         (
             "message.id | without('x') | flatten",

@@ -6,9 +6,10 @@ use serde_json::json;
 
 use super::{entries, faults};
 use evbus_destination::{
-    BatchCaps, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy, QueueLimits,
-    Retry, WhenFull,
+    BatchCaps, DeadLetterLimits, DeadLettersFull, Dedup, DiskLimits, Isolation, Policy,
+    QueueLimits, Rate, Retry, WhenFull,
 };
+use evbus_expression::Expression;
 
 fn policy(evbus: &str) -> Policy {
     let mut entries = entries(&format!("p:\n  x:\n    a: 1\n    evbus: {evbus}\n"));
@@ -52,6 +53,10 @@ fn defaults_are_the_documented_ones() {
         deadline: Duration::from_mins(1),
         required: false,
         isolate: Isolation::None,
+        when: None,
+        body: None,
+        rate: None,
+        dedup: None,
     };
     assert_eq!(Policy::default(), expected);
     for evbus in [
@@ -72,7 +77,9 @@ fn every_key_is_read() {
         disk: {bytes: 5 MiB}, durable: true, \
         dead_letters: {events: 9, bytes: 3 MiB, when_full: drop_newest}, \
         retry: {first_delay: 0.5, max_delay: 2, max_attempts: 3, max_age: 3600, max_crashes: none}, \
-        batch: {events: 7, bytes: 10 KB}, ordered: yes, deadline: 1.5, required: true, isolate: process}";
+        batch: {events: 7, bytes: 10 KB}, ordered: yes, deadline: 1.5, required: true, isolate: process, \
+        when: tags.type == 'x', body: '{\"n\": 1}', rate: {events: 7, per: 1 min}, \
+        dedup: {key: id, within: 5m, keep: 3}}";
     let expected = Policy {
         queue: QueueLimits {
             events: 5,
@@ -101,8 +108,61 @@ fn every_key_is_read() {
         deadline: Duration::from_millis(1500),
         required: true,
         isolate: Isolation::Process,
+        when: Expression::compile("tags.type == 'x'").ok(),
+        body: Expression::compile("{\"n\": 1}").ok(),
+        rate: Some(Rate {
+            events: 7,
+            per: Duration::from_mins(1),
+        }),
+        dedup: Some(Dedup {
+            key: Expression::compile("id").expect("it is an expression"),
+            within: Duration::from_mins(5),
+            keep: 3,
+        }),
     };
+    assert!(expected.when.is_some() && expected.body.is_some());
     assert_eq!(policy(text), expected);
+}
+
+#[test]
+fn what_is_said_of_each_event_is_checked_with_its_place() {
+    for (written, fault) in [
+        (
+            "{when: profil}",
+            "p.x.evbus.when: line 1, column 1: unknown name `profil`, expected one of: body, env, host, id, message, parts, profile, run_name, tag, tags, time; did you mean `profile`?",
+        ),
+        (
+            "{body: [1]}",
+            "p.x.evbus.body: found a list, expected a Jinja expression as text; put it in quotes, such as \"tags.type == 'x'\"",
+        ),
+        (
+            "{rate: {per: 5s}}",
+            "p.x.evbus.rate: missing key `events`; write it as in `rate: {events: 100, per: 1s}`",
+        ),
+        (
+            "{rate: {events: 0}}",
+            "p.x.evbus.rate.events: found a number, expected a whole number of events from 1 to 100000000; correct the number",
+        ),
+        (
+            "{dedup: }",
+            "p.x.evbus.dedup: missing key `key`; write it as in `dedup: {key: message.id, within: 60s}`",
+        ),
+        (
+            "{dedup: {key: 'a b'}}",
+            "p.x.evbus.dedup.key: line 1, column 3: found text that is not a Jinja expression (unexpected input after expression); expected one such as `tags.type` or `profile | topic`",
+        ),
+    ] {
+        let found = policy_faults(written);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(fault), "{found:?}");
+        assert!(found[0].contains(":3:"), "{found:?}");
+    }
+    assert_eq!(
+        policy("{when: true}").when,
+        Expression::compile("true").ok()
+    );
+    let rate = policy("{rate: {events: 1}}").rate.expect("there is one");
+    assert_eq!(rate.per, Duration::from_secs(1));
 }
 
 #[test]
@@ -145,11 +205,11 @@ fn a_refused_policy_says_what_and_where() {
         "expected a whole number of events from 1 to 100000000; correct the number";
     const SECONDS: &str = "to 86400, or one with a unit such as `500ms` or `5 min`";
     for (evbus, expected) in [
-        ("5", "f:3:5: p.x.evbus: found a number, expected a mapping; write the keys queue, disk, dead_letters, when_full, durable, retry, batch, ordered, deadline, required, isolate below it".to_owned()),
+        ("5", "f:3:5: p.x.evbus: found a number, expected a mapping; write the keys queue, disk, dead_letters, when_full, durable, retry, batch, ordered, deadline, required, isolate, when, body, rate, dedup below it".to_owned()),
         ("{queue: []}", "f:3:13: p.x.evbus.queue: found a list, expected a mapping; write the keys events, bytes below it".into()),
-        ("{quue: {}}", "f:3:13: p.x.evbus.quue: found the unknown key `quue`, expected one of queue, disk, dead_letters, when_full, durable, retry, batch, ordered, deadline, required, isolate; did you mean `queue`?".into()),
+        ("{quue: {}}", "f:3:13: p.x.evbus.quue: found the unknown key `quue`, expected one of queue, disk, dead_letters, when_full, durable, retry, batch, ordered, deadline, required, isolate, when, body, rate, dedup; did you mean `queue`?".into()),
         ("{retry: {maxattempts: 1}}", "f:3:21: p.x.evbus.retry.maxattempts: found the unknown key `maxattempts`, expected one of first_delay, max_delay, max_attempts, max_age, max_crashes; did you mean `max_attempts`?".into()),
-        ("{bootstrap: 1}", "f:3:13: p.x.evbus.bootstrap: found the unknown key `bootstrap`, expected one of queue, disk, dead_letters, when_full, durable, retry, batch, ordered, deadline, required, isolate; remove it, or move it out of `evbus` if it is the plugin's".into()),
+        ("{bootstrap: 1}", "f:3:13: p.x.evbus.bootstrap: found the unknown key `bootstrap`, expected one of queue, disk, dead_letters, when_full, durable, retry, batch, ordered, deadline, required, isolate, when, body, rate, dedup; remove it, or move it out of `evbus` if it is the plugin's".into()),
         ("{queue: {events: 0}}", format!("f:3:21: p.x.evbus.queue.events: found a number, {EVENTS}")),
         ("{queue: {events: 1.5}}", format!("f:3:21: p.x.evbus.queue.events: found a number, {EVENTS}")),
         ("{queue: {events: -1}}", format!("f:3:21: p.x.evbus.queue.events: found a number, {EVENTS}")),

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 
 use super::{Bus, Routes};
 use crate::fired::{PutError, Receipts};
-use crate::lane::{NotQueued, Shared};
+use crate::lane::{NotQueued, Pushed, Shared, Verdict, forget_parsed};
 use crate::router::Route;
 use evbus_event::Event;
 
@@ -45,6 +45,39 @@ struct Refused {
     from: usize,
 }
 
+/// A lane without room for the events from a position of a run on, and what it says of all of them.
+struct Full {
+    lane: Arc<Shared>,
+    queued: usize,
+    verdicts: Vec<Verdict>,
+}
+
+/// Takes note of what became of a run at a lane.
+fn sort_out(
+    lane: &Arc<Shared>,
+    pushed: Pushed,
+    verdicts: Vec<Verdict>,
+    full: &mut Vec<Full>,
+    refused: &mut Vec<Refused>,
+    fired: &mut FiredMany,
+) {
+    match pushed.stop {
+        None => {}
+        Some(NotQueued::Full) => full.push(Full {
+            lane: Arc::clone(lane),
+            queued: pushed.events,
+            verdicts,
+        }),
+        Some(NotQueued::Gone) => refused.push(Refused {
+            lane: Arc::clone(lane),
+            from: pushed.events,
+        }),
+    }
+    if let Some(receipt) = pushed.receipt {
+        fired.receipts.add(lane, receipt);
+    }
+}
+
 impl Bus {
     /// As [`put_unconfirmed`](Self::put_unconfirmed), of many events, which listeners have already. While one
     /// waits for room, later ones wait too.
@@ -60,40 +93,56 @@ impl Bus {
             }
             let mut refused = Vec::new();
             let mut lanes = Vec::new();
-            let full = {
+            let mut screened = Vec::new();
+            let mut full = Vec::new();
+            {
                 let (routes, route) = match self.known_route(next.profile()) {
                     Some(known) => known,
                     None => self.find_route(next.profile()).await,
                 };
                 self.take_run(&mut coming, &routes, &route, &mut run, &mut fired);
-                let mut full = Vec::new();
                 for lane in routes.lanes_of(&route.matches) {
-                    let pushed = lane.push_all(run.events.iter());
-                    match pushed.stop {
-                        None => {}
-                        Some(NotQueued::Full) => full.push((Arc::clone(lane), pushed.events)),
-                        Some(NotQueued::Gone) => refused.push(Refused {
-                            lane: Arc::clone(lane),
-                            from: pushed.events,
-                        }),
+                    if lane.has_screen() {
+                        screened.push(Arc::clone(lane));
+                        continue;
                     }
-                    if let Some(receipt) = pushed.receipt {
-                        fired.receipts.add(lane, receipt);
-                    }
+                    let pushed = lane.push_all(&run.events, &[]);
+                    sort_out(
+                        lane,
+                        pushed,
+                        Vec::new(),
+                        &mut full,
+                        &mut refused,
+                        &mut fired,
+                    );
                 }
-                if !full.is_empty() || !refused.is_empty() {
+                if !full.is_empty() || !refused.is_empty() || !screened.is_empty() {
                     lanes.extend(routes.lanes_of(&route.matches).map(Arc::clone));
                 }
-                full
-            };
+            }
+            for lane in screened {
+                let verdicts = lane.verdicts(&run.events).await;
+                let pushed = lane.push_all(&run.events, &verdicts);
+                sort_out(&lane, pushed, verdicts, &mut full, &mut refused, &mut fired);
+            }
             if lanes.is_empty() {
                 continue;
             }
+            for event in &run.events {
+                forget_parsed(event, lanes.iter());
+            }
             // As for a single event, only the program waits, and for all that are full at once.
-            let waiting = full
-                .iter()
-                .map(|(lane, queued)| lane.push_all_waiting(&run.events[*queued..]));
-            for ((lane, queued), pushed) in full.iter().zip(join_all(waiting).await) {
+            let waiting = full.iter().map(
+                |Full {
+                     lane,
+                     queued,
+                     verdicts,
+                 }| {
+                    let verdicts = verdicts.get(*queued..).unwrap_or_default();
+                    lane.push_all_waiting(&run.events[*queued..], verdicts)
+                },
+            );
+            for (Full { lane, queued, .. }, pushed) in full.iter().zip(join_all(waiting).await) {
                 if let Some(receipt) = pushed.receipt {
                     fired.receipts.add(lane, receipt);
                 }
@@ -150,7 +199,8 @@ impl Bus {
             if !has(lanes, &lane) {
                 lanes.push(Arc::clone(&lane));
             }
-            let pushed = lane.push_all_waiting(events).await;
+            let verdicts = lane.verdicts(events).await;
+            let pushed = lane.push_all_waiting(events, &verdicts).await;
             if let Some(receipt) = pushed.receipt {
                 fired.receipts.add(&lane, receipt);
             }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Bus;
 use crate::fired::{Fired, PutError};
-use crate::lane::{NotQueued, Place, Shared};
+use crate::lane::{NotQueued, Place, Shared, Verdict, forget_parsed};
 use evbus_event::Event;
 
 impl Bus {
@@ -54,50 +54,52 @@ impl Bus {
         self.put_shared_nowait(Arc::new(event))
     }
 
-    fn put_shared_nowait(&self, mut event: Arc<Event>) -> Result<Fired, PutError> {
+    fn put_shared_nowait(&self, event: Arc<Event>) -> Result<Fired, PutError> {
         self.check_open()?;
         let routes = self.inner.routes.load();
         let route = routes.router.route(event.profile());
-        // Every destination reserves room before anybody, a listener included, gets the event. The reserved size is
-        // the size before serialization, which JSON does not change.
-        let bytes = event.size();
-        let mut reserved: Vec<(&Arc<Shared>, Place)> = Vec::with_capacity(route.matches.len());
-        let release = |reserved: &[(&Arc<Shared>, Place)]| {
-            for (lane, place) in reserved {
-                lane.queue.release(*place, bytes);
-            }
+        // What destinations get; listeners get the event as it was fired.
+        let given = match &*route.matches {
+            [] => None,
+            _ => self.inner.serial.applied(&event)?.map(Arc::new),
         };
+        let given = given.unwrap_or_else(|| Arc::clone(&event));
+        // Every destination reserves room before anybody, a listener included, gets the event.
+        let bytes = given.size();
+        let mut reserved: Vec<(&Arc<Shared>, Place, Verdict)> =
+            Vec::with_capacity(route.matches.len());
         let mut fault = None;
         for lane in routes.lanes_of(&route.matches) {
-            match lane.queue.reserve(bytes) {
-                Ok(place) => reserved.push((lane, place)),
+            let verdict = lane.verdict(&given);
+            let place = match verdict.filtered {
+                true => Ok(Place::KeptOut),
+                false => lane.queue.reserve(bytes),
+            };
+            match place {
+                Ok(place) => reserved.push((lane, place, verdict)),
                 Err(NotQueued::Gone) => fault = fault.or_else(|| Some(self.gone(lane))),
                 Err(NotQueued::Full) => {
-                    release(&reserved);
+                    for (lane, place, _) in reserved {
+                        lane.queue.release(place, bytes);
+                    }
                     return Err(PutError::Full {
                         destination: Destination::clone(&lane.destination()),
                     });
                 }
             }
         }
+        forget_parsed(&given, routes.lanes_of(&route.matches));
         self.inner.listeners.publish(&event);
-        if !reserved.is_empty() {
-            match self.inner.serial.applied(&event) {
-                Ok(None) => {}
-                Ok(Some(other)) => event = Arc::new(other),
-                Err(error) => {
-                    release(&reserved);
-                    return Err(error.into());
-                }
-            }
-        }
         let undecided = self.count(&routes, &route, &event).map(|fault| *fault);
+        let filtered = (reserved.iter())
+            .filter(|(_, place, _)| *place == Place::KeptOut)
+            .count();
         let fired = Fired {
             id: event.id(),
-            destinations: route.matches.len(),
+            destinations: route.matches.len() - filtered,
         };
-        for (lane, place) in reserved {
-            match lane.queue.push_reserved(&event, place, bytes) {
+        for (lane, place, verdict) in reserved {
+            match lane.queue.push_reserved(&given, place, bytes, verdict) {
                 Ok(()) if place == Place::Dropped => lane.tell_dropped(),
                 Ok(()) => {}
                 // The lane ended in between.

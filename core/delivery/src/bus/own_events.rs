@@ -45,7 +45,10 @@ impl Bus {
             self.inner.serial.apply(&mut event)?;
         }
         let event = Arc::new(event);
-        let left_out = lanes.filter(|lane| lane.push(Arc::clone(&event)).is_err());
+        let left_out = lanes.filter(|lane| {
+            let verdict = lane.verdict(&event);
+            lane.push(Arc::clone(&event), verdict).is_err()
+        });
         Ok(left_out.count())
     }
 

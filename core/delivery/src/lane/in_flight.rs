@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use evbus_abi::RSlice;
 use evbus_abi::v1::{BatchOutcomeV1, BatchV1, CompletionV1, EventV1, InstanceV1};
+use evbus_event::Event;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
@@ -72,19 +73,23 @@ impl InFlight {
         self.batches.values().map(|batch| batch.deadline).min()
     }
 
-    /// Hands a batch over. The events are shared with the plugin, not copied.
+    /// Hands a batch over. The events are shared with the plugin, not copied. `bodies` has the same events with the
+    /// bodies that the destination gets, or nothing where it gets their own.
     pub(super) fn publish(
         &mut self,
         instance: &InstanceV1,
         events: Vec<Queued>,
+        bodies: Vec<Event>,
         deadline: Duration,
     ) {
         let number = self.next;
         self.next += 1;
         let events = Arc::new(events);
-        let batch = BatchV1::new(Arc::clone(&events), events.len(), |events, views| {
-            for queued in events.iter() {
-                views.push(view(queued), queued.event.attributes());
+        let owner = (Arc::clone(&events), bodies);
+        let batch = BatchV1::new(owner, events.len(), |(events, bodies), views| {
+            for (position, queued) in events.iter().enumerate() {
+                let event = bodies.get(position).unwrap_or(&queued.event);
+                views.push(view(queued, event), event.attributes());
             }
         });
         self.batches.insert(
@@ -135,8 +140,7 @@ impl InFlight {
     }
 }
 
-fn view(queued: &Queued) -> EventV1<'_> {
-    let event = &*queued.event;
+fn view<'e>(queued: &Queued, event: &'e Event) -> EventV1<'e> {
     EventV1 {
         id: *event.id().as_bytes(),
         time_unix_ns: event.time_unix_ns(),

@@ -14,10 +14,13 @@ mod disk;
 mod in_flight;
 mod lane_host;
 pub(crate) mod log_scope;
+mod mapping;
 mod outcome;
+mod pace;
 mod queue;
 mod queued;
 mod room;
+mod screen;
 mod settled;
 mod status;
 mod worker;
@@ -41,6 +44,8 @@ use evbus_destination::{Destination, Policy, Secrets};
 use evbus_event::Event;
 use evbus_store::{Journal, Receipt};
 use room::Waiters;
+use screen::Screens;
+pub(crate) use screen::{Verdict, forget_parsed};
 use status::Observed;
 
 /// What a lane does; replaced as a whole when the acct file or a plugin changes.
@@ -74,6 +79,7 @@ pub struct Shared {
     /// The entry it serves; its index changes with the acct file.
     destination: ArcSwap<Destination>,
     pub(crate) queue: Queue,
+    screens: Screens,
     observed: Observed,
     waiters: Waiters,
 }
@@ -99,9 +105,11 @@ impl Lane {
         let shared = Arc::new(Shared {
             destination: ArcSwap::from_pointee(destination),
             queue: Queue::new(&setup.policy, journal),
+            screens: Screens::default(),
             observed: Observed::default(),
             waiters: Waiters::default(),
         });
+        shared.screens.follow(&setup.policy);
         let (setup, setups) = watch::channel(setup);
         let (stop, stopping) = watch::channel(None);
         let work = worker::run(Arc::clone(&shared), setups, on_dead, stopping);
@@ -133,6 +141,7 @@ impl Lane {
             return false;
         }
         self.shared.queue.set_policy(&setup.policy);
+        self.shared.screens.follow(&setup.policy);
         self.setup.send_replace(setup);
         true
     }
@@ -197,12 +206,13 @@ impl Shared {
     /// `durable`.
     ///
     /// Where the policy drops, an event that finds no room is counted and forgotten, which is no
-    /// error.
+    /// error; so is one that a filter keeps out, or that repeats another one.
     pub(crate) fn push(
         self: &Arc<Self>,
         event: Arc<Event>,
+        verdict: Verdict,
     ) -> Result<Option<Box<Receipt>>, Refused> {
-        let (place, receipt) = self.queue.push(event)?;
+        let (place, receipt) = self.queue.push(event, verdict)?;
         if place == Place::Dropped {
             self.tell_dropped();
         }
@@ -210,11 +220,12 @@ impl Shared {
     }
 
     /// As [`push`](Self::push), of many events in their order, until one finds no room.
-    pub(crate) fn push_all<'e>(
+    pub(crate) fn push_all(
         self: &Arc<Self>,
-        events: impl Iterator<Item = &'e Arc<Event>>,
+        events: &[Arc<Event>],
+        verdicts: &[Verdict],
     ) -> Pushed {
-        let pushed = self.queue.push_all(events);
+        let pushed = self.queue.push_all(events, verdicts);
         if pushed.begins_dropping {
             self.log_dropping();
         }

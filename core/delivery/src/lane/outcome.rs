@@ -21,7 +21,9 @@ struct Answered<'a> {
     crashed: bool,
     /// There was nothing else in flight: of a single event it is known that it did it.
     alone: bool,
-    /// Nobody answered: the events got too old.
+    /// Nobody answered, because the events were not sent again, or not at all.
+    unsent: bool,
+    /// They got too old.
     too_old: bool,
 }
 
@@ -80,6 +82,7 @@ impl Worker {
                 events,
                 crashed: outcome.instance == FateV1::CRASHED,
                 alone: self.in_flight.is_empty(),
+                unsent: false,
                 too_old: false,
             };
             self.settle_each(&answered, &outcomes).await;
@@ -98,10 +101,28 @@ impl Worker {
             events,
             crashed,
             alone: false,
+            unsent: false,
             too_old: false,
         };
         self.settle_each(&answered, &vec![outcome; events.len()])
             .await;
+    }
+
+    /// Gives up events that cannot be sent, each for its reason.
+    pub(super) async fn bury_unsent(&mut self, failed: &[(Queued, OutcomeV1)]) {
+        if failed.is_empty() {
+            return;
+        }
+        let events: Vec<Queued> = failed.iter().map(|(queued, _)| queued.clone()).collect();
+        let outcomes: Vec<&OutcomeV1> = failed.iter().map(|(_, outcome)| outcome).collect();
+        let answered = Answered {
+            events: &events,
+            crashed: false,
+            alone: false,
+            unsent: true,
+            too_old: false,
+        };
+        self.settle_each(&answered, &outcomes).await;
     }
 
     /// Gives up events that are older than the policy's `max_age`, and says so in one line.
@@ -126,6 +147,7 @@ impl Worker {
             events,
             crashed: false,
             alone: false,
+            unsent: true,
             too_old: true,
         };
         let outcome = retry(&why);
@@ -150,7 +172,7 @@ impl Worker {
         let mut again = Vec::new();
         for (queued, outcome) in answered.events.iter().zip(outcomes) {
             let mut queued = queued.clone();
-            if !answered.too_old {
+            if !answered.unsent {
                 queued.attempted(now);
             }
             queued.suspected(answered.crashed, answered.alone && total == 1);
@@ -190,7 +212,7 @@ impl Worker {
                 );
             }
             self.delay(again, whole);
-        } else if !answered.crashed && !answered.too_old {
+        } else if !answered.crashed && !answered.unsent {
             self.recovered();
         }
         self.shared.queue.settle(settled);

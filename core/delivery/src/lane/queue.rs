@@ -3,10 +3,11 @@
 //! Events in memory are always older than those that are only on disk: once an event had to go to disk,
 //! all later ones follow it until the disk has been read back. Everything is counted under the queue's
 //! own lock, so that at any moment
-//! `accepted + dead_lettered + dropped + damaged + lost + queued = received`.
+//! `accepted + dead_lettered + dropped + deduplicated + damaged + lost + queued = received`.
 
 mod enter;
 mod place;
+mod repeats;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -15,6 +16,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub(crate) use place::{NotQueued, Place, Pushed, Refused};
+
+use repeats::Repeats;
 
 use super::queued::Queued;
 use super::settled::{Counts, Settled};
@@ -41,6 +44,10 @@ pub(super) struct Inner {
     pub(super) accepted: u64,
     pub(super) dead_lettered: u64,
     pub(super) dropped: u64,
+    pub(super) deduplicated: u64,
+    pub(super) filtered: u64,
+    pub(super) filter_faults: u64,
+    repeats: Option<Box<Repeats>>,
     pub(super) damaged: u64,
     pub(super) lost: u64,
     pub(super) retries: u64,
@@ -112,6 +119,10 @@ impl Queue {
                 accepted: 0,
                 dead_lettered: 0,
                 dropped: 0,
+                deduplicated: 0,
+                filtered: 0,
+                filter_faults: 0,
+                repeats: (policy.dedup.clone()).map(|rule| Box::new(Repeats::new(rule))),
                 damaged: found.damaged,
                 lost: found.lost,
                 retries: 0,
@@ -127,7 +138,15 @@ impl Queue {
 
     /// Goes on under another policy.
     pub(crate) fn set_policy(&self, policy: &Policy) {
-        self.inner.lock().rules = rules(policy, self.journal.is_some());
+        let mut inner = self.inner.lock();
+        inner.rules = rules(policy, self.journal.is_some());
+        match (&mut inner.repeats, &policy.dedup) {
+            (Some(repeats), Some(rule)) => repeats.follow(rule),
+            (repeats, rule) => {
+                *repeats = (rule.clone()).map(|rule| Box::new(Repeats::new(rule)));
+            }
+        }
+        drop(inner);
         if let Some(journal) = &self.journal {
             journal.bound_letters(policy.dead_letters);
         }
@@ -307,6 +326,9 @@ impl Queue {
             accepted: inner.accepted,
             dead_lettered: inner.dead_lettered,
             dropped: inner.dropped,
+            deduplicated: inner.deduplicated,
+            filtered: inner.filtered,
+            filter_faults: inner.filter_faults,
             damaged: inner.damaged,
             lost: inner.lost,
             queued: (inner.unsettled_events - inner.reserved) as u64 + inner.on_disk,

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::Shared;
 use super::log_scope;
 use super::queue::{NotQueued, Pushed, Queue};
+use super::{Shared, Verdict};
 use evbus_destination::WhenFull;
 use evbus_event::Event;
 use evbus_report::OncePerBurst;
@@ -51,8 +51,10 @@ impl Shared {
     pub(crate) async fn push_waiting(
         self: &Arc<Self>,
         event: &Arc<Event>,
+        verdict: Verdict,
     ) -> Result<Option<Receipt>, NotQueued> {
-        let pushed = self.push_all_waiting(std::slice::from_ref(event)).await;
+        let (event, verdict) = (std::slice::from_ref(event), std::slice::from_ref(&verdict));
+        let pushed = self.push_all_waiting(event, verdict).await;
         match pushed.stop {
             None => Ok(pushed.receipt),
             Some(stop) => Err(stop),
@@ -61,14 +63,19 @@ impl Shared {
 
     /// As [`push_waiting`](Self::push_waiting), of many events in their order. They get in as there is room;
     /// if the destination ends, the later ones do not.
-    pub(crate) async fn push_all_waiting(self: &Arc<Self>, events: &[Arc<Event>]) -> Pushed {
+    pub(crate) async fn push_all_waiting(
+        self: &Arc<Self>,
+        events: &[Arc<Event>],
+        verdicts: &[Verdict],
+    ) -> Pushed {
         let _waiter = self.waiters.enter();
         let mut long = std::pin::pin!(tokio::time::sleep(LONG));
         let mut is_told = false;
         let mut all = Pushed::default();
         loop {
             let room = self.queue.room();
-            let pushed = self.push_all(events[all.events..].iter());
+            let verdicts = verdicts.get(all.events..).unwrap_or_default();
+            let pushed = self.push_all(&events[all.events..], verdicts);
             all.events += pushed.events;
             all.receipt = pushed.receipt.or(all.receipt);
             if pushed.stop != Some(NotQueued::Full) {

@@ -16,6 +16,13 @@ pub struct Counts {
     pub dead_lettered: u64,
     /// Events that were dropped because the queue was full, as the policy requires.
     pub dropped: u64,
+    /// Events that were dropped because one with the same key entered the queue not long before, as the policy's `dedup`
+    /// requires.
+    pub deduplicated: u64,
+    /// Events that matched, and that the policy's `when` kept from the destination. They do not count as received.
+    pub filtered: u64,
+    /// Events for which `when` or the key of `dedup` had no value, and which passed.
+    pub filter_faults: u64,
     /// Events whose record on disk was damaged; what is left of each is among the dead letters.
     /// Counted since the destination's store was created.
     pub damaged: u64,

@@ -37,7 +37,7 @@ pub struct LaneStatus {
     /// Which entry.
     #[serde(flatten)]
     pub destination: Destination,
-    /// Always: accepted + `dead_lettered` + dropped + damaged + lost + queued = received.
+    /// Always: accepted + `dead_lettered` + dropped + deduplicated + damaged + lost + queued = received.
     #[serde(flatten)]
     pub counts: Counts,
     /// Events that the plugin has not answered yet.

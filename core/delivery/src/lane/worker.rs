@@ -12,7 +12,9 @@ use super::connector::closed;
 use super::in_flight::InFlight;
 use super::lane_host::LaneHost;
 use super::log_scope::Within;
+use super::mapping::{self, Cost, Mapped};
 use super::outcome::retry;
+use super::pace::Pace;
 use super::queued::Queued;
 use super::status::{ErrorKind, PausedBy};
 use super::{ConnectFailure, InstanceState, OnDead, Setup, Shared, backoff, bounds};
@@ -49,6 +51,8 @@ pub(super) async fn run(
         unreachable: false,
         aged: Instant::now(),
         left: false,
+        pace: Pace::default(),
+        cost: Cost::default(),
     };
     let grace = tokio::select! {
         () = worker.work() => Duration::ZERO,
@@ -96,6 +100,10 @@ pub(super) struct Worker {
     pub(super) aged: Instant,
     /// What was left when it ended has been handed over.
     left: bool,
+    /// What the policy's `rate` counts.
+    pace: Pace,
+    /// What the policy's `body` takes.
+    cost: Cost,
 }
 
 impl Worker {
@@ -233,7 +241,7 @@ impl Worker {
                 return Over::Switched;
             }
             if !switching {
-                self.hand_over();
+                self.hand_over().await;
             }
             self.ask_disk();
             self.age_beside_instance().await;
@@ -242,6 +250,7 @@ impl Worker {
             let takes = !switching
                 && self.in_flight.len() < self.max_in_flight()
                 && self.resume <= now
+                && self.pace.room(self.setup.policy.rate, now) > 0
                 && (!self.setup.policy.ordered || self.delayed.is_empty())
                 && !self.holds_suspects();
             let timer = self.timer(now, switching);
@@ -271,7 +280,7 @@ impl Worker {
     }
 
     /// The moment at which something is to be done though nobody calls.
-    fn timer(&self, now: Instant, switching: bool) -> Option<Instant> {
+    fn timer(&mut self, now: Instant, switching: bool) -> Option<Instant> {
         let due = self.delayed.keys().next().map(|(due, _)| *due);
         // A pause matters only as long as it lasts, a due event only where it may be sent.
         let send = if switching || self.in_flight.len() >= self.max_in_flight() {
@@ -279,7 +288,7 @@ impl Worker {
         } else if self.resume > now {
             Some(self.resume)
         } else {
-            due
+            self.pace.next(self.setup.policy.rate, now).or(due)
         };
         let reload = Some(self.reload).filter(|at| self.loading.is_none() && *at > now);
         send.into_iter()
@@ -306,25 +315,44 @@ impl Worker {
     }
 
     /// Fills the room that the instance has for batches.
-    fn hand_over(&mut self) {
+    async fn hand_over(&mut self) {
+        let policy = Arc::clone(&self.setup.policy);
         while self.in_flight.len() < self.max_in_flight() && self.resume <= Instant::now() {
-            let batch = self.next_batch();
+            let room = self.pace.room(policy.rate, Instant::now());
+            let batch = match room {
+                0 => return,
+                room => self.next_batch(room),
+            };
             let Some(instance) = self.instance.as_ref().filter(|_| !batch.is_empty()) else {
                 return;
             };
-            self.in_flight
-                .publish(instance, batch, self.setup.policy.deadline);
+            let Some(body) = &policy.body else {
+                self.pace.hand(policy.rate, batch.len(), Instant::now());
+                (self.in_flight).publish(instance, batch, Vec::new(), policy.deadline);
+                continue;
+            };
+            let mapped = mapping::map(batch, body, &mut self.cost);
+            if !mapped.events.is_empty() {
+                let Mapped { events, bodies, .. } = mapped;
+                self.pace.hand(policy.rate, events.len(), Instant::now());
+                (self.in_flight).publish(instance, events, bodies, policy.deadline);
+            }
+            // Nothing is waited for as long as events are in nobody's hands.
+            self.bury_unsent(&mapped.failed).await;
+            tokio::task::yield_now().await;
         }
     }
 
-    /// Events whose retry is due, then new ones; a suspect alone.
-    fn next_batch(&mut self) -> Vec<Queued> {
+    /// Events whose retry is due, then new ones, `most` of them; a suspect alone.
+    fn next_batch(&mut self, most: usize) -> Vec<Queued> {
         let policy = &self.setup.policy;
         let Some(limits) = self.instance.as_ref().map(|instance| instance.limits) else {
             return Vec::new();
         };
         let limits = bounds::batches(limits, &policy.batch);
-        let (max_events, max_bytes) = (limits.events, limits.bytes);
+        let turn = (policy.body.as_ref()).map_or(usize::MAX, |_| self.cost.events());
+        let max_events = limits.events.min(most).min(turn);
+        let max_bytes = limits.bytes;
         let now = Instant::now();
         let mut batch = Vec::new();
         let mut bytes = 0_usize;

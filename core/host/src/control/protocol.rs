@@ -242,6 +242,12 @@ pub struct DestinationStatus {
     pub dead_lettered: u64,
     /// Events that were dropped because the queue was full.
     pub dropped: u64,
+    /// Events that were dropped because they repeat earlier ones.
+    pub deduplicated: u64,
+    /// Events that `when` kept from the destination; they do not count as received.
+    pub filtered: u64,
+    /// Events that passed because `when` or the key of `dedup` had no value for them.
+    pub filter_faults: u64,
     /// Events that are not settled: waiting or in flight.
     pub queued: u64,
     /// Queued events that are only on disk.

@@ -64,6 +64,9 @@ fn add(sum: &mut LaneStatus, later: LaneStatus) {
     counts.accepted += earlier.counts.accepted;
     counts.dead_lettered += earlier.counts.dead_lettered;
     counts.dropped += earlier.counts.dropped;
+    counts.deduplicated += earlier.counts.deduplicated;
+    counts.filtered += earlier.counts.filtered;
+    counts.filter_faults += earlier.counts.filter_faults;
     counts.queued += earlier.counts.queued;
     sum.dead_letters_unkept += earlier.dead_letters_unkept;
     sum.lost_since_start += earlier.lost_since_start;

@@ -236,7 +236,7 @@ const fn column(
 }
 
 /// Rare numbers have a column only if there are any, so that the table stays narrow.
-const NUMBERS: [Column; 14] = [
+const NUMBERS: [Column; 17] = [
     column("received", true, 1, |lane| Some(lane.received.to_string())),
     column("accepted", true, 2, |lane| Some(lane.accepted.to_string())),
     column("queued", true, 0, |lane| Some(lane.queued.to_string())),
@@ -251,6 +251,13 @@ const NUMBERS: [Column; 14] = [
         more_than_none(lane.dead_letters_dropped)
     }),
     column("dropped", true, 0, |lane| Some(lane.dropped.to_string())),
+    column("repeats", false, 0, |lane| {
+        more_than_none(lane.deduplicated)
+    }),
+    column("filtered", false, 0, |lane| more_than_none(lane.filtered)),
+    column("filter faults", false, 0, |lane| {
+        more_than_none(lane.filter_faults)
+    }),
     column("damaged", false, 0, |lane| more_than_none(lane.damaged)),
     column("lost", false, 0, |lane| more_than_none(lane.lost)),
     column("oldest", true, 4, |lane| lane.oldest_age_s.map(age)),

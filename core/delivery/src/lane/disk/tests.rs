@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::super::status::Observed;
 use super::super::{Destination, Shared};
 use super::Queue;
-use crate::lane::Place;
+use crate::lane::{Place, Verdict};
 use evbus_destination::Policy;
 use evbus_event::Event;
 use evbus_store::{Burial, Journal, StateDir, StateLimits, StoreName};
@@ -60,6 +60,7 @@ async fn bench() -> Bench {
     Bench {
         lane: Arc::new(Shared {
             destination: arc_swap::ArcSwap::from_pointee(destination),
+            screens: crate::lane::screen::Screens::default(),
             queue: Queue::new(&Policy::default(), Some(journal)),
             observed: Observed::default(),
             waiters: super::super::room::Waiters::default(),
@@ -103,13 +104,13 @@ async fn a_replay_that_fails_changes_no_number() {
     assert_eq!(bench.counts(), (0, 0));
     bench.store.execute_batch("DROP TRIGGER full").unwrap();
 
-    let (place, _) = bench.lane.queue.push(event(4)).unwrap();
+    let (place, _) = bench.lane.queue.push(event(4), Verdict::default()).unwrap();
     assert_eq!(place, Place::Memory);
     // One that is not there any more is not counted either.
     let done = bench.lane.replay(vec![1, 2, 3, 77]).unwrap();
     assert_eq!(done.await.unwrap(), Ok(3));
     assert_eq!(bench.counts(), (4, 4));
-    bench.lane.queue.push(event(5)).unwrap();
+    bench.lane.queue.push(event(5), Verdict::default()).unwrap();
     assert_eq!(bench.load().await, [1, 2, 3, 5]);
     assert_eq!(bench.counts(), (5, 5));
 }
@@ -119,7 +120,7 @@ async fn a_replay_waits_for_others_who_write_and_counts_when_it_has_moved() {
     let bench = bench().await;
     bench.store.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut done = bench.lane.replay(vec![1, 2, 3]).unwrap();
-    let (place, _) = bench.lane.queue.push(event(4)).unwrap();
+    let (place, _) = bench.lane.queue.push(event(4), Verdict::default()).unwrap();
     assert_eq!(place, Place::Disk, "what is fired meanwhile goes behind it");
     assert_eq!(bench.counts(), (1, 1));
     assert!(done.try_recv().is_err(), "it has not moved");

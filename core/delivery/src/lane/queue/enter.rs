@@ -1,9 +1,12 @@
 //! How events get into a queue: where there is room for them, and what they bring about.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::place::{Entered, NotQueued, Place, Pushed, Refused};
+use super::repeats::First;
 use super::{Inner, Queue};
+use crate::lane::Verdict;
 use crate::lane::queued::Queued;
 use evbus_destination::WhenFull;
 use evbus_event::Event;
@@ -57,9 +60,13 @@ impl Queue {
     /// is on disk alone while the disk may be full.
     ///
     /// An event that is not queued comes back.
-    pub(crate) fn push(&self, event: Arc<Event>) -> Result<(Place, Option<Box<Receipt>>), Refused> {
+    pub(crate) fn push(
+        &self,
+        event: Arc<Event>,
+        verdict: Verdict,
+    ) -> Result<(Place, Option<Box<Receipt>>), Refused> {
         let mut inner = self.inner.lock();
-        let (place, entered) = self.add(&mut inner, event)?;
+        let (place, entered) = self.add(&mut inner, event, verdict)?;
         drop(inner);
         if entered.wakes {
             self.readable.notify_one();
@@ -67,13 +74,15 @@ impl Queue {
         Ok((place, entered.receipt))
     }
 
-    /// As [`push`](Self::push), of many events in their order, until one finds no room.
-    pub(crate) fn push_all<'e>(&self, events: impl Iterator<Item = &'e Arc<Event>>) -> Pushed {
+    /// As [`push`](Self::push), of many events in their order, until one finds no room. Where there are no verdicts, all
+    /// pass.
+    pub(crate) fn push_all(&self, events: &[Arc<Event>], verdicts: &[Verdict]) -> Pushed {
         let mut pushed = Pushed::default();
         let mut wakes = false;
         let mut inner = self.inner.lock();
-        for event in events {
-            match self.add(&mut inner, Arc::clone(event)) {
+        for (position, event) in events.iter().enumerate() {
+            let verdict = verdicts.get(position).copied().unwrap_or_default();
+            match self.add(&mut inner, Arc::clone(event), verdict) {
                 Ok((place, entered)) => {
                     wakes |= entered.wakes;
                     pushed.events += 1;
@@ -94,7 +103,17 @@ impl Queue {
     }
 
     /// Takes room for an event and puts it there.
-    fn add(&self, inner: &mut Inner, event: Arc<Event>) -> Result<(Place, Entered), Refused> {
+    fn add(
+        &self,
+        inner: &mut Inner,
+        event: Arc<Event>,
+        verdict: Verdict,
+    ) -> Result<(Place, Entered), Refused> {
+        if verdict != Verdict::default()
+            && let Some(entered) = self.kept_out(inner, verdict)
+        {
+            return Ok((Place::KeptOut, entered));
+        }
         let bytes = event.size();
         let place = match self.place(inner, bytes) {
             Ok(place) => place,
@@ -104,7 +123,34 @@ impl Queue {
             inner.unsettled_events += 1;
             inner.unsettled_bytes += bytes;
         }
-        Ok((place, self.enter(inner, event, place)))
+        Ok((place, self.enter(inner, event, place, verdict)))
+    }
+
+    /// Counts an event that does not get in, because of a filter or because it repeats another one. Whoever fires a repeat
+    /// waits for what the first one has to wait for.
+    fn kept_out(&self, inner: &mut Inner, verdict: Verdict) -> Option<Entered> {
+        if verdict.filtered {
+            inner.filtered += 1;
+            return Some(Entered::default());
+        }
+        // An ended queue does not keep the first one either.
+        let key = verdict.key.filter(|_| !inner.closed)?;
+        let first = inner.repeats.as_mut()?.first(key, Instant::now())?;
+        let durable = inner.rules.durable;
+        let receipt = match (&self.journal, first.is_stored) {
+            (Some(journal), true) if durable => Some(journal.receipt(first.place)),
+            (Some(journal), true) => journal.spill_receipt(first.place),
+            // The first one is in memory alone, which is less than this one is promised.
+            _ if durable => return None,
+            _ => None,
+        };
+        inner.received += 1;
+        inner.deduplicated += 1;
+        inner.filter_faults += u64::from(verdict.faulty);
+        Some(Entered {
+            wakes: false,
+            receipt: receipt.map(Box::new),
+        })
     }
 
     /// Promises room for an event; `push_reserved` or `release` must follow.
@@ -126,12 +172,18 @@ impl Queue {
         event: &Arc<Event>,
         place: Place,
         promised: usize,
+        verdict: Verdict,
     ) -> Result<(), NotQueued> {
         let mut inner = self.inner.lock();
-        if inner.closed {
+        if inner.closed && place != Place::KeptOut {
             drop(inner);
             self.release(place, promised);
             return Err(NotQueued::Gone);
+        }
+        if verdict != Verdict::default() && self.kept_out(&mut inner, verdict).is_some() {
+            drop(inner);
+            self.release(place, promised);
+            return Ok(());
         }
         let mut has_room = false;
         let place = match place {
@@ -150,7 +202,7 @@ impl Queue {
             }
             other => other,
         };
-        let entered = self.enter(&mut inner, Arc::clone(event), place);
+        let entered = self.enter(&mut inner, Arc::clone(event), place, verdict);
         drop(inner);
         if entered.wakes {
             self.readable.notify_one();
@@ -183,8 +235,15 @@ impl Queue {
     }
 
     /// Counts an event and puts it into its place, whose room has been taken.
-    fn enter(&self, inner: &mut Inner, event: Arc<Event>, place: Place) -> Entered {
+    fn enter(
+        &self,
+        inner: &mut Inner,
+        event: Arc<Event>,
+        place: Place,
+        verdict: Verdict,
+    ) -> Entered {
         inner.received += 1;
+        inner.filter_faults += u64::from(verdict.faulty);
         if place == Place::Dropped {
             inner.dropped += 1;
             return Entered::default();
@@ -197,6 +256,13 @@ impl Queue {
             .journal
             .as_ref()
             .filter(|_| durable || place == Place::Disk);
+        if let (Some(key), Some(repeats)) = (verdict.key, &mut inner.repeats) {
+            let first = First {
+                place: seq,
+                is_stored: journal.is_some(),
+            };
+            repeats.enter(key, first, Instant::now());
+        }
         let receipt = journal.and_then(|journal| {
             // Under the queue's lock, since places have to ascend.
             journal.append(seq, 0, &event, durable);

@@ -26,12 +26,14 @@ pub(crate) enum Place {
     Disk,
     /// Nowhere: there is no room, and the policy is to drop it.
     Dropped,
+    /// Nowhere: the policy's expressions keep it from the destination, or it is a repeat.
+    KeptOut,
 }
 
 /// What became of events that were to be queued together.
 #[derive(Debug, Default)]
 pub(crate) struct Pushed {
-    /// How many of them are queued or dropped, from the first on.
+    /// How many of them are queued, dropped or kept out, from the first on.
     pub(crate) events: usize,
     /// The last receipt to wait for: of a `durable` event, or of one that is on disk alone while the disk may be
     /// full.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::lane::Verdict;
 use evbus_destination::QueueLimits;
 use evbus_event::Event;
 use evbus_store::{StateDir, StateLimits, StoreName};
@@ -24,12 +25,12 @@ fn queue(events: usize, bytes: usize) -> Queue {
 }
 
 fn placed(queue: &Queue, event: &Arc<Event>) -> Result<Place, NotQueued> {
-    let pushed = queue.push(Arc::clone(event));
+    let pushed = queue.push(Arc::clone(event), Verdict::default());
     pushed.map(|(place, _)| place).map_err(|(why, _)| why)
 }
 
 fn push(queue: &Queue, event: &Arc<Event>) -> Result<(), NotQueued> {
-    let pushed = queue.push(Arc::clone(event));
+    let pushed = queue.push(Arc::clone(event), Verdict::default());
     pushed.map_err(|(why, _)| why).map(|(place, receipt)| {
         assert_eq!(place, Place::Memory);
         assert!(receipt.is_none());
@@ -110,7 +111,10 @@ fn reserved_room_is_not_counted_as_received() {
     assert_eq!(queue.counts(), Counts::default());
     queue.release(place, one.size());
     let place = queue.reserve(one.size()).expect("the room is back");
-    assert_eq!(queue.push_reserved(&one, place, one.size()), Ok(()));
+    assert_eq!(
+        queue.push_reserved(&one, place, one.size(), Verdict::default()),
+        Ok(())
+    );
     assert_eq!(queue.counts().received, 1);
     assert_eq!(queue.counts().queued, 1);
 }
@@ -162,7 +166,10 @@ async fn room_that_was_promised_and_given_back_lets_the_disk_be_read() {
         assert!(queue.load().is_none());
         let readable = queue.readable();
         if is_pushed {
-            assert_eq!(queue.push_reserved(&one, place, one.size()), Ok(()));
+            assert_eq!(
+                queue.push_reserved(&one, place, one.size(), Verdict::default()),
+                Ok(())
+            );
         } else {
             queue.release(place, one.size());
         }
@@ -191,7 +198,7 @@ async fn room_in_the_limit_of_all_stores_wakes_whoever_waits_at_another_destinat
         stored(&policy, &state, "first"),
         stored(&policy, &state, "second"),
     );
-    assert!(first.push(Arc::clone(&one)).is_ok());
+    assert!(first.push(Arc::clone(&one), Verdict::default()).is_ok());
     let room = second.room();
     assert_eq!(placed(&second, &one).err(), Some(NotQueued::Full));
     let mut batch = Vec::new();
@@ -202,7 +209,7 @@ async fn room_in_the_limit_of_all_stores_wakes_whoever_waits_at_another_destinat
     let soon = std::time::Duration::from_secs(30);
     let woken = tokio::time::timeout(soon, room).await;
     assert!(woken.is_ok(), "the other destination gave room back");
-    assert!(second.push(Arc::clone(&one)).is_ok());
+    assert!(second.push(Arc::clone(&one), Verdict::default()).is_ok());
 }
 
 #[tokio::test]

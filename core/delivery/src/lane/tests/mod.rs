@@ -2,6 +2,7 @@
 
 mod aging;
 mod ends;
+mod per_event;
 mod sum;
 mod waits;
 
@@ -191,7 +192,10 @@ fn fired_ago(body: usize, ago: Duration) -> Event {
 
 /// Puts an event in, and waits for room.
 async fn push(lane: &Lane, event: Event) {
-    let _ = lane.shared().push_waiting(&Arc::new(event)).await;
+    let _ = lane
+        .shared()
+        .push_waiting(&Arc::new(event), Verdict::default())
+        .await;
 }
 
 /// Waits until the lane's status is as wanted; gives it.
@@ -211,7 +215,7 @@ pub(crate) async fn wait_for(lane: &Lane, wanted: impl Fn(&LaneStatus) -> bool) 
 
 #[track_caller]
 fn assert_adds_up(counts: Counts) {
-    let settled = counts.accepted + counts.dead_lettered + counts.dropped;
+    let settled = counts.accepted + counts.dead_lettered + counts.dropped + counts.deduplicated;
     assert_eq!(
         settled + counts.damaged + counts.lost + counts.queued,
         counts.received,

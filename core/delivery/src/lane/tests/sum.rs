@@ -4,6 +4,12 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
+use evbus_destination::{Dedup, Rate};
+use evbus_expression::Expression;
+
+fn expression(source: &str) -> Expression {
+    Expression::compile(source).expect("it is an expression")
+}
 
 /// Numbers that follow from a seed.
 struct Random(u64, AtomicU64);
@@ -64,6 +70,17 @@ fn policy(random: &Random) -> Policy {
     policy.ordered = random.below(3) == 0;
     policy.durable = random.below(2) == 0;
     policy.retry.max_age = (random.below(2) == 0).then(|| Duration::from_hours(1));
+    policy.when = (random.below(3) == 0).then(|| expression("body % 5 != 3"));
+    policy.body = (random.below(3) == 0).then(|| expression("[body, 1 // (body % 7)]"));
+    policy.dedup = (random.below(3) == 0).then(|| Dedup {
+        key: expression("body // 3"),
+        within: Duration::from_millis(100),
+        keep: 10,
+    });
+    policy.rate = (random.below(3) == 0).then(|| Rate {
+        events: 20,
+        per: Duration::from_millis(10),
+    });
     policy.retry.max_attempts = (random.below(4) == 0).then_some(3);
     policy
 }

@@ -221,7 +221,9 @@ async fn status_says_how_many_programs_wait_for_room() {
         .map(|number| {
             let shared = Arc::clone(lane.shared());
             tokio::spawn(async move {
-                let _ = shared.push_waiting(&Arc::new(event(number))).await;
+                let _ = shared
+                    .push_waiting(&Arc::new(event(number)), Verdict::default())
+                    .await;
             })
         })
         .collect();

@@ -21,7 +21,7 @@ const SCRIPT: &str = include_str!("run.py");
 /// the minions `web1`, `web2` and `db1` accept each other's keys, run jobs, states that succeed and fail, and a runner; a
 /// minion fires an event and has a beacon.
 ///
-/// The first call makes the recording, which takes about ten seconds, and leaves no process behind; processes that call
+/// The first call makes the recording, which takes about seven seconds, and leaves no process behind; processes that call
 /// it meanwhile wait.
 ///
 /// # Errors
@@ -60,9 +60,9 @@ fn record(python: &Path, script: &Path, recording: &Path) -> Result<(), BrokerEr
         .arg(script)
         .args([server.dir(), recording])
         .args(ports.iter().map(|port| port.number().to_string()));
-    server.launch(run, || match recording.is_file() {
-        true => Ok(()),
-        false => Err("the recording is not complete".to_owned()),
+    server.launch(run, || {
+        let unfinished = || "the recording is not complete".to_owned();
+        recording.is_file().then_some(()).ok_or_else(unfinished)
     })
 }
 

@@ -26,6 +26,8 @@ pub(crate) fn run() -> Result<(), Failure> {
     Kafka::prepare()?;
     eprintln!("installing Salt {} if need be", salt::RELEASES.join(", "));
     salt::prepare()?;
+    eprintln!("recording a run of Salt {} if need be", salt::RECORDED);
+    salt::recording()?;
     eprintln!("installing Idem {} if need be", idem::VERSION);
     idem::prepare()?;
     eprintln!("fetching the peers of the benchmarks (rsyslog, syslog-ng, NATS) if need be");

@@ -8,5 +8,8 @@ mod consumers;
 mod document;
 mod fatal;
 mod restart;
+#[path = "../salt_events/mod.rs"]
+mod salt_events;
+mod salt_run;
 #[path = "../support/mod.rs"]
 mod support;

@@ -12,9 +12,9 @@ mod certificates;
 mod error;
 pub mod kafka;
 mod keeper;
-mod port;
+pub(crate) mod port;
 mod rabbitmq;
-mod server;
+pub(crate) mod server;
 mod standing;
 
 use std::fs::{self, File};

@@ -13,9 +13,10 @@ use crate::python::{
     self, PythonError, environment, interpreter, pip, site_packages, step, version,
 };
 
-/// What Salt's event library imports. Salt requires some fifty more packages, in versions that are not available for
-/// every Python.
+/// What Salt's event library imports, and with `cryptography` and `xxhash` its master and minions. Salt requires some
+/// fifty more packages, in versions that are not available for every Python.
 pub(super) const REQUIREMENTS: &[&str] = &[
+    "cryptography",
     "distro",
     "jinja2",
     "looseversion",
@@ -25,6 +26,7 @@ pub(super) const REQUIREMENTS: &[&str] = &[
     "pyyaml",
     "requests",
     "tornado",
+    "xxhash",
 ];
 /// What pip needs to read the metadata of a source package, which it does before it caches one.
 const BUILD_TOOLS: &[&str] = &[

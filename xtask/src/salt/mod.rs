@@ -1,16 +1,19 @@
-//! The real Salt Python library, each release in a virtual environment of its own, for the tests of
-//! the event sockets.
+//! The real Salt, each release in a virtual environment of its own, for the tests of the event sockets, and a
+//! recorded run of its master and minions.
 //!
 //! What is here depends on nothing that is installed beside it, and is made once: under Cargo's target
 //! directory, in `salt/`. Every call blocks; inside an async test call it through `spawn_blocking`.
 
 mod install;
+mod recording;
 
 use std::path::{Path, PathBuf};
 
 use crate::python::{PythonError, interpreter, lock, version};
 use crate::system::{self, Need};
 use crate::target_dir;
+
+pub use recording::{RECORDED, recording};
 
 /// The releases of Salt that the event sockets are tested with: one of each series that has users.
 /// The first one listens to length-prefixed frames, the others to bare ones.

@@ -6,15 +6,13 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use evbus_testkit::plugin_dir;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::{Value, json};
 use xtask::brokers::{Kafka, RabbitMq};
 
-use crate::consumers::{Arrived, read_queue, read_topic};
+use crate::consumers::{Arrived, read_queue, read_topic, topics};
 use crate::document::network::{Network, in_own_network};
 use crate::document::routes;
-use crate::support::{PATIENCE, RunningHost, wait_for};
+use crate::support::{RunningHost, wait_for};
 
 pub(crate) const PLUGINS: &[&str] = &["plugin-glob", "plugin-kafka", "plugin-pika"];
 
@@ -161,15 +159,4 @@ fn listens(host: &str, port: u16) {
     wait_for(&format!("{host}:{port}"), || {
         TcpStream::connect((host, port)).ok()
     });
-}
-
-/// All topics but Kafka's own.
-fn topics(servers: &str) -> Vec<String> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", servers)
-        .create()
-        .unwrap();
-    let found = consumer.fetch_metadata(None, PATIENCE).unwrap();
-    let names = found.topics().iter().map(|topic| topic.name().to_owned());
-    names.filter(|name| !name.starts_with("__")).collect()
 }

@@ -118,7 +118,7 @@ pub use evbus_destination::Destination;
 pub use evbus_event as event;
 pub use evbus_event::{Event, EventBuilder, EventError, EventId, Serial, pop_serial};
 pub use evbus_host::{
-    Examination, Host, HostBuilder, LOG_EVENTS_QUEUE, LogEvents, Plan, Planned, ReloadError,
+    Examination, Given, Host, HostBuilder, LOG_EVENTS_QUEUE, LogEvents, Plan, Planned, ReloadError,
     StartError, TooFewOpenFiles, Trial, control,
 };
 pub use evbus_idem as idem;

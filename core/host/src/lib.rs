@@ -17,4 +17,4 @@ mod plan;
 pub use deployment::{ReloadError, TooFewOpenFiles};
 pub use host::{Examination, Host, HostBuilder, StartError};
 pub use log_events::{LOG_EVENTS_QUEUE, LogEvents};
-pub use plan::{Plan, Planned, Trial};
+pub use plan::{Given, Plan, Planned, Trial};

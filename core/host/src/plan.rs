@@ -1,5 +1,6 @@
 //! An acct file combined with the plugins: which plugin serves each entry, and what is wrong.
 
+mod per_event;
 mod trial;
 mod unserved;
 
@@ -18,6 +19,7 @@ use evbus_delivery::Router;
 use evbus_delivery::{INTERNAL, InternalQueues};
 use evbus_plugin::{Catalog, CompileError, Isolated, LINKED};
 
+pub use per_event::Given;
 pub use trial::Trial;
 
 /// Loads the plugins that an acct file uses. Blocks as [`Catalog::load_used`] does.

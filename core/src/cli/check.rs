@@ -13,6 +13,7 @@ use evbus_report::{counted, size};
 use serde_json::{Value, json};
 
 use super::check_events;
+use super::check_show;
 use super::exit::{Exit, error, note};
 use super::host_options::{DescribedHost, HostOptions, all_not_started, raise_file_limit, seconds};
 use super::output::{json_line, table};
@@ -24,6 +25,7 @@ use super::output::{json_line, table};
   evbus check --acct-file acct.yml
   evbus check --acct-file acct.yml --connect
   evbus check --acct-file acct.yml --sock-dir /run/evbus --state-dir /var/lib/evbus
+  evbus check --acct-file acct.yml --show event.json
   evbus check --events recorded-events.jsonl
 
 Takes the flags of `evbus run` and reports everything that would make it refuse to start, without \
@@ -44,6 +46,10 @@ pub(super) struct CheckArgs {
     /// formats that `evbus schema` shows, and check nothing else; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["connect", "plugin_dirs"])]
     events: Option<PathBuf>,
+    /// Show what the templates and expressions of each entry give for the events of this file, lines
+    /// {"profile": ..., "body": ...}, and check nothing else; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["connect", "events"])]
+    show: Option<PathBuf>,
     /// Print one JSON line per destination with its full policy, defaults included; with --events
     /// one line per fault, then one with the totals
     #[arg(long)]
@@ -52,8 +58,8 @@ pub(super) struct CheckArgs {
     #[arg(long)]
     connect: bool,
     /// Also exit with 1 for warnings: a provider that no plugin serves, a plugin file or
-    /// name that another one replaces, two entries of a provider with the same pattern, a file
-    /// without destinations
+    /// name that another one replaces, two entries of a provider with the same pattern, a topic or
+    /// routing key that is a profile name with /, a file without destinations
     #[arg(long)]
     strict: bool,
     /// Seconds to wait for each connection
@@ -87,6 +93,13 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
     for sentence in found.waits {
         note(&sentence);
     }
+    if let Some(file) = &args.show {
+        Exit::of_all(all_not_started(found.faults, state.as_ref()).await)?;
+        let Some(plan) = &found.plan else {
+            return Ok(());
+        };
+        return check_show::run(plan, file, args.json).await;
+    }
     let report = if args.strict { error } else { note };
     let plugins_well = check_plugins(&catalog, report);
     let mut doubts = catalog.shadowed().len();
@@ -100,6 +113,7 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Exit> {
         }
         doubts +=
             unserved(&plan, report) + twice(&plan, report) + nothing(&plan, &acct_file, report);
+        doubts += named_by_profile(&plan, report);
         links = if args.connect {
             let links = connect(plan, args.timeout).await;
             if let Some(dir) = found.in_use.first().filter(|_| links.has_failed) {
@@ -350,6 +364,21 @@ fn nothing(plan: &Plan, file: &Path, report: fn(&str)) -> usize {
         ));
     }
     usize::from(is_nothing)
+}
+
+/// Reports entries whose far system gets a name for each profile, although those have `/`, and returns their number.
+fn named_by_profile(plan: &Plan, report: fn(&str)) -> usize {
+    let mut count = 0;
+    for planned in plan.served() {
+        for key in planned.named_by_profile() {
+            count += 1;
+            report(&format!(
+                "destination {}: `{key}` is the whole profile name, with its `/`: each name becomes one of its own there, as far as the far system takes it; write a name, or a template such as `${{ parts[:2] | join('-') }}`",
+                planned.destination()
+            ));
+        }
+    }
+    count
 }
 
 /// Reports entries of a provider with the same pattern, each of which gets every event, and returns their

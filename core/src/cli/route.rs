@@ -17,6 +17,7 @@ use super::exit::{Exit, error};
 use super::host_place::state_place;
 use super::lines::{Line, read_line};
 use super::output::{Reader, json_line};
+use super::route_event;
 use super::{PluginDirs, THIS_PROGRAM};
 
 /// Show which destinations profile names reach, without firing anything
@@ -24,10 +25,13 @@ use super::{PluginDirs, THIS_PROGRAM};
 #[command(after_help = "Examples:
   evbus route idem-run idem-status --acct-file acct.yml
   cut -f1 names.tsv | evbus route --acct-file acct.yml
+  evbus route --event event.json --acct-file acct.yml
 
 Prints one JSON line per name:
   {\"profile\": \"idem-run\", \"destinations\": [{\"provider\": \"kafka\", \"pattern\": \"idem-*\", \"index\": 0}]}
-where index counts the entries of one provider in file order, from 0.
+where index counts the entries of one provider in file order, from 0. With --event, one per event, and for each entry of
+the file:
+  {\"provider\": ..., \"matches\": true, \"when\": \"failed\", \"fault\": \"why\", \"goes\": true}
 
 Exit codes: 0 success; 1 a line of standard input is not a profile name; 2 wrong usage; 70 a plugin called \
 exit; 78 invalid configuration.")]
@@ -35,6 +39,10 @@ pub(super) struct RouteArgs {
     /// Profile names; without any, or with -, read one per line from standard input
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// Explain for every event of this file where it goes and why: whether each pattern matches, and what `when` says;
+    /// lines {"profile": ..., "body": ...}, - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "names")]
+    event: Option<PathBuf>,
     /// Acct file, which defines the destinations
     #[arg(long, value_name = "F", env = "ACCT_FILE")]
     acct_file: PathBuf,
@@ -55,6 +63,9 @@ pub(super) async fn run(args: RouteArgs) -> Result<(), Exit> {
     let plan = Plan::of(&acct, &catalog);
     if !plan.errors().is_empty() {
         return Err(Exit::acct(plan.errors()));
+    }
+    if let Some(file) = &args.event {
+        return route_event::run(&plan, file).await;
     }
     let show = |name: &str| {
         json_line(&Route {

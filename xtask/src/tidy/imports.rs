@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "evbus-acct",
         &[
             "evbus-destination",
+            "evbus-duration",
             "evbus-files",
             "evbus-jinja",
             "evbus-report",
@@ -102,6 +103,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "evbus-client",
             "evbus-delivery",
             "evbus-destination",
+            "evbus-duration",
             "evbus-event",
             "evbus-files",
             "evbus-host",

@@ -77,6 +77,7 @@ mod provider;
 mod reactor;
 mod reading;
 mod tasks;
+mod time_span;
 
 pub use batch::{Batch, Event, EventId};
 pub use config::{ConfigFault, Secret, null_is_default, parse_config};
@@ -87,6 +88,7 @@ pub use outcome::{ConnectError, MAX_RETRY_AFTER, Outcome, Outcomes};
 pub use plugin::{matcher_plugin, provider_plugin};
 pub use provider::{Context, Limits, Provider};
 pub use tasks::Task;
+pub use time_span::TimeSpan;
 
 pub use {schemars, serde, serde_json, tokio, tracing};
 

@@ -76,8 +76,8 @@ pub mod acct {
     pub use evbus_acct::{
         AcctDocument, AcctError, AcctFile, AcctKey, AcctSource, Cipher, CryptoError,
         DEFAULT_MATCH_PLUGIN, Entry, JsonObject, KeySource, Location, MAX_FILE_BYTES,
-        MAX_SECRET_BYTES, Position, RenderPipe, SECRET_TIMEOUT, Section, byte_size, duration,
-        end_commands, is_parsing, load, parse,
+        MAX_SECRET_BYTES, Position, RenderPipe, SECRET_TIMEOUT, Section, byte_size, end_commands,
+        is_parsing, load, parse,
     };
     pub use evbus_destination::{
         BatchCaps, Config, DeadLetterLimits, DeadLettersFull, Dedup, DiskLimits, Isolation, Policy,

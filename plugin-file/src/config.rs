@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use evbus_sdk::ConfigFault;
 use evbus_sdk::schemars::JsonSchema;
 use evbus_sdk::serde::de::{Error, Unexpected, Visitor};
 use evbus_sdk::serde::{Deserialize, Deserializer};
+use evbus_sdk::{ConfigFault, TimeSpan};
 
 /// A destination of the provider `file`.
 #[derive(Deserialize, JsonSchema, Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct Config {
     pub format: Format,
     /// Start a new file when this one is full. Default: the file grows without limit.
     pub rotate: Option<Rotate>,
-    /// When lines are synced to disk: `batch`, `never` or `interval: SECONDS`. Default `batch`, so that
+    /// When lines are synced to disk: `batch`, `never` or `interval: DURATION`. Default `batch`, so that
     /// an accepted event survives a power failure. No effect on standard output and devices.
     #[serde(default)]
     pub fsync: Fsync,
@@ -77,15 +77,16 @@ pub enum Fsync {
     /// When the operating system writes them. Accepted events survive a crash of the host, but not of
     /// the machine.
     Never,
-    /// At this interval in seconds, at least 1. A power failure loses the events accepted in that time.
-    Interval(#[schemars(range(min = 1), extend("x-unit" = "seconds"))] u32),
+    /// At this interval: a number of seconds, or a duration with units such as 30s or 5m; at least one
+    /// second. A power failure loses the events accepted in that time.
+    Interval(#[schemars(range(min = 1))] TimeSpan),
 }
 
 impl Fsync {
     /// The time between two syncs, if it is fixed.
     pub(crate) fn interval(self) -> Option<Duration> {
         match self {
-            Self::Interval(seconds) => Some(Duration::from_secs(seconds.into())),
+            Self::Interval(interval) => Some(interval.duration()),
             Self::Batch | Self::Never => None,
         }
     }

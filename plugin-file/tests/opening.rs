@@ -239,7 +239,7 @@ fn faults_of_a_configuration_are_named_with_their_keys() {
         })),
         [
             format!("mode: found text, {octal}"),
-            "fsync.interval: found a number, expected a whole number of seconds from 1 to 4294967295".into(),
+            "fsync.interval: found a number, expected a number of seconds from 1 to 315360000, or a duration with units such as 30s, 5m, 7d".into(),
             "rotate.max_bytes: found a number, expected a whole number of bytes of at least 1".into(),
             "rotate.keep: found a number, expected a whole number from 1 to 1000".into(),
             "rotate: standard output cannot be rotated; remove this key, or set `path` to a file"
@@ -253,25 +253,31 @@ fn faults_of_a_configuration_are_named_with_their_keys() {
             format!("mode: found text, {octal}"),
             "rotate: missing field `max_bytes`".into(),
             "missing field `path`".into(),
-            "fsync.interval: found a number, expected a whole number of seconds from 1 to 4294967295".into(),
+            "fsync.interval: found a number, expected a number of seconds from 1 to 315360000, or a duration with units such as 30s, 5m, 7d".into(),
             "rotate.keep: found a number, expected a whole number from 1 to 1000".into(),
         ]
     );
     let units = json!({
-        "path": "x", "rotate": {"max_bytes": "100 MB"}, "fsync": {"interval": "1s"}
+        "path": "x", "rotate": {"max_bytes": "100 MB"}, "fsync": {"interval": "999ms"}
     });
     assert_eq!(
         faults(units),
         [
             "rotate.max_bytes: found text, expected a whole number of bytes of at least 1, without a unit",
-            "fsync.interval: found text, expected a whole number of seconds from 1 to 4294967295, without a unit",
+            "fsync.interval: found text, expected a number of seconds from 1 to 315360000, or a duration with units such as 30s, 5m, 7d",
         ]
     );
     for mode in ["0000", "0044", "0400", "0200", "044"] {
         let found = faults(json!({"path": "x", "mode": mode}));
         assert_eq!(found, [format!("mode: found text, {octal}")]);
     }
-    for fsync in [json!("batch"), json!("never"), json!({"interval": 5})] {
+    for fsync in [
+        json!("batch"),
+        json!("never"),
+        json!({"interval": 5}),
+        json!({"interval": "1s"}),
+        json!({"interval": "5m"}),
+    ] {
         assert_eq!(faults(json!({"path": "x", "fsync": fsync})), [""; 0]);
     }
 }

@@ -82,7 +82,20 @@ impl Setting {
         let mut alone = ClientConfig::new();
         alone.set(self.property.as_str(), self.value.as_str());
         let message = match alone.create_native_config() {
-            Ok(_) => return None,
+            Ok(read) => {
+                let read = read.get(&self.property).unwrap_or_default();
+                if !self.is_cut_to(&read) {
+                    return None;
+                }
+                let unit = self
+                    .property
+                    .strip_suffix(".ms")
+                    .map(|_| " of milliseconds");
+                format!(
+                    "found a value of which librdkafka reads only the beginning, expected a number{} without a unit, and a whole one where its CONFIGURATION.md says integer",
+                    unit.unwrap_or_default()
+                )
+            }
             Err(error) if is_unknown(&error) => {
                 return Some(unknown(self.path.clone(), &self.property));
             }
@@ -101,9 +114,38 @@ impl Setting {
         };
         Some(ConfigFault::of_key(self.path.as_str(), message))
     }
+
+    /// Whether librdkafka, which ignores what follows a number, reads the value as another one: `30s` as 30, and for an
+    /// integer `0.5` as 0. `read` is what it shows of it, in six digits.
+    fn is_cut_to(&self, read: &str) -> bool {
+        let is_number = (self.value.trim_start())
+            .starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+        let Some(read) = number(read).filter(|_| is_number) else {
+            return false;
+        };
+        number(&self.value).is_none_or(|given| (given - read).abs() > given.abs() * 1e-5)
+    }
 }
 
 const REFUSED: &str = "found a value that librdkafka rejects, expected one that its CONFIGURATION.md lists for this property";
+
+/// A number as librdkafka reads it: integers also in octal (`017`) and hexadecimal (`0x1f`).
+fn number(value: &str) -> Option<f64> {
+    let value = value.trim();
+    let (sign, digits) = match value.strip_prefix('-') {
+        Some(digits) => (-1.0, digits),
+        None => (1.0, value.strip_prefix('+').unwrap_or(value)),
+    };
+    let hexadecimal = digits.strip_prefix("0x").or(digits.strip_prefix("0X"));
+    let octal = digits.strip_prefix('0').filter(|rest| !rest.is_empty());
+    let integer = match (hexadecimal, octal) {
+        (Some(digits), _) => u32::from_str_radix(digits, 16).ok(),
+        (None, Some(digits)) => u32::from_str_radix(digits, 8).ok(),
+        (None, None) => None,
+    };
+    let number = integer.map(f64::from).or_else(|| digits.parse().ok());
+    number.map(|number| sign * number)
+}
 
 /// librdkafka accepts any number as a port and uses its lowest 16 bits.
 fn port_fault((path, property, value): (&str, &str, &str)) -> Option<ConfigFault> {
@@ -182,23 +224,9 @@ impl Settings {
         words.iter().any(|word| value.eq_ignore_ascii_case(word))
     }
 
-    /// The value of a property that is a number, as librdkafka reads it: integers also in octal (`017`) and
-    /// hexadecimal (`0x1f`).
+    /// The value of a property that is a number.
     pub(crate) fn number(&self, property: &str) -> Option<f64> {
-        let value = self.get(property)?.trim();
-        let (sign, digits) = match value.strip_prefix('-') {
-            Some(digits) => (-1.0, digits),
-            None => (1.0, value.strip_prefix('+').unwrap_or(value)),
-        };
-        let hexadecimal = digits.strip_prefix("0x").or(digits.strip_prefix("0X"));
-        let octal = digits.strip_prefix('0').filter(|rest| !rest.is_empty());
-        let integer = match (hexadecimal, octal) {
-            (Some(digits), _) => u32::from_str_radix(digits, 16).ok(),
-            (None, Some(digits)) => u32::from_str_radix(digits, 8).ok(),
-            (None, None) => None,
-        };
-        let number = integer.map(f64::from).or_else(|| digits.parse().ok());
-        number.map(|number| sign * number)
+        number(self.get(property)?)
     }
 
     /// Whether fewer than all replicas acknowledge, which rules out idempotence.

@@ -1,9 +1,9 @@
-//! What the plugin says of keys that do not fit together, and of the names that other clients have. No broker is
-//! needed.
+//! What the plugin says of keys that do not fit together, of numbers with units, and of the names that other clients
+//! have. No broker is needed.
 
 mod support;
 
-use evbus_sdk::serde_json::json;
+use evbus_sdk::serde_json::{Value, json};
 use support::{assert_fault, faults, harness};
 
 #[test]
@@ -124,5 +124,63 @@ fn the_names_that_other_clients_have_for_keys_lead_to_the_right_ones() {
         (json!({"topic": "t"}), "topic", "`topics`"),
     ] {
         assert_fault(config, path, &format!("did you mean {meant}?"));
+    }
+}
+
+#[test]
+fn a_number_with_a_unit_is_refused_and_never_cut_to_the_number() {
+    let connection = |name: &str, value: Value| json!({"connection": {name: value}});
+    assert_fault(
+        connection("linger_ms", json!("5ms")),
+        "connection.linger_ms",
+        "found text, expected a number of milliseconds, without a unit",
+    );
+    for (name, value, what) in [
+        (
+            "linger.ms",
+            json!("5ms"),
+            "a number of milliseconds without a unit",
+        ),
+        (
+            "message.timeout.ms",
+            json!("30s"),
+            "a number of milliseconds without a unit",
+        ),
+        (
+            "message.timeout.ms",
+            json!(0.5),
+            "a number of milliseconds without a unit",
+        ),
+        ("batch.size", json!("64 KiB"), "a number without a unit"),
+        (
+            "message.send.max.retries",
+            json!("5e1"),
+            "a number without a unit",
+        ),
+    ] {
+        let sentence = format!("reads only the beginning, expected {what}");
+        assert_fault(
+            connection(name, value),
+            &format!("connection.{name}"),
+            &sentence,
+        );
+    }
+    for (name, value) in [
+        ("message.timeout.ms", "30000"),
+        ("message.timeout.ms", " 30000"),
+        ("message.timeout.ms", "0x7530"),
+        ("linger.ms", "0.5"),
+        ("linger.ms", "5e1"),
+        ("linger.ms", "1234.5678"),
+        ("message.send.max.retries", "017"),
+        ("client.id", "5s"),
+        ("bootstrap.servers", "127.0.0.1:9092"),
+        ("acks", "all"),
+    ] {
+        assert_eq!(
+            faults(connection(name, json!(value))),
+            [""; 0],
+            "{name}: {value}"
+        );
     }
 }

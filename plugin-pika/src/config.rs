@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use evbus_sdk::schemars::JsonSchema;
 use evbus_sdk::serde::{Deserialize, Deserializer};
-use evbus_sdk::{ConfigFault, Secret};
+use evbus_sdk::{ConfigFault, Secret, TimeSpan};
 
 use crate::endpoint::Endpoint;
 use crate::message::MAX_SHORT_STRING;
@@ -28,12 +28,13 @@ pub struct Config {
     /// exchange, where the routing key names a queue.
     #[serde(default)]
     pub exchange: Option<String>,
-    /// Maximum wait for the broker's next confirm, for a blocked broker and for a connection, in
-    /// seconds; then unconfirmed events are retried. It should be below the destination's `deadline`,
-    /// after which the host makes a new connection. Default: 30.
+    /// Maximum wait for the broker's next confirm, for a blocked broker and for a connection: a number
+    /// of seconds, or a duration with units such as `30s`, at most a day. Then unconfirmed events are
+    /// retried. It should be below the destination's `deadline`, after which the host makes a new
+    /// connection. Default: 30 seconds.
     #[serde(default = "default_timeout", deserialize_with = "timeout_or_default")]
-    #[schemars(extend("x-unit" = "seconds"))]
-    pub timeout: f64,
+    #[schemars(range(min = 0.001, max = 86400))]
+    pub timeout: TimeSpan,
     /// On the default exchange: declare a queue that does not exist as durable. Default: true.
     #[serde(default = "yes", deserialize_with = "flag_or_yes")]
     pub declare: bool,
@@ -80,17 +81,17 @@ pub struct ConnectionConfig {
     /// Shown by the broker beside the connection. Default: `connection_name: evbus`.
     #[serde(default)]
     pub client_properties: Option<BTreeMap<String, Property>>,
-    /// Seconds of silence after which both sides send a heartbeat; a connection that is silent for twice
-    /// as long is lost. The lower of this value and the broker's applies. Default: the broker's, usually
-    /// 60.
+    /// Silence after which both sides send a heartbeat, in whole seconds: a number, or a duration with
+    /// units such as `30s`. A connection that is silent for twice as long is lost. The lower of this
+    /// value and the broker's applies. Default: the broker's, usually 60 seconds.
     #[serde(default)]
-    #[schemars(extend("x-unit" = "seconds"))]
-    pub heartbeat: Option<u16>,
-    /// Maximum time to connect and log in, in seconds. Default: 8, less than the limit of
-    /// `evbus check --connect`.
+    #[schemars(range(max = 65535))]
+    pub heartbeat: Option<TimeSpan>,
+    /// Maximum time to connect and log in: a number of seconds, or a duration with units such as `30s`,
+    /// at most a day. Default: 8 seconds, less than the limit of `evbus check --connect`.
     #[serde(default)]
-    #[schemars(extend("x-unit" = "seconds"))]
-    pub connection_timeout: Option<f64>,
+    #[schemars(range(min = 0.001, max = 86400))]
+    pub connection_timeout: Option<TimeSpan>,
 }
 
 /// TLS: the authorities to trust and the client certificate. Without `ca_file` the system's authorities
@@ -177,13 +178,10 @@ pub(crate) const OTHER_NAMES: &[(&str, &str)] = &[
     ("delivery_mode", "persistent"),
 ];
 
-const DEFAULT_TIMEOUT: f64 = 30.0;
-const DEFAULT_CONNECTION_TIMEOUT: f64 = 8.0;
-/// One day; a longer wait is probably a wrong unit.
-const MAX_SECONDS: f64 = 86_400.0;
+const DEFAULT_CONNECTION_TIMEOUT: TimeSpan = TimeSpan::from_secs(8);
 
-fn default_timeout() -> f64 {
-    DEFAULT_TIMEOUT
+fn default_timeout() -> TimeSpan {
+    TimeSpan::from_secs(30)
 }
 
 fn yes() -> bool {
@@ -191,7 +189,7 @@ fn yes() -> bool {
 }
 
 /// A key without a value (`timeout:`) counts as missing.
-fn timeout_or_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+fn timeout_or_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TimeSpan, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_else(default_timeout))
 }
 
@@ -213,18 +211,10 @@ impl Config {
         self.routing_key.as_deref().filter(|key| !key.is_empty())
     }
 
-    /// [`Config::timeout`] as a duration; the configuration has been checked.
-    pub(crate) fn timeout(&self) -> Duration {
-        Duration::try_from_secs_f64(self.timeout).unwrap_or(Duration::from_secs(30))
-    }
-
     /// Checks what the types cannot express; reads the TLS files.
     pub(crate) fn check(&self) -> Result<(), Vec<ConfigFault>> {
         let mut faults = Vec::new();
         let fault = ConfigFault::of_key;
-        if !in_range(self.timeout) {
-            faults.push(fault("timeout", wrong_seconds()));
-        }
         for (path, name) in [
             ("exchange", self.exchange.as_deref()),
             ("routing_key", self.routing_key.as_deref()),
@@ -247,12 +237,15 @@ impl Config {
 }
 
 impl ConnectionConfig {
-    /// [`ConnectionConfig::connection_timeout`] as a duration; the configuration has been checked.
+    /// The time to connect and log in.
     pub(crate) fn timeout(&self) -> Duration {
-        let seconds = self
-            .connection_timeout
-            .unwrap_or(DEFAULT_CONNECTION_TIMEOUT);
-        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(8))
+        let timeout = self.connection_timeout;
+        timeout.unwrap_or(DEFAULT_CONNECTION_TIMEOUT).duration()
+    }
+
+    /// The heartbeat as AMQP has it: whole seconds, 0 for none.
+    pub(crate) fn heartbeat(&self) -> Option<u16> {
+        u16::try_from(self.heartbeat?.duration().as_secs()).ok()
     }
 
     fn has_certificate(&self) -> bool {
@@ -262,10 +255,10 @@ impl ConnectionConfig {
 
     fn check(&self) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
-        if (self.connection_timeout).is_some_and(|seconds| !in_range(seconds)) {
+        if (self.heartbeat).is_some_and(|it| it.duration().subsec_nanos() > 0) {
             faults.push(ConfigFault::of_key(
-                "connection.connection_timeout",
-                wrong_seconds(),
+                "connection.heartbeat",
+                "found a fraction of a second; AMQP counts heartbeats in whole seconds",
             ));
         }
         for name in self
@@ -306,14 +299,6 @@ impl ConnectionConfig {
         }
         faults
     }
-}
-
-fn in_range(seconds: f64) -> bool {
-    seconds > 0.0 && seconds <= MAX_SECONDS
-}
-
-fn wrong_seconds() -> String {
-    format!("found a number out of range; expected more than 0 and at most {MAX_SECONDS} seconds")
 }
 
 fn too_long(length: usize) -> String {

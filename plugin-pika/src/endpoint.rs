@@ -72,7 +72,7 @@ impl Endpoint {
                 "a certificate cannot be for this host; with TLS, expected a host name or an IP address",
             ));
         }
-        uri.query.heartbeat = config.heartbeat.or(uri.query.heartbeat);
+        uri.query.heartbeat = config.heartbeat().or(uri.query.heartbeat);
         (Some(Self(uri)), faults)
     }
 

@@ -59,7 +59,7 @@ impl Provider for Pika {
             },
             declare: config.declare && exchange.as_str().is_empty(),
             mandatory: config.mandatory,
-            timeout: config.timeout(),
+            timeout: config.timeout.duration(),
             exchange,
         };
         // That of the publishes, and one to look for queues.

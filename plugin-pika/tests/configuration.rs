@@ -34,6 +34,12 @@ fn every_key_of_the_python_provider_is_taken() {
         faults(json!({"connection": null, "exchange": null})),
         [""; 0]
     );
+    // Seconds may be given with units.
+    let connection = json!({"heartbeat": "1m", "connection_timeout": "500ms"});
+    assert_eq!(
+        faults(json!({"connection": connection, "timeout": "1m 30s"})),
+        [""; 0]
+    );
     // Keys without a value count as missing.
     let connection = json!({
         "url": null, "host": "h", "port": null, "ssl": null, "ssl_options": null,
@@ -97,11 +103,23 @@ fn each_impossible_value_is_one_sentence_at_its_key() {
     let cases = [
         (
             json!({"timeout": 0}),
-            "timeout: found a number out of range; expected more than 0",
+            "timeout: found a number, expected a number of seconds from 0.001 to 86400, or a duration with units such as 30s, 5m, 7d",
         ),
         (
             json!({"timeout": -1}),
-            "timeout: found a number out of range; expected more than 0",
+            "timeout: found a number, expected a number of seconds from 0.001 to 86400, or a duration with units such as 30s, 5m, 7d",
+        ),
+        (
+            json!({"timeout": "2d"}),
+            "timeout: found text, expected a number of seconds from 0.001 to 86400, or a duration with units",
+        ),
+        (
+            json!({"connection": {"heartbeat": "70000s"}}),
+            "connection.heartbeat: found text, expected a number of seconds from 0 to 65535, or a duration with units",
+        ),
+        (
+            json!({"connection": {"heartbeat": "1500ms"}}),
+            "connection.heartbeat: found a fraction of a second; AMQP counts heartbeats in whole seconds",
         ),
         (
             json!({"exchange": "e".repeat(256)}),
@@ -125,7 +143,7 @@ fn each_impossible_value_is_one_sentence_at_its_key() {
         ),
         (
             json!({"connection": {"connection_timeout": 100_000}}),
-            "connection.connection_timeout: found a number out of range; expected more than 0",
+            "connection.connection_timeout: found a number, expected a number of seconds from 0.001 to 86400, or a duration with units such as 30s, 5m, 7d",
         ),
         (
             json!({"connection": {"virtualhost": "v".repeat(256)}}),

@@ -22,7 +22,6 @@
 mod commands;
 mod crypto;
 mod document;
-mod duration;
 mod emit;
 mod entry;
 mod error;
@@ -52,7 +51,6 @@ mod tests;
 pub use commands::{Commands, SECRET_TIMEOUT};
 pub use crypto::{AcctKey, Cipher, CryptoError, KeySource};
 pub use document::AcctDocument;
-pub use duration::duration;
 pub use entry::{Entry, Extent, ReadEntry};
 pub use error::AcctError;
 pub use evbus_jinja::{Location, Position};

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AcctError;
-use super::duration;
 use super::key::Key;
 use super::node::{Node, Value};
 use super::place::Place;
@@ -18,6 +17,7 @@ use evbus_destination::{
     BatchCaps, DeadLetterLimits, DeadLettersFull, DiskLimits, Isolation, Policy, QueueLimits,
     Retry, WhenFull,
 };
+use evbus_duration::WITH_UNITS;
 
 /// The key of an entry that belongs to the host, not to the plugin.
 pub(crate) const HOST_KEY: &str = "evbus";
@@ -119,7 +119,7 @@ impl Reader<'_> {
             "retry" => policy.retry = this.retry(spot),
             "batch" => policy.batch = this.batch(spot),
             "ordered" => this.set(&mut policy.ordered, spot, boolean),
-            "deadline" => this.set(&mut policy.deadline, spot, |v| seconds(v, 0.1..=DAY)),
+            "deadline" => this.set(&mut policy.deadline, spot, |v| duration(v, 0.1..=DAY)),
             "required" => this.set(&mut policy.required, spot, boolean),
             "isolate" => this.set(&mut policy.isolate, spot, isolation),
             "when" => this.expression(&mut policy.when, spot),
@@ -173,7 +173,7 @@ impl Reader<'_> {
             "max_age",
             "max_crashes",
         ];
-        let up_to_a_day = |v: &Value| seconds(v, 0.001..=DAY);
+        let up_to_a_day = |v: &Value| duration(v, 0.001..=DAY);
         self.fields(spot, &known, |this, name, spot| match name {
             "first_delay" => this.set(&mut retry.first_delay, spot, up_to_a_day),
             "max_delay" => this.set(&mut retry.max_delay, spot, up_to_a_day),
@@ -365,24 +365,25 @@ fn max_age(value: &Value) -> Result<Option<Duration>, String> {
     if is_none(value) {
         return Ok(None);
     }
-    seconds(value, 1.0..=3650.0 * DAY)
+    duration(value, 1.0..=3650.0 * DAY)
         .map(Some)
         .map_err(|message| format!("{message}, or none to retry forever"))
 }
 
-fn seconds(value: &Value, range: RangeInclusive<f64>) -> Result<Duration, String> {
+/// A number of seconds, or text with units; the range is in seconds.
+fn duration(value: &Value, range: RangeInclusive<f64>) -> Result<Duration, String> {
     let found = match value {
         Value::Number(number) => {
             (number.as_f64()).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         }
-        Value::Text(text) => duration(text),
+        Value::Text(text) => evbus_duration::parse(text),
         _ => None,
     };
     found
         .filter(|found| range.contains(&found.as_secs_f64()))
         .ok_or_else(|| {
             format!(
-                "found {}, expected a number of seconds from {} to {}, or one with a unit such as `500ms` or `5 min`",
+                "found {}, expected a number of seconds from {} to {}, or {WITH_UNITS}",
                 value.kind(),
                 range.start(),
                 range.end()

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use super::check_events;
 use super::check_show;
 use super::exit::{Exit, error, note};
-use super::host_options::{DescribedHost, HostOptions, all_not_started, raise_file_limit, seconds};
+use super::host_options::{
+    DescribedHost, HostOptions, all_not_started, duration, raise_file_limit,
+};
 use super::output::{json_line, table};
 
 /// Check a host's acct file, plugins and flags (and, with --connect, its far systems), or recorded
@@ -62,8 +64,8 @@ pub(super) struct CheckArgs {
     /// routing key that is a profile name with /, a file without destinations
     #[arg(long)]
     strict: bool,
-    /// Seconds to wait for each connection
-    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    /// Maximum wait for each connection: seconds, or with units such as 30s, 5m, 7d
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     timeout: Duration,
     /// The flags that the host is run with
     #[command(flatten)]

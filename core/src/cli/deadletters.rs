@@ -14,7 +14,7 @@ use evbus_report::{counted, system_text};
 use serde::Serialize;
 
 use super::exit::{Exit, note};
-use super::host_options::seconds;
+use super::host_options::duration;
 use super::host_place::state_place;
 use super::letter::Shown;
 use super::output::{Reader, json_line, json_pretty, table, write};
@@ -24,10 +24,10 @@ use super::with_runtime;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   evbus deadletters list --state-dir /var/lib/evbus
-  evbus deadletters list --provider kafka --older-than 86400 --json
+  evbus deadletters list --provider kafka --older-than 1d --json
   evbus deadletters show 01a2068f-b371-7000-8000-0346bc3975c9 --body
   evbus deadletters replay --provider kafka --pattern 'idem-*'
-  evbus deadletters purge --older-than 604800
+  evbus deadletters purge --older-than 7d
   evbus deadletters list --sock-dir /run/evbus
 
 Works with and without a running host.
@@ -115,8 +115,9 @@ struct FilterArgs {
     /// Only the event with this id
     #[arg(long, value_name = "ID", value_parser = event_id)]
     id: Option<String>,
-    /// Only dead letters with a last attempt at least this many seconds ago
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    /// Only dead letters with a last attempt at least this long ago: seconds, or with units such as
+    /// 30s, 5m, 7d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     older_than: Option<Duration>,
 }
 

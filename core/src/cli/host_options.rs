@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use evbus::acct::{byte_size, duration};
+use evbus::acct::byte_size;
 use evbus::sockets::{Framing, SaltMaster, SocketDir, SocketGroup};
 use evbus::store::{StateError, StateLimits};
 use evbus::{Host, HostBuilder, Serial, StartError};
 use evbus_client::{MatchType, TagFilter};
+use evbus_duration::WITH_UNITS;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::acct_options::AcctOptions;
@@ -77,8 +78,9 @@ pub(super) struct HostOptions {
     /// Also fire every log line as an idem-logger event
     #[arg(long, value_name = "P")]
     pub(super) log_plugin: Option<LogPlugin>,
-    /// Seconds to deliver queued events when the host shuts down, or a destination is removed
-    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    /// Maximum time to deliver queued events when the host shuts down, or a destination is removed:
+    /// seconds, or with units such as 30s, 5m, 7d
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(super) drain_timeout: Duration,
 }
 
@@ -234,12 +236,10 @@ fn salt_tags(patterns: &[String]) -> Result<TagFilter, Vec<Exit>> {
     }
 }
 
-/// Reads a duration.
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    duration(text).ok_or_else(|| {
-        "expected a number of seconds from 0, or a number with a unit such as `500ms` or `5 min`"
-            .to_owned()
-    })
+/// Reads a duration. The help of each flag that takes one says so in the same words, and names the value `DURATION`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    evbus_duration::parse(text)
+        .ok_or_else(|| format!("expected a number of seconds, or {WITH_UNITS}"))
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -272,5 +272,40 @@ pub(super) fn raise_file_limit() {
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!("cannot raise the limit on open files: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::any::TypeId;
+
+    use clap::{Command, CommandFactory as _};
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn every_flag_that_takes_a_duration_says_so_in_the_same_words() {
+        fn look(command: &Command, found: &mut Vec<String>) {
+            let takes_duration =
+                |arg: &&clap::Arg| arg.get_value_parser().type_id() == TypeId::of::<Duration>();
+            for arg in command.get_arguments().filter(takes_duration) {
+                let name = format!("{} {arg}", command.get_name());
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                let words = "seconds, or with units such as 30s, 5m, 7d";
+                assert!(help.contains(words), "{name}: {help}");
+                let values = arg.get_value_names().unwrap_or_default();
+                assert_eq!(values, ["DURATION"], "{name}");
+                found.push(name);
+            }
+            for command in command.get_subcommands() {
+                look(command, found);
+            }
+        }
+        let mut found = Vec::new();
+        let mut all = Cli::command();
+        all.build();
+        look(&all, &mut found);
+        assert!(found.len() >= 8, "{found:?}");
     }
 }

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::exit::{Exit, note};
-use super::host_options::seconds;
+use super::host_options::duration;
 use super::output::{self, Reader};
 
 /// Print the events of a running host, one JSON line per event
@@ -20,7 +20,7 @@ use super::output::{self, Reader};
 #[command(after_help = "Examples:
   evbus listen --sock-dir /run/evbus
   evbus listen --sock-dir /run/evbus --tag idem- --tag salt/ --full
-  evbus listen --sock-dir /run/evbus --tag 'salt/job/*' --match-type fnmatch --count 1 --wait 10
+  evbus listen --sock-dir /run/evbus --tag 'salt/job/*' --match-type fnmatch --count 1 --wait 10s
 
 If the connection is lost, the command reconnects and reports the gap.
 
@@ -33,8 +33,9 @@ pub(super) struct ListenArgs {
     /// How to compare tags; regex matches at the beginning, fnmatch the whole tag
     #[arg(long, value_name = "M", default_value = "startswith", value_parser = match_type())]
     match_type: MatchType,
-    /// Exit if no event arrives for this many seconds [default: wait forever]
-    #[arg(long, value_name = "S", value_parser = seconds)]
+    /// Exit if no event arrives for this long: seconds, or with units such as 30s, 5m, 7d
+    /// [default: wait forever]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
     /// Exit after this many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

@@ -14,7 +14,7 @@ use evbus_report::{counted, size};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::exit::{Exit, note};
-use super::host_options::seconds;
+use super::host_options::duration;
 use super::host_place::ControlPlace;
 use super::output::{Reader, json_line, terminal_size, wants_colour, write};
 use table::table;
@@ -43,16 +43,17 @@ pub(super) struct StatusArgs {
     /// Print the host's answer as JSON, one line per answer
     #[arg(long)]
     json: bool,
-    /// Repeat every S seconds, until Ctrl-C
-    #[arg(long, value_name = "S", num_args = 0..=1, default_missing_value = "2", value_parser = period)]
+    /// Repeat at this interval, until Ctrl-C: seconds, or with units such as 30s, 5m, 7d; without a
+    /// value every 2 seconds
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "2s", value_parser = period)]
     watch: Option<Duration>,
 }
 
 /// Parses a period that is long enough not to burden the host.
 fn period(text: &str) -> Result<Duration, String> {
-    let period = seconds(text)?;
+    let period = duration(text)?;
     if period < Duration::from_millis(100) {
-        return Err("expected at least 0.1 seconds".to_owned());
+        return Err("expected at least 100ms".to_owned());
     }
     Ok(period)
 }

@@ -12,7 +12,7 @@ use evbus_report::counted;
 
 use super::acct_options::AcctOptions;
 use super::exit::{Exit, error, note};
-use super::host_options::seconds;
+use super::host_options::duration;
 use super::{PluginDirs, THIS_PROGRAM};
 
 /// The flags of commands that fire events.
@@ -31,9 +31,10 @@ pub(super) struct TargetOptions {
     /// With --acct-file, the serial form of bodies at destinations: json, msgpack or str
     #[arg(long, value_name = "P", default_value = "json")]
     serial_plugin: Serial,
-    /// Seconds to wait until the host has kept, or the destinations have acknowledged, all events;
-    /// while events are still being sent, seconds to wait until the next one is accepted
-    #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
+    /// Maximum wait until the host has kept, or the destinations have acknowledged, all events; while
+    /// events are still being sent, until the next one is accepted: seconds, or with units such as
+    /// 30s, 5m, 7d
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub(super) timeout: Duration,
 }
 

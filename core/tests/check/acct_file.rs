@@ -182,14 +182,14 @@ file:
     let mut rest = said.as_str();
     for sentence in [
         "acct.yml:2:3: file.a: missing field `path`",
-        "acct.yml:3:13: file.a.fsync.interval: found a number, expected a whole number of seconds from 1",
+        "acct.yml:3:13: file.a.fsync.interval: found a number, expected a number of seconds from 1",
         "acct.yml:4:5: file.a.rotate: missing field `max_bytes`",
         "acct.yml:4:14: file.a.rotate.keep: found a number, expected a whole number from 1",
         "acct.yml:5:13: file.a.evbus.durable: found text, expected true or false",
         "acct.yml:6:5: file.a.rotate: duplicate key, first on line 4",
         "acct.yml:6:14: file.a.rotate.max_bytes: found a number, expected a whole number of bytes of at least 1",
         "acct.yml:8:11: file.b.path: environment variable \"EVBUS_NONE\" is not set",
-        "acct.yml:9:13: file.b.fsync.interval: found a number, expected a whole number of seconds from 1",
+        "acct.yml:9:13: file.b.fsync.interval: found a number, expected a number of seconds from 1",
         "acct.yml:10:5: file.b.pth: found an unknown key",
         "acct.yml:14:5: fixture-good.c.retry_first: found a number, expected a whole number from 0",
         "acct.yml:15:3: fixture-good.c: duplicate key, first on line 12",

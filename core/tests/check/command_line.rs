@@ -27,7 +27,7 @@ fn durations_have_units_in_flags_and_in_the_acct_file() {
             b"",
         )
     };
-    for drain in ["10", "0.5", "10s", "500ms", "5 min", "1h"] {
+    for drain in ["10", "0.5", "10s", "500ms", "5m", "5 min", "1h 30m", "7d"] {
         let output = check(drain);
         assert!(output.status.success(), "{drain}: {}", stderr(&output));
         let policy = &json_lines(&output)[0]["evbus"];
@@ -35,10 +35,11 @@ fn durations_have_units_in_flags_and_in_the_acct_file() {
         assert_eq!(policy["retry"]["first_delay"], 0.25);
         assert_eq!(policy["retry"]["max_age"], 3600.0);
     }
-    for drain in ["soon", "10 parsecs", ""] {
+    for drain in ["soon", "10 parsecs", "5M", "1 year", ""] {
         let output = check(drain);
         assert_eq!(output.status.code(), Some(2), "{drain:?}");
-        assert!(stderr(&output).contains("`500ms`"), "{}", stderr(&output));
+        let expected = "expected a number of seconds, or a duration with units such as 30s, 5m, 7d";
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
     }
 }
 
@@ -372,11 +373,11 @@ fn every_wrong_value_of_a_command_line_is_reported_at_once() {
     ];
     let all = said(&args, 2);
     for argument in [
-        "'soon' for '--timeout <S>'",
+        "'soon' for '--timeout <DURATION>'",
         "'3' for '--state-limit <SIZE>'",
         "'loud' for '--log-level <L>'\n  [possible values: error,",
         "invalid value for '--overrides <JSON>': expected a JSON object",
-        "'later' for '--drain-timeout <S>'",
+        "'later' for '--drain-timeout <DURATION>'",
         "were not provided:\n  --acct-file <F>",
     ] {
         assert_eq!(all.matches(argument).count(), 1, "{argument}: {all}");

@@ -13,7 +13,8 @@ use crate::reading::Step;
 /// With this keyword, a schema describes in words what it expects.
 const IN_WORDS: &str = "x-expected";
 
-/// What the number of a key counts, in the plural: `bytes`, `seconds`.
+/// What the number of a key counts, in the plural: `bytes`, `seconds`. Seconds beside the type of text are a
+/// [`TimeSpan`](crate::TimeSpan), whose text has units.
 const UNIT: &str = "x-unit";
 
 /// More keys of a mapping are not listed.
@@ -117,13 +118,19 @@ pub(crate) fn lists_for_mappings(schema: &Value, config: &Value) -> Vec<(Vec<Ste
     })
 }
 
-/// Numbers outside of the range that the schema gives for their key, each with its fault.
+/// Numbers and durations outside of the range that the schema gives for their key, each with its fault.
 pub(crate) fn out_of_range(schema: &Value, config: &Value) -> Vec<(Vec<Step>, String)> {
     look_for(schema, config, &|node, found| {
-        let Some(found) = found.as_f64() else {
+        let Some(node) = known_keys::follow(schema, node) else {
             return false;
         };
-        let Some(node) = known_keys::follow(schema, node) else {
+        let found = match found {
+            Value::String(text) if is_time_span(node) => {
+                evbus_duration::parse(text).map(|found| found.as_secs_f64())
+            }
+            other => other.as_f64(),
+        };
+        let Some(found) = found else {
             return false;
         };
         let bound = |word| node.get(word).and_then(Value::as_f64);
@@ -187,6 +194,10 @@ fn look_in(
     }
 }
 
+fn is_time_span(node: &Value) -> bool {
+    node.get(UNIT).is_some_and(|unit| unit == "seconds") && types(node).contains(&"string")
+}
+
 fn takes_mapping(schema: &Value, node: &Value, depth: usize) -> bool {
     let node = known_keys::follow(schema, node).filter(|_| depth < MAX_DEPTH);
     node.is_some_and(|node| {
@@ -200,7 +211,11 @@ fn sentence(schema: &Value, found: &Value, node: Option<&Value>) -> String {
     let unit = node.and_then(|node| known_keys::follow(schema, node)?.get(UNIT));
     match node.and_then(|node| expected(schema, node, 0)) {
         // It may be the number with a unit, `100 MB`.
-        Some(Expected { words, .. }) if unit.is_some() && found.is_string() => {
+        Some(Expected { words, .. })
+            if unit.is_some()
+                && found.is_string()
+                && !node.is_some_and(|node| allows(schema, node, found, 0)) =>
+        {
             format!("found {kind}, expected {words}, without a unit")
         }
         Some(Expected { words, whole: true }) => format!("found {kind}, expected {words}"),
@@ -374,6 +389,7 @@ fn of_type(schema: &Value, node: &Value, depth: usize) -> Option<Expected> {
             "string" if node.get("format").is_some_and(|it| it == "password") => {
                 Expected::type_only("text; write the secret in quotes")
             }
+            "string" if is_time_span(node) => Expected::whole(evbus_duration::WITH_UNITS),
             "string" => match node.get("pattern").and_then(Value::as_str) {
                 Some(pattern) => Expected::whole(format!("text that matches {pattern}")),
                 None => Expected::type_only("text"),
@@ -397,7 +413,7 @@ fn of_type(schema: &Value, node: &Value, depth: usize) -> Option<Expected> {
     }
     let words: Vec<&str> = described.iter().map(|one| one.words.as_str()).collect();
     (!words.is_empty()).then(|| Expected {
-        words: words.join(" or "),
+        words: words.join(", or "),
         whole: described.iter().any(|one| one.whole),
     })
 }

@@ -78,6 +78,7 @@ mod reactor;
 mod reading;
 mod tasks;
 mod template;
+mod time_span;
 
 pub use batch::{Batch, Event, EventId};
 pub use config::{ConfigFault, Secret, null_is_default, parse_config};
@@ -89,6 +90,7 @@ pub use plugin::{matcher_plugin, provider_plugin};
 pub use provider::{Context, Limits, Provider};
 pub use tasks::Task;
 pub use template::{Template, TemplateFault, Templated};
+pub use time_span::TimeSpan;
 
 pub use {schemars, serde, serde_json, tokio, tracing};
 

@@ -31,6 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "evbus-acct",
         &[
             "evbus-destination",
+            "evbus-duration",
             "evbus-expression",
             "evbus-files",
             "evbus-jinja",
@@ -113,6 +114,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "evbus-client",
             "evbus-delivery",
             "evbus-destination",
+            "evbus-duration",
             "evbus-event",
             "evbus-expression",
             "evbus-files",

@@ -6,6 +6,11 @@ use super::tree::Tree;
 /// Code that may exist only once: what to search for, where it belongs, what to use instead.
 const ONCE: &[(&str, &str, &str)] = &[
     ("fn fnmatch", "clients/fnmatch/", "the crate evbus-fnmatch"),
+    (
+        "parse_duration",
+        "plugins/duration/",
+        "the crate evbus-duration, or TimeSpan of the SDK",
+    ),
     ("fn hex(", "core/report/src/hex.rs", "evbus_report::hex"),
     (
         "struct LogRate",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use evbus_destination::{Dedup, Rate};
 use evbus_expression::Expression;
 
-use super::{DAY, Reader, Spot, events, seconds};
+use super::{DAY, Reader, Spot, duration, events};
 use crate::node::Value;
 
 /// The defaults of `dedup`.
@@ -23,7 +23,7 @@ impl Reader<'_> {
             "events" => this.set(&mut count, spot, |v| {
                 events(v, 100_000_000).map(|n| u32::try_from(n).ok())
             }),
-            _ => this.set(&mut per, spot, |v| seconds(v, 0.01..=DAY)),
+            _ => this.set(&mut per, spot, |v| duration(v, 0.01..=DAY)),
         });
         let Some(events) = count else {
             self.missing(spot, "events", "`rate: {events: 100, per: 1s}`");
@@ -37,7 +37,7 @@ impl Reader<'_> {
         let known = ["key", "within", "keep"];
         self.fields(spot, &known, |this, name, spot| match name {
             "key" => this.expression(&mut key, spot),
-            "within" => this.set(&mut within, spot, |v| seconds(v, 0.1..=7.0 * DAY)),
+            "within" => this.set(&mut within, spot, |v| duration(v, 0.1..=7.0 * DAY)),
             _ => this.set(&mut keep, spot, |v| events(v, 1_000_000)),
         });
         let Some(key) = key else {

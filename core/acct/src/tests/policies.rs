@@ -203,7 +203,7 @@ fn a_refused_policy_says_what_and_where() {
     const QUEUE_BYTES: &str = "expected a size from 1 KiB to 1024 GiB; write a whole number of bytes, or one with a unit such as `10 KB` or `64 MiB`";
     const EVENTS: &str =
         "expected a whole number of events from 1 to 100000000; correct the number";
-    const SECONDS: &str = "to 86400, or one with a unit such as `500ms` or `5 min`";
+    const SECONDS: &str = "to 86400, or a duration with units such as 30s, 5m, 7d";
     for (evbus, expected) in [
         ("5", "f:3:5: p.x.evbus: found a number, expected a mapping; write the keys queue, disk, dead_letters, when_full, durable, retry, batch, ordered, deadline, required, isolate, when, body, rate, dedup below it".to_owned()),
         ("{queue: []}", "f:3:13: p.x.evbus.queue: found a list, expected a mapping; write the keys events, bytes below it".into()),
@@ -228,10 +228,12 @@ fn a_refused_policy_says_what_and_where() {
         ("{dead_letters: {events: 0}}", format!("f:3:28: p.x.evbus.dead_letters.events: found a number, {EVENTS}")),
         ("{dead_letters: {bytes: 5}}", format!("f:3:28: p.x.evbus.dead_letters.bytes: found a number, {QUEUE_BYTES}")),
         ("{durable: maybe}", "f:3:13: p.x.evbus.durable: found text, expected true or false; choose".replace("choose", "write one of the two")),
-        ("{retry: {max_age: 0.5}}", "f:3:21: p.x.evbus.retry.max_age: found a number, expected a number of seconds from 1 to 315360000, or one with a unit such as `500ms` or `5 min`, or none to retry forever".into()),
+        ("{retry: {max_age: 0.5}}", "f:3:21: p.x.evbus.retry.max_age: found a number, expected a number of seconds from 1 to 315360000, or a duration with units such as 30s, 5m, 7d, or none to retry forever".into()),
         ("{retry: {max_crashes: -1}}", "f:3:21: p.x.evbus.retry.max_crashes: found a number, expected a whole number of crashes from 1 to 4294967295, or none; write none to retry forever".into()),
         ("{retry: {first_delay: 0}}", format!("f:3:21: p.x.evbus.retry.first_delay: found a number, expected a number of seconds from 0.001 {SECONDS}")),
         ("{retry: {max_delay: 30 sacks}}", format!("f:3:21: p.x.evbus.retry.max_delay: found text, expected a number of seconds from 0.001 {SECONDS}")),
+        ("{retry: {max_delay: 5M}}", format!("f:3:21: p.x.evbus.retry.max_delay: found text, expected a number of seconds from 0.001 {SECONDS}")),
+        ("{deadline: 2d}", format!("f:3:13: p.x.evbus.deadline: found text, expected a number of seconds from 0.1 {SECONDS}")),
         ("{retry: {first_delay: 60}}", "f:3:13: p.x.evbus.retry: first_delay (60 s) is greater than max_delay (30 s); raise max_delay or lower first_delay".into()),
         ("{retry: {max_attempts: 0}}", "f:3:21: p.x.evbus.retry.max_attempts: found a number, expected a whole number of attempts from 1 to 4294967295, or none; write none to retry forever".into()),
         ("{ordered: 1}", "f:3:13: p.x.evbus.ordered: found a number, expected true or false; write one of the two".into()),

@@ -27,7 +27,11 @@ Exit codes: 0 success; 1 an event was not delivered; 2 wrong usage; 70 a plugin 
 configuration.")]
 pub(super) struct PutArgs {
     /// Profile of the event
-    #[arg(value_name = "PROFILE", required_unless_present = "events")]
+    #[arg(
+        value_name = "PROFILE",
+        required_unless_present = "events",
+        conflicts_with = "events"
+    )]
     profile: Option<String>,
     /// Message as JSON; - reads one message per line from standard input
     #[arg(

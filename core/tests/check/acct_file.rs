@@ -80,6 +80,10 @@ fixture-good:
                 "deadline": 60.0,
                 "required": false,
                 "isolate": "none",
+                "when": null,
+                "body": null,
+                "rate": null,
+                "dedup": null,
             },
         })
     );

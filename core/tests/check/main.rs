@@ -9,6 +9,7 @@ mod command_line;
 mod events;
 mod forged_lines;
 mod other_user;
+mod per_event;
 mod same_words;
 #[path = "../support/mod.rs"]
 mod support;

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
-use evbus_sdk::Secret;
 use evbus_sdk::schemars::JsonSchema;
 use evbus_sdk::serde::Deserialize;
 use evbus_sdk::serde::de::IgnoredAny;
+use evbus_sdk::{Secret, Template, Templated};
 
 /// A Kafka destination.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -22,19 +23,55 @@ pub struct Config {
     /// Topics that every event goes to, a list or one name. An event is accepted when all of them
     /// have acknowledged it. Default: the topic is the event's profile name.
     #[serde(deserialize_with = "evbus_sdk::null_is_default")]
-    pub topics: OneOrMany,
+    #[schemars(extend("x-default" = "profile"))]
+    pub topics: OneOrMany<Template>,
     /// Key of every message, as a string. Messages with the same key go to the same partition.
     /// Default: no key.
-    pub key: Option<String>,
+    pub key: Option<Template>,
     /// Partition of every message, from 0. Default: chosen by the key, or evenly without one.
-    #[schemars(range(min = 0))]
-    pub partition: Option<i32>,
+    pub partition: Option<Templated<Partition>>,
     /// What travels beside the body. Default: `all`.
     #[serde(deserialize_with = "evbus_sdk::null_is_default")]
     pub headers: Headers,
+    /// More headers: names and their values. They take precedence over tags of the same name.
+    #[serde(deserialize_with = "evbus_sdk::null_is_default")]
+    pub extra_headers: BTreeMap<String, Template>,
     /// Files for TLS. The presence of this key, even if empty, turns TLS on; there is no fallback to
     /// plaintext, and host names are verified.
     pub ssl: Option<Ssl>,
+}
+
+/// The number of a partition, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(crate = "evbus_sdk::serde", try_from = "i32")]
+#[schemars(crate = "evbus_sdk::schemars", inline, extend("minimum" = 0))]
+pub struct Partition(i32);
+
+impl Partition {
+    pub(crate) fn number(self) -> i32 {
+        self.0
+    }
+}
+
+impl TryFrom<i32> for Partition {
+    type Error = &'static str;
+
+    fn try_from(number: i32) -> Result<Self, Self::Error> {
+        // Kafka's clients take negative numbers for "any partition".
+        if number < 0 {
+            return Err("negative");
+        }
+        Ok(Self(number))
+    }
+}
+
+impl FromStr for Partition {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number: i32 = text.parse().map_err(|_| "not a number")?;
+        number.try_into()
+    }
 }
 
 /// Which headers a message has.
@@ -131,16 +168,16 @@ pub struct Ssl {
     expecting = "expected a string or a list of strings"
 )]
 #[schemars(crate = "evbus_sdk::schemars")]
-pub enum OneOrMany {
+pub enum OneOrMany<T = String> {
     /// One.
-    One(String),
+    One(T),
     /// Any number.
-    Many(Vec<String>),
+    Many(Vec<T>),
 }
 
-impl OneOrMany {
+impl<T> OneOrMany<T> {
     /// All of them, in order.
-    pub fn as_slice(&self) -> &[String] {
+    pub fn as_slice(&self) -> &[T] {
         match self {
             Self::One(one) => std::slice::from_ref(one),
             Self::Many(many) => many,
@@ -148,7 +185,7 @@ impl OneOrMany {
     }
 }
 
-impl Default for OneOrMany {
+impl<T> Default for OneOrMany<T> {
     fn default() -> Self {
         Self::Many(Vec::new())
     }

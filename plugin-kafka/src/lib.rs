@@ -9,8 +9,8 @@
 //! byte for byte; id, time, content type and string tags travel as headers. An event is accepted
 //! when the brokers have acknowledged it in every topic. README.md is the operator's reference.
 //!
-//! The path of an event through the crate: `provider` passes a batch to librdkafka, complete and in
-//! order, with the headers that `message` creates; librdkafka's delivery reports arrive on a thread of
+//! The path of an event through the crate: `address` says where it goes; `provider` passes a batch to librdkafka,
+//! complete and in order, with the headers that `message` creates; librdkafka's delivery reports arrive on a thread of
 //! their own in `client` and are counted in `reports`; `outcome` turns failures into outcomes.
 //! `oversize` resends a message set that a broker finds too large, message by message; `missing` looks
 //! for a topic or partition that does not exist. `config` is the configuration in the acct file,
@@ -18,6 +18,7 @@
 //! makes a connection, `reach` checks that the addresses advertised by the cluster are reachable, `link`
 //! watches the connection, `cause` explains why it fails.
 
+mod address;
 mod cause;
 mod client;
 pub mod config;

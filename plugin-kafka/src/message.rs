@@ -6,11 +6,13 @@
 //! | `evbus-time` | when the event was fired, in nanoseconds since the Unix epoch, decimal |
 //! | `evbus-profile` | the event's profile name; only where the topic is not that name itself |
 //! | `content-type` | media type of the payload |
+//! | one of `extra_headers` | what its template gives |
 //! | any other | the event's string tag of that name (`ref`, `type`, ...) |
 //!
 //! Compact headers are one: `evbus`, with the 16 bytes of the id, 8 bytes of the time, big-endian, and the
-//! profile where the table has it. The media type is there only if it is not JSON's.
+//! profile where the table has it. The media type is there only if it is not JSON's. `extra_headers` come after them.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use evbus_sdk::Event;
@@ -25,24 +27,39 @@ const CONTENT_TYPE: &str = "content-type";
 const COMPACT: &str = "evbus";
 const JSON: &str = "application/json";
 
+/// Whether a header of that name means something that this plugin says.
+pub(crate) fn is_own_header(name: &str) -> bool {
+    [ID, TIME, PROFILE, CONTENT_TYPE, COMPACT].contains(&name)
+}
+
 /// The headers of an event's message; `with_profile` if the topic does not have its name. `scratch` is
 /// memory that is used again for the next message.
 pub(crate) fn headers(
     kind: Headers,
     event: Event<'_>,
     with_profile: bool,
+    extra: &[(&str, Cow<'_, str>)],
     scratch: &mut Vec<u8>,
 ) -> Option<OwnedHeaders> {
-    match kind {
-        Headers::All => Some(all(event, with_profile, scratch)),
-        Headers::Compact => Some(compact(event, with_profile, scratch)),
-        Headers::None => None,
-    }
+    let headers = match kind {
+        Headers::All => all(event, with_profile, extra, scratch),
+        Headers::Compact => compact(event, with_profile, extra.len(), scratch),
+        Headers::None if extra.is_empty() => return None,
+        Headers::None => OwnedHeaders::new_with_capacity(extra.len()),
+    };
+    let with_extra =
+        |headers, (name, value): &(&str, Cow<'_, str>)| add(headers, name, value.as_bytes());
+    Some(extra.iter().fold(headers, with_extra))
 }
 
-fn all(event: Event<'_>, with_profile: bool, scratch: &mut Vec<u8>) -> OwnedHeaders {
+fn all(
+    event: Event<'_>,
+    with_profile: bool,
+    extra: &[(&str, Cow<'_, str>)],
+    scratch: &mut Vec<u8>,
+) -> OwnedHeaders {
     let tags = event.attributes();
-    let mut headers = OwnedHeaders::new_with_capacity(tags.len() + 4);
+    let mut headers = OwnedHeaders::new_with_capacity(tags.len() + extra.len() + 4);
     headers = add(headers, ID, event.id().text(&mut [0; 36]).as_bytes());
     scratch.clear();
     // Memory takes every byte.
@@ -53,22 +70,27 @@ fn all(event: Event<'_>, with_profile: bool, scratch: &mut Vec<u8>) -> OwnedHead
     }
     headers = add(headers, CONTENT_TYPE, event.content_type().as_bytes());
     for (tag, value) in tags {
-        // Such a tag stays in the body alone, so that the plugin's headers mean what they say.
-        if ![ID, TIME, PROFILE, CONTENT_TYPE, COMPACT].contains(&tag) {
+        // Such a tag stays in the body alone, so that the configured headers mean what they say.
+        if !is_own_header(tag) && !extra.iter().any(|(name, _)| *name == tag) {
             headers = add(headers, tag, value.as_bytes());
         }
     }
     headers
 }
 
-fn compact(event: Event<'_>, with_profile: bool, scratch: &mut Vec<u8>) -> OwnedHeaders {
+fn compact(
+    event: Event<'_>,
+    with_profile: bool,
+    extra: usize,
+    scratch: &mut Vec<u8>,
+) -> OwnedHeaders {
     scratch.clear();
     scratch.extend_from_slice(&event.id().0);
     scratch.extend_from_slice(&event.time_unix_ns().to_be_bytes());
     if with_profile {
         scratch.extend_from_slice(event.profile().as_bytes());
     }
-    let headers = add(OwnedHeaders::new_with_capacity(2), COMPACT, scratch);
+    let headers = add(OwnedHeaders::new_with_capacity(2 + extra), COMPACT, scratch);
     match event.content_type() {
         JSON => headers,
         other => add(headers, CONTENT_TYPE, other.as_bytes()),

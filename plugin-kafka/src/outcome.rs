@@ -4,7 +4,8 @@
 //! |---|---|
 //! | the message is larger than the client, the broker or the topic takes | rejected |
 //! | the topic does not exist and the brokers do not create it; its name is invalid | rejected |
-//! | the configured partition does not exist, or the topic has none | retry: it is looked for, topics can grow |
+//! | a constant `partition` does not exist, or the topic has none | retry: it is looked for, topics can grow |
+//! | a partition that the template gives does not exist | rejected: it concerns this event |
 //! | the user may not write to the topic, or not at all | rejected |
 //! | the brokers find the record invalid (timestamp, format, policy of the topic) | rejected |
 //! | everything else: connection, timeouts, change of leader, too few replicas, quotas | retry |
@@ -22,6 +23,8 @@ use crate::message::topic_fault;
 pub(crate) struct Undelivered<'a> {
     pub(crate) topic: &'a str,
     pub(crate) partition: Option<i32>,
+    /// Whether another event may have another partition.
+    pub(crate) is_of_event: bool,
     pub(crate) bytes: usize,
     pub(crate) code: Code,
 }
@@ -33,13 +36,18 @@ impl Undelivered<'_> {
         match self.code {
             Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
                 Outcome::rejected(format!(
-                    "a body of {} bytes is too large for topic `{topic}` (`max_request_size` here, \
+                    "a message with a body of {} bytes is too large for topic `{topic}` (`max_request_size` here, \
                  `message.max.bytes` of the brokers, `max.message.bytes` and `segment.bytes` of the topic)",
                     self.bytes
                 ))
             }
             Code::UnknownTopic | Code::UnknownTopicOrPartition => Outcome::rejected(format!(
                 "topic `{topic}` does not exist and the brokers do not create it"
+            )),
+            Code::UnknownPartition if self.is_of_event => Outcome::rejected(format!(
+                "topic `{topic}` has no partition {}, which the template of `partition` gives; add \
+                 partitions to the topic, or correct the template",
+                self.partition.unwrap_or_default()
             )),
             Code::UnknownPartition => Outcome::retry(match self.partition {
                 Some(partition) => format!(
@@ -93,6 +101,7 @@ mod tests {
         let undelivered = Undelivered {
             topic: "t",
             partition: Some(7),
+            is_of_event: false,
             bytes: 10,
             code,
         };
@@ -141,6 +150,19 @@ mod tests {
         ] {
             assert!(matches!(outcome(code), Outcome::Retry { .. }), "{code}");
         }
+    }
+
+    #[test]
+    fn a_partition_that_only_one_event_asks_for_does_not_hold_up_the_destination() {
+        let undelivered = Undelivered {
+            topic: "t",
+            partition: Some(7),
+            is_of_event: true,
+            bytes: 10,
+            code: Code::UnknownPartition,
+        };
+        let outcome = undelivered.outcome(None);
+        assert!(matches!(outcome, Outcome::Rejected { .. }), "{outcome:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use evbus_sdk::{
 use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::types::RDKafkaErrorCode;
 
+use crate::address::{Address, Addressing};
 use crate::client::Producer;
 use crate::config::{Config, Headers};
 use crate::link::Link;
@@ -30,6 +31,8 @@ const TURN_WITHIN: Duration = Duration::from_secs(10);
 const ROOM_WITHIN: Duration = Duration::from_secs(30);
 /// How often it checks for room.
 const ROOM_EVERY: Duration = Duration::from_millis(2);
+/// Stands for a message that the event cannot become; the outcome is that of [`Addressing::find`].
+const UNFIT: RDKafkaErrorCode = RDKafkaErrorCode::InvalidArgument;
 
 /// An instance: one librdkafka producer, and another where a broker finds message sets too large.
 pub struct Kafka {
@@ -41,10 +44,7 @@ pub struct Kafka {
     pub(crate) link: Arc<Link>,
     watch: Task,
     search: Search,
-    /// If empty, the topic is the event's profile name.
-    topics: Vec<String>,
-    key: Option<String>,
-    partition: Option<i32>,
+    addressing: Addressing,
     headers: Headers,
 }
 
@@ -63,11 +63,7 @@ impl Provider for Kafka {
 
     fn check(config: &Config) -> Result<(), Vec<ConfigFault>> {
         let mut faults = properties::client_config(config).err().unwrap_or_default();
-        for (position, topic) in config.topics.as_slice().iter().enumerate() {
-            if let Some(fault) = message::topic_fault(topic) {
-                faults.push(ConfigFault::of_key(format!("topics[{position}]"), fault));
-            }
-        }
+        faults.extend(Addressing::faults(config));
         if faults.is_empty() {
             Ok(())
         } else {
@@ -91,9 +87,10 @@ impl Provider for Kafka {
             .and_then(|linger| linger.parse::<f64>().ok())
             .and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok())
             .unwrap_or_default();
-        let topics = config.topics.as_slice().to_vec();
+        let headers = config.headers;
+        let addressing = Addressing::new(config);
         let connecting = tokio::task::spawn_blocking({
-            let (topics, context) = (topics.clone(), context.clone());
+            let (topics, context) = (addressing.constant_topics(), context.clone());
             move || connect::connect(client_config, &topics, &context)
         });
         let (producer, reports, link) = connecting.await.map_err(|error| {
@@ -108,10 +105,8 @@ impl Provider for Kafka {
             link,
             watch: context.spawn(watch),
             search: Search::default(),
-            topics,
-            key: config.key,
-            partition: config.partition,
-            headers: config.headers,
+            addressing,
+            headers,
             producer,
         })
     }
@@ -120,14 +115,14 @@ impl Provider for Kafka {
     /// when the next is handed over.
     fn limits(&self) -> Limits {
         Limits {
-            max_batch_events: pace::batch_events(self.headers, self.fan_out()),
-            max_batch_bytes: pace::batch_bytes(self.fan_out()),
+            max_batch_events: pace::batch_events(self.headers, self.addressing.fan_out()),
+            max_batch_bytes: pace::batch_bytes(self.addressing.fan_out()),
             max_in_flight: 4,
         }
     }
 
     async fn publish(&self, batch: Batch) -> Outcomes {
-        let all = 0..batch.len() * self.fan_out();
+        let all = 0..batch.len() * self.addressing.fan_out();
         let until = tokio::time::Instant::now() + TURN_WITHIN;
         let (handed, answering) = {
             let mut turn = self.turn.lock().await;
@@ -154,18 +149,6 @@ impl Provider for Kafka {
 }
 
 impl Kafka {
-    /// How many messages each event becomes.
-    fn fan_out(&self) -> usize {
-        self.topics.len().max(1)
-    }
-
-    /// The event and the topic of the message at a position of a batch.
-    fn addressed<'a>(&'a self, batch: &'a Batch, position: usize) -> Option<(Event<'a>, &'a str)> {
-        let event = batch.get(position / self.fan_out())?;
-        let topic = self.topics.get(position % self.fan_out());
-        Some((event, topic.map_or(event.profile(), String::as_str)))
-    }
-
     /// Passes the messages at these positions of a batch to librdkafka, in order. The caller must hold the producer's
     /// turn. Waits only if librdkafka's queue is full.
     pub(crate) async fn hand_over(
@@ -178,9 +161,27 @@ impl Kafka {
         let mut refused = Vec::new();
         let mut room_until = None;
         let mut scratch = Vec::new();
+        let mut address = Address::default();
+        let (mut addressed, mut is_fit) = (None, false);
         for (index, position) in positions.enumerate() {
             let ticket = expected.ticket(index);
-            while let Err(code) = self.send(producer, batch, position, ticket, &mut scratch) {
+            let (number, message) = self.event_of(position);
+            let Some(event) = batch.get(number) else {
+                expected.forget(index);
+                continue;
+            };
+            if addressed != Some(number) {
+                addressed = Some(number);
+                is_fit = self.addressing.find(event, &mut address).is_ok();
+            }
+            if !is_fit {
+                expected.forget(index);
+                refused.push((position, UNFIT));
+                continue;
+            }
+            let topic = self.addressing.topic(event, &address, message);
+            while let Err(code) = self.send(producer, event, topic, &address, ticket, &mut scratch)
+            {
                 if code == RDKafkaErrorCode::QueueFull {
                     let until = *room_until.get_or_insert_with(|| Instant::now() + ROOM_WITHIN);
                     if Instant::now() < until {
@@ -199,23 +200,20 @@ impl Kafka {
     fn send(
         &self,
         producer: &Producer,
-        batch: &Batch,
-        position: usize,
+        event: Event<'_>,
+        topic: &str,
+        address: &Address<'_>,
         ticket: usize,
         scratch: &mut Vec<u8>,
     ) -> Result<(), RDKafkaErrorCode> {
-        let Some((event, topic)) = self.addressed(batch, position) else {
-            return Err(RDKafkaErrorCode::InvalidArgument);
-        };
-        if self.topics.is_empty() && message::topic_fault(topic).is_some() {
-            return Err(RDKafkaErrorCode::InvalidTopic);
-        }
-        let headers = message::headers(self.headers, event, !self.topics.is_empty(), scratch);
+        let with_profile = topic != event.profile();
+        let extra = &address.extra_headers;
+        let headers = message::headers(self.headers, event, with_profile, extra, scratch);
         let record = BaseRecord {
             topic,
-            partition: self.partition,
+            partition: address.partition,
             payload: Some(event.body()),
-            key: self.key.as_deref(),
+            key: address.key.as_deref(),
             timestamp: Some(message::timestamp(event)),
             headers,
             delivery_opaque: ticket,
@@ -228,21 +226,22 @@ impl Kafka {
         })
     }
 
-    /// Starts the search for the missing topic or partition of a failed message.
-    fn look_for_missing(&self, batch: &Batch, failures: &[Failure]) {
-        for (position, code) in failures {
-            let partition = match code {
-                RDKafkaErrorCode::UnknownTopic => None,
-                RDKafkaErrorCode::UnknownPartition => self.partition,
-                _ => continue,
-            };
-            if let Some((_, topic)) = self.addressed(batch, *position) {
-                let topic = topic.to_owned();
-                return self
-                    .search
-                    .begin(&self.producer, Missing { topic, partition });
-            }
-        }
+    /// The event whose message is at a position of a batch, and which of its messages it is.
+    fn event_of(&self, position: usize) -> (usize, usize) {
+        let fan_out = self.addressing.fan_out();
+        (position / fan_out, position % fan_out)
+    }
+
+    /// Starts the search for the missing topic or partition of a failed message, if it is one.
+    fn look_for_missing(&self, topic: &str, partition: Option<i32>, code: RDKafkaErrorCode) {
+        let partition = match code {
+            RDKafkaErrorCode::UnknownTopic => None,
+            RDKafkaErrorCode::UnknownPartition => partition,
+            _ => return,
+        };
+        let topic = topic.to_owned();
+        let missing = Missing { topic, partition };
+        self.search.begin(&self.producer, missing);
     }
 
     /// Why a producer can never send again, if so.
@@ -260,29 +259,41 @@ impl Kafka {
         let fatal = self.fatal();
         let cause = fatal.clone().or_else(|| self.link.recent());
         let mut of_events = vec![Outcome::Accepted; batch.len()];
+        let mut address = Address::default();
         for (position, code) in failures {
-            if let Some((event, topic)) = self.addressed(batch, *position) {
-                let undelivered = Undelivered {
-                    topic,
-                    partition: self.partition,
-                    bytes: event.body().len(),
-                    code: *code,
-                };
-                let outcome = match (undelivered.outcome(cause.as_deref()), &fatal) {
-                    // Whatever the message itself failed for, no other attempt of this producer succeeds.
-                    (Outcome::Retry { .. }, Some(fatal)) => Outcome::retry(fatal),
-                    (outcome, _) => outcome,
-                };
-                let of_event = &mut of_events[position / self.fan_out()];
-                *of_event = worse(std::mem::replace(of_event, Outcome::Accepted), outcome);
-            }
+            let (number, message) = self.event_of(*position);
+            let Some(event) = batch.get(number) else {
+                continue;
+            };
+            let outcome = match self.addressing.find(event, &mut address) {
+                Err(unfit) => unfit,
+                Ok(()) => {
+                    let topic = self.addressing.topic(event, &address, message);
+                    if fatal.is_none() {
+                        self.look_for_missing(topic, address.partition, *code);
+                    }
+                    let undelivered = Undelivered {
+                        topic,
+                        partition: address.partition,
+                        is_of_event: self.addressing.has_templated_partition(),
+                        bytes: event.body().len(),
+                        code: *code,
+                    };
+                    match (undelivered.outcome(cause.as_deref()), &fatal) {
+                        // Whatever the message itself failed for, no other attempt of this producer succeeds.
+                        (Outcome::Retry { .. }, Some(fatal)) => Outcome::retry(fatal),
+                        (outcome, _) => outcome,
+                    }
+                }
+            };
+            let of_event = &mut of_events[number];
+            *of_event = worse(std::mem::replace(of_event, Outcome::Accepted), outcome);
         }
         let outcomes: Outcomes = of_events.into_iter().collect();
         if let Some(fatal) = fatal {
             self.link.failed(fatal);
             return outcomes.rebuild_instance();
         }
-        self.look_for_missing(batch, failures);
         outcomes
     }
 }

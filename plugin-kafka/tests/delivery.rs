@@ -232,7 +232,7 @@ async fn an_event_too_large_for_the_client_is_rejected_and_the_others_of_its_bat
     let outcomes = publish(more, events).await;
     assert_rejected(
         &outcomes[4],
-        "a body of 3000 bytes is too large for topic `client-limit`",
+        "a message with a body of 3000 bytes is too large for topic `client-limit`",
     );
     let accepted = outcomes.iter().filter(|o| **o == Outcome::Accepted);
     assert_eq!(accepted.count(), 9);

@@ -124,7 +124,10 @@ async fn however_many_events_are_too_large_the_others_are_stored_once_and_soon()
     let elapsed = started.elapsed();
     for (n, outcome) in outcomes.iter().enumerate() {
         if is_large(n) {
-            assert_rejected(outcome, "a body of 400 bytes is too large for topic `tiny`");
+            assert_rejected(
+                outcome,
+                "a message with a body of 400 bytes is too large for topic `tiny`",
+            );
         } else {
             assert_eq!(*outcome, Outcome::Accepted, "event {n}");
         }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use evbus_sdk::schemars::JsonSchema;
 use evbus_sdk::serde::{Deserialize, Deserializer};
-use evbus_sdk::{ConfigFault, Secret, TimeSpan};
+use evbus_sdk::{ConfigFault, Secret, Template, Templated, TimeSpan};
 
 use crate::endpoint::Endpoint;
-use crate::message::MAX_SHORT_STRING;
+use crate::message::{MAX_SHORT_STRING, is_own_header};
 use crate::tls;
 
 /// The configuration of a destination in the acct file.
@@ -23,11 +23,30 @@ pub struct Config {
     pub connection: Option<ConnectionConfig>,
     /// The routing key of every event. None or empty: the event's profile name.
     #[serde(default)]
-    pub routing_key: Option<String>,
+    #[schemars(extend("x-default" = "profile"))]
+    pub routing_key: Option<Template>,
     /// The exchange to publish to, which must exist. None, empty or `default`: the default
     /// exchange, where the routing key names a queue.
     #[serde(default)]
-    pub exchange: Option<String>,
+    pub exchange: Option<Template>,
+    /// More headers: names and their values. They take precedence over tags of the same name.
+    #[serde(default, deserialize_with = "evbus_sdk::null_is_default")]
+    pub extra_headers: BTreeMap<String, Template>,
+    /// The `message_id` of every event. With this key, the header `evbus-id` has the event's id. Default: the event's id.
+    #[serde(default)]
+    pub message_id: Option<Template>,
+    /// Milliseconds after which the broker drops a message that nobody has taken out of its queue. Default: never.
+    #[serde(default)]
+    #[schemars(extend("x-unit" = "milliseconds"))]
+    pub expiration: Option<Templated<u32>>,
+    /// The priority of every event, for queues with `x-max-priority`. Default: none.
+    #[serde(default)]
+    pub priority: Option<Templated<u8>>,
+    /// How many queues may be declared for this destination until it is started again; an event that needs one more is
+    /// rejected. Default: any number.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_declared: Option<u32>,
     /// Maximum wait for the broker's next confirm, for a blocked broker and for a connection: a number
     /// of seconds, or a duration with units such as `30s`, at most a day. Then unconfirmed events are
     /// retried. It should be below the destination's `deadline`, after which the host makes a new
@@ -198,33 +217,32 @@ fn flag_or_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Er
 }
 
 impl Config {
-    /// The exchange's name in the protocol: empty for the default exchange.
-    pub(crate) fn exchange(&self) -> &str {
-        match self.exchange.as_deref() {
-            None | Some("default") => "",
-            Some(name) => name,
-        }
-    }
-
-    /// The routing key, if it is not each event's profile name.
-    pub(crate) fn routing_key(&self) -> Option<&str> {
-        self.routing_key.as_deref().filter(|key| !key.is_empty())
-    }
-
     /// Checks what the types cannot express; reads the TLS files.
     pub(crate) fn check(&self) -> Result<(), Vec<ConfigFault>> {
         let mut faults = Vec::new();
         let fault = ConfigFault::of_key;
         for (path, name) in [
-            ("exchange", self.exchange.as_deref()),
-            ("routing_key", self.routing_key.as_deref()),
+            ("exchange", &self.exchange),
+            ("routing_key", &self.routing_key),
+            ("message_id", &self.message_id),
         ] {
-            if let Some(length) = name
-                .map(str::len)
-                .filter(|length| *length > MAX_SHORT_STRING)
-            {
+            // What begins with too long a text is too long for every event.
+            let length = name.as_ref().map_or(0, |name| name.prefix().len());
+            if length > MAX_SHORT_STRING {
                 faults.push(fault(path, too_long(length)));
             }
+        }
+        for name in self.extra_headers.keys() {
+            let message = if name.is_empty() {
+                "found a header without a name; name it, or remove it".to_owned()
+            } else if is_own_header(name) {
+                format!("the header `{name}` is one of the plugin's own; choose another name")
+            } else if name.len() > MAX_SHORT_STRING {
+                format!("a name is {}", too_long(name.len()))
+            } else {
+                continue;
+            };
+            faults.push(fault("extra_headers", message));
         }
         let connection = self.connection.clone().unwrap_or_default();
         faults.extend(connection.check());

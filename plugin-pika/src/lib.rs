@@ -11,8 +11,9 @@
 //! Batch -> provider   one batch at a time, one outcome per event
 //!       -> link       the connection, held up by itself; `cause` says why there is none
 //!       -> place      does the exchange or the queue exist?
+//!       -> address    event -> exchange, routing key
 //!       -> queues     on the default exchange: is there a queue? declare it
-//!       -> message    event -> routing key, properties, headers
+//!       -> message    event -> properties, headers
 //!       -> publisher  all of a batch into the channel, then all confirms; splits a batch whose
 //!                     channel the broker closed until the bad event stands alone
 //!       -> unconfirmed  what a broker that blocks the connection has, so that it is not sent again
@@ -23,6 +24,7 @@
 //! a channel in place, so that a publish cannot tell which confirms are still pending. Here, a lost
 //! connection fails everything unconfirmed, and a new one starts with nothing pending.
 
+mod address;
 mod cause;
 mod config;
 mod connect;

@@ -5,12 +5,13 @@
 //! | ack | accepted |
 //! | nack (the broker could not keep it) | retry |
 //! | returned: no queue takes it | rejected; on the default exchange with `declare`, retry |
-//! | 404: no such exchange | rejected, with all that is unconfirmed: they share the exchange |
+//! | 404: no such exchange | rejected, with all unconfirmed events for this exchange |
 //! | 403: access refused | rejected |
 //! | 406: precondition failed, larger than the broker's maximum, say | rejected |
 //! | the channel closed for another reason | retry |
 //! | connection lost, connection closed by the broker, no confirm in time | retry, on a new connection |
 //! | blocked by the broker | retry, on the same connection: it is waited for, and not sent again |
+//! | a template fails, its exchange does not exist, one queue more than `max_declared` | rejected before it is sent |
 //! | name longer than 255 bytes, tags larger than a frame | rejected before it is sent |
 //!
 //! [`cause`](crate::cause) explains failed connections.
@@ -36,7 +37,7 @@ pub(crate) enum Failure {
 /// Why the broker closes a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// Every event fails in this way: the exchange is missing or forbidden to the user.
+    /// Every event for this exchange fails in this way: it is missing, or forbidden to the user.
     Destination,
     /// This event fails in this way, but others may not.
     Event,

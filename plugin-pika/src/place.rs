@@ -1,7 +1,8 @@
 //! Checks that the exchange or queue of a destination exists before it counts as connected.
 //!
 //! Checked is what this plugin would not declare: an exchange, or on the default exchange a queue
-//! without `declare`. Permissions show only when something is published.
+//! without `declare`. What a template gives is checked when an event comes for it. Permissions show only when something
+//! is published.
 
 use std::time::Duration;
 
@@ -29,10 +30,14 @@ pub(crate) async fn check(
     endpoint: &Endpoint,
     rules: &Rules,
 ) -> Result<(), ConnectError> {
-    let (what, name) = match (rules.exchange.as_str(), &rules.template.routing_key) {
-        ("", Some(queue)) if !rules.declare && rules.mandatory => ("queue", queue.as_str()),
-        ("", _) => return Ok(()),
-        (exchange, _) => ("exchange", exchange),
+    let addressing = &rules.addressing;
+    let (what, name) = match (
+        addressing.constant_exchange(),
+        addressing.constant_routing_key(),
+    ) {
+        (Some(""), Some(queue)) if !rules.declare && rules.mandatory => ("queue", queue),
+        (Some("") | None, _) => return Ok(()),
+        (Some(exchange), _) => ("exchange", exchange),
     };
     let Ok(short) = ShortString::try_new(name) else {
         return Ok(());

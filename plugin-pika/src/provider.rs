@@ -3,12 +3,12 @@
 use evbus_sdk::tokio::sync::Mutex;
 use evbus_sdk::tracing::level_filters::LevelFilter;
 use evbus_sdk::{Batch, ConfigFault, ConnectError, Context, Limits, Outcomes, Provider};
-use lapin::types::ShortString;
 
+use crate::address::Addressing;
 use crate::config::{Config, OTHER_NAMES};
 use crate::connect::Connector;
 use crate::link::Link;
-use crate::message::Template;
+use crate::message::Form;
 use crate::publisher::{Publisher, Rules};
 
 /// Publishes events to an AMQP 0-9-1 broker; see the crate.
@@ -50,20 +50,19 @@ impl Provider for Pika {
     }
 
     async fn connect(config: Config, context: Context) -> Result<Self, ConnectError> {
-        let exchange = ShortString::try_new(config.exchange())
-            .map_err(|error| ConnectError::permanent(format!("exchange: {error}")))?;
+        let addressing = Addressing::new(&config).map_err(ConnectError::permanent)?;
+        let on_default = addressing.constant_exchange().is_none_or(str::is_empty);
         let rules = Rules {
-            template: Template {
-                routing_key: config.routing_key().map(str::to_owned),
-                persistent: config.persistent,
-            },
-            declare: config.declare && exchange.as_str().is_empty(),
+            form: Form::new(&config),
+            declare: config.declare && on_default,
+            max_declared: config.max_declared,
             mandatory: config.mandatory,
             timeout: config.timeout.duration(),
-            exchange,
+            addressing,
         };
-        // That of the publishes, and one to look for queues.
-        let channels = if rules.declare { 2 } else { 1 };
+        // That of the publishes, and one to look for queues and exchanges.
+        let looks = rules.declare || rules.addressing.constant_exchange().is_none();
+        let channels = if looks { 2 } else { 1 };
         let connector = Connector::new(&config.connection.unwrap_or_default(), channels)?;
         Ok(Self {
             link: Link::new(connector, &rules, context).await?,

@@ -20,14 +20,14 @@ use evbus_sdk::tokio::time::Instant;
 use evbus_sdk::{Batch, EventId, Outcome, Outcomes, tracing};
 use lapin::message::BasicReturnMessage;
 use lapin::options::BasicPublishOptions;
-use lapin::types::ShortString;
 use lapin::{Channel, Confirmation};
 
+use crate::address::{Addresses, Addressing};
 use crate::connect::Session;
 use crate::link::Link;
-use crate::message::Template;
+use crate::message::{Form, short};
 use crate::outcome::{Cause, Failure, unroutable};
-use crate::queues::{Missing, Queues};
+use crate::queues::{Declared, Known, Missing};
 use crate::unconfirmed::{Sent, Unconfirmed};
 
 /// Into how many runs the events left unconfirmed by a closed channel are split. One event among 4,096 is found in
@@ -37,12 +37,13 @@ const SPLIT_INTO: usize = 16;
 /// How a destination publishes, from the checked configuration.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    pub(crate) template: Template,
-    /// Empty means the default exchange.
-    pub(crate) exchange: ShortString,
+    pub(crate) addressing: Addressing,
+    pub(crate) form: Form,
     pub(crate) mandatory: bool,
     /// Whether to declare missing queues; only on the default exchange.
     pub(crate) declare: bool,
+    /// How many may be declared.
+    pub(crate) max_declared: Option<u32>,
     /// The longest wait for a connection, for an unblocked broker, and for the next confirm.
     pub(crate) timeout: Duration,
 }
@@ -51,6 +52,7 @@ pub(crate) struct Rules {
 #[derive(Debug)]
 pub(crate) struct Publisher {
     rules: Rules,
+    declared: Declared,
     current: Option<Current>,
 }
 
@@ -59,7 +61,7 @@ pub(crate) struct Publisher {
 struct Current {
     session: Arc<Session>,
     channel: Option<Arc<Channel>>,
-    queues: Queues,
+    known: Known,
     unconfirmed: Unconfirmed,
     /// Whether the broker has confirmed anything on this connection.
     proven: bool,
@@ -77,6 +79,7 @@ type Runs = VecDeque<Vec<usize>>;
 struct Task<'a> {
     rules: &'a Rules,
     batch: &'a Arc<Batch>,
+    addresses: Addresses<'a>,
     began: Instant,
 }
 
@@ -90,6 +93,7 @@ impl Task<'_> {
 impl Publisher {
     pub(crate) fn new(rules: Rules) -> Self {
         Self {
+            declared: Declared::new(rules.max_declared),
             rules,
             current: None,
         }
@@ -97,12 +101,14 @@ impl Publisher {
 
     /// Publishes a batch and waits for its confirms.
     pub(crate) async fn publish(&mut self, link: &Link, batch: Batch) -> Outcomes {
+        let began = Instant::now();
+        let mut ledger: Ledger = vec![None; batch.len()];
         let task = Task {
             rules: &self.rules,
+            addresses: self.rules.addressing.find(&batch, &mut ledger),
             batch: &Arc::new(batch),
-            began: Instant::now(),
+            began,
         };
-        let mut ledger: Ledger = vec![None; task.batch.len()];
         let mut runs = VecDeque::from([(0..task.batch.len()).collect()]);
         let unsent = loop {
             let session = match link.session(task.left()).await {
@@ -110,7 +116,10 @@ impl Publisher {
                 Err(why) => break Outcome::retry(format!("not connected: {why}")),
             };
             let current = Self::current(&mut self.current, session);
-            let Err(failure) = current.publish(&task, &mut runs, &mut ledger).await else {
+            let Err(failure) = current
+                .publish(&task, &mut self.declared, &mut runs, &mut ledger)
+                .await
+            else {
                 break Outcome::retry("the event was not sent");
             };
             if let Failure::Channel(..) | Failure::Connection(_) = &failure {
@@ -141,7 +150,7 @@ impl Publisher {
         current.get_or_insert_with(|| Current {
             session,
             channel: None,
-            queues: Queues::default(),
+            known: Known::default(),
             unconfirmed: Unconfirmed::default(),
             proven: false,
             refused: false,
@@ -160,6 +169,7 @@ impl Current {
     async fn publish(
         &mut self,
         task: &Task<'_>,
+        declared: &mut Declared,
         runs: &mut Runs,
         ledger: &mut Ledger,
     ) -> Result<(), Failure> {
@@ -169,7 +179,7 @@ impl Current {
         self.session
             .answer(task.began, task.rules.timeout, unblocked)
             .await?;
-        self.ensure_queues(task, ledger).await?;
+        self.ensure_places(task, declared, ledger).await?;
         self.publish_all(task, runs, ledger).await
     }
 
@@ -192,23 +202,46 @@ impl Current {
         }
     }
 
-    /// Makes sure that the queues of a batch exist, if the destination declares them.
-    async fn ensure_queues(&mut self, task: &Task<'_>, ledger: &mut Ledger) -> Result<(), Failure> {
+    /// Makes sure that the queues of a batch exist, if the destination declares them, and its exchanges, if a template
+    /// gives them.
+    async fn ensure_places(
+        &mut self,
+        task: &Task<'_>,
+        declared: &mut Declared,
+        ledger: &mut Ledger,
+    ) -> Result<(), Failure> {
         let rules = task.rules;
-        if !rules.declare {
+        let asks_exchanges = task.addresses.has_templated_exchange();
+        if !rules.declare && !asks_exchanges {
             return Ok(());
         }
-        let mut refused: HashMap<&str, Outcome> = HashMap::new();
-        for (event, entry) in task.batch.iter().zip(ledger) {
+        let mut refused: HashMap<(&str, &str), Outcome> = HashMap::new();
+        for (index, (event, entry)) in task.batch.iter().zip(ledger).enumerate() {
             if entry.is_some() {
                 continue;
             }
-            let name = rules.template.routing_key(event);
-            if let Some(outcome) = refused.get(name) {
+            let exchange = task.addresses.exchange(index);
+            let queue = if exchange.as_str().is_empty() {
+                task.addresses.routing_key(index, event)
+            } else {
+                ""
+            };
+            let place = (exchange.as_str(), queue);
+            if let Some(outcome) = refused.get(&place) {
                 *entry = Some(outcome.clone());
                 continue;
             }
-            let ensuring = self.queues.ensure(&self.session, name);
+            let ensuring = async {
+                match place {
+                    ("", queue) if rules.declare => {
+                        (self.known)
+                            .ensure_queue(&self.session, queue, declared)
+                            .await
+                    }
+                    ("", _) => Ok(()),
+                    _ => self.known.ensure_exchange(&self.session, exchange).await,
+                }
+            };
             match self
                 .session
                 .answer(task.began, rules.timeout, ensuring)
@@ -217,7 +250,7 @@ impl Current {
                 Ok(()) => {}
                 Err(Missing::Refused(outcome)) => {
                     *entry = Some(outcome.clone());
-                    refused.insert(name, outcome);
+                    refused.insert(place, outcome);
                 }
                 Err(Missing::Connection(failure)) => return Err(failure),
             }
@@ -259,10 +292,18 @@ impl Current {
             };
             self.channel = None;
             self.refused |= *cause != Cause::Unknown;
-            if *cause == Cause::Destination {
-                // The remaining runs would fail in the same way.
-                for outcome in ledger.iter_mut().filter(|outcome| outcome.is_none()) {
-                    *outcome = Some(failure.outcome());
+            let groups = match cause {
+                Cause::Destination => task.addresses.by_exchange(&run),
+                Cause::Event | Cause::Unknown => run.iter().map(|index| vec![*index]).collect(),
+            };
+            if let ([group], Cause::Destination) = (&groups[..], cause) {
+                // The remaining events for this exchange would fail in the same way.
+                let exchange = task.addresses.exchange(group[0]);
+                self.known.forget_exchange(exchange.as_str());
+                for (index, outcome) in ledger.iter_mut().enumerate() {
+                    if outcome.is_none() && task.addresses.exchange(index) == exchange {
+                        *outcome = Some(failure.outcome());
+                    }
                 }
             } else if let [index] = run[..] {
                 ledger[index] = Some(failure.outcome());
@@ -270,9 +311,9 @@ impl Current {
                 tracing::warn!(
                     "the broker closed the channel: {failure}; looking for the event that caused it"
                 );
-                let length = run.len().div_ceil(SPLIT_INTO).max(1);
-                for part in run.chunks(length).rev() {
-                    runs.push_front(part.to_vec());
+                let length = groups.len().div_ceil(SPLIT_INTO).max(1);
+                for part in groups.chunks(length).rev() {
+                    runs.push_front(part.concat());
                 }
             }
         }
@@ -349,7 +390,7 @@ impl Current {
             });
         }
         let unsure = failure.is_some() && !returned.is_empty();
-        enter_returned(&mut entries, &returned);
+        enter_returned(&task.rules.form, &mut entries, &returned);
         let blocked = matches!(failure, Some(Failure::Blocked(_)));
         for mut entry in entries {
             if unsure {
@@ -376,9 +417,11 @@ impl Current {
         for &index in run {
             if let (Some(Outcome::Rejected { reason }), Some(event)) =
                 (&ledger[index], task.batch.get(index))
+                && task.addresses.exchange(index).as_str().is_empty()
                 && reason.starts_with(crate::outcome::UNROUTABLE)
             {
-                self.queues.forget(task.rules.template.routing_key(event));
+                let queue = task.addresses.routing_key(index, event);
+                self.known.forget_queue(queue);
                 ledger[index] = Some(Outcome::retry(format!("{reason}; it will be declared")));
             }
         }
@@ -404,12 +447,13 @@ fn send(
             continue;
         };
         let id = event.id();
-        match task.rules.template.message(event, frame_max) {
-            Ok(message) => {
-                let exchange = task.rules.exchange.clone();
+        let properties = task.rules.form.properties(event, frame_max);
+        let key = task.addresses.routing_key(index, event);
+        match properties.and_then(|properties| Ok((properties, short("the routing key", key)?))) {
+            Ok((properties, key)) => {
+                let exchange = task.addresses.exchange(index).clone();
                 let (channel, batch) = (Arc::clone(channel), Arc::clone(task.batch));
                 let publish = async move {
-                    let (key, properties) = (message.routing_key, message.properties);
                     let body = batch.get(index).map_or(&[][..], |event| event.body());
                     let confirm = channel.basic_publish(exchange, key, options, body, properties);
                     confirm.await?.await
@@ -433,18 +477,19 @@ struct Entry {
 }
 
 /// Finds the events of returned messages, by their ids.
-fn enter_returned(entries: &mut [Entry], returned: &[BasicReturnMessage]) {
+fn enter_returned(form: &Form, entries: &mut [Entry], returned: &[BasicReturnMessage]) {
     if returned.is_empty() {
         return;
     }
-    let by_id: HashMap<String, usize> = entries
-        .iter()
-        .enumerate()
-        .map(|(at, entry)| (entry.id.to_string(), at))
-        .collect();
+    let mut by_id: HashMap<String, Vec<usize>> = HashMap::new();
+    for (at, entry) in entries.iter().enumerate() {
+        by_id.entry(entry.id.to_string()).or_default().push(at);
+    }
     for message in returned {
-        let id = message.delivery.properties.message_id().as_ref();
-        if let Some(&at) = id.and_then(|id| by_id.get(id.as_str())) {
+        let id = form.id_of(&message.delivery.properties);
+        let id = id.and_then(|id| std::str::from_utf8(id).ok());
+        // An event that is twice in a batch is returned twice.
+        if let Some(at) = id.and_then(|id| by_id.get_mut(id)?.pop()) {
             entries[at].outcome = Some(unroutable(message));
         }
     }

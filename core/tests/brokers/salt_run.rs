@@ -14,34 +14,38 @@ use xtask::brokers::{Kafka, RabbitMq};
 const EVENTS: usize = 10_000;
 
 /// What [`at_kafka`] and [`at_rabbitmq`] expect.
-const ACCT: &str = "
+const ACCT: &str = r#"
 kafka:
   - 'salt/job/*/ret/*':
       connection: {bootstrap_servers: 'KAFKA'}
-      topics: [returns]
-      key: return
+      topics: ["${ parts[0] }-${ parts[3] }"]
+      key: ${ parts[4] }
+      extra_headers: {fun: "${ message.fun }", jid: "${ message.jid }"}
       evbus: {ordered: true}
   - '*/refresh/*':
       connection: {bootstrap_servers: 'KAFKA'}
-      topics: [refreshed, caches]
+      topics: [refreshed, "${ parts[:2] | join('.') | topic }"]
+      key: ${ parts[2] }
       evbus: {ordered: true}
 rabbitmq:
   - 'salt/job/*/ret/*':
       connection: {url: 'AMQP'}
-      routing_key: returns
+      routing_key: returns-${ message.id }
+      max_declared: 10
       evbus: {ordered: true}
   - 'salt/*':
       connection: {url: 'AMQP'}
-      exchange: amq.topic
-      routing_key: salt.events
+      exchange: amq.${ "topic" if parts[1] != "none" else "direct" }
+      routing_key: ${ parts[:2] | join('.') }
       evbus: {ordered: true}
   - '*/refresh/*':
       connection: {url: 'AMQP'}
+      routing_key: ${ parts[1] }-${ parts[2] }
       evbus: {ordered: true}
-";
+"#;
 
 /// The topics that are there before, with the number of their partitions. The brokers create others, with one partition.
-const TOPICS: &[(&str, u32)] = &[("returns", 3)];
+const TOPICS: &[(&str, u32)] = &[("salt-ret", 3)];
 /// The queue that is there before, and takes everything from the exchange `amq.topic`.
 const BOUND: &str = "everything";
 
@@ -52,34 +56,34 @@ type AtRabbitMq = (String, String, String);
 
 /// Where an event has to be at Kafka.
 fn at_kafka(event: &SaltEvent) -> Vec<AtKafka> {
+    let parts = event.parts();
     let mut places = Vec::new();
     if event.is_return() {
-        places.push(("returns".to_owned(), Some("return".to_owned())));
+        places.push(("salt-ret".to_owned(), Some(parts[4].to_owned())));
     }
     if is_refresh(event) {
-        places.extend(["refreshed", "caches"].map(|topic| (topic.to_owned(), None)));
+        let topic = format!("{}.{}", parts[0], parts[1]);
+        places.extend(
+            ["refreshed".to_owned(), topic].map(|topic| (topic, Some(parts[2].to_owned()))),
+        );
     }
     places
 }
 
 /// Where an event has to be at `RabbitMQ`.
 fn at_rabbitmq(event: &SaltEvent) -> Vec<AtRabbitMq> {
-    let place = |exchange: &str, routing_key: &str, queue: &str| {
-        (
-            exchange.to_owned(),
-            routing_key.to_owned(),
-            queue.to_owned(),
-        )
-    };
+    let parts = event.parts();
     let mut places = Vec::new();
+    let mut on_default = |queue: String| places.push((String::new(), queue.clone(), queue));
     if event.is_return() {
-        places.push(place("", "returns", "returns"));
-    }
-    if event.parts()[0] == "salt" {
-        places.push(place("amq.topic", "salt.events", BOUND));
+        on_default(format!("returns-{}", parts[4]));
     }
     if is_refresh(event) {
-        places.push(place("", &event.tag, &event.tag));
+        on_default(format!("{}-{}", parts[1], parts[2]));
+    }
+    if parts[0] == "salt" {
+        let routing_key = format!("salt.{}", parts[1]);
+        places.push(("amq.topic".to_owned(), routing_key, BOUND.to_owned()));
     }
     places
 }

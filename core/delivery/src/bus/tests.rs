@@ -5,7 +5,8 @@ use evbus_sdk::{Matcher, Matches, PatternFault, matcher_plugin};
 
 use super::*;
 use crate::lane::tests::{Script, eager, setup, start, wait_for};
-use evbus_destination::{Policy, QueueLimits, WhenFull};
+use evbus_destination::{Dedup, Policy, QueueLimits, WhenFull};
+use evbus_expression::Expression;
 
 /// Every pattern matches the names that it begins.
 struct Beginnings(Vec<String>);
@@ -177,4 +178,77 @@ async fn a_closed_bus_refuses_every_event() {
             .values()
             .all(|fault| *fault == PutError::Closed)
     );
+}
+
+/// A policy whose filter lets even numbers pass, and that knows repeats, with room for `events`.
+fn even(events: usize) -> Policy {
+    let expression = |source| Expression::compile(source).expect("it is an expression");
+    Policy {
+        when: Some(expression("body % 2 == 0")),
+        dedup: Some(Dedup {
+            key: expression("body"),
+            within: Duration::from_mins(10),
+            keep: 100,
+        }),
+        ..room_for(events)
+    }
+}
+
+fn number(number: usize) -> Event {
+    let event = Event::builder("a").unwrapped_json(number.to_string());
+    event.expect("a number is JSON")
+}
+
+#[tokio::test]
+async fn every_way_to_fire_filters_and_knows_repeats_and_counts_them_once() {
+    for room in [1, 100] {
+        let screened = start(setup(Script::accepting(), even(room)), None);
+        let free = start(setup(Script::accepting(), eager()), None);
+        let bus = bus(vec![("a", screened), ("a", free)]);
+        for (fired, destinations) in [(0, 2), (1, 1), (0, 2)] {
+            let fired = bus.put_event(number(fired)).await.expect("it is kept");
+            assert_eq!(fired.destinations, destinations);
+        }
+        let routes = bus.routes();
+        let settled = |status: &LaneStatus| status.counts.queued == 0;
+        wait_for(&routes.lanes[0], settled).await;
+        for (fired, destinations) in [(2, 2), (3, 1)] {
+            let fired = bus.put_event_nowait(number(fired)).expect("there is room");
+            assert_eq!(fired.destinations, destinations);
+            wait_for(&routes.lanes[0], settled).await;
+        }
+        bus.put_event_nowait(number(2))
+            .expect("a repeat needs no room for long");
+        // 0 and 2 again, 4, 6, 8; and 4 again.
+        let many = (0..10).chain([4]).map(number).collect();
+        let fired = bus.put_all_published(many).await;
+        assert!(fired.faults.is_empty(), "{:?}", fired.faults);
+        let status = wait_for(&routes.lanes[0], |status| status.counts.accepted == 5).await;
+        let counts = status.counts;
+        assert_eq!(
+            (counts.received, counts.deduplicated),
+            (10, 5),
+            "{counts:?}"
+        );
+        assert_eq!(
+            (counts.filtered, counts.filter_faults),
+            (7, 0),
+            "{counts:?}"
+        );
+        wait_for(&routes.lanes[1], |status| status.counts.accepted == 17).await;
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_finds_no_room_anywhere_leaves_no_trace_in_the_counts() {
+    let screened = start(setup(Script::answering(|_| None), even(10)), None);
+    let stuck = start(setup(Script::answering(|_| None), room_for(1)), None);
+    let bus = bus(vec![("a", screened), ("a", stuck)]);
+    bus.put_event_nowait(number(1)).expect("there is room");
+    for fired in [2, 3] {
+        let refused = bus.put_event_nowait(number(fired));
+        assert!(matches!(refused, Err(PutError::Full { .. })), "{refused:?}");
+    }
+    let counts = bus.routes().lanes[0].status().counts;
+    assert_eq!((counts.received, counts.filtered), (0, 1), "{counts:?}");
 }

@@ -92,6 +92,12 @@ impl Failure {
         )
     }
 
+    /// The other files of the batch took so long that the host waits for an answer.
+    pub(crate) fn late(path: &Path) -> Self {
+        let what = "writing to the other files of the batch took too long; choose fewer files, or sync less often (`fsync`)";
+        Self::said(path, what, Kind::Passing)
+    }
+
     /// Somebody else could have chosen what is written to; `what` says how.
     pub(crate) fn foreign(path: &Path, what: String) -> Self {
         Self::said(path, what, Kind::Permanent)

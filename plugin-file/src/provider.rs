@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evbus_sdk::{
     Batch, ConfigFault, ConnectError, Context, Limits, Outcome, Outcomes, Provider, tokio, tracing,
@@ -12,7 +12,7 @@ use evbus_sdk::{
 
 use crate::base::Base;
 use crate::files::Files;
-use crate::lines::Lines;
+use crate::lines::{Appended, Lines};
 use crate::outcome::Failure;
 use crate::target::Target;
 use crate::{Config, Format};
@@ -21,6 +21,9 @@ use crate::{Config, Format};
 const MAX_BATCH_BYTES: u64 = 4 * 1024 * 1024;
 /// Many events share the cost of one sync.
 const MAX_BATCH_EVENTS: u32 = 8192;
+
+/// How long a batch may take until what remains of it is tried again: the host gives up an instance that does not answer.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The provider `file`.
 pub struct FileProvider {
@@ -171,9 +174,14 @@ impl FileProvider {
                 Err(reason) => outcomes.set(index, Outcome::rejected(reason)),
             }
         }
+        let began = Instant::now();
         let (mut written, mut down) = (false, None);
         for (name, part) in parts.iter().filter(|(_, part)| !part.events.is_empty()) {
-            let appended = files.append(name, &part.lines);
+            let appended = if began.elapsed() < PATIENCE {
+                files.append(name, &part.lines)
+            } else {
+                Appended::failed(Failure::late(&files.base.path(name)))
+            };
             written |= appended.lines > 0;
             let Some(failure) = appended.failure else {
                 continue;

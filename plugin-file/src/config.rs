@@ -6,7 +6,9 @@ use std::time::Duration;
 use evbus_sdk::schemars::JsonSchema;
 use evbus_sdk::serde::de::{Error, Unexpected, Visitor};
 use evbus_sdk::serde::{Deserialize, Deserializer};
-use evbus_sdk::{ConfigFault, TimeSpan};
+use evbus_sdk::{ConfigFault, Template, TimeSpan};
+
+use crate::base::{directory_of, is_root};
 
 /// A destination of the provider `file`.
 #[derive(Deserialize, JsonSchema, Debug, Clone)]
@@ -15,8 +17,12 @@ use evbus_sdk::{ConfigFault, TimeSpan};
 pub struct Config {
     /// The file that events are appended to, or `-` for standard output. A relative path is relative to
     /// the host's working directory. A missing file is created, a missing directory only with
-    /// `create_dirs`.
-    pub path: String,
+    /// `create_dirs`. Events cannot leave the directory that is named before the first expression.
+    pub path: Template,
+    /// How many files may be open at once, from 1 to 1024, if `path` is another one for each event. Default 64.
+    #[serde(default = "default_max_open")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub max_open: usize,
     /// Content of a line. Default `json_lines`.
     #[serde(default)]
     pub format: Format,
@@ -60,6 +66,10 @@ pub struct Rotate {
     #[serde(default = "default_keep")]
     #[schemars(range(min = 1, max = 1000))]
     pub keep: u32,
+}
+
+fn default_max_open() -> usize {
+    64
 }
 
 fn default_keep() -> u32 {
@@ -140,23 +150,29 @@ impl<'de> Deserialize<'de> for Mode {
 impl Config {
     /// Whether events go to the host's standard output.
     pub(crate) fn is_stdout(&self) -> bool {
-        self.path == "-"
+        self.path.constant() == Some("-")
     }
 
     /// Every fault that the types do not rule out.
     pub(crate) fn faults(&self) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
         let mut fault = |path: &str, message: &str| faults.push(ConfigFault::of_key(path, message));
-        if self.path.is_empty() {
+        if self.path.constant() == Some("") {
             fault(
                 "path",
                 "it is empty; expected a file path, or - for standard output",
             );
         }
-        if self.path.contains('\0') {
+        if self.path.prefix().contains('\0') {
             fault(
                 "path",
                 "it contains a NUL character, which file names cannot contain",
+            );
+        }
+        if self.path.constant().is_none() && is_root(directory_of(self.path.prefix())) {
+            fault(
+                "path",
+                "it begins with the root directory, so that events could choose any file; name a directory before the first expression",
             );
         }
         if self.rotate.is_some() && self.is_stdout() {

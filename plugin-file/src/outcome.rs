@@ -11,7 +11,8 @@
 //! written before the failure, and synced if configured, are accepted.
 //!
 //! No fault of the file makes an event undeliverable: once the operator has fixed it, the same event can
-//! be written.
+//! be written. Where each event chooses its path, one whose name cannot be a file is rejected: a directory stands there,
+//! its directory is missing, a link leads out of the fixed directory.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -31,11 +32,21 @@ pub(crate) struct Failure {
 #[derive(Debug)]
 enum Cause {
     Io(io::Error),
-    /// A sentence that needs no error code, and whether somebody must change something.
+    /// A sentence that needs no error code.
     Said {
         what: Cow<'static, str>,
-        permanent: bool,
+        kind: Kind,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Another attempt may succeed.
+    Passing,
+    /// Somebody must change something.
+    Permanent,
+    /// Nothing can be written under this name, but under another one.
+    OfName,
 }
 
 impl Failure {
@@ -49,7 +60,11 @@ impl Failure {
     }
 
     pub(crate) fn directory(path: &Path) -> Self {
-        Self::said(path, "it is a directory; expected a file path", true)
+        Self::said(
+            path,
+            "it is a directory; expected a file path",
+            Kind::OfName,
+        )
     }
 
     pub(crate) fn odd_file(path: &Path) -> Self {
@@ -57,7 +72,7 @@ impl Failure {
             path,
             "it is a named pipe, a socket or a disk; expected a regular file, or - for standard \
              output",
-            true,
+            Kind::OfName,
         )
     }
 
@@ -65,26 +80,45 @@ impl Failure {
         Self::said(
             path,
             "another destination or program, such as a running host, is writing to it; give each destination its own path",
-            false,
+            Kind::Passing,
         )
     }
 
     pub(crate) fn unsteady(path: &Path) -> Self {
-        Self::said(path, "it is moved away each time it is opened", false)
+        Self::said(
+            path,
+            "it is moved away each time it is opened",
+            Kind::Passing,
+        )
+    }
+
+    /// The other files of the batch took so long that the host waits for an answer.
+    pub(crate) fn late(path: &Path) -> Self {
+        let what = "writing to the other files of the batch took too long; choose fewer files, or sync less often (`fsync`)";
+        Self::said(path, what, Kind::Passing)
     }
 
     /// Somebody else could have chosen what is written to; `what` says how.
     pub(crate) fn foreign(path: &Path, what: String) -> Self {
-        Self::said(path, what, true)
+        Self::said(path, what, Kind::Permanent)
     }
 
-    fn said(path: &Path, what: impl Into<Cow<'static, str>>, permanent: bool) -> Self {
+    /// A link leads out of the directory that a templated path must not leave.
+    pub(crate) fn outside(path: &Path, directory: &Path) -> Self {
+        let what = format!(
+            "a link leads out of {}, which the template must not leave; remove the link",
+            directory.display()
+        );
+        Self::said(path, what, Kind::OfName)
+    }
+
+    fn said(path: &Path, what: impl Into<Cow<'static, str>>, kind: Kind) -> Self {
         Self {
             doing: "open",
             path: path.to_owned(),
             cause: Cause::Said {
                 what: what.into(),
-                permanent,
+                kind,
             },
         }
     }
@@ -96,7 +130,7 @@ impl Failure {
 
     fn is_permanent(&self) -> bool {
         match &self.cause {
-            Cause::Said { permanent, .. } => *permanent,
+            Cause::Said { kind, .. } => *kind != Kind::Passing,
             Cause::Io(error) => matches!(
                 error.kind(),
                 ErrorKind::NotFound
@@ -107,6 +141,28 @@ impl Failure {
                     | ErrorKind::InvalidFilename
             ),
         }
+    }
+
+    /// Whether it concerns the file's name, so that events for other names can be written.
+    pub(crate) fn is_of_name(&self) -> bool {
+        match &self.cause {
+            Cause::Said { kind, .. } => *kind == Kind::OfName,
+            Cause::Io(error) => matches!(
+                error.kind(),
+                ErrorKind::NotFound
+                    | ErrorKind::IsADirectory
+                    | ErrorKind::NotADirectory
+                    | ErrorKind::InvalidFilename
+            ),
+        }
+    }
+
+    /// Whether it concerns the whole disk.
+    pub(crate) fn is_of_disk(&self) -> bool {
+        matches!(&self.cause, Cause::Io(error) if matches!(
+            error.kind(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
+        ))
     }
 
     /// The error as the result of a connection attempt.

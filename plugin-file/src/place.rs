@@ -5,6 +5,8 @@
 //! such a directory must belong to the host's user or to root, as where the kernel has
 //! `fs.protected_symlinks` and `fs.protected_regular`. Every step is opened from the one before it, so that
 //! what was looked at is what is used.
+//!
+//! Where events choose a name below a directory, no link may lead out of that directory, whoever has put it there.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -14,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, readlinkat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -39,13 +41,39 @@ impl Place {
     /// Follows an absolute path and its links to the last directory, which must exist. If the path leads to a
     /// directory, the result is that directory.
     pub(crate) fn find(path: &Path) -> Result<Self, Failure> {
+        Self::follow(path, None)
+    }
+
+    /// The same for a path below a directory, which no link may leave. Creates missing directories below it, if wanted.
+    pub(crate) fn find_below(base: &Path, path: &Path, create_dirs: bool) -> Result<Self, Failure> {
+        Self::follow(path, Some(&Base { base, create_dirs }))
+    }
+
+    fn follow(path: &Path, below: Option<&Base<'_>>) -> Result<Self, Failure> {
         let failed = |error: Errno| Failure::new("open", path, error.into());
         let root = openat(CWD, "/", PATH | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
         let mut rest = VecDeque::new();
         let mut steps = vec![(root, PathBuf::from("/"))];
         let mut links = 0;
-        put_first(path, &mut rest, &mut steps);
-        while let Some(name) = rest.pop_front() {
+        let (first, mut then) = match below {
+            Some(Base { base, .. }) => (*base, path.strip_prefix(base).ok()),
+            None => (path, None),
+        };
+        put_first(first, &mut rest, &mut steps);
+        let mut entered_base = None;
+        loop {
+            // The base is entered before its names are looked at.
+            if rest.is_empty()
+                && let Some(names) = then.take()
+            {
+                let (base, _) = steps.last().expect("the root is never left");
+                entered_base = Some(identity(base).map_err(failed)?);
+                put_first(names, &mut rest, &mut steps);
+            }
+            let is_last = rest.len() == 1 && then.is_none();
+            let Some(name) = rest.pop_front() else {
+                return Err(Failure::directory(path));
+            };
             if name == OsStr::new("..") {
                 if steps.len() > 1 {
                     steps.pop();
@@ -57,12 +85,24 @@ impl Place {
             let at = above.join(&name);
             let look = PATH | OFlags::NOFOLLOW;
             // First as a directory, which triggers automounting.
-            let opened = match openat(directory, &name, look | OFlags::DIRECTORY, Mode::empty()) {
+            let enter = || openat(directory, &name, look | OFlags::DIRECTORY, Mode::empty());
+            let opened = match enter() {
                 Err(Errno::NOTDIR) => openat(directory, &name, look, Mode::empty()),
+                Err(Errno::NOENT)
+                    if !is_last
+                        && entered_base.is_some()
+                        && below.is_some_and(|below| below.create_dirs) =>
+                {
+                    stay(path, &steps, entered_base, below)?;
+                    match mkdirat(directory, &name, Mode::from_raw_mode(0o755)) {
+                        Ok(()) | Err(Errno::EXIST) => enter(),
+                        Err(error) => Err(error),
+                    }
+                }
                 opened => opened,
             };
             let kind = match &opened {
-                Err(Errno::NOENT) if rest.is_empty() => None,
+                Err(Errno::NOENT) if is_last => None,
                 Err(error) => return Err(failed(*error)),
                 Ok(opened) => {
                     let found = fstat(opened).map_err(failed)?;
@@ -82,10 +122,11 @@ impl Place {
                     let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
                     put_first(&target, &mut rest, &mut steps);
                 }
-                (Some(FileType::Directory), Ok(entered)) if !rest.is_empty() => {
+                (Some(FileType::Directory), Ok(entered)) if !is_last => {
                     steps.push((entered, at));
                 }
-                (kind, _) if rest.is_empty() => {
+                (kind, _) if is_last => {
+                    stay(path, &steps, entered_base, below)?;
                     let (directory, _) = steps.pop().expect("the root is never left");
                     return Ok(Self {
                         directory,
@@ -98,7 +139,6 @@ impl Place {
                 _ => return Err(failed(Errno::NOTDIR)),
             }
         }
-        Err(Failure::directory(path))
     }
 
     /// Opens the file for appending; creates it if it is missing. `None` if somebody has created something else with
@@ -148,6 +188,38 @@ impl Place {
 }
 
 const PATH: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+/// A directory that a path must not leave.
+struct Base<'a> {
+    base: &'a Path,
+    create_dirs: bool,
+}
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+fn identity(directory: &OwnedFd) -> rustix::io::Result<Identity> {
+    let found = fstat(directory)?;
+    Ok((found.st_dev, found.st_ino))
+}
+
+/// Checks that these steps, which contain no links any more, lead through the base.
+fn stay(
+    path: &Path,
+    steps: &[(OwnedFd, PathBuf)],
+    entered: Option<Identity>,
+    below: Option<&Base<'_>>,
+) -> Result<(), Failure> {
+    let (Some(entered), Some(Base { base, .. })) = (entered, below) else {
+        return Ok(());
+    };
+    let is_base = |(step, _): &(OwnedFd, PathBuf)| identity(step) == Ok(entered);
+    if steps.iter().any(is_base) {
+        Ok(())
+    } else {
+        Err(Failure::outside(path, base))
+    }
+}
 
 /// Puts the steps of `path` before the remaining ones.
 fn put_first(path: &Path, rest: &mut VecDeque<OsString>, steps: &mut Vec<(OwnedFd, PathBuf)>) {

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, Metadata, Permissions, TryLockError};
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use evbus_sdk::serde::de::IgnoredAny;
 use evbus_sdk::{serde_json, tracing};
@@ -22,6 +23,8 @@ const MAX_MOVES: u32 = 10;
 #[derive(Debug)]
 pub(crate) struct RegularFile {
     path: PathBuf,
+    /// The directory that the path must not leave, if events choose it.
+    base: Option<Arc<Path>>,
     options: Options,
     file: File,
     identity: Identity,
@@ -44,6 +47,17 @@ struct Options {
     rotate: Option<Rotate>,
 }
 
+impl Options {
+    fn of(config: &Config) -> Self {
+        Self {
+            mode: config.mode,
+            create_dirs: config.create_dirs,
+            fsync: config.fsync,
+            rotate: config.rotate,
+        }
+    }
+}
+
 /// Device and inode: the file itself, whatever its name.
 type Identity = (u64, u64);
 
@@ -54,25 +68,35 @@ fn identity(metadata: &Metadata) -> Identity {
 impl RegularFile {
     /// Opens the file at an absolute path, creates it if necessary, locks it and repairs its end.
     pub(crate) fn open(path: PathBuf, config: &Config) -> Result<Self, Failure> {
-        let options = Options {
-            mode: config.mode,
-            create_dirs: config.create_dirs,
-            fsync: config.fsync,
-            rotate: config.rotate,
-        };
-        Self::open_with(path, options)
+        Self::open_with(path, None, Options::of(config))
     }
 
-    fn open_with(path: PathBuf, options: Options) -> Result<Self, Failure> {
+    /// The same for a path below a directory, which no link may leave.
+    pub(crate) fn open_below(
+        base: &Arc<Path>,
+        path: PathBuf,
+        config: &Config,
+    ) -> Result<Self, Failure> {
+        Self::open_with(path, Some(Arc::clone(base)), Options::of(config))
+    }
+
+    fn open_with(
+        path: PathBuf,
+        base: Option<Arc<Path>>,
+        options: Options,
+    ) -> Result<Self, Failure> {
         let parent = path.parent().unwrap_or(Path::new("/"));
-        if options.create_dirs && Place::find(&path).is_err_and(|failure| failure.is_absence()) {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(parent)
-                .map_err(|error| Failure::new("create the directory", parent, error))?;
+        if options.create_dirs
+            && base.is_none()
+            && Place::find(&path).is_err_and(|failure| failure.is_absence())
+        {
+            create_directories(parent)?;
         }
-        let (mut file, created, identity) = open_locked(&path, options.mode)?;
+        let find = || match &base {
+            Some(base) => Place::find_below(base, &path, options.create_dirs),
+            None => Place::find(&path),
+        };
+        let (mut file, created, identity) = open_locked(&path, options.mode, find)?;
         if let Some(place) = created
             && options.fsync != Fsync::Never
         {
@@ -87,6 +111,7 @@ impl RegularFile {
             .map_err(|error| Failure::new("read the end of", &path, error))?;
         Ok(Self {
             path,
+            base,
             options,
             file,
             identity,
@@ -228,16 +253,27 @@ impl RegularFile {
 
     fn reopen(&mut self) -> Result<(), Failure> {
         self.sync()?;
-        *self = Self::open_with(self.path.clone(), self.options)?;
+        *self = Self::open_with(self.path.clone(), self.base.clone(), self.options)?;
         Ok(())
     }
 }
 
+/// Creates a directory and those above it, if they are missing.
+pub(crate) fn create_directories(path: &Path) -> Result<(), Failure> {
+    let mut builder = DirBuilder::new();
+    (builder.recursive(true).mode(0o755).create(path))
+        .map_err(|error| Failure::new("create the directory", path, error))
+}
+
 /// Opens and locks the file at the path; creates it if it is missing, and then returns its place.
-fn open_locked(path: &Path, mode: Mode) -> Result<(File, Option<Place>, Identity), Failure> {
+fn open_locked(
+    path: &Path,
+    mode: Mode,
+    find: impl Fn() -> Result<Place, Failure>,
+) -> Result<(File, Option<Place>, Identity), Failure> {
     let failed = |error| Failure::new("open", path, error);
     for _ in 0..MAX_MOVES {
-        let place = Place::find(path)?;
+        let place = find()?;
         match place.kind {
             Some(FileType::Directory) => return Err(Failure::directory(path)),
             Some(FileType::RegularFile) | None => {}

@@ -19,13 +19,14 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// Opens what the configuration names.
+    /// Opens what the configuration names, if it is the same for all events.
     pub(crate) fn open(config: &Config) -> Result<Self, Failure> {
         if config.is_stdout() {
             return Stream::stdout().map(Self::Stream);
         }
-        let path = std::path::absolute(&config.path)
-            .map_err(|error| Failure::new("open", Path::new(&config.path), error))?;
+        let given = Path::new(config.path.constant().unwrap_or_default());
+        let path =
+            std::path::absolute(given).map_err(|error| Failure::new("open", given, error))?;
         match fs::metadata(&path) {
             Ok(found) if found.file_type().is_char_device() => {
                 match Place::find(&path) {

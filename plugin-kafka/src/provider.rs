@@ -265,25 +265,24 @@ impl Kafka {
             let Some(event) = batch.get(number) else {
                 continue;
             };
-            let outcome = match self.addressing.find(event, &mut address) {
-                Err(unfit) => unfit,
-                Ok(()) => {
-                    let topic = self.addressing.topic(event, &address, message);
-                    if fatal.is_none() {
-                        self.look_for_missing(topic, address.partition, *code);
-                    }
-                    let undelivered = Undelivered {
-                        topic,
-                        partition: address.partition,
-                        is_of_event: self.addressing.has_templated_partition(),
-                        bytes: event.body().len(),
-                        code: *code,
-                    };
-                    match (undelivered.outcome(cause.as_deref()), &fatal) {
-                        // Whatever the message itself failed for, no other attempt of this producer succeeds.
-                        (Outcome::Retry { .. }, Some(fatal)) => Outcome::retry(fatal),
-                        (outcome, _) => outcome,
-                    }
+            let outcome = if let Err(unfit) = self.addressing.find(event, &mut address) {
+                unfit
+            } else {
+                let topic = self.addressing.topic(event, &address, message);
+                if fatal.is_none() {
+                    self.look_for_missing(topic, address.partition, *code);
+                }
+                let undelivered = Undelivered {
+                    topic,
+                    partition: address.partition,
+                    is_of_event: self.addressing.has_templated_partition(),
+                    bytes: event.body().len(),
+                    code: *code,
+                };
+                match (undelivered.outcome(cause.as_deref()), &fatal) {
+                    // Whatever the message itself failed for, no other attempt of this producer succeeds.
+                    (Outcome::Retry { .. }, Some(fatal)) => Outcome::retry(fatal),
+                    (outcome, _) => outcome,
                 }
             };
             let of_event = &mut of_events[number];

@@ -104,7 +104,7 @@ impl Addressing {
     }
 }
 
-impl<'a> Addresses<'a> {
+impl Addresses<'_> {
     /// The exchange of the event at a position of the batch; empty for the default exchange.
     pub(crate) fn exchange(&self, index: usize) -> &ShortString {
         let found = self.found.get(index).and_then(|it| it.exchange.as_ref());
@@ -112,15 +112,20 @@ impl<'a> Addresses<'a> {
     }
 
     /// The routing key of the event at a position of the batch.
-    pub(crate) fn routing_key<'s>(&'s self, index: usize, event: Event<'s>) -> &'s str
-    where
-        'a: 's,
-    {
+    pub(crate) fn routing_key<'s>(&'s self, index: usize, event: Event<'s>) -> &'s str {
         let found = self.found.get(index).and_then(|it| it.routing_key.as_ref());
         found
             .map(ShortString::as_str)
             .or_else(|| self.addressing.constant_routing_key())
             .unwrap_or(event.profile())
+    }
+
+    /// What has to exist for the event at a position: an exchange, or, on the default exchange, a queue.
+    pub(crate) fn place<'s>(&'s self, index: usize, event: Event<'s>) -> (&'s str, &'s str) {
+        match self.exchange(index).as_str() {
+            "" => ("", self.routing_key(index, event)),
+            exchange => (exchange, ""),
+        }
     }
 
     /// These positions of the batch by their exchange, in the order in which the exchanges first appear.

@@ -12,6 +12,7 @@
 //! | connection lost, connection closed by the broker, no confirm in time | retry, on a new connection |
 //! | blocked by the broker | retry, on the same connection: it is waited for, and not sent again |
 //! | a template fails, its exchange does not exist, one queue more than `max_declared` | rejected before it is sent |
+//! | too many new queues or exchanges before it in the batch | retry |
 //! | name longer than 255 bytes, tags larger than a frame | rejected before it is sent |
 //!
 //! [`cause`](crate::cause) explains failed connections.
@@ -154,6 +155,9 @@ pub(crate) fn clean(words: &str) -> String {
 
 /// The beginning of the reason for an event that no queue accepts.
 pub(crate) const UNROUTABLE: &str = "unroutable: ";
+
+/// The reason for events that come after so many new queues and exchanges that the host would wait too long.
+pub(crate) const TOO_MANY: &str = "the events before it go to so many new queues or exchanges that looking for them takes its time";
 
 /// The outcome of a message that the broker returned because no queue accepts it.
 pub(crate) fn unroutable(returned: &BasicReturnMessage) -> Outcome {

@@ -26,7 +26,7 @@ use crate::address::{Addresses, Addressing};
 use crate::connect::Session;
 use crate::link::Link;
 use crate::message::{Form, short};
-use crate::outcome::{Cause, Failure, unroutable};
+use crate::outcome::{Cause, Failure, TOO_MANY, UNROUTABLE, unroutable};
 use crate::queues::{Declared, Known, Missing};
 use crate::unconfirmed::{Sent, Unconfirmed};
 
@@ -211,22 +211,21 @@ impl Current {
         ledger: &mut Ledger,
     ) -> Result<(), Failure> {
         let rules = task.rules;
-        let asks_exchanges = task.addresses.has_templated_exchange();
-        if !rules.declare && !asks_exchanges {
+        if !rules.declare && !task.addresses.has_templated_exchange() {
             return Ok(());
         }
+        let began = Instant::now();
         let mut refused: HashMap<(&str, &str), Outcome> = HashMap::new();
         for (index, (event, entry)) in task.batch.iter().zip(ledger).enumerate() {
             if entry.is_some() {
                 continue;
             }
-            let exchange = task.addresses.exchange(index);
-            let queue = if exchange.as_str().is_empty() {
-                task.addresses.routing_key(index, event)
-            } else {
-                ""
-            };
-            let place = (exchange.as_str(), queue);
+            if began.elapsed() >= rules.timeout / 2 {
+                // What was found stays known, so that every batch goes further than the one before.
+                *entry = Some(Outcome::retry(TOO_MANY));
+                continue;
+            }
+            let place = task.addresses.place(index, event);
             if let Some(outcome) = refused.get(&place) {
                 *entry = Some(outcome.clone());
                 continue;
@@ -239,7 +238,7 @@ impl Current {
                             .await
                     }
                     ("", _) => Ok(()),
-                    _ => self.known.ensure_exchange(&self.session, exchange).await,
+                    (exchange, _) => self.known.ensure_exchange(&self.session, exchange).await,
                 }
             };
             match self
@@ -418,7 +417,7 @@ impl Current {
             if let (Some(Outcome::Rejected { reason }), Some(event)) =
                 (&ledger[index], task.batch.get(index))
                 && task.addresses.exchange(index).as_str().is_empty()
-                && reason.starts_with(crate::outcome::UNROUTABLE)
+                && reason.starts_with(UNROUTABLE)
             {
                 let queue = task.addresses.routing_key(index, event);
                 self.known.forget_queue(queue);

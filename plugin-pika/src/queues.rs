@@ -76,11 +76,12 @@ impl Known {
     pub(crate) async fn ensure_exchange(
         &mut self,
         session: &Session,
-        name: &ShortString,
+        name: &str,
     ) -> Result<(), Missing> {
         if self.exchanges.contains(name) {
             return Ok(());
         }
+        let name = &short("the exchange", name).map_err(Missing::Refused)?;
         let looking = async {
             let channel = session.channel().await?;
             let look = ExchangeDeclareOptions {

@@ -295,7 +295,8 @@ async fn only_the_events_of_an_exchange_that_goes_are_rejected() {
     let outcomes = instance.publish(events(300)).await;
     for (n, outcome) in outcomes.iter().enumerate() {
         if n % 10 == 3 {
-            assert_rejected(outcome, &format!("no exchange '{goes}'"));
+            // The broker says so, or, over a new connection, the plugin.
+            assert_rejected(outcome, &goes);
         } else {
             assert_eq!(*outcome, Outcome::Accepted, "{n}");
         }
@@ -386,6 +387,29 @@ async fn many_declared_queues_are_warned_about_once_and_no_more_than_max_declare
     assert_accepted(&unlimited.publish(events(130..330)).await);
     assert_accepted(&unlimited.publish(events(330..480)).await);
     assert_eq!(warnings(&unlimited), 1);
+}
+
+/// The host would take an instance that does not answer for one that hangs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_for_thousands_of_new_queues_is_answered_in_time_and_goes_on_later() {
+    let name = unique("thousands");
+    let config = json!({"routing_key": "${ tags.t }", "timeout": 1});
+    let instance = connected(config).await;
+    let event = |n: usize| tagged("t", &format!("{name}-{n}"));
+    let outcomes = instance.publish((0..4000).map(event).collect()).await;
+    let accepted = outcomes.iter().take_while(|it| **it == Outcome::Accepted);
+    let accepted = accepted.count();
+    assert!(accepted > 0 && accepted < 4000, "{accepted}");
+    for outcome in &outcomes[accepted..] {
+        assert!(
+            matches!(outcome, Outcome::Retry { reason, .. } if reason.contains("so many new queues")),
+            "{outcome:?}"
+        );
+    }
+    // These are known now, so there is time for another one.
+    let further = instance.publish((0..=accepted).map(event).collect()).await;
+    assert_accepted(&further);
+    assert_eq!(instance.seen().links, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

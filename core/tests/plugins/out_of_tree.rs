@@ -66,21 +66,34 @@ fn a_plugin_made_by_the_book_serves_a_running_host_and_one_that_was_rebuilt() {
 
 #[test]
 fn the_match_plugin_of_the_book_is_one() {
-    let package = OutOfTree::new("evbus-prefix");
-    package.write("src/lib.rs", &documented("matcher/src/lib.rs"));
+    let shown = inspected("prefix", "matcher/src/lib.rs");
+    assert_eq!(shown["matchers"], serde_json::json!(["prefix"]));
+}
+
+#[test]
+fn the_book_s_provider_with_templates_says_which_keys_they_are() {
+    let shown = inspected("channels", "templates/src/lib.rs");
+    let schema = shown.to_string();
+    assert!(schema.contains(r#""x-default":"profile""#), "{schema}");
+    assert!(schema.contains(r#""x-template":true"#), "{schema}");
+}
+
+/// What the host finds out about a documented plugin, which is built for it.
+fn inspected(name: &str, file: &str) -> Value {
+    let package = OutOfTree::new(&format!("evbus-{name}"));
+    package.write("src/lib.rs", &documented(file));
     package.cargo("build");
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
-    let library = out_of_tree().join("debug/libevbus_prefix.so");
-    install(&library, dir.path());
+    let library = format!("libevbus_{name}.so");
+    install(&out_of_tree().join("debug").join(&library), dir.path());
     let inspected = evbus(dir.path())
         .args(["plugins", "inspect", "--json"])
-        .arg(dir.path().join("libevbus_prefix.so"))
+        .arg(dir.path().join(library))
         .output()
         .expect("the host can be started");
     let said = String::from_utf8_lossy(&inspected.stderr);
     assert!(inspected.status.success(), "{said}");
-    let shown: Value = serde_json::from_slice(&inspected.stdout).expect("--json prints JSON");
-    assert_eq!(shown["matchers"], serde_json::json!(["prefix"]));
+    serde_json::from_slice(&inspected.stdout).expect("--json prints JSON")
 }
 
 /// Puts a plugin where a host finds it, as the document says.

@@ -85,7 +85,8 @@ pub struct Dedup {
     pub key: Expression,
     /// How long after the first one others are repeats. Default 60 s, from 0.1 s to 7 days.
     pub within: Duration,
-    /// How many keys are remembered; the oldest are forgotten first. Default 10000, from 1 to 1 million.
+    /// How many keys are remembered, of about 100 bytes each; the oldest are forgotten first. Default 10000, from 1 to
+    /// 1 million.
     pub keep: usize,
 }
 

@@ -7,6 +7,7 @@ mod check_connect;
 mod consumers;
 mod document;
 mod fatal;
+mod pages;
 mod restart;
 #[path = "../salt_events/mod.rs"]
 mod salt_events;

@@ -1,6 +1,7 @@
 //! A compiled expression.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use minijinja::value::{Value, ValueKind};
@@ -10,7 +11,9 @@ use crate::names::Names;
 use crate::{Fault, Subject, SyntaxFault, json, spelling, text};
 
 /// The longest expression, in bytes.
-const MAX_SOURCE: usize = 64 * 1024;
+const MAX_SOURCE: usize = 8 * 1024;
+/// The engine compiles what is nested, and long sums are, by calling itself. No expression of that length needs more.
+const STACK: usize = 256 * 1024 * 1024;
 
 /// A Jinja expression, compiled: `tags.env == "prod"`. Clones share what was compiled; two are equal if their texts are.
 #[derive(Clone)]
@@ -32,12 +35,21 @@ impl Expression {
             let message = format!("the expression is longer than {MAX_SOURCE} bytes; shorten it");
             return Err(SyntaxFault::at(source, 0, message));
         }
-        let code = (ENGINE.compile_expression_owned(source.to_owned()))
-            .map_err(|error| SyntaxFault::of(&error, source))?;
-        spelling::check(&code, source)?;
+        let compile = || {
+            let code = (ENGINE.compile_expression_owned(source.to_owned()))
+                .map_err(|error| SyntaxFault::of(&error, source))?;
+            spelling::check(&code, source)?;
+            Ok(code)
+        };
+        let compiled = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(STACK);
+            let thread = thread.spawn_scoped(scope, compile).ok()?;
+            thread.join().ok()
+        });
+        let unfit = || SyntaxFault::at(source, 0, "the engine of expressions cannot compile it");
         Ok(Self(Arc::new(Compiled {
             source: source.to_owned(),
-            code,
+            code: compiled.unwrap_or_else(|| Err(unfit()))?,
         })))
     }
 
@@ -52,7 +64,7 @@ impl Expression {
     ///
     /// It has no value for the event.
     pub fn is_true<S: Subject>(&self, subject: &S) -> Result<bool, Fault> {
-        Ok(self.value(subject)?.is_true())
+        self.value(subject, |value| Ok(value.is_true()))
     }
 
     /// Its value for an event, as text. A text is as it is, a number or a boolean as JSON has it.
@@ -72,8 +84,8 @@ impl Expression {
     ///
     /// It has no value for the event, or one that JSON cannot say, or one of more than [`MAX_JSON`](crate::MAX_JSON)
     /// bytes.
-    pub fn json<S: Subject>(&self, subject: &S) -> Result<Vec<u8>, Fault> {
-        json::written(&self.value(subject)?)
+    pub fn json<S: Subject>(&self, subject: &S) -> Result<String, Fault> {
+        self.value(subject, json::written)
     }
 
     pub(crate) fn append_text<S: Subject>(
@@ -81,18 +93,31 @@ impl Expression {
         subject: &S,
         text: &mut String,
     ) -> Result<(), Fault> {
-        text::append(&self.value(subject)?, text)
+        self.value(subject, |value| text::append(value, text))
     }
 
-    fn value<S: Subject>(&self, subject: &S) -> Result<Value, Fault> {
-        let names = Value::from_object(Names(subject.clone()));
-        let value = (self.0.code.eval(names))
-            .and_then(valid)
-            .map_err(|error| Fault::of(&error, self.source()))?;
-        if value.is_undefined() {
-            return Err(self.undefined());
+    /// Evaluates it for an event and makes something of its value, which may be evaluated only then.
+    fn value<S: Subject, T>(
+        &self,
+        subject: &S,
+        make: impl FnOnce(&Value) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let names = Arc::new(Names::new(subject.clone()));
+        let root = Value::from_dyn_object(Arc::clone(&names));
+        let evaluate = || {
+            let value = (self.0.code.eval(root).and_then(valid))
+                .map_err(|error| Fault::of(&error, self.source()))?;
+            if value.is_undefined() {
+                return Err(self.undefined());
+            }
+            make(&value)
+        };
+        // Whoever asks has the event in his hands, and must not lose it by a fault of the engine.
+        let made = catch_unwind(AssertUnwindSafe(evaluate));
+        if let Some(why) = names.unread() {
+            return Err(Fault::new(why));
         }
-        Ok(value)
+        made.unwrap_or_else(|_| Err(Fault::new("the engine of expressions panicked")))
     }
 
     fn undefined(&self) -> Fault {
@@ -110,10 +135,11 @@ impl Expression {
 
 /// The engine looks at what it uses; this may be the result.
 pub(crate) fn valid(value: Value) -> Result<Value, minijinja::Error> {
-    match value.kind() {
-        ValueKind::Invalid => value.get_attr("").map(|_| value),
-        _ => Ok(value),
+    if value.kind() != ValueKind::Invalid {
+        return Ok(value);
     }
+    let mut items = Value::from(vec![value]).try_iter()?.checked();
+    items.next().unwrap_or(Ok(Value::UNDEFINED))
 }
 
 impl fmt::Debug for Expression {

@@ -84,7 +84,7 @@ impl Fault {
         let within = named.map_or(String::new(), |name| format!(" in `{name}`"));
         Self::new(match innermost.kind() {
             ErrorKind::OutOfFuel => format!(
-                "it does not end or makes too much data: more than {MAX_STEPS} steps or 64 bytes a step"
+                "step limit exceeded: more than {MAX_STEPS} steps, or 64 bytes of data for each"
             ),
             ErrorKind::UndefinedError => match named {
                 Some(name) => format!(

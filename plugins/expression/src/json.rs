@@ -13,13 +13,26 @@ pub const MAX_JSON: usize = 16 * 1024 * 1024;
 /// How deeply values may be nested: as deeply as bodies may.
 const MAX_DEPTH: usize = 128;
 
-pub(crate) fn written(value: &Value) -> Result<Vec<u8>, Fault> {
+/// How many values may be in one: no body that can be read has more. A list that is repeated takes no memory of its own.
+const MAX_VALUES: usize = 4 * 1024 * 1024;
+
+pub(crate) fn written(value: &Value) -> Result<String, Fault> {
     let mut json = Vec::new();
-    append(value, &mut json, 0)?;
-    Ok(json)
+    append(value, &mut json, &mut 0, 0)?;
+    // It is made of texts.
+    String::from_utf8(json).map_err(|error| Fault::new(error.to_string()))
 }
 
-fn append(value: &Value, json: &mut Vec<u8>, depth: usize) -> Result<(), Fault> {
+fn append(
+    value: &Value,
+    json: &mut Vec<u8>,
+    values: &mut usize,
+    depth: usize,
+) -> Result<(), Fault> {
+    *values += 1;
+    if *values > MAX_VALUES {
+        return Err(Fault::new(format!("found more than {MAX_VALUES} values")));
+    }
     if depth > MAX_DEPTH {
         return Err(Fault::new(format!(
             "found a value that is nested more than {MAX_DEPTH} levels deep"
@@ -39,7 +52,7 @@ fn append(value: &Value, json: &mut Vec<u8>, depth: usize) -> Result<(), Fault> 
                 if position > 0 {
                     json.push(b',');
                 }
-                append(&checked(item)?, json, depth + 1)?;
+                append(&checked(item)?, json, values, depth + 1)?;
             }
             json.push(b']');
         }
@@ -53,13 +66,13 @@ fn append(value: &Value, json: &mut Vec<u8>, depth: usize) -> Result<(), Fault> 
                 key(&name, json)?;
                 json.push(b':');
                 let item = value.get_item(&name).unwrap_or_default();
-                append(&checked(item)?, json, depth + 1)?;
+                append(&checked(item)?, json, values, depth + 1)?;
             }
             json.push(b'}');
         }
         other => {
             return Err(Fault::new(format!(
-                "found {}, expected a value that JSON can say",
+                "found {}, expected a value that JSON can represent",
                 kind(other)
             )));
         }
@@ -69,7 +82,7 @@ fn append(value: &Value, json: &mut Vec<u8>, depth: usize) -> Result<(), Fault> 
 
 fn items(value: &Value) -> Result<minijinja::value::ValueIter, Fault> {
     value.try_iter().map_err(|_| {
-        Fault::new("found a value that cannot be listed, expected one that JSON can say")
+        Fault::new("found a value that cannot be listed, expected one that JSON can represent")
     })
 }
 
@@ -78,7 +91,8 @@ fn checked(value: Value) -> Result<Value, Fault> {
 }
 
 fn scalar(value: &Value, json: &mut Vec<u8>) -> Result<(), Fault> {
-    let unfit = || Fault::new("found a number that JSON cannot say, such as an endless one");
+    let unfit =
+        || Fault::new("found a number that JSON cannot represent: infinite, or not a number");
     if value.kind() == ValueKind::Number
         && f64::try_from(value.clone()).is_ok_and(|number| !number.is_finite())
     {
@@ -94,7 +108,7 @@ fn key(key: &Value, json: &mut Vec<u8>) -> Result<(), Fault> {
         ValueKind::String => scalar(key, json),
         ValueKind::None | ValueKind::Bool | ValueKind::Number => {
             json.push(b'"');
-            append(key, json, 0)?;
+            append(key, json, &mut 0, 0)?;
             json.push(b'"');
             Ok(())
         }

@@ -14,14 +14,13 @@
 //! | `host` | the name of the machine |
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind};
 use minijinja::{Error, State};
 use uuid::Uuid;
 
 use crate::Subject;
-use crate::fault::ours;
 
 /// Every name, in alphabetical order.
 pub const NAMES: [&str; 11] = [
@@ -31,17 +30,32 @@ pub const NAMES: [&str; 11] = [
 /// The environment variable that `env` does not have: it holds the key of the acct file.
 pub const HIDDEN_VARIABLE: &str = "ACCT_KEY";
 
-/// The names, with their values for an event.
+/// The names, with their values for an event, for one evaluation.
 #[derive(Debug)]
-pub(crate) struct Names<S>(pub(crate) S);
+pub(crate) struct Names<S> {
+    subject: S,
+    /// The body, once it is referred to.
+    body: OnceLock<Result<Value, String>>,
+}
 
 impl<S: Subject> Names<S> {
-    /// The body; an invalid value, which ends the evaluation, if it cannot be read.
+    pub(crate) fn new(subject: S) -> Self {
+        Self {
+            subject,
+            body: OnceLock::new(),
+        }
+    }
+
+    /// The body; undefined if it cannot be read, which makes the evaluation a fault whatever comes out of it.
     fn body(&self) -> Value {
-        let subject = &self.0;
-        let parsed = subject.parsed();
-        (parsed.value(subject.content_type(), subject.body()))
-            .unwrap_or_else(|why| Value::from(ours(why)))
+        let subject = &self.subject;
+        let parse = || (subject.parsed()).value(subject.content_type(), subject.body());
+        self.body.get_or_init(parse).clone().unwrap_or_default()
+    }
+
+    /// Why the body that the expression referred to could not be read.
+    pub(crate) fn unread(&self) -> Option<&str> {
+        self.body.get()?.as_ref().err().map(String::as_str)
     }
 }
 
@@ -51,7 +65,7 @@ impl<S: Subject> Object for Names<S> {
     }
 
     fn get_value_by_str(self: &Arc<Self>, name: &str) -> Option<Value> {
-        let subject = &self.0;
+        let subject = &self.subject;
         Some(match name {
             "profile" | "tag" => Value::from(subject.profile()),
             "parts" => subject.profile().split('/').map(Value::from).collect(),
@@ -102,11 +116,7 @@ struct Tags<S>(Arc<Names<S>>);
 
 impl<S: Subject> Tags<S> {
     fn in_body(&self) -> Option<Value> {
-        let body = self.0.body();
-        if body.kind() == ValueKind::Invalid {
-            return Some(body);
-        }
-        let tags = body.get_attr("tags").ok()?;
+        let tags = self.0.body().get_attr("tags").ok()?;
         (tags.kind() == ValueKind::Map).then_some(tags)
     }
 }
@@ -122,7 +132,7 @@ impl<S: Subject> Object for Tags<S> {
 
     fn get_value_by_str(self: &Arc<Self>, name: &str) -> Option<Value> {
         let mut found = None;
-        self.0.0.tags(&mut |key, value| {
+        self.0.subject.tags(&mut |key, value| {
             if key == name {
                 found = Some(Value::from(value));
             }
@@ -138,7 +148,9 @@ impl<S: Subject> Object for Tags<S> {
             return Enumerator::Values(keys.collect());
         }
         let mut keys = Vec::new();
-        self.0.0.tags(&mut |key, _| keys.push(Value::from(key)));
+        self.0
+            .subject
+            .tags(&mut |key, _| keys.push(Value::from(key)));
         Enumerator::Values(keys)
     }
 }

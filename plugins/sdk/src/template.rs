@@ -158,8 +158,9 @@ impl<'de, T: Deserialize<'de> + FromStr> Deserialize<'de> for Templated<T> {
         #[derive(Deserialize)]
         #[serde(untagged)]
         enum Given<T> {
-            Value(T),
+            // First: `T` may be read from any text.
             Text(String),
+            Value(T),
             Other(IgnoredAny),
         }
 

@@ -100,8 +100,8 @@ impl Bus {
         };
         for (lane, place, verdict) in reserved {
             match lane.queue.push_reserved(&given, place, bytes, verdict) {
-                Ok(()) if place == Place::Dropped => lane.tell_dropped(),
-                Ok(()) => {}
+                Ok(Place::Dropped) => lane.tell_dropped(),
+                Ok(_) => {}
                 // The lane ended in between.
                 Err(_) => fault = fault.or_else(|| Some(self.gone(lane))),
             }

@@ -49,7 +49,9 @@ impl Bus {
             let verdict = lane.verdict(&event);
             lane.push(Arc::clone(&event), verdict).is_err()
         });
-        Ok(left_out.count())
+        let left_out = left_out.count();
+        event.parsed().forget();
+        Ok(left_out)
     }
 
     /// Fires the error event of every event that becomes a dead letter: to the listeners, and to the

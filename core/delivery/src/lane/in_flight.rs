@@ -74,12 +74,12 @@ impl InFlight {
     }
 
     /// Hands a batch over. The events are shared with the plugin, not copied. `bodies` has the same events with the
-    /// bodies that the destination gets, or nothing where it gets their own.
+    /// bodies that the destination gets in place of their own.
     pub(super) fn publish(
         &mut self,
         instance: &InstanceV1,
         events: Vec<Queued>,
-        bodies: Vec<Event>,
+        bodies: Option<Vec<Event>>,
         deadline: Duration,
     ) {
         let number = self.next;
@@ -88,7 +88,10 @@ impl InFlight {
         let owner = (Arc::clone(&events), bodies);
         let batch = BatchV1::new(owner, events.len(), |(events, bodies), views| {
             for (position, queued) in events.iter().enumerate() {
-                let event = bodies.get(position).unwrap_or(&queued.event);
+                let event = match bodies {
+                    None => &queued.event,
+                    Some(bodies) => &bodies[position],
+                };
                 views.push(view(queued, event), event.attributes());
             }
         });

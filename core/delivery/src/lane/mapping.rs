@@ -10,34 +10,10 @@ use tokio::time::{Duration, Instant};
 
 use super::queued::Queued;
 
-/// How long the bodies of one batch may take to be made: a lane's task shares its thread with others.
+/// How long a lane makes bodies before it looks at what else there is to do: it shares its thread with others.
 const TURN: Duration = Duration::from_millis(5);
-/// As how many events' bodies are made before it is known what they cost.
-const FIRST: usize = 64;
 
-/// What a body has cost lately.
-#[derive(Debug, Default)]
-pub(super) struct Cost(Option<Duration>);
-
-impl Cost {
-    /// How many bodies can be made in a turn; at least one.
-    pub(super) fn events(&self) -> usize {
-        let Some(each) = self.0 else { return FIRST };
-        let fit = TURN.as_nanos() / each.as_nanos().max(1);
-        usize::try_from(fit).unwrap_or(usize::MAX).max(1)
-    }
-
-    fn learn(&mut self, took: Duration, events: usize) {
-        let each = took / u32::try_from(events.max(1)).unwrap_or(u32::MAX);
-        // A dear one counts at once; cheap ones are believed slowly.
-        self.0 = Some(match self.0 {
-            Some(before) if before > each => (before * 7 + each) / 8,
-            _ => each,
-        });
-    }
-}
-
-/// A batch with other bodies.
+/// A batch with other bodies, as far as there was time and room for them.
 #[derive(Debug, Default)]
 pub(super) struct Mapped {
     /// The events as they are in the queue.
@@ -46,16 +22,20 @@ pub(super) struct Mapped {
     pub(super) bodies: Vec<Event>,
     /// Those that have no such body, and why.
     pub(super) failed: Vec<(Queued, OutcomeV1)>,
+    /// Those that come later.
+    pub(super) left: Vec<Queued>,
 }
 
-/// Makes the bodies of a batch.
-pub(super) fn map(batch: Vec<Queued>, body: &Expression, cost: &mut Cost) -> Mapped {
+/// Makes the bodies of a batch, up to about `max_bytes` of them; at least one.
+pub(super) fn map(batch: Vec<Queued>, body: &Expression, max_bytes: usize) -> Mapped {
     let begun = Instant::now();
-    let count = batch.len();
     let mut mapped = Mapped::default();
-    for queued in batch {
+    let mut bytes = 0;
+    let mut batch = batch.into_iter();
+    for queued in batch.by_ref() {
         match other(&queued.event, body) {
             Ok(event) => {
+                bytes += event.size();
                 mapped.events.push(queued);
                 mapped.bodies.push(event);
             }
@@ -68,8 +48,11 @@ pub(super) fn map(batch: Vec<Queued>, body: &Expression, cost: &mut Cost) -> Map
                 },
             )),
         }
+        if bytes >= max_bytes || begun.elapsed() >= TURN {
+            break;
+        }
     }
-    cost.learn(begun.elapsed(), count);
+    mapped.left = batch.collect();
     mapped
 }
 
@@ -77,6 +60,5 @@ fn other(event: &Arc<Event>, body: &Expression) -> Result<Event, String> {
     let json = body
         .json(&Subject(Arc::clone(event)))
         .map_err(|fault| fault.to_string())?;
-    let json = String::from_utf8(json).map_err(|error| error.to_string())?;
     event.with_json(&json).map_err(|error| error.to_string())
 }

@@ -38,7 +38,8 @@ impl Pace {
             self.sum -= oldest.events;
             self.handed.pop_front();
         }
-        usize::try_from(u64::from(rate.events).saturating_sub(self.sum)).unwrap_or(usize::MAX)
+        usize::try_from(u64::from(rate.events.max(1)).saturating_sub(self.sum))
+            .unwrap_or(usize::MAX)
     }
 
     /// When there is room again, if there is none now.

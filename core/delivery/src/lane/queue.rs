@@ -140,13 +140,17 @@ impl Queue {
     pub(crate) fn set_policy(&self, policy: &Policy) {
         let mut inner = self.inner.lock();
         inner.rules = rules(policy, self.journal.is_some());
-        match (&mut inner.repeats, &policy.dedup) {
-            (Some(repeats), Some(rule)) => repeats.follow(rule),
-            (repeats, rule) => {
-                *repeats = (rule.clone()).map(|rule| Box::new(Repeats::new(rule)));
-            }
-        }
+        let goes_on = match (&mut inner.repeats, &policy.dedup) {
+            (Some(repeats), Some(rule)) => repeats.follows(rule),
+            (repeats, rule) => repeats.is_none() && rule.is_none(),
+        };
+        let before = (!goes_on).then(|| {
+            let new = (policy.dedup.clone()).map(|rule| Box::new(Repeats::new(rule)));
+            std::mem::replace(&mut inner.repeats, new)
+        });
         drop(inner);
+        // It may be large.
+        drop(before);
         if let Some(journal) = &self.journal {
             journal.bound_letters(policy.dead_letters);
         }

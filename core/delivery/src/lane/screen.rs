@@ -54,8 +54,10 @@ pub(crate) type DedupKey = u128;
 /// Unknown outside, so that nobody can make keys with the same hash.
 static HASHERS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
 
-fn hash(key: &str) -> DedupKey {
-    let [high, low] = HASHERS.each_ref().map(|hasher| hasher.hash_one(key));
+/// Of the expression, too: a verdict may be older than the policy that it is used under.
+fn hash(key: &Expression, value: &str) -> DedupKey {
+    let hash = |hasher: &RandomState| hasher.hash_one((key.source(), value));
+    let [high, low] = HASHERS.each_ref().map(hash);
     u128::from(high) << 64 | u128::from(low)
 }
 
@@ -110,7 +112,9 @@ impl Shared {
         }
         if let Some(key) = screen.key.as_ref().filter(|_| !verdict.filtered) {
             match key.json(&subject) {
-                Ok(key) => verdict.key = Some(hash(&String::from_utf8_lossy(&key))),
+                // Events without a key have nothing in common.
+                Ok(value) if value == "null" => {}
+                Ok(value) => verdict.key = Some(hash(key, &value)),
                 Err(fault) => self.tell_fault(screen, "evbus.dedup.key", &fault, &mut verdict),
             }
         }
@@ -145,7 +149,7 @@ impl Shared {
         if screen.faults.begins() {
             log_scope::within_now(self, || {
                 tracing::warn!(
-                    "destination {}: `{key}` has no value for an event, which is let pass: {fault} (logged once per burst)",
+                    "destination {}: `{key}` has no value for an event, which is let through: {fault} (logged once per burst)",
                     self.destination()
                 );
             });

@@ -21,7 +21,7 @@ pub struct Counts {
     pub deduplicated: u64,
     /// Events that matched, and that the policy's `when` kept from the destination. They do not count as received.
     pub filtered: u64,
-    /// Events for which `when` or the key of `dedup` had no value, and which passed.
+    /// Events for which `when` or the key of `dedup` had no value, which keeps none of them out.
     pub filter_faults: u64,
     /// Events whose record on disk was damaged; what is left of each is among the dead letters.
     /// Counted since the destination's store was created.

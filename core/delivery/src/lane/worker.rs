@@ -12,7 +12,7 @@ use super::connector::closed;
 use super::in_flight::InFlight;
 use super::lane_host::LaneHost;
 use super::log_scope::Within;
-use super::mapping::{self, Cost, Mapped};
+use super::mapping::{self, Mapped};
 use super::outcome::retry;
 use super::pace::Pace;
 use super::queued::Queued;
@@ -52,7 +52,6 @@ pub(super) async fn run(
         aged: Instant::now(),
         left: false,
         pace: Pace::default(),
-        cost: Cost::default(),
     };
     let grace = tokio::select! {
         () = worker.work() => Duration::ZERO,
@@ -102,8 +101,6 @@ pub(super) struct Worker {
     left: bool,
     /// What the policy's `rate` counts.
     pace: Pace,
-    /// What the policy's `body` takes.
-    cost: Cost,
 }
 
 impl Worker {
@@ -266,6 +263,13 @@ impl Worker {
                 }
                 () = self.shared.queue.readable(), if takes => {}
                 () = sleep_until(timer.unwrap_or(now)), if timer.is_some() => {
+                    // An answer that waits for this task is in time.
+                    while let Some((events, outcome)) = self.in_flight.answered() {
+                        if self.settle(&events, outcome).await {
+                            self.give_up("the plugin instance ended before it answered").await;
+                            return Over::Broken;
+                        }
+                    }
                     if self.in_flight.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
                         let deadline = self.setup.policy.deadline.as_secs_f32();
                         self.give_up(&format!("the plugin did not answer within {deadline} s")).await;
@@ -328,18 +332,27 @@ impl Worker {
             };
             let Some(body) = &policy.body else {
                 self.pace.hand(policy.rate, batch.len(), Instant::now());
-                (self.in_flight).publish(instance, batch, Vec::new(), policy.deadline);
+                (self.in_flight).publish(instance, batch, None, policy.deadline);
                 continue;
             };
-            let mapped = mapping::map(batch, body, &mut self.cost);
-            if !mapped.events.is_empty() {
-                let Mapped { events, bodies, .. } = mapped;
-                self.pace.hand(policy.rate, events.len(), Instant::now());
-                (self.in_flight).publish(instance, events, bodies, policy.deadline);
+            let limits = bounds::batches(instance.limits, &policy.batch);
+            let Mapped {
+                events,
+                bodies,
+                failed,
+                left,
+            } = mapping::map(batch, body, limits.bytes);
+            let now = Instant::now();
+            if !events.is_empty() {
+                self.pace.hand(policy.rate, events.len(), now);
+                (self.in_flight).publish(instance, events, Some(bodies), policy.deadline);
             }
-            // Nothing is waited for as long as events are in nobody's hands.
-            self.bury_unsent(&mapped.failed).await;
-            tokio::task::yield_now().await;
+            // Before anything is waited for: nothing is in nobody's hands. They are the next ones.
+            let left = left.into_iter().map(|queued| ((now, queued.seq()), queued));
+            self.delayed.extend(left);
+            self.bury_unsent(&failed).await;
+            // Answers, another setup and the disk have their turn before the next batch.
+            return tokio::task::yield_now().await;
         }
     }
 
@@ -350,9 +363,7 @@ impl Worker {
             return Vec::new();
         };
         let limits = bounds::batches(limits, &policy.batch);
-        let turn = (policy.body.as_ref()).map_or(usize::MAX, |_| self.cost.events());
-        let max_events = limits.events.min(most).min(turn);
-        let max_bytes = limits.bytes;
+        let (max_events, max_bytes) = (limits.events.min(most), limits.bytes);
         let now = Instant::now();
         let mut batch = Vec::new();
         let mut bytes = 0_usize;

@@ -44,15 +44,20 @@ impl Planned {
         }
         if let Some(body) = &policy.body {
             let made = json(body, &subject);
-            let other = made
-                .as_ref()
-                .ok()
-                .and_then(|json| event.with_json(json).ok());
-            given.push(self.shown("evbus.body".to_owned(), made));
-            // Templates see the body that the destination gets.
+            let other = made.and_then(|json| {
+                let other = event.with_json(&json).map_err(|error| error.to_string())?;
+                Ok((json, other))
+            });
             match other {
-                Some(other) => subject = Subject(Arc::new(other)),
-                None => return Ok(given),
+                // Templates see the body that the destination gets.
+                Ok((json, other)) => {
+                    given.push(self.shown("evbus.body".to_owned(), Ok::<_, String>(json)));
+                    subject = Subject(Arc::new(other));
+                }
+                Err(why) => {
+                    given.push(self.shown("evbus.body".to_owned(), Err(why)));
+                    return Ok(given);
+                }
             }
         }
         let schema = self.schema()?.unwrap_or(Value::Bool(true));
@@ -129,8 +134,5 @@ impl Planned {
 }
 
 fn json(expression: &Expression, subject: &Subject) -> Result<String, String> {
-    let json = expression
-        .json(subject)
-        .map_err(|fault| fault.to_string())?;
-    String::from_utf8(json).map_err(|error| error.to_string())
+    expression.json(subject).map_err(|fault| fault.to_string())
 }

@@ -17,14 +17,45 @@ mod patterns;
 mod shapes;
 mod times;
 
-use minijinja::Environment;
+use minijinja::value::{Kwargs, Value};
+use minijinja::{Environment, Error, State};
+
+use crate::fault::ours;
+use crate::json;
 
 pub(crate) fn add_to(environment: &mut Environment<'_>) {
     environment.add_filter("topic", topic);
+    environment.add_filter("tojson", tojson);
     times::add_to(environment);
     patterns::add_to(environment);
     shapes::add_to(environment);
 }
+
+/// The engine's own filter, for a value and an indentation that are not out of all proportion.
+fn tojson(
+    state: &State<'_, '_>,
+    value: &Value,
+    indent: Option<Value>,
+    options: Kwargs,
+) -> Result<Value, Error> {
+    let given = match &indent {
+        Some(indent) => Some(indent.clone()),
+        None => options.get("indent")?,
+    };
+    if (given.and_then(|indent| i64::try_from(indent).ok()))
+        .is_some_and(|indent| indent > MAX_INDENT)
+    {
+        return Err(ours(format!(
+            "tojson: expected an indentation of at most {MAX_INDENT}"
+        )));
+    }
+    let json = json::written(value).map_err(|fault| ours(fault.to_string()))?;
+    state.consume_fuel(json.len() as u64 / 4)?;
+    minijinja::filters::tojson(value, indent, options)
+}
+
+/// The widest indentation of JSON.
+const MAX_INDENT: i64 = 16;
 
 /// The longest name that Kafka takes.
 const MAX_TOPIC: usize = 249;

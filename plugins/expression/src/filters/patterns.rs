@@ -10,12 +10,13 @@ use regex::{Regex, RegexBuilder};
 
 use crate::fault::ours;
 
-/// How large a pattern may become when it is compiled, in bytes: about 2,500 states.
-const MAX_COMPILED: usize = 64 * 1024;
-/// A smaller size; whatever fits into it costs less for each byte of the text.
-const SMALL: usize = 8 * 1024;
-/// What a state costs for a byte of the text: one step of the engine for so many.
-const STATES_PER_STEP: usize = 256;
+/// How large a pattern may become when it is compiled, in bytes; each is tried in turn, because the crate does not say how
+/// large it is, and a text costs more where the pattern is larger.
+const SIZES: [usize; 4] = [1024, 4 * 1024, 16 * 1024, 64 * 1024];
+/// What a state takes at least when it is compiled, in bytes.
+const STATE: usize = 12;
+/// What a state costs for a byte of the text, if the worst comes to the worst: one step of the engine for so many.
+const STATES_PER_STEP: usize = 512;
 /// How many patterns a thread keeps compiled.
 const MAX_KEPT: usize = 8;
 
@@ -35,12 +36,15 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_filter(
         "regex_replace",
         |state: &State<'_, '_>, text: &str, pattern: &str, with: &str, names: Kwargs| {
-            let found = compiled(state, &flags(pattern, &names)?, text)?;
+            let (regex, size) = compiled(state, &flags(pattern, &names)?)?;
+            charge(state, text.len(), size)?;
             let with = replacement(with);
             let mut replaced = String::new();
             let mut end = 0;
-            for found in found.captures_iter(text) {
+            for found in regex.captures_iter(text) {
                 let Some(whole) = found.get(0) else { continue };
+                // Where the match ends says nothing of how far the search has looked.
+                charge(state, text.len() - whole.end(), size)?;
                 replaced.push_str(&text[end..whole.start()]);
                 let before = replaced.len();
                 found.expand(&with, &mut replaced);
@@ -72,7 +76,9 @@ fn flags(pattern: &str, names: &Kwargs) -> Result<String, Error> {
 
 /// The groups of the first match, or the match itself where there are none; `none` if there is no match.
 fn groups(state: &State<'_, '_>, text: &str, pattern: &str) -> Result<Value, Error> {
-    let Some(found) = compiled(state, pattern, text)?.captures(text) else {
+    let (regex, size) = compiled(state, pattern)?;
+    charge(state, text.len(), size)?;
+    let Some(found) = regex.captures(text) else {
         return Ok(Value::from(()));
     };
     let first = usize::from(found.len() > 1);
@@ -85,50 +91,65 @@ fn groups(state: &State<'_, '_>, text: &str, pattern: &str) -> Result<Value, Err
         .collect())
 }
 
-/// The pattern for a search in a text, whose work is charged before it is done.
-fn compiled(state: &State<'_, '_>, pattern: &str, text: &str) -> Result<Regex, Error> {
+/// Charges the work of a search before it is done.
+fn charge(state: &State<'_, '_>, text: usize, size: usize) -> Result<(), Error> {
+    let work = text.saturating_mul(size / STATE) / STATES_PER_STEP;
+    state.consume_fuel(work as u64).map_err(|_| {
+        ours("the text is too long for this regular expression; expected a shorter one, or a simpler expression")
+    })
+}
+
+/// The pattern, and the size that it fits into.
+fn compiled(state: &State<'_, '_>, pattern: &str) -> Result<(Regex, usize), Error> {
     thread_local! {
+        /// The one that was used last is at the end.
         static KEPT: RefCell<VecDeque<(String, Regex, usize)>> = const { RefCell::new(VecDeque::new()) };
     }
-    let (regex, size) = KEPT.with_borrow_mut(|kept| {
-        if let Some(at) = kept.iter().position(|(known, ..)| known == pattern) {
-            let (_, regex, size) = &kept[at];
-            return Ok((regex.clone(), *size));
-        }
-        // What compiling takes.
-        state.consume_fuel(100 + pattern.len() as u64)?;
-        let (regex, size) = compile(pattern)?;
-        if kept.len() == MAX_KEPT {
-            kept.pop_front();
-        }
-        kept.push_back((pattern.to_owned(), regex.clone(), size));
-        Ok::<_, Error>((regex, size))
-    })?;
-    // A state takes at least a dozen bytes.
-    let states = size / 12;
-    state.consume_fuel((text.len().saturating_mul(states) / STATES_PER_STEP) as u64)?;
-    Ok(regex)
+    KEPT.with_borrow_mut(|kept| {
+        let known = kept.iter().position(|(known, ..)| known == pattern);
+        let (pattern, regex, size) = match known.and_then(|at| kept.remove(at)) {
+            Some(known) => known,
+            None => {
+                // What compiling takes.
+                state.consume_fuel(100 + pattern.len() as u64)?;
+                let (regex, size) = compile(pattern)?;
+                if kept.len() == MAX_KEPT {
+                    kept.pop_front();
+                }
+                (pattern.to_owned(), regex, size)
+            }
+        };
+        kept.push_back((pattern, regex.clone(), size));
+        Ok((regex, size))
+    })
 }
 
 fn compile(pattern: &str) -> Result<(Regex, usize), Error> {
     let build = |size| {
-        (RegexBuilder::new(pattern)
+        let mut builder = RegexBuilder::new(pattern);
+        builder
             .size_limit(size)
-            .dfa_size_limit(4 * MAX_COMPILED)
-            .nest_limit(50))
-        .build()
+            .dfa_size_limit(256 * 1024)
+            .nest_limit(50);
+        builder.build()
     };
-    let small = build(SMALL).map(|regex| (regex, SMALL));
-    small
-        .or_else(|_| build(MAX_COMPILED).map(|regex| (regex, MAX_COMPILED)))
-        .map_err(|error| {
-            ours(match error {
-                regex::Error::CompiledTooBig(_) => {
-                    "found a regular expression that is too large; expected fewer repetitions"
-                }
-                _ => "found a regular expression that cannot be read; look-around and references to groups are not supported",
-            })
-        })
+    let mut error = None;
+    for size in SIZES {
+        match build(size) {
+            Ok(regex) => return Ok((regex, size)),
+            Err(regex::Error::CompiledTooBig(_)) => {}
+            Err(other) => {
+                error = Some(other);
+                break;
+            }
+        }
+    }
+    Err(ours(match error {
+        None => "found a regular expression that is too large; expected fewer repetitions",
+        Some(_) => {
+            "found a regular expression that cannot be read; look-around and references to groups are not supported"
+        }
+    }))
 }
 
 /// Python's `\1` and `\g<name>` in the words of the crate.

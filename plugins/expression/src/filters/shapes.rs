@@ -18,6 +18,7 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
         "without",
         |state: &State<'_, '_>, value: Value, keys: Rest<Value>| {
             let keys = names(&keys)?;
+            has_keys("without", &value)?;
             let mut walk = Walk::new(state, |_, _| Ok(None));
             walk.dropped = keys;
             walk.walk(&value, 0)
@@ -44,6 +45,7 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
             let keys = names(&keys)?;
             let with: Option<Value> = options.get("with")?;
             options.assert_all_used()?;
+            has_keys("mask", &value)?;
             let with = with.unwrap_or_else(|| Value::from("***"));
             let mut walk = Walk::new(state, |key, _| {
                 let masked = key.is_some_and(|key| keys.contains(key));
@@ -62,8 +64,11 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
                 let Some(text) = value.as_str() else {
                     return Ok(None);
                 };
-                let cut = text.char_indices().nth(length);
-                Ok(cut.map(|(at, _)| Value::from(format!("{}{end}", &text[..at]))))
+                let Some((at, _)) = text.char_indices().nth(length) else {
+                    return Ok(None);
+                };
+                state.consume_fuel(((at + end.len()) / 64 + 1) as u64)?;
+                Ok(Some(Value::from(format!("{}{end}", &text[..at]))))
             });
             walk.walk(&value, 0)
         },
@@ -117,6 +122,19 @@ fn names(keys: &[Value]) -> Result<HashSet<String>, Error> {
         }
     }
     Ok(names)
+}
+
+/// What is to be hidden may be anywhere in a text, such as a body in the serial form `str`: it must not pass.
+fn has_keys(filter: &str, value: &Value) -> Result<(), Error> {
+    match value.kind() {
+        ValueKind::String | ValueKind::Bytes => {
+            let found = kind(value.kind());
+            Err(ours(format!(
+                "found {found} for {filter}, expected a mapping or a list"
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn pairs(filter: &str, value: &Value) -> Result<Vec<(Value, Value)>, Error> {
@@ -187,6 +205,7 @@ where
                         continue;
                     }
                     let item = value.get_item(&key)?;
+                    self.steps.take()?;
                     let item = match (self.other)(name, &item)? {
                         Some(other) => other,
                         None => self.walk(&item, depth + 1)?,
@@ -204,6 +223,7 @@ where
     }
 
     fn item(&mut self, item: &Value, depth: usize) -> Result<Value, Error> {
+        self.steps.take()?;
         match (self.other)(None, item)? {
             Some(other) => Ok(other),
             None => self.walk(item, depth + 1),

@@ -29,21 +29,21 @@ fn strftime(
         "local" => TimeZone::system(),
         _ => {
             return Err(ours(
-                "found another zone for strftime, expected \"UTC\" or \"local\"",
+                "strftime: found another zone, expected \"UTC\" or \"local\"",
             ));
         }
     };
     if format.len() > MAX_FORMAT {
         return Err(ours(format!(
-            "found a format of {} bytes for strftime, expected at most {MAX_FORMAT}",
+            "strftime: found a format of {} bytes, expected at most {MAX_FORMAT}",
             format.len()
         )));
     }
-    let moment = timestamp(time).ok_or_else(|| {
-        ours("found another value for strftime, expected seconds since the Unix epoch")
-    })?;
-    strtime::format(format, &moment.to_zoned(zone))
-        .map_err(|_| ours("found a format that strftime does not know; check its letters after %"))
+    let moment =
+        timestamp(time).ok_or_else(|| ours("strftime: expected seconds since the Unix epoch"))?;
+    strtime::format(format, &moment.to_zoned(zone)).map_err(|_| {
+        ours("strftime: found a format that it does not know; check its letters after %")
+    })
 }
 
 /// A number with its microseconds: a double has no more digits than that for the times of today.

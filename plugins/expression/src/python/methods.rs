@@ -11,6 +11,9 @@ pub(crate) fn call(
     method: &str,
     args: &[Value],
 ) -> Result<Value, Error> {
+    if let (Some(text), "format" | "format_map") = (value.as_str(), method) {
+        check_widths(text)?;
+    }
     let found = match (value.kind(), value.as_str()) {
         (ValueKind::String, Some(text)) => of_text(state, text, method, args)?,
         (ValueKind::Seq, _) => of_list(value, method, args)?,
@@ -24,6 +27,24 @@ pub(crate) fn call(
         Some(found) => Ok(found),
         None => pycompat::unknown_method_callback(state, value, method, args),
     }
+}
+
+/// Refuses widths and precisions that fill the memory.
+fn check_widths(format: &str) -> Result<(), Error> {
+    let mut digits = 0;
+    let mut depth = 0_u32;
+    for c in format.chars() {
+        digits = if c.is_ascii_digit() { digits + 1 } else { 0 };
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if digits > 4 && depth > 0 {
+            return Err(invalid("a width or precision of a format is too large"));
+        }
+    }
+    Ok(())
 }
 
 fn invalid(message: &'static str) -> Error {

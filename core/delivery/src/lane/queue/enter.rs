@@ -135,7 +135,7 @@ impl Queue {
         }
         // An ended queue does not keep the first one either.
         let key = verdict.key.filter(|_| !inner.closed)?;
-        let first = inner.repeats.as_mut()?.first(key, Instant::now())?;
+        let first = inner.repeats.as_ref()?.first(key, Instant::now())?;
         let durable = inner.rules.durable;
         let receipt = match (&self.journal, first.is_stored) {
             (Some(journal), true) if durable => Some(journal.receipt(first.place)),
@@ -166,14 +166,14 @@ impl Queue {
     }
 
     /// Puts in an event that room for `promised` bytes was promised to. Its size may have changed
-    /// with its serialization. Fails where the queue was closed since.
+    /// with its serialization. Says where it went; fails where the queue was closed since.
     pub(crate) fn push_reserved(
         &self,
         event: &Arc<Event>,
         place: Place,
         promised: usize,
         verdict: Verdict,
-    ) -> Result<(), NotQueued> {
+    ) -> Result<Place, NotQueued> {
         let mut inner = self.inner.lock();
         if inner.closed && place != Place::KeptOut {
             drop(inner);
@@ -183,7 +183,7 @@ impl Queue {
         if verdict != Verdict::default() && self.kept_out(&mut inner, verdict).is_some() {
             drop(inner);
             self.release(place, promised);
-            return Ok(());
+            return Ok(Place::KeptOut);
         }
         let mut has_room = false;
         let place = match place {
@@ -210,7 +210,7 @@ impl Queue {
         if has_room {
             self.tell_room();
         }
-        Ok(())
+        Ok(place)
     }
 
     /// Gives promised room back.

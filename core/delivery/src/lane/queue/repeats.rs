@@ -1,7 +1,7 @@
 //! Events that entered a queue not long ago, by what their repeats have in common.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use evbus_destination::Dedup;
 
@@ -16,12 +16,15 @@ pub(super) struct First {
     pub(super) is_stored: bool,
 }
 
+/// How many keys that are too old are forgotten at a time: the queue's lock is held meanwhile.
+const MAX_FORGOTTEN: usize = 4;
+
 /// The keys of the latest events.
 #[derive(Debug)]
 pub(super) struct Repeats {
     rule: Dedup,
-    firsts: HashMap<DedupKey, First>,
-    /// In the order in which they came.
+    firsts: HashMap<DedupKey, (First, Instant)>,
+    /// In the order in which they came. One that came again later is there twice, and counts as it is in `firsts`.
     keys: VecDeque<(DedupKey, Instant)>,
 }
 
@@ -34,36 +37,37 @@ impl Repeats {
         }
     }
 
-    /// Goes on under another rule. What is remembered stands as long as the key is the same.
-    pub(super) fn follow(&mut self, rule: &Dedup) {
-        if self.rule.key != rule.key {
-            *self = Self::new(rule.clone());
+    /// Whether it can go on under another rule: what is remembered stands as long as the key is the same.
+    pub(super) fn follows(&mut self, rule: &Dedup) -> bool {
+        let is_same = self.rule.key == rule.key;
+        if is_same {
+            self.rule = rule.clone();
         }
-        self.rule = rule.clone();
+        is_same
     }
 
     /// The event that one with this key repeats.
-    pub(super) fn first(&mut self, key: DedupKey, now: Instant) -> Option<First> {
-        self.forget(now, self.rule.keep);
-        self.firsts.get(&key).copied()
+    pub(super) fn first(&self, key: DedupKey, now: Instant) -> Option<First> {
+        let (first, entered) = self.firsts.get(&key)?;
+        (now.saturating_duration_since(*entered) <= self.rule.within).then_some(*first)
     }
 
-    /// Remembers an event that does not repeat another one.
+    /// Remembers an event.
     pub(super) fn enter(&mut self, key: DedupKey, first: First, now: Instant) {
-        self.forget(now, self.rule.keep - 1);
-        // An event with the same key may have been let in nevertheless.
-        if self.firsts.insert(key, first).is_none() {
-            self.keys.push_back((key, now));
-        }
-    }
-
-    fn forget(&mut self, now: Instant, keep: usize) {
-        let within: Duration = self.rule.within;
-        while let Some((key, entered)) = self.keys.front() {
-            if self.keys.len() <= keep && now.saturating_duration_since(*entered) <= within {
+        self.firsts.insert(key, (first, now));
+        self.keys.push_back((key, now));
+        // At least as many as come, so that it shrinks in time where `keep` was lowered.
+        for _ in 0..MAX_FORGOTTEN {
+            let Some((oldest, entered)) = self.keys.front() else {
+                break;
+            };
+            let is_young = now.saturating_duration_since(*entered) <= self.rule.within;
+            if self.keys.len() <= self.rule.keep && is_young {
                 break;
             }
-            self.firsts.remove(key);
+            if (self.firsts.get(oldest)).is_some_and(|(_, latest)| latest == entered) {
+                self.firsts.remove(oldest);
+            }
             self.keys.pop_front();
         }
     }
@@ -71,6 +75,8 @@ impl Repeats {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use evbus_expression::Expression;
 
     use super::*;

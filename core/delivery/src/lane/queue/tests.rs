@@ -113,7 +113,7 @@ fn reserved_room_is_not_counted_as_received() {
     let place = queue.reserve(one.size()).expect("the room is back");
     assert_eq!(
         queue.push_reserved(&one, place, one.size(), Verdict::default()),
-        Ok(())
+        Ok(Place::Memory)
     );
     assert_eq!(queue.counts().received, 1);
     assert_eq!(queue.counts().queued, 1);
@@ -168,7 +168,7 @@ async fn room_that_was_promised_and_given_back_lets_the_disk_be_read() {
         if is_pushed {
             assert_eq!(
                 queue.push_reserved(&one, place, one.size(), Verdict::default()),
-                Ok(())
+                Ok(Place::Disk)
             );
         } else {
             queue.release(place, one.size());

@@ -6,35 +6,41 @@ use std::collections::VecDeque;
 
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, State};
-use regex::{Regex, RegexBuilder};
+use regex::{Regex, RegexBuilder, bytes};
 
 use crate::fault::ours;
 
-/// How large a pattern may become when it is compiled, in bytes: about 2,500 states.
-const MAX_COMPILED: usize = 64 * 1024;
+/// How large a pattern may become when it is compiled, in bytes. A `\w` takes a tenth of it, because it knows the letters
+/// of all scripts.
+const MAX_COMPILED: usize = 512 * 1024;
+/// How large what is at work at a time may be: about 2,500 states. It is measured as the size of the pattern with the
+/// letters of ASCII alone, because a character is in a few states of a class, however large the class is.
+const MAX_AT_WORK: usize = 64 * 1024;
 /// A smaller size; whatever fits into it costs less for each byte of the text.
 const SMALL: usize = 8 * 1024;
+/// How deeply groups may be nested.
+const MAX_NESTING: u32 = 50;
 /// What a state costs for a byte of the text: one step of the engine for so many.
 const STATES_PER_STEP: usize = 256;
-/// How many patterns a thread keeps compiled.
+/// How many patterns a thread keeps compiled, and an evaluation.
 const MAX_KEPT: usize = 8;
 
 pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_filter(
         "regex_search",
-        |state: &State<'_, '_>, text: &str, pattern: &str, names: Kwargs| {
+        |state: &mut State<'_, '_>, text: &str, pattern: &str, names: Kwargs| {
             groups(state, text, &flags(pattern, &names)?)
         },
     );
     environment.add_filter(
         "regex_match",
-        |state: &State<'_, '_>, text: &str, pattern: &str, names: Kwargs| {
+        |state: &mut State<'_, '_>, text: &str, pattern: &str, names: Kwargs| {
             groups(state, text, &format!(r"\A(?:{})", flags(pattern, &names)?))
         },
     );
     environment.add_filter(
         "regex_replace",
-        |state: &State<'_, '_>, text: &str, pattern: &str, with: &str, names: Kwargs| {
+        |state: &mut State<'_, '_>, text: &str, pattern: &str, with: &str, names: Kwargs| {
             let found = compiled(state, &flags(pattern, &names)?, text)?;
             let with = replacement(with);
             let mut replaced = String::new();
@@ -71,7 +77,7 @@ fn flags(pattern: &str, names: &Kwargs) -> Result<String, Error> {
 }
 
 /// The groups of the first match, or the match itself where there are none; `none` if there is no match.
-fn groups(state: &State<'_, '_>, text: &str, pattern: &str) -> Result<Value, Error> {
+fn groups(state: &mut State<'_, '_>, text: &str, pattern: &str) -> Result<Value, Error> {
     let Some(found) = compiled(state, pattern, text)?.captures(text) else {
         return Ok(Value::from(()));
     };
@@ -86,49 +92,123 @@ fn groups(state: &State<'_, '_>, text: &str, pattern: &str) -> Result<Value, Err
 }
 
 /// The pattern for a search in a text, whose work is charged before it is done.
-fn compiled(state: &State<'_, '_>, pattern: &str, text: &str) -> Result<Regex, Error> {
-    thread_local! {
-        static KEPT: RefCell<VecDeque<(String, Regex, usize)>> = const { RefCell::new(VecDeque::new()) };
-    }
-    let (regex, size) = KEPT.with_borrow_mut(|kept| {
-        if let Some(at) = kept.iter().position(|(known, ..)| known == pattern) {
-            let (_, regex, size) = &kept[at];
-            return Ok((regex.clone(), *size));
+fn compiled(state: &mut State<'_, '_>, pattern: &str, text: &str) -> Result<Regex, Error> {
+    let used = state.get_extension::<Used>();
+    let compiled = match used.and_then(|used| used.0.get(pattern)) {
+        Some(compiled) => compiled,
+        None => {
+            let compiled = of_thread(state, pattern)?;
+            let used = state.get_or_insert_extension(Used::default());
+            used.0.put(pattern, compiled.clone());
+            compiled
         }
-        // What compiling takes.
-        state.consume_fuel(100 + pattern.len() as u64)?;
-        let (regex, size) = compile(pattern)?;
-        if kept.len() == MAX_KEPT {
-            kept.pop_front();
-        }
-        kept.push_back((pattern.to_owned(), regex.clone(), size));
-        Ok::<_, Error>((regex, size))
-    })?;
+    };
     // A state takes at least a dozen bytes.
-    let states = size / 12;
+    let states = compiled.at_work / 12;
     state.consume_fuel((text.len().saturating_mul(states) / STATES_PER_STEP) as u64)?;
-    Ok(regex)
+    Ok(compiled.regex)
 }
 
-fn compile(pattern: &str) -> Result<(Regex, usize), Error> {
-    let build = |size| {
-        (RegexBuilder::new(pattern)
-            .size_limit(size)
-            .dfa_size_limit(4 * MAX_COMPILED)
-            .nest_limit(50))
-        .build()
+/// The last patterns of an evaluation. What is not among them is charged, whether or not the thread has it, so that an
+/// evaluation always takes the same steps.
+#[derive(Default)]
+struct Used(Last);
+
+/// The last patterns, compiled.
+#[derive(Default)]
+struct Last(VecDeque<(String, Compiled)>);
+
+impl Last {
+    fn get(&self, pattern: &str) -> Option<Compiled> {
+        let found = self.0.iter().find(|(known, _)| known == pattern);
+        found.map(|(_, compiled)| compiled.clone())
+    }
+
+    fn put(&mut self, pattern: &str, compiled: Compiled) {
+        if self.0.len() == MAX_KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back((pattern.to_owned(), compiled));
+    }
+}
+
+#[derive(Clone)]
+struct Compiled {
+    regex: Regex,
+    /// The size of what is at work at a time.
+    at_work: usize,
+    /// What compiling it takes, in steps.
+    cost: u64,
+}
+
+/// The compiled pattern, from those that the thread keeps if it is one of them.
+fn of_thread(state: &State<'_, '_>, pattern: &str) -> Result<Compiled, Error> {
+    thread_local! {
+        static KEPT: RefCell<Last> = RefCell::default();
+    }
+    if let Some(compiled) = KEPT.with_borrow(|kept| kept.get(pattern)) {
+        state.consume_fuel(compiled.cost)?;
+        return Ok(compiled);
+    }
+    let compiled = compile(state, pattern)?;
+    KEPT.with_borrow_mut(|kept| kept.put(pattern, compiled.clone()));
+    Ok(compiled)
+}
+
+/// Compiles a pattern; each attempt is charged before it is made.
+fn compile(state: &State<'_, '_>, pattern: &str) -> Result<Compiled, Error> {
+    let mut cost = 0;
+    let mut charge = |steps: u64| {
+        cost += steps;
+        state.consume_fuel(steps)
     };
-    let small = build(SMALL).map(|regex| (regex, SMALL));
-    small
-        .or_else(|_| build(MAX_COMPILED).map(|regex| (regex, MAX_COMPILED)))
-        .map_err(|error| {
-            ours(match error {
-                regex::Error::CompiledTooBig(_) => {
-                    "found a regular expression that is too large; expected fewer repetitions"
-                }
-                _ => "found a regular expression that cannot be read; look-around and references to groups are not supported",
-            })
+    charge(100 + pattern.len() as u64)?;
+    let mut at_work = SMALL;
+    let mut regex = build(pattern, SMALL);
+    if matches!(regex, Err(regex::Error::CompiledTooBig(_))) {
+        charge(900)?;
+        at_work = if fits_without_unicode(pattern, SMALL) {
+            SMALL
+        } else {
+            MAX_AT_WORK
+        };
+        regex = build(pattern, MAX_AT_WORK);
+    }
+    if matches!(regex, Err(regex::Error::CompiledTooBig(_)))
+        && fits_without_unicode(pattern, at_work)
+    {
+        charge(9_000)?;
+        regex = build(pattern, MAX_COMPILED);
+    }
+    let regex = regex.map_err(|error| {
+        ours(match error {
+            regex::Error::CompiledTooBig(_) => {
+                "found a regular expression that is too large; expected fewer repetitions"
+            }
+            _ => "found a regular expression that cannot be read; look-around and references to groups are not supported",
         })
+    })?;
+    Ok(Compiled {
+        regex,
+        at_work,
+        cost,
+    })
+}
+
+fn fits_without_unicode(pattern: &str, size: usize) -> bool {
+    (bytes::RegexBuilder::new(pattern).unicode(false))
+        .size_limit(size)
+        .nest_limit(MAX_NESTING)
+        .build()
+        .is_ok()
+}
+
+fn build(pattern: &str, size: usize) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern)
+        .size_limit(size)
+        .dfa_size_limit(4 * MAX_AT_WORK)
+        .nest_limit(MAX_NESTING)
+        .build()
 }
 
 /// Python's `\1` and `\g<name>` in the words of the crate.

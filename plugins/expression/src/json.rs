@@ -10,16 +10,30 @@ use crate::text::kind;
 /// The largest JSON that an expression gives, in bytes.
 pub const MAX_JSON: usize = 16 * 1024 * 1024;
 
+/// How many values are written. A list that the engine repeats costs nothing until it is written.
+const MAX_VALUES: usize = 2_000_000;
+
 /// How deeply values may be nested: as deeply as bodies may.
 const MAX_DEPTH: usize = 128;
 
 pub(crate) fn written(value: &Value) -> Result<Vec<u8>, Fault> {
     let mut json = Vec::new();
-    append(value, &mut json, 0)?;
+    append(value, &mut json, &mut 0, 0)?;
     Ok(json)
 }
 
-fn append(value: &Value, json: &mut Vec<u8>, depth: usize) -> Result<(), Fault> {
+fn append(
+    value: &Value,
+    json: &mut Vec<u8>,
+    values: &mut usize,
+    depth: usize,
+) -> Result<(), Fault> {
+    *values += 1;
+    if *values > MAX_VALUES {
+        return Err(Fault::new(format!(
+            "found more than {MAX_VALUES} values within each other"
+        )));
+    }
     if depth > MAX_DEPTH {
         return Err(Fault::new(format!(
             "found a value that is nested more than {MAX_DEPTH} levels deep"
@@ -39,7 +53,7 @@ fn append(value: &Value, json: &mut Vec<u8>, depth: usize) -> Result<(), Fault> 
                 if position > 0 {
                     json.push(b',');
                 }
-                append(&checked(item)?, json, depth + 1)?;
+                append(&checked(item)?, json, values, depth + 1)?;
             }
             json.push(b']');
         }
@@ -53,7 +67,7 @@ fn append(value: &Value, json: &mut Vec<u8>, depth: usize) -> Result<(), Fault> 
                 key(&name, json)?;
                 json.push(b':');
                 let item = value.get_item(&name).unwrap_or_default();
-                append(&checked(item)?, json, depth + 1)?;
+                append(&checked(item)?, json, values, depth + 1)?;
             }
             json.push(b'}');
         }
@@ -94,7 +108,7 @@ fn key(key: &Value, json: &mut Vec<u8>) -> Result<(), Fault> {
         ValueKind::String => scalar(key, json),
         ValueKind::None | ValueKind::Bool | ValueKind::Number => {
             json.push(b'"');
-            append(key, json, 0)?;
+            append(key, json, &mut 0, 0)?;
             json.push(b'"');
             Ok(())
         }

@@ -110,9 +110,8 @@ impl Case {
         text
     }
 
-    fn start(&self, runtime: &Runtime, dir: &Path, plugins: &Path) -> Host {
-        let acct = dir.join("acct.yml");
-        fs::write(&acct, self.acct()).unwrap();
+    fn start(&self, runtime: &Runtime, acct: &Path, plugins: &Path) -> Host {
+        fs::write(acct, self.acct()).unwrap();
         let linked = Plugin::linked(evbus_sdk::provider_plugin::<fixture_null::Null>(
             "fixture-null",
             "0.1.0",
@@ -142,7 +141,12 @@ fn main() {
     let dir = tempfile::tempdir().unwrap();
     let hosts: Vec<Host> = CASES
         .iter()
-        .map(|case| case.start(&runtime, dir.path(), plugins.path()))
+        .enumerate()
+        .map(|(number, case)| {
+            // One each, because a host reads its file again when it changes.
+            let acct = dir.path().join(format!("{number}.yml"));
+            case.start(&runtime, &acct, plugins.path())
+        })
         .collect();
     let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); CASES.len()];
     for _ in 0..runs {

@@ -14,13 +14,17 @@ struct Bench {
     needs: &'static [&'static [Need]],
 }
 
-static BENCHES: [Bench; 3] = [
+static BENCHES: [Bench; 4] = [
     Bench {
         name: "bus",
         needs: &[],
     },
     Bench {
         name: "store",
+        needs: &[],
+    },
+    Bench {
+        name: "templates",
         needs: &[],
     },
     Bench {
@@ -78,7 +82,7 @@ mod tests {
 
     #[test]
     fn without_a_name_all_benchmarks_run() {
-        check(&[], &["bus", "store", "peers"]);
+        check(&[], &["bus", "store", "templates", "peers"]);
         check(&["peers"], &["peers"]);
     }
 
@@ -89,7 +93,7 @@ mod tests {
         };
         assert_eq!(
             why,
-            "there is no benchmark `disk`; expected one of bus, store, peers"
+            "there is no benchmark `disk`; expected one of bus, store, templates, peers"
         );
     }
 }

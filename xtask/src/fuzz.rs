@@ -16,7 +16,7 @@ use crate::workspace;
 use program::Program;
 
 /// One program each; what they check is in `core/fuzz/src`.
-const TARGETS: [&str; 2] = ["frames", "pull"];
+const TARGETS: [&str; 3] = ["expressions", "frames", "pull"];
 
 /// How long each target is fuzzed without `--seconds`.
 const SECONDS: u64 = 300;

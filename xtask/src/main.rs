@@ -31,7 +31,7 @@ Commands:
   stage [--release] [PLUGIN...]
                               build plugins (all, or those named) and put them into target/plugins
   bench [NAME...] [-- ARGS...]
-                              run benchmarks: bus, store, peers (all without a name);
+                              run benchmarks: bus, store, templates, peers (all without a name);
                               peers runs rsyslog, syslog-ng, NATS, real Salt publishers and bare loops
                               beside the host, and takes --quick and names of workloads
   brokers up|down             start or end a RabbitMQ and a Kafka for trying things by hand

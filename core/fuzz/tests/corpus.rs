@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use evbus_fuzz::frames;
 use evbus_fuzz::pull::Bench;
+use evbus_fuzz::{expressions, frames};
 
 /// Passes every stored input of a target to a check, on a thread with enough stack for the deepest: unlike the host,
 /// the model reads recursively.
@@ -27,6 +27,11 @@ fn replay(target: &str, check: impl FnMut(&[u8]) + Send) {
             std::panic::resume_unwind(panic);
         }
     });
+}
+
+#[test]
+fn expressions_keep_their_promises_for_the_kept_inputs() {
+    replay("expressions", expressions::check);
 }
 
 #[test]

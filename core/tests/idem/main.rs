@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod events;
+mod expressions;
 #[path = "../json_server/mod.rs"]
 mod json_server;
 mod pop_evbus;

@@ -10,11 +10,11 @@ use crate::text::kind;
 /// The largest JSON that an expression gives, in bytes.
 pub const MAX_JSON: usize = 16 * 1024 * 1024;
 
+/// How many values are written. A list that the engine repeats costs nothing until it is written.
+const MAX_VALUES: usize = 2_000_000;
+
 /// How deeply values may be nested: as deeply as bodies may.
 const MAX_DEPTH: usize = 128;
-
-/// How many values may be in one: no body that can be read has more. A list that is repeated takes no memory of its own.
-const MAX_VALUES: usize = 4 * 1024 * 1024;
 
 pub(crate) fn written(value: &Value) -> Result<String, Fault> {
     let mut json = Vec::new();
@@ -31,7 +31,9 @@ fn append(
 ) -> Result<(), Fault> {
     *values += 1;
     if *values > MAX_VALUES {
-        return Err(Fault::new(format!("found more than {MAX_VALUES} values")));
+        return Err(Fault::new(format!(
+            "found more than {MAX_VALUES} values within each other"
+        )));
     }
     if depth > MAX_DEPTH {
         return Err(Fault::new(format!(

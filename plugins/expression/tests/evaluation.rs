@@ -83,6 +83,7 @@ fn bodies_get_other_shapes() {
             r#"{"ok":true,"id":"a","list":[1,2,{"password":"***"}],"none":null}"#,
         ),
         ("(message | mask('list', with=0)).list", "0"),
+        ("(message | mask('list', with=none)).list", "null"),
         (
             "body | shorten(3) | only('run_name', 'tags')",
             r#"{"tags":{"type":"sta...","n":3},"run_name":"nig..."}"#,
@@ -222,6 +223,32 @@ fn regular_expressions_give_their_groups() {
 }
 
 #[test]
+fn letters_of_all_scripts_do_not_make_a_pattern_too_large() {
+    let groups = r"^(\\w+) (\\w+) (\\w+) (\\w+) (\\w+)$";
+    assert_eq!(
+        json(&format!("'a ü 漢 d e' | regex_search('{groups}') | length")),
+        "5"
+    );
+}
+
+#[test]
+fn an_evaluation_takes_the_same_steps_every_time() {
+    // What is compiled the first time costs the same the second time; one more item would be too much.
+    let words =
+        |count: usize| format!("('x' * {count}) | regex_search('(?:x?){{200}}(?:x*y){{50}}')");
+    let fits = |count: usize| {
+        Expression::compile(&words(count)).is_ok_and(|it| it.json(&sample()).is_ok())
+    };
+    let most = (1..200_000)
+        .collect::<Vec<_>>()
+        .partition_point(|count| fits(*count));
+    let expression = Expression::compile(&words(most)).expect("it is an expression");
+    let on_a_new_thread = std::thread::spawn(move || expression.json(&sample()));
+    let given = on_a_new_thread.join().expect("it does not panic");
+    assert_eq!(given.as_deref(), Ok(&b"null"[..]), "{most}");
+}
+
+#[test]
 fn what_has_no_value_is_a_fault_that_shows_no_value() {
     for (expression, expected) in [
         (
@@ -344,7 +371,7 @@ fn hostile_expressions_end_within_their_limit() {
         "x".repeat(2000),
         "y".repeat(2000)
     );
-    let states = "'x' * 100000 | regex_search('(?:x?){200}(?:x*y){50}')".to_owned();
+    let states = "('x' * 100000) | regex_search('(?:x?){200}(?:x*y){50}')".to_owned();
     for expression in [
         "'x' * 10000000000",
         "[0] * 10000000000",
@@ -372,6 +399,7 @@ fn hostile_expressions_end_within_their_limit() {
         "[[[[1] * 1000] * 1000] * 1000] * 1000",
         "[[[[1] * 1000] * 1000] * 1000] * 1000 | tojson",
         "('x' * 100000) | regex_replace('.*[^x]|x', 'y')",
+        r"range(99999) | map('string') | map('regex_search', '(\\w+)\\d(\\w+)') | list",
         &deep,
         &long_list,
         &states,

@@ -126,7 +126,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "evbus-store",
         ],
     ),
-    ("evbus-fuzz", &["evbus", "evbus-wire"]),
+    ("evbus-fuzz", &["evbus", "evbus-expression", "evbus-wire"]),
 ];
 
 /// The page with the diagram.

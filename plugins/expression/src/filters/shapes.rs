@@ -43,10 +43,13 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
         "mask",
         |state: &State<'_, '_>, value: Value, keys: Rest<Value>, options: Kwargs| {
             let keys = names(&keys)?;
-            let with: Option<Value> = options.get("with")?;
+            let with = if options.has("with") {
+                options.get("with")?
+            } else {
+                Value::from("***")
+            };
             options.assert_all_used()?;
             has_keys("mask", &value)?;
-            let with = with.unwrap_or_else(|| Value::from("***"));
             let mut walk = Walk::new(state, |key, _| {
                 let masked = key.is_some_and(|key| keys.contains(key));
                 Ok(masked.then(|| with.clone()))

@@ -148,17 +148,6 @@ fn a_body_that_cannot_be_read_is_a_fault_whatever_asks_for_it() {
 }
 
 #[test]
-fn what_hides_keys_refuses_a_text_that_may_hold_anything() {
-    for (expression, filter) in [
-        ("profile | without('password')", "without"),
-        ("profile | mask('password')", "mask"),
-    ] {
-        let expected = format!("found text for {filter}, expected a mapping or a list");
-        assert_eq!(json(expression), expected);
-    }
-}
-
-#[test]
 fn an_expression_that_is_nested_or_long_without_end_is_compiled_or_refused() {
     for (begin, middle, end) in [
         ("1", "+1", ""),
@@ -245,7 +234,7 @@ fn an_evaluation_takes_the_same_steps_every_time() {
     let expression = Expression::compile(&words(most)).expect("it is an expression");
     let on_a_new_thread = std::thread::spawn(move || expression.json(&sample()));
     let given = on_a_new_thread.join().expect("it does not panic");
-    assert_eq!(given.as_deref(), Ok(&b"null"[..]), "{most}");
+    assert_eq!(given.as_deref(), Ok("null"), "{most}");
 }
 
 #[test]

@@ -18,7 +18,6 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
         "without",
         |state: &State<'_, '_>, value: Value, keys: Rest<Value>| {
             let keys = names(&keys)?;
-            has_keys("without", &value)?;
             let mut walk = Walk::new(state, |_, _| Ok(None));
             walk.dropped = keys;
             walk.walk(&value, 0)
@@ -49,7 +48,6 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
                 Value::from("***")
             };
             options.assert_all_used()?;
-            has_keys("mask", &value)?;
             let mut walk = Walk::new(state, |key, _| {
                 let masked = key.is_some_and(|key| keys.contains(key));
                 Ok(masked.then(|| with.clone()))
@@ -125,19 +123,6 @@ fn names(keys: &[Value]) -> Result<HashSet<String>, Error> {
         }
     }
     Ok(names)
-}
-
-/// What is to be hidden may be anywhere in a text, such as a body in the serial form `str`: it must not pass.
-fn has_keys(filter: &str, value: &Value) -> Result<(), Error> {
-    match value.kind() {
-        ValueKind::String | ValueKind::Bytes => {
-            let found = kind(value.kind());
-            Err(ours(format!(
-                "found {found} for {filter}, expected a mapping or a list"
-            )))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn pairs(filter: &str, value: &Value) -> Result<Vec<(Value, Value)>, Error> {

@@ -113,11 +113,11 @@ impl Expression {
             make(&value)
         };
         // Whoever asks has the event in his hands, and must not lose it by a fault of the engine.
-        let made = catch_unwind(AssertUnwindSafe(evaluate));
+        let evaluated = catch_unwind(AssertUnwindSafe(evaluate));
         if let Some(why) = names.unread() {
             return Err(Fault::new(why));
         }
-        made.unwrap_or_else(|_| Err(Fault::new("the engine of expressions panicked")))
+        evaluated.unwrap_or_else(|_| Err(Fault::new("the engine of expressions panicked")))
     }
 
     fn undefined(&self) -> Fault {

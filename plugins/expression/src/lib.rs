@@ -8,6 +8,11 @@
 //! API boundary: the host and the SDK use this crate, and it uses neither. Authors of plugins see
 //! `evbus_sdk::Template`. Nothing here blocks for longer than the limits allow.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "the engine passes the arguments of filters by value"
+)]
+
 mod body;
 mod engine;
 mod expression;

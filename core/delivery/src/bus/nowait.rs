@@ -25,7 +25,7 @@ impl Bus {
         M: Serialize + ?Sized,
     {
         let event = Event::of_message(profile, &self.inner.run_name, message)?;
-        self.put_shared_nowait(event)
+        self.put_shared_nowait(&event)
     }
 
     /// As [`put_nowait`](Self::put_nowait), with tags.
@@ -51,19 +51,19 @@ impl Bus {
     ///
     /// As [`put_nowait`](Self::put_nowait).
     pub fn put_event_nowait(&self, event: Event) -> Result<Fired, PutError> {
-        self.put_shared_nowait(Arc::new(event))
+        self.put_shared_nowait(&Arc::new(event))
     }
 
-    fn put_shared_nowait(&self, event: Arc<Event>) -> Result<Fired, PutError> {
+    fn put_shared_nowait(&self, event: &Arc<Event>) -> Result<Fired, PutError> {
         self.check_open()?;
         let routes = self.inner.routes.load();
         let route = routes.router.route(event.profile());
         // What destinations get; listeners get the event as it was fired.
         let given = match &*route.matches {
             [] => None,
-            _ => self.inner.serial.applied(&event)?.map(Arc::new),
+            _ => self.inner.serial.applied(event)?.map(Arc::new),
         };
-        let given = given.unwrap_or_else(|| Arc::clone(&event));
+        let given = given.unwrap_or_else(|| Arc::clone(event));
         // Every destination reserves room before anybody, a listener included, gets the event.
         let bytes = given.size();
         let mut reserved: Vec<(&Arc<Shared>, Place, Verdict)> =
@@ -71,9 +71,10 @@ impl Bus {
         let mut fault = None;
         for lane in routes.lanes_of(&route.matches) {
             let verdict = lane.verdict(&given);
-            let place = match verdict.filtered {
-                true => Ok(Place::KeptOut),
-                false => lane.queue.reserve(bytes),
+            let place = if verdict.filtered {
+                Ok(Place::KeptOut)
+            } else {
+                lane.queue.reserve(bytes)
             };
             match place {
                 Ok(place) => reserved.push((lane, place, verdict)),
@@ -89,8 +90,8 @@ impl Bus {
             }
         }
         forget_parsed(&given, routes.lanes_of(&route.matches));
-        self.inner.listeners.publish(&event);
-        let undecided = self.count(&routes, &route, &event).map(|fault| *fault);
+        self.inner.listeners.publish(event);
+        let undecided = self.count(&routes, &route, event).map(|fault| *fault);
         let filtered = (reserved.iter())
             .filter(|(_, place, _)| *place == Place::KeptOut)
             .count();

@@ -21,10 +21,19 @@ struct Answered<'a> {
     crashed: bool,
     /// There was nothing else in flight: of a single event it is known that it did it.
     alone: bool,
-    /// Nobody answered, because the events were not sent again, or not at all.
-    unsent: bool,
-    /// They got too old.
-    too_old: bool,
+    /// Who answered.
+    by: By,
+}
+
+/// Who said what becomes of events.
+#[derive(PartialEq, Eq)]
+enum By {
+    /// The plugin, or nobody after they were handed over.
+    Plugin,
+    /// The host: they cannot be sent.
+    Host,
+    /// The host: they got too old.
+    Age,
 }
 
 /// What is to be done with one event.
@@ -82,8 +91,7 @@ impl Worker {
                 events,
                 crashed: outcome.instance == FateV1::CRASHED,
                 alone: self.in_flight.is_empty(),
-                unsent: false,
-                too_old: false,
+                by: By::Plugin,
             };
             self.settle_each(&answered, &outcomes).await;
         }
@@ -101,8 +109,7 @@ impl Worker {
             events,
             crashed,
             alone: false,
-            unsent: false,
-            too_old: false,
+            by: By::Plugin,
         };
         self.settle_each(&answered, &vec![outcome; events.len()])
             .await;
@@ -119,8 +126,7 @@ impl Worker {
             events: &events,
             crashed: false,
             alone: false,
-            unsent: true,
-            too_old: false,
+            by: By::Host,
         };
         self.settle_each(&answered, &outcomes).await;
     }
@@ -147,8 +153,7 @@ impl Worker {
             events,
             crashed: false,
             alone: false,
-            unsent: true,
-            too_old: true,
+            by: By::Age,
         };
         let outcome = retry(&why);
         self.settle_each(&answered, &vec![&outcome; events.len()])
@@ -172,11 +177,11 @@ impl Worker {
         let mut again = Vec::new();
         for (queued, outcome) in answered.events.iter().zip(outcomes) {
             let mut queued = queued.clone();
-            if !answered.unsent {
+            if answered.by == By::Plugin {
                 queued.attempted(now);
             }
             queued.suspected(answered.crashed, answered.alone && total == 1);
-            let verdict = if answered.too_old {
+            let verdict = if answered.by == By::Age {
                 Verdict::Dead(too_old(&queued, &outcome.reason, now))
             } else {
                 self.verdict(&queued, outcome, now)
@@ -184,7 +189,7 @@ impl Worker {
             match verdict {
                 Verdict::Accepted => settled.accept(&queued),
                 Verdict::Dead(error) => {
-                    if !answered.too_old {
+                    if answered.by != By::Age {
                         self.say_dead(&queued, &error);
                     }
                     let burial = burial(&queued, &error, now);
@@ -212,7 +217,7 @@ impl Worker {
                 );
             }
             self.delay(again, whole);
-        } else if !answered.crashed && !answered.unsent {
+        } else if !answered.crashed && answered.by == By::Plugin {
             self.recovered();
         }
         self.shared.queue.settle(settled);

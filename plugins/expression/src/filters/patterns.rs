@@ -238,11 +238,11 @@ fn replacement(text: &str) -> String {
             .strip_prefix("g<")
             .and_then(|rest| rest.split_once('>'));
         if let Some((name, after)) = named {
-            written.push_str(&format!("${{{name}}}"));
+            written.extend(["${", name, "}"]);
             rest = after;
         } else if digits > 0 {
             let (number, after) = rest.split_at(digits.min(2));
-            written.push_str(&format!("${{{number}}}"));
+            written.extend(["${", number, "}"]);
             rest = after;
         } else if let Some(after) = rest.strip_prefix('\\') {
             written.push('\\');

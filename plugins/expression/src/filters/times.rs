@@ -20,10 +20,10 @@ fn strftime(
     time: &Value,
     format: &str,
     zone: Option<&str>,
-    names: Kwargs,
+    options: Kwargs,
 ) -> Result<String, Error> {
-    let named: Option<&str> = names.get("zone")?;
-    names.assert_all_used()?;
+    let named: Option<&str> = options.get("zone")?;
+    options.assert_all_used()?;
     let zone = match named.or(zone).unwrap_or("UTC") {
         "UTC" => TimeZone::UTC,
         "local" => TimeZone::system(),

@@ -85,7 +85,7 @@ mod tests {
     fn keys_are_forgotten_after_their_time_and_beyond_their_number() {
         let mut repeats = Repeats::new(Dedup {
             key: Expression::compile("id").expect("it is an expression"),
-            within: Duration::from_secs(60),
+            within: Duration::from_mins(1),
             keep: 2,
         });
         let place = |place| First {

@@ -232,7 +232,7 @@ async fn an_event_with_a_bad_value_is_rejected_alone() {
         (header, "1", &long, "and `extra_headers` make".to_owned()),
     ] {
         let instance = connected(config).await;
-        let events = [good, bad, good].map(|body| TestEvent::text("p", body));
+        let events = [good, bad, good].map(|body| TestEvent::json("p", json!(body)));
         let outcomes = instance.publish(events.to_vec()).await;
         assert_rejected(&outcomes[1], &why);
         assert_accepted(&[outcomes[0].clone(), outcomes[2].clone()]);

@@ -13,7 +13,7 @@ use crate::{Fault, Subject, SyntaxFault, json, spelling, text};
 /// The longest expression, in bytes.
 const MAX_SOURCE: usize = 8 * 1024;
 /// The engine compiles what is nested, and long sums are, by calling itself. No expression of that length needs more.
-const STACK: usize = 256 * 1024 * 1024;
+const STACK: usize = 64 * 1024 * 1024;
 
 /// A Jinja expression, compiled: `tags.env == "prod"`. Clones share what was compiled; two are equal if their texts are.
 #[derive(Clone)]
@@ -82,7 +82,7 @@ impl Expression {
     ///
     /// # Errors
     ///
-    /// It has no value for the event, or one that JSON cannot say, or one of more than [`MAX_JSON`](crate::MAX_JSON)
+    /// It has no value for the event, or one that JSON cannot represent, or one of more than [`MAX_JSON`](crate::MAX_JSON)
     /// bytes.
     pub fn json<S: Subject>(&self, subject: &S) -> Result<String, Fault> {
         self.value(subject, json::written)

@@ -11,16 +11,27 @@ pub const TEMPLATE_KEYWORD: &str = "x-template";
 const MAX_DEPTH: usize = 32;
 
 /// Leads from a value to one within it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step<'c> {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
     /// A key of a mapping.
-    Key(&'c str),
+    Key(String),
     /// The position in a list, from 0.
     Item(usize),
 }
 
+impl Step {
+    /// The value that it leads to.
+    #[must_use]
+    pub fn value_in<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        match self {
+            Self::Key(key) => value.get(key),
+            Self::Item(index) => value.get(index),
+        }
+    }
+}
+
 /// The texts of a configuration with expressions in them, where the schema has templates, and the steps to each.
-pub fn templates_in<'c>(schema: &Value, config: &'c Value) -> Vec<(Vec<Step<'c>>, &'c str)> {
+pub fn templates_in<'c>(schema: &Value, config: &'c Value) -> Vec<(Vec<Step>, &'c str)> {
     let mut found = Vec::new();
     look(schema, schema, config, &mut Vec::new(), &mut found);
     found
@@ -28,7 +39,7 @@ pub fn templates_in<'c>(schema: &Value, config: &'c Value) -> Vec<(Vec<Step<'c>>
 
 /// Keys joined by `.`, positions as `[0]`.
 #[must_use]
-pub fn path_of(steps: &[Step<'_>]) -> String {
+pub fn path_of(steps: &[Step]) -> String {
     let mut path = String::new();
     for step in steps {
         match step {
@@ -44,8 +55,8 @@ fn look<'c>(
     schema: &Value,
     node: &Value,
     value: &'c Value,
-    at: &mut Vec<Step<'c>>,
-    found: &mut Vec<(Vec<Step<'c>>, &'c str)>,
+    at: &mut Vec<Step>,
+    found: &mut Vec<(Vec<Step>, &'c str)>,
 ) {
     if at.len() > MAX_DEPTH {
         return;
@@ -66,7 +77,7 @@ fn look<'c>(
         }
         Value::Object(pairs) => {
             for (key, value) in pairs {
-                let step = Step::Key(key);
+                let step = Step::Key(key.clone());
                 if let Some(below) = below(schema, node, &step, 0) {
                     at.push(step);
                     look(schema, below, value, at, found);
@@ -86,12 +97,7 @@ fn takes_template(schema: &Value, node: &Value, depth: usize) -> bool {
 }
 
 /// The schema of what is below a value.
-fn below<'s>(
-    schema: &'s Value,
-    node: &'s Value,
-    step: &Step<'_>,
-    depth: usize,
-) -> Option<&'s Value> {
+fn below<'s>(schema: &'s Value, node: &'s Value, step: &Step, depth: usize) -> Option<&'s Value> {
     let node = followed(schema, node);
     let own = match step {
         Step::Item(_) => node.get("items"),

@@ -13,7 +13,7 @@ pub trait Subject: Clone + Debug + Send + Sync + 'static {
     fn time_unix_ns(&self) -> u64;
     /// The name it was fired under.
     fn profile(&self) -> &str;
-    /// The media type of the body: `application/json`, `application/msgpack`, or anything else for text.
+    /// The media type of the body: `application/json` or `application/msgpack`. Expressions do not read any other.
     fn content_type(&self) -> &str;
     /// The body.
     fn body(&self) -> &[u8];

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
 use crate::known_keys;
-use crate::reading::Step;
+use evbus_expression::places::Step;
 
 /// With this keyword, a schema describes in words what it expects.
 const IN_WORDS: &str = "x-expected";

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::expectation::{below_key, below_list};
-use crate::reading::Step;
+use evbus_expression::places::Step;
 
 /// The keys that may occur beside the one that the last step leads to. `None` if the schema permits any, as for a map.
 pub(crate) fn beside(schema: &Value, steps: &[Step]) -> Option<Vec<String>> {

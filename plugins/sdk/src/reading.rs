@@ -3,7 +3,8 @@
 //! A deserializer gives up at the first value that it refuses. That value is taken out and the rest is
 //! read again, until nothing is refused.
 
-use evbus_expression::{Template, places};
+use evbus_expression::Template;
+use evbus_expression::places::{Step, path_of, templates_in};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -24,22 +25,6 @@ pub(crate) struct Reading<C> {
     pub(crate) faults: Vec<ConfigFault>,
     /// Paths of the values that are left out of `config`.
     pub(crate) unread: Vec<String>,
-}
-
-/// Leads from a place of a configuration to one inside of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Step {
-    Key(String),
-    Item(usize),
-}
-
-impl Step {
-    pub(crate) fn value_in<'a>(&self, value: &'a Value) -> Option<&'a Value> {
-        match self {
-            Self::Key(key) => value.get(key),
-            Self::Item(index) => value.get(index),
-        }
-    }
 }
 
 /// Reads a configuration from JSON text. `other_names` are those of [`Provider::OTHER_NAMES`].
@@ -91,12 +76,12 @@ pub(crate) fn read<C: DeserializeOwned + JsonSchema>(
     // In addition to other faults; the deserializer reports some of these too.
     for (steps, message) in out_of_range {
         if !rest.refused.contains(&steps) {
-            rest.faults.push(ConfigFault::new(path(&steps), message));
+            rest.faults.push(ConfigFault::new(path_of(&steps), message));
         }
     }
     Reading {
         config,
-        unread: rest.refused.iter().map(|steps| path(steps)).collect(),
+        unread: rest.refused.iter().map(|steps| path_of(steps)).collect(),
         faults: rest.faults,
     }
 }
@@ -123,7 +108,7 @@ impl<'a> Rest<'a> {
             faults: Vec::new(),
         };
         for (steps, message) in &taken {
-            rest.faults.push(ConfigFault::new(path(steps), message));
+            rest.faults.push(ConfigFault::new(path_of(steps), message));
         }
         taken.sort();
         // From the last one backwards, so that the positions of the others stay valid.
@@ -142,12 +127,12 @@ impl<'a> Rest<'a> {
         }
         if let Some((Step::Key(key), parents)) = steps.split_last() {
             let nearest = || Some(format!("`{}`", known_keys::nearest(key, keys.as_deref()?)?));
-            let meant = known_keys::meant(key, &path(parents), other_names).or_else(nearest);
+            let meant = known_keys::meant(key, &path_of(parents), other_names).or_else(nearest);
             if let Some(meant) = meant {
                 message = format!("{message}; did you mean {meant}?");
             }
         }
-        let at = path(&self.as_given(steps));
+        let at = path_of(&self.as_given(steps));
         self.faults.push(ConfigFault::new(at, message));
         self.take_out(steps);
     }
@@ -180,7 +165,7 @@ impl<'a> Rest<'a> {
             Complaint::Value if self.refused.iter().any(|it| it.starts_with(&given)) => {}
             Complaint::Value => found.push(location.sentence(self.schema)),
         }
-        let at = path(&given);
+        let at = path_of(&given);
         let found = found.into_iter();
         self.faults
             .extend(found.map(|message| ConfigFault::new(at.as_str(), message)));
@@ -233,15 +218,11 @@ impl<'a> Rest<'a> {
 
 /// The templates that cannot be compiled, each with its fault.
 fn broken_templates(schema: &Value, given: &Value) -> Vec<(Vec<Step>, String)> {
-    let templates = places::templates_in(schema, given).into_iter();
+    let templates = templates_in(schema, given).into_iter();
     templates
         .filter_map(|(at, text)| {
             let fault = Template::compile(text).err()?;
-            let steps = at.into_iter().map(|step| match step {
-                places::Step::Key(key) => Step::Key(key.to_owned()),
-                places::Step::Item(index) => Step::Item(index),
-            });
-            Some((steps.collect(), fault.to_string()))
+            Some((at, fault.to_string()))
         })
         .collect()
 }
@@ -276,19 +257,6 @@ fn leads_to(steps: &[Step], value: &Value) -> bool {
         .iter()
         .try_fold(value, |value, step| step.value_in(value));
     reached.is_some()
-}
-
-/// Keys joined by `.`, list positions as `[0]`.
-fn path(steps: &[Step]) -> String {
-    let mut path = String::new();
-    for step in steps {
-        match step {
-            Step::Key(key) if path.is_empty() => path.push_str(key),
-            Step::Key(key) => path.extend([".", key]),
-            Step::Item(index) => path.extend(["[", &index.to_string(), "]"]),
-        }
-    }
-    path
 }
 
 #[cfg(test)]

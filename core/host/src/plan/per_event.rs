@@ -103,8 +103,8 @@ impl Planned {
             let expression = template.as_ref().and_then(Template::sole_expression);
             matches!(expression, Some("profile" | "tag"))
         };
-        let is_name = |steps: &[Step<'_>]| match steps.first() {
-            Some(Step::Key(key)) => schema["properties"][*key][DEFAULT_KEYWORD] == "profile",
+        let is_name = |steps: &[Step]| match steps.first() {
+            Some(Step::Key(key)) => schema["properties"][key][DEFAULT_KEYWORD] == "profile",
             _ => false,
         };
         let as_written = (places::templates_in(&schema, config).into_iter())
